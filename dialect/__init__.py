@@ -1,0 +1,32 @@
+"""The gradcam dialect: ops, verifiers, adjoint rules; importing it does not touch any context."""
+
+from __future__ import annotations
+
+from torch_mlir import ir
+from torch_mlir.dialects import torch as torch_dialect
+
+from gradcam.dialect import adjoint_ops, cam_ops, ops
+from gradcam.dialect.dialect import GradCAM
+
+__all__ = ["GradCAM", "adjoint_ops", "cam_ops", "irdl_text", "make_context", "ops", "register_and_load"]
+
+
+def register_and_load(context: ir.Context) -> None:
+    """Loads the dialect into `context`; a second call for the same context does nothing."""
+    with context:
+        if not context.is_dialect_loaded(GradCAM.DIALECT_NAMESPACE):
+            GradCAM.load()
+
+
+def make_context() -> ir.Context:
+    """A fresh context with every upstream dialect, `torch` and `gradcam`."""
+    context = ir.Context()
+    torch_dialect.register_dialect(context)
+    register_and_load(context)
+    return context
+
+
+def irdl_text() -> str:
+    """The dialect as IRDL, for `torch-mlir-opt --irdl-file=`."""
+    with make_context():
+        return str(GradCAM._mlir_module)

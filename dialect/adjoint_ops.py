@@ -1,0 +1,148 @@
+"""Adjoint ops: the transposed Jacobian of a forward op, applied to the gradient `g` at its output."""
+
+from typing import Any
+
+from torch_mlir import ir
+from torch_mlir.dialects import ext
+
+from gradcam.dialect.dialect import GradCAM
+from gradcam.dialect.ops import check_conv, check_pool
+from gradcam.dialect.verify import rank, require, result_shape, shape, verifier
+
+
+class LinearAdjointOp(GradCAM.Operation, name="linear_adjoint", traits=[ext.Pure]):
+    """gx = g w. g: 1xO, w: OxI, gx: 1xI."""
+
+    g: ext.Operand[Any]
+    w: ext.Operand[Any]
+    gx: ext.Result[Any]
+
+    @verifier
+    def verify_invariants(op):  # noqa: D102, N805
+        out, features = rank(op.operands[1], 2, "weight")
+        require(shape(op.operands[0]) == [1, out], f"gradient must be 1x{out}, got {op.operands[0].type}")
+        result_shape(op, [1, features])
+
+
+class Conv2dAdjointOp(GradCAM.Operation, name="conv2d_adjoint", traits=[ext.Pure]):
+    """Transposed convolution: gx[c, h*stride + i*dilation - padding, ...] += w[o,c,i,j] * g[o,h,w]; attributes are the forward op's.
+
+    g: 1xOxOHxOW, w: OxC/groupsxKHxKW, gx: 1xCxHxW.
+    """
+
+    g: ext.Operand[Any]
+    w: ext.Operand[Any]
+    stride: ir.ArrayAttr
+    padding: ir.ArrayAttr
+    dilation: ir.ArrayAttr
+    groups: ir.IntegerAttr
+    gx: ext.Result[Any]
+
+    @verifier
+    def verify_invariants(op):  # noqa: D102, N805
+        check_conv(op, op.results[0], op.operands[1], rank(op.operands[0], 4, "gradient"))
+
+
+class ReluAdjointOp(GradCAM.Operation, name="relu_adjoint", traits=[ext.Pure]):
+    """gx = g where the forward output y > 0, else 0."""
+
+    g: ext.Operand[Any]
+    y: ext.Operand[Any]
+    gx: ext.Result[Any]
+
+    @verifier
+    def verify_invariants(op):  # noqa: D102, N805
+        require(shape(op.operands[0]) == shape(op.operands[1]), "gradient and forward output must have equal shapes")
+        result_shape(op, shape(op.operands[0]))
+
+
+class ClampAdjointOp(GradCAM.Operation, name="clamp_adjoint", traits=[ext.Pure]):
+    """gx = g where the forward output lo < y < hi, else 0."""
+
+    g: ext.Operand[Any]
+    y: ext.Operand[Any]
+    lo: ir.FloatAttr
+    hi: ir.FloatAttr
+    gx: ext.Result[Any]
+
+    @verifier
+    def verify_invariants(op):  # noqa: D102, N805
+        require(shape(op.operands[0]) == shape(op.operands[1]), "gradient and forward output must have equal shapes")
+        result_shape(op, shape(op.operands[0]))
+
+
+class MaxPool2dAdjointOp(GradCAM.Operation, name="max_pool2d_adjoint", traits=[ext.Pure]):
+    """Each gradient goes to the first maximum of its window in the forward input x; overlapping windows add up."""
+
+    g: ext.Operand[Any]
+    x: ext.Operand[Any]
+    kernel: ir.ArrayAttr
+    stride: ir.ArrayAttr
+    padding: ir.ArrayAttr
+    dilation: ir.ArrayAttr
+    gx: ext.Result[Any]
+
+    @verifier
+    def verify_invariants(op):  # noqa: D102, N805
+        check_pool(op, op.operands[1], shape(op.operands[0]))
+        result_shape(op, shape(op.operands[1]))
+
+
+class AvgPool2dAdjointOp(GradCAM.Operation, name="avg_pool2d_adjoint", traits=[ext.Pure]):
+    """Each gradient, divided by its window's divisor, goes to every element of the window. Attributes are the forward op's."""
+
+    g: ext.Operand[Any]
+    kernel: ir.ArrayAttr
+    stride: ir.ArrayAttr
+    padding: ir.ArrayAttr
+    dilation: ir.ArrayAttr
+    count_include_pad: ir.IntegerAttr
+    gx: ext.Result[Any]
+
+    @verifier
+    def verify_invariants(op):  # noqa: D102, N805
+        check_pool(op, op.results[0], shape(op.operands[0]))
+
+
+class BatchNormAdjointOp(GradCAM.Operation, name="batch_norm_adjoint", traits=[ext.Pure]):
+    """gx = g * gamma / sqrt(var + eps), per channel. g: 1xCxHxW, gamma, var: C."""
+
+    g: ext.Operand[Any]
+    gamma: ext.Operand[Any]
+    var: ext.Operand[Any]
+    eps: ir.FloatAttr
+    gx: ext.Result[Any]
+
+    @verifier
+    def verify_invariants(op):  # noqa: D102, N805
+        channels = rank(op.operands[0], 4, "gradient")[1]
+        require(all(shape(v) == [channels] for v in list(op.operands)[1:]), f"gamma and var must have shape {channels}")
+        result_shape(op, shape(op.operands[0]))
+
+
+class UnflattenOp(GradCAM.Operation, name="unflatten", traits=[ext.Pure]):
+    """Adjoint of flatten: 1x(C*H*W) to 1xCxHxW, row-major."""
+
+    g: ext.Operand[Any]
+    gx: ext.Result[Any]
+
+    @verifier
+    def verify_invariants(op):  # noqa: D102, N805
+        _, c, h, w = rank(op.results[0], 4, "result")
+        require(shape(op.operands[0]) == [1, c * h * w], f"operand must be 1x{c * h * w}, got {op.operands[0].type}")
+
+
+class ChannelSliceOp(GradCAM.Operation, name="channel_slice", traits=[ext.Pure]):
+    """Adjoint of concat for one input: channels `offset` to `offset + C` of g. g: 1xDxHxW, gx: 1xCxHxW."""
+
+    g: ext.Operand[Any]
+    offset: ir.IntegerAttr
+    gx: ext.Result[Any]
+
+    @verifier
+    def verify_invariants(op):  # noqa: D102, N805
+        _, have, h, w = rank(op.operands[0], 4, "gradient")
+        _, channels, *_ = rank(op.results[0], 4, "result")
+        offset = ir.IntegerAttr(op.attributes["offset"]).value
+        require(0 <= offset <= have - channels, f"channels {offset} to {offset + channels} are not within the {have} given")
+        result_shape(op, [1, channels, h, w])

@@ -1,0 +1,125 @@
+"""Adjoint rules: for every differentiable op, ordinary ops that compute the gradient at its input.
+
+With y = f(x) and a scalar score s, a rule turns g = ds/dy into ds/dx = J_f(x)^T g (reverse-mode differentiation;
+Griewank and Walther, Evaluating Derivatives, 2008). The network is frozen: only feature maps have gradients.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from torch_mlir import ir
+
+from gradcam.dialect import adjoint_ops, ops
+from gradcam.dialect.verify import shape
+from gradcam.errors import fail
+
+#: rule(op, g, operand): the gradient at operand number `operand` of `op`, given the gradient `g` at the op's result.
+Rule = Callable[[Any, Any, int], Any]
+
+
+def adjoint(op: Any, g: ir.Value, operand: int) -> ir.Value:
+    """Builds the gradient at one operand of `op`, at the current insertion point and with the location of `op`.
+
+    Args:
+        op: a forward op.
+        g: gradient at its result, of the result's type.
+        operand: number of an operand that is a feature map.
+
+    Returns:
+        The gradient at that operand, of the operand's type.
+
+    Raises:
+        GradcamError: the op has no rule, or the operand is a parameter.
+    """
+    rule = ADJOINTS.get(type(op))
+    if rule is None:
+        raise fail(op, f"'{op.operation.name}' lies between the target and the logits and has no adjoint rule")
+    with op.location:
+        return rule(op, g, operand)
+
+
+def _of_input(rule: Callable[[Any, Any], Any]) -> Rule:
+    """The rule of an op whose only feature map is operand 0; its other operands are parameters."""
+
+    def checked(op: Any, g: Any, operand: int) -> Any:
+        if operand != 0:
+            raise fail(
+                op, f"operand {operand} of '{op.operation.name}' is a parameter and must not depend on the target"
+            )
+        return rule(op, g).result
+
+    return checked
+
+
+def _conv2d(op: Any, g: Any) -> Any:
+    """gx[c, h*stride + i*dilation - padding, ...] += w[o,c,i,j] * g[o,h,w]."""
+    window = (op.stride, op.padding, op.dilation)
+    return adjoint_ops.Conv2dAdjointOp(g, op.w, *window, op.groups, op.x.type)
+
+
+def _linear(op: Any, g: Any) -> Any:
+    """gx = g w."""
+    return adjoint_ops.LinearAdjointOp(g, op.w, op.x.type)
+
+
+def _relu(op: Any, g: Any) -> Any:
+    """gx = g where y > 0: the forward output is in memory anyway, so the mask costs nothing."""
+    return adjoint_ops.ReluAdjointOp(g, op.y, op.x.type)
+
+
+def _clamp(op: Any, g: Any) -> Any:
+    """gx = g where lo < y < hi."""
+    return adjoint_ops.ClampAdjointOp(g, op.y, op.lo, op.hi, op.x.type)
+
+
+def _max_pool2d(op: Any, g: Any) -> Any:
+    """gx = g at the first maximum of each window of x."""
+    window = (op.kernel, op.stride, op.padding, op.dilation)
+    return adjoint_ops.MaxPool2dAdjointOp(g, op.x, *window, op.x.type)
+
+
+def _avg_pool2d(op: Any, g: Any) -> Any:
+    """gx = g / divisor at every element of its window."""
+    window = (op.kernel, op.stride, op.padding, op.dilation)
+    # A BoolAttr `false` is falsy, which the bindings' op builders take for a missing attribute.
+    count_include_pad = ir.IntegerAttr(op.count_include_pad)
+    return adjoint_ops.AvgPool2dAdjointOp(g, *window, count_include_pad, op.x.type)
+
+
+def _batch_norm(op: Any, g: Any) -> Any:
+    """gx = g * gamma / sqrt(var + eps): in eval mode the statistics are constants."""
+    return adjoint_ops.BatchNormAdjointOp(g, op.gamma, op.var, op.eps, op.x.type)
+
+
+def _flatten(op: Any, g: Any) -> Any:
+    """gx = g in the shape of x."""
+    return adjoint_ops.UnflattenOp(g, op.x.type)
+
+
+def _add(op: Any, g: Any, operand: int) -> Any:
+    """gx = gy = g."""
+    return g
+
+
+def _concat(op: Any, g: Any, operand: int) -> Any:
+    """gx_k = the channels of g that x_k filled."""
+    offset = sum(shape(x)[1] for x in list(op.operands)[:operand])
+    offset_attr = ir.IntegerAttr.get(ir.IntegerType.get_signless(64), offset)
+    return adjoint_ops.ChannelSliceOp(g, offset_attr, op.operands[operand].type).result
+
+
+#: The rules by op class.
+ADJOINTS: dict[type, Rule] = {
+    ops.Conv2dOp: _of_input(_conv2d),
+    ops.LinearOp: _of_input(_linear),
+    ops.ReluOp: _of_input(_relu),
+    ops.ClampOp: _of_input(_clamp),
+    ops.MaxPool2dOp: _of_input(_max_pool2d),
+    ops.AvgPool2dOp: _of_input(_avg_pool2d),
+    ops.BatchNormOp: _of_input(_batch_norm),
+    ops.FlattenOp: _of_input(_flatten),
+    ops.AddOp: _add,
+    ops.ConcatOp: _concat,
+}

@@ -1,0 +1,202 @@
+"""Forward ops: what a CNN needs.
+
+Feature maps are `1xCxHxW`, features `1xN`. The same ops carry f32 (level 1) and `!quant.uniform` elements (level 2).
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch_mlir import ir
+from torch_mlir.dialects import ext
+
+from gradcam.dialect.dialect import GradCAM
+from gradcam.dialect.verify import ints, rank, require, result_shape, shape, verifier, window
+
+
+def check_conv(op: Any, x: Any, w: Any, y_shape: Sequence[int]) -> None:
+    """Shapes of a convolution from `x` (1xCxHxW) with `w` (OxC/groupsxKHxKW) to `y_shape`."""
+    _, channels, *size = rank(x, 4, "input")
+    out_channels, in_per_group, *kernel = rank(w, 4, "weight")
+    groups = ir.IntegerAttr(op.attributes["groups"]).value
+    require(groups >= 1, f"attribute 'groups' must be at least 1, got {groups}")
+    require(
+        channels == in_per_group * groups,
+        f"weight expects {in_per_group * groups} input channels ({in_per_group} x {groups} groups), input has {channels}",
+    )
+    require(out_channels % groups == 0, f"{out_channels} output channels do not divide into {groups} groups")
+    wanted = [1, out_channels, *window(op, size, kernel)]
+    require(list(y_shape) == wanted, f"output must have shape {'x'.join(map(str, wanted))}, got {'x'.join(map(str, y_shape))}")
+
+
+def check_bias(op: Any, channels: int) -> None:
+    """The optional third operand must be a vector of `channels`."""
+    if len(op.operands) == 3:
+        require(shape(op.operands[2]) == [channels], f"bias must have shape {channels}, got {op.operands[2].type}")
+
+
+class Conv2dOp(GradCAM.Operation, name="conv2d", traits=[ext.Pure]):
+    """y[o,h,w] = bias[o] + sum over c,i,j of w[o,c,i,j] * x[c, h*stride + i*dilation - padding, ...]; zero outside x.
+
+    As torch.nn.functional.conv2d. x: 1xCxHxW, w: OxC/groupsxKHxKW, bias: O, y: 1xOxOHxOW.
+    """
+
+    x: ext.Operand[Any]
+    w: ext.Operand[Any]
+    bias: ext.Operand[Any] | None
+    stride: ir.ArrayAttr
+    padding: ir.ArrayAttr
+    dilation: ir.ArrayAttr
+    groups: ir.IntegerAttr
+    y: ext.Result[Any]
+
+    @verifier
+    def verify_invariants(op):  # noqa: D102, N805
+        check_conv(op, op.operands[0], op.operands[1], shape(op.results[0]))
+        check_bias(op, shape(op.operands[1])[0])
+
+
+class LinearOp(GradCAM.Operation, name="linear", traits=[ext.Pure]):
+    """y = x w^T + bias. x: 1xI, w: OxI, bias: O, y: 1xO."""
+
+    x: ext.Operand[Any]
+    w: ext.Operand[Any]
+    bias: ext.Operand[Any] | None
+    y: ext.Result[Any]
+
+    @verifier
+    def verify_invariants(op):  # noqa: D102, N805
+        _, features = rank(op.operands[0], 2, "input")
+        out, wanted = rank(op.operands[1], 2, "weight")
+        require(features == wanted, f"weight expects {wanted} features, input has {features}")
+        check_bias(op, out)
+        result_shape(op, [1, out])
+
+
+class ReluOp(GradCAM.Operation, name="relu", traits=[ext.Pure]):
+    """y = max(x, 0), elementwise."""
+
+    x: ext.Operand[Any]
+    y: ext.Result[Any]
+
+    @verifier
+    def verify_invariants(op):  # noqa: D102, N805
+        result_shape(op, shape(op.operands[0]))
+
+
+class ClampOp(GradCAM.Operation, name="clamp", traits=[ext.Pure]):
+    """y = min(max(x, lo), hi), elementwise; ReLU6 is lo = 0, hi = 6. The bounds are in real units at every level."""
+
+    x: ext.Operand[Any]
+    lo: ir.FloatAttr
+    hi: ir.FloatAttr
+    y: ext.Result[Any]
+
+    @verifier
+    def verify_invariants(op):  # noqa: D102, N805
+        lo, hi = (ir.FloatAttr(op.attributes[n]).value for n in ("lo", "hi"))
+        require(lo < hi, f"lower bound {lo} must be less than upper bound {hi}")
+        result_shape(op, shape(op.operands[0]))
+
+
+class AddOp(GradCAM.Operation, name="add", traits=[ext.Pure]):
+    """z = x + y, elementwise, equal shapes. Quantized: each operand is rescaled to the result's scale, then added."""
+
+    x: ext.Operand[Any]
+    y: ext.Operand[Any]
+    z: ext.Result[Any]
+
+    @verifier
+    def verify_invariants(op):  # noqa: D102, N805
+        x, y = op.operands[0], op.operands[1]
+        require(shape(x) == shape(y), f"operands must have equal shapes, got {x.type} and {y.type}; broadcasting is not lowered")
+        result_shape(op, shape(x))
+
+
+def check_pool(op: Any, x: Any, y_shape: Sequence[int]) -> None:
+    """Shapes of a pooling window from `x` to `y_shape`; padding at most half the kernel, as in PyTorch."""
+    _, channels, *size = rank(x, 4, "input")
+    kernel = ints(op, "kernel", 2, 1)
+    for k, p in zip(kernel, ints(op, "padding", 2, 0), strict=True):
+        require(2 * p <= k, f"padding {p} must be at most half the kernel {k}")
+    wanted = [1, channels, *window(op, size, kernel)]
+    require(list(y_shape) == wanted, f"output must have shape {'x'.join(map(str, wanted))}, got {'x'.join(map(str, y_shape))}")
+
+
+class MaxPool2dOp(GradCAM.Operation, name="max_pool2d", traits=[ext.Pure]):
+    """Maximum over a sliding window; padding is minus infinity. As torch.nn.functional.max_pool2d, ceil_mode off."""
+
+    x: ext.Operand[Any]
+    kernel: ir.ArrayAttr
+    stride: ir.ArrayAttr
+    padding: ir.ArrayAttr
+    dilation: ir.ArrayAttr
+    y: ext.Result[Any]
+
+    @verifier
+    def verify_invariants(op):  # noqa: D102, N805
+        check_pool(op, op.operands[0], shape(op.results[0]))
+
+
+class AvgPool2dOp(GradCAM.Operation, name="avg_pool2d", traits=[ext.Pure]):
+    """Mean over a sliding window, ceil_mode off; a window as large as the map is the global average pool.
+
+    count_include_pad: padded zeros count in the divisor. dilation is always 1 (kept so that all windows read alike).
+    """
+
+    x: ext.Operand[Any]
+    kernel: ir.ArrayAttr
+    stride: ir.ArrayAttr
+    padding: ir.ArrayAttr
+    dilation: ir.ArrayAttr
+    count_include_pad: ir.IntegerAttr
+    y: ext.Result[Any]
+
+    @verifier
+    def verify_invariants(op):  # noqa: D102, N805
+        check_pool(op, op.operands[0], shape(op.results[0]))
+        require(ints(op, "dilation", 2, 1) == [1, 1], "an average pool has no dilation")
+
+
+class BatchNormOp(GradCAM.Operation, name="batch_norm", traits=[ext.Pure]):
+    """y = (x - mean) / sqrt(var + eps) * gamma + beta, per channel, in eval mode. gamma, beta, mean, var: C."""
+
+    x: ext.Operand[Any]
+    gamma: ext.Operand[Any]
+    beta: ext.Operand[Any]
+    mean: ext.Operand[Any]
+    var: ext.Operand[Any]
+    eps: ir.FloatAttr
+    y: ext.Result[Any]
+
+    @verifier
+    def verify_invariants(op):  # noqa: D102, N805
+        channels = rank(op.operands[0], 4, "input")[1]
+        for value, name in zip(list(op.operands)[1:], ("gamma", "beta", "mean", "var"), strict=True):
+            require(shape(value) == [channels], f"{name} must have shape {channels}, got {value.type}")
+        result_shape(op, shape(op.operands[0]))
+
+
+class FlattenOp(GradCAM.Operation, name="flatten", traits=[ext.Pure]):
+    """1xCxHxW to 1x(C*H*W), row-major."""
+
+    x: ext.Operand[Any]
+    y: ext.Result[Any]
+
+    @verifier
+    def verify_invariants(op):  # noqa: D102, N805
+        _, c, h, w = rank(op.operands[0], 4, "input")
+        result_shape(op, [1, c * h * w])
+
+
+class ConcatOp(GradCAM.Operation, name="concat", traits=[ext.Pure]):
+    """Feature maps of equal height and width, one after the other along the channels."""
+
+    xs: Sequence[ext.Operand[Any]]
+    y: ext.Result[Any]
+
+    @verifier
+    def verify_invariants(op):  # noqa: D102, N805
+        shapes = [rank(x, 4, "input") for x in op.operands]
+        require(len(shapes) > 0, "needs at least one input")
+        require(all(s[2:] == shapes[0][2:] for s in shapes), f"inputs must agree in height and width, got {shapes}")
+        result_shape(op, [1, sum(s[1] for s in shapes), *shapes[0][2:]])

@@ -1,0 +1,87 @@
+"""Checks that op verifiers share; each raises `Invalid` with a message for the user."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from torch_mlir import ir
+from torch_mlir.dialects import quant
+
+
+class Invalid(Exception):
+    """What is wrong with an op, in one line."""
+
+
+def require(condition: bool, message: str) -> None:
+    """Raises `Invalid(message)` unless `condition`."""
+    if not condition:
+        raise Invalid(message)
+
+
+def verifier(check: Callable[[Any], None]) -> staticmethod:
+    """Makes `verify_invariants` out of a function that raises `Invalid`; operand and result counts are checked by IRDL before."""
+
+    def verify_invariants(op: Any) -> bool:
+        try:
+            for value in [*op.operands, *op.results]:
+                tensor(value)
+            check(op)
+        except Invalid as error:
+            op.location.emit_error(f"'{op.name}' op {error}")
+            return False
+        except (IndexError, KeyError, TypeError):
+            # IRDL reports a wrong operand count or a missing attribute; without them there is nothing left to check.
+            op.location.emit_error(f"'{op.name}' op has missing operands or attributes")
+            return False
+        return True
+
+    return staticmethod(verify_invariants)
+
+
+def tensor(value: Any) -> ir.RankedTensorType:
+    """The value's type as a tensor of static shape with f32, integer or quantized elements."""
+    require(isinstance(value.type, ir.RankedTensorType), f"works on ranked tensors, got {value.type}")
+    type_ = ir.RankedTensorType(value.type)
+    require(type_.has_static_shape, f"needs a static shape, got {type_}; export the model without dynamic shapes")
+    element = type_.element_type
+    allowed = isinstance(element, (ir.F32Type, ir.IntegerType, quant.QuantizedType))
+    require(allowed, f"element type must be f32, an integer or !quant.uniform, got {element}")
+    return type_
+
+
+def shape(value: Any) -> list[int]:
+    """Static shape of a tensor value."""
+    return list(tensor(value).shape)
+
+
+def rank(value: Any, wanted: int, what: str) -> list[int]:
+    """Shape of `value`, which must have `wanted` dimensions; `what` says what they mean."""
+    found = shape(value)
+    require(len(found) == wanted, f"{what} must have {wanted} dimensions, got {tensor(value)}")
+    return found
+
+
+def result_shape(op: Any, wanted: Sequence[int]) -> None:
+    """The only result must have shape `wanted`."""
+    found = shape(op.results[0])
+    require(found == list(wanted), f"result must have shape {'x'.join(map(str, wanted))}, got {tensor(op.results[0])}")
+
+
+def ints(op: Any, name: str, length: int, minimum: int) -> list[int]:
+    """Integer array attribute `name` with `length` entries of at least `minimum`."""
+    values = [ir.IntegerAttr(a).value for a in ir.ArrayAttr(op.attributes[name])]
+    require(len(values) == length, f"attribute '{name}' must have {length} entries, got {values}")
+    require(all(v >= minimum for v in values), f"attribute '{name}' must be at least {minimum}, got {values}")
+    return values
+
+
+def window(op: Any, size: Sequence[int], kernel: Sequence[int]) -> list[int]:
+    """Output height and width of a sliding window over `size` (H, W), by the formula of torch.nn.Conv2d."""
+    stride, padding, dilation = ints(op, "stride", 2, 1), ints(op, "padding", 2, 0), ints(op, "dilation", 2, 1)
+    out = []
+    for n, k, s, p, d in zip(size, kernel, stride, padding, dilation, strict=True):
+        reach = d * (k - 1) + 1
+        require(n + 2 * p >= reach, f"window of {reach} is larger than the padded input of {n + 2 * p}")
+        out.append((n + 2 * p - reach) // s + 1)
+    return out

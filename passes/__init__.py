@@ -1,0 +1,1 @@
+"""The project's passes, one file each; `registry` maps their names to them."""

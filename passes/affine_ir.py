@@ -1,0 +1,118 @@
+"""Writes affine IR from linear forms, the inverse of `nest.map_forms`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch_mlir import ir
+from torch_mlir.dialects import affine
+
+from gradcam.passes.nest import Linear
+
+
+def as_affine(forms: Sequence[Linear]) -> tuple[list[ir.AffineExpr], list[ir.Value], list[ir.Value]]:
+    """The forms as affine expressions over the loops (dims) and symbols they mention; returns (expressions, dims, symbols)."""
+    dims: list[ir.Value] = []
+    symbols: list[ir.Value] = []
+    for term in (t for form in forms for t in form if t is not None):
+        values, value = (symbols, term[1]) if isinstance(term, tuple) else (dims, term)
+        if value not in values:
+            values.append(value)
+
+    def expression(term: Any, coefficient: int) -> ir.AffineExpr:
+        if term is None:
+            return ir.AffineConstantExpr.get(coefficient)
+        if isinstance(term, tuple):
+            kind, value, divisor = term
+            symbol = ir.AffineSymbolExpr.get(symbols.index(value))
+            build = ir.AffineExpr.get_mod if kind == "mod" else ir.AffineExpr.get_floor_div
+            return build(symbol, divisor) * coefficient
+        return ir.AffineDimExpr.get(dims.index(term)) * coefficient
+
+    def total(form: Linear) -> ir.AffineExpr:
+        # The constant comes last, as in hand-written maps.
+        terms = sorted(form.items(), key=lambda item: item[0] is None)
+        out = ir.AffineConstantExpr.get(0)
+        for term, coefficient in terms:
+            out = out + expression(term, coefficient)
+        return out
+
+    return [total(f) for f in forms], dims, symbols
+
+
+def load(memref: ir.Value, forms: Sequence[Linear]) -> ir.Value:
+    """affine.load of `memref` at the forms."""
+    exprs, dims, symbols = as_affine(forms)
+    map_ = ir.AffineMapAttr.get(ir.AffineMap.get(len(dims), len(symbols), exprs))
+    element = ir.MemRefType(memref.type).element_type
+    return ir.Operation.create("affine.load", [element], [memref, *dims, *symbols], {"map": map_}).results[0]
+
+
+def store(value: ir.Value, memref: ir.Value, forms: Sequence[Linear]) -> None:
+    """affine.store of `value` into `memref` at the forms."""
+    exprs, dims, symbols = as_affine(forms)
+    map_ = ir.AffineMapAttr.get(ir.AffineMap.get(len(dims), len(symbols), exprs))
+    ir.Operation.create("affine.store", [], [value, memref, *dims, *symbols], {"map": map_})
+
+
+def guarded_load(memref: ir.Value, forms: Sequence[Linear], guards: Sequence[Linear], otherwise: ir.Value | None) -> ir.Value:
+    """affine.load where every guard is at least 0, `otherwise` elsewhere; a plain load without guards."""
+    if not guards:
+        return load(memref, forms)
+    assert otherwise is not None
+    exprs, dims, symbols = as_affine(guards)
+    condition = ir.IntegerSet.get(len(dims), len(symbols), exprs, [False] * len(exprs))
+    element = ir.MemRefType(memref.type).element_type
+    op = affine.AffineIfOp(condition, [element], cond_operands=[*dims, *symbols], has_else=True)
+    with ir.InsertionPoint(op.regions[0].blocks[0]):
+        yield_([load(memref, forms)])
+    with ir.InsertionPoint(op.regions[1].blocks[0]):
+        yield_([otherwise])
+    return op.results[0]
+
+
+def yield_(values: Sequence[ir.Value]) -> None:
+    """Terminator of an affine region."""
+    ir.Operation.create("affine.yield", [], list(values))
+
+
+def for_loops(trips: Sequence[int]) -> tuple[Any, list[ir.Value], ir.Block | None]:
+    """Nested affine.for from 0 to each trip count: (outermost op, induction variables, innermost block with its terminator)."""
+    outermost, ivs, block = None, [], None
+    for trip in trips:
+        point = ir.InsertionPoint.at_block_begin(block) if block is not None else ir.InsertionPoint.current
+        op = affine.AffineForOp(0, trip, ip=point)
+        block = op.body
+        with ir.InsertionPoint(block):
+            yield_([])
+        outermost = outermost or op
+        ivs.append(op.induction_variable)
+    return outermost, ivs, block
+
+
+def parallel(extents: Sequence[int], reduced: ir.Type | None = None) -> ir.Operation:
+    """affine.parallel from 0 to the extents, its block without terminator; `reduced` is the type summed over all points."""
+    upper = ir.AffineMap.get(0, 0, [ir.AffineConstantExpr.get(n) for n in extents])
+    lower = ir.AffineMap.get(0, 0, [ir.AffineConstantExpr.get(0)] * len(extents))
+    i64 = ir.IntegerType.get_signless(64)
+    groups = ir.Attribute.parse(f"dense<1> : tensor<{len(extents)}xi32>")
+    attributes = {
+        "reductions": ir.ArrayAttr.get([ir.IntegerAttr.get(i64, 1)] if reduced else []),
+        "lowerBoundsMap": ir.AffineMapAttr.get(lower),
+        "upperBoundsMap": ir.AffineMapAttr.get(upper),
+        "lowerBoundsGroups": groups,
+        "upperBoundsGroups": groups,
+        "steps": ir.ArrayAttr.get([ir.IntegerAttr.get(i64, 1)] * len(extents)),
+    }
+    op = ir.Operation.create("affine.parallel", [reduced] if reduced else [], [], attributes, regions=1)
+    op.regions[0].blocks.append(*[ir.IndexType.get()] * len(extents))
+    return op
+
+
+def clone_into(op: Any, values: dict[ir.Value, ir.Value]) -> None:
+    """A copy of `op` at the insertion point with operands replaced by `values`, to which its results are added."""
+    copy = op.operation.clone()
+    for i, operand in enumerate(op.operands):
+        copy.operands[i] = values.get(operand, operand)
+    values.update(zip(op.results, copy.results, strict=True))

@@ -1,0 +1,139 @@
+"""gradcam-assign-cycles."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from torch_mlir import ir
+
+from gradcam.errors import fail
+from gradcam.passes.engines import access_kind
+from gradcam.passes.nest import Dataflow, Nest, Node, main_function, nests
+from gradcam.passes.pass_base import Pass
+
+#: Cycles from the inputs of an op to its result; 0 means combinational within the stage.
+LATENCY = {"arith.muli": 1, "arith.shrsi": 1, "reduce": 1}
+
+#: Cycles of a nest besides its steps and the stages of its pipeline: the one in which the sequencer issues it.
+ISSUE = 1
+
+
+@dataclass(frozen=True)
+class AssignCycles(Pass):
+    """Puts every op of a nest into a pipeline stage and every nest into a window of cycles.
+
+    One step of the flattened time loops starts per cycle. A memory read, a product, a sum over lanes and a shift take one cycle,
+    everything else none. A nest runs for its steps, the stages to its last write, and one cycle of issue.
+
+    This pass turns:
+
+        affine.for %oct = 0 to 2 { ... arith.muli ... affine.store ... }
+
+    into:
+
+        affine.for %oct = 0 to 2 {
+          ... arith.muli ... {gradcam.stage = 1 : i64} ... affine.store ... {gradcam.stage = 6 : i64}
+        } {gradcam.start = 0 : i64, gradcam.end = 727 : i64, gradcam.phase = "inference"}
+
+    and sums the cycles by phase in the module's attribute `gradcam.cycles`.
+    """
+
+    name: ClassVar[str] = "gradcam-assign-cycles"
+
+    def run(self, module: ir.Module) -> None:
+        """Sets `gradcam.stage` on ops, `gradcam.start`, `gradcam.end` and `gradcam.phase` on nests, `gradcam.cycles` on the module."""
+        with module.context, ir.Location.unknown():
+            program = list(nests(module))
+            if not program:
+                raise fail(module.operation, "there is no nest to schedule")
+            phases = _phases(module, program)
+            cycles = dict.fromkeys(("load", "inference", "explanation", "store", "total"), 0)
+            for nest, phase in zip(program, phases, strict=True):
+                depth = _assign_stages(nest)
+                start, length = cycles["total"], nest.steps + depth + ISSUE
+                _set(nest.op, "start", start)
+                _set(nest.op, "end", start + length)
+                nest.op.attributes["gradcam.phase"] = ir.StringAttr.get(phase)
+                cycles[phase] += length
+                cycles["total"] += length
+            i64 = ir.IntegerType.get_signless(64)
+            attribute = ir.DictAttr.get({n: ir.IntegerAttr.get(i64, v) for n, v in cycles.items()})
+            module.operation.attributes["gradcam.cycles"] = attribute
+
+
+def _set(op: Any, name: str, value: int) -> None:
+    op.attributes[f"gradcam.{name}"] = ir.IntegerAttr.get(ir.IntegerType.get_signless(64), value)
+
+
+def _phases(module: ir.Module, program: list[Nest]) -> list[str]:
+    """Load and store touch streams; inference is what the first result (the logits) needs; the rest explains it."""
+    kinds = [({access_kind(a) for a in n.loads}, {access_kind(a) for a in n.stores}) for n in program]
+    stores = [i for i, (_, written) in enumerate(kinds) if "stream" in written]
+    arguments = list(main_function(module).regions[0].blocks[0].arguments)
+    written = {program[i].stores[0].memref: i for i in stores}
+    first = next(written[a] for a in arguments if a in written)
+    needed, wanted = set(), set(a.memref for a in program[first].loads)
+    for i in reversed(range(len(program))):
+        if any(a.memref in wanted for a in program[i].stores):
+            needed.add(i)
+            wanted |= {a.memref for a in program[i].loads}
+    phases = []
+    for i, (read, _) in enumerate(kinds):
+        phase = "store" if i in stores else "load" if "stream" in read else "inference" if i in needed else "explanation"
+        phases.append(phase)
+    return phases
+
+
+def _assign_stages(nest: Nest) -> int:
+    """Sets the stages of a nest as early as possible; returns the stage of its last write."""
+    base = 1
+    if nest.body is not None:
+        base = 1 + _body_stages(nest, nest.body)
+    ready: dict[int, int] = {}
+    for node in nest.epilogue.nodes:
+        # An epilogue read is issued late, so that the address waits in the pipeline and not the data.
+        _place_node(node, ready, read_stage=base - 1, accumulator_stage=base)
+    return _place_sinks(nest.epilogue, ready)
+
+
+def _body_stages(nest: Nest, body: Dataflow) -> int:
+    """Stages of a reduction body; returns the stage in which the accumulators change."""
+    ready: dict[int, int] = {}
+    for node in body.nodes:
+        _place_node(node, ready, 0, 0)
+    update = max(ready[id(s.value)] for s in body.sinks)
+    ready.clear()
+    for node in body.nodes:
+        _place_node(node, ready, 0, update)
+    for sink in body.sinks:
+        if ready[id(sink.value)] != update:
+            raise fail(sink.op, "an accumulator must change in one cycle: no product, shift or sum over lanes may depend on it")
+        _set(sink.op, "stage", update)
+    return update
+
+
+def _place_node(node: Node, ready: dict[int, int], read_stage: int, accumulator_stage: int) -> None:
+    if node.kind in ("const", "iv"):
+        ready[id(node)] = 0
+    elif node.kind == "acc":
+        ready[id(node)] = accumulator_stage
+    elif node.kind == "load":
+        direct = access_kind(node.what) in ("register", "port")
+        stage = read_stage + direct
+        _set(node.what.op, "stage", stage)
+        ready[id(node)] = stage + (not direct)
+    else:
+        stage = max((ready[id(a)] for a in node.args), default=0)
+        _set(node.op, "stage", stage)
+        ready[id(node)] = stage + LATENCY.get(node.kind, 0)
+
+
+def _place_sinks(flow: Dataflow, ready: dict[int, int]) -> int:
+    """All writes of an epilogue happen in one stage, so that one flag ends the nest."""
+    stage = max(ready[id(s.value)] for s in flow.sinks)
+    for sink in flow.sinks:
+        _set(sink.op, "stage", stage)
+    return stage
+
+

@@ -1,0 +1,28 @@
+"""Reading and making the constant tensors that passes fold."""
+
+from __future__ import annotations
+
+import numpy as np
+from torch_mlir import ir
+from torch_mlir.dialects import arith
+
+
+def read_constant(value: ir.Value) -> np.ndarray | None:
+    """The array behind a value, a read-only view, or None when no dense `arith.constant` makes the value."""
+    if not isinstance(value.owner, arith.ConstantOp):
+        return None
+    attr = value.owner.attributes["value"]
+    return np.asarray(attr) if isinstance(attr, ir.DenseElementsAttr) else None
+
+
+def make_constant(array: np.ndarray) -> ir.Value:
+    """Builds an f32 constant tensor at the current insertion point and location; `array` is rounded to f32."""
+    rounded = np.ascontiguousarray(array, np.float32)
+    type_ = ir.RankedTensorType.get(rounded.shape, ir.F32Type.get())
+    return arith.ConstantOp(type_, ir.DenseElementsAttr.get(rounded, type=type_)).result
+
+
+def erase_if_unused(value: ir.Value) -> None:
+    """Erases the constant that makes `value` when nothing reads it any more."""
+    if isinstance(value.owner, arith.ConstantOp) and not any(True for _ in value.uses):
+        value.owner.erase()

@@ -1,0 +1,303 @@
+"""convert-linalg-to-affine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from torch_mlir import ir
+from torch_mlir.dialects import func, memref
+
+from gradcam.errors import fail
+from gradcam.passes import affine_ir
+from gradcam.passes.nest import Linear, int_constant, linear, main_function, plus
+from gradcam.passes.pass_base import Pass
+
+#: Names of the function's arguments and results in the RTL; what is not listed is called arg0, result2, ...
+INPUTS = ("image", "class_select")
+OUTPUTS = ("logits", "heatmap")
+
+
+@dataclass(frozen=True)
+class ConvertLinalgToAffine(Pass):
+    """Turns every linalg op on tensors into a perfect affine.for nest on buffers, and arguments and results into copies.
+
+    Padding needs no halo: a load from a padded tensor becomes an affine.if around the load of the unpadded buffer. A slice of a
+    tensor becomes an offset in the access. Upstream bufferization would copy both.
+
+    This pass turns:
+
+        %p = tensor.pad %x low[1, 1, 0] high[1, 1, 0] ...
+        %y = linalg.generic ins(%p, %w) outs(%zero) { arith.extsi, arith.muli, arith.addi }
+
+    into:
+
+        affine.for %o = 0 to 64 { ... affine.store %c0, %y[...] }
+        affine.for %oct = 0 to 4 { affine.for %oh = 0 to 8 { ...
+          %v = affine.if affine_set<(oh, kh, ...) : (oh + kh - 1 >= 0, ...)>(...) -> i8 { affine.load %x[...] } else { %c0 }
+          ... affine.store %sum, %y[...]
+    """
+
+    name: ClassVar[str] = "convert-linalg-to-affine"
+
+    def run(self, module: ir.Module) -> None:
+        """Replaces the module's function on tensors by one on buffers, results as trailing arguments."""
+        with module.context, ir.Location.unknown():
+            _Converter(module).convert()
+
+
+@dataclass
+class _View:
+    """How elements of a tensor are found: buffer, index forms over placeholder dimensions, guards of the padding."""
+
+    memref: ir.Value
+    forms: list[Linear]
+    guards: list[Linear] = field(default_factory=list)
+    otherwise: ir.Value | None = None
+
+    def at(self, indices: list[Linear]) -> tuple[list[Linear], list[Linear]]:
+        """Index forms and guards with the placeholders 0, 1, ... replaced by `indices`."""
+        return [_substitute(f, indices) for f in self.forms], [_substitute(g, indices) for g in self.guards]
+
+
+def _substitute(form: Linear, indices: list[Linear]) -> Linear:
+    out: Linear = {}
+    for term, coefficient in form.items():
+        out = plus(out, indices[term], coefficient) if isinstance(term, int) else plus(out, {term: coefficient})
+    return out
+
+
+def _memref_type(type_: ir.Type) -> ir.MemRefType:
+    tensor = ir.RankedTensorType(type_)
+    return ir.MemRefType.get(tensor.shape, tensor.element_type)
+
+
+def _identity(memref_: ir.Value) -> _View:
+    return _View(memref_, [{i: 1} for i in range(ir.MemRefType(memref_.type).rank)])
+
+
+class _Converter:
+    def __init__(self, module: ir.Module) -> None:
+        self.module = module
+        self.old = main_function(module)
+        self.block = self.old.regions[0].blocks[0]
+        self.views: dict[ir.Value, _View] = {}
+        self.fills: dict[ir.Value, ir.Value] = {}
+        self.symbols: dict[ir.Value, Any] = {}
+        self.values: dict[ir.Value, ir.Value] = {}
+        self.globals = 0
+
+    def convert(self) -> None:
+        inputs = list(self.block.arguments)
+        outputs = list(list(self.block.operations)[-1].operands)
+        types = [_memref_type(v.type) for v in inputs + outputs]
+        name = ir.StringAttr(self.old.attributes["sym_name"]).value
+        with ir.InsertionPoint(self.old), self.old.location:
+            new = func.FuncOp(name, ir.FunctionType.get(types, []))
+            for attribute in self.old.attributes:
+                if attribute.startswith("gradcam."):
+                    new.attributes[attribute] = self.old.attributes[attribute]
+            new.attributes["llvm.emit_c_interface"] = ir.UnitAttr.get()
+            names = _names(inputs, INPUTS, "arg") + _names(outputs, OUTPUTS, "result")
+            new.attributes["arg_attrs"] = ir.ArrayAttr.get([ir.DictAttr.get({"gradcam.name": ir.StringAttr.get(n)}) for n in names])
+            entry = new.add_entry_block()
+        with ir.InsertionPoint(entry):
+            for value, argument, label in zip(inputs, entry.arguments, names, strict=False):
+                with ir.Location.name(label):
+                    self._input(value, argument)
+            for op in list(self.block.operations)[:-1]:
+                with op.location:
+                    self._op(op)
+            for value, argument, label in zip(outputs, list(entry.arguments)[len(inputs) :], names[len(inputs) :], strict=True):
+                with ir.Location.name(label):
+                    self._copy(self.views[value], argument, list(ir.MemRefType(argument.type).shape))
+            with self.old.location:
+                func.ReturnOp([])
+        self.old.operation.erase()
+
+    def _input(self, value: ir.Value, argument: ir.Value) -> None:
+        """An argument of more than one element is a stream: it is copied into a buffer, whose lanes are padded as its users want."""
+        shape = list(ir.MemRefType(argument.type).shape)
+        if shape == [1]:
+            self.views[value] = _identity(argument)
+            return
+        pads = [u.owner for u in value.uses if u.owner.operation.name == "tensor.pad"]
+        lanes = max((shape[-1] + list(ir.DenseI64ArrayAttr(p.attributes["static_high"]))[-1] for p in pads), default=shape[-1])
+        element = ir.MemRefType(argument.type).element_type
+        buffer = memref.alloc(ir.MemRefType.get([*shape[:-1], lanes], element), [], [])
+        self._copy(_identity(argument), buffer, shape)
+        self.views[value] = _identity(buffer)
+
+    def _copy(self, source: _View, target: ir.Value, shape: list[int]) -> None:
+        _, ivs, block = affine_ir.for_loops(shape)
+        with ir.InsertionPoint.at_block_begin(block):
+            forms, guards = source.at([{iv: 1} for iv in ivs])
+            value = affine_ir.guarded_load(source.memref, forms, guards, source.otherwise)
+            affine_ir.store(value, target, [{iv: 1} for iv in ivs])
+
+    def _op(self, op: Any) -> None:
+        name = op.operation.name
+        handler = {
+            "arith.constant": self._constant,
+            "tensor.empty": lambda _: None,
+            "tensor.pad": self._pad,
+            "tensor.extract_slice": self._slice,
+            "tensor.extract": self._extract,
+            "linalg.fill": self._fill,
+            "linalg.generic": self._generic,
+        }.get(name)
+        if handler is not None:
+            handler(op)
+        elif name in ("arith.index_cast", "arith.floordivsi", "arith.remsi"):
+            self._index(op)
+        else:
+            raise fail(op, f"'{name}' has no affine form here; run convert-gradcam-to-linalg and canonicalize first")
+
+    def _constant(self, op: Any) -> None:
+        value = op.results[0]
+        if not isinstance(value.type, ir.RankedTensorType):
+            affine_ir.clone_into(op, self.values)
+            return
+        name = f"constant{self.globals}"
+        self.globals += 1
+        type_ = _memref_type(value.type)
+        with ir.InsertionPoint(self.old):
+            visibility, unit = ir.StringAttr.get("private"), ir.UnitAttr.get()
+            memref.GlobalOp(name, ir.TypeAttr.get(type_), sym_visibility=visibility, initial_value=op.attributes["value"], constant=unit)
+        self.views[value] = _identity(memref.get_global(type_, name))
+
+    def _pad(self, op: Any) -> None:
+        source = self.views[op.operands[0]]
+        low, high = (list(ir.DenseI64ArrayAttr(op.attributes[n])) for n in ("static_low", "static_high"))
+        shape = ir.MemRefType(source.memref.type).shape
+        constant = int_constant(list(op.regions[0].blocks[0].operations)[-1].operands[0])
+        if constant is None or source.guards or len(op.operands) != 1:
+            raise fail(op, "tensor.pad must pad a buffer by constant amounts with a constant")
+        inner = ir.RankedTensorType(op.operands[0].type).shape
+        forms, guards = [], []
+        for i, (lo, hi) in enumerate(zip(low, high, strict=True)):
+            form = plus(source.forms[i], {None: -lo})
+            # Lanes added to an argument are already there: its buffer has them.
+            slack = shape[i] - inner[i] if i == len(low) - 1 else 0
+            forms.append(form)
+            if lo:
+                guards.append(form)
+            if hi > slack:
+                guards.append(plus({None: shape[i] - 1}, form, -1))
+        self.views[op.results[0]] = _View(source.memref, forms, guards, self._value(list(op.regions[0].blocks[0].operations)[-1].operands[0]))
+
+    def _slice(self, op: Any) -> None:
+        source = self.views[op.operands[0]]
+        offsets, sizes, strides = (list(ir.DenseI64ArrayAttr(op.attributes[f"static_{n}"])) for n in ("offsets", "sizes", "strides"))
+        if any(s != 1 for s in strides):
+            raise fail(op, "only slices of stride 1 are lowered")
+        dynamic = iter(list(op.operands)[1:])
+        kept = list(ir.RankedTensorType(op.results[0].type).shape)
+        dropped = len(sizes) - len(kept)
+        indices: list[Linear] = []
+        position = 0
+        for offset, size in zip(offsets, sizes, strict=True):
+            base: Linear = self._offset(next(dynamic)) if offset == ir.ShapedType.get_dynamic_size() else {None: offset} if offset else {}
+            # A dimension of size 1 that the result does not have is dropped, the first ones first.
+            if dropped and size == 1 and (position >= len(kept) or kept[position] != 1 or len(kept) - position < len(sizes) - len(indices)):
+                dropped -= 1
+                indices.append(base)
+            else:
+                indices.append(plus(base, {position: 1}))
+                position += 1
+        forms = [_substitute(f, indices) for f in source.forms]
+        self.views[op.results[0]] = _View(source.memref, forms, [_substitute(g, indices) for g in source.guards], source.otherwise)
+
+    def _offset(self, value: ir.Value) -> Linear:
+        constant = int_constant(value)
+        return {None: constant} if constant is not None else dict(self.symbols[value])
+
+    def _extract(self, op: Any) -> None:
+        view = self.views[op.operands[0]]
+        if list(ir.MemRefType(view.memref.type).shape) != [1]:
+            raise fail(op, "only one-element tensors can be read as scalars")
+        zero = ir.Operation.create("arith.constant", [ir.IndexType.get()], [], {"value": ir.IntegerAttr.get(ir.IndexType.get(), 0)})
+        self.values[op.results[0]] = memref.load(view.memref, [zero.results[0]])
+
+    def _index(self, op: Any) -> None:
+        """Index arithmetic on the class: a symbol of the accesses that use it."""
+        if op.operation.name == "arith.index_cast":
+            affine_ir.clone_into(op, self.values)
+            self.symbols[op.results[0]] = {("value", self.values[op.results[0]], 1): 1}
+            return
+        ((kind, value, _),) = self.symbols[op.operands[0]]
+        divisor = int_constant(op.operands[1])
+        if kind != "value" or divisor is None:
+            raise fail(op, "a class index may only be divided once, by a constant")
+        # The class is never negative here, so truncating and flooring agree.
+        name = "mod" if op.operation.name == "arith.remsi" else "floordiv"
+        self.symbols[op.results[0]] = {(name, value, divisor): 1}
+
+    def _fill(self, op: Any) -> None:
+        self.fills[op.results[0]] = self._value(op.operands[0])
+
+    def _value(self, value: ir.Value) -> ir.Value:
+        return self.values.get(value, value)
+
+    def _generic(self, op: Any) -> None:
+        maps = [ir.AffineMapAttr(a).value for a in ir.ArrayAttr(op.attributes["indexing_maps"])]
+        outputs = list(op.operands)[len(op.operands) - len(op.results) :]
+        inputs = list(op.operands)[: len(op.operands) - len(op.results)]
+        body = op.regions[0].blocks[0]
+        buffers = [memref.alloc(_memref_type(r.type), [], []) for r in op.results]
+        for result, buffer in zip(op.results, buffers, strict=True):
+            self.views[result] = _identity(buffer)
+        for output, buffer, argument in zip(outputs, buffers, list(body.arguments)[len(inputs) :], strict=True):
+            if list(argument.uses):
+                self._initialize(op, output, buffer)
+        _, ivs, block = affine_ir.for_loops(_trips(op, maps))
+        dims: list[Linear] = [{iv: 1} for iv in ivs]
+        values = dict(self.values)
+        with ir.InsertionPoint.at_block_begin(block):
+            views = [self.views.get(v) for v in inputs] + [_identity(b) for b in buffers]
+            places = [[linear(e, dims, []) for e in m.results] for m in maps]
+            for argument, view, place in zip(body.arguments, views, places, strict=True):
+                if view is not None and list(argument.uses):
+                    forms, guards = view.at(place)
+                    values[argument] = affine_ir.guarded_load(view.memref, forms, guards, view.otherwise)
+            *ops, yielded = list(body.operations)
+            for inner in ops:
+                if inner.operation.name == "linalg.index":
+                    values[inner.results[0]] = ivs[ir.IntegerAttr(inner.attributes["dim"]).value]
+                else:
+                    affine_ir.clone_into(inner, values)
+            for value, buffer, place in zip(yielded.operands, buffers, places[len(inputs) :], strict=True):
+                affine_ir.store(values.get(value, value), buffer, place)
+
+    def _initialize(self, op: Any, output: ir.Value, buffer: ir.Value) -> None:
+        if output not in self.fills:
+            raise fail(op, "an accumulator must start from linalg.fill")
+        _, ivs, block = affine_ir.for_loops(list(ir.MemRefType(buffer.type).shape))
+        with ir.InsertionPoint.at_block_begin(block):
+            affine_ir.store(self.fills[output], buffer, [{iv: 1} for iv in ivs])
+
+
+def _names(values: list[ir.Value], known: tuple[str, ...], other: str) -> list[str]:
+    return [known[i] if i < len(known) else f"{other}{i}" for i in range(len(values))]
+
+
+def _trips(op: Any, maps: list[ir.AffineMap]) -> list[int]:
+    """Trip count of every iteration dimension: the size of a tensor dimension that it alone indexes, or what is left of one."""
+    trips: dict[int, int] = {}
+    for map_, operand in zip(maps, op.operands, strict=True):
+        for expr, size in zip(map_.results, ir.RankedTensorType(operand.type).shape, strict=True):
+            if isinstance(expr, ir.AffineDimExpr):
+                trips[expr.position] = size
+    count = maps[0].n_dims
+    missing = [d for d in range(count) if d not in trips]
+    for map_, operand in zip(maps, op.operands, strict=True):
+        for expr, size in zip(map_.results, ir.RankedTensorType(operand.type).shape, strict=True):
+            form = linear(expr, [{i: 1} for i in range(count)], [])
+            unknown = [d for d in form if d in missing]
+            if len(unknown) == 1 and map_.n_dims == count and operand in list(op.operands)[-len(op.results) :]:
+                rest = sum(c * (trips[d] - 1) for d, c in form.items() if d not in (None, unknown[0]))
+                trips[unknown[0]] = (size - 1 - rest) // form[unknown[0]] + 1
+                missing.remove(unknown[0])
+    if missing:
+        raise fail(op, f"cannot tell the trip count of iteration dimension {missing[0]}")
+    return [trips[d] for d in range(count)]

@@ -1,0 +1,219 @@
+"""ConvertTorchToGradcam: level 0 to level 1."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from torch_mlir import ir
+from torch_mlir.dialects import arith, func
+
+from gradcam.dialect import cam_ops
+from gradcam.errors import GradcamError, fail
+from gradcam.passes import torch_ir
+from gradcam.passes.faults import Faults
+from gradcam.passes.pass_base import Pass
+from gradcam.passes.torch_call import Call, Cascade, by, tensor
+from gradcam.passes.torch_conversions import convert
+
+#: Added to the maximum that a normalized map is divided by; pytorch-grad-cam's value.
+EPS = 1e-7
+_ONLY_F32 = "only f32 is supported: call .float() on the model"
+
+
+@dataclass(frozen=True)
+class ConvertTorchToGradcam(Pass):
+    """Converts an imported PyTorch program to gradcam ops and asks for an explanation where a target layer is marked.
+
+    All unsupported ops, arguments, types and weights are reported together; the module is then left as it was.
+
+    This pass turns:
+
+        func.func @main(%x: !torch.vtensor<[1,3,8,8],f32>) -> !torch.vtensor<[1,3],f32> {
+          %path = torch.constant.str "conv"
+          %a = torch.aten.relu %x : !torch.vtensor<[1,3,8,8],f32> -> !torch.vtensor<[1,3,8,8],f32>
+          %t = torch.operator "torch.gradcam.target"(%a, %path) : ...
+          %logits = ...
+          return %logits : !torch.vtensor<[1,3],f32>
+        }
+
+    into:
+
+        func.func @main(%image: tensor<1x3x8x8xf32>, %class: tensor<1xi32>) -> (tensor<1x3xf32>, tensor<1x8x8xf32>) {
+          %a = "gradcam.relu"(%image) : (tensor<1x3x8x8xf32>) -> tensor<1x3x8x8xf32>
+          %t = "gradcam.target"(%a) {path = "conv"} : ...
+          %logits = ...
+          %map = "gradcam.explain"(%logits, %t, %class)
+            {method = "gradcam", relu = true, normalize = true, eps = 1.0e-07 : f64} : ...
+          return %logits, %map : tensor<1x3xf32>, tensor<1x8x8xf32>
+        }
+    """
+
+    name: ClassVar[str] = "convert-torch-to-gradcam"
+
+    #: "gradcam" or "hirescam".
+    method: str = "gradcam"
+
+    def run(self, module: ir.Module) -> None:
+        """Replaces the only function of `module`; see the class.
+
+        Raises:
+            Faults: what cannot be converted, one line per problem.
+        """
+        if self.method not in cam_ops.METHODS:
+            raise GradcamError(f"unknown method '{self.method}'; choose one of {', '.join(cam_ops.METHODS)}")
+        functions = [op.operation for op in module.body.operations]
+        if len(functions) != 1 or functions[0].name != "func.func":
+            raise fail(module.operation, f"expects a module with one function, got {len(functions)} ops")
+        source = functions[0]
+        with module.context, ir.Location.unknown(), ir.InsertionPoint(source):
+            conversion = _Conversion(source.regions[0].blocks[0], self.method)
+            converted = conversion.convert(ir.StringAttr(source.attributes["sym_name"]).value)
+        if conversion.faults or conversion.dtypes:
+            converted.operation.erase()
+            raise Faults([*conversion.faults, *_dtype_faults(conversion.dtypes)])
+        source.erase()
+
+
+class _Conversion:
+    """One function on its way from level 0 to level 1."""
+
+    def __init__(self, source: ir.Block, method: str) -> None:
+        self.source = source
+        self.method = method
+        self.values: dict[ir.Value, ir.Value | None] = {}
+        self.faults: list[GradcamError] = []
+        #: Constants that are not f32, by their element type.
+        self.dtypes: dict[str, list[ir.Location]] = defaultdict(list)
+
+    def convert(self, name: str) -> Any:
+        """Builds the level-1 function; it is of use only when no fault was found."""
+        live = torch_ir.live_ops(self.source)
+        marked = self._check_targets(live)
+        image = self._image_type()
+        arguments = [image, *([_class_type()] if marked else [])]
+        function = func.FuncOp(name, ir.FunctionType.get(arguments, []), loc=ir.Location.name(name))
+        locations = [ir.Location.name(n) for n in ("image", "class")[: len(arguments)]]
+        body = ir.Block.create_at_start(function.body, arguments, locations)
+        for argument in self.source.arguments:
+            self.values[argument] = body.arguments[0] if image != _unknown() else None
+        with ir.InsertionPoint(body):
+            for op in live:
+                self._convert_op(op)
+            results = self._results(body)
+            func.ReturnOp(results, loc=ir.Location.name(name))
+        signature = ir.FunctionType.get(arguments, [result.type for result in results])
+        function.attributes["function_type"] = ir.TypeAttr.get(signature)
+        return function
+
+    def _check_targets(self, live: list[Any]) -> bool:
+        """Whether a target layer is marked; refuses markers beyond the first, and those that no logit depends on."""
+        marked = [op.operation for op in self.source.operations if _is_target(op.operation)]
+        for extra in marked[1:]:
+            self._refuse(extra, "a second target layer is marked; only one can be explained")
+        if marked and not any(_is_target(op) for op in live):
+            self._refuse(marked[0], "the logits do not depend on the target layer")
+        return bool(marked)
+
+    def _refuse(self, where: Any, message: str) -> None:
+        self.faults.append(fail(where, message))
+
+    def _image_type(self) -> ir.Type:
+        """Type of the image; `none` when the program's inputs are not those of an image classifier."""
+        arguments = self.source.arguments
+        function = self.source.owner
+        if len(arguments) != 1:
+            self._refuse(function, f"the model takes {len(arguments)} inputs; it must take one image")
+            return _unknown()
+        try:
+            image = torch_ir.tensor_type(arguments[0].type)
+        except torch_ir.NotStatic:
+            self._refuse(function, f"the input has the dynamic type {arguments[0].type}; export without dynamic shapes")
+            return _unknown()
+        if image.rank != 4 or image.shape[0] != 1:
+            self._refuse(function, f"the input has shape {by(image.shape)}; it must be 1xCxHxW (batch size 1)")
+        if not isinstance(image.element_type, ir.F32Type):
+            self._refuse(function, f"the input is {image.element_type}; {_ONLY_F32}")
+        return image
+
+    def _convert_op(self, op: Any) -> None:
+        if op.name in torch_ir.ARGUMENTS:
+            return
+        try:
+            value = self._constant(op) if op.name == torch_ir.LITERAL else convert(Call(op, self.values))
+        except GradcamError as error:
+            self.faults.append(error)
+            value = _placeholder(op)
+        except Cascade:
+            value = _placeholder(op)
+        self.values[op.results[0]] = value
+
+    def _constant(self, op: Any) -> ir.Value:
+        """A weight as `arith.constant`; the front end's literals share their bytes with it."""
+        value = op.attributes["value"]
+        type_ = torch_ir.tensor_type(op.results[0].type)
+        if not isinstance(type_.element_type, ir.F32Type):
+            self.dtypes[str(type_.element_type)].append(op.location)
+        elif not isinstance(value, ir.DenseElementsAttr):
+            raise fail(op, "weights are an external resource, which cannot be read; import with gradcam-import")
+        elif not np.isfinite(np.asarray(value)).all():
+            raise fail(op, "weights contain NaN or infinity")
+        return arith.ConstantOp(type_, value, loc=op.location).result
+
+    def _results(self, body: ir.Block) -> list[ir.Value]:
+        returned = list(self.source.operations)[-1].operands
+        logits = self.values.get(returned[0]) if len(returned) == 1 else None
+        if len(returned) != 1:
+            self._refuse(self.source.owner, f"the model gives {len(returned)} outputs; it must give the logits alone")
+        if logits is None:
+            return []
+        shape = list(ir.RankedTensorType(logits.type).shape)
+        if len(shape) != 2 or shape[0] != 1:
+            self._refuse(self.source.owner, f"the output has shape {by(shape)}; it must be logits, 1xK")
+        targets = [op.operation for op in body.operations if op.operation.name == "gradcam.target"]
+        return [logits, *([self._explain(logits, targets[0], body.arguments[1])] if targets else [])]
+
+    def _explain(self, logits: ir.Value, target: Any, class_: ir.Value) -> ir.Value:
+        _, _, height, width = ir.RankedTensorType(target.results[0].type).shape
+        attributes = (
+            ir.StringAttr.get(self.method),
+            ir.BoolAttr.get(True),
+            ir.BoolAttr.get(True),
+            ir.FloatAttr.get(ir.F64Type.get(), EPS),
+        )
+        feature_map = target.results[0]
+        explain = cam_ops.ExplainOp(
+            logits, feature_map, class_, *attributes, tensor(1, height, width), loc=ir.Location.name("explain")
+        )
+        return explain.result
+
+
+def _is_target(op: Any) -> bool:
+    return torch_ir.op_name(op) == "gradcam.target"
+
+
+def _class_type() -> ir.Type:
+    return ir.RankedTensorType.get([1], ir.IntegerType.get_signless(32))
+
+
+def _unknown() -> ir.Type:
+    return ir.NoneType.get()
+
+
+def _placeholder(op: Any) -> ir.Value | None:
+    """A value in place of an op that could not be converted, so that those after it are still checked."""
+    try:
+        type_ = torch_ir.tensor_type(op.results[0].type)
+    except torch_ir.NotStatic:
+        return None
+    return ir.Operation.create("builtin.unrealized_conversion_cast", results=[type_], loc=op.location).results[0]
+
+
+def _dtype_faults(dtypes: dict[str, list[ir.Location]]) -> list[GradcamError]:
+    def message(dtype: str, count: int) -> str:
+        others = f", and so are {count - 1} more" if count > 1 else ""
+        return f"the constant is {dtype}{others}; {_ONLY_F32}"
+
+    return [fail(where[0], message(dtype, len(where))) for dtype, where in dtypes.items()]

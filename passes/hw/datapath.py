@@ -1,0 +1,240 @@
+"""The datapath of an engine: the body's arith ops, one lane per point of the `affine.parallel` grid, in pipeline stages."""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import Any
+
+from gradcam.errors import fail
+from gradcam.passes.assign_cycles import LATENCY
+from gradcam.passes.engines import Engine, Slot, stage_of
+from gradcam.passes.hw.builder import Builder, Value
+from gradcam.passes.hw.odometer import Odometer
+from gradcam.passes.nest import Access, Dataflow, Node
+
+#: arith op -> comb op, for those whose operands keep their width.
+COMB = {
+    "arith.addi": "add",
+    "arith.subi": "sub",
+    "arith.muli": "mul",
+    "arith.andi": "and",
+    "arith.ori": "or",
+    "arith.xori": "xor",
+    "arith.shrsi": "shrs",
+    "arith.shli": "shl",
+}
+
+#: The predicate numbers of arith.cmpi, which are those of comb.icmp.
+CMPI = ("eq", "ne", "slt", "sle", "sgt", "sge", "ult", "ule", "ugt", "uge")
+
+
+class Datapath:
+    """Makes lane values on demand, each once, and the registers that carry them from stage to stage.
+
+    Attributes:
+        inputs: per read slot (by id): the data of all lanes, the stage it arrives in (None: it is always there), the guard.
+    """
+
+    def __init__(self, b: Builder, engine: Engine, row: Value | None, odometer: Odometer, valid: Value, enable: Value | None) -> None:
+        self.b, self.engine, self.row, self.odometer, self.valid, self.enable = b, engine, row, odometer, valid, enable
+        self.inputs: dict[int, tuple[Value, int | None, Value | None]] = {}
+        self._values: dict[Any, Value] = {}
+        self._columns: dict[int, Value] = {}
+        self._shapes: dict[int, Any] = {}
+        self._accumulators: dict[tuple[int, int], Value] = {}
+        self._accumulator_stage = 0
+        self._outputs: dict[int, list[tuple[int, Value]]] = {}
+
+    # Flags and delays.
+
+    def delay(self, value: Value, stages: int, name: str) -> Value:
+        """`value`, `stages` cycles later."""
+        for i in range(stages):
+            value = self.b.register(value, f"{name}_s{i + 1}", self.enable)
+        return value
+
+    def flag(self, value: Value, stages: int, name: str) -> Value:
+        """An i1 that means something only when it is 1: reset clears it on its way."""
+        for i in range(stages):
+            value = self.b.register(value, f"{name}_s{i + 1}", self.enable, reset=0)
+        return value
+
+    def picked(self, number: int) -> Value:
+        """i1: the row that runs picks epilogue `number`."""
+        rows = self.engine.epilogues[number].rows
+        return self.b.table(self.row, [int(i in rows) for i in range(len(self.engine.rows))], 1)
+
+    def active(self, slot: Slot) -> Value:
+        """i1: the slot is accessed in this cycle (at its own stage)."""
+        used = self.b.table(self.row, [int(a is not None) for a in slot.rows], 1)
+        nest, access = next((n, a) for n, a in zip(self.engine.rows, slot.rows, strict=True) if a is not None)
+        in_body = nest.body is not None and any(access is a for a in nest.body.loads)
+        # The row counts when the step starts: by the time a flag is through, a shorter epilogue may have ended the nest.
+        start = self.b.all_of(self.valid, used) if in_body else self.b.all_of(self.valid, self.odometer.last, used)
+        return self.flag(start, slot.stage, "step" if in_body else "output")
+
+    # Construction.
+
+    def build(self) -> None:
+        """Makes accumulators and epilogues; afterwards `output` answers."""
+        self._make_columns()
+        body = self.engine.rows[0].body
+        if body is not None:
+            self._reduce(body)
+        for epilogue in self.engine.epilogues:
+            for sink in epilogue.flow.sinks:
+                slot = self.engine.slot_of[id(sink.target)]
+                value = self._gather(sink.target, sink.value, stage_of(sink.op))
+                self._outputs.setdefault(id(slot), []).append((epilogue.rows[0], value))
+
+    def output(self, slot: Slot) -> Value:
+        """What a store slot writes: the value of the epilogue that the row picks."""
+        choices = self._outputs[id(slot)]
+        value = choices[-1][1]
+        for row, choice in choices[:-1]:
+            number = next(i for i, e in enumerate(self.engine.epilogues) if row in e.rows)
+            value = self.b.mux(self.picked(number), choice, value)
+        return value
+
+    def _make_columns(self) -> None:
+        """A table column per constant operand. Operands of ops alike share one, also across epilogues, and so share the ops.
+
+        A column whose entries are all equal is a constant.
+        """
+        entries: dict[Any, list[int | None]] = {}
+        places: dict[Any, list[Node]] = {}
+        for row, nest in enumerate(self.engine.rows):
+            for flow in nest.flows:
+                for key, node in self._constants(flow):
+                    entries.setdefault(key, [None] * len(self.engine.rows))[row] = node.what
+                    places.setdefault(key, []).append(node)
+        for key, column in entries.items():
+            default = next(e for e in column if e is not None)
+            value = self.b.table(self.row, [default if e is None else e for e in column], places[key][0].bits)
+            self._columns |= {id(n): value for n in places[key]}
+
+    def _constants(self, flow: Dataflow) -> list[tuple[Any, Node]]:
+        """The constants of a flow, each with a key that says where it is used."""
+        found = [((self._shape(n), i), a) for n in flow.nodes for i, a in enumerate(n.args) if a.kind == "const"]
+        return found + [(("sink", i), s.value) for i, s in enumerate(flow.sinks) if s.value.kind == "const"]
+
+    def _shape(self, node: Node) -> Any:
+        """The expression below a node, up to constants."""
+        if id(node) not in self._shapes:
+            what: Any = node.what
+            if node.kind == "load":
+                what = self.engine.slot_of[id(node.what)].name
+            elif node.kind == "const":
+                what = None
+            elif node.kind == "iv":
+                what = self.engine.loops(self._row_of(node)).index(node.what)
+            elif isinstance(what, dict):
+                what = tuple(sorted(what.items()))
+            shape = (node.kind, str(node.type_), what, tuple(self._shape(a) for a in node.args))
+            self._shapes[id(node)] = hash(shape)
+        return self._shapes[id(node)]
+
+    def _reduce(self, body: Dataflow) -> None:
+        b = self.b
+        self._accumulator_stage = stage_of(body.sinks[0].op)
+        nest = self.engine.rows[0]
+        first = self.delay(self.odometer.first, self._accumulator_stage, "first")
+        update = self.flag(self.valid, self._accumulator_stage, "step")
+        connects, registers = {}, {}
+        for number, accumulator in enumerate(nest.accumulators):
+            for lane in range(accumulator.lanes):
+                registers[number, lane], connects[number, lane] = b.state(accumulator.bits, f"acc{number}_{lane}")
+                initial = b.const(accumulator.initial, accumulator.bits)
+                start = b.mux(first, initial, registers[number, lane])
+                self._accumulators[number, lane] = start
+        for sink in body.sinks:
+            assert isinstance(sink.target, int)
+            for lane in range(nest.accumulators[sink.target].lanes):
+                connects[sink.target, lane](self._at(sink.value, (lane,), self._accumulator_stage), update)
+        # In the epilogue, one stage on, the accumulator is the register itself.
+        self._accumulators = registers
+
+    def _gather(self, access: Access, node: Node, stage: int) -> Value:
+        """All lanes of a stored value side by side."""
+        lanes: list[Value | None] = [None] * access.lanes
+        for point in product(*map(range, access.extents)):
+            lanes[sum(s * i for s, i in zip(access.strides, point, strict=True))] = self._at(node, point, stage)
+        if any(v is None for v in lanes):
+            raise fail(access.op, "the lanes of a store must be adjacent")
+        return self.b.concat([v for v in reversed(lanes) if v is not None])
+
+    # Values.
+
+    def _at(self, node: Node, point: tuple[int, ...], stage: int) -> Value:
+        """The node's value at a lane, in a stage at or after the one it is ready in."""
+        value, ready = self._value(node, point)
+        return value if ready is None else self.delay(value, stage - ready, node.kind.split(".")[-1])
+
+    def _value(self, node: Node, point: tuple[int, ...]) -> tuple[Value, int | None]:
+        """The node's value at a lane and the stage it is ready in (None: always)."""
+        key = (id(node), tuple(point[d] for d in sorted(node.dims) if d < len(point)))
+        if key not in self._values:
+            self._values[key] = self._make(node, point)
+        return self._values[key]
+
+    def _make(self, node: Node, point: tuple[int, ...]) -> tuple[Value, int | None]:
+        b = self.b
+        if node.kind == "const":
+            return self._columns[id(node)], None
+        if node.kind == "iv":
+            counter = self.odometer.counters.get(self.engine.loops(self._row_of(node)).index(node.what))
+            return b.zero_extend(counter, 32) if counter is not None else b.const(0, 32), 0
+        if node.kind == "acc":
+            return self._accumulators[node.what, point[0]], None
+        if node.kind == "load":
+            return self._load(node, point)
+        stage = stage_of(node.op)
+        if node.kind == "reduce":
+            terms = [self._at(node.args[0], (*point, *inner), stage) for inner in product(*(range(self._extent(node, d)) for d in node.reduced))]
+            result = b.add(*terms)
+        else:
+            result = self._compute(node, [self._at(a, point, stage) for a in node.args])
+        latency = LATENCY.get(node.kind, 0)
+        return self.delay(result, latency, node.kind.split(".")[-1]), stage + latency
+
+    def _row_of(self, node: Node) -> Any:
+        return next(n for n in self.engine.rows if any(node.what is loop for loop in n.loops))
+
+    def _extent(self, node: Node, dim: int) -> int:
+        """Size of a reduced lane dimension."""
+        return next(f for f in self._flows() if node in f.nodes).extents[dim]
+
+    def _flows(self) -> list[Dataflow]:
+        return [f for n in self.engine.rows for f in n.flows]
+
+    def _load(self, node: Node, point: tuple[int, ...]) -> tuple[Value, int | None]:
+        access: Access = node.what
+        slot = self.engine.slot_of[id(access)]
+        data, ready, guard = self.inputs[id(slot)]
+        lane = sum(s * i for s, i in zip(access.strides, point[: len(access.strides)], strict=True))
+        value = self.b.bits(data, lane * node.bits, node.bits)
+        if guard is not None:
+            entries = [a.otherwise if a is not None else 0 for a in slot.rows]
+            value = self.b.mux(guard, value, self.b.table(self.row, entries, node.bits))
+        return value, ready
+
+    def _compute(self, node: Node, args: list[Value]) -> Value:
+        b, kind = self.b, node.kind
+        if kind in COMB:
+            return b.op(f"comb.{COMB[kind]}", args[0].type, args)
+        if kind in ("arith.extsi", "arith.trunci"):
+            return b.sign_extend(args[0], node.bits)
+        if kind == "arith.index_cast":
+            return b.zero_extend(args[0], node.bits)
+        if kind == "arith.extui":
+            return b.zero_extend(args[0], node.bits)
+        if kind == "arith.cmpi":
+            predicate = CMPI[int(node.what["predicate"].split(" ")[0])]
+            return b.compare(predicate, args[0], args[1])
+        if kind == "arith.select":
+            return b.mux(args[0], args[1], args[2])
+        if kind in ("arith.maxsi", "arith.minsi"):
+            return b.mux(b.compare("sgt" if kind == "arith.maxsi" else "slt", args[0], args[1]), args[0], args[1])
+        raise fail(node.op, f"'{kind}' has no hardware form; lanes compute with integer add, multiply, shift, compare and select")
+
+

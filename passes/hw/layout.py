@@ -1,0 +1,102 @@
+"""Banks and buffers as gradcam-plan-memory placed them, and accesses in the words of a bank."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from torch_mlir import ir
+
+from gradcam.errors import fail
+from gradcam.passes.nest import Access, Linear, main_function
+
+
+@dataclass(frozen=True)
+class Bank:
+    """A memory: `words` words of `lanes` x `bits`."""
+
+    name: str
+    lanes: int
+    bits: int
+    words: int
+    constant: bool
+
+    @property
+    def width(self) -> int:
+        """Bits of a word."""
+        return self.lanes * self.bits
+
+
+def banks_of(module: ir.Module) -> dict[str, Bank]:
+    """The banks of a planned module by name.
+
+    Raises:
+        GradcamError: gradcam-plan-memory has not run.
+    """
+    attributes = module.operation.attributes
+    if "gradcam.banks" not in attributes:
+        raise fail(module.operation, "the module has no 'gradcam.banks'; run gradcam-plan-memory first")
+    banks = {}
+    for entry in ir.DictAttr(attributes["gradcam.banks"]):
+        value = ir.DictAttr(entry.attr)
+        numbers = {n: ir.IntegerAttr(value[n]).value for n in ("lanes", "bits", "words")}
+        banks[entry.name] = Bank(entry.name, **numbers, constant=ir.BoolAttr(value["constant"]).value)
+    return banks
+
+
+def place_of(memref: ir.Value) -> tuple[str, int]:
+    """Bank name and word offset of a buffer."""
+    attributes = memref.owner.attributes
+    if "gradcam.bank" not in attributes:
+        raise fail(memref.owner, "the buffer has no 'gradcam.bank'; run gradcam-plan-memory first")
+    return ir.StringAttr(attributes["gradcam.bank"]).value, ir.IntegerAttr(attributes["gradcam.offset"]).value
+
+
+def slices_of(accesses: list[Access], bank: Bank) -> int:
+    """How many accesses fit side by side into a word: 1 when every one starts a word.
+
+    Raises:
+        GradcamError: lanes would straddle two words.
+    """
+    for access in accesses:
+        if any(c % bank.lanes for c in access.index.values()):
+            break
+    else:
+        return 1
+    lanes = accesses[0].lanes
+    for access in accesses:
+        if bank.lanes % lanes or any(c % lanes for c in access.index.values()):
+            raise fail(access.op, f"{lanes} lanes do not line up with the {bank.lanes}-lane words of {bank.name}")
+    return bank.lanes // lanes
+
+
+def address_form(access: Access, bank: Bank, offset: int, slices: int) -> Linear:
+    """The access's index in units of a slice of a word, offset included."""
+    unit = bank.lanes // slices
+    form = {term: c // unit for term, c in access.index.items()}
+    form[None] = form.get(None, 0) + offset * slices
+    return form
+
+
+def constant_words(module: ir.Module) -> dict[str, np.ndarray]:
+    """Contents of the constant banks: per bank an int64 array of shape (words, lanes)."""
+    globals_ = {ir.StringAttr(o.attributes["sym_name"]).value: o for o in module.body.operations if o.operation.name == "memref.global"}
+    banks = banks_of(module)
+    contents = {b.name: np.zeros((b.words, b.lanes), dtype=np.int64) for b in banks.values() if b.constant}
+    for op in main_function(module).regions[0].blocks[0].operations:
+        if op.operation.name == "memref.get_global" and "gradcam.bank" in op.attributes:
+            name, offset = place_of(op.results[0])
+            symbol = ir.FlatSymbolRefAttr(op.attributes["name"]).value
+            data = np.array(ir.DenseElementsAttr(globals_[symbol].attributes["initial_value"])).astype(np.int64).ravel()
+            lanes = banks[name].lanes
+            padded = np.zeros(-(-data.size // lanes) * lanes, dtype=np.int64)
+            padded[: data.size] = data
+            contents[name][offset : offset + padded.size // lanes] = padded.reshape(-1, lanes)
+    return contents
+
+
+def hex_lines(words: np.ndarray, bits: int) -> str:
+    """Text for $readmemh: one word per line, lane 0 in the lowest bits. words: (words, lanes), values modulo 2**bits."""
+    step = bits // 4
+    unsigned = words[:, ::-1] & ((1 << bits) - 1)
+    return "".join("".join(f"{v:0{step}x}" for v in word) + "\n" for word in unsigned.tolist())

@@ -1,0 +1,85 @@
+"""A bank: one memory with one read and one write port, or a read-only one with contents from a file."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pycde.circt import ir
+from pycde.circt.dialects import hw, sv
+
+from gradcam.passes.hw.builder import Builder, Value, bits_for, integer, module
+from gradcam.passes.hw.layout import Bank
+
+
+def address_bits(bank: Bank) -> int:
+    """Width of a word address."""
+    return bits_for(bank.words)
+
+
+def build_bank(bank: Bank, groups: int) -> Any:
+    """The module of a bank.
+
+    A read takes one cycle and holds its value while `ren` is 0. The word is split into `groups` lane groups with a write enable
+    each, so that a write narrower than a word needs no read.
+    """
+    address = address_bits(bank)
+    inputs = [("ren", 1), ("raddr", address)]
+    if not bank.constant:
+        inputs += [("wen", groups), ("waddr", address), ("wdata", bank.width)]
+
+    def build(b: Builder, p: dict[str, Value]) -> dict[str, Value]:
+        clock = ir.Operation.create("seq.from_clock", [integer(1)], [b.clk]).results[0]
+        width = bank.width // groups
+        words = []
+        for group in range(groups):
+            memory = _memory(bank, width, f"memory{group}" if groups > 1 else "memory")
+            if bank.constant:
+                _initial(memory, f"mem/{bank.name}.hex")
+            else:
+                write = b.bits(p["wen"], group, 1), p["waddr"], b.bits(p["wdata"], group * width, width)
+                _write(clock, memory, *write)
+            words.append(_read(clock, memory, width, p["ren"], p["raddr"], f"rdata{group}" if groups > 1 else "rdata_q"))
+        return {"rdata": b.concat(words[::-1])}
+
+    return module(bank.name, inputs, [("rdata", bank.width)], build, reset=False)
+
+
+def _memory(bank: Bank, width: int, name: str) -> Value:
+    style = sv.SVAttributeAttr.get("ram_style", '"block"')
+    array = ir.Type.parse(f"!hw.uarray<{bank.words}xi{width}>")
+    return sv.RegOp(hw.InOutType.get(array), name, svAttributes=[style]).result
+
+
+def _at_clock(clock: Value, enable: Value) -> ir.InsertionPoint:
+    edge = ir.Attribute.parse("0 : i32")
+    always = sv.AlwaysFFOp(edge, clock)
+    always.regions[0].blocks.append()
+    always.regions[1].blocks.append()
+    with ir.InsertionPoint(always.regions[0].blocks[0]):
+        if_ = ir.Operation.create("sv.if", [], [enable], regions=2)
+        if_.regions[0].blocks.append()
+    return ir.InsertionPoint(if_.regions[0].blocks[0])
+
+
+def _word(memory: Value, address: Value, width: int) -> Value:
+    return ir.Operation.create("sv.array_index_inout", [hw.InOutType.get(integer(width))], [memory, address]).results[0]
+
+
+def _write(clock: Value, memory: Value, enable: Value, address: Value, data: Value) -> None:
+    with _at_clock(clock, enable):
+        sv.PAssignOp(_word(memory, address, data.type.width), data)
+
+
+def _read(clock: Value, memory: Value, width: int, enable: Value, address: Value, name: str) -> Value:
+    register = sv.RegOp(hw.InOutType.get(integer(width)), name).result
+    with _at_clock(clock, enable):
+        value = ir.Operation.create("sv.read_inout", [integer(width)], [_word(memory, address, width)]).results[0]
+        sv.PAssignOp(register, value)
+    return ir.Operation.create("sv.read_inout", [integer(width)], [register]).results[0]
+
+
+def _initial(memory: Value, path: str) -> None:
+    initial = sv.InitialOp()
+    initial.regions[0].blocks.append()
+    with ir.InsertionPoint(initial.regions[0].blocks[0]):
+        ir.Operation.create("sv.readmem", [], [memory], {"filename": ir.StringAttr.get(path), "base": ir.Attribute.parse("1 : i32")})

@@ -1,0 +1,77 @@
+"""The loop odometer of an engine, and address registers that follow it without a multiplier."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from gradcam.passes.engines import Engine
+from gradcam.passes.hw.builder import Builder, Value, bits_for, signed_bits
+
+
+class Odometer:
+    """Counts the flattened time loops of the row that runs; one step per cycle in which `step` is 1.
+
+    Attributes:
+        final: this is the last step.
+        first, last: all reduction loops are at their first, last iteration.
+    """
+
+    def __init__(self, b: Builder, engine: Engine, row: Value | None, go: Value, step: Value) -> None:
+        self.b, self.engine, self.row, self.go, self.step = b, engine, row, go, step
+        trips = [list(column) for column in zip(*(engine.trips(n) for n in engine.rows), strict=True)]
+        # A loop with one iteration in every row never ticks and needs no counter.
+        self.live = [i for i, column in enumerate(trips) if max(column) > 1]
+        self.counters: dict[int, Value] = {}
+        ends: dict[int, Value] = {}
+        connects = {}
+        for i in self.live:
+            width = bits_for(max(trips[i]))
+            self.counters[i], connects[i] = b.state(width, f"count{i}")
+            ends[i] = b.compare("eq", self.counters[i], b.table(row, [t - 1 for t in trips[i]], width))
+        #: carry[i]: every loop inside loop i is at its end.
+        self.carry: dict[int, Value] = {}
+        inside: list[Value] = []
+        for i in reversed(self.live):
+            self.carry[i] = b.all_of(*inside)
+            inside.append(ends[i])
+        self.final = b.all_of(*inside)
+        for i in self.live:
+            zero = b.const(0, trips_width := bits_for(max(trips[i])))
+            up = b.mux(ends[i], zero, b.add(self.counters[i], b.const(1, trips_width)))
+            ticked = b.mux(self.carry[i], up, self.counters[i])
+            connects[i](b.mux(go, zero, ticked), b.any_of(go, step))
+        reduction = [i for i in self.live if i >= engine.outer_depth]
+        self.first = b.all_of(*(b.compare("eq", self.counters[i], b.const(0, bits_for(max(trips[i])))) for i in reduction))
+        self.last = b.all_of(*(ends[i] for i in reduction))
+
+    def follow(self, name: str, width: int, bases: Value, deltas: Sequence[Sequence[int]]) -> Value:
+        """A register that starts at `bases` and adds, at each step, the delta of the outermost loop that ticks.
+
+        Args:
+            name: name of the register.
+            width: its bits; sums wrap.
+            bases: start value for the row, read in the cycle of `go`.
+            deltas: per row, the delta of every loop.
+        """
+        b = self.b
+        value, connect = b.state(width, name)
+        delta = b.const(0, width)
+        for i in reversed(self.live):
+            column = b.table(self.row, [d[i] for d in deltas], width)
+            delta = b.mux(self.carry[i], column, delta) if i != self.live[-1] else column
+        connect(b.mux(self.go, bases, b.add(value, delta)), b.any_of(self.go, self.step))
+        return value
+
+
+def range_of(engine: Engine, forms: Sequence[dict | None]) -> int:
+    """Bits of a signed register that holds every value of the rows' linear forms (None where a row has none)."""
+    low = high = 0
+    for nest, form in zip(engine.rows, forms, strict=True):
+        if form is None:
+            continue
+        lo = hi = form.get(None, 0)
+        for loop in nest.loops:
+            reach = form.get(loop.iv, 0) * (loop.trip - 1)
+            lo, hi = lo + min(0, reach), hi + max(0, reach)
+        low, high = min(low, lo), max(high, hi)
+    return signed_bits(low, high)

@@ -1,0 +1,161 @@
+"""The top: sequencer, engines, banks and registers, and the wires between them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch_mlir import ir as mlir
+
+from gradcam.passes.engines import collect
+from gradcam.passes.hw.builder import Builder, Value, bits_for, integer, module, width_of
+from gradcam.passes.hw.engine import EngineBuilder, Port
+from gradcam.passes.hw.layout import Bank, banks_of
+from gradcam.passes.hw.memory import address_bits, build_bank
+from gradcam.passes.hw.sequencer import build_sequencer
+from gradcam.passes.nest import is_argument, is_scalar, main_function, nests
+
+TOP = "gradcam_top"
+
+
+def build_design(module_: mlir.Module) -> None:
+    """Builds all modules of a scheduled program in the current insertion point.
+
+    Ports of the top: `clk`, `rst`; `start`, `busy`, `done`, `nest`; per input stream `NAME_valid`, `NAME_data`, `NAME_ready`;
+    per one-element input `NAME`, sampled at `start`; per output stream `NAME_valid`, `NAME_data`, `NAME_ready`.
+    """
+    _Top(module_).build()
+
+
+class _Top:
+    def __init__(self, module_: mlir.Module) -> None:
+        self.program = list(nests(module_))
+        self.engines = collect(self.program)
+        self.banks = banks_of(module_)
+        self.arguments = argument_names(module_)
+        self.registers = registers_of(module_)
+        self.builders = [EngineBuilder(e, self.banks, self.registers) for e in self.engines]
+
+    def build(self) -> None:
+        sequencer = build_sequencer(self.program, self.engines)
+        engines = [e.build() for e in self.builders]
+        banks = {n: build_bank(bank, self._groups(bank)) for n, bank in self.banks.items()}
+        inputs, outputs = [("start", 1)], [("busy", 1), ("done", 1), ("nest", bits_for(len(self.program)))]
+        for _, port in self._ports():
+            name = self._argument(port)
+            if port.slot.kind == "port":
+                if (name, port.width) not in inputs:
+                    inputs.append((name, port.width))
+            elif port.slot.kind == "stream":
+                data, ready = (outputs, inputs) if port.slot.store else (inputs, outputs)
+                data += [(f"{name}_valid", 1), (f"{name}_data", port.width)]
+                ready.append((f"{name}_ready", 1))
+        module(TOP, inputs, outputs, lambda b, p: self._wire(b, p, sequencer, engines, banks))
+
+    def _ports(self) -> list[tuple[EngineBuilder, Port]]:
+        return [(e, port) for e in self.builders for port in e.ports]
+
+    def _argument(self, port: Port) -> str:
+        memref = port.slot.example.memref
+        return self.arguments[memref.arg_number] if is_argument(memref) else ""
+
+    def _groups(self, bank: Bank) -> int:
+        return max((p.slices for _, p in self._ports() if p.slot.store and bank in p.banks), default=1)
+
+    def _wire(self, b: Builder, p: dict[str, Value], sequencer: Any, engines: list[Any], banks: dict[str, Any]) -> dict[str, Value]:
+        done = {e.engine.name: b.wire(1, f"{e.engine.name}_done") for e in self.builders}
+        finished = {f"{name}_done": wire for name, (wire, _) in done.items()}
+        program = b.instance(sequencer, "sequencer", {"start": p["start"], **finished})
+        begin = b.all_of(p["start"], b.negate(program["busy"]))
+        scalars = {name: b.state(32, name) for name in self.registers.values()}
+        reads: dict[int, tuple[Value, Any]] = {}
+        instances: dict[int, dict[str, Value]] = {}
+        for builder, op in zip(self.builders, engines, strict=True):
+            name = builder.engine.name
+            inputs = {"go": program[f"{name}_go"]}
+            if len(builder.engine.rows) > 1:
+                inputs["row"] = program[f"{name}_row"]
+            inputs |= {n: scalars[n][0] for n in builder.symbols}
+            for port in builder.ports:
+                if port.slot.kind == "memory" and not port.slot.store:
+                    reads[id(port)] = b.wire(port.width, f"{name}_{port.name}_data")
+                    inputs[f"{port.name}_data"] = reads[id(port)][0]
+                else:
+                    inputs |= self._outside(b, p, port, scalars, begin)
+            instances[id(builder)] = b.instance(op, f"engine_{name}", inputs)
+            done[name][1](instances[id(builder)]["done"])
+        words = {n: self._bank(b, bank, banks[n], instances) for n, bank in self.banks.items()}
+        outputs = {n: program[n] for n in ("busy", "done", "nest")}
+        for builder, port in self._ports():
+            instance = instances[id(builder)]
+            if id(port) in reads:
+                values = [words[bank.name] for bank in port.banks]
+                number = instance[f"{port.name}_bank"] if len(values) > 1 else None
+                reads[id(port)][1](values[0] if number is None else b.choose(number, values))
+            elif port.slot.kind == "stream":
+                ends = ("valid", "data") if port.slot.store else ("ready",)
+                outputs |= {f"{self._argument(port)}_{end}": instance[f"{port.name}_{end}"] for end in ends}
+            elif port.slot.kind == "register" and port.slot.store:
+                connect = scalars[self.registers[port.slot.example.memref]][1]
+                connect(instance[f"{port.name}_data"], instance[f"{port.name}_en"])
+        return outputs
+
+    def _outside(self, b: Builder, p: dict[str, Value], port: Port, scalars: dict[str, Any], begin: Value) -> dict[str, Value]:
+        """Inputs of a port that do not come from a bank."""
+        slot, name, argument = port.slot, port.name, self._argument(port)
+        if slot.kind == "stream":
+            ends = ("ready",) if slot.store else ("valid", "data")
+            return {f"{name}_{end}": p[f"{argument}_{end}"] for end in ends}
+        if slot.kind == "port":
+            return {f"{name}_data": b.register(p[argument], f"{argument}_q", begin)}
+        if slot.kind == "register" and not slot.store:
+            return {f"{name}_data": scalars[self.registers[slot.example.memref]][0]}
+        return {}
+
+    def _bank(self, b: Builder, bank: Bank, op: Any, instances: dict[int, dict[str, Value]]) -> Value:
+        """Read data of a bank's instance: each of its two ports belongs to the one engine port that is active."""
+        address = address_bits(bank)
+        inputs: dict[str, Value] = {}
+        for store in (False, True):
+            if store and bank.constant:
+                break
+            enables, addresses, data = [], [], []
+            for builder, port in self._ports():
+                if bank not in port.banks or port.slot.store != store:
+                    continue
+                instance = instances[id(builder)]
+                enable = instance[f"{port.name}_en"]
+                if len(port.banks) > 1:
+                    number = b.const(port.banks.index(bank), bits_for(len(port.banks)))
+                    here = b.compare("eq", instance[f"{port.name}_bank"], number)
+                    enable = b.mux(here, enable, b.const(0, port.slices if store else 1))
+                enables.append(enable)
+                addresses.append(b.zero_extend(instance[f"{port.name}_addr"], address))
+                data.append(instance[f"{port.name}_data"] if store else None)
+            active = [b.compare("ne", e, b.const(0, width_of(e))) for e in enables]
+            if store:
+                groups = self._groups(bank)
+                inputs["wen"] = b.any_of(*(e if width_of(e) == groups else b.op("comb.replicate", integer(groups), [e]) for e in enables))
+                inputs["waddr"], inputs["wdata"] = b.first_of(active, addresses), b.first_of(active, data)
+            else:
+                inputs["ren"], inputs["raddr"] = b.any_of(*active), b.first_of(active, addresses)
+        return b.instance(op, bank.name, inputs)["rdata"]
+
+
+def registers_of(module_: mlir.Module) -> dict[mlir.Value, str]:
+    """Names of the one-element buffers."""
+    ops = main_function(module_).regions[0].blocks[0].operations
+    found = [o.results[0] for o in ops if o.operation.name == "memref.alloc" and is_scalar(o.results[0])]
+    return {value: f"register{i}" for i, value in enumerate(found)}
+
+
+def argument_names(module_: mlir.Module) -> list[str]:
+    """Names of the function's arguments, which become the streams and ports of the top: `gradcam.name` of each."""
+    function = main_function(module_)
+    count = len(function.regions[0].blocks[0].arguments)
+    names = [f"arg{i}" for i in range(count)]
+    if "arg_attrs" in function.attributes:
+        for i, attribute in enumerate(mlir.ArrayAttr(function.attributes["arg_attrs"])):
+            entries = mlir.DictAttr(attribute)
+            if "gradcam.name" in entries:
+                names[i] = mlir.StringAttr(entries["gradcam.name"]).value
+    return names

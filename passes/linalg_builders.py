@@ -1,0 +1,152 @@
+"""Small builders for linalg on tensors of integers; all use the current insertion point and location."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from torch_mlir import ir
+from torch_mlir.dialects import arith, linalg, tensor
+
+Body = Callable[..., Any]
+
+
+def integer(width: int) -> ir.Type:
+    """The signless integer type of `width` bits."""
+    return ir.IntegerType.get_signless(width)
+
+
+def tensor_type(shape: Sequence[int], width: int) -> ir.RankedTensorType:
+    """A tensor of `width`-bit integers."""
+    return ir.RankedTensorType.get(list(shape), integer(width))
+
+
+def width(value: ir.Value) -> int:
+    """Bits of a scalar integer or of a tensor's integer elements."""
+    type_ = value.type
+    element = type_.element_type if isinstance(type_, ir.RankedTensorType) else type_
+    return ir.IntegerType(element).width
+
+
+def shape(value: ir.Value) -> list[int]:
+    """Static shape of a tensor."""
+    return list(ir.RankedTensorType(value.type).shape)
+
+
+def const(bits: int, value: int) -> ir.Value:
+    """A scalar constant."""
+    return arith.constant(integer(bits), value)
+
+
+def const_tensor(array: np.ndarray) -> ir.Value:
+    """A constant with the shape and integer type of a NumPy array."""
+    array = np.ascontiguousarray(array)
+    type_ = tensor_type(array.shape, array.dtype.itemsize * 8)
+    return arith.constant(type_, ir.DenseElementsAttr.get(array, type=type_.element_type))
+
+
+def empty(dims: Sequence[int], bits: int) -> ir.Value:
+    """A tensor of undefined content."""
+    return tensor.empty(list(dims), integer(bits))
+
+
+def filled(dims: Sequence[int], bits: int, value: int) -> ir.Value:
+    """A tensor with `value` everywhere."""
+    return linalg.fill(const(bits, value), outs=[empty(dims, bits)])
+
+
+def pad(x: ir.Value, low: Sequence[int], high: Sequence[int], value: int) -> ir.Value:
+    """`x` with `low` elements of `value` before and `high` after it, per dimension; `x` itself where there are none."""
+    if not any([*low, *high]):
+        return x
+    dims = [n + before + after for n, before, after in zip(shape(x), low, high, strict=True)]
+    fill_value = const(width(x), value)
+    op = tensor.PadOp(tensor_type(dims, width(x)), x, [], [], list(low), list(high))
+    index = ir.IndexType.get()
+    block = op.regions[0].blocks.append(*[index] * len(dims), arg_locs=[op.location] * len(dims))
+    with ir.InsertionPoint(block):
+        tensor.yield_(fill_value)
+    return op.result
+
+
+def extract_slice(
+    x: ir.Value, offsets: Sequence[int | ir.Value], sizes: Sequence[int], result: Sequence[int]
+) -> ir.Value:
+    """Elements `offsets` to `offsets + sizes` of `x`, as a tensor of shape `result` (`sizes` less some ones)."""
+    static = [o if isinstance(o, int) else ir.ShapedType.get_dynamic_size() for o in offsets]
+    dynamic = [o for o in offsets if not isinstance(o, int)]
+    type_ = tensor_type(result, width(x))
+    return tensor.extract_slice(type_, x, dynamic, [], [], static, list(sizes), [1] * len(sizes))
+
+
+def generic(
+    ins: Sequence[ir.Value], outs: Sequence[ir.Value], maps: Sequence[ir.AffineMap], iterators: str, body: Body
+) -> Any:
+    """A `linalg.generic`.
+
+    Args:
+        ins: input tensors.
+        outs: initial values of the results.
+        maps: one indexing map per input and output.
+        iterators: one letter per loop, `p` for parallel and `r` for reduction.
+        body: gets one scalar per input and output, returns the scalar (or the list of scalars) to yield.
+
+    Returns:
+        The result, or the list of results when there are several.
+    """
+    names = {"p": "parallel", "r": "reduction"}
+    iterator_types = [ir.Attribute.parse(f"#linalg.iterator_type<{names[i]}>") for i in iterators]
+    op = linalg.GenericOp(
+        [v.type for v in outs],
+        list(ins),
+        list(outs),
+        ir.ArrayAttr.get([ir.AffineMapAttr.get(m) for m in maps]),
+        ir.ArrayAttr.get(iterator_types),
+    )
+    scalars = [integer(width(v)) for v in [*ins, *outs]]
+    block = op.regions[0].blocks.append(*scalars, arg_locs=[op.location] * len(scalars))
+    with ir.InsertionPoint(block):
+        result = body(*block.arguments)
+        linalg.yield_(result if isinstance(result, list) else [result])
+    return list(op.results) if len(outs) > 1 else op.results[0]
+
+
+def elementwise(x: ir.Value, others: Sequence[ir.Value], bits: int, body: Body) -> ir.Value:
+    """One `bits`-wide result per element of `x` (HxWxC); `others` are as large as `x`, or vectors over C.
+
+    `body` gets one scalar of `x` and of each of the others.
+    """
+    dims = shape(x)
+    identity = ir.AffineMap.get_identity(len(dims))
+    last = ir.AffineMap.get(len(dims), 0, [ir.AffineDimExpr.get(len(dims) - 1)])
+    maps = [identity, *(last if len(shape(v)) == 1 else identity for v in others), identity]
+    return generic([x, *others], [empty(dims, bits)], maps, "p" * len(dims), lambda *a: body(*a[:-1]))
+
+
+def widened(x: ir.Value, bits: int) -> ir.Value:
+    """Scalar `x` sign-extended to `bits`, or as it is."""
+    return x if width(x) == bits else arith.extsi(integer(bits), x)
+
+
+def clipped(x: ir.Value, lo: int, hi: int) -> ir.Value:
+    """Scalar `x` limited to lo..hi."""
+    return arith.minsi(arith.maxsi(x, const(width(x), lo)), const(width(x), hi))
+
+
+def stored(x: ir.Value, bits: int) -> ir.Value:
+    """Scalar `x` (i32) saturated to an i8 storage, or as it is for an i32 one."""
+    return arith.trunci(integer(8), clipped(x, -128, 127)) if bits == 8 else x
+
+
+def rescaled(x: ir.Value, m: int | ir.Value, s: int) -> ir.Value:
+    """`(x * m + (1 << (s - 1))) >> s` as i32, for a scalar `x` of 8 or 32 bits and m < 2^15.
+
+    The intermediate has 48 bits for an i32 (2^31 * 2^15, 1 << 45 and a sign fit) and 32 for an i8, as long as the
+    rounding term fits.
+    """
+    bits = 32 if width(x) == 8 and s < 32 else 48
+    factor = const(bits, m) if isinstance(m, int) else widened(m, bits)
+    total = arith.addi(arith.muli(widened(x, bits), factor), const(bits, 1 << (s - 1)))
+    shifted = arith.shrsi(total, const(bits, s))
+    return shifted if bits == 32 else arith.trunci(integer(32), shifted)

@@ -1,0 +1,466 @@
+"""A loop nest of the scheduled IR, read into Python: loops, accesses, dataflow.
+
+A scheduled nest is
+
+    affine.for ...                      outer time loops, over outputs
+      affine.parallel (lanes)           accumulators <- initial value   \
+      affine.for ...                    reduction time loops             | absent in a nest that reduces nothing
+        affine.parallel (lanes)         the body                        /
+      affine.parallel (lanes)           the epilogue
+
+`affine.for` is time: one iteration of the flattened loops starts per cycle. `affine.parallel` is space: one lane per point.
+Memory planning, engine formation, cycle assignment and the lowering to hardware all read nests through this file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch_mlir import ir
+
+from gradcam.errors import fail
+
+#: A linear form over loops and symbols: {None: constant, loop value: coefficient, (kind, value, divisor): coefficient}.
+Linear = dict[Any, int]
+
+
+def plus(a: Linear, b: Linear, factor: int = 1) -> Linear:
+    """a + factor * b."""
+    out = dict(a)
+    for term, coefficient in b.items():
+        out[term] = out.get(term, 0) + factor * coefficient
+    return {t: c for t, c in out.items() if c}
+
+
+def linear(expr: ir.AffineExpr, dims: list[Linear], symbols: list[Linear]) -> Linear:
+    """`expr` as a linear form, with its dims and symbols replaced; `mod` and `floordiv` only of a single symbol by a constant."""
+    if isinstance(expr, ir.AffineConstantExpr):
+        return {None: expr.value} if expr.value else {}
+    if isinstance(expr, ir.AffineDimExpr):
+        return dims[expr.position]
+    if isinstance(expr, ir.AffineSymbolExpr):
+        return symbols[expr.position]
+    lhs, rhs = linear(expr.lhs, dims, symbols), linear(expr.rhs, dims, symbols)
+    if isinstance(expr, ir.AffineAddExpr):
+        return plus(lhs, rhs)
+    if isinstance(expr, ir.AffineMulExpr) and set(rhs) <= {None}:
+        return plus({}, lhs, rhs.get(None, 0))
+    if isinstance(expr, (ir.AffineModExpr, ir.AffineFloorDivExpr)) and len(lhs) == 1 and set(rhs) <= {None}:
+        ((value, coefficient),) = lhs.items()
+        if coefficient == 1 and isinstance(value, ir.Value):
+            return {("mod" if isinstance(expr, ir.AffineModExpr) else "floordiv", value, rhs[None]): 1}
+    raise ValueError(f"not linear in the loops: {expr}")
+
+
+def map_forms(map_: ir.AffineMap, operands: list[ir.Value]) -> list[Linear]:
+    """The results of `map_` applied to `operands`, as linear forms."""
+    forms: list[Linear] = [{v: 1} for v in operands]
+    return [linear(e, forms[: map_.n_dims], forms[map_.n_dims :]) for e in map_.results]
+
+
+def set_forms(set_: Any, operands: list[ir.Value]) -> list[Linear]:
+    """The constraints of an integer set applied to `operands`; each form must be at least 0."""
+    text = str(set_).removeprefix("affine_set<").removesuffix(">")
+    head, _, body = text.partition(" : ")
+    body = body.strip().removeprefix("(").removesuffix(")")
+    if "== " in body:
+        raise ValueError(f"only inequalities are lowered, got {set_}")
+    # The bindings give no access to a set's constraints: as a map, one result per constraint, they can be read.
+    results = ", ".join(c.strip().removesuffix(">= 0") for c in body.split(","))
+    return map_forms(ir.AffineMapAttr(ir.Attribute.parse(f"affine_map<{head} -> ({results})>")).value, operands)
+
+
+@dataclass(eq=False)
+class Loop:
+    """One `affine.for`: `trip` iterations from 0, step 1."""
+
+    op: ir.OpView
+    trip: int
+
+    @property
+    def iv(self) -> ir.Value:
+        """The induction variable."""
+        return self.op.regions[0].blocks[0].arguments[0]
+
+
+@dataclass(eq=False)
+class Access:
+    """A load or store of memory, for all lanes at once.
+
+    Attributes:
+        op: the affine.load or affine.store.
+        memref: the buffer.
+        index: row-major element index of lane 0, over time loops and symbols.
+        strides: element stride per lane dimension.
+        extents: size of each lane dimension.
+        guards: forms that must all be at least 0 for the load to happen; `otherwise` is the value when one is not.
+    """
+
+    op: ir.OpView
+    memref: ir.Value
+    index: Linear
+    strides: tuple[int, ...]
+    extents: tuple[int, ...]
+    guards: list[Linear] = field(default_factory=list)
+    otherwise: int = 0
+
+    @property
+    def lanes(self) -> int:
+        """How many adjacent elements all lanes together touch."""
+        n = 1
+        for stride, extent in zip(self.strides, self.extents, strict=True):
+            n *= extent if stride else 1
+        return n
+
+    @property
+    def element_bits(self) -> int:
+        """Width of an element."""
+        return ir.IntegerType(ir.MemRefType(self.memref.type).element_type).width
+
+
+@dataclass(eq=False)
+class Node:
+    """A value of the dataflow, one per lane it depends on.
+
+    Attributes:
+        kind: "load", "acc", "const", "iv", "reduce" or an op name such as "arith.addi".
+        type_: the element type.
+        args: operands.
+        what: the access (load), accumulator number (acc), value (const), loop (iv), attributes (ops).
+        dims: lane dimensions it depends on.
+        op: the IR op it comes from; carries the pipeline stage.
+    """
+
+    kind: str
+    type_: ir.Type
+    args: tuple[Node, ...] = ()
+    what: Any = None
+    dims: frozenset[int] = frozenset()
+    op: Any = None
+    reduced: tuple[int, ...] = ()
+
+    @property
+    def bits(self) -> int:
+        """Width of the value; an index used as data is as wide as the i32 it is cast to."""
+        return ir.IntegerType(self.type_).width if isinstance(self.type_, ir.IntegerType) else 32
+
+
+@dataclass(eq=False)
+class Sink:
+    """Where a value goes: accumulator `target` (an int) or memory `target` (an Access)."""
+
+    target: Any
+    value: Node
+    op: ir.OpView
+
+
+@dataclass(eq=False)
+class Dataflow:
+    """What one `affine.parallel` computes: sinks, and the accesses and nodes they need in program order."""
+
+    extents: list[int] = field(default_factory=list)
+    nodes: list[Node] = field(default_factory=list)
+    sinks: list[Sink] = field(default_factory=list)
+
+    @property
+    def loads(self) -> list[Access]:
+        """Memory reads in program order."""
+        return [n.what for n in self.nodes if n.kind == "load"]
+
+    @property
+    def stores(self) -> list[Access]:
+        """Memory writes in program order."""
+        return [s.target for s in self.sinks if isinstance(s.target, Access)]
+
+
+@dataclass(eq=False)
+class Accumulator:
+    """A register per lane, carried through the reduction loops."""
+
+    memref: ir.Value
+    initial: int
+    lanes: int
+
+    @property
+    def bits(self) -> int:
+        """Width of the register."""
+        return ir.IntegerType(ir.MemRefType(self.memref.type).element_type).width
+
+
+@dataclass(eq=False)
+class Nest:
+    """A scheduled loop nest. `body` is None when the nest reduces nothing."""
+
+    op: ir.OpView
+    outer: list[Loop]
+    reduction: list[Loop]
+    accumulators: list[Accumulator]
+    body: Dataflow | None
+    epilogue: Dataflow
+
+    @property
+    def name(self) -> str:
+        """Name of the tensor the nest makes: the nest's location."""
+        return location_name(self.op)
+
+    @property
+    def loops(self) -> list[Loop]:
+        """Time loops, outermost first."""
+        return self.outer + self.reduction
+
+    @property
+    def steps(self) -> int:
+        """Iterations of the flattened time loops."""
+        n = 1
+        for loop in self.loops:
+            n *= loop.trip
+        return n
+
+    @property
+    def loads(self) -> list[Access]:
+        """Memory reads, body first."""
+        return (self.body.loads if self.body else []) + self.epilogue.loads
+
+    @property
+    def stores(self) -> list[Access]:
+        """Memory writes."""
+        return self.epilogue.stores
+
+    @property
+    def flows(self) -> list[Dataflow]:
+        """Body (if any) and epilogue."""
+        return ([self.body] if self.body else []) + [self.epilogue]
+
+
+def location_name(op: Any) -> str:
+    """The name in the op's location, "" when it has none."""
+    location = op.location
+    return location.name_str if isinstance(location, ir.NameLoc) else ""
+
+
+def owner_name(value: ir.Value) -> str:
+    """Name of the op that defines the value, "" for a block argument. (`memref.get_global` hides its op name behind a field.)"""
+    return "" if isinstance(value.owner, ir.Block) else value.owner.operation.name
+
+
+def is_global(value: ir.Value) -> bool:
+    """Whether a buffer is a constant."""
+    return owner_name(value) == "memref.get_global"
+
+
+def is_argument(value: ir.Value) -> bool:
+    """Whether a buffer is a function argument: a stream or a port, not a memory."""
+    return isinstance(value, ir.BlockArgument)
+
+
+def is_scalar(value: ir.Value) -> bool:
+    """Whether a buffer holds one element: a register, not a memory."""
+    return list(ir.MemRefType(value.type).shape) == [1]
+
+
+def strides_of(type_: ir.MemRefType) -> list[int]:
+    """Row-major strides in elements."""
+    strides, step = [], 1
+    for n in reversed(type_.shape):
+        strides.append(step)
+        step *= n
+    return strides[::-1]
+
+
+def int_constant(value: ir.Value) -> int | None:
+    """The integer of an `arith.constant`, or None."""
+    if owner_name(value) == "arith.constant":
+        return ir.IntegerAttr(value.owner.attributes["value"]).value
+    return None
+
+
+def constant_trip(op: ir.OpView) -> int:
+    """Trip count of an `affine.for` from 0 by 1."""
+    lower, upper = (ir.AffineMapAttr(op.attributes[n]).value for n in ("lowerBoundMap", "upperBoundMap"))
+    bounds = [list(m.results) for m in (lower, upper)]
+    constant = all(len(b) == 1 and isinstance(b[0], ir.AffineConstantExpr) for b in bounds)
+    if not constant or bounds[0][0].value != 0 or ir.IntegerAttr(op.attributes["step"]).value != 1:
+        raise fail(op, "a scheduled loop must run from 0 to a constant by step 1; normalize it first (affine-loop-normalize)")
+    return bounds[1][0].value
+
+
+def parallel_extents(op: ir.OpView) -> list[int]:
+    """Lane counts of an `affine.parallel` from 0 by 1."""
+    upper = ir.AffineMapAttr(op.attributes["upperBoundsMap"]).value
+    return [e.value for e in upper.results]
+
+
+def block_ops(op: ir.OpView) -> list[ir.OpView]:
+    """Ops of the op's first block, without the terminator."""
+    return list(op.regions[0].blocks[0].operations)[:-1]
+
+
+class _FlowReader:
+    """Reads one `affine.parallel` (with nested reductions) into a `Dataflow`."""
+
+    def __init__(self, accumulators: list[Accumulator], loops: list[Loop]) -> None:
+        self.accumulators = accumulators
+        self.loops = {loop.iv: loop for loop in loops}
+        self.flow = Dataflow()
+        self.values: dict[ir.Value, Node] = {}
+        self.lane_dims: dict[ir.Value, int] = {}
+
+    def read(self, op: ir.OpView) -> Dataflow:
+        self._enter(op)
+        return self.flow
+
+    def _enter(self, op: ir.OpView) -> tuple[int, ...]:
+        dims = []
+        for iv, extent in zip(op.regions[0].blocks[0].arguments, parallel_extents(op), strict=True):
+            self.lane_dims[iv] = len(self.flow.extents)
+            dims.append(len(self.flow.extents))
+            self.flow.extents.append(extent)
+        for inner in block_ops(op):
+            self._op(inner)
+        return tuple(dims)
+
+    def _op(self, op: ir.OpView) -> None:
+        name = op.operation.name
+        if name == "affine.parallel":
+            self._reduce(op)
+        elif name == "affine.load":
+            self._load(op, [], 0, op.results[0])
+        elif name == "affine.if":
+            self._guarded_load(op)
+        elif name == "affine.store":
+            self._store(op)
+        elif name.startswith("arith."):
+            if name != "arith.constant":
+                self._compute(op)
+        else:
+            raise fail(op, f"'{name}' has no hardware form inside a scheduled nest")
+
+    def _add(self, value: ir.Value, node: Node) -> None:
+        self.values[value] = node
+        self.flow.nodes.append(node)
+
+    def _value(self, value: ir.Value) -> Node:
+        constant = int_constant(value)
+        if constant is not None:
+            # One node per use: whether two constants happen to be equal must not change the shape of the dataflow.
+            self._add(value, Node("const", value.type, what=constant, op=value.owner))
+        elif value not in self.values:
+            if value in self.loops:
+                self._add(value, Node("iv", value.type, what=self.loops[value]))
+            else:
+                raise fail(value.owner if not isinstance(value.owner, ir.Block) else self.flow, "value comes from outside the nest")
+        return self.values[value]
+
+    def _compute(self, op: ir.OpView) -> None:
+        args = tuple(self._value(v) for v in op.operands)
+        attributes = {n: str(op.attributes[n]) for n in op.attributes if not n.startswith("gradcam.")}
+        dims = frozenset[int]().union(*(a.dims for a in args))
+        self._add(op.results[0], Node(op.operation.name, op.results[0].type, args, attributes, dims, op))
+
+    def _reduce(self, op: ir.OpView) -> None:
+        kinds = [ir.IntegerAttr(a).value for a in ir.ArrayAttr(op.attributes["reductions"])]
+        if kinds != [1]:
+            raise fail(op, "lanes can only be reduced by one integer sum")
+        dims = self._enter(op)
+        inner = self._value(list(op.regions[0].blocks[0].operations)[-1].operands[0])
+        self._add(op.results[0], Node("reduce", op.results[0].type, (inner,), dims=inner.dims - set(dims), op=op, reduced=dims))
+
+    def _access(self, op: ir.OpView, memref: ir.Value, indices: list[ir.Value]) -> Access:
+        forms = map_forms(ir.AffineMapAttr(op.attributes["map"]).value, indices)
+        index: Linear = {}
+        for form, stride in zip(forms, strides_of(ir.MemRefType(memref.type)), strict=True):
+            index = plus(index, form, stride)
+        strides = [0] * len(self.flow.extents)
+        for value in [t for t in index if t in self.lane_dims]:
+            strides[self.lane_dims[value]] = index.pop(value)
+        return Access(op, memref, index, tuple(strides), tuple(self.flow.extents))
+
+    def _accumulator(self, memref: ir.Value) -> int | None:
+        return next((i for i, a in enumerate(self.accumulators) if a.memref == memref), None)
+
+    def _load(self, op: ir.OpView, guards: list[Linear], otherwise: int, result: ir.Value) -> None:
+        memref, *indices = op.operands
+        number = self._accumulator(memref)
+        if number is None:
+            access = self._access(op, memref, indices)
+            access.guards, access.otherwise = guards, otherwise
+            dims = frozenset(d for d, s in enumerate(access.strides) if s)
+            self._add(result, Node("load", result.type, what=access, dims=dims, op=op))
+        else:
+            self._add(result, Node("acc", result.type, what=number, dims=frozenset(range(1)), op=op))
+
+    def _guarded_load(self, op: ir.OpView) -> None:
+        then, otherwise = (list(r.blocks[0].operations) for r in op.regions)
+        constant = int_constant(otherwise[-1].operands[0]) if len(otherwise) == 1 else None
+        if len(then) != 2 or then[0].operation.name != "affine.load" or constant is None:
+            raise fail(op, "affine.if must choose between one load and a constant")
+        set_ = ir.Attribute.parse(str(op.attributes["condition"]))
+        self._load(then[0], set_forms(set_, list(op.operands)), constant, op.results[0])
+
+    def _store(self, op: ir.OpView) -> None:
+        value, memref, *indices = op.operands
+        number = self._accumulator(memref)
+        target = self._access(op, memref, indices) if number is None else number
+        self.flow.sinks.append(Sink(target, self._value(value), op))
+
+
+def read_nest(op: ir.OpView) -> Nest:
+    """Reads a top-level scheduled `affine.for`.
+
+    Raises:
+        GradcamError: the nest is not of the form at the top of this file.
+    """
+    outer: list[Loop] = []
+    block_op = op
+    while True:
+        outer.append(Loop(block_op, constant_trip(block_op)))
+        inner = block_ops(block_op)
+        if [o.operation.name for o in inner] != ["affine.for"]:
+            break
+        block_op = inner[0]
+    names = [o.operation.name for o in inner]
+    if names == ["affine.parallel"]:
+        return Nest(op, outer, [], [], None, _FlowReader([], outer).read(inner[0]))
+    if names != ["affine.parallel", "affine.for", "affine.parallel"]:
+        raise fail(op, f"not a scheduled nest: it holds {', '.join(names)}; run gradcam-split-time-space first")
+    accumulators = _accumulators(inner[0])
+    reduction: list[Loop] = []
+    block_op = inner[1]
+    while block_op.operation.name == "affine.for":
+        reduction.append(Loop(block_op, constant_trip(block_op)))
+        (block_op,) = block_ops(block_op)
+    loops = outer + reduction
+    body = _FlowReader(accumulators, loops).read(block_op)
+    return Nest(op, outer, reduction, accumulators, body, _FlowReader(accumulators, outer).read(inner[2]))
+
+
+def _accumulators(op: ir.OpView) -> list[Accumulator]:
+    (lanes,) = parallel_extents(op)
+    out = []
+    for store in block_ops(op):
+        value = int_constant(store.operands[0]) if store.operation.name == "affine.store" else None
+        if value is None:
+            raise fail(store, "accumulators must be set to a constant before the reduction")
+        out.append(Accumulator(store.operands[1], value, lanes))
+    return out
+
+
+def main_function(module: ir.Module) -> ir.OpView:
+    """The function that is compiled: the only `func.func` with a body.
+
+    Raises:
+        GradcamError: there is none, or more than one.
+    """
+    functions = [o for o in module.body.operations if o.operation.name == "func.func" and o.regions[0].blocks]
+    if len(functions) != 1:
+        raise fail(module.operation, f"a module must hold exactly one function to compile, found {len(functions)}")
+    return functions[0]
+
+
+def nests(module: ir.Module) -> Iterator[Nest]:
+    """All scheduled nests of the module's function, in program order."""
+    for op in main_function(module).regions[0].blocks[0].operations:
+        if op.operation.name == "affine.for":
+            yield read_nest(op)

@@ -1,0 +1,176 @@
+"""gradcam-plan-memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from torch_mlir import ir
+
+from gradcam.errors import fail
+from gradcam.passes.nest import Access, is_argument, is_global, is_scalar, main_function, nests
+from gradcam.passes.pass_base import Pass
+
+
+@dataclass(frozen=True)
+class PlanMemory(Pass):
+    """Gives every buffer a bank and an offset from its lifetime; buffers that a nest reads in the same cycle get different banks.
+
+    A bank is one memory with one read and one write port. Its word is as wide as the widest access; offsets count words.
+    Constants become read-only banks, one per kind of word.
+
+    This pass turns:
+
+        %w = memref.get_global @w : memref<1x1x3x3x16x16xi8>
+        %y = memref.alloc() : memref<64x64x16xi8>
+
+    into:
+
+        %w = memref.get_global @w {gradcam.bank = "weights", gradcam.offset = 0 : i64} : memref<1x1x3x3x16x16xi8>
+        %y = memref.alloc() {gradcam.bank = "bank0", gradcam.offset = 4096 : i64} : memref<64x64x16xi8>
+
+    and lists the banks, with lanes per word, bits per lane and words, in the module's attribute `gradcam.banks`.
+    """
+
+    name: ClassVar[str] = "gradcam-plan-memory"
+
+    def run(self, module: ir.Module) -> None:
+        """Sets `gradcam.bank` and `gradcam.offset` on allocations and `gradcam.banks` on the module."""
+        with module.context, ir.Location.unknown():
+            buffers = _buffers(module)
+            banks: list[_Bank] = []
+            for buffer in buffers:
+                _place(buffer, banks)
+            for buffer in buffers:
+                _annotate(buffer)
+            i64 = ir.IntegerType.get_signless(64)
+            module.operation.attributes["gradcam.banks"] = ir.DictAttr.get({b.name: b.attribute(i64) for b in banks})
+
+
+@dataclass(eq=False)
+class _Buffer:
+    """A buffer in memory with its lifetime in nests, first write to last read."""
+
+    value: ir.Value
+    constant: bool
+    bits: int
+    lanes: int
+    elements: int
+    first: int
+    last: int
+    read_with: set[ir.Value] = field(default_factory=set)
+    bank: _Bank | None = None
+    offset: int = 0
+
+    @property
+    def words(self) -> int:
+        return -(-self.elements // self.lanes)
+
+    def meets(self, other: _Buffer) -> bool:
+        """Whether both hold data at the same time."""
+        return self.constant or (self.first <= other.last and other.first <= self.last)
+
+
+@dataclass(eq=False)
+class _Bank:
+    """A memory and the buffers in it."""
+
+    name: str
+    constant: bool
+    bits: int
+    lanes: int
+    buffers: list[_Buffer] = field(default_factory=list)
+
+    @property
+    def words(self) -> int:
+        return max(b.offset + b.words for b in self.buffers)
+
+    def takes(self, buffer: _Buffer) -> bool:
+        """Whether `buffer` may live here: same kind of word, and never read together with a buffer of this bank."""
+        if (self.constant, self.bits, self.lanes) != (buffer.constant, buffer.bits, buffer.lanes):
+            return False
+        return all(b.value not in buffer.read_with for b in self.buffers)
+
+    def offset_for(self, buffer: _Buffer) -> int:
+        """Lowest offset where `buffer` overlaps nothing that lives at the same time (first fit)."""
+        offset = 0
+        for other in sorted(self.buffers, key=lambda b: b.offset):
+            if buffer.meets(other) and other.offset < offset + buffer.words:
+                offset = max(offset, other.offset + other.words)
+        return offset
+
+    def attribute(self, i64: ir.Type) -> ir.Attribute:
+        """The bank's entry in `gradcam.banks`."""
+        numbers = {"lanes": self.lanes, "bits": self.bits, "words": self.words}
+        entries: dict[str, Any] = {n: ir.IntegerAttr.get(i64, v) for n, v in numbers.items()}
+        return ir.DictAttr.get(entries | {"constant": ir.BoolAttr.get(self.constant)})
+
+
+def _buffers(module: ir.Module) -> list[_Buffer]:
+    """All buffers that need memory, in the order of their first use."""
+    accesses: dict[ir.Value, list[tuple[int, Access]]] = {}
+    together: dict[ir.Value, set[ir.Value]] = {}
+    for number, nest in enumerate(nests(module)):
+        for access in nest.loads + nest.stores:
+            if not (is_argument(access.memref) or is_scalar(access.memref)):
+                accesses.setdefault(access.memref, []).append((number, access))
+        loaded = [a.memref for a in nest.loads if not (is_argument(a.memref) or is_scalar(a.memref))]
+        for i, memref in enumerate(loaded):
+            if loaded.count(memref) > 1:
+                raise fail(nest.op, "a nest reads one buffer twice in a cycle; copy it into a second buffer first")
+            together.setdefault(memref, set()).update(loaded[:i] + loaded[i + 1 :])
+    _check_unused(module, accesses)
+    widest: dict[tuple[bool, int], int] = {}
+    for memref, uses in accesses.items():
+        key = (is_global(memref), uses[0][1].element_bits)
+        widest[key] = max(widest.get(key, 1), *(_power_of_two(a.lanes) for _, a in uses))
+    return [_buffer(memref, uses, widest, together.get(memref, set())) for memref, uses in accesses.items()]
+
+
+def _buffer(memref: ir.Value, uses: list[tuple[int, Access]], widest: dict[tuple[bool, int], int], together: set[ir.Value]) -> _Buffer:
+    constant, bits = is_global(memref), uses[0][1].element_bits
+    # Constants of one kind are always read with the same lanes; a narrower kind gets narrower words.
+    lanes = max(_power_of_two(a.lanes) for _, a in uses) if constant else widest[(False, bits)]
+    elements = 1
+    for n in ir.MemRefType(memref.type).shape:
+        elements *= n
+    numbers = [n for n, _ in uses]
+    return _Buffer(memref, constant, bits, lanes, elements, min(numbers), max(numbers), together)
+
+
+def _check_unused(module: ir.Module, accesses: dict[ir.Value, Any]) -> None:
+    for op in main_function(module).regions[0].blocks[0].operations:
+        if op.operation.name == "memref.alloc" and not is_scalar(op.results[0]) and op.results[0] not in accesses:
+            raise fail(op, "buffer is never used by a nest; run canonicalize first")
+
+
+def _power_of_two(n: int) -> int:
+    return 1 << (n - 1).bit_length()
+
+
+def _place(buffer: _Buffer, banks: list[_Bank]) -> None:
+    """Puts `buffer` into the bank that grows least; a new bank only where no other may take it."""
+    choices = [b for b in banks if b.takes(buffer)]
+    if not choices:
+        choices = [_Bank(_bank_name(buffer, banks), buffer.constant, buffer.bits, buffer.lanes)]
+        banks.append(choices[0])
+
+    def growth(bank: _Bank) -> int:
+        return bank.offset_for(buffer) + buffer.words - (bank.words if bank.buffers else 0)
+
+    bank = min(choices, key=lambda b: max(0, growth(b)))
+    buffer.bank, buffer.offset = bank, bank.offset_for(buffer)
+    bank.buffers.append(buffer)
+
+
+def _bank_name(buffer: _Buffer, banks: list[_Bank]) -> str:
+    kind = {8: "weights", 16: "multipliers", 32: "biases"}.get(buffer.bits, "constants") if buffer.constant else "bank"
+    same = sum(b.name.rstrip("0123456789") == kind for b in banks)
+    return f"{kind}{same}" if same or not buffer.constant else kind
+
+
+def _annotate(buffer: _Buffer) -> None:
+    assert buffer.bank is not None
+    attributes = buffer.value.owner.attributes
+    attributes["gradcam.bank"] = ir.StringAttr.get(buffer.bank.name)
+    attributes["gradcam.offset"] = ir.IntegerAttr.get(ir.IntegerType.get_signless(64), buffer.offset)

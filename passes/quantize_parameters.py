@@ -1,0 +1,108 @@
+"""Weights and biases as integer constants."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from torch_mlir import ir
+
+from gradcam.errors import fail
+from gradcam.quant_types import INT8_LEVELS, per_channel, per_tensor, quantize_array, round_scale, scale, scales
+from gradcam.reference.interpreter import constant
+
+#: A channel whose weights are smaller than this part of the largest channel's uses the floor's scale: all channels of a
+#: layer share one shift, and so its multiplier keeps at least 7 bits.
+CHANNEL_FLOOR = 2.0**-8
+
+#: No bias may take more than half of the accumulator; a bias that would makes its weights' scale coarser.
+BIAS_LIMIT = 2.0**30
+
+
+class Parameters:
+    """Replaces f32 parameters of convolutions and linears by integers, and remembers what a class row can read."""
+
+    def __init__(self) -> None:
+        self._tables: dict[Any, Any] = {}
+        self._originals: set[Any] = set()  # results, not ops: an op's hash changes with its attributes
+
+    def quantize(self, op: Any, one_scale: bool) -> None:
+        """Quantizes weight and bias of a conv2d or linear whose input is quantized already.
+
+        The weight becomes int8 with the largest magnitude at 127, the bias int32 at the scale of the products.
+
+        Args:
+            op: the op; its operands are replaced.
+            one_scale: whether all output channels share a scale; else each has its own.
+
+        Raises:
+            GradcamError: a parameter is not a finite constant.
+        """
+        weight = _values(op, 1, "weight")
+        bias = _values(op, 2, "bias") if len(op.operands) > 2 else np.zeros(len(weight), np.float32)
+        steps = weight_scales(weight, bias, scale(op.operands[0]))
+        original = op.operands[1]
+        self._replace(op, 1, weight, steps.max() if one_scale else steps, 8)
+        if len(op.operands) > 2:
+            self._replace(op, 2, bias, scale(op.operands[0]) * scales(op.operands[1]), 32)
+        if one_scale:
+            self._tables[original] = op.operands[1]
+
+    def table(self, op: Any) -> Any:
+        """The quantized value of a class row's table, which is a classifier's own weight.
+
+        Raises:
+            GradcamError: the table is something else.
+        """
+        if op.operands[0] not in self._tables:
+            raise fail(op, "'gradcam.class_row' must read the weight of the layer that yields the logits")
+        return self._tables[op.operands[0]]
+
+    def erase_originals(self) -> None:
+        """Erases the f32 constants that nothing uses any more."""
+        for value in self._originals:
+            if not list(value.uses):
+                value.owner.erase()
+
+    def _replace(self, op: Any, index: int, values: np.ndarray, steps: np.ndarray, bits: int) -> None:
+        """Makes operand `index` a quantized constant of `values`, at the place of the original."""
+        original = op.operands[index]
+        if np.ndim(steps):
+            type_ = per_channel(values.shape, steps, bits)
+        else:
+            type_ = per_tensor(values.shape, float(steps), bits)
+        storage = ir.RankedTensorType.get(values.shape, ir.IntegerType.get_signless(bits))
+        stored = ir.DenseElementsAttr.get(quantize_array(values, type_), type=storage)
+        with ir.InsertionPoint(original.owner), original.owner.location:
+            integers = ir.Operation.create("arith.constant", [storage], attributes={"value": stored})
+            cast = ir.Operation.create("quant.scast", [type_], [integers.result])
+        op.operands[index] = cast.result
+        self._originals.add(original)
+
+
+def weight_scales(weight: np.ndarray, bias: np.ndarray, input_scale: float) -> np.ndarray:
+    """Scale of each output channel's int8 weights, rounded to 7 digits: float64, O.
+
+    The largest magnitude of a channel stands for 127, except where that would leave a negligible channel with too
+    few bits in its rescale multiplier, or a bias with too many in the accumulator.
+
+    Args:
+        weight: O x ...
+        bias: O.
+        input_scale: scale of the layer's input.
+    """
+    magnitudes = np.abs(weight.reshape(len(weight), -1).astype(np.float64)).max(1, initial=0)
+    wanted = np.maximum(magnitudes / INT8_LEVELS, np.abs(bias.astype(np.float64)) / (input_scale * BIAS_LIMIT))
+    if not wanted.any():
+        return np.ones(len(weight))  # a layer of zeros: any scale will do
+    return np.array([round_scale(s) for s in np.maximum(wanted, wanted.max() * CHANNEL_FLOOR)])
+
+
+def _values(op: Any, index: int, what: str) -> np.ndarray:
+    owner = op.operands[index].owner
+    if not isinstance(owner, ir.OpView) or owner.operation.name != "arith.constant":
+        raise fail(op, f"the {what} of '{op.operation.name}' must be a constant")
+    values = constant(owner)
+    if not np.isfinite(values).all():
+        raise fail(op, f"the {what} of '{op.operation.name}' has values that are not finite")
+    return values

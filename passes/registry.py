@@ -1,0 +1,137 @@
+"""Names of the project's passes and pipelines; a pass's module is imported when the pass is first used."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from typing import TypeVar
+
+from gradcam.errors import GradcamError
+from gradcam.passes.pass_base import Pass
+
+PassClass = TypeVar("PassClass", bound=type[Pass])
+
+_factories: dict[str, Callable[[], type[Pass]]] = {}
+
+#: Pipelines by name; each is the text that its name stands for, and may use other pipelines.
+PIPELINES: dict[str, str] = {
+    "gradcam-backward-pipeline": "gradcam-fold-batch-norm,gradcam-derive-backward,gradcam-simplify-backward",
+    "gradcam-linalg-pipeline": "convert-gradcam-to-linalg,fuse-epilogues,canonicalize,cse",
+    "gradcam-affine-pipeline": "convert-linalg-to-affine,canonicalize",
+    "gradcam-schedule-pipeline": (
+        "gradcam-split-time-space,gradcam-duplicate-buffers,gradcam-form-engines,gradcam-plan-memory,gradcam-assign-cycles"
+    ),
+    "gradcam-hw-pipeline": "convert-affine-to-hw,canonicalize,cse",
+    "gradcam-sv-pipeline": "lower-seq-to-sv,canonicalize,cse,hw.module(prettify-verilog,hw-cleanup)",
+}
+
+#: Upstream passes worth suggesting for a misspelt name: the bindings do not list theirs.
+UPSTREAM_PASSES: dict[str, tuple[str, ...]] = {
+    "mlir": (
+        "affine-loop-coalescing",
+        "affine-loop-fusion",
+        "affine-loop-normalize",
+        "affine-loop-tile",
+        "affine-loop-unroll",
+        "affine-loop-unroll-jam",
+        "affine-parallelize",
+        "affine-scalrep",
+        "affine-simplify-structures",
+        "canonicalize",
+        "convert-linalg-to-affine-loops",
+        "convert-scf-to-cf",
+        "convert-to-llvm",
+        "cse",
+        "inline",
+        "lower-affine",
+        "one-shot-bufferize",
+        "reconcile-unrealized-casts",
+        "symbol-dce",
+        "transform-interpreter",
+    ),
+    "circt": (
+        "canonicalize",
+        "convert-fsm-to-sv",
+        "cse",
+        "hw-cleanup",
+        "lower-pipeline-to-hw",
+        "lower-seq-to-sv",
+        "map-arith-to-comb",
+        "pipeline-explicit-regs",
+        "prettify-verilog",
+    ),
+}
+
+
+def _add(name: str, factory: Callable[[], type[Pass]]) -> None:
+    if name in _factories or name in PIPELINES:
+        raise GradcamError(f"pass name '{name}' is taken")
+    _factories[name] = factory
+
+
+def register_lazy(name: str, module: str, class_name: str) -> None:
+    """Registers the pass `name`, the class `class_name` of `gradcam.passes.<module>`.
+
+    Raises:
+        GradcamError: the name is taken.
+    """
+    _add(name, lambda: getattr(importlib.import_module(f"gradcam.passes.{module}"), class_name))
+
+
+def register(cls: PassClass) -> PassClass:
+    """Registers a user's own pass under its `name`; usable as a class decorator.
+
+    Raises:
+        GradcamError: the name is taken.
+    """
+    _add(cls.name, lambda: cls)
+    return cls
+
+
+def is_pass(name: str) -> bool:
+    """Whether a project or user pass has this name; imports nothing."""
+    return name in _factories
+
+
+def pass_names() -> list[str]:
+    """Names of the project's and the user's passes, in the order of their registration."""
+    return list(_factories)
+
+
+def suggestions() -> list[str]:
+    """Names to suggest for a misspelt pass: the registered ones, the pipelines, and some of upstream's."""
+    return [*_factories, *PIPELINES, *UPSTREAM_PASSES["mlir"], *UPSTREAM_PASSES["circt"]]
+
+
+def lookup(name: str) -> type[Pass]:
+    """The class of the pass `name`, imported if need be.
+
+    Raises:
+        GradcamError: there is no such pass, or its module cannot be imported.
+    """
+    if name not in _factories:
+        raise GradcamError(f"unknown pass '{name}'")
+    try:
+        return _factories[name]()
+    except (ImportError, AttributeError) as error:
+        raise GradcamError(f"pass '{name}' is not available: {error}") from error
+
+
+for _entry in (
+    ("convert-torch-to-gradcam", "convert_torch_to_gradcam", "ConvertTorchToGradcam"),
+    ("gradcam-fold-batch-norm", "fold_batch_norm", "FoldBatchNorm"),
+    ("gradcam-derive-backward", "derive_backward", "DeriveBackward"),
+    ("gradcam-simplify-backward", "simplify_backward", "SimplifyBackward"),
+    ("gradcam-calibrate", "calibrate", "Calibrate"),
+    ("gradcam-quantize", "quantize", "Quantize"),
+    ("convert-gradcam-to-linalg", "convert_gradcam_to_linalg", "ConvertGradcamToLinalg"),
+    ("fuse-epilogues", "fuse_epilogues", "FuseEpilogues"),
+    ("convert-linalg-to-affine", "convert_linalg_to_affine", "ConvertLinalgToAffine"),
+    ("gradcam-split-time-space", "split_time_space", "SplitTimeSpace"),
+    ("gradcam-duplicate-buffers", "duplicate_buffers", "DuplicateBuffers"),
+    ("gradcam-plan-memory", "plan_memory", "PlanMemory"),
+    ("gradcam-form-engines", "form_engines", "FormEngines"),
+    ("gradcam-assign-cycles", "assign_cycles", "AssignCycles"),
+    ("convert-affine-to-hw", "convert_affine_to_hw", "ConvertAffineToHw"),
+):
+    register_lazy(*_entry)

@@ -1,0 +1,75 @@
+"""What rewrite patterns share: their form, the greedy driver, and small builders."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from torch_mlir import ir, rewrite
+
+from gradcam.dialect import cam_ops, ops
+from gradcam.dialect.verify import shape
+
+#: A pattern builds what replaces `op`, or returns None and builds nothing.
+Pattern = Callable[[Any], ir.Value | None]
+
+
+def apply_patterns(module: ir.Module, patterns: Mapping[type, Sequence[Pattern]]) -> None:
+    """Applies patterns, by the op class they start from, until none matches; pure ops without a reader are erased.
+
+    A replacement gets the location of the op it replaces.
+    """
+    pattern_set = rewrite.RewritePatternSet()
+    for kind, functions in patterns.items():
+        for function in functions:
+            pattern_set.add(kind, _binding(function))
+    config = rewrite.GreedyRewriteConfig()
+    # Upstream folding would merge equal constants and lose the name of the layer that owns them.
+    config.enable_constant_cse = False
+    config.enable_folding = False
+    rewrite.apply_patterns_and_fold_greedily(module, pattern_set.freeze(), config)
+
+
+def _binding(pattern: Pattern) -> Callable[[Any, Any], bool]:
+    """`pattern` in the form of MLIR's Python bindings, where a true result means that nothing matched."""
+
+    def match_and_rewrite(op: Any, rewriter: Any) -> bool:
+        with rewriter.ip, op.location:
+            replacement = pattern(op)
+        if replacement is not None:
+            rewriter.replace_op(op, [replacement])
+        return replacement is None
+
+    return match_and_rewrite
+
+
+def like(value: ir.Value, new_shape: Sequence[int]) -> ir.RankedTensorType:
+    """The type of `value` with another shape."""
+    return ir.RankedTensorType.get(list(new_shape), ir.RankedTensorType(value.type).element_type)
+
+
+def integers(*values: int) -> ir.ArrayAttr:
+    """An array attribute of i64."""
+    return ir.ArrayAttr.get([ir.IntegerAttr.get(ir.IntegerType.get_signless(64), v) for v in values])
+
+
+def scaled(x: ir.Value, factor: float) -> ir.Value:
+    """scale(x)."""
+    return cam_ops.ScaleOp(x, ir.FloatAttr.get(ir.F64Type.get(), factor), x.type).result
+
+
+def rebuilt(op: Any, first: ir.Value, result_type: ir.Type | None = None) -> ir.Value:
+    """`op` once more, with `first` as operand 0 and, if given, another result type."""
+    operands = [first, *list(op.operands)[1:]]
+    attributes = {name: op.attributes[name] for name in op.attributes}
+    return ir.Operation.create(op.operation.name, [result_type or op.results[0].type], operands, attributes).result
+
+
+def is_point(value: ir.Value) -> bool:
+    """Whether a feature map is 1x1."""
+    return shape(value)[2:] == [1, 1]
+
+
+def flat(g: ir.Value) -> ir.Value:
+    """A gradient of a 1x1 map as features."""
+    return ops.FlattenOp(g, like(g, shape(g)[:2])).result

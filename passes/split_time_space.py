@@ -1,0 +1,362 @@
+"""gradcam-split-time-space."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from math import gcd
+from typing import Any, ClassVar
+
+from torch_mlir import ir
+from torch_mlir.dialects import memref
+
+from gradcam.errors import fail
+from gradcam.passes import affine_ir
+from gradcam.passes.nest import Linear, block_ops, constant_trip, is_argument, main_function, map_forms, plus, set_forms
+from gradcam.passes.pass_base import Pass
+from gradcam.pe import PE
+
+
+@dataclass(frozen=True)
+class SplitTimeSpace(Pass):
+    """Splits every nest into time (affine.for) and space (affine.parallel), and runs epilogues beside their reduction.
+
+    A loop that walks the lanes, the last dimension of a buffer, becomes space: an output lane, or a sum over input lanes. A lane
+    loop longer than the array is tiled first. A reduction into a buffer that one elementwise nest reads becomes one nest: an
+    accumulator per lane, set before the reduction loops, and the elementwise part as the epilogue after them. Streams keep their
+    order; an output stream has one element per step.
+
+    This pass turns:
+
+        affine.for %oh, %ow, %c { affine.store %c0, %acc[%oh, %ow, %c] }
+        affine.for %oct, %oh, %ow, %ict, %kh, %kw, %o, %i { ... affine.store %sum, %acc[%oh, %ow, %oct * 16 + %o] }
+        affine.for %h, %w, %c { %a = affine.load %acc[%h, %w, %c] ... affine.store %q, %y[%h, %w, %c] }
+
+    into:
+
+        affine.for %oct, %oh, %ow {
+          affine.parallel (%o) = (0) to (16) { affine.store %c0, %acc[%o] }
+          affine.for %ict, %kh, %kw {
+            affine.parallel (%o) = (0) to (16) {
+              %s = affine.parallel (%i) = (0) to (16) reduce ("addi") -> (i32) { ... }
+              ... affine.store %sum, %acc[%o]
+          affine.parallel (%o) = (0) to (16) { ... affine.store %q, %y[%oh, %ow, %oct * 16 + %o] }
+    """
+
+    name: ClassVar[str] = "gradcam-split-time-space"
+    pe: str = "16x16"
+
+    def run(self, module: ir.Module) -> None:
+        """Rewrites all top-level nests of the module's function."""
+        with module.context, ir.Location.unknown():
+            _Splitter(module, PE.parse(self.pe)).split()
+
+
+@dataclass(eq=False)
+class _Touch:
+    """A load or store in a plain nest: buffer and index forms over its loops; guards of a padded load."""
+
+    op: Any
+    memref: ir.Value
+    forms: list[Linear]
+    guards: list[Linear] = field(default_factory=list)
+    otherwise: ir.Value | None = None
+
+
+@dataclass(eq=False)
+class _Plain:
+    """A perfect nest of affine.for around straight-line code."""
+
+    op: Any
+    ivs: list[ir.Value]
+    trips: list[int]
+    body: list[Any]
+    loads: dict[ir.Value, _Touch]
+    stores: list[_Touch]
+
+    @property
+    def reduces(self) -> list[ir.Value]:
+        """Loops that the stores do not mention: they reduce."""
+        used = {t for s in self.stores for f in s.forms for t in f}
+        return [iv for iv in self.ivs if iv not in used]
+
+    def trip(self, iv: ir.Value) -> int:
+        """Trip count of a loop of the nest."""
+        return self.trips[self.ivs.index(iv)]
+
+
+def _read(op: Any) -> _Plain:
+    ivs, trips, block_op = [], [], op
+    while True:
+        trips.append(constant_trip(block_op))
+        ivs.append(block_op.regions[0].blocks[0].arguments[0])
+        body = block_ops(block_op)
+        if [o.operation.name for o in body] != ["affine.for"]:
+            break
+        block_op = body[0]
+    nest = _Plain(op, ivs, trips, body, {}, [])
+    for inner in body:
+        name = inner.operation.name
+        if name == "affine.load":
+            nest.loads[inner.results[0]] = _touch(inner, list(inner.operands))
+        elif name == "affine.if":
+            then, otherwise = (list(r.blocks[0].operations) for r in inner.regions)
+            if [o.operation.name for o in then] != ["affine.load", "affine.yield"] or len(otherwise) != 1:
+                raise fail(inner, "affine.if must choose between one load and a constant")
+            touch = _touch(then[0], list(then[0].operands))
+            touch.guards = set_forms(ir.Attribute.parse(str(inner.attributes["condition"])), list(inner.operands))
+            touch.otherwise = otherwise[0].operands[0]
+            nest.loads[inner.results[0]] = touch
+        elif name == "affine.store":
+            nest.stores.append(_touch(inner, list(inner.operands)[1:]))
+        elif inner.regions:
+            raise fail(inner, f"'{name}' inside a nest is not lowered")
+    return nest
+
+
+def _touch(op: Any, operands: list[ir.Value]) -> _Touch:
+    buffer, *indices = operands
+    return _Touch(op, buffer, map_forms(ir.AffineMapAttr(op.attributes["map"]).value, indices))
+
+
+def _substituted(form: Linear, by: dict[ir.Value, Linear]) -> Linear:
+    out: Linear = {}
+    for term, coefficient in form.items():
+        out = plus(out, by[term] if term in by else {term: 1}, coefficient) if term is not None else plus(out, {None: coefficient})
+    return out
+
+
+def _is(a: ir.Value, b: ir.Value | None) -> bool:
+    """Equality that takes None; the bindings' own does not."""
+    return b is not None and a == b
+
+
+class _Splitter:
+    def __init__(self, module: ir.Module, pe: PE) -> None:
+        self.pe = pe
+        self.function = main_function(module)
+        self.entry = self.function.regions[0].blocks[0]
+        self.nests = [_read(op) for op in self.entry.operations if op.operation.name == "affine.for"]
+        self.initial: dict[ir.Value, ir.Value] = {}
+
+    def split(self) -> None:
+        computing = []
+        for nest in self.nests:
+            if not nest.loads and len(nest.stores) == 1 and len(nest.body) == 1:
+                self.initial[nest.stores[0].memref] = nest.stores[0].op.operands[0]
+            else:
+                computing.append(nest)
+        fused: dict[int, _Plain] = {}
+        for number, nest in enumerate(computing):
+            for touch in self._accumulated(nest):
+                reader = self._only_reader(touch.memref, computing[number + 1 :])
+                if reader is not None:
+                    # Of several reductions that one epilogue reads, the last one runs it.
+                    fused[id(reader)] = nest
+        producers = {id(n) for n in fused.values()}
+        for nest in computing:
+            with nest.op.location, ir.InsertionPoint(nest.op):
+                if id(nest) in fused:
+                    self._reduction(fused[id(nest)], nest)
+                elif id(nest) not in producers:
+                    self._reduction(nest, None) if nest.reduces else self._elementwise(nest)
+        for nest in self.nests:
+            nest.op.operation.erase()
+        self._drop_unused()
+
+    def _drop_unused(self) -> None:
+        for op in list(self.entry.operations):
+            if op.operation.name == "memref.alloc" and not list(op.results[0].uses):
+                op.operation.erase()
+
+    def _accumulated(self, nest: _Plain) -> list[_Touch]:
+        """Stores of a reduction: buffers that it also loads."""
+        loaded = [t.memref for t in nest.loads.values()]
+        return [s for s in nest.stores if s.memref in loaded and s.memref in self.initial]
+
+    def _only_reader(self, buffer: ir.Value, later: list[_Plain]) -> _Plain | None:
+        """The elementwise nest that alone reads a reduction's buffer, once and element by element."""
+        readers = [n for n in later if any(t.memref == buffer for t in n.loads.values())]
+        if len(readers) != 1 or readers[0].reduces or any(is_argument(s.memref) for s in readers[0].stores):
+            return None
+        touches = [t for t in readers[0].loads.values() if t.memref == buffer]
+        identity = [{iv: 1} for iv in readers[0].ivs]
+        return readers[0] if len(touches) == 1 and touches[0].forms == identity and not touches[0].guards else None
+
+    # Nests without reduction.
+
+    def _lane_width(self, nest: _Plain, iv: ir.Value | None) -> int:
+        """Lanes that a lane loop is given: all of a short one, a divisor of a long one."""
+        trip = 1 if iv is None else nest.trip(iv)
+        wide = self.pe.lanes if any(is_argument(t.memref) for t in nest.loads.values()) else self.pe.oc
+        return trip if trip <= wide else gcd(trip, wide)
+
+    def _elementwise(self, nest: _Plain) -> None:
+        lane = next((iv for iv in nest.ivs if nest.stores[0].forms[-1].get(iv) == 1), None)
+        if any(is_argument(s.memref) for s in nest.stores):
+            lane = None
+        width = self._lane_width(nest, lane)
+        # The lane loop keeps its place as the loop over tiles, so that a stream keeps its order.
+        trips = [nest.trip(iv) // width if _is(iv, lane) else nest.trip(iv) for iv in nest.ivs]
+        trips = [t for iv, t in zip(nest.ivs, trips, strict=True) if not _is(iv, lane) or t > 1] or [1]
+        kept = [iv for iv in nest.ivs if not _is(iv, lane) or nest.trip(iv) > width]
+        _, ivs, block = affine_ir.for_loops(trips)
+        with ir.InsertionPoint.at_block_begin(block):
+            grid = affine_ir.parallel([width])
+            by: dict[ir.Value, Linear] = {old: {new: width if _is(old, lane) else 1} for old, new in zip(kept, ivs, strict=False)}
+            if lane is not None:
+                by[lane] = plus(by.get(lane, {}), {grid.regions[0].blocks[0].arguments[0]: 1})
+            with ir.InsertionPoint(grid.regions[0].blocks[0]):
+                self._straight(nest, by, {})
+                affine_ir.yield_([])
+
+    def _straight(self, nest: _Plain, by: dict[ir.Value, Linear], values: dict[ir.Value, ir.Value]) -> None:
+        """The nest's body with loops replaced; loads in `values` are already made."""
+        for op in nest.body:
+            name = op.operation.name
+            with op.location:
+                if op.results and op.results[0] in nest.loads:
+                    self._load(nest.loads[op.results[0]], op.results[0], by, values)
+                elif name == "affine.store":
+                    touch = next(s for s in nest.stores if s.op == op)
+                    value = values.get(op.operands[0], op.operands[0])
+                    affine_ir.store(value, touch.memref, [_substituted(f, by) for f in touch.forms])
+                else:
+                    self._clone(op, by, values)
+
+    def _load(self, touch: _Touch, result: ir.Value, by: dict[ir.Value, Linear], values: dict[ir.Value, ir.Value]) -> None:
+        if result not in values:
+            forms, guards = ([_substituted(f, by) for f in fs] for fs in (touch.forms, touch.guards))
+            values[result] = affine_ir.guarded_load(touch.memref, forms, guards, touch.otherwise)
+
+    def _clone(self, op: Any, by: dict[ir.Value, Linear], values: dict[ir.Value, ir.Value]) -> None:
+        for operand in op.operands:
+            if operand in by:
+                ((new, coefficient),) = by[operand].items()
+                if coefficient != 1:
+                    raise fail(op, "a tiled loop cannot be used as a value")
+                values[operand] = new
+        affine_ir.clone_into(op, values)
+
+    # Reductions.
+
+    def _reduction(self, nest: _Plain, epilogue: _Plain | None) -> None:
+        accumulated = self._accumulated(nest)
+        if len(accumulated) != len(nest.stores):
+            raise fail(nest.op, "a reduction must load every buffer it stores, after an initialization")
+        lane = next((iv for iv in nest.ivs if nest.stores[0].forms[-1].get(iv) == 1), None)
+        summed = self._summed(nest)
+        lanes = 1 if lane is None else nest.trip(lane)
+        if lanes > self.pe.lanes:
+            raise fail(nest.op, f"{lanes} output lanes do not fit the {self.pe} array")
+        outer = [iv for iv in nest.ivs if iv not in nest.reduces and not _is(iv, lane)]
+        inner = [iv for iv in nest.reduces if not _is(iv, summed)]
+        registers = {s.memref: self._register(s, lanes) for s in accumulated}
+        _, new, block = affine_ir.for_loops([nest.trip(iv) for iv in outer] or [1])
+        by: dict[ir.Value, Linear] = {old: {iv: 1} for old, iv in zip(outer, new, strict=False)}
+        with ir.InsertionPoint.at_block_begin(block):
+            with _Grid(lanes, lane, by) as (_, place):
+                for touch in accumulated:
+                    affine_ir.store(self.initial[touch.memref], registers[touch.memref], [place])
+            _, steps, body = affine_ir.for_loops([nest.trip(iv) for iv in inner] or [1])
+            by |= {old: {iv: 1} for old, iv in zip(inner, steps, strict=False)}
+            with ir.InsertionPoint.at_block_begin(body), _Grid(lanes, lane, by) as (here, place):
+                self._body(nest, here, place, summed, registers)
+            with _Grid(lanes, lane, by) as (here, place):
+                self._epilogue(nest, epilogue, here, place, registers)
+
+    def _register(self, touch: _Touch, lanes: int) -> ir.Value:
+        element = ir.MemRefType(touch.memref.type).element_type
+        with ir.InsertionPoint.at_block_begin(self.entry):
+            return memref.alloca(ir.MemRefType.get([lanes], element), [], [])
+
+    def _summed(self, nest: _Plain) -> ir.Value | None:
+        """The reduction loop over lanes whose terms an adder tree can sum: acc + term, where no term depends on acc."""
+        candidates = [iv for iv in nest.reduces if any(t.forms[-1].get(iv) == 1 for t in nest.loads.values())]
+        if len(candidates) != 1 or len(nest.stores) != 1 or self._term(nest) is None:
+            return None
+        return candidates[0]
+
+    def _term(self, nest: _Plain) -> ir.Value | None:
+        """`term` where the nest computes acc = acc + term."""
+        total = nest.stores[0].op.operands[0].owner
+        if isinstance(total, ir.Block) or total.operation.name != "arith.addi":
+            return None
+        accumulators = {v for v, t in nest.loads.items() if t.memref == nest.stores[0].memref}
+        terms = [v for v in total.operands if v not in accumulators]
+        return terms[0] if len(terms) == 1 else None
+
+    def _body(self, nest: _Plain, by: dict[ir.Value, Linear], place: Linear, summed: ir.Value | None, registers: dict[ir.Value, ir.Value]) -> None:
+        values: dict[ir.Value, ir.Value] = {}
+        term = self._term(nest) if summed is not None else None
+        if summed is not None and term is not None:
+            values[term] = self._tree(nest, by, summed, term)
+        for op in nest.body:
+            name = op.operation.name
+            with op.location:
+                if op.results and op.results[0] in nest.loads:
+                    touch = nest.loads[op.results[0]]
+                    if touch.memref in registers:
+                        values[op.results[0]] = affine_ir.load(registers[touch.memref], [place])
+                    elif summed is None:
+                        self._load(touch, op.results[0], by, values)
+                elif name == "affine.store":
+                    touch = next(s for s in nest.stores if s.op == op)
+                    affine_ir.store(values[op.operands[0]], registers[touch.memref], [place])
+                elif term is None or term in list(op.operands):
+                    self._clone(op, by, values)
+
+    def _tree(self, nest: _Plain, by: dict[ir.Value, Linear], summed: ir.Value, term: ir.Value) -> ir.Value:
+        """The sum of `term` over the summed lanes."""
+        tree = affine_ir.parallel([nest.trip(summed)], term.type)
+        lane = tree.regions[0].blocks[0].arguments[0]
+        inside: dict[ir.Value, Linear] = {**by, summed: {lane: 1}}
+        values: dict[ir.Value, ir.Value] = {}
+        accumulator = nest.stores[0].memref
+        with ir.InsertionPoint(tree.regions[0].blocks[0]):
+            for op in nest.body:
+                if op.operation.name == "affine.store" or term in list(op.operands):
+                    continue
+                with op.location:
+                    if op.results[0] in nest.loads:
+                        if nest.loads[op.results[0]].memref != accumulator:
+                            self._load(nest.loads[op.results[0]], op.results[0], inside, values)
+                    else:
+                        self._clone(op, inside, values)
+            affine_ir.yield_([values[term]])
+        return tree.results[0]
+
+    def _epilogue(
+        self, nest: _Plain, epilogue: _Plain | None, by: dict[ir.Value, Linear], place: Linear, registers: dict[ir.Value, ir.Value]
+    ) -> None:
+        if epilogue is None:
+            for touch in nest.stores:
+                value = affine_ir.load(registers[touch.memref], [place])
+                affine_ir.store(value, touch.memref, [_substituted(f, by) for f in touch.forms])
+            return
+        loads = {v: t for v, t in epilogue.loads.items() if t.memref in registers}
+        touch = next(iter(loads.values()))
+        store = next(s for s in nest.stores if s.memref == touch.memref)
+        # The epilogue reads element by element: its loops are the index forms of the reduction's store.
+        here = {iv: _substituted(form, by) for iv, form in zip(epilogue.ivs, store.forms, strict=True)}
+        values = {v: affine_ir.load(registers[t.memref], [place]) for v, t in loads.items()}
+        self._straight(epilogue, here, values)
+
+
+class _Grid:
+    """An affine.parallel over output lanes: enters its block, gives (loops by form, index of the lane's accumulator)."""
+
+    def __init__(self, lanes: int, lane: ir.Value | None, by: dict[ir.Value, Linear]) -> None:
+        self.block = affine_ir.parallel([lanes]).regions[0].blocks[0]
+        self.place: Linear = {self.block.arguments[0]: 1}
+        self.by = by if lane is None else {**by, lane: self.place}
+        self.point = ir.InsertionPoint(self.block)
+
+    def __enter__(self) -> tuple[dict[ir.Value, Linear], Linear]:
+        self.point.__enter__()
+        return self.by, self.place
+
+    def __exit__(self, *exception: Any) -> None:
+        if exception[0] is None:
+            affine_ir.yield_([])
+        self.point.__exit__(*exception)
+

@@ -1,0 +1,134 @@
+"""The compile driver: a model through every level, as far as asked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gradcam.errors import GradcamError
+from gradcam.passes.instrumentation import CrashReproducer, PrintIR, Timing
+from gradcam.passes.pass_manager import Instrumentation, PassManager
+from gradcam.passes.registry import PIPELINES
+from gradcam.pe import PE
+
+#: What `emit` can name, in the order in which a model passes through it.
+LEVELS = ("gradcam", "simplified", "quantized", "linalg", "affine", "scheduled", "hw", "verilog")
+
+#: The pipeline that leads to a level from the one before; calibration stands between "simplified" and "quantized".
+_PIPELINE = {
+    "simplified": "gradcam-backward-pipeline",
+    "quantized": "gradcam-quantize",
+    "linalg": "gradcam-linalg-pipeline",
+    "affine": "gradcam-affine-pipeline",
+    "scheduled": "gradcam-schedule-pipeline",
+    "hw": "gradcam-hw-pipeline",
+    "verilog": "gradcam-sv-pipeline",
+}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a compile can be told.
+
+    Attributes:
+        target_layer: module path of the feature map to explain.
+        method: "gradcam" or "hirescam".
+        pe: the processing-element array, OCxIC.
+        calibration: a folder of images, an .npy file or an iterable of images; None takes the model's own.
+        range_choice: how a range is chosen from the calibration statistics: "mse", "percentile" or "max".
+        percentile: of the absolute values, for "percentile".
+        input_shape: (1, C, H, W); None takes the model's own.
+    """
+
+    target_layer: str
+    method: str = "gradcam"
+    pe: str = "16x16"
+    calibration: Any = None
+    range_choice: str = "mse"
+    percentile: float = 99.99
+    input_shape: tuple[int, ...] | None = None
+
+
+def pipeline_for(level: str, pe: str) -> str:
+    """The passes that lead to `level` from the level before, as pipeline text."""
+    text = PIPELINES.get(_PIPELINE[level], _PIPELINE[level])
+    for name in ("convert-gradcam-to-linalg", "gradcam-split-time-space"):
+        text = text.replace(name, f"{name}{{pe={pe}}}")
+    return text
+
+
+class Compilation:
+    """A model on its way through the levels; modules of the levels reached are in `modules`.
+
+    A pass changes its module in place, so only the level reached last is sure to be there; `keep` saves others as bytecode.
+    """
+
+    def __init__(self, settings: Settings, watchers: Iterable[Instrumentation] = (), say: Callable[[str], None] = lambda _: None) -> None:
+        """Starts nothing yet.
+
+        Args:
+            settings: what to compile for.
+            watchers: pass instrumentation.
+            say: told the name of every stage as it begins.
+        """
+        PE.parse(settings.pe)
+        self.settings = settings
+        self.timing = Timing()
+        self._watchers = [self.timing, *watchers]
+        self._say = say
+
+    def run(self, model: Any, level: str, at: dict[str, Callable[[Any], None]] | None = None) -> Any:
+        """Compiles `model` to `level`.
+
+        Args:
+            model: an nn.Module in eval mode, or an exported program.
+            level: one of `LEVELS`.
+            at: functions to call with the module at the levels they name, before the next pass changes it.
+
+        Returns:
+            The module: of torch-mlir's bindings up to "scheduled", of CIRCT's from "hw".
+
+        Raises:
+            GradcamError: the model, the settings or the calibration images cannot be used.
+        """
+        from gradcam.frontend import import_model
+
+        settings = self.settings
+        self._say("import")
+        module = import_model(model, settings.input_shape, settings.target_layer, settings.method)
+        for stage in LEVELS[: LEVELS.index(level) + 1]:
+            if stage == "quantized":
+                self._say("calibrate")
+                self._calibrate(module, model)
+            if stage in _PIPELINE:
+                self._say(stage)
+                module = PassManager.parse(f"builtin.module({pipeline_for(stage, settings.pe)})").run(module, *self._watchers)
+            if at and stage in at:
+                at[stage](module)
+        return module
+
+    def _calibrate(self, module: Any, model: Any) -> None:
+        from gradcam.calibration import load_images
+        from gradcam.passes.calibrate import calibrate, input_shape
+
+        images = self.settings.calibration
+        if images is None:
+            own = getattr(model, "calibration_images", None)
+            if own is None:
+                raise GradcamError("this model brings no calibration images; name a folder or an .npy file with --calibration")
+            images = own() if callable(own) else own
+        loaded = load_images(images, input_shape(module))
+        calibrate(module, loaded, self.settings.range_choice, self.settings.percentile)
+
+
+def watchers_for(print_ir: Path | None, reproducer: Path | None) -> list[Instrumentation]:
+    """Instrumentation of a compile: numbered IR files, and a reproducer where a pass fails."""
+    printed = [PrintIR(directory=print_ir, printer=_elided)] if print_ir else []
+    return [*printed, *([CrashReproducer(reproducer)] if reproducer else [])]
+
+
+def _elided(module: Any) -> str:
+    """A module's text without large constants: they would be most of it."""
+    return module.operation.get_asm(large_elements_limit=64)

@@ -1,0 +1,24 @@
+"""Errors a user can act on. The tools print them as one line and exit non-zero."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class GradcamError(Exception):
+    """A problem with the user's input: what is wrong, where, and what to do.
+
+    Attributes:
+        message: one line without the location.
+        location: an MLIR location, or None when the problem has no place in the IR.
+    """
+
+    def __init__(self, message: str, location: Any = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.location = location
+
+
+def fail(where: Any, message: str) -> GradcamError:
+    """Makes the error for an op (anything with `.location`) or a location; use as `raise fail(op, "...")`."""
+    return GradcamError(message, getattr(where, "location", where))

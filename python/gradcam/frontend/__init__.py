@@ -1,0 +1,108 @@
+"""The front end: a PyTorch model, or a saved `torch.export` program, as a level-1 module.
+
+`import_model(load_model("gradcam.models:tinyml_resnet18"), target_layer="layer4")` is all it takes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+from torch_mlir import ir
+
+from gradcam.dialect import make_context
+from gradcam.errors import GradcamError
+from gradcam.frontend import export, layers, torch_import
+from gradcam.frontend.loading import load_model
+from gradcam.passes.convert_torch_to_gradcam import ConvertTorchToGradcam
+from gradcam.passes.faults import Faults, each
+
+__all__ = ["import_model", "import_torch", "load_model", "target_layers"]
+
+Model = nn.Module | torch.export.ExportedProgram
+
+
+def import_model(
+    model: Model,
+    input_shape: Sequence[int] | None = None,
+    target_layer: str | None = None,
+    method: str = "gradcam",
+    context: ir.Context | None = None,
+) -> ir.Module:
+    """Imports an image classifier as gradcam ops on f32 tensors.
+
+    The model is only traced: it is not run, no hook is put on it, and neither it nor a program is changed.
+
+    Args:
+        model: a float32 module in eval mode, or a program exported from one, that maps an image to logits.
+        input_shape: (1, C, H, W); by default the module's attribute `input_shape`, or the program's own.
+        target_layer: module path such as "layer4" or "layer3.1"; without it the module holds no explanation.
+        method: "gradcam" or "hirescam".
+        context: made by `gradcam.dialect.make_context`; a fresh one by default.
+
+    Returns:
+        A module whose `main` maps the image (1xCxHxW, f32) and, with a target layer, the class (1xi32, below 0 for the
+        predicted one) to the logits (1xK) and the map (1xhxw). Every op's location is the path of its module.
+
+    Raises:
+        Faults: what of the model is not supported, one line per problem, all at once.
+        GradcamError: the model cannot be exported at all, or the input shape is missing or wrong.
+    """
+    module, faults = _import(model, input_shape, target_layer, context)
+    if module is not None:
+        try:
+            ConvertTorchToGradcam(method).run(module)
+        except GradcamError as error:
+            faults += each(error)
+    if faults or module is None:
+        raise Faults(faults)
+    module.operation.verify()
+    return module
+
+
+def import_torch(
+    model: Model,
+    input_shape: Sequence[int] | None = None,
+    target_layer: str | None = None,
+    context: ir.Context | None = None,
+) -> ir.Module:
+    """Imports a model as ops of the `torch` dialect (level 0), the target layer marked; see `import_model`.
+
+    Raises:
+        GradcamError: the model cannot be exported or imported.
+    """
+    module, faults = _import(model, input_shape, target_layer, context)
+    if faults or module is None:
+        raise Faults(faults)
+    return module
+
+
+def target_layers(model: Model, input_shape: Sequence[int] | None = None) -> list[str]:
+    """The module paths that a target layer can name, in program order: modules that give one feature map.
+
+    Raises:
+        GradcamError: the model cannot be exported.
+    """
+    return layers.feature_maps(layers.Calls(export.functional_program(model, input_shape).graph))
+
+
+def _import(
+    model: Model, input_shape: Sequence[int] | None, target_layer: str | None, context: ir.Context | None
+) -> tuple[ir.Module | None, list[GradcamError]]:
+    """The level-0 module, if it could be made, and what was found wrong on the way."""
+    context = context or make_context()
+    program = export.functional_program(model, input_shape)
+    faults = []
+    calls = layers.Calls(program.graph)
+    layers.name_nodes(calls)
+    faults += export.mutation_faults(program, calls, context)
+    if target_layer is not None:
+        try:
+            layers.mark_target(calls, target_layer)
+        except GradcamError as error:
+            faults.append(error)
+    try:
+        return torch_import.to_torch_ir(program, context), faults
+    except GradcamError as error:
+        return None, [*faults, *each(error)]

@@ -1,0 +1,73 @@
+"""The integer arithmetic of a quantized network, defined once: the integer reference and every lowering follow it.
+
+A rescale multiplies an accumulator by a positive 16-bit integer and shifts the product right, rounding to nearest with
+ties towards plus infinity:
+
+    rescale(acc, m, s) = (acc * m + (1 << (s - 1))) >> s        1 <= m < 2^15, 1 <= s <= 46
+
+With a 32-bit accumulator the sum has at most 47 bits with sign, so that hardware can compute it in 48.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from gradcam.errors import GradcamError
+
+#: Bits of a multiplier without its sign, and the largest shift that a 48-bit product can use.
+MULTIPLIER_BITS = 15
+MAX_SHIFT = 46
+
+
+def fixed_point(ratios: ArrayLike) -> tuple[np.ndarray, int]:
+    """Writes real scale ratios as `m * 2^-s`, with one shift for all of them.
+
+    `s` is the largest shift for which the largest ratio's multiplier still has 15 bits, so that ratio keeps the most
+    precision (a relative error of at most 2^-15, unless the shift is capped).
+
+    Args:
+        ratios: float64, a scalar or an array (one ratio per channel), each between 0 and 2^14, both exclusive.
+
+    Returns:
+        The multipliers (int32, shape of `ratios`, 1 <= m < 2^15) and the shift (1 <= s <= 46).
+
+    Raises:
+        GradcamError: a ratio is not positive, not finite or too large.
+    """
+    values = np.asarray(ratios, np.float64)
+    if values.size == 0 or not (np.isfinite(values) & (values > 0)).all():
+        raise GradcamError(f"a rescale factor must be a positive number, got {_first_bad(values)}")
+    largest = float(values.max())
+    shift = min(MULTIPLIER_BITS - math.frexp(largest)[1], MAX_SHIFT)
+    if np.rint(math.ldexp(largest, shift)) >= 1 << MULTIPLIER_BITS:  # rounded up to the next power of two
+        shift -= 1
+    if shift < 1:
+        raise GradcamError(f"a rescale factor must be less than 2^14, got {largest:g}")
+    return np.asarray(np.maximum(1, np.rint(np.ldexp(values, shift))), np.int32), shift
+
+
+def _first_bad(values: np.ndarray) -> str:
+    bad = values[~(np.isfinite(values) & (values > 0))]
+    return f"{bad.flat[0]:g}" if bad.size else "none"
+
+
+def rescale(acc: ArrayLike, m: ArrayLike, s: int) -> np.ndarray:
+    """(acc * m + (1 << (s - 1))) >> s with an arithmetic shift.
+
+    Args:
+        acc: integers that fit int32.
+        m: multipliers from `fixed_point`, of a shape that broadcasts against `acc`.
+        s: shift from `fixed_point`.
+
+    Returns:
+        int64, the broadcast shape.
+    """
+    return (np.asarray(acc, np.int64) * np.asarray(m, np.int64) + (1 << (s - 1))) >> s
+
+
+def saturate(x: ArrayLike, bits: int = 8) -> np.ndarray:
+    """Clips integers to the range of a signed integer of `bits`; int64, the shape of `x`."""
+    return np.clip(np.asarray(x, np.int64), -(1 << (bits - 1)), (1 << (bits - 1)) - 1)

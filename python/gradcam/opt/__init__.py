@@ -1,0 +1,1 @@
+"""What `gradcam-opt` does: `main` in `driver`, the command line in `cli`."""

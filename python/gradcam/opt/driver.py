@@ -1,0 +1,241 @@
+"""Runs `gradcam-opt`: reads, runs the pipeline on every chunk, reports, writes."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+import io
+import os
+import re
+import shlex
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from gradcam.errors import GradcamError
+from gradcam.opt.cli import CommandLine
+from gradcam.opt.expected import mismatches
+from gradcam.opt.files import Chunk, read_chunks, write_output
+from gradcam.passes import sides
+from gradcam.passes.diagnostics import Diagnostic, from_exception, from_mlir
+from gradcam.passes.instrumentation import CrashReproducer, PrintIR, Timing
+from gradcam.passes.pass_manager import Instrumentation, PassFailure
+from gradcam.passes.pass_options import did_you_mean
+from gradcam.passes.pipeline_parser import PipelineError
+
+_CONFIGURATION = re.compile(rb"^// configuration: (.*)$", re.MULTILINE)
+_PRETTY_GRADCAM_OP = re.compile(r"^(?:[^\"/\n]*=)?\s*(gradcam\.\w+)", re.MULTILINE)
+
+
+class Listener(Instrumentation):
+    """Hears the diagnostics of every context that a module is in: before and after a crossing."""
+
+    def __init__(self, hear: Callable[[Diagnostic], None]) -> None:
+        self._hear = hear
+        self._contexts: list[Any] = []
+
+    def attach(self, context: Any) -> None:
+        """Listens to `context`; a second call for the same context does nothing."""
+        if context not in self._contexts:
+            self._contexts.append(context)
+            context.attach_diagnostic_handler(self._handle)
+
+    def after(self, name: str, module: Any, seconds: float) -> None:
+        """Follows the module into a new context."""
+        self.attach(module.context)
+
+    def _handle(self, info: Any) -> bool:
+        for diagnostic in from_mlir(info):
+            self._hear(diagnostic)
+        return True
+
+
+class Driver:
+    """One run of `gradcam-opt` on one input."""
+
+    def __init__(self, command: CommandLine) -> None:
+        self._options = command.options
+        self._chunks = read_chunks(self._options.input, self._options.split_input_file)
+        if self._options.emit_bytecode and len(self._chunks) > 1:
+            raise GradcamError("--emit-bytecode writes one module, --split-input-file found several")
+        self._manager = command.make_manager(self._pipeline())
+        self._timing = Timing()
+        self._instrument()
+
+    def run(self) -> int:
+        """Runs the pipeline on all chunks and writes the output if all went well; returns the exit code."""
+        if self._options.dump_pass_pipeline:
+            print(self._manager, file=sys.stderr)
+        run_chunk = self._verify_chunk if self._options.verify_diagnostics else self._run_chunk
+        results = [run_chunk(chunk) for chunk in self._chunks]
+        if self._options.mlir_timing:
+            print(self._timing.report(), file=sys.stderr)
+        if not all(ok for ok, _ in results):
+            return 1
+        write_output(self._options.output, [output for _, output in results if output])
+        return 0
+
+    def _pipeline(self) -> str | None:
+        if not self._options.run_reproducer:
+            return self._options.pass_pipeline
+        configuration = _CONFIGURATION.search(self._chunks[0].data)
+        if not configuration:
+            raise GradcamError(f"{self._chunks[0].name} is no reproducer: it has no '// configuration:' line")
+        return shlex.split(configuration[1].decode())[0].partition("=")[2]
+
+    def _instrument(self) -> None:
+        options = self._options
+        before = None if options.mlir_print_ir_before_all else self._named(options.mlir_print_ir_before)
+        after = None if options.mlir_print_ir_after_all else self._named(options.mlir_print_ir_after)
+        only_changes, directory = options.mlir_print_ir_after_change, options.mlir_print_ir_tree_dir
+        if (only_changes or directory) and before == after == []:
+            after = None
+        if before != [] or after != []:
+            path = Path(directory) if directory else None
+            self._manager.instrument(PrintIR(before, after, only_changes, path, self._text))
+        if options.mlir_pass_pipeline_crash_reproducer:
+            self._manager.instrument(CrashReproducer(Path(options.mlir_pass_pipeline_crash_reproducer)))
+        self._manager.instrument(self._timing)
+
+    def _named(self, given: Sequence[str]) -> list[str]:
+        """The passes in `given`, a list of names or of names with commas; all must be in the pipeline."""
+        steps = [step.name for step in self._manager.steps]
+        names = [name for text in given for name in text.split(",")]
+        for name in names:
+            if name not in steps:
+                raise GradcamError(f"no pass '{name}' in the pipeline{did_you_mean(name, steps)}")
+        return names
+
+    def _run_chunk(self, chunk: Chunk) -> tuple[bool, bytes]:
+        def report(diagnostic: Diagnostic) -> None:
+            print(in_file(diagnostic, chunk.name), file=sys.stderr)
+
+        output, failures = self._process(chunk, report)
+        for failure in failures:
+            report(failure)
+        return not failures, output
+
+    def _verify_chunk(self, chunk: Chunk) -> tuple[bool, bytes]:
+        diagnostics: list[Diagnostic] = []
+        output, failures = self._process(chunk, diagnostics.append)
+        problems = mismatches(chunk.text, [*diagnostics, *failures], chunk.name)
+        for problem in problems:
+            print(problem, file=sys.stderr)
+        return not problems, output
+
+    def _process(self, chunk: Chunk, hear: Callable[[Diagnostic], None]) -> tuple[bytes, list[Diagnostic]]:
+        """Runs the pipeline on `chunk`, in a fresh context; returns the output, and why there is none."""
+        context = sides.make_context("circt" if self._manager.source == "circt" else sides.guess_side(chunk.data))
+        context.allow_unregistered_dialects = self._options.allow_unregistered_dialect
+        listener = Listener(hear)
+        listener.attach(context)
+        try:
+            module = sides.parse_module(chunk.source, context)
+        except Exception as error:
+            failures = from_exception(error)
+            if failures is None:
+                raise
+            return b"", failures or [_silent_parse_error(chunk)]
+        try:
+            return self._encode(self._manager.run(module, listener)), []
+        except PassFailure as failure:
+            return b"", self._reports(failure)
+
+    def _reports(self, failure: PassFailure) -> list[Diagnostic]:
+        if not failure.diagnostics:
+            return [Diagnostic("error", failure.message)]
+        if self._options.verify_diagnostics:
+            return failure.diagnostics
+        first, *rest = failure.diagnostics
+        lines = [dataclasses.replace(first, message=f"{first.first_line} [pass '{failure.pass_name}']"), *rest]
+        reproducer = self._options.mlir_pass_pipeline_crash_reproducer
+        if reproducer:
+            message = f"to see it again: gradcam-opt --run-reproducer {shlex.quote(reproducer)}"
+            lines.append(Diagnostic("note", message, reproducer, 1, 1))
+        return lines
+
+    def _text(self, module: Any) -> str:
+        options = self._options
+        return module.operation.get_asm(
+            large_elements_limit=options.mlir_elide_elementsattrs_if_larger,
+            enable_debug_info=options.mlir_print_debuginfo,
+            print_generic_op_form=options.mlir_print_op_generic,
+        )
+
+    def _encode(self, module: Any) -> bytes:
+        if not self._options.emit_bytecode:
+            return self._text(module).rstrip("\n").encode() + b"\n"
+        buffer = io.BytesIO()
+        module.operation.write_bytecode(buffer)
+        return buffer.getvalue()
+
+
+def in_file(diagnostic: Diagnostic, name: str) -> Diagnostic:
+    """Gives `diagnostic` the input's name where MLIR has none for it."""
+    return dataclasses.replace(diagnostic, file=name) if diagnostic.file in ("", "-") else diagnostic
+
+
+def _silent_parse_error(chunk: Chunk) -> Diagnostic:
+    """The error for text that the parser refuses without a word: a dialect op outside its generic form."""
+    op = _PRETTY_GRADCAM_OP.search(chunk.text)
+    if not op:
+        return Diagnostic("error", "unable to parse the module")
+    line_start = chunk.text.rfind("\n", 0, op.start(1)) + 1
+    line = chunk.text.count("\n", 0, op.start(1)) + 1
+    message = f"'{op[1]}' has only the generic form: write \"{op[1]}\"(...) : (...) -> ..."
+    return Diagnostic("error", message, chunk.name, line, op.start(1) - line_start + 1)
+
+
+def load_plugin(name: str) -> None:
+    """Runs a Python file that registers passes.
+
+    Raises:
+        GradcamError: the file cannot be run.
+    """
+    path = Path(name)
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    if spec is None or spec.loader is None:
+        raise GradcamError(f"{name}: a pass plugin is a Python file")
+    plugin = importlib.util.module_from_spec(spec)
+    sys.modules[path.stem] = plugin  # dataclasses look their module up there
+    try:
+        spec.loader.exec_module(plugin)
+    except Exception as error:
+        raise GradcamError(f"{name}: cannot load plugin: {type(error).__name__}: {error}") from error
+
+
+def _listing(command: CommandLine) -> str | None:
+    from gradcam.opt import listing
+
+    if command.options.list_passes:
+        return listing.list_passes()
+    return listing.show_dialects() if command.options.show_dialects else None
+
+
+def _run(argv: Sequence[str]) -> int:
+    command = CommandLine(argv)
+    for plugin in command.options.load_pass_plugin:
+        load_plugin(plugin)
+    listing = _listing(command)
+    if listing is None:
+        return Driver(command).run()
+    print(listing, flush=True)
+    return 0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs `gradcam-opt` with `argv`; returns its exit code. Users' mistakes are reported on stderr in one line."""
+    try:
+        return _run(sys.argv[1:] if argv is None else argv)
+    except PipelineError as error:
+        print(f"<pass-pipeline>:1:{error.column}: error: {error.reason}", file=sys.stderr)
+    except GradcamError as error:
+        print(f"gradcam-opt: error: {error}", file=sys.stderr)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that the exit does not flush into the pipe
+    except OSError as error:
+        print(f"gradcam-opt: error: {error.filename}: {error.strerror}", file=sys.stderr)
+    except KeyboardInterrupt:
+        return 130
+    return 1

@@ -1,0 +1,91 @@
+"""Input and output of `gradcam-opt`: reading, splitting at `// -----`, and writing only what is complete."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from gradcam.errors import GradcamError
+from gradcam.passes import sides
+
+_SPLIT = re.compile(rb"^// -----[ \t]*\r?$", re.MULTILINE)
+
+
+class Chunk(NamedTuple):
+    """A part of the input that is one module.
+
+    Attributes:
+        data: text or bytecode; text is padded with empty lines so that its line numbers are those of the file.
+        path: the file, if the chunk is all of it.
+        name: the file's name in messages.
+    """
+
+    data: bytes
+    path: Path | None
+    name: str
+
+    @property
+    def source(self) -> bytes | Path:
+        """What to parse: the file where there is one, so that locations carry its name."""
+        return self.path or self.data
+
+    @property
+    def text(self) -> str:
+        """The data as text, for messages and comments."""
+        return self.data.decode("utf-8", "replace")
+
+
+def read_chunks(name: str, split: bool) -> list[Chunk]:
+    """Reads the file `name`, "-" for stdin; with `split`, one chunk for each part between `// -----` lines.
+
+    Raises:
+        GradcamError: the file cannot be read.
+    """
+    try:
+        data = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
+    except OSError as error:
+        raise GradcamError(f"cannot read {name}: {error.strerror}") from error
+    shown = "<stdin>" if name == "-" else name
+    if not split or sides.is_bytecode(data):
+        path = Path(name) if name != "-" and Path(name).is_file() else None
+        return [Chunk(data, path, shown)]
+    chunks, line = [], 0
+    for part in _SPLIT.split(data):
+        chunks.append(Chunk(b"\n" * line + part, None, shown))
+        line += part.count(b"\n")
+    return chunks
+
+
+def write_output(name: str, outputs: Sequence[bytes]) -> None:
+    """Writes the chunks' outputs to the file `name`, whole or not at all, or to stdout ("-").
+
+    Raises:
+        GradcamError: the file cannot be written.
+        BrokenPipeError: nobody reads stdout any more.
+    """
+    data = b"// -----\n".join(outputs)
+    if name == "-":
+        sys.stdout.buffer.write(data)
+        sys.stdout.flush()
+        return
+    target = Path(name).resolve()
+    try:
+        if target.exists() and not target.is_file():
+            target.write_bytes(data)  # a device or a pipe: there is nothing to rename over
+        else:
+            _replace(target, data)
+    except OSError as error:
+        raise GradcamError(f"cannot write {name}: {error.strerror}") from error
+
+
+def _replace(target: Path, data: bytes) -> None:
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_bytes(data)
+        temporary.replace(target)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,54 @@
+"""What `gradcam-opt` can list: passes with their documentation, dialects of both sides."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import textwrap
+
+from gradcam.errors import GradcamError
+from gradcam.passes import registry, sides
+from gradcam.passes.pass_options import option_help
+
+
+def list_passes() -> str:
+    """All passes: the project's with docstring and options, the pipelines, and those of upstream that are suggested."""
+    lines = ["Passes:", ""]
+    for name in registry.pass_names():
+        lines += [f"  {name}", textwrap.indent(_describe(name), "    "), ""]
+    lines += ["Pipelines:", ""]
+    for name, text in registry.PIPELINES.items():
+        lines += [f"  {name}", f"    {text}", ""]
+    lines += ["Upstream passes: any of MLIR's, and on hw modules any of CIRCT's, such as", ""]
+    for side, names in registry.UPSTREAM_PASSES.items():
+        lines += [textwrap.fill(f"{side}: {', '.join(names)}", 100, initial_indent="  ", subsequent_indent="    "), ""]
+    return "\n".join(lines)
+
+
+def _describe(name: str) -> str:
+    try:
+        cls = registry.lookup(name)
+    except GradcamError as error:
+        return f"(not available: {error})"
+    text = inspect.getdoc(cls) or ""
+    if cls.source != cls.target:
+        text += f"\n\nTakes {cls.source} modules, makes {cls.target} modules."
+    options = option_help(cls)
+    return text + ("\n\nOptions:\n  " + "\n  ".join(options) if options else "")
+
+
+def show_dialects() -> str:
+    """The dialects that each side can parse."""
+    return "\n".join(f"{side}: {', '.join(_dialects(side))}" for side in sides.SIDES)
+
+
+def _dialects(side: str) -> list[str]:
+    """Asks the parser: the bindings cannot list dialects, but its message on an unknown one does."""
+    ir = sides.bindings(side)
+    try:
+        ir.Module.parse("unknown_dialect.op", sides.make_context(side))
+    except ir.MLIRError as error:
+        names = re.search(r"Available dialects: (.*?)(?: \(\* corresponding.*)?;", str(error))
+        if names:
+            return [name.removesuffix(" (*)") for name in names[1].split(", ")]
+    raise GradcamError(f"the {side} side does not tell its dialects")

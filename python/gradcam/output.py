@@ -1,0 +1,105 @@
+"""The output folder of a compile: RTL, memory images, program and report."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from gradcam.compiler import Compilation, Settings, watchers_for
+from gradcam.errors import GradcamError
+from gradcam.program import describe_program
+from gradcam.report import make_report, report_text
+from gradcam.sim.folders import replace_folder
+
+
+def compile_to_folder(
+    model: Any,
+    name: str,
+    settings: Settings,
+    folder: Path,
+    force: bool = False,
+    print_ir: bool = False,
+    say: Callable[[str], None] = lambda _: None,
+) -> dict[str, Any]:
+    """Compiles `model` to SystemVerilog.
+
+    The folder gets `rtl/*.sv`, `mem/*.hex`, `ir/quantized.mlirbc` (what the integer reference runs), `program.json` (every nest,
+    buffer and stream), `report.json` and `report.txt`; it is written whole or not at all.
+
+    Args:
+        model: an nn.Module in eval mode, or an exported program.
+        name: the model's name in the report.
+        settings: what to compile for.
+        folder: where to write.
+        force: replace a folder that exists.
+        print_ir: also write `ir/NN-pass.mlir` after every pass.
+        say: told the name of every stage as it begins.
+
+    Returns:
+        The report.
+
+    Raises:
+        GradcamError: the folder exists, or the model cannot be compiled.
+    """
+    if folder.exists() and not force:
+        raise GradcamError(f"{folder} exists; choose another folder or add --force to replace it")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with replace_folder(folder) as work:
+        for part in ("rtl", "mem", "ir"):
+            (work / part).mkdir()
+        compilation = Compilation(settings, watchers_for(work / "ir" if print_ir else None, None), say)
+        facts: dict[str, Any] = {}
+
+        def quantized(module: Any) -> None:
+            with (work / "ir" / "quantized.mlirbc").open("wb") as file:
+                module.operation.write_bytecode(file)
+            facts["quantized"] = module.operation.clone()
+
+        def scheduled(module: Any) -> None:
+            facts["program"] = describe_program(module)
+            _write_memories(module, work, facts["program"])
+            facts["report"] = make_report(name, settings, facts["quantized"], module, facts["program"])
+
+        design = compilation.run(model, "verilog", {"quantized": quantized, "scheduled": scheduled})
+        _write_rtl(design, work / "rtl", facts["program"])
+        report = facts["report"]
+        report["passes"] = {t.name: round(t.seconds, 4) for t in compilation.timing.times}
+        _write_json(work / "program.json", facts["program"])
+        _write_json(work / "report.json", report)
+        (work / "report.txt").write_text(report_text(report), encoding="utf-8")
+    return report
+
+
+def _write_json(path: Path, value: Any) -> None:
+    path.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _write_memories(module: Any, work: Path, program: dict[str, Any]) -> None:
+    from gradcam.passes.hw.layout import banks_of, constant_words, hex_lines
+
+    with module.context:
+        banks = banks_of(module)
+        for name, words in constant_words(module).items():
+            file = f"mem/{name}.hex"
+            (work / file).write_text(hex_lines(words, banks[name].bits), encoding="ascii")
+            program["memories"][name] = {"file": file, "sha256": _sha256(work / file)}
+
+
+def _write_rtl(design: Any, folder: Path, program: dict[str, Any]) -> None:
+    """One file per module; CIRCT writes them."""
+    from pycde import circt
+
+    with design.context:
+        circt.export_split_verilog(design, str(folder))
+    for path in sorted(folder.iterdir()):
+        if path.suffix == ".sv":
+            program["rtl"][f"rtl/{path.name}"] = _sha256(path)
+        else:
+            path.unlink()

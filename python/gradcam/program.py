@@ -1,0 +1,106 @@
+"""The static program of a scheduled module, as data: streams, nests, buffers, banks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch_mlir import ir
+
+from gradcam.passes.engines import access_kind, tag
+from gradcam.passes.hw.layout import banks_of, place_of
+from gradcam.passes.hw.top import TOP, argument_names, registers_of
+from gradcam.passes.nest import Access, Nest, is_argument, nests
+from gradcam.quant_types import is_quantized
+
+
+def describe_program(module: ir.Module) -> dict[str, Any]:
+    """The program of a scheduled module (after gradcam-assign-cycles), ready for JSON.
+
+    Returns:
+        `top`, `streams`, `ports`, `nests` (engine, trip counts, start and end cycle, what it writes), `buffers` (bank, word
+        offset, shape), `banks`; `memories` and `rtl` are filled when the files are written.
+    """
+    with module.context:
+        program = list(nests(module))
+        arguments = argument_names(module)
+        accesses = [a for n in program for a in n.loads + n.stores]
+        streams = {a.memref.arg_number: _stream(a, arguments) for a in accesses if access_kind(a) == "stream"}
+        ports = {a.memref.arg_number: a for a in accesses if access_kind(a) == "port"}
+        registers = registers_of(module)
+        buffers: dict[ir.Value, dict[str, Any]] = {}
+        for nest in program:
+            for store in nest.stores:
+                if not is_argument(store.memref):
+                    buffers.setdefault(store.memref, _buffer(store, _unique(nest.name, buffers), registers))
+        return {
+            "top": TOP,
+            "streams": list(streams.values()),
+            "ports": [{"name": arguments[i], "bits": a.element_bits} for i, a in ports.items()],
+            "nests": [_nest(n, buffers) for n in program],
+            "buffers": list(buffers.values()),
+            "banks": {n: _bank(b) for n, b in banks_of(module).items()},
+            "memories": {},
+            "rtl": {},
+        }
+
+
+def _unique(name: str, buffers: dict[Any, dict[str, Any]]) -> str:
+    taken = {b["name"] for b in buffers.values()}
+    return name if name not in taken else next(f"{name}.{i}" for i in range(2, len(taken) + 3) if f"{name}.{i}" not in taken)
+
+
+def _bank(bank: Any) -> dict[str, Any]:
+    return {"lanes": bank.lanes, "bits": bank.bits, "words": bank.words, "constant": bank.constant}
+
+
+def _stream(access: Access, arguments: list[str]) -> dict[str, Any]:
+    direction = "in" if access.op.operation.name == "affine.load" else "out"
+    shape = list(ir.MemRefType(access.memref.type).shape)
+    name = arguments[access.memref.arg_number]
+    return {"name": name, "direction": direction, "shape": shape, "element_bits": access.element_bits, "lanes": access.lanes}
+
+
+def _buffer(access: Access, name: str, registers: dict[ir.Value, str]) -> dict[str, Any]:
+    entry: dict[str, Any] = {"name": name, "shape": list(ir.MemRefType(access.memref.type).shape)}
+    if access.memref in registers:
+        return entry | {"register": registers[access.memref], "element_bits": access.element_bits}
+    bank, offset = place_of(access.memref)
+    return entry | {"bank": bank, "offset": offset, "element_bits": access.element_bits}
+
+
+def _nest(nest: Nest, buffers: dict[ir.Value, dict[str, Any]]) -> dict[str, Any]:
+    start, end = (ir.IntegerAttr(nest.op.attributes[f"gradcam.{n}"]).value for n in ("start", "end"))
+    return {
+        "name": nest.name,
+        "engine": tag(nest, "engine"),
+        "epilogue": tag(nest, "epilogue"),
+        "phase": tag(nest, "phase"),
+        "trips": [loop.trip for loop in nest.loops],
+        "steps": nest.steps,
+        "start": start,
+        "end": end,
+        "writes": [buffers[s.memref]["name"] for s in nest.stores if s.memref in buffers],
+    }
+
+
+def quantization_of(quantized: Any) -> dict[str, Any]:
+    """Scales of the image, the logits and the heatmap, and the explanation's conventions, from a level-2 module's operation."""
+    from gradcam.quant_types import scale
+
+    function = next(o for o in quantized.regions[0].blocks[0].operations if o.operation.name == "func.func")
+    block = function.regions[0].blocks[0]
+    results = list(list(block.operations)[-1].operands)
+    values = {"image": block.arguments[0], **dict(zip(("logits", "heatmap"), results, strict=False))}
+    out: dict[str, Any] = {n: {"scale": scale(v)} for n, v in values.items() if is_quantized(v)}
+    if "gradcam.explain" in function.attributes:
+        out["explain"] = {e.name: plain(e.attr) for e in ir.DictAttr(function.attributes["gradcam.explain"])}
+    return out
+
+
+def plain(attribute: ir.Attribute) -> Any:
+    """A string, number or boolean attribute as Python data."""
+    if isinstance(attribute, ir.StringAttr):
+        return attribute.value
+    if isinstance(attribute, (ir.BoolAttr, ir.IntegerAttr, ir.FloatAttr)):
+        return attribute.value
+    return str(attribute)

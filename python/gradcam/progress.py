@@ -1,0 +1,20 @@
+"""Progress on stderr while someone watches; silence otherwise."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+
+
+@contextmanager
+def stages(title: str) -> Iterator[Callable[[str], None]]:
+    """A spinner with the name of the stage that runs; the function given names the next one. Nothing unless stderr is a terminal."""
+    if not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    console = Console(stderr=True)
+    with console.status(title) as status:
+        yield lambda stage: status.update(f"{title}: {stage}")

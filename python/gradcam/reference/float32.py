@@ -1,0 +1,232 @@
+"""Every gradcam op in f32: forward ops as PyTorch's functional ones, adjoints by their formulas, never by autograd."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch_mlir import ir
+
+from gradcam.dialect import adjoint_ops, cam_ops, ops
+from gradcam.dialect.verify import ints, shape
+from gradcam.errors import fail
+from gradcam.reference.interpreter import Kernel, OnValue, main_function, run
+
+
+def run_float(module: ir.Module, image: np.ndarray, cls: int = -1, on_value: OnValue | None = None) -> list[np.ndarray]:
+    """Executes a level-1 module in f32.
+
+    Args:
+        module: its `@main` takes the image, and the class when it has an explanation.
+        image: 1xCxHxW, converted to f32.
+        cls: the class to explain; negative is the first maximum of the logits. Unused without an explanation.
+        on_value: sees every computed value; see `interpreter.run`.
+
+    Returns:
+        What `@main` returns: f32 logits 1xK and, with an explanation, the map 1xHxW.
+
+    Raises:
+        GradcamError: an input of another shape, a class that does not exist, an op without f32 semantics.
+    """
+    inputs = [np.asarray(image, np.float32), np.array([cls], np.int32)]
+    return run(module, inputs[: len(main_function(module).arguments)], KERNELS, on_value)
+
+
+def _integer(op: Any, name: str) -> int:
+    return ir.IntegerAttr(op.attributes[name]).value
+
+
+def _real(op: Any, name: str) -> float:
+    return ir.FloatAttr(op.attributes[name]).value
+
+
+def _window(op: Any) -> tuple[list[int], list[int], list[int]]:
+    """Stride, padding and dilation, (H, W) each."""
+    return ints(op, "stride", 2, 1), ints(op, "padding", 2, 0), ints(op, "dilation", 2, 1)
+
+
+def _channels(vector: Tensor) -> Tensor:
+    """A vector of C as 1xCx1x1."""
+    return vector.reshape(1, -1, 1, 1)
+
+
+# Forward ops.
+
+
+def _conv2d(op: Any, x: Tensor, w: Tensor, bias: Tensor | None = None) -> Tensor:
+    return F.conv2d(x, w, bias, *_window(op), _integer(op, "groups"))
+
+
+def _linear(op: Any, x: Tensor, w: Tensor, bias: Tensor | None = None) -> Tensor:
+    return F.linear(x, w, bias)
+
+
+def _relu(op: Any, x: Tensor) -> Tensor:
+    return x.clamp(min=0)
+
+
+def _clamp(op: Any, x: Tensor) -> Tensor:
+    return x.clamp(_real(op, "lo"), _real(op, "hi"))
+
+
+def _add(op: Any, x: Tensor, y: Tensor) -> Tensor:
+    return x + y
+
+
+def _max_pool2d(op: Any, x: Tensor) -> Tensor:
+    return F.max_pool2d(x, ints(op, "kernel", 2, 1), *_window(op))
+
+
+def _avg_pool2d(op: Any, x: Tensor) -> Tensor:
+    count_include_pad = bool(_integer(op, "count_include_pad"))
+    kernel, stride, padding = ints(op, "kernel", 2, 1), ints(op, "stride", 2, 1), ints(op, "padding", 2, 0)
+    return F.avg_pool2d(x, kernel, stride, padding, count_include_pad=count_include_pad)
+
+
+def _batch_norm(op: Any, x: Tensor, gamma: Tensor, beta: Tensor, mean: Tensor, var: Tensor) -> Tensor:
+    return F.batch_norm(x, mean, var, gamma, beta, training=False, eps=_real(op, "eps"))
+
+
+def _flatten(op: Any, x: Tensor) -> Tensor:
+    return x.reshape(1, -1)
+
+
+def _concat(op: Any, *xs: Tensor) -> Tensor:
+    return torch.cat(xs, 1)
+
+
+# Adjoint ops.
+
+
+def _linear_adjoint(op: Any, g: Tensor, w: Tensor) -> Tensor:
+    return g @ w
+
+
+def _conv2d_adjoint(op: Any, g: Tensor, w: Tensor) -> Tensor:
+    return _transposed(g, w, shape(op.results[0]), _window(op), _integer(op, "groups"))
+
+
+def _transposed(g: Tensor, w: Tensor, x_shape: list[int], window: Sequence[list[int]], groups: int) -> Tensor:
+    """The transposed convolution from `g` to the size of the forward input.
+
+    The forward floor division drops up to stride - 1 rows and columns at the end; `output_padding` restores them.
+    """
+    stride, padding, dilation = window
+    axes = zip(x_shape[2:], g.shape[2:], w.shape[2:], stride, padding, dilation, strict=True)
+    dropped = [n - ((out - 1) * s - 2 * p + d * (k - 1) + 1) for n, out, k, s, p, d in axes]
+    return F.conv_transpose2d(g, w, None, stride, padding, dropped, groups, dilation)
+
+
+def _relu_adjoint(op: Any, g: Tensor, y: Tensor) -> Tensor:
+    return torch.where(y > 0, g, 0)
+
+
+def _clamp_adjoint(op: Any, g: Tensor, y: Tensor) -> Tensor:
+    return torch.where((y > _real(op, "lo")) & (y < _real(op, "hi")), g, 0)
+
+
+def _max_pool2d_adjoint(op: Any, g: Tensor, x: Tensor) -> Tensor:
+    _, where = F.max_pool2d_with_indices(x, ints(op, "kernel", 2, 1), *_window(op))
+    gx = torch.zeros_like(x).flatten(2)
+    return gx.scatter_add(2, where.flatten(2), g.flatten(2)).reshape(x.shape)
+
+
+def _avg_pool2d_adjoint(op: Any, g: Tensor) -> Tensor:
+    x_shape, window, (kh, kw) = shape(op.results[0]), _window(op), ints(op, "kernel", 2, 1)
+    if _integer(op, "count_include_pad"):
+        divisor = g.new_tensor(kh * kw)
+    else:
+        divisor = F.conv2d(g.new_ones(1, 1, *x_shape[2:]), g.new_ones(1, 1, kh, kw), None, *window)
+    channels = x_shape[1]
+    return _transposed(g / divisor, g.new_ones(channels, 1, kh, kw), x_shape, window, channels)
+
+
+def _batch_norm_adjoint(op: Any, g: Tensor, gamma: Tensor, var: Tensor) -> Tensor:
+    return g * _channels(gamma / torch.sqrt(var + _real(op, "eps")))
+
+
+def _unflatten(op: Any, g: Tensor) -> Tensor:
+    return g.reshape(shape(op.results[0]))
+
+
+def _channel_slice(op: Any, g: Tensor) -> Tensor:
+    offset = _integer(op, "offset")
+    return g[:, offset : offset + shape(op.results[0])[1]]
+
+
+# The explanation.
+
+
+def _target(op: Any, x: Tensor) -> Tensor:
+    return x
+
+
+def _select_class(op: Any, logits: Tensor, request: Tensor) -> Tensor:
+    cls = int(request[0])
+    if cls >= logits.shape[1]:
+        raise fail(op, f"there is no class {cls}: the network has {logits.shape[1]}")
+    # NumPy's argmax is the first maximum; PyTorch does not say which one it returns.
+    return torch.tensor([cls if cls >= 0 else int(logits[0].numpy().argmax())], dtype=torch.int32)
+
+
+def _one_hot(op: Any, cls: Tensor) -> Tensor:
+    return F.one_hot(cls.long(), shape(op.results[0])[1]).float()
+
+
+def _class_row(op: Any, w: Tensor, cls: Tensor) -> Tensor:
+    return w[cls.long()]
+
+
+def _channel_weights(op: Any, g: Tensor) -> Tensor:
+    return g.mean((2, 3))
+
+
+def _weighted_sum(op: Any, weights: Tensor, a: Tensor) -> Tensor:
+    return (weights.reshape(*weights.shape, *[1] * (4 - weights.ndim)) * a).sum(1)
+
+
+def _scale(op: Any, x: Tensor) -> Tensor:
+    return x * _real(op, "factor")
+
+
+def _on_arrays(function: Callable[..., Tensor]) -> Kernel:
+    # torch.tensor copies: constants are read-only views of the module, which PyTorch must not alias.
+    return lambda op, *arrays: function(op, *map(torch.tensor, arrays)).numpy()
+
+
+#: f32 kernels by op name.
+KERNELS: dict[str, Kernel] = {
+    op.OPERATION_NAME: _on_arrays(function)
+    for op, function in {
+        ops.Conv2dOp: _conv2d,
+        ops.LinearOp: _linear,
+        ops.ReluOp: _relu,
+        ops.ClampOp: _clamp,
+        ops.AddOp: _add,
+        ops.MaxPool2dOp: _max_pool2d,
+        ops.AvgPool2dOp: _avg_pool2d,
+        ops.BatchNormOp: _batch_norm,
+        ops.FlattenOp: _flatten,
+        ops.ConcatOp: _concat,
+        adjoint_ops.LinearAdjointOp: _linear_adjoint,
+        adjoint_ops.Conv2dAdjointOp: _conv2d_adjoint,
+        adjoint_ops.ReluAdjointOp: _relu_adjoint,
+        adjoint_ops.ClampAdjointOp: _clamp_adjoint,
+        adjoint_ops.MaxPool2dAdjointOp: _max_pool2d_adjoint,
+        adjoint_ops.AvgPool2dAdjointOp: _avg_pool2d_adjoint,
+        adjoint_ops.BatchNormAdjointOp: _batch_norm_adjoint,
+        adjoint_ops.UnflattenOp: _unflatten,
+        adjoint_ops.ChannelSliceOp: _channel_slice,
+        cam_ops.TargetOp: _target,
+        cam_ops.SelectClassOp: _select_class,
+        cam_ops.OneHotOp: _one_hot,
+        cam_ops.ClassRowOp: _class_row,
+        cam_ops.ChannelWeightsOp: _channel_weights,
+        cam_ops.WeightedSumOp: _weighted_sum,
+        cam_ops.ScaleOp: _scale,
+    }.items()
+}

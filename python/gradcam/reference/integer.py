@@ -1,0 +1,183 @@
+"""The meaning of every quantized op, in exact integers: what all lower levels and the hardware must reproduce.
+
+Sums of products run as float64 matrix products: every partial sum stays below 2^53 (`gradcam-quantize` keeps
+accumulators below 2^31), so they are exact in any order, and a BLAS makes them fast.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from torch_mlir import ir
+
+from gradcam.errors import GradcamError, fail
+from gradcam.numerics import rescale, saturate
+from gradcam.quant_types import (
+    clamp_bounds,
+    is_accumulator,
+    is_quantized,
+    operand_rescale,
+    quantize_array,
+    result_rescale,
+    storage_bits,
+)
+from gradcam.reference.interpreter import OnValue, main_function, run
+
+INT8_MIN = -128
+
+
+def _ints(op: Any, name: str) -> list[int]:
+    return [ir.IntegerAttr(a).value for a in ir.ArrayAttr(op.attributes[name])]
+
+
+def _pad(x: np.ndarray, op: Any, value: int) -> np.ndarray:
+    ph, pw = _ints(op, "padding")
+    return np.pad(x, ((0, 0), (0, 0), (ph, ph), (pw, pw)), constant_values=value)
+
+
+def _windows(x: np.ndarray, op: Any, kernel: list[int]) -> np.ndarray:
+    """View of padded `x` (1xCxHxW) as CxOHxOWxKHxKW."""
+    (sh, sw), (dh, dw) = _ints(op, "stride"), _ints(op, "dilation")
+    reach = (dh * (kernel[0] - 1) + 1, dw * (kernel[1] - 1) + 1)
+    return np.lib.stride_tricks.sliding_window_view(x[0], reach, (1, 2))[:, ::sh, ::sw, ::dh, ::dw]
+
+
+def _store(op: Any, result: np.ndarray) -> np.ndarray:
+    """A rescaled value as the result's storage: int8 saturates, int32 holds it as it is."""
+    return saturate(result).astype(np.int8) if storage_bits(op.results[0]) == 8 else _int32(op, result)
+
+
+def _int32(op: Any, value: np.ndarray) -> np.ndarray:
+    narrow = value.astype(np.int32)
+    if (narrow != value).any():
+        raise fail(op, f"'{op.operation.name}' leaves the range of its 32-bit accumulator")
+    return narrow
+
+
+def _finish(op: Any, acc: np.ndarray, bias: np.ndarray | None) -> np.ndarray:
+    """Adds the bias to accumulators of shape 1xOx... and brings them to the scale of the result."""
+    per_channel = (-1, *[1] * (acc.ndim - 2))
+    if bias is not None:
+        acc = acc + bias.reshape(per_channel)
+    acc = _int32(op, acc)
+    if is_accumulator(op):
+        return acc
+    m, s = result_rescale(op)
+    return _store(op, rescale(acc, m.reshape(per_channel), s))
+
+
+def _conv2d(op: Any, x: np.ndarray, w: np.ndarray, bias: np.ndarray | None = None) -> np.ndarray:
+    if ir.IntegerAttr(op.attributes["groups"]).value != 1:
+        raise fail(op, "'gradcam.conv2d' with groups has no integer form yet")
+    windows = _windows(_pad(x, op, 0), op, list(w.shape[2:]))
+    height, width = windows.shape[1:3]
+    columns = windows.transpose(0, 3, 4, 1, 2).reshape(-1, height * width).astype(np.float64)
+    acc = w.reshape(len(w), -1).astype(np.float64) @ columns
+    return _finish(op, acc.astype(np.int64).reshape(1, len(w), height, width), bias)
+
+
+def _linear(op: Any, x: np.ndarray, w: np.ndarray, bias: np.ndarray | None = None) -> np.ndarray:
+    acc = x.astype(np.float64) @ w.astype(np.float64).T
+    return _finish(op, acc.astype(np.int64), bias)
+
+
+def _add(op: Any, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    return _store(op, _at_scale(op, 0, x) + _at_scale(op, 1, y))
+
+
+def _at_scale(op: Any, index: int, x: np.ndarray) -> np.ndarray:
+    """Operand `index` of an addition, as int64 at the scale of the result."""
+    constants = operand_rescale(op.operands[index], op.results[0])
+    return x.astype(np.int64) if constants is None else rescale(x, *constants)
+
+
+def _relu(_op: Any, x: np.ndarray) -> np.ndarray:
+    return np.maximum(x, 0)
+
+
+def _clamp(op: Any, x: np.ndarray) -> np.ndarray:
+    return np.clip(x, *clamp_bounds(op))
+
+
+def _max_pool2d(op: Any, x: np.ndarray) -> np.ndarray:
+    return _windows(_pad(x, op, INT8_MIN), op, _ints(op, "kernel")).max((3, 4))[None]
+
+
+def _avg_pool2d(op: Any, x: np.ndarray) -> np.ndarray:
+    acc = _windows(_pad(x, op, 0), op, _ints(op, "kernel")).sum((3, 4), np.int64)[None]
+    return _store(op, rescale(_int32(op, acc), *result_rescale(op)))
+
+
+def _flatten(_op: Any, x: np.ndarray) -> np.ndarray:
+    return x.reshape(1, -1)
+
+
+def _select_class(_op: Any, logits: np.ndarray, request: np.ndarray) -> np.ndarray:
+    return np.where(request >= 0, request, logits.argmax()).astype(np.int32)
+
+
+def _class_row(op: Any, w: np.ndarray, cls: np.ndarray) -> np.ndarray:
+    if not cls[0] < len(w):
+        raise fail(op, f"class {cls[0]} does not exist; the model has classes 0 to {len(w) - 1}")
+    return w[cls]
+
+
+def _weighted_sum(op: Any, weights: np.ndarray, a: np.ndarray) -> np.ndarray:
+    weights = weights.reshape(*weights.shape[:2], *(weights.shape[2:] or (1, 1)))
+    return _int32(op, (weights.astype(np.int64) * a).sum(1))
+
+
+def _scale(_op: Any, x: np.ndarray) -> np.ndarray:
+    return x
+
+
+#: The quantized ops by name; a kernel takes and returns stored integers (int8 or int32).
+KERNELS: dict[str, Callable[..., np.ndarray]] = {
+    "gradcam.conv2d": _conv2d,
+    "gradcam.linear": _linear,
+    "gradcam.add": _add,
+    "gradcam.relu": _relu,
+    "gradcam.clamp": _clamp,
+    "gradcam.max_pool2d": _max_pool2d,
+    "gradcam.avg_pool2d": _avg_pool2d,
+    "gradcam.flatten": _flatten,
+    "gradcam.select_class": _select_class,
+    "gradcam.class_row": _class_row,
+    "gradcam.weighted_sum": _weighted_sum,
+    "gradcam.scale": _scale,
+}
+
+
+def run_integer(
+    module: ir.Module, image: np.ndarray, cls: int = -1, on_value: OnValue | None = None
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Executes a quantized module.
+
+    Args:
+        module: what `gradcam-quantize` makes.
+        image: int8, 1xCxHxW; see `quantize_image`.
+        cls: class to explain; negative for the first maximum of the logits.
+        on_value: called with each op's result in program order.
+
+    Returns:
+        Logits (int32, 1xK) and heatmap (int32, 1xhxw; None when the module explains nothing), at the scales of the
+        types that `@main` returns.
+
+    Raises:
+        GradcamError: the module is not quantized, the image has another shape or type, or there is no such class.
+    """
+    arguments = main_function(module).entry_block.arguments
+    if not is_quantized(arguments[0]):
+        raise GradcamError("the module is not quantized; run gradcam-quantize first")
+    if image.dtype != np.int8:
+        raise GradcamError(f"the image must be int8, got {image.dtype}; see quantize_image")
+    inputs = [image, np.array([cls], np.int32)][: len(arguments)]
+    logits, *heatmap = run(module, inputs, KERNELS, on_value)
+    return logits, heatmap[0] if heatmap else None
+
+
+def quantize_image(module: ir.Module, image: np.ndarray) -> np.ndarray:
+    """A float image (1xCxHxW) as the int8 image that a quantized module takes."""
+    return quantize_array(image, main_function(module).entry_block.arguments[0])

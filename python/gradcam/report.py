@@ -1,0 +1,80 @@
+"""report.json: size, cycles and memory of a compiled model, and the same for reading."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch_mlir import ir
+
+from gradcam.compiler import Settings
+from gradcam.pe import PE
+from gradcam.program import quantization_of
+
+
+def make_report(name: str, settings: Settings, quantized: Any, scheduled: ir.Module, program: dict[str, Any]) -> dict[str, Any]:
+    """The report of a compile; every figure is predicted, none measured.
+
+    Args:
+        name: the model's name.
+        settings: what was asked for.
+        quantized: the level-2 module's operation.
+        scheduled: the level-4 module.
+        program: from `describe_program`; gets the key `quantization`.
+
+    Returns:
+        `macs` of an inference (multiply-adds of the model's convolutions and linear layers, padding channels not counted),
+        `multipliers` of the array, `cycles` by phase, `overhead` = explanation / inference, `utilization` = macs / multipliers /
+        inference cycles, `memory_bytes` by bank.
+    """
+    cycles = {e.name: ir.IntegerAttr(e.attr).value for e in ir.DictAttr(scheduled.operation.attributes["gradcam.cycles"])}
+    program["quantization"] = quantization_of(quantized)
+    pe = PE.parse(settings.pe)
+    macs = count_macs(quantized)
+    banks = program["banks"]
+    return {
+        "model": name,
+        "target_layer": settings.target_layer,
+        "method": settings.method,
+        "pe": settings.pe,
+        "macs": macs,
+        "multipliers": pe.oc * pe.ic,
+        "cycles": {n: cycles[n] for n in ("load", "inference", "explanation", "store", "total")},
+        "overhead": cycles["explanation"] / cycles["inference"],
+        "utilization": macs / (pe.oc * pe.ic) / cycles["inference"],
+        "memory_bytes": {n: b["lanes"] * b["bits"] * b["words"] // 8 for n, b in banks.items()},
+        "scales": {n: v["scale"] for n, v in program["quantization"].items() if n != "explain"},
+    }
+
+
+def count_macs(quantized: Any) -> int:
+    """Multiply-adds of a module's convolutions and linear layers: outputs times weights per output."""
+    total = 0
+    function = next(o for o in quantized.regions[0].blocks[0].operations if o.operation.name == "func.func")
+    for op in function.regions[0].blocks[0].operations:
+        if op.operation.name in ("gradcam.conv2d", "gradcam.linear"):
+            outputs, weights = (ir.RankedTensorType(v.type).shape for v in (op.results[0], op.operands[1]))
+            per_output = 1
+            for n in list(weights)[1:]:
+                per_output *= n
+            count = per_output
+            for n in outputs:
+                count *= n
+            total += count
+    return total
+
+
+def report_text(report: dict[str, Any]) -> str:
+    """The report for reading."""
+    cycles, memory = report["cycles"], report["memory_bytes"]
+    rows = [
+        ("model", report["model"]),
+        ("explains", f"{report['target_layer']} by {report['method']}"),
+        ("array", f"{report['pe']}, {report['multipliers']} multipliers"),
+        ("multiply-adds", f"{report['macs']:,}"),
+        *((f"cycles, {n}", f"{c:,}") for n, c in cycles.items()),
+        ("explanation / inference", f"{report['overhead']:.5f}"),
+        ("utilization", f"{report['utilization']:.4f}"),
+        *((f"memory, {n}", f"{b:,} bytes") for n, b in memory.items()),
+    ]
+    width = max(len(label) for label, _ in rows)
+    return "".join(f"{label:<{width}}  {value}\n" for label, value in rows)

@@ -1,0 +1,124 @@
+"""Compiles the RTL of an output folder into an executable, DIR/sim/simulator, once per state of the RTL."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+from gradcam.errors import GradcamError
+from gradcam.sim.folders import replace_folder
+from gradcam.sim.header import design_header, verilator_config
+from gradcam.sim.program import Program, load_program
+from gradcam.verilator import Toolchain, find_toolchain
+
+HARNESS = Path(__file__).parent / "harness.cpp"
+
+VERILATOR_FLAGS = ("-O3", "--x-assign", "fast", "--x-initial", "fast", "--noassert", "-Wall", "-Wno-fatal", "--quiet")
+
+#: Make variables for g++. FAST is what runs every cycle, SLOW what runs once, GLOBAL Verilator's own library. On a 16x16
+#: array -O3 was no faster than -O2, and -march=native, which would tie the executable to this machine, 12 % faster.
+OPTIMIZATION = {"OPT_FAST": "-O2", "OPT_SLOW": "-O0", "OPT_GLOBAL": "-O2"}
+
+
+def build(folder: Path | str | Program) -> Path:
+    """Makes the simulator of a compile's output folder, or finds it there from an earlier call.
+
+    Args:
+        folder: the output folder, or the program loaded from it.
+
+    Returns:
+        The executable, in `sim/` of the folder; Verilator's warnings are in `build.log` beside it.
+
+    Raises:
+        GradcamError: the folder is not a compile's output, Verilator, make or g++ is missing, or one of them failed.
+    """
+    program = folder if isinstance(folder, Program) else load_program(folder)
+    target = program.folder / "sim"
+    key = _key(program)
+    if _built(target, key):
+        return target / "simulator"
+    toolchain = find_toolchain()
+    # Built elsewhere: make takes no folder with a space in its path.
+    with tempfile.TemporaryDirectory(prefix="gradcam-sim-") as temporary:
+        work = Path(temporary)
+        log = _verilate(program, toolchain, work)
+        _compile(toolchain, work)
+        with replace_folder(target) as output:
+            shutil.copy2(work / "obj" / "Vdesign", output / "simulator")
+            (output / "build.log").write_text(log, encoding="utf-8")
+            (output / "key").write_text(key, encoding="utf-8")
+    return target / "simulator"
+
+
+def lint(folder: Path | str | Program) -> str:
+    """Verilator's warnings about the RTL of an output folder with -Wall, "" for none.
+
+    Raises:
+        GradcamError: as `build`.
+    """
+    program = folder if isinstance(folder, Program) else load_program(folder)
+    with tempfile.TemporaryDirectory(prefix="gradcam-lint-") as temporary:
+        return _verilate(program, find_toolchain(), Path(temporary), "--lint-only")
+
+
+def _built(target: Path, key: str) -> bool:
+    stored = target / "key"
+    return (target / "simulator").is_file() and stored.is_file() and stored.read_text(encoding="utf-8") == key
+
+
+def _key(program: Program) -> str:
+    """Changes with whatever the executable depends on."""
+    state = hashlib.sha256()
+    for part in (*VERILATOR_FLAGS, str(OPTIMIZATION), platform.platform(), design_header(program)):
+        state.update(part.encode())
+    for path in (HARNESS, *program.rtl_files):
+        state.update(path.name.encode())
+        state.update(_read(path))
+    state.update(verilator_config(program).encode())
+    return state.hexdigest()
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise GradcamError(f"cannot read {path}: {error.strerror}") from error
+
+
+def _verilate(program: Program, toolchain: Toolchain, work: Path, *flags: str) -> str:
+    """Translates the RTL into C++ in `work`/obj and returns the warnings."""
+    (work / "design.h").write_text(design_header(program), encoding="utf-8")
+    (work / "design.vlt").write_text(verilator_config(program), encoding="utf-8")
+    shutil.copy2(HARNESS, work / HARNESS.name)
+    (work / "rtl").mkdir()
+    for path in program.rtl_files:  # copies, so that warnings and make see short names without spaces
+        (work / "rtl" / path.name).write_bytes(_read(path))
+    result = toolchain.run(
+        [
+            toolchain.verilator,
+            *(flags or ("--cc", "--exe", HARNESS.name, "-CFLAGS", f"-std=c++17 -I{work}")),
+            *VERILATOR_FLAGS,
+            *("--top-module", program.top, "--prefix", "Vdesign", "--Mdir", "obj", "design.vlt"),
+            *(f"rtl/{path.name}" for path in program.rtl_files),
+        ],
+        work,
+    )
+    _check(result, "Verilator cannot translate the RTL")
+    return result.stdout
+
+
+def _compile(toolchain: Toolchain, work: Path) -> None:
+    command = toolchain.make_command(work / "obj" / "Vdesign.mk", "Vdesign", **OPTIMIZATION)
+    _check(toolchain.run(command, work), f"{toolchain.cxx} cannot compile the simulator")
+
+
+def _check(result: subprocess.CompletedProcess[str], message: str) -> None:
+    """Raises with the first error line of the output when a program failed."""
+    if result.returncode:
+        lines = result.stdout.splitlines()
+        errors = [line for line in lines if "error" in line.lower()] or lines[-1:] or ["no output"]
+        raise GradcamError(f"{message}: {errors[0].strip()}")

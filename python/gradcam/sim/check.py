@@ -1,0 +1,42 @@
+"""Compares what a design delivers with the integer reference."""
+
+from __future__ import annotations
+
+import numpy as np
+from torch_mlir import ir
+
+from gradcam.errors import GradcamError
+from gradcam.reference.integer import run_integer
+from gradcam.sim.simulator import Result
+
+
+def check_outputs(result: Result, module: ir.Module, image: np.ndarray, cls: int = -1) -> None:
+    """Demands that logits and heatmap equal the integer reference's, bit for bit.
+
+    Args:
+        result: of a run.
+        module: the quantized module; see `gradcam.sim.trace.load_quantized`.
+        image: int8, C x H x W.
+        cls: the class that the run explained; -1 for the predicted one.
+
+    Raises:
+        GradcamError: the first element that differs, or outputs that do not correspond.
+    """
+    logits, heatmap = run_integer(module, image[None], cls)
+    expected = {"logits": logits[0]} | ({} if heatmap is None else {"heatmap": heatmap[0]})
+    if set(expected) != set(result.outputs):
+        raise GradcamError(f"the design delivers {sorted(result.outputs)}, the integer reference {sorted(expected)}")
+    for name, value in expected.items():
+        _demand_equal(name, result.outputs[name], value)
+
+
+def _demand_equal(name: str, got: np.ndarray, expected: np.ndarray) -> None:
+    if got.shape != expected.shape:
+        raise GradcamError(f"{name} has shape {got.shape}, in the integer reference {expected.shape}")
+    places = np.argwhere(got != expected)
+    if len(places):
+        index = tuple(int(i) for i in places[0])
+        raise GradcamError(
+            f"{name}{list(index)} = {got[index]}, in the integer reference {expected[index]} "
+            f"({len(places)} elements differ; --trace finds the nest)"
+        )

@@ -1,0 +1,112 @@
+"""Writes design.h, all that harness.cpp must know about a design, and the Verilator configuration that goes with it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from gradcam.sim.program import Buffer, Program, Stream
+
+#: Name of the memory array in the module of a bank.
+MEMORY = "memory"
+
+
+@dataclass(frozen=True)
+class Dump:
+    """What to read out when a nest has ended: the words that hold one buffer.
+
+    Attributes:
+        nest: number of the nest.
+        buffer: what the words hold.
+        words: number of words.
+        word_bytes: bytes of a word in the simulator's memory, the C++ type that Verilator picks for its width.
+        payload_bytes: bytes of a word that hold lanes.
+    """
+
+    nest: int
+    buffer: Buffer
+    words: int
+    word_bytes: int
+    payload_bytes: int
+
+
+def dumps(program: Program) -> list[Dump]:
+    """The dumps of a trace in the order in which a run makes them."""
+    return [_dump(program, i, name) for i, nest in enumerate(program.nests) for name in nest.writes]
+
+
+def _dump(program: Program, nest: int, name: str) -> Dump:
+    buffer = program.buffers[name]
+    bits = buffer.element_bits
+    if buffer.bank is not None:
+        bank = program.banks[buffer.bank]
+        bits = bank.lanes * bank.bits
+    payload = -(-bits // 8)
+    words = -(-math.prod(buffer.shape) * buffer.dtype.itemsize // payload)
+    return Dump(nest, buffer, words, _storage_bytes(bits), payload)
+
+
+def _storage_bytes(bits: int) -> int:
+    """Size of Verilator's C++ type for a signal: CData, SData, IData, QData, or 32-bit pieces."""
+    for size in (1, 2, 4, 8):
+        if bits <= 8 * size:
+            return size
+    return 4 * -(-bits // 32)
+
+
+def design_header(program: Program) -> str:
+    """The text of design.h, included by harness.cpp after the types that it uses."""
+    lines = [
+        "// Made from program.json; see harness.cpp.",
+        f"constexpr size_t nest_count = {len(program.nests)};",
+        *_function("std::vector<StreamPins> inputs(Vdesign& top)", map(_stream, program.inputs)),
+        *_function("std::vector<StreamPins> outputs(Vdesign& top)", map(_stream, program.outputs)),
+        *_function(
+            "std::vector<PortPins> ports([[maybe_unused]] Vdesign& top)",
+            (f"{{&top.{p.name}, {p.bits}}}" for p in program.ports),
+        ),
+        *_function("std::vector<Dump> dumps()", (_dump_entry(program, d) for d in dumps(program))),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _function(signature: str, entries: Iterable[str]) -> list[str]:
+    return [f"{signature} {{", "    return {", *(f"        {entry}," for entry in entries), "    };", "}"]
+
+
+def _stream(stream: Stream) -> str:
+    pin = f"top.{stream.name}"
+    return (
+        f'{{"{stream.name}", &{pin}_valid, &{pin}_ready, &{pin}_data, sizeof {pin}_data, '
+        f"{stream.beats}, {stream.beat_bytes}}}"
+    )
+
+
+def _dump_entry(program: Program, dump: Dump) -> str:
+    buffer = dump.buffer
+    scope = f"TOP.{program.top}" + (f".{buffer.bank}" if buffer.bank else "")
+    variable = buffer.register or MEMORY
+    return f'{{{dump.nest}, "{scope}", "{variable}", {buffer.offset}, {dump.words}, {dump.word_bytes}}}'
+
+
+#: Warnings of -Wall that say nothing about a design; as (rule, text to match, reason).
+WAIVERS = (
+    (
+        "UNUSEDSIGNAL",
+        "Bits of signal are not used:*",
+        "a rescale shifts the low bits of its product out, and a saturated value keeps only its low bits",
+    ),
+)
+
+
+def verilator_config(program: Program) -> str:
+    """The text of design.vlt: what a trace reads, and the waived warnings with their reasons."""
+    lines = ["`verilator_config", "// Read by the harness for a trace."]
+    for name in sorted({b.bank for b in program.buffers.values() if b.bank}):
+        lines.append(f'public_flat_rd -module "{name}" -var "{MEMORY}"')
+    for name in sorted({b.register for b in program.buffers.values() if b.register}):
+        lines.append(f'public_flat_rd -module "{program.top}" -var "{name}"')
+    for rule, match, reason in WAIVERS:
+        lines += [f"// {reason[0].upper()}{reason[1:]}.", f'lint_off -rule {rule} -file "*" -match "{match}"']
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,263 @@
+"""What a compile left in its output folder, read back from program.json and checked against its checksums."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gradcam.errors import GradcamError
+
+#: Element widths that a stream or buffer can have, with the numpy type of an element.
+DTYPES = {8: np.dtype("<i1"), 16: np.dtype("<i2"), 32: np.dtype("<i4")}
+
+
+@dataclass(frozen=True)
+class Stream:
+    """A valid/ready stream at the top level; a beat is `lanes` adjacent elements, lane 0 in the low bits.
+
+    Attributes:
+        name: prefix of its ports.
+        direction: "in" or "out".
+        shape: of the whole transfer, row-major.
+        element_bits: 8, 16 or 32.
+        lanes: elements per beat.
+    """
+
+    name: str
+    direction: str
+    shape: tuple[int, ...]
+    element_bits: int
+    lanes: int
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Type of an element."""
+        return DTYPES[self.element_bits]
+
+    @property
+    def beats(self) -> int:
+        """Beats of one run."""
+        return math.prod(self.shape) // self.lanes
+
+    @property
+    def beat_bytes(self) -> int:
+        """Bytes of one beat."""
+        return self.lanes * self.dtype.itemsize
+
+
+@dataclass(frozen=True)
+class Port:
+    """A plain input, sampled at start."""
+
+    name: str
+    bits: int
+
+
+@dataclass(frozen=True)
+class Nest:
+    """A scheduled loop nest.
+
+    Attributes:
+        name: of the tensor it makes.
+        phase: "load", "inference", "explanation" or "store".
+        writes: names of the buffers it writes.
+    """
+
+    name: str
+    phase: str
+    writes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Buffer:
+    """A tensor in a bank, or a one-element register.
+
+    Attributes:
+        name: unique in the program.
+        shape: row-major, innermost dimension in the lanes of a word.
+        element_bits: 8, 16 or 32.
+        bank: the memory it lives in; None for a register.
+        offset: first word in the bank.
+        register: the register; None for a buffer in a bank.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    element_bits: int
+    bank: str | None = None
+    offset: int = 0
+    register: str | None = None
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Type of an element."""
+        return DTYPES[self.element_bits]
+
+
+@dataclass(frozen=True)
+class Bank:
+    """A memory of `words` words with `lanes` lanes of `bits` bits."""
+
+    lanes: int
+    bits: int
+    words: int
+    constant: bool
+
+
+@dataclass(frozen=True)
+class Program:
+    """A compiled design; see the fields' types. `checksums` maps files of the folder to their SHA-256."""
+
+    folder: Path
+    top: str
+    streams: tuple[Stream, ...]
+    ports: tuple[Port, ...]
+    nests: tuple[Nest, ...]
+    buffers: Mapping[str, Buffer]
+    banks: Mapping[str, Bank]
+    memories: Mapping[str, str]
+    rtl: Mapping[str, str]
+    quantization: Mapping[str, Any]
+
+    @property
+    def inputs(self) -> list[Stream]:
+        """Streams into the design."""
+        return [s for s in self.streams if s.direction == "in"]
+
+    @property
+    def outputs(self) -> list[Stream]:
+        """Streams out of the design."""
+        return [s for s in self.streams if s.direction == "out"]
+
+    @property
+    def rtl_files(self) -> list[Path]:
+        """SystemVerilog files."""
+        return [self.folder / name for name in sorted(self.rtl)]
+
+    def output(self, name: str) -> Stream | None:
+        """The output stream `name`, None when the design has none."""
+        return next((s for s in self.outputs if s.name == name), None)
+
+    def report(self) -> dict[str, Any]:
+        """The compile's report.json.
+
+        Raises:
+            GradcamError: the file is missing or not JSON.
+        """
+        return read_json(self.folder / "report.json")
+
+    def verify(self) -> None:
+        """Checks every memory image and RTL file against its checksum.
+
+        Raises:
+            GradcamError: a file is missing, or differs from what the compiler wrote.
+        """
+        for name, expected in (self.memories | self.rtl).items():
+            if digest(self.folder / name) != expected:
+                raise GradcamError(
+                    f"{self.folder / name} is truncated or was changed: its SHA-256 is not the compiled one"
+                )
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal.
+
+    Raises:
+        GradcamError: the file cannot be read.
+    """
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise GradcamError(f"cannot read {path}: {error.strerror}") from error
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Reads a JSON object.
+
+    Raises:
+        GradcamError: the file cannot be read or holds something else.
+    """
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise GradcamError(f"cannot read {path}: {error.strerror}") from error
+    except ValueError as error:
+        raise GradcamError(f"{path} is not valid JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise GradcamError(f"{path} does not hold a JSON object")
+    return value
+
+
+def load_program(folder: Path | str) -> Program:
+    """Reads the output folder of a compile.
+
+    Raises:
+        GradcamError: the folder is missing, or its program.json is missing, malformed or inconsistent.
+    """
+    folder = Path(folder).resolve()
+    if not folder.is_dir():
+        raise GradcamError(f"no such folder: {folder}")
+    path = folder / "program.json"
+    if not path.exists():
+        raise GradcamError(f"{folder} is not the output of gradcam-compile: it has no program.json")
+    try:
+        program = _program(folder, read_json(path))
+    except (KeyError, TypeError, AttributeError) as error:
+        raise GradcamError(f"{path} is not a program: {type(error).__name__}: {error}") from error
+    _check(program, path)
+    return program
+
+
+def _program(folder: Path, data: Mapping[str, Any]) -> Program:
+    buffers = [_buffer(b) for b in data["buffers"]]
+    return Program(
+        folder=folder,
+        top=data["top"],
+        streams=tuple(_stream(s) for s in data["streams"]),
+        ports=tuple(Port(p["name"], p["bits"]) for p in data["ports"]),
+        nests=tuple(Nest(n["name"], n["phase"], tuple(n["writes"])) for n in data["nests"]),
+        buffers=_unique({b.name: b for b in buffers}, len(buffers)),
+        banks={name: Bank(b["lanes"], b["bits"], b["words"], b["constant"]) for name, b in data["banks"].items()},
+        memories={m["file"]: m["sha256"] for m in data["memories"].values()},
+        rtl=dict(data["rtl"]),
+        quantization=data["quantization"],
+    )
+
+
+def _unique(buffers: dict[str, Buffer], count: int) -> dict[str, Buffer]:
+    if len(buffers) != count:
+        raise KeyError("two buffers have one name")
+    return buffers
+
+
+def _stream(data: Mapping[str, Any]) -> Stream:
+    return Stream(data["name"], data["direction"], tuple(data["shape"]), data["element_bits"], data["lanes"])
+
+
+def _buffer(data: Mapping[str, Any]) -> Buffer:
+    place = {key: data[key] for key in ("bank", "offset", "register") if key in data}
+    return Buffer(data["name"], tuple(data["shape"]), data["element_bits"], **place)
+
+
+def _check(program: Program, path: Path) -> None:
+    """Refuses what the simulator could only misread."""
+    for item in (*program.streams, *program.buffers.values()):
+        if item.element_bits not in DTYPES:
+            raise GradcamError(f"{path}: '{item.name}' has elements of {item.element_bits} bits, not 8, 16 or 32")
+    for stream in program.streams:
+        if math.prod(stream.shape) % stream.lanes:
+            raise GradcamError(f"{path}: stream '{stream.name}' of shape {stream.shape} has no whole number of beats")
+    for buffer in program.buffers.values():
+        if (buffer.bank is None) == (buffer.register is None) or (buffer.bank and buffer.bank not in program.banks):
+            raise GradcamError(f"{path}: buffer '{buffer.name}' is in no bank and no register that exist")
+    for nest in program.nests:
+        missing = [name for name in nest.writes if name not in program.buffers]
+        if missing:
+            raise GradcamError(f"{path}: nest '{nest.name}' writes '{missing[0]}', which is no buffer")

@@ -1,0 +1,193 @@
+"""Runs images through a compiled design: `Simulator`."""
+
+from __future__ import annotations
+
+import math
+import subprocess
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from gradcam.errors import GradcamError
+from gradcam.sim.build import build
+from gradcam.sim.header import Dump, dumps
+from gradcam.sim.program import Program, load_program
+
+#: The phases of a run; their cycles and `total` are the keys of `Result.cycles`.
+PHASES = ("load", "inference", "explanation", "store")
+
+
+@dataclass(frozen=True)
+class Result:
+    """One run of a design.
+
+    Attributes:
+        outputs: what every output stream delivered, in its shape; int8, int16 or int32.
+        nest_cycles: clock cycles of every nest.
+        cycles: their sums by phase, and "total".
+        seconds: wall time of the run in the simulator.
+        buffers: with a trace, one array per write of a nest, in the order of `gradcam.sim.header.dumps`.
+    """
+
+    outputs: Mapping[str, np.ndarray]
+    nest_cycles: list[int]
+    cycles: dict[str, int]
+    seconds: float
+    buffers: list[np.ndarray] = field(default_factory=list)
+
+    @property
+    def logits(self) -> np.ndarray:
+        """Integer logits, int32, K."""
+        return self.outputs["logits"]
+
+    @property
+    def heatmap(self) -> np.ndarray | None:
+        """Integer heatmap, int32, h x w; None when the design explains nothing."""
+        return self.outputs.get("heatmap")
+
+
+class Simulator:
+    """The design of a compile's output folder, ready to run in Verilator.
+
+    Args:
+        folder: the output folder.
+        verify: compares memory images and RTL with the compile's checksums first.
+
+    Raises:
+        GradcamError: the folder is not a compile's output, one of its files is missing, truncated or changed, or the
+            simulator cannot be built.
+    """
+
+    def __init__(self, folder: Path | str, verify: bool = True) -> None:
+        self.program: Program = load_program(folder)
+        if verify:
+            self.program.verify()
+        self.executable = build(self.program)
+
+    def run(
+        self,
+        images: np.ndarray,
+        cls: int | Sequence[int] = -1,
+        stall_seed: int | None = None,
+        trace: bool = False,
+        stall: tuple[float, float] = (0.5, 0.5),
+    ) -> list[Result]:
+        """Runs images one after the other, without a reset between them.
+
+        Args:
+            images: int8, N x C x H x W.
+            cls: class to explain, for all images or one per image; -1 for the predicted one.
+            stall_seed: stalls the streams at random with this seed; None never stalls.
+            trace: reads every buffer out of the design's memories after the nest that writes it.
+            stall: with a seed, the probability per cycle that an input has nothing to offer, and that an output is
+                not taken.
+
+        Raises:
+            GradcamError: the images do not fit the design, there is no such class, or the design misbehaves: it does
+                not end, loses a beat or breaks the protocol of a stream.
+        """
+        images = self._check_images(images)
+        classes = self._check_classes(cls, len(images))
+        if not len(images):
+            return []
+        with tempfile.TemporaryDirectory(prefix="gradcam-run-") as temporary:
+            work = Path(temporary)
+            (work / "runs").write_bytes(b"".join(map(self._encode, images, classes)))
+            options = [str(self._limit(stall if stall_seed is not None else (0, 0)))]
+            if stall_seed is not None:
+                options += ["--stall", str(stall_seed), *map(str, stall)]
+            if trace:
+                options += ["--trace", str(work / "trace")]
+            self._execute([str(work / "runs"), str(work / "results"), *options])
+            return self._results((work / "results").read_bytes(), (work / "trace").read_bytes() if trace else b"")
+
+    def _check_images(self, images: np.ndarray) -> np.ndarray:
+        streams = self.program.inputs
+        if len(streams) != 1 or len(streams[0].shape) != 3:
+            raise GradcamError(f"the design takes {[s.name for s in streams]}, not one image")
+        height, width, channels = streams[0].shape
+        images = np.asarray(images)
+        if images.dtype != np.int8 or images.ndim != 4 or images.shape[1:] != (channels, height, width):
+            expected = f"N x {channels} x {height} x {width}"
+            raise GradcamError(f"images must be int8 {expected}, got {images.dtype} {images.shape}")
+        return images
+
+    def _check_classes(self, cls: int | Sequence[int], count: int) -> list[int]:
+        classes = [int(cls)] * count if isinstance(cls, int | np.integer) else [int(c) for c in cls]
+        if len(classes) != count:
+            raise GradcamError(f"{len(classes)} classes for {count} images")
+        logits = self.program.output("logits")
+        for c in classes:
+            if c != -1 and not self.program.ports:
+                raise GradcamError("the design explains nothing, so it takes no class")
+            if logits is not None and not -1 <= c < math.prod(logits.shape):
+                raise GradcamError(
+                    f"class {c} does not exist; the model has classes 0 to {math.prod(logits.shape) - 1}"
+                )
+        return classes
+
+    def _encode(self, image: np.ndarray, cls: int) -> bytes:
+        """A run as harness.cpp reads it: ports, then beats."""
+        return np.array([cls] * len(self.program.ports), "<i8").tobytes() + image.transpose(1, 2, 0).tobytes()
+
+    def _limit(self, stall: tuple[float, float]) -> int:
+        """Cycles that no working design needs: four times the predicted ones, and what stalls can add to every beat."""
+        predicted = self.program.report()["cycles"]["total"]
+        slowest = max(stall)
+        if not 0 <= slowest < 1:
+            raise GradcamError(f"stall probabilities must be from 0 to less than 1, got {stall}")
+        beats = sum(s.beats for s in self.program.streams)
+        return 4 * predicted + 1000 + math.ceil(4 * beats / (1 - slowest))
+
+    def _execute(self, arguments: list[str]) -> None:
+        # The RTL names its memory images relative to the output folder.
+        command = [str(self.executable), *arguments]
+        result = subprocess.run(
+            command, cwd=self.program.folder, capture_output=True, text=True, errors="replace", check=False
+        )
+        if result.returncode:
+            lines = (result.stderr + result.stdout).strip().splitlines() or [f"exit code {result.returncode}"]
+            raise GradcamError(f"simulation of {self.program.folder} failed: {lines[0]}")
+
+    def _results(self, data: bytes, trace: bytes) -> list[Result]:
+        outputs, nests = self.program.outputs, self.program.nests
+        layout = np.dtype(
+            [(s.name, s.dtype, s.shape) for s in outputs]
+            + [("nest cycles", "<u8", (len(nests),)), ("wall seconds", "<f8")]
+        )
+        records = np.frombuffer(data, layout)
+        traces = _split_trace(trace, dumps(self.program), len(records)) if trace else [[]] * len(records)
+        return [self._result(record, buffers) for record, buffers in zip(records, traces, strict=True)]
+
+    def _result(self, record: np.void, buffers: list[np.ndarray]) -> Result:
+        nest_cycles = record["nest cycles"].tolist()
+        cycles = dict.fromkeys(PHASES, 0)
+        for nest, n in zip(self.program.nests, nest_cycles, strict=True):
+            cycles[nest.phase] += n
+        cycles["total"] = sum(nest_cycles)
+        outputs = {s.name: record[s.name].copy() for s in self.program.outputs}
+        return Result(outputs, nest_cycles, cycles, float(record["wall seconds"]), buffers)
+
+
+def _split_trace(trace: bytes, written: Sequence[Dump], runs: int) -> list[list[np.ndarray]]:
+    sizes = [d.words * d.word_bytes for d in written]
+    if len(trace) != runs * sum(sizes):
+        raise GradcamError("the design did not run every nest once, so its trace has the wrong length")
+    result, at = [], 0
+    for _ in range(runs):
+        buffers = []
+        for dump, size in zip(written, sizes, strict=True):
+            buffers.append(_decode(trace[at : at + size], dump))
+            at += size
+        result.append(buffers)
+    return result
+
+
+def _decode(data: bytes, dump: Dump) -> np.ndarray:
+    """A buffer from the words that hold it: without the bytes that only fill up the simulator's type."""
+    words = np.frombuffer(data, np.uint8).reshape(dump.words, dump.word_bytes)
+    elements = words[:, : dump.payload_bytes].copy().view(dump.buffer.dtype).reshape(-1)
+    return elements[: math.prod(dump.buffer.shape)].reshape(dump.buffer.shape)

@@ -1,0 +1,192 @@
+"""Compares what every nest left in the design's memories with the integer reference, tensor by tensor."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from torch_mlir import ir
+
+from gradcam.dialect import make_context
+from gradcam.errors import GradcamError
+from gradcam.reference.integer import run_integer
+from gradcam.sim.header import dumps
+from gradcam.sim.program import Program
+from gradcam.sim.simulator import Result
+
+#: The quantized module of a compile, in its output folder.
+QUANTIZED = "ir/quantized.mlirbc"
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """A value of the integer reference: the name in its op's location, and its stored integers."""
+
+    name: str
+    value: np.ndarray
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The first element in which a buffer differs from its tensor; the index is the tensor's."""
+
+    nest: int
+    tensor: str
+    index: tuple[int, ...]
+    expected: int
+    got: int
+    count: int
+
+    def __str__(self) -> str:
+        place = ", ".join(map(str, self.index))
+        return (
+            f"nest {self.nest} wrote {self.tensor}[{place}] = {self.got}, expected {self.expected} "
+            f"({self.count} elements of the tensor differ)"
+        )
+
+
+@dataclass
+class Trace:
+    """The outcome of a comparison.
+
+    Attributes:
+        compared: names of the tensors that were compared, in the order of the nests.
+        skipped: buffers that the reference has no tensor for.
+        difference: the first one, None when all are equal.
+    """
+
+    compared: list[str] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
+    difference: Difference | None = None
+
+
+def load_quantized(program: Program) -> ir.Module:
+    """The quantized module that the design was compiled from.
+
+    Raises:
+        GradcamError: the folder has none, or it cannot be parsed.
+    """
+    path = program.folder / QUANTIZED
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise GradcamError(f"cannot read {path}: {error.strerror}") from error
+    try:
+        return ir.Module.parse(data, make_context())
+    except ir.MLIRError as error:
+        raise GradcamError(f"{path} is damaged: {str(error).splitlines()[0]}") from error
+
+
+def reference_tensors(module: ir.Module, image: np.ndarray, cls: int) -> tuple[list[Tensor], int]:
+    """Runs the integer reference on an int8 image (C x H x W).
+
+    Returns:
+        The image and every op's result in program order, and the class that was explained.
+    """
+    tensors = [Tensor("image", image[None])]
+
+    def record(op: Any, _index: int, value: np.ndarray) -> None:
+        location = op.location
+        if location.is_a_name():
+            tensors.append(Tensor(location.name_str, value))
+
+    logits, _ = run_integer(module, image[None], cls, record)
+    return tensors, cls if cls >= 0 else int(logits.argmax())
+
+
+def compare_trace(program: Program, result: Result, module: ir.Module, image: np.ndarray, cls: int = -1) -> Trace:
+    """Compares a traced run with the integer reference.
+
+    Args:
+        program: the design.
+        result: of a run with a trace.
+        module: the quantized module; see `load_quantized`.
+        image: int8, C x H x W.
+        cls: the class that the run explained; -1 for the predicted one.
+
+    Raises:
+        GradcamError: there is nothing to compare, or no buffer corresponds to a tensor.
+    """
+    tensors, explained = reference_tensors(module, image, cls)
+    return compare_buffers(program, result.buffers, tensors, explained)
+
+
+def compare_buffers(program: Program, buffers: Sequence[np.ndarray], tensors: Sequence[Tensor], cls: int) -> Trace:
+    """Compares buffers, in the order of `dumps(program)`, with tensors; `cls` picks the lane of a heatmap.
+
+    Raises:
+        GradcamError: there is nothing to compare, or no buffer corresponds to a tensor.
+    """
+    written = dumps(program)
+    if not buffers or len(buffers) != len(written):
+        raise GradcamError(f"the run has a trace of {len(buffers)} buffers, not of the {len(written)} that it writes")
+    names = [_tensor_name(program.nests[d.nest].name, d.buffer.name, tensors) for d in written]
+    partners = _partners(names, buffers, tensors, cls)
+    trace = Trace()
+    for dump, name, buffer, tensor in zip(written, names, buffers, partners, strict=True):
+        if tensor is None:
+            trace.skipped.append(dump.buffer.name)
+            continue
+        trace.compared.append(name)
+        got = _view(buffer, tensor.value.shape, cls)
+        if trace.difference is None and got is not None and (got != tensor.value).any():
+            trace.difference = _difference(dump.nest, tensor, got)
+    if not trace.compared:
+        raise GradcamError("no buffer of the design has the name of a tensor of the reference: nothing was compared")
+    return trace
+
+
+def _tensor_name(nest: str, buffer: str, tensors: Sequence[Tensor]) -> str:
+    """A buffer is named after its tensor, unless that name is taken; the nest that writes it always is."""
+    return buffer if any(t.name == buffer for t in tensors) else nest
+
+
+def _partners(
+    names: Sequence[str], buffers: Sequence[np.ndarray], tensors: Sequence[Tensor], cls: int
+) -> list[Tensor | None]:
+    """The tensor of each buffer: same name and a shape that fits.
+
+    Several ops can share a name, as a module's do that is called twice. Then both sides are matched in program order
+    from the end, because the last op of a name is the one whose result is stored.
+    """
+    free: dict[str, list[Tensor]] = {}
+    for tensor in tensors:
+        free.setdefault(tensor.name, []).append(tensor)
+    partners: list[Tensor | None] = []
+    for name, buffer in zip(reversed(names), reversed(buffers), strict=True):
+        partners.append(_take_last(free.get(name, []), buffer, cls))
+    return partners[::-1]
+
+
+def _take_last(candidates: list[Tensor], buffer: np.ndarray, cls: int) -> Tensor | None:
+    """Takes the last candidate that fits, and the ones behind it, out of the list."""
+    for i in reversed(range(len(candidates))):
+        if _view(buffer, candidates[i].value.shape, cls) is not None:
+            tensor = candidates[i]
+            del candidates[i:]
+            return tensor
+    return None
+
+
+def _view(buffer: np.ndarray, shape: tuple[int, ...], cls: int) -> np.ndarray | None:
+    """A buffer as a tensor of `shape`: real channels first, or the class's lane of a heatmap; None if it cannot be."""
+    if buffer.shape == shape:
+        return buffer
+    if buffer.ndim != 3 or not shape or shape[0] != 1:
+        return None
+    height, width, lanes = buffer.shape
+    if len(shape) == 4 and shape[2:] == (height, width) and shape[1] <= lanes:
+        return buffer[:, :, : shape[1]].transpose(2, 0, 1)[None]
+    if len(shape) == 3 and shape[1:] == (height, width):
+        return buffer[None, :, :, cls % lanes]
+    if len(shape) == 2 and height == width == 1 and shape[1] <= lanes:
+        return buffer[0, :, : shape[1]]
+    return None
+
+
+def _difference(nest: int, tensor: Tensor, got: np.ndarray) -> Difference:
+    places = np.argwhere(got != tensor.value)
+    index = tuple(int(i) for i in places[0])
+    return Difference(nest, tensor.name, index, int(tensor.value[index]), int(got[index]), len(places))

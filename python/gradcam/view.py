@@ -1,0 +1,149 @@
+"""Heatmaps for people: pytorch-grad-cam's normalization and resizing, and a picture of the result."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gradcam.errors import GradcamError
+
+Box = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
+class Maps:
+    """A heatmap in three states.
+
+    Attributes:
+        raw: the weighted sum, signed, in real units; float64, h x w.
+        low: after ReLU and normalization; float64, h x w.
+        final: in image size; float64, H x W.
+        diagnostic: what a reader must know about the map, "" when it is ordinary.
+    """
+
+    raw: np.ndarray
+    low: np.ndarray
+    final: np.ndarray
+    diagnostic: str = ""
+
+
+def normalize(x: np.ndarray, eps: float = 1e-7) -> np.ndarray:
+    """Subtracts the minimum and divides by eps + maximum; a constant map becomes zeros.
+
+    This is `scale_cam_image` of pytorch-grad-cam 1.5.
+    """
+    x = x - x.min()
+    return x / (eps + x.max())
+
+
+def resize(x: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Bilinear interpolation of an h x w map to `size` (H, W): pixel centres at half integers, edges repeated.
+
+    The convention of OpenCV's and PyTorch's bilinear resize (align_corners=False, no antialiasing).
+    """
+    rows, columns = (_weights(n, m) for n, m in zip(x.shape, size, strict=True))
+    return rows @ x @ columns.T
+
+
+def _weights(source: int, target: int) -> np.ndarray:
+    """The target x source interpolation matrix of one axis."""
+    position = np.clip((np.arange(target) + 0.5) * source / target - 0.5, 0, source - 1)
+    return np.maximum(0, 1 - np.abs(position[:, None] - np.arange(source)))
+
+
+def heatmap_maps(
+    heatmap: np.ndarray, scale: float, size: tuple[int, int], explain: Mapping[str, Any] | None = None
+) -> Maps:
+    """Brings an integer heatmap of the device into the form that software shows.
+
+    Like pytorch-grad-cam: ReLU, normalize, resize, normalize again (its layer average ends so, for one layer too).
+
+    Args:
+        heatmap: int32, h x w.
+        scale: real value of one step of the heatmap.
+        size: height and width of the image.
+        explain: the numeric conventions of the compile: `relu`, `normalize`, `eps`; default true, true, 1e-7.
+    """
+    relu, normal, eps = ((explain or {}).get(k, d) for k, d in (("relu", True), ("normalize", True), ("eps", 1e-7)))
+    raw = heatmap.astype(np.float64) * scale
+    low = np.maximum(raw, 0) if relu else raw
+    diagnostic = _diagnose(raw, low)
+    if normal:
+        low = normalize(low, eps)
+    final = resize(low, size)
+    return Maps(raw, low, normalize(final, eps) if normal else final, diagnostic)
+
+
+def _diagnose(raw: np.ndarray, low: np.ndarray) -> str:
+    if low.min() != low.max():
+        return ""
+    if not low.any() and raw.any():
+        return "the heatmap is zero everywhere: no place speaks for this class, only against it"
+    return f"the heatmap is {low.flat[0]:g} everywhere: no place stands out"
+
+
+def bounding_box(final: np.ndarray, threshold: float = 0.5) -> Box | None:
+    """The box around everything of at least `threshold` times the maximum: x0, y0, x1, y1 in pixels, x1 and y1 exclusive.
+
+    Returns:
+        None when no value is positive.
+    """
+    peak = final.max()
+    if peak <= 0:
+        return None
+    inside = final >= threshold * peak
+    rows, columns = np.flatnonzero(inside.any(1)), np.flatnonzero(inside.any(0))
+    return float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1)
+
+
+def displayable(image: np.ndarray) -> np.ndarray:
+    """A model's input (C x H x W, any range) as a picture: uint8, H x W x 3; the mean of the channels unless C is 3."""
+    planes = image.astype(np.float64)
+    if len(planes) != 3:
+        planes = np.repeat(planes.mean(0, keepdims=True), 3, 0)
+    return np.rint(255 * normalize(planes)).astype(np.uint8).transpose(1, 2, 0)
+
+
+def write_overlay(path: Path | str, pixels: np.ndarray, maps: Maps, title: str = "", box: Box | None = None) -> None:
+    """Writes a PNG: the image, the low-resolution heatmap, and the final heatmap over the image with a box.
+
+    Args:
+        path: the PNG file.
+        pixels: uint8, H x W x 3, RGB.
+        maps: of the same H x W.
+        title: a line above.
+        box: x0, y0, x1, y1 in pixels, such as an annotation; None draws the box around the heatmap's peak.
+
+    Raises:
+        GradcamError: the image and the heatmap have different sizes.
+    """
+    # Without pyplot: no global state, no display.
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from matplotlib.patches import Rectangle
+
+    if pixels.shape[:2] != maps.final.shape:
+        raise GradcamError(f"the image is {pixels.shape[:2]}, the heatmap {maps.final.shape}")
+    figure = Figure(figsize=(9, 3.4), dpi=120, layout="constrained")
+    FigureCanvasAgg(figure)
+    image, low, overlay = figure.subplots(1, 3)
+    image.imshow(pixels)
+    image.set_title("image")
+    low.imshow(maps.low, cmap="jet", interpolation="nearest")
+    low.set_title(f"heatmap {maps.low.shape[0]} x {maps.low.shape[1]}")
+    overlay.imshow(pixels)
+    overlay.imshow(maps.final, cmap="jet", alpha=0.45)
+    overlay.set_title("overlay")
+    box = box or bounding_box(maps.final)
+    if box is not None:
+        x0, y0, x1, y1 = box
+        # Pixel centres are at integers, so that a pixel's left edge is at x - 0.5.
+        overlay.add_patch(Rectangle((x0 - 0.5, y0 - 0.5), x1 - x0, y1 - y0, fill=False, edgecolor="white", linewidth=2))
+    for axes in (image, low, overlay):
+        axes.set_axis_off()
+    figure.suptitle("\n".join(line for line in (title, maps.diagnostic) if line), fontsize=10)
+    figure.savefig(path, format="png")

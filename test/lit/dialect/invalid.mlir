@@ -1,0 +1,401 @@
+// RUN: %gradcam_opt %s --split-input-file --verify-diagnostics
+
+// What every verifier says.
+
+func.func @conv2d(%0: tensor<4x6x6xf32>, %1: tensor<8x4x3x3xf32>) {
+  // expected-error@+1 {{'gradcam.conv2d' op input must have 4 dimensions, got tensor<4x6x6xf32>}}
+  %r = "gradcam.conv2d"(%0, %1) {stride = [1, 1], padding = [1, 1], dilation = [1, 1], groups = 1 : i64, operandSegmentSizes = array<i32: 1, 1, 0>} : (tensor<4x6x6xf32>, tensor<8x4x3x3xf32>) -> tensor<1x4x6x6xf32>
+  return
+}
+
+// -----
+
+func.func @conv2d(%0: tensor<1x4x6x6xf32>, %1: tensor<8x3x3xf32>) {
+  // expected-error@+1 {{'gradcam.conv2d' op weight must have 4 dimensions, got tensor<8x3x3xf32>}}
+  %r = "gradcam.conv2d"(%0, %1) {stride = [1, 1], padding = [1, 1], dilation = [1, 1], groups = 1 : i64, operandSegmentSizes = array<i32: 1, 1, 0>} : (tensor<1x4x6x6xf32>, tensor<8x3x3xf32>) -> tensor<1x4x6x6xf32>
+  return
+}
+
+// -----
+
+func.func @conv2d(%0: tensor<1x4x6x6xf32>, %1: tensor<8x2x3x3xf32>) {
+  // expected-error@+1 {{'gradcam.conv2d' op weight expects 2 input channels (2 x 1 groups), input has 4}}
+  %r = "gradcam.conv2d"(%0, %1) {stride = [1, 1], padding = [1, 1], dilation = [1, 1], groups = 1 : i64, operandSegmentSizes = array<i32: 1, 1, 0>} : (tensor<1x4x6x6xf32>, tensor<8x2x3x3xf32>) -> tensor<1x4x6x6xf32>
+  return
+}
+
+// -----
+
+func.func @conv2d(%0: tensor<1x4x6x6xf32>, %1: tensor<3x2x3x3xf32>) {
+  // expected-error@+1 {{'gradcam.conv2d' op 3 output channels do not divide into 2 groups}}
+  %r = "gradcam.conv2d"(%0, %1) {stride = [1, 1], padding = [1, 1], dilation = [1, 1], groups = 2 : i64, operandSegmentSizes = array<i32: 1, 1, 0>} : (tensor<1x4x6x6xf32>, tensor<3x2x3x3xf32>) -> tensor<1x3x6x6xf32>
+  return
+}
+
+// -----
+
+func.func @conv2d(%0: tensor<1x4x6x6xf32>, %1: tensor<8x4x3x3xf32>) {
+  // expected-error@+1 {{'gradcam.conv2d' op attribute 'groups' must be at least 1, got 0}}
+  %r = "gradcam.conv2d"(%0, %1) {stride = [1, 1], padding = [1, 1], dilation = [1, 1], groups = 0 : i64, operandSegmentSizes = array<i32: 1, 1, 0>} : (tensor<1x4x6x6xf32>, tensor<8x4x3x3xf32>) -> tensor<1x8x6x6xf32>
+  return
+}
+
+// -----
+
+func.func @conv2d(%0: tensor<1x4x6x6xf32>, %1: tensor<8x4x3x3xf32>) {
+  // expected-error@+1 {{'gradcam.conv2d' op attribute 'stride' must have 2 entries, got [1]}}
+  %r = "gradcam.conv2d"(%0, %1) {stride = [1], padding = [1, 1], dilation = [1, 1], groups = 1 : i64, operandSegmentSizes = array<i32: 1, 1, 0>} : (tensor<1x4x6x6xf32>, tensor<8x4x3x3xf32>) -> tensor<1x8x6x6xf32>
+  return
+}
+
+// -----
+
+func.func @conv2d(%0: tensor<1x4x6x6xf32>, %1: tensor<8x4x3x3xf32>) {
+  // expected-error@+1 {{'gradcam.conv2d' op attribute 'stride' must be at least 1, got [0, 1]}}
+  %r = "gradcam.conv2d"(%0, %1) {stride = [0, 1], padding = [1, 1], dilation = [1, 1], groups = 1 : i64, operandSegmentSizes = array<i32: 1, 1, 0>} : (tensor<1x4x6x6xf32>, tensor<8x4x3x3xf32>) -> tensor<1x8x6x6xf32>
+  return
+}
+
+// -----
+
+func.func @conv2d(%0: tensor<1x4x6x6xf32>, %1: tensor<8x4x3x3xf32>) {
+  // expected-error@+1 {{'gradcam.conv2d' op attribute 'padding' must be at least 0, got [1, -1]}}
+  %r = "gradcam.conv2d"(%0, %1) {stride = [1, 1], padding = [1, -1], dilation = [1, 1], groups = 1 : i64, operandSegmentSizes = array<i32: 1, 1, 0>} : (tensor<1x4x6x6xf32>, tensor<8x4x3x3xf32>) -> tensor<1x8x6x6xf32>
+  return
+}
+
+// -----
+
+func.func @conv2d(%0: tensor<1x4x6x6xf32>, %1: tensor<8x4x3x3xf32>) {
+  // expected-error@+1 {{'gradcam.conv2d' op window of 9 is larger than the padded input of 8}}
+  %r = "gradcam.conv2d"(%0, %1) {stride = [1, 1], padding = [1, 1], dilation = [4, 4], groups = 1 : i64, operandSegmentSizes = array<i32: 1, 1, 0>} : (tensor<1x4x6x6xf32>, tensor<8x4x3x3xf32>) -> tensor<1x8x6x6xf32>
+  return
+}
+
+// -----
+
+func.func @conv2d(%0: tensor<1x4x6x6xf32>, %1: tensor<8x4x3x3xf32>) {
+  // expected-error@+1 {{'gradcam.conv2d' op output must have shape 1x8x6x6, got 1x8x6x5}}
+  %r = "gradcam.conv2d"(%0, %1) {stride = [1, 1], padding = [1, 1], dilation = [1, 1], groups = 1 : i64, operandSegmentSizes = array<i32: 1, 1, 0>} : (tensor<1x4x6x6xf32>, tensor<8x4x3x3xf32>) -> tensor<1x8x6x5xf32>
+  return
+}
+
+// -----
+
+func.func @conv2d(%0: tensor<1x4x6x6xf32>, %1: tensor<8x4x3x3xf32>, %2: tensor<4xf32>) {
+  // expected-error@+1 {{'gradcam.conv2d' op bias must have shape 8, got tensor<4xf32>}}
+  %r = "gradcam.conv2d"(%0, %1, %2) {stride = [1, 1], padding = [1, 1], dilation = [1, 1], groups = 1 : i64, operandSegmentSizes = array<i32: 1, 1, 1>} : (tensor<1x4x6x6xf32>, tensor<8x4x3x3xf32>, tensor<4xf32>) -> tensor<1x8x6x6xf32>
+  return
+}
+
+// -----
+
+func.func @conv2d(%0: tensor<1x4x6x6xf64>, %1: tensor<8x4x3x3xf32>) {
+  // expected-error@+1 {{'gradcam.conv2d' op element type must be f32, an integer or !quant.uniform, got f64}}
+  %r = "gradcam.conv2d"(%0, %1) {stride = [1, 1], padding = [1, 1], dilation = [1, 1], groups = 1 : i64, operandSegmentSizes = array<i32: 1, 1, 0>} : (tensor<1x4x6x6xf64>, tensor<8x4x3x3xf32>) -> tensor<1x8x6x6xf32>
+  return
+}
+
+// -----
+
+func.func @linear(%0: tensor<1x8xf32>, %1: tensor<3x9xf32>) {
+  // expected-error@+1 {{'gradcam.linear' op weight expects 9 features, input has 8}}
+  %r = "gradcam.linear"(%0, %1) {operandSegmentSizes = array<i32: 1, 1, 0>} : (tensor<1x8xf32>, tensor<3x9xf32>) -> tensor<1x3xf32>
+  return
+}
+
+// -----
+
+func.func @linear(%0: tensor<1x8xf32>, %1: tensor<3x8xf32>, %2: tensor<2xf32>) {
+  // expected-error@+1 {{'gradcam.linear' op bias must have shape 3, got tensor<2xf32>}}
+  %r = "gradcam.linear"(%0, %1, %2) {operandSegmentSizes = array<i32: 1, 1, 1>} : (tensor<1x8xf32>, tensor<3x8xf32>, tensor<2xf32>) -> tensor<1x3xf32>
+  return
+}
+
+// -----
+
+func.func @linear(%0: tensor<1x8xf32>, %1: tensor<3x8xf32>) {
+  // expected-error@+1 {{'gradcam.linear' op result must have shape 1x3, got tensor<1x4xf32>}}
+  %r = "gradcam.linear"(%0, %1) {operandSegmentSizes = array<i32: 1, 1, 0>} : (tensor<1x8xf32>, tensor<3x8xf32>) -> tensor<1x4xf32>
+  return
+}
+
+// -----
+
+func.func @relu(%0: tensor<1x?x6x6xf32>) {
+  // expected-error@+1 {{'gradcam.relu' op needs a static shape, got tensor<1x?x6x6xf32>; export the model without dynamic shapes}}
+  %r = "gradcam.relu"(%0) : (tensor<1x?x6x6xf32>) -> tensor<1x?x6x6xf32>
+  return
+}
+
+// -----
+
+func.func @relu(%0: f32) {
+  // expected-error@+1 {{'gradcam.relu' op works on ranked tensors, got f32}}
+  %r = "gradcam.relu"(%0) : (f32) -> f32
+  return
+}
+
+// -----
+
+func.func @relu(%0: tensor<1x4x6x6xf32>) {
+  // expected-error@+1 {{'gradcam.relu' op result must have shape 1x4x6x6, got tensor<1x4x6x5xf32>}}
+  %r = "gradcam.relu"(%0) : (tensor<1x4x6x6xf32>) -> tensor<1x4x6x5xf32>
+  return
+}
+
+// -----
+
+func.func @clamp(%0: tensor<1x4x6x6xf32>) {
+  // expected-error@+1 {{'gradcam.clamp' op lower bound 6.0 must be less than upper bound 0.0}}
+  %r = "gradcam.clamp"(%0) {lo = 6.0 : f64, hi = 0.0 : f64} : (tensor<1x4x6x6xf32>) -> tensor<1x4x6x6xf32>
+  return
+}
+
+// -----
+
+func.func @clamp(%0: tensor<1x4x6x6xf32>) {
+  // expected-error@+1 {{'gradcam.clamp' op has missing operands or attributes}}
+  %r = "gradcam.clamp"(%0) {lo = 0.0 : f64} : (tensor<1x4x6x6xf32>) -> tensor<1x4x6x6xf32>
+  return
+}
+
+// -----
+
+func.func @add(%0: tensor<1x4x6x6xf32>) {
+  // expected-error@+1 {{'gradcam.add' op has missing operands or attributes}}
+  %r = "gradcam.add"(%0) : (tensor<1x4x6x6xf32>) -> tensor<1x4x6x6xf32>
+  return
+}
+
+// -----
+
+func.func @add(%0: tensor<1x4x6x6xf32>, %1: tensor<1x4x1x1xf32>) {
+  // expected-error@+1 {{'gradcam.add' op operands must have equal shapes, got tensor<1x4x6x6xf32> and tensor<1x4x1x1xf32>; broadcasting is not lowered}}
+  %r = "gradcam.add"(%0, %1) : (tensor<1x4x6x6xf32>, tensor<1x4x1x1xf32>) -> tensor<1x4x6x6xf32>
+  return
+}
+
+// -----
+
+func.func @max_pool2d(%0: tensor<1x4x6x6xf32>) {
+  // expected-error@+1 {{'gradcam.max_pool2d' op padding 2 must be at most half the kernel 3}}
+  %r = "gradcam.max_pool2d"(%0) {kernel = [3, 3], stride = [2, 2], padding = [2, 2], dilation = [1, 1]} : (tensor<1x4x6x6xf32>) -> tensor<1x4x4x4xf32>
+  return
+}
+
+// -----
+
+func.func @max_pool2d(%0: tensor<1x4x6x6xf32>) {
+  // expected-error@+1 {{'gradcam.max_pool2d' op output must have shape 1x4x3x3, got 1x4x4x4}}
+  %r = "gradcam.max_pool2d"(%0) {kernel = [3, 3], stride = [2, 2], padding = [1, 1], dilation = [1, 1]} : (tensor<1x4x6x6xf32>) -> tensor<1x4x4x4xf32>
+  return
+}
+
+// -----
+
+func.func @max_pool2d(%0: tensor<1x4x6x6xf32>) {
+  // expected-error@+1 {{'gradcam.max_pool2d' op attribute 'kernel' must have 2 entries, got [3]}}
+  %r = "gradcam.max_pool2d"(%0) {kernel = [3], stride = [2, 2], padding = [1, 1], dilation = [1, 1]} : (tensor<1x4x6x6xf32>) -> tensor<1x4x3x3xf32>
+  return
+}
+
+// -----
+
+func.func @avg_pool2d(%0: tensor<1x4x6x6xf32>) {
+  // expected-error@+1 {{'gradcam.avg_pool2d' op an average pool has no dilation}}
+  %r = "gradcam.avg_pool2d"(%0) {kernel = [3, 3], stride = [2, 2], padding = [1, 1], dilation = [2, 2], count_include_pad = true} : (tensor<1x4x6x6xf32>) -> tensor<1x4x2x2xf32>
+  return
+}
+
+// -----
+
+func.func @avg_pool2d(%0: tensor<1x4x6x6xf32>) {
+  // expected-error@+1 {{'gradcam.avg_pool2d' op output must have shape 1x4x3x3, got 1x4x2x2}}
+  %r = "gradcam.avg_pool2d"(%0) {kernel = [3, 3], stride = [2, 2], padding = [1, 1], dilation = [1, 1], count_include_pad = true} : (tensor<1x4x6x6xf32>) -> tensor<1x4x2x2xf32>
+  return
+}
+
+// -----
+
+func.func @batch_norm(%0: tensor<1x4x6x6xf32>, %1: tensor<4xf32>, %2: tensor<4xf32>, %3: tensor<5xf32>, %4: tensor<4xf32>) {
+  // expected-error@+1 {{'gradcam.batch_norm' op mean must have shape 4, got tensor<5xf32>}}
+  %r = "gradcam.batch_norm"(%0, %1, %2, %3, %4) {eps = 1.0e-5 : f64} : (tensor<1x4x6x6xf32>, tensor<4xf32>, tensor<4xf32>, tensor<5xf32>, tensor<4xf32>) -> tensor<1x4x6x6xf32>
+  return
+}
+
+// -----
+
+func.func @flatten(%0: tensor<1x4x6x6xf32>) {
+  // expected-error@+1 {{'gradcam.flatten' op result must have shape 1x144, got tensor<1x143xf32>}}
+  %r = "gradcam.flatten"(%0) : (tensor<1x4x6x6xf32>) -> tensor<1x143xf32>
+  return
+}
+
+// -----
+
+func.func @concat(%0: tensor<1x4x6x6xf32>, %1: tensor<1x4x6x6xf32>) {
+  // expected-error@+1 {{'gradcam.concat' op result must have shape 1x8x6x6, got tensor<1x9x6x6xf32>}}
+  %r = "gradcam.concat"(%0, %1) {operandSegmentSizes = array<i32: 2>} : (tensor<1x4x6x6xf32>, tensor<1x4x6x6xf32>) -> tensor<1x9x6x6xf32>
+  return
+}
+
+// -----
+
+func.func @linear_adjoint(%0: tensor<1x4xf32>, %1: tensor<3x8xf32>) {
+  // expected-error@+1 {{'gradcam.linear_adjoint' op gradient must be 1x3, got tensor<1x4xf32>}}
+  %r = "gradcam.linear_adjoint"(%0, %1) : (tensor<1x4xf32>, tensor<3x8xf32>) -> tensor<1x8xf32>
+  return
+}
+
+// -----
+
+func.func @linear_adjoint(%0: tensor<1x3xf32>, %1: tensor<3x8xf32>) {
+  // expected-error@+1 {{'gradcam.linear_adjoint' op result must have shape 1x8, got tensor<1x9xf32>}}
+  %r = "gradcam.linear_adjoint"(%0, %1) : (tensor<1x3xf32>, tensor<3x8xf32>) -> tensor<1x9xf32>
+  return
+}
+
+// -----
+
+func.func @conv2d_adjoint(%0: tensor<1x8x6x6xf32>, %1: tensor<8x4x3x3xf32>) {
+  // expected-error@+1 {{'gradcam.conv2d_adjoint' op weight expects 4 input channels (4 x 1 groups), input has 3}}
+  %r = "gradcam.conv2d_adjoint"(%0, %1) {stride = [1, 1], padding = [1, 1], dilation = [1, 1], groups = 1 : i64} : (tensor<1x8x6x6xf32>, tensor<8x4x3x3xf32>) -> tensor<1x3x6x6xf32>
+  return
+}
+
+// -----
+
+func.func @conv2d_adjoint(%0: tensor<1x8x6x6xf32>, %1: tensor<8x4x3x3xf32>) {
+  // expected-error@+1 {{'gradcam.conv2d_adjoint' op output must have shape 1x8x7x6, got 1x8x6x6}}
+  %r = "gradcam.conv2d_adjoint"(%0, %1) {stride = [1, 1], padding = [1, 1], dilation = [1, 1], groups = 1 : i64} : (tensor<1x8x6x6xf32>, tensor<8x4x3x3xf32>) -> tensor<1x4x7x6xf32>
+  return
+}
+
+// -----
+
+func.func @relu_adjoint(%0: tensor<1x4x6x6xf32>, %1: tensor<1x4x6x5xf32>) {
+  // expected-error@+1 {{'gradcam.relu_adjoint' op gradient and forward output must have equal shapes}}
+  %r = "gradcam.relu_adjoint"(%0, %1) : (tensor<1x4x6x6xf32>, tensor<1x4x6x5xf32>) -> tensor<1x4x6x6xf32>
+  return
+}
+
+// -----
+
+func.func @clamp_adjoint(%0: tensor<1x4x6x6xf32>, %1: tensor<1x4x6x5xf32>) {
+  // expected-error@+1 {{'gradcam.clamp_adjoint' op gradient and forward output must have equal shapes}}
+  %r = "gradcam.clamp_adjoint"(%0, %1) {lo = 0.0 : f64, hi = 6.0 : f64} : (tensor<1x4x6x6xf32>, tensor<1x4x6x5xf32>) -> tensor<1x4x6x6xf32>
+  return
+}
+
+// -----
+
+func.func @max_pool2d_adjoint(%0: tensor<1x4x4x4xf32>, %1: tensor<1x4x6x6xf32>) {
+  // expected-error@+1 {{'gradcam.max_pool2d_adjoint' op output must have shape 1x4x3x3, got 1x4x4x4}}
+  %r = "gradcam.max_pool2d_adjoint"(%0, %1) {kernel = [3, 3], stride = [2, 2], padding = [1, 1], dilation = [1, 1]} : (tensor<1x4x4x4xf32>, tensor<1x4x6x6xf32>) -> tensor<1x4x6x6xf32>
+  return
+}
+
+// -----
+
+func.func @avg_pool2d_adjoint(%0: tensor<1x4x4x4xf32>) {
+  // expected-error@+1 {{'gradcam.avg_pool2d_adjoint' op output must have shape 1x4x3x3, got 1x4x4x4}}
+  %r = "gradcam.avg_pool2d_adjoint"(%0) {kernel = [3, 3], stride = [2, 2], padding = [1, 1], dilation = [1, 1], count_include_pad = true} : (tensor<1x4x4x4xf32>) -> tensor<1x4x6x6xf32>
+  return
+}
+
+// -----
+
+func.func @batch_norm_adjoint(%0: tensor<1x4x6x6xf32>, %1: tensor<4xf32>, %2: tensor<3xf32>) {
+  // expected-error@+1 {{'gradcam.batch_norm_adjoint' op gamma and var must have shape 4}}
+  %r = "gradcam.batch_norm_adjoint"(%0, %1, %2) {eps = 1.0e-5 : f64} : (tensor<1x4x6x6xf32>, tensor<4xf32>, tensor<3xf32>) -> tensor<1x4x6x6xf32>
+  return
+}
+
+// -----
+
+func.func @unflatten(%0: tensor<1x143xf32>) {
+  // expected-error@+1 {{'gradcam.unflatten' op operand must be 1x144, got tensor<1x143xf32>}}
+  %r = "gradcam.unflatten"(%0) : (tensor<1x143xf32>) -> tensor<1x4x6x6xf32>
+  return
+}
+
+// -----
+
+func.func @channel_slice(%0: tensor<1x4x6x6xf32>) {
+  // expected-error@+1 {{'gradcam.channel_slice' op channels 3 to 5 are not within the 4 given}}
+  %r = "gradcam.channel_slice"(%0) {offset = 3 : i64} : (tensor<1x4x6x6xf32>) -> tensor<1x2x6x6xf32>
+  return
+}
+
+// -----
+
+func.func @target(%0: tensor<1x8xf32>) {
+  // expected-error@+1 {{'gradcam.target' op target feature map must have 4 dimensions, got tensor<1x8xf32>}}
+  %r = "gradcam.target"(%0) {path = "fc"} : (tensor<1x8xf32>) -> tensor<1x8xf32>
+  return
+}
+
+// -----
+
+func.func @explain(%0: tensor<1x3xf32>, %1: tensor<1x4x6x6xf32>, %2: tensor<1xi32>) {
+  // expected-error@+1 {{'gradcam.explain' op knows no method 'layercam'; choose one of gradcam, hirescam}}
+  %r = "gradcam.explain"(%0, %1, %2) {method = "layercam", relu = true, normalize = true, eps = 1.0e-7 : f64} : (tensor<1x3xf32>, tensor<1x4x6x6xf32>, tensor<1xi32>) -> tensor<1x6x6xf32>
+  return
+}
+
+// -----
+
+func.func @explain(%0: tensor<1x3xf32>, %1: tensor<1x4x6x6xf32>, %2: tensor<2xi32>) {
+  // expected-error@+1 {{'gradcam.explain' op class must be tensor<1xi32>, got tensor<2xi32>}}
+  %r = "gradcam.explain"(%0, %1, %2) {method = "gradcam", relu = true, normalize = true, eps = 1.0e-7 : f64} : (tensor<1x3xf32>, tensor<1x4x6x6xf32>, tensor<2xi32>) -> tensor<1x6x6xf32>
+  return
+}
+
+// -----
+
+func.func @select_class(%0: tensor<1x3xf32>, %1: tensor<2xi32>) {
+  // expected-error@+1 {{'gradcam.select_class' op requested class must be tensor<1xi32>, got tensor<2xi32>}}
+  %r = "gradcam.select_class"(%0, %1) : (tensor<1x3xf32>, tensor<2xi32>) -> tensor<1xi32>
+  return
+}
+
+// -----
+
+func.func @one_hot(%0: tensor<2xi32>) {
+  // expected-error@+1 {{'gradcam.one_hot' op class must be tensor<1xi32>, got tensor<2xi32>}}
+  %r = "gradcam.one_hot"(%0) : (tensor<2xi32>) -> tensor<1x3xf32>
+  return
+}
+
+// -----
+
+func.func @class_row(%0: tensor<3x8xf32>, %1: tensor<1xi32>) {
+  // expected-error@+1 {{'gradcam.class_row' op result must have shape 1x8, got tensor<1x7xf32>}}
+  %r = "gradcam.class_row"(%0, %1) : (tensor<3x8xf32>, tensor<1xi32>) -> tensor<1x7xf32>
+  return
+}
+
+// -----
+
+func.func @channel_weights(%0: tensor<1x4x6x6xf32>) {
+  // expected-error@+1 {{'gradcam.channel_weights' op result must have shape 1x4, got tensor<1x5xf32>}}
+  %r = "gradcam.channel_weights"(%0) : (tensor<1x4x6x6xf32>) -> tensor<1x5xf32>
+  return
+}
+
+// -----
+
+func.func @weighted_sum(%0: tensor<1x5xf32>, %1: tensor<1x4x6x6xf32>) {
+  // expected-error@+1 {{'gradcam.weighted_sum' op weights must be 1x4 or 1x4x6x6, got tensor<1x5xf32>}}
+  %r = "gradcam.weighted_sum"(%0, %1) : (tensor<1x5xf32>, tensor<1x4x6x6xf32>) -> tensor<1x6x6xf32>
+  return
+}
+
+// -----
+
+func.func @scale(%0: tensor<1x6x6xf32>) {
+  // expected-error@+1 {{'gradcam.scale' op result must have shape 1x6x6, got tensor<1x6x5xf32>}}
+  %r = "gradcam.scale"(%0) {factor = 0.5 : f64} : (tensor<1x6x6xf32>) -> tensor<1x6x5xf32>
+  return
+}

@@ -1,0 +1,198 @@
+// RUN: %gradcam_opt %s | %gradcam_opt | FileCheck %s
+// RUN: %gradcam_opt %s --emit-bytecode | %gradcam_opt | FileCheck %s
+
+// Every op, through text and through bytecode.
+
+// CHECK: "gradcam.conv2d"({{.*}} : (tensor<1x4x6x6xf32>, tensor<8x4x3x3xf32>, tensor<8xf32>) -> tensor<1x8x6x6xf32>
+func.func @conv2d(%0: tensor<1x4x6x6xf32>, %1: tensor<8x4x3x3xf32>, %2: tensor<8xf32>) -> tensor<1x8x6x6xf32> {
+  %r = "gradcam.conv2d"(%0, %1, %2) {stride = [1, 1], padding = [1, 1], dilation = [1, 1], groups = 1 : i64, operandSegmentSizes = array<i32: 1, 1, 1>} : (tensor<1x4x6x6xf32>, tensor<8x4x3x3xf32>, tensor<8xf32>) -> tensor<1x8x6x6xf32>
+  return %r : tensor<1x8x6x6xf32>
+}
+
+// CHECK: "gradcam.conv2d"({{.*}} : (tensor<1x4x6x6xf32>, tensor<8x2x3x3xf32>) -> tensor<1x8x6x6xf32>
+func.func @conv2d_2(%0: tensor<1x4x6x6xf32>, %1: tensor<8x2x3x3xf32>) -> tensor<1x8x6x6xf32> {
+  %r = "gradcam.conv2d"(%0, %1) {stride = [1, 1], padding = [1, 1], dilation = [1, 1], groups = 2 : i64, operandSegmentSizes = array<i32: 1, 1, 0>} : (tensor<1x4x6x6xf32>, tensor<8x2x3x3xf32>) -> tensor<1x8x6x6xf32>
+  return %r : tensor<1x8x6x6xf32>
+}
+
+// CHECK: "gradcam.linear"({{.*}} : (tensor<1x8xf32>, tensor<3x8xf32>, tensor<3xf32>) -> tensor<1x3xf32>
+func.func @linear(%0: tensor<1x8xf32>, %1: tensor<3x8xf32>, %2: tensor<3xf32>) -> tensor<1x3xf32> {
+  %r = "gradcam.linear"(%0, %1, %2) {operandSegmentSizes = array<i32: 1, 1, 1>} : (tensor<1x8xf32>, tensor<3x8xf32>, tensor<3xf32>) -> tensor<1x3xf32>
+  return %r : tensor<1x3xf32>
+}
+
+// CHECK: "gradcam.relu"({{.*}} : (tensor<1x4x6x6xf32>) -> tensor<1x4x6x6xf32>
+func.func @relu(%0: tensor<1x4x6x6xf32>) -> tensor<1x4x6x6xf32> {
+  %r = "gradcam.relu"(%0) : (tensor<1x4x6x6xf32>) -> tensor<1x4x6x6xf32>
+  return %r : tensor<1x4x6x6xf32>
+}
+
+// CHECK: "gradcam.clamp"({{.*}} : (tensor<1x4x6x6xf32>) -> tensor<1x4x6x6xf32>
+func.func @clamp(%0: tensor<1x4x6x6xf32>) -> tensor<1x4x6x6xf32> {
+  %r = "gradcam.clamp"(%0) {lo = 0.0 : f64, hi = 6.0 : f64} : (tensor<1x4x6x6xf32>) -> tensor<1x4x6x6xf32>
+  return %r : tensor<1x4x6x6xf32>
+}
+
+// CHECK: "gradcam.add"({{.*}} : (tensor<1x4x6x6xf32>, tensor<1x4x6x6xf32>) -> tensor<1x4x6x6xf32>
+func.func @add(%0: tensor<1x4x6x6xf32>, %1: tensor<1x4x6x6xf32>) -> tensor<1x4x6x6xf32> {
+  %r = "gradcam.add"(%0, %1) : (tensor<1x4x6x6xf32>, tensor<1x4x6x6xf32>) -> tensor<1x4x6x6xf32>
+  return %r : tensor<1x4x6x6xf32>
+}
+
+// CHECK: "gradcam.max_pool2d"({{.*}} : (tensor<1x4x6x6xf32>) -> tensor<1x4x3x3xf32>
+func.func @max_pool2d(%0: tensor<1x4x6x6xf32>) -> tensor<1x4x3x3xf32> {
+  %r = "gradcam.max_pool2d"(%0) {kernel = [3, 3], stride = [2, 2], padding = [1, 1], dilation = [1, 1]} : (tensor<1x4x6x6xf32>) -> tensor<1x4x3x3xf32>
+  return %r : tensor<1x4x3x3xf32>
+}
+
+// CHECK: "gradcam.avg_pool2d"({{.*}} : (tensor<1x4x6x6xf32>) -> tensor<1x4x3x3xf32>
+func.func @avg_pool2d(%0: tensor<1x4x6x6xf32>) -> tensor<1x4x3x3xf32> {
+  %r = "gradcam.avg_pool2d"(%0) {kernel = [3, 3], stride = [2, 2], padding = [1, 1], dilation = [1, 1], count_include_pad = false} : (tensor<1x4x6x6xf32>) -> tensor<1x4x3x3xf32>
+  return %r : tensor<1x4x3x3xf32>
+}
+
+// CHECK: "gradcam.batch_norm"({{.*}} : (tensor<1x4x6x6xf32>, tensor<4xf32>, tensor<4xf32>, tensor<4xf32>, tensor<4xf32>) -> tensor<1x4x6x6xf32>
+func.func @batch_norm(%0: tensor<1x4x6x6xf32>, %1: tensor<4xf32>, %2: tensor<4xf32>, %3: tensor<4xf32>, %4: tensor<4xf32>) -> tensor<1x4x6x6xf32> {
+  %r = "gradcam.batch_norm"(%0, %1, %2, %3, %4) {eps = 1.0e-5 : f64} : (tensor<1x4x6x6xf32>, tensor<4xf32>, tensor<4xf32>, tensor<4xf32>, tensor<4xf32>) -> tensor<1x4x6x6xf32>
+  return %r : tensor<1x4x6x6xf32>
+}
+
+// CHECK: "gradcam.flatten"({{.*}} : (tensor<1x4x6x6xf32>) -> tensor<1x144xf32>
+func.func @flatten(%0: tensor<1x4x6x6xf32>) -> tensor<1x144xf32> {
+  %r = "gradcam.flatten"(%0) : (tensor<1x4x6x6xf32>) -> tensor<1x144xf32>
+  return %r : tensor<1x144xf32>
+}
+
+// CHECK: "gradcam.concat"({{.*}} : (tensor<1x4x6x6xf32>, tensor<1x4x6x6xf32>) -> tensor<1x8x6x6xf32>
+func.func @concat(%0: tensor<1x4x6x6xf32>, %1: tensor<1x4x6x6xf32>) -> tensor<1x8x6x6xf32> {
+  %r = "gradcam.concat"(%0, %1) {operandSegmentSizes = array<i32: 2>} : (tensor<1x4x6x6xf32>, tensor<1x4x6x6xf32>) -> tensor<1x8x6x6xf32>
+  return %r : tensor<1x8x6x6xf32>
+}
+
+// CHECK: "gradcam.linear_adjoint"({{.*}} : (tensor<1x3xf32>, tensor<3x8xf32>) -> tensor<1x8xf32>
+func.func @linear_adjoint(%0: tensor<1x3xf32>, %1: tensor<3x8xf32>) -> tensor<1x8xf32> {
+  %r = "gradcam.linear_adjoint"(%0, %1) : (tensor<1x3xf32>, tensor<3x8xf32>) -> tensor<1x8xf32>
+  return %r : tensor<1x8xf32>
+}
+
+// CHECK: "gradcam.conv2d_adjoint"({{.*}} : (tensor<1x8x6x6xf32>, tensor<8x4x3x3xf32>) -> tensor<1x4x6x6xf32>
+func.func @conv2d_adjoint(%0: tensor<1x8x6x6xf32>, %1: tensor<8x4x3x3xf32>) -> tensor<1x4x6x6xf32> {
+  %r = "gradcam.conv2d_adjoint"(%0, %1) {stride = [1, 1], padding = [1, 1], dilation = [1, 1], groups = 1 : i64} : (tensor<1x8x6x6xf32>, tensor<8x4x3x3xf32>) -> tensor<1x4x6x6xf32>
+  return %r : tensor<1x4x6x6xf32>
+}
+
+// CHECK: "gradcam.relu_adjoint"({{.*}} : (tensor<1x4x6x6xf32>, tensor<1x4x6x6xf32>) -> tensor<1x4x6x6xf32>
+func.func @relu_adjoint(%0: tensor<1x4x6x6xf32>, %1: tensor<1x4x6x6xf32>) -> tensor<1x4x6x6xf32> {
+  %r = "gradcam.relu_adjoint"(%0, %1) : (tensor<1x4x6x6xf32>, tensor<1x4x6x6xf32>) -> tensor<1x4x6x6xf32>
+  return %r : tensor<1x4x6x6xf32>
+}
+
+// CHECK: "gradcam.clamp_adjoint"({{.*}} : (tensor<1x4x6x6xf32>, tensor<1x4x6x6xf32>) -> tensor<1x4x6x6xf32>
+func.func @clamp_adjoint(%0: tensor<1x4x6x6xf32>, %1: tensor<1x4x6x6xf32>) -> tensor<1x4x6x6xf32> {
+  %r = "gradcam.clamp_adjoint"(%0, %1) {lo = 0.0 : f64, hi = 6.0 : f64} : (tensor<1x4x6x6xf32>, tensor<1x4x6x6xf32>) -> tensor<1x4x6x6xf32>
+  return %r : tensor<1x4x6x6xf32>
+}
+
+// CHECK: "gradcam.max_pool2d_adjoint"({{.*}} : (tensor<1x4x3x3xf32>, tensor<1x4x6x6xf32>) -> tensor<1x4x6x6xf32>
+func.func @max_pool2d_adjoint(%0: tensor<1x4x3x3xf32>, %1: tensor<1x4x6x6xf32>) -> tensor<1x4x6x6xf32> {
+  %r = "gradcam.max_pool2d_adjoint"(%0, %1) {kernel = [3, 3], stride = [2, 2], padding = [1, 1], dilation = [1, 1]} : (tensor<1x4x3x3xf32>, tensor<1x4x6x6xf32>) -> tensor<1x4x6x6xf32>
+  return %r : tensor<1x4x6x6xf32>
+}
+
+// CHECK: "gradcam.avg_pool2d_adjoint"({{.*}} : (tensor<1x4x3x3xf32>) -> tensor<1x4x6x6xf32>
+func.func @avg_pool2d_adjoint(%0: tensor<1x4x3x3xf32>) -> tensor<1x4x6x6xf32> {
+  %r = "gradcam.avg_pool2d_adjoint"(%0) {kernel = [3, 3], stride = [2, 2], padding = [1, 1], dilation = [1, 1], count_include_pad = true} : (tensor<1x4x3x3xf32>) -> tensor<1x4x6x6xf32>
+  return %r : tensor<1x4x6x6xf32>
+}
+
+// CHECK: "gradcam.batch_norm_adjoint"({{.*}} : (tensor<1x4x6x6xf32>, tensor<4xf32>, tensor<4xf32>) -> tensor<1x4x6x6xf32>
+func.func @batch_norm_adjoint(%0: tensor<1x4x6x6xf32>, %1: tensor<4xf32>, %2: tensor<4xf32>) -> tensor<1x4x6x6xf32> {
+  %r = "gradcam.batch_norm_adjoint"(%0, %1, %2) {eps = 1.0e-5 : f64} : (tensor<1x4x6x6xf32>, tensor<4xf32>, tensor<4xf32>) -> tensor<1x4x6x6xf32>
+  return %r : tensor<1x4x6x6xf32>
+}
+
+// CHECK: "gradcam.unflatten"({{.*}} : (tensor<1x144xf32>) -> tensor<1x4x6x6xf32>
+func.func @unflatten(%0: tensor<1x144xf32>) -> tensor<1x4x6x6xf32> {
+  %r = "gradcam.unflatten"(%0) : (tensor<1x144xf32>) -> tensor<1x4x6x6xf32>
+  return %r : tensor<1x4x6x6xf32>
+}
+
+// CHECK: "gradcam.channel_slice"({{.*}} : (tensor<1x4x6x6xf32>) -> tensor<1x2x6x6xf32>
+func.func @channel_slice(%0: tensor<1x4x6x6xf32>) -> tensor<1x2x6x6xf32> {
+  %r = "gradcam.channel_slice"(%0) {offset = 1 : i64} : (tensor<1x4x6x6xf32>) -> tensor<1x2x6x6xf32>
+  return %r : tensor<1x2x6x6xf32>
+}
+
+// CHECK: "gradcam.target"({{.*}} : (tensor<1x4x6x6xf32>) -> tensor<1x4x6x6xf32>
+func.func @target(%0: tensor<1x4x6x6xf32>) -> tensor<1x4x6x6xf32> {
+  %r = "gradcam.target"(%0) {path = "layer4"} : (tensor<1x4x6x6xf32>) -> tensor<1x4x6x6xf32>
+  return %r : tensor<1x4x6x6xf32>
+}
+
+// CHECK: "gradcam.explain"({{.*}} : (tensor<1x3xf32>, tensor<1x4x6x6xf32>, tensor<1xi32>) -> tensor<1x6x6xf32>
+func.func @explain(%0: tensor<1x3xf32>, %1: tensor<1x4x6x6xf32>, %2: tensor<1xi32>) -> tensor<1x6x6xf32> {
+  %r = "gradcam.explain"(%0, %1, %2) {method = "gradcam", relu = true, normalize = false, eps = 1.0e-7 : f64} : (tensor<1x3xf32>, tensor<1x4x6x6xf32>, tensor<1xi32>) -> tensor<1x6x6xf32>
+  return %r : tensor<1x6x6xf32>
+}
+
+// CHECK: "gradcam.select_class"({{.*}} : (tensor<1x3xf32>, tensor<1xi32>) -> tensor<1xi32>
+func.func @select_class(%0: tensor<1x3xf32>, %1: tensor<1xi32>) -> tensor<1xi32> {
+  %r = "gradcam.select_class"(%0, %1) : (tensor<1x3xf32>, tensor<1xi32>) -> tensor<1xi32>
+  return %r : tensor<1xi32>
+}
+
+// CHECK: "gradcam.one_hot"({{.*}} : (tensor<1xi32>) -> tensor<1x3xf32>
+func.func @one_hot(%0: tensor<1xi32>) -> tensor<1x3xf32> {
+  %r = "gradcam.one_hot"(%0) : (tensor<1xi32>) -> tensor<1x3xf32>
+  return %r : tensor<1x3xf32>
+}
+
+// CHECK: "gradcam.class_row"({{.*}} : (tensor<3x8xf32>, tensor<1xi32>) -> tensor<1x8xf32>
+func.func @class_row(%0: tensor<3x8xf32>, %1: tensor<1xi32>) -> tensor<1x8xf32> {
+  %r = "gradcam.class_row"(%0, %1) : (tensor<3x8xf32>, tensor<1xi32>) -> tensor<1x8xf32>
+  return %r : tensor<1x8xf32>
+}
+
+// CHECK: "gradcam.channel_weights"({{.*}} : (tensor<1x4x6x6xf32>) -> tensor<1x4xf32>
+func.func @channel_weights(%0: tensor<1x4x6x6xf32>) -> tensor<1x4xf32> {
+  %r = "gradcam.channel_weights"(%0) : (tensor<1x4x6x6xf32>) -> tensor<1x4xf32>
+  return %r : tensor<1x4xf32>
+}
+
+// CHECK: "gradcam.weighted_sum"({{.*}} : (tensor<1x4xf32>, tensor<1x4x6x6xf32>) -> tensor<1x6x6xf32>
+func.func @weighted_sum(%0: tensor<1x4xf32>, %1: tensor<1x4x6x6xf32>) -> tensor<1x6x6xf32> {
+  %r = "gradcam.weighted_sum"(%0, %1) : (tensor<1x4xf32>, tensor<1x4x6x6xf32>) -> tensor<1x6x6xf32>
+  return %r : tensor<1x6x6xf32>
+}
+
+// CHECK: "gradcam.weighted_sum"({{.*}} : (tensor<1x4x6x6xf32>, tensor<1x4x6x6xf32>) -> tensor<1x6x6xf32>
+func.func @weighted_sum_2(%0: tensor<1x4x6x6xf32>, %1: tensor<1x4x6x6xf32>) -> tensor<1x6x6xf32> {
+  %r = "gradcam.weighted_sum"(%0, %1) : (tensor<1x4x6x6xf32>, tensor<1x4x6x6xf32>) -> tensor<1x6x6xf32>
+  return %r : tensor<1x6x6xf32>
+}
+
+// CHECK: "gradcam.scale"({{.*}} : (tensor<1x6x6xf32>) -> tensor<1x6x6xf32>
+func.func @scale(%0: tensor<1x6x6xf32>) -> tensor<1x6x6xf32> {
+  %r = "gradcam.scale"(%0) {factor = 0.5 : f64} : (tensor<1x6x6xf32>) -> tensor<1x6x6xf32>
+  return %r : tensor<1x6x6xf32>
+}
+
+// The same ops on quantized tensors.
+
+// CHECK: "gradcam.conv2d"({{.*}} : (tensor<1x4x6x6x!quant.uniform<i8:f32, 5.000000e-01>>, tensor<2x4x3x3x!quant.uniform<i8:f32:0, {{[{]}}2.500000e-01,1.250000e-01{{[}]}}>>) -> tensor<1x2x6x6x!quant.uniform<i32:f32, 5.000000e-01>>
+func.func @quantized_conv2d(%0: tensor<1x4x6x6x!quant.uniform<i8:f32, 5.000000e-01>>, %1: tensor<2x4x3x3x!quant.uniform<i8:f32:0, {2.500000e-01,1.250000e-01}>>) -> tensor<1x2x6x6x!quant.uniform<i32:f32, 5.000000e-01>> {
+  %r = "gradcam.conv2d"(%0, %1) {stride = [1, 1], padding = [1, 1], dilation = [1, 1], groups = 1 : i64, operandSegmentSizes = array<i32: 1, 1, 0>} : (tensor<1x4x6x6x!quant.uniform<i8:f32, 5.000000e-01>>, tensor<2x4x3x3x!quant.uniform<i8:f32:0, {2.500000e-01,1.250000e-01}>>) -> tensor<1x2x6x6x!quant.uniform<i32:f32, 5.000000e-01>>
+  return %r : tensor<1x2x6x6x!quant.uniform<i32:f32, 5.000000e-01>>
+}
+
+// CHECK: "gradcam.add"({{.*}} : (tensor<1x2x6x6x!quant.uniform<i32:f32, 5.000000e-01>>, tensor<1x2x6x6x!quant.uniform<i8:f32, 2.500000e-01>>) -> tensor<1x2x6x6x!quant.uniform<i8:f32, 5.000000e-01>>
+func.func @quantized_add(%0: tensor<1x2x6x6x!quant.uniform<i32:f32, 5.000000e-01>>, %1: tensor<1x2x6x6x!quant.uniform<i8:f32, 2.500000e-01>>) -> tensor<1x2x6x6x!quant.uniform<i8:f32, 5.000000e-01>> {
+  %r = "gradcam.add"(%0, %1) : (tensor<1x2x6x6x!quant.uniform<i32:f32, 5.000000e-01>>, tensor<1x2x6x6x!quant.uniform<i8:f32, 2.500000e-01>>) -> tensor<1x2x6x6x!quant.uniform<i8:f32, 5.000000e-01>>
+  return %r : tensor<1x2x6x6x!quant.uniform<i8:f32, 5.000000e-01>>
+}
+
+// CHECK: "gradcam.scale"({{.*}} : (tensor<1x6x6x!quant.uniform<i32:f32, 5.000000e-01>>) -> tensor<1x6x6x!quant.uniform<i32:f32, 2.500000e-01>>
+func.func @quantized_scale(%0: tensor<1x6x6x!quant.uniform<i32:f32, 5.000000e-01>>) -> tensor<1x6x6x!quant.uniform<i32:f32, 2.500000e-01>> {
+  %r = "gradcam.scale"(%0) {factor = 0.5 : f64} : (tensor<1x6x6x!quant.uniform<i32:f32, 5.000000e-01>>) -> tensor<1x6x6x!quant.uniform<i32:f32, 2.500000e-01>>
+  return %r : tensor<1x6x6x!quant.uniform<i32:f32, 2.500000e-01>>
+}

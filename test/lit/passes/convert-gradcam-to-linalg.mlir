@@ -1,0 +1,101 @@
+// RUN: %gradcam_opt %s --convert-gradcam-to-linalg=pe=4x2 --split-input-file | FileCheck %s
+// RUN: not %gradcam_opt %s --convert-gradcam-to-linalg=pe=12x4 --split-input-file 2>&1 | FileCheck %s --check-prefix=PE
+
+// PE: pe '12x4' needs powers of two for both sides
+
+!x = !quant.uniform<i8:f32, 1.000000e-01>
+!w = !quant.uniform<i8:f32:0, {1.000000e-02, 2.000000e-02, 1.000000e-02, 2.000000e-02, 1.000000e-02}>
+!b = !quant.uniform<i32:f32:0, {1.000000e-03, 2.000000e-03, 1.000000e-03, 2.000000e-03, 1.000000e-03}>
+
+// A strided convolution: lanes and borders by tensor.pad, weights in tiles, the rescale in 48 bits.
+// CHECK-DAG: #[[X:.*]] = affine_map<(d0, d1, d2, d3, d4, d5, d6, d7) -> (d1 * 2 + d4, d2 * 2 + d5, d3 * 2 + d7)>
+// CHECK-DAG: #[[W:.*]] = affine_map<(d0, d1, d2, d3, d4, d5, d6, d7) -> (d0, d3, d4, d5, d6, d7)>
+// CHECK-DAG: #[[Y:.*]] = affine_map<(d0, d1, d2, d3, d4, d5, d6, d7) -> (d1, d2, d0 * 4 + d6)>
+// CHECK-DAG: #[[ALL:.*]] = affine_map<(d0, d1, d2) -> (d0, d1, d2)>
+// CHECK-DAG: #[[CHANNEL:.*]] = affine_map<(d0, d1, d2) -> (d2)>
+// CHECK-LABEL: func.func @conv(
+// CHECK-SAME: %[[ARG:.*]]: tensor<6x6x3xi8>) -> tensor<3x3x5xi8>
+// CHECK: %[[LANES:.*]] = tensor.pad %[[ARG]] low[0, 0, 0] high[0, 0, 1]
+// CHECK: tensor<6x6x3xi8> to tensor<6x6x4xi8>
+// CHECK: %[[TILES:.*]] = arith.constant dense<{{.*}}> : tensor<2x2x3x3x4x2xi8>
+// The last window ends inside the input: no border below and to the right.
+// CHECK: %[[PADDED:.*]] = tensor.pad %[[LANES]] low[1, 1, 0] high[0, 0, 0]
+// CHECK: linalg.generic
+// CHECK-SAME: indexing_maps = [#[[X]], #[[W]], #[[Y]]]
+// CHECK-SAME: ["parallel", "parallel", "parallel", "reduction", "reduction", "reduction", "parallel", "reduction"]
+// CHECK-SAME: ins(%[[PADDED]], %[[TILES]] : tensor<7x7x4xi8>, tensor<2x2x3x3x4x2xi8>)
+// CHECK-SAME: outs({{.*}} : tensor<3x3x8xi32>)
+// CHECK: arith.muli {{.*}} : i16
+// CHECK: arith.addi {{.*}} : i32
+// CHECK: %[[BIAS:.*]] = arith.constant dense<[1, -2, 3, -4, 5, 0, 0, 0]> : tensor<8xi32>
+// CHECK: %[[M:.*]] = arith.constant dense<[10486, 20972, 10486, 20972, 10486, 1, 1, 1]> : tensor<8xi16>
+// CHECK: linalg.generic
+// CHECK-SAME: indexing_maps = [#[[ALL]], #[[CHANNEL]], #[[CHANNEL]], #[[ALL]]]
+// CHECK-SAME: ins({{.*}}, %[[BIAS]], %[[M]] :
+// CHECK: arith.addi {{.*}} : i32
+// CHECK: arith.muli {{.*}} : i48
+// CHECK: arith.addi {{.*}} : i48
+// CHECK: arith.shrsi {{.*}} : i48
+// CHECK: arith.trunci {{.*}} : i48 to i32
+// CHECK: arith.maxsi {{.*}} : i32
+// CHECK: arith.minsi {{.*}} : i32
+// CHECK: arith.trunci {{.*}} : i32 to i8
+// CHECK: tensor.extract_slice {{.*}} : tensor<3x3x8xi8> to tensor<3x3x5xi8>
+func.func @conv(%x: tensor<1x3x6x6x!x>) -> tensor<1x5x3x3x!x> {
+  %cw = arith.constant dense<1> : tensor<5x3x3x3xi8>
+  %w = quant.scast %cw : tensor<5x3x3x3xi8> to tensor<5x3x3x3x!w>
+  %cb = arith.constant dense<[1, -2, 3, -4, 5]> : tensor<5xi32>
+  %b = quant.scast %cb : tensor<5xi32> to tensor<5x!b>
+  %y = "gradcam.conv2d"(%x, %w, %b) {stride = [2, 2], padding = [1, 1], dilation = [1, 1], groups = 1 : i64,
+    operandSegmentSizes = array<i32: 1, 1, 1>} : (tensor<1x3x6x6x!x>, tensor<5x3x3x3x!w>, tensor<5x!b>) -> tensor<1x5x3x3x!x>
+  return %y : tensor<1x5x3x3x!x>
+}
+
+// -----
+
+!x = !quant.uniform<i8:f32, 1.000000e-01>
+
+// Padding never wins a maximum; the second input only gives the loop extents.
+// CHECK-LABEL: func.func @max_pool
+// CHECK: %[[BORDER:.*]] = arith.constant -128 : i8
+// CHECK: tensor.pad {{.*}} low[1, 1, 0] high[0, 0, 0]
+// CHECK: tensor.yield %[[BORDER]]
+// CHECK: linalg.generic
+// CHECK-SAME: ["parallel", "parallel", "parallel", "reduction", "reduction", "parallel"]
+// CHECK-SAME: tensor<7x7x4xi8>, tensor<1x3x3x4xi8>
+// CHECK: arith.maxsi {{.*}} : i8
+func.func @max_pool(%x: tensor<1x3x6x6x!x>) -> tensor<1x3x3x3x!x> {
+  %y = "gradcam.max_pool2d"(%x) {kernel = [3, 3], stride = [2, 2], padding = [1, 1], dilation = [1, 1]}
+    : (tensor<1x3x6x6x!x>) -> tensor<1x3x3x3x!x>
+  return %y : tensor<1x3x3x3x!x>
+}
+
+// -----
+
+!x = !quant.uniform<i8:f32, 1.000000e-01>
+!w = !quant.uniform<i8:f32, 1.000000e-02>
+!l = !quant.uniform<i32:f32, 1.000000e-03>
+
+// The classifier's row is a lane of its own packed weights; the map is a lane of the product.
+// CHECK-LABEL: func.func @explain(
+// CHECK-SAME: -> (tensor<6xi32>, tensor<1x1xi32>)
+// CHECK: %[[TILES:.*]] = arith.constant dense<{{.*}}> : tensor<2x2x1x1x4x2xi8>
+// CHECK: linalg.index 0
+// CHECK: arith.cmpi sgt
+// CHECK: arith.cmpi sge
+// CHECK: %[[CLASS:.*]] = arith.index_cast {{.*}} : i32 to index
+// CHECK: %[[TILE:.*]] = arith.floordivsi %[[CLASS]]
+// CHECK: %[[LANE:.*]] = arith.remsi %[[CLASS]]
+// CHECK: %[[ROW:.*]] = tensor.extract_slice %[[TILES]][%[[TILE]], 0, 0, 0, 0, 0] [1, 2, 1, 1, 4, 2]
+// CHECK: linalg.generic {{.*}} ins({{.*}}, %[[ROW]]
+// CHECK: tensor.extract_slice {{.*}}[0, 0, %[[LANE]]] [1, 1, 1] [1, 1, 1] : tensor<1x1x4xi32> to tensor<1x1xi32>
+func.func @explain(%x: tensor<1x3x1x1x!x>, %class: tensor<1xi32>) -> (tensor<1x6x!l>, tensor<1x1x1x!l>) {
+  %cw = arith.constant dense<1> : tensor<6x3xi8>
+  %w = quant.scast %cw : tensor<6x3xi8> to tensor<6x3x!w>
+  %f = "gradcam.flatten"(%x) : (tensor<1x3x1x1x!x>) -> tensor<1x3x!x>
+  %y = "gradcam.linear"(%f, %w) {operandSegmentSizes = array<i32: 1, 1, 0>} : (tensor<1x3x!x>, tensor<6x3x!w>) -> tensor<1x6x!l>
+  %c = "gradcam.select_class"(%y, %class) : (tensor<1x6x!l>, tensor<1xi32>) -> tensor<1xi32>
+  %r = "gradcam.class_row"(%w, %c) : (tensor<6x3x!w>, tensor<1xi32>) -> tensor<1x3x!w>
+  %m = "gradcam.weighted_sum"(%r, %x) : (tensor<1x3x!w>, tensor<1x3x1x1x!x>) -> tensor<1x1x1x!l>
+  return %y, %m : tensor<1x6x!l>, tensor<1x1x1x!l>
+}

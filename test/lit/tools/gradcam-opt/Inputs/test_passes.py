@@ -1,0 +1,77 @@
+"""Passes that the tests of gradcam-opt load: they rename, fail, break the IR, and cross to CIRCT."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+from gradcam.errors import GradcamError, fail
+from gradcam.passes import sides
+from gradcam.passes.pass_base import Pass
+from gradcam.passes.registry import register
+
+
+@register
+@dataclass(frozen=True)
+class Rename(Pass):
+    """Gives functions another name.
+
+    This pass turns:
+
+        func.func @f()
+
+    into:
+
+        func.func @f_renamed_1()
+    """
+
+    name: ClassVar[str] = "test-rename"
+    suffix: str = "renamed"
+    count: int = 1
+    style: Literal["snake", "kebab"] = "snake"
+
+    def run(self, module: Any) -> None:
+        ir = sides.bindings("mlir")
+        separator = "_" if self.style == "snake" else "-"
+        for op in module.body.operations:
+            name = ir.StringAttr(op.attributes["sym_name"]).value
+            op.attributes["sym_name"] = ir.StringAttr.get(separator.join([name, self.suffix, str(self.count)]))
+
+
+@register
+@dataclass(frozen=True)
+class Fail(Pass):
+    """Fails at the first function, or nowhere."""
+
+    name: ClassVar[str] = "test-fail"
+    located: bool = True
+
+    def run(self, module: Any) -> None:
+        raise fail(module.body.operations[0], "does not like this") if self.located else GradcamError("likes nothing")
+
+
+@register
+@dataclass(frozen=True)
+class BreakIR(Pass):
+    """Leaves a function whose type does not fit its body."""
+
+    name: ClassVar[str] = "test-break"
+
+    def run(self, module: Any) -> None:
+        ir = sides.bindings("mlir")
+        module.body.operations[0].attributes["function_type"] = ir.TypeAttr.get(ir.FunctionType.get([], []))
+
+
+@register
+@dataclass(frozen=True)
+class Cross(Pass):
+    """Replaces the module by one of CIRCT with an adder."""
+
+    name: ClassVar[str] = "test-cross"
+    target: ClassVar[str] = "circt"
+
+    def run(self, module: Any) -> Any:
+        text = (
+            b"hw.module @adder(in %a : i8, in %b : i8, out c : i8) {\n%0 = comb.add %a, %b : i8\nhw.output %0 : i8\n}"
+        )
+        return sides.parse_module(text, sides.make_context("circt"))

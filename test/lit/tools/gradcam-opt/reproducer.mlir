@@ -1,0 +1,20 @@
+// On failure the IR before the failing pass (after cse, so with one add) and the command are written, and they fail alike.
+// RUN: not %gradcam_opt %s --load-pass-plugin=%S/Inputs/test_passes.py --cse --test-fail --mlir-pass-pipeline-crash-reproducer=%t.repro.mlir 2>&1 | FileCheck %s
+// RUN: FileCheck %s --check-prefix=REPRO --input-file=%t.repro.mlir
+// RUN: not %gradcam_opt --run-reproducer --load-pass-plugin=%S/Inputs/test_passes.py %t.repro.mlir 2>&1 | FileCheck %s --check-prefix=AGAIN
+// RUN: not %gradcam_opt --run-reproducer %s 2>&1 | FileCheck %s --check-prefix=NONE
+
+// CHECK: reproducer.mlir:{{[0-9]+}}:1: error: does not like this [pass 'test-fail']
+// CHECK-NEXT: repro.mlir:1:1: note: to see it again: gradcam-opt --run-reproducer {{.*}}.repro.mlir
+// REPRO: // pass 'test-fail' failed on this module
+// REPRO: --pass-pipeline='builtin.module(test-fail{located=true})'
+// REPRO: arith.addi
+// REPRO-NOT: arith.addi
+// AGAIN: error: does not like this [pass 'test-fail']
+// NONE: gradcam-opt: error: {{.*}}reproducer.mlir is no reproducer
+func.func @f(%a: i32) -> i32 {
+  %0 = arith.addi %a, %a : i32
+  %1 = arith.addi %a, %a : i32
+  %2 = arith.muli %0, %1 : i32
+  return %2 : i32
+}

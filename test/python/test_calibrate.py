@@ -1,0 +1,202 @@
+"""Calibration: image sources, the growing histogram, the chosen ranges."""
+
+import numpy as np
+import pytest
+from PIL import Image
+from small_networks import Network, small_resnet
+from torch_mlir import ir
+
+from gradcam.calibration import load_images
+from gradcam.dialect import make_context
+from gradcam.errors import GradcamError
+from gradcam.histogram import BINS, Histogram
+from gradcam.passes.calibrate import RANGE, Calibrate, calibrate
+from gradcam.reference.interpreter import main_function
+
+SHAPE = (1, 3, 4, 5)
+
+
+@pytest.fixture
+def pixels():
+    return np.random.default_rng(0).integers(0, 256, (3, 4, 5, 3), np.uint8)
+
+
+def expected(pixels, mean=0.5, std=0.5):
+    return ((pixels / 255 - mean) / std).transpose(0, 3, 1, 2)[:, None]
+
+
+def test_the_same_images_from_every_source(tmp_path, pixels):
+    np.save(tmp_path / "pixels.npy", pixels)
+    np.save(tmp_path / "floats.npy", expected(pixels)[:, 0].astype(np.float32))
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    for i, image in enumerate(pixels):
+        Image.fromarray(image).save(folder / f"{i}.png")
+    (folder / "notes.txt").write_text("not an image")
+    iterable = (image for image in pixels)
+    for source in (tmp_path / "pixels.npy", str(tmp_path / "floats.npy"), folder, iterable, pixels):
+        loaded = list(load_images(source, SHAPE))
+        assert all(image.shape == SHAPE and image.dtype == np.float32 for image in loaded)
+        np.testing.assert_allclose(loaded, expected(pixels), atol=1e-6)
+
+
+def test_normalization_per_channel(pixels):
+    mean, std = [0.1, 0.2, 0.3], [0.5, 0.6, 0.7]
+    loaded = list(load_images(pixels, SHAPE, mean, std))
+    np.testing.assert_allclose(loaded, expected(pixels, np.array(mean), np.array(std)), atol=1e-6)
+    for bad in ({"mean": [0.1, 0.2]}, {"std": 0.0}):
+        with pytest.raises(GradcamError, match="must be one number or 3 numbers"):
+            list(load_images(pixels, SHAPE, **bad))
+
+
+def test_grey_images(tmp_path):
+    grey = np.arange(20, dtype=np.uint8).reshape(4, 5)
+    Image.fromarray(grey).save(tmp_path / "grey.png")
+    (image,) = load_images(tmp_path, (1, 1, 4, 5), 0.0, 1.0)
+    np.testing.assert_allclose(image[0, 0], grey / 255, atol=1e-6)
+    with pytest.raises(GradcamError, match="cannot feed a model with 2 channels"):
+        list(load_images(tmp_path, (1, 2, 4, 5)))
+
+
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        (np.zeros((1, 5, 4, 3), np.uint8), "image 0 has shape 5x4x3, the model takes 4x5x3 pixels"),
+        (np.zeros((1, 4, 5, 3), np.float32), "image 0 has shape 4x5x3, the model takes 3x4x5"),
+        (np.zeros((1, 3, 4, 5)), "must be float32 or uint8, got float64"),
+        (np.full((1, 3, 4, 5), np.nan, np.float32), "has values that are not finite"),
+        ([], "no calibration images in the iterable"),
+    ],
+)
+def test_bad_images(images, message):
+    with pytest.raises(GradcamError, match=message) as error:
+        list(load_images(images, SHAPE))
+    assert "\n" not in error.value.message
+
+
+def test_bad_files(tmp_path):
+    (tmp_path / "text.npy").write_text("not an array")
+    (tmp_path / "bad.png").write_text("not an image")
+    np.save(tmp_path / "flat.npy", np.zeros(3, np.float32))
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    cases = {
+        tmp_path / "missing.npy": "cannot read calibration images",
+        tmp_path / "missing": "must be a folder or an .npy file",
+        tmp_path / "text.npy": "cannot read calibration images",
+        tmp_path / "flat.npy": "must hold float32 NxCxHxW or uint8 NxHxWxC, got float32 3",
+        tmp_path: "cannot read image .*bad.png",
+        empty: "no calibration images in",
+    }
+    for source, message in cases.items():
+        with pytest.raises(GradcamError, match=message):
+            list(load_images(source, SHAPE))
+
+
+def test_histogram_does_not_depend_on_the_order():
+    rng = np.random.default_rng(0)
+    batches = [rng.normal(0, scale, 1000).astype(np.float32) for scale in (1e-6, 1.0, 0.3, 70.0)]
+    up, down = Histogram(), Histogram()
+    for batch in batches:
+        up.add(batch)
+    for batch in reversed(batches):
+        down.add(batch)
+    np.testing.assert_array_equal(up.counts, down.counts)
+    assert up.count == up.counts.sum() == 4000
+    assert up.largest == down.largest == np.abs(np.concatenate(batches)).max()
+
+
+def test_choices():
+    rng = np.random.default_rng(1)
+    values = np.abs(rng.normal(0, 1, 100_000)).astype(np.float32)
+    values[0] = 40.0  # one outlier
+    histogram = Histogram()
+    for part in np.split(values, 10):
+        histogram.add(part)
+    assert histogram.choose("max") == 40.0
+    bin_width = 64 / BINS
+    assert histogram.choose("percentile", 99.0) == pytest.approx(np.quantile(values, 0.99), abs=2 * bin_width)
+    assert histogram.choose("percentile", 100.0) == 40.0
+
+    def error(clip):
+        step = clip / 127
+        return ((np.clip(np.rint(values / step), 0, 127) * step - values) ** 2).sum()
+
+    chosen = histogram.choose("mse")
+    assert chosen < 40.0
+    assert error(chosen) <= 1.02 * min(error(clip) for clip in np.linspace(0.4, 40, 400))
+
+
+def test_histogram_of_zeros_and_tiny_values():
+    histogram = Histogram()
+    histogram.add(np.zeros(10, np.float32))
+    assert histogram.largest == 0 and histogram.choose("mse") == 0
+    histogram.add(np.array([1e-30], np.float32))
+    for choice in ("mse", "percentile", "max"):
+        assert 0 < histogram.choose(choice, 100.0) <= 1.001e-30
+
+
+def parse(text):
+    return ir.Module.parse(text)
+
+
+def ranges(module):
+    main = main_function(module)
+    found = [a.attr.value for a in main.arg_attrs[0] if a.name == RANGE]
+    for op in main.entry_block.operations:
+        if RANGE in op.attributes:
+            found.append((op.operation.name, op.attributes[RANGE].value))
+    return found
+
+
+def test_ranges_are_those_of_the_tensors():
+    net = Network((1, 1, 1, 3))
+    x = net.conv(net.image, 1, 1, padding=0, bias=False, weight=[[[[2.0]]]])
+    text = net.module(net.clamp(net.relu(x), 0.0, 3.0))
+    images = np.array([[[[[1, -4, 2]]]], [[[[0, 1, 0.5]]]]], np.float32)
+    with make_context():
+        module = parse(text)
+        calibrate(module, images, "max")
+        assert ranges(module) == [4.0, ("gradcam.conv2d", 8.0), ("gradcam.relu", 4.0), ("gradcam.clamp", 3.0)]
+        calibrate(module, images[1:], "max")  # a second calibration replaces the first
+        assert ranges(module) == [1.0, ("gradcam.conv2d", 2.0), ("gradcam.relu", 2.0), ("gradcam.clamp", 2.0)]
+
+
+def test_the_pass_reads_files_and_skips_the_explanation(tmp_path):
+    images = np.random.default_rng(0).normal(0, 1, (2, 3, 6, 6)).astype(np.float32)
+    np.save(tmp_path / "images.npy", images)
+    with make_context():
+        module, again = parse(small_resnet(6)), parse(small_resnet(6))
+        Calibrate(images=str(tmp_path / "images.npy"), range="percentile", percentile=99.0).run(module)
+        calibrate(again, images[:, None], "percentile", 99.0)
+        assert str(module) == str(again)
+        names = {op for op, _ in ranges(module)[1:]}
+        assert "gradcam.linear" in names
+        assert names.isdisjoint({"gradcam.weighted_sum", "gradcam.scale", "gradcam.class_row"})
+
+
+def test_silent_feature_maps_are_refused():
+    net = Network((1, 1, 2, 2))
+    x = net.relu(net.conv(net.image, 1, 1, padding=0, bias=[-1.0], weight=[[[[0.0]]]]), path="dead")
+    text = net.module(net.conv(x, 2, 2, padding=0))
+    with make_context():
+        module = parse(text)
+        with pytest.raises(GradcamError, match=r"zero on every calibration image: 'gradcam.relu' at loc\(\"dead\"\)"):
+            calibrate(module, np.ones((1, 1, 1, 2, 2), np.float32))
+        assert RANGE not in str(module)  # nothing was changed
+        with pytest.raises(GradcamError, match="every calibration image is zero"):
+            calibrate(module, np.zeros((2, 1, 1, 2, 2), np.float32))
+
+
+def test_values_that_are_not_finite_are_refused():
+    net = Network((1, 1, 2, 2))
+    text = net.module(net.conv(net.image, 1, 1, padding=0, bias=[0.0], weight=[[[[3e38]]]], path="huge"))
+    with make_context(), np.errstate(over="ignore"):
+        with pytest.raises(GradcamError, match=r"'gradcam.conv2d' yields values that are not finite"):
+            calibrate(parse(text), np.full((1, 1, 1, 2, 2), 3.0, np.float32))
+        with pytest.raises(GradcamError, match="image has values that are not finite"):
+            calibrate(parse(text), np.full((1, 1, 1, 2, 2), np.nan, np.float32))
+        with pytest.raises(GradcamError, match="needs at least one image"):
+            calibrate(parse(text), [])
+        with pytest.raises(GradcamError, match="range must be mse, percentile or max"):
+            calibrate(parse(text), [], "percentile", 0.0)

@@ -1,0 +1,292 @@
+"""The front end: structure and numbers of what is imported, models by name, the tool."""
+
+import copy
+import logging
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from frontend_models import SHAPE, Classifier, Lambda, Trunk, body_ops, faults_of, locations, op_names
+from torch import nn
+from torch_mlir import ir
+
+from gradcam import frontend, models
+from gradcam.dialect import make_context
+from gradcam.errors import GradcamError
+from gradcam.reference.float32 import run_float
+from gradcam.tools import gradcam_import
+
+
+def randomized(model):
+    generator = torch.Generator().manual_seed(0)
+    for name, buffer in model.named_buffers():
+        if name.endswith("running_mean"):
+            buffer.normal_(generator=generator)
+        elif name.endswith("running_var"):
+            buffer.uniform_(0.5, 2, generator=generator)
+    return model
+
+
+def _copies(x):
+    return x.contiguous().detach().clone()
+
+
+BODIES = {
+    "conv": (nn.Conv2d(4, 6, (3, 1), (2, 1), (1, 0), bias=False), ["conv2d"]),
+    "grouped": (nn.Conv2d(4, 8, 3, groups=4, dilation=2), ["conv2d"]),
+    "same": (nn.Conv2d(4, 4, 3, padding="same", dilation=2), ["conv2d"]),
+    "valid": (nn.Conv2d(4, 4, 3, padding="valid"), ["conv2d"]),
+    "batch_norm": (nn.BatchNorm2d(4), ["batch_norm"]),
+    "batch_norm_plain": (nn.BatchNorm2d(4, affine=False, eps=0.01), ["batch_norm"]),
+    "relu": (nn.ReLU(), ["relu"]),
+    "relu_inplace": (nn.ReLU(inplace=True), ["relu"]),
+    "relu6": (nn.ReLU6(), ["clamp"]),
+    "functional_relu6": (F.relu6, ["clamp"]),
+    "hardtanh": (nn.Hardtanh(-0.5, 2), ["clamp"]),
+    "clamp": (lambda x: x.clamp(-0.25, 0.5), ["clamp"]),
+    "clamp_min": (lambda x: x.clamp(min=0), ["relu"]),
+    "clamp_min_function": (lambda x: torch.clamp_min(x, 0), ["relu"]),
+    "add": (lambda x: x + F.relu(x), ["relu", "add"]),
+    "max_pool": (nn.MaxPool2d(3, 2, 1), ["max_pool2d"]),
+    "max_pool_ceil_same": (nn.MaxPool2d(2, ceil_mode=True), ["max_pool2d"]),
+    "avg_pool": (nn.AvgPool2d(3, 2, 1, count_include_pad=False), ["avg_pool2d"]),
+    "avg_pool_included": (nn.AvgPool2d(3, 2, 1), ["avg_pool2d"]),
+    "adaptive": (nn.AdaptiveAvgPool2d(1), ["avg_pool2d"]),
+    "adaptive_even": (nn.AdaptiveAvgPool2d((2, 4)), ["avg_pool2d"]),
+    "mean": (lambda x: x.mean((-1, 2)), ["avg_pool2d", "flatten"]),
+    "mean_keepdim": (lambda x: x.mean((2, 3), keepdim=True), ["avg_pool2d"]),
+    "view": (lambda x: x.view(x.size(0), -1), ["flatten"]),
+    "reshape": (lambda x: x.reshape(1, -1), ["flatten"]),
+    "cat": (lambda x: torch.cat([x, F.relu(x), x], 1), ["relu", "concat"]),
+    "vanish": (nn.Sequential(nn.Dropout(), nn.Identity(), nn.Dropout2d(), Lambda(_copies)), []),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BODIES)
+def test_every_op_is_converted_and_computes_what_pytorch_computes(name):
+    body, wanted = BODIES[name]
+    torch.manual_seed(1)
+    model = randomized(Classifier(copy.deepcopy(body)))
+    module = frontend.import_model(model)
+    wanted = [*wanted, "linear"] if "flatten" in wanted else [*wanted, "flatten", "linear"]
+    assert op_names(module) == wanted
+    image = torch.randn(SHAPE)
+    (logits,) = run_float(module, image.numpy())
+    np.testing.assert_allclose(logits, model(image).detach().numpy(), rtol=1e-5, atol=1e-5)
+
+
+def test_numbers_notice_one_changed_weight():
+    model = Classifier(nn.Conv2d(4, 4, 3))
+    module = frontend.import_model(model)
+    image = torch.randn(SHAPE)
+    with torch.no_grad():
+        model.body.weight[0, 0, 0, 0] += 0.5
+    (logits,) = run_float(module, image.numpy())
+    assert not np.allclose(logits, model(image).detach().numpy(), rtol=1e-5, atol=1e-5)
+
+
+def test_writes_in_place_reach_every_alias():
+    def body(x):
+        y = F.relu(x)
+        view = y.detach()
+        y += x
+        return torch.cat([view, y], 1)
+
+    model = Classifier(body)
+    image = torch.randn(SHAPE)
+    (logits,) = run_float(frontend.import_model(model), image.numpy())
+    np.testing.assert_allclose(logits, model(image).detach().numpy(), rtol=1e-5, atol=1e-5)
+
+
+def small_resnet():
+    torch.manual_seed(0)
+    model = randomized(models.resnet18(width=4, num_classes=5, stem="cifar")).eval()
+    model.input_shape = (1, 3, 16, 16)
+    return model
+
+
+@pytest.fixture(scope="module")
+def resnet():
+    return small_resnet()
+
+
+@pytest.fixture(scope="module")
+def resnet_module(resnet):
+    return frontend.import_model(resnet, target_layer="layer4")
+
+
+def test_resnet_has_the_level_1_form(resnet_module):
+    function = resnet_module.body.operations[0]
+    signature = "(tensor<1x3x16x16xf32>, tensor<1xi32>) -> (tensor<1x5xf32>, tensor<1x2x2xf32>)"
+    assert str(ir.TypeAttr(function.attributes["function_type"]).value) == signature
+    *_, target, pool, flatten, linear, explain = [
+        op for op in body_ops(resnet_module) if op.name.startswith("gradcam.")
+    ]
+    assert [op.name for op in (target, pool, flatten, linear)] == [
+        "gradcam.target", "gradcam.avg_pool2d", "gradcam.flatten", "gradcam.linear"
+    ]  # fmt: skip
+    assert list(explain.operands)[:2] == [linear.results[0], target.results[0]]
+    assert pool.operands[0] == target.results[0]
+    values = {name: str(explain.attributes[name]) for name in ("method", "relu", "normalize")}
+    assert values == {"method": '"gradcam"', "relu": "true", "normalize": "true"}
+    assert ir.FloatAttr(explain.attributes["eps"]).value == 1e-7
+
+
+def test_resnet_computes_what_pytorch_computes(resnet):
+    image = torch.randn(1, 3, 16, 16)
+    (logits,) = run_float(frontend.import_model(resnet), image.numpy())
+    np.testing.assert_allclose(logits, resnet(image).detach().numpy(), rtol=1e-4, atol=1e-4)
+
+
+def test_locations_are_unique_module_paths(resnet_module):
+    found = locations(resnet_module)
+    assert len(set(found)) == len(found)
+    wanted = {
+        "conv1",
+        "conv1.weight",
+        "layer1.0.conv1",
+        "layer1.0.add",
+        "layer1.0.relu",
+        "layer1.0.relu_1",
+        "fc.bias",
+        "fc",
+    }
+    assert wanted <= set(found)
+    assert "layer2.0.downsample.0" in found and "flatten" in found and "layer4.target" in found
+
+
+@pytest.mark.parametrize(
+    ("path", "before"), [("layer4", "layer4.1.relu_1"), ("layer3.1", "layer3.1.relu_1"), ("layer4.1.conv2",) * 2]
+)
+def test_target_marks_the_output_of_the_named_module(resnet, path, before):
+    module = frontend.import_model(resnet, target_layer=path, method="hirescam")
+    (target,) = [op for op in body_ops(module) if op.name == "gradcam.target"]
+    assert target.attributes["path"].value == path
+    made = target.operands[0]
+    assert made.owner.location.name_str == before
+    assert [use.owner.operation.name for use in made.uses] == ["gradcam.target"]
+
+
+def test_a_module_called_twice_is_explained_at_its_last_call(resnet, caplog):
+    with caplog.at_level(logging.WARNING):
+        module = frontend.import_model(resnet, target_layer="layer4.1.relu")
+    assert "called 2 times; its last call" in caplog.text
+    (target,) = [op for op in body_ops(module) if op.name == "gradcam.target"]
+    assert target.operands[0].owner.location.name_str == "layer4.1.relu_1"
+
+
+def test_paths_match_whole_not_by_suffix(resnet):
+    (message,) = faults_of(resnet, target_layer="conv2")
+    assert message.startswith("target layer 'conv2' is not a module") and "did you mean 'conv1'" in message
+
+
+def test_target_layers_lists_what_can_be_named(resnet):
+    listed = frontend.target_layers(resnet)
+    assert {"layer4", "layer4.1", "layer4.1.conv2", "avgpool"} <= set(listed)
+    assert "fc" not in listed and "" not in listed
+
+
+def test_saved_program_imports_to_the_same_ir(resnet, resnet_module, tmp_path):
+    program = torch.export.export(resnet, (torch.randn(1, 3, 16, 16),))
+    torch.export.save(program, tmp_path / "model.pt2")
+    loaded = frontend.load_model(str(tmp_path / "model.pt2"))
+    graph = str(loaded.graph)
+    module = frontend.import_model(loaded, target_layer="layer4")
+    assert module.operation.get_asm(enable_debug_info=True) == resnet_module.operation.get_asm(enable_debug_info=True)
+    assert str(loaded.graph) == graph, "the user's program was changed"
+    assert faults_of(loaded, input_shape=(1, 3, 9, 9))[0].startswith("the program was exported for")
+
+
+def test_the_model_is_left_alone(resnet):
+    model = small_resnet()
+    before = copy.deepcopy(model.state_dict())
+    hooked = []
+    handle = model.layer4.register_forward_hook(lambda *_: hooked.append(1))
+    frontend.import_model(model, target_layer="layer4")
+    assert list(model.layer4._forward_hooks) == [handle.id]
+    assert not any(m._forward_hooks for name, m in model.named_modules() if name != "layer4")
+    assert all(torch.equal(before[k], v) for k, v in model.state_dict().items())
+    assert not model.training
+
+
+def test_import_uses_the_given_context():
+    context = make_context()
+    assert frontend.import_model(Trunk(lambda x: x.mean((2, 3))), context=context).context is context
+
+
+def make_small():
+    return Classifier(nn.Conv2d(4, 4, 3))
+
+
+def make_training():
+    return make_small().train()
+
+
+def make_nothing():
+    return None
+
+
+def make_error():
+    raise ValueError("first\nsecond")
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("missing.pt2", "no file missing.pt2"),
+        ("model", "neither package.module:callable nor a .pt2 file"),
+        ("no_such_package:f", "cannot import no_such_package: ModuleNotFoundError"),
+        ("gradcam.models:nope", "module gradcam.models has no nope"),
+        (f"{__name__}:SHAPE", "is not callable"),
+        (f"{__name__}:make_nothing", "gave NoneType"),
+        (f"{__name__}:make_error", "failed: ValueError: first"),
+    ],
+)
+def test_models_that_cannot_be_loaded(spec, message):
+    with pytest.raises(GradcamError, match=message) as caught:
+        frontend.load_model(spec)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_damaged_file_is_no_program(tmp_path):
+    path = tmp_path / "bad.pt2"
+    path.write_bytes(b"not a zip")
+    with pytest.raises(GradcamError, match=r"bad\.pt2 is not a program saved by torch\.export\.save"):
+        frontend.load_model(str(path))
+
+
+def test_models_by_name_come_in_eval_mode_with_a_warning(caplog):
+    assert not frontend.load_model(f"{__name__}:make_training").training
+    assert "in training mode; it is taken in eval mode" in caplog.text
+    caplog.clear()
+    frontend.load_model(f"{__name__}:make_small")
+    assert caplog.text == ""
+
+
+SPEC = f"{__name__}:make_small"
+
+
+def test_tool_writes_bytecode_and_text(tmp_path, capfd):
+    target = tmp_path / "out.mlirbc"
+    assert gradcam_import.main([SPEC, "--target-layer", "body", "--emit-bytecode", "-o", str(target)]) == 0
+    with make_context() as context:
+        module = ir.Module.parse(target.read_bytes(), context)
+    assert "body" in locations(module)
+    assert gradcam_import.main([SPEC, "--mlir-elide-elementsattrs-if-larger", "4"]) == 0
+    assert "dense_resource<__elided__>" in (text := capfd.readouterr().out) and "gradcam.explain" not in text
+    assert gradcam_import.main([SPEC, "--level", "torch"]) == 0
+    assert "torch.aten.conv2d" in capfd.readouterr().out
+    assert gradcam_import.main([SPEC, "--list-layers"]) == 0
+    assert capfd.readouterr().out == "body\n"
+
+
+def test_tool_reports_lines_and_keeps_the_old_output(tmp_path, capfd):
+    target = tmp_path / "out.mlir"
+    target.write_text("old")
+    assert gradcam_import.main([SPEC, "--target-layer", "bdy", "-o", str(target)]) == 1
+    error = capfd.readouterr().err
+    assert error.startswith("gradcam-import: error: target layer 'bdy'") and "did you mean 'body'?" in error
+    assert error.count("\n") == 1 and target.read_text() == "old" and list(tmp_path.iterdir()) == [target]
+    assert gradcam_import.main([SPEC, "--input-shape", "2,4,8,8"]) == 1
+    assert "batch size 2; it must be 1" in capfd.readouterr().err

@@ -1,0 +1,186 @@
+"""What the front end refuses: by name, with its place in the model, all at once."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from frontend_models import SHAPE, Classifier, Lambda, Trunk, faults_of
+from torch import nn
+
+from gradcam import frontend
+from gradcam.passes.convert_torch_to_gradcam import ConvertTorchToGradcam
+from gradcam.passes.faults import Faults
+
+REFUSED = {
+    "silu": (F.silu, "head: aten.silu is not supported"),
+    "even same": (nn.Conv2d(4, 4, 4, padding="same"), "padding='same' with a 4x4 kernel"),
+    "reflect": (nn.Conv2d(4, 4, 3, padding=1, padding_mode="reflect"), "head.pad: aten.pad with mode 'reflect'"),
+    "transposed": (nn.ConvTranspose2d(4, 4, 2), "head: aten.conv_transpose2d.input is not supported"),
+    "alpha": (lambda x: torch.add(x, x, alpha=2), "head: aten.add.Tensor has alpha=2"),
+    "broadcast": (lambda x: x + x.mean((2, 3), keepdim=True), "adds shapes 1x4x8x8 and 1x4x1x1; broadcasting"),
+    "scalar": (lambda x: x + 1, "head: aten.add.Scalar is not supported"),
+    "ceil max": (nn.MaxPool2d(3, 2, ceil_mode=True), "max_pool2d has ceil_mode=True and gives 4x4 instead of 3x3"),
+    "ceil avg": (nn.AvgPool2d(3, 2, ceil_mode=True), "avg_pool2d has ceil_mode=True and gives 4x4 instead of 3x3"),
+    "divisor": (nn.AvgPool2d(2, divisor_override=3), "has divisor_override=3"),
+    "adaptive": (nn.AdaptiveAvgPool2d(3), "makes 3x3 of 8x8; supported is an output that divides the input"),
+    "mean": (lambda x: x.mean(2), "takes the mean over [2]"),
+    "cat": (lambda x: torch.cat([x, x], 2), "joins along dimension 2"),
+    "clamp": (lambda x: x.clamp(max=1), "has bounds None and 1"),
+    "reshape": (lambda x: x.reshape(1, 8, 4, 8), "reshapes 1x4x8x8 to 1x8x4x8"),
+    "half": (lambda x: x.half().float(), "aten._to_copy changes tensor<1x4x8x8xf32> to tensor<1x4x8x8xf16>"),
+    "no statistics": (nn.BatchNorm2d(4, track_running_stats=False), "_legit.no_stats normalizes"),
+    "computed weight": (lambda x: F.conv2d(x, x), "has weights (argument 1) computed at run time"),
+    "linear rank": (nn.Linear(8, 8), "head: aten.linear takes a tensor of shape 1x4x8x8"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_unsupported_ops_are_refused_by_name_and_place(name):
+    head, message = REFUSED[name]
+    found = faults_of(Trunk(head))
+    assert any(message in line for line in found), found
+
+
+def test_all_faults_are_reported_at_once():
+    model = nn.Sequential(nn.Conv2d(4, 4, 4, padding="same"), nn.SiLU(), nn.Conv2d(4, 2, 3), nn.GELU()).eval()
+    model.input_shape = SHAPE
+    with torch.no_grad():
+        model[2].weight[0, 0, 0, 0] = float("nan")
+        model[2].bias[0] = float("inf")
+    assert faults_of(model, target_layer="9") == [
+        "target layer '9' is not a module that leaves an op in the exported program"
+        " (gradcam-import --list-layers lists all 4)",
+        "0: aten.conv2d.padding has padding='same' with a 4x4 kernel, which pads one side more than the other",
+        "1: aten.silu is not supported",
+        "2.weight: weights contain NaN or infinity",
+        "2.bias: weights contain NaN or infinity",
+        "3: aten.gelu is not supported",
+        "the output has shape 1x2x6x6; it must be logits, 1xK",
+    ]  # fmt: skip
+
+
+def test_an_unsupported_op_makes_no_faults_after_it():
+    assert faults_of(Classifier(lambda x: F.relu(F.silu(x)) + F.silu(x))) == [
+        "body.silu: aten.silu is not supported",
+        "body.silu_1: aten.silu is not supported",
+    ]
+
+
+def test_training_mode_is_reported_for_every_op_it_concerns():
+    model = Trunk(nn.Sequential(nn.BatchNorm2d(4), nn.Dropout(), nn.AdaptiveAvgPool2d(1), nn.Flatten())).train()
+    first, second = faults_of(model)
+    assert first.startswith("head.0.batch_norm: ") and "call .eval()" in first
+    assert second.startswith("head.1: ") and "call .eval()" in second
+    assert model.training
+
+
+def test_training_mode_without_effect_is_fine():
+    frontend.import_model(Classifier(nn.ReLU()).train())
+
+
+@pytest.mark.parametrize(("dtype", "name"), [(torch.float64, "f64"), (torch.float16, "f16"), (torch.bfloat16, "bf16")])
+def test_other_float_types_are_named(dtype, name):
+    found = faults_of(Classifier(nn.Conv2d(4, 4, 3)).to(dtype))
+    only = "only f32 is supported: call .float() on the model"
+    assert found == [f"the input is {name}; {only}", f"body.weight: the constant is {name}, and so are 3 more; {only}"]
+
+
+def test_inputs_and_outputs_must_be_those_of_a_classifier():
+    model = Trunk(lambda x: x.mean((2, 3)))
+    assert "batch size 2" in faults_of(model, input_shape=(2, 4, 8, 8))[0]
+    assert "must be 1,C,H,W" in faults_of(model, input_shape=(4, 8, 8))[0]
+    del Trunk.input_shape
+    try:
+        assert "input shape is not known" in faults_of(model)[0]
+    finally:
+        Trunk.input_shape = SHAPE
+    assert faults_of(Trunk(lambda x: (x.mean((2, 3)), x.mean((2, 3))))) == [
+        "the model gives 2 outputs; it must give the logits alone"
+    ]
+    assert faults_of(Trunk(F.relu)) == ["the output has shape 1x4x8x8; it must be logits, 1xK"]
+    assert faults_of("model")[0].startswith("expected an nn.Module")
+
+
+def test_dynamic_shapes_batches_and_two_inputs_of_programs():
+    model = Trunk(lambda x: x.mean((2, 3)))
+    batch = torch.export.Dim("batch")
+    dynamic = torch.export.export(model, (torch.zeros(2, 4, 8, 8),), dynamic_shapes=({0: batch},))
+    (message,) = faults_of(dynamic)
+    assert "dynamic type" in message and "export without dynamic shapes" in message
+    batched = torch.export.export(model, (torch.zeros(2, 4, 8, 8),))
+    assert faults_of(batched)[0] == "the input has shape 2x4x8x8; it must be 1xCxHxW (batch size 1)"
+
+    class Two(nn.Module):
+        def forward(self, x, y):
+            return (x + y).mean((2, 3))
+
+    two = torch.export.export(Two(), (torch.zeros(SHAPE),) * 2)
+    assert faults_of(two) == ["the model takes 2 inputs; it must take one image"]
+
+
+def test_what_cannot_be_exported_is_one_line(capfd):
+    def branch(x):
+        return x.mean((2, 3)) if x.sum() > 0 else x.mean((2, 3)) + 1
+
+    (message,) = faults_of(Trunk(branch))
+    assert message.startswith("torch.export cannot trace the model: GuardOnDataDependentSymNode: ")
+    (message,) = faults_of(Trunk(lambda x: x @ torch.zeros(3, 3)))
+    assert message.startswith("torch.export cannot trace the model: RuntimeError: ")
+    assert capfd.readouterr().err == ""
+    (message,) = faults_of(
+        Trunk(lambda x: torch.cond(x.sum() > 0, lambda t: t.mean((2, 3)), lambda t: t.sum((2, 3)), (x,)))
+    )
+    assert message == "head.cond: control flow (cond) is not supported"
+
+
+class Counter(nn.Module):
+    input_shape = SHAPE
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("calls", torch.zeros(()))
+
+    def forward(self, x):
+        self.calls += 1
+        return x.mean((2, 3))
+
+
+def test_state_is_refused():
+    assert faults_of(Counter()) == ["calls: forward writes this buffer, which is not supported"]
+
+
+def test_target_must_give_one_feature_map():
+    class Side(nn.Module):
+        input_shape = SHAPE
+
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv2d(4, 4, 3)
+            self.pair = Lambda(lambda x: (F.relu(x), x.clamp(0, 1)))
+            self.fc = nn.Linear(4, 2)
+
+        def forward(self, x):
+            a, b = self.pair(self.conv(x))
+            return self.fc((a + b).mean((2, 3)))
+
+    model = Side()
+    assert "gives 2 tensors; it must give one feature map" in faults_of(model, target_layer="pair")[0]
+    assert "gives a tensor of 2 dimensions" in faults_of(model, target_layer="fc")[0]
+
+
+def test_unknown_method_is_refused():
+    assert faults_of(Trunk(lambda x: x.mean((2, 3))), method="foo") == [
+        "unknown method 'foo'; choose one of gradcam, hirescam"
+    ]
+
+
+def test_a_refused_module_is_left_as_it_was():
+    model = Trunk(F.silu)
+    module = frontend.import_torch(model, target_layer="conv")
+    before = str(module)
+    with pytest.raises(Faults) as caught:
+        ConvertTorchToGradcam().run(module)
+    assert [f.message for f in caught.value.faults] == [
+        "aten.silu is not supported",
+        "the output has shape 1x4x8x8; it must be logits, 1xK",
+    ]
+    assert str(module) == before

@@ -1,0 +1,95 @@
+"""`gradcam-compile`: a PyTorch model to SystemVerilog, or to any level on the way."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from gradcam.compiler import LEVELS, Compilation, Settings
+from gradcam.errors import GradcamError
+from gradcam.opt.files import write_output
+from gradcam.passes.faults import each, line
+
+
+def _shape(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(n) for n in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a shape such as 1,3,64,64") from None
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="gradcam-compile",
+        description="Compiles a PyTorch image classifier and its Grad-CAM to SystemVerilog. Loading a model runs code: name only models you trust.",
+    )
+    add = parser.add_argument
+    add("model", help="package.module:callable that gives an nn.Module, or a .pt2 file written by torch.export.save")
+    add("-o", dest="output", required=True, metavar="DIR", help="output folder; with --emit of another level a file, - for stdout")
+    add("--target-layer", metavar="PATH", default="layer4", help="module path of the feature map to explain (default: layer4)")
+    add("--method", default="gradcam", help="gradcam (default) or hirescam")
+    add("--pe", default="16x16", metavar="OCxIC", help="processing elements: output x input channels (default: 16x16)")
+    add("--calibration", metavar="PATH", help="folder of images or .npy file (default: the model's own images)")
+    add("--range", dest="range_choice", choices=("mse", "percentile", "max"), default="mse", help="how ranges are chosen")
+    add("--percentile", type=float, default=99.99, help="for --range percentile")
+    add("--input-shape", type=_shape, metavar="1,C,H,W", help="default: the module's input_shape, or the file's")
+    add("--emit", choices=LEVELS, default="verilog", help="stop at this level (default: verilog)")
+    add("--print-ir", action="store_true", help="also write ir/NN-pass.mlir after every pass")
+    add("--force", action="store_true", help="replace an output folder that exists")
+    return parser
+
+
+def _settings(options: argparse.Namespace) -> Settings:
+    return Settings(
+        options.target_layer,
+        options.method,
+        options.pe,
+        options.calibration,
+        options.range_choice,
+        options.percentile,
+        options.input_shape,
+    )
+
+
+def _compile(options: argparse.Namespace) -> None:
+    from gradcam.frontend import load_model  # imports torch: --help need not wait for it
+    from gradcam.output import compile_to_folder
+    from gradcam.progress import stages
+
+    settings = _settings(options)
+    with stages("gradcam-compile") as say:
+        if options.emit != "verilog":
+            module = Compilation(settings, say=say).run(load_model(options.model), options.emit)
+            write_output(options.output, [_text(module)])
+            return
+        folder = Path(options.output)
+        if folder.exists() and not options.force:
+            raise GradcamError(f"{folder} exists; choose another folder or add --force to replace it")
+        compile_to_folder(load_model(options.model), options.model, settings, folder, options.force, options.print_ir, say)
+    print((folder / "report.txt").read_text(encoding="utf-8"), end="")
+
+
+def _text(module: Any) -> bytes:
+    return module.operation.get_asm(enable_debug_info=True).rstrip("\n").encode() + b"\n"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs `gradcam-compile` with `argv`; returns its exit code. Every problem is one line on stderr."""
+    options = _parser().parse_args(argv)
+    logging.basicConfig(format="gradcam-compile: %(levelname)s: %(message)s", level=logging.WARNING)
+    sys.path.insert(0, str(Path.cwd()))  # as `python -m` does: models named package.module may stand here
+    try:
+        _compile(options)
+    except GradcamError as error:
+        for fault in each(error):
+            print(f"gradcam-compile: error: {line(fault)}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

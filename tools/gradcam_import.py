@@ -1,0 +1,86 @@
+"""`gradcam-import`: a PyTorch model as gradcam (level 1) or torch (level 0) IR."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from gradcam.errors import GradcamError
+from gradcam.opt.files import write_output
+from gradcam.passes.faults import each, line
+
+
+def _shape(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(n) for n in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a shape such as 1,3,64,64") from None
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="gradcam-import",
+        description="Imports a PyTorch image classifier. Loading a model runs code: name only models you trust.",
+        epilog="Text drops the module path of every op unless --mlir-print-debuginfo is given; bytecode keeps them.",
+    )
+    add = parser.add_argument
+    add("model", help="package.module:callable that gives an nn.Module, or a .pt2 file written by torch.export.save")
+    add("--target-layer", metavar="PATH", help="module path of the feature map to explain, such as layer4 or layer3.1")
+    add("--method", default="gradcam", help="gradcam (default) or hirescam")
+    add("--input-shape", type=_shape, metavar="1,C,H,W", help="default: the module's input_shape, or the file's")
+    add("--level", choices=("gradcam", "torch"), default="gradcam", help="which IR to write (default: gradcam)")
+    add("--list-layers", action="store_true", help="print the module paths that --target-layer can name, and exit")
+    add("-o", dest="output", metavar="FILE", default="-", help="output, written only on success (default: stdout)")
+    add("--emit-bytecode", action="store_true", help="write MLIR bytecode: smaller and faster to read than text")
+    add("--mlir-elide-elementsattrs-if-larger", type=int, metavar="N", help="leave out larger constants")
+    add("--mlir-print-debuginfo", action="store_true", help="print the module path of every op")
+    return parser
+
+
+def _output(options: argparse.Namespace) -> bytes:
+    from gradcam import frontend  # imports torch: --help need not wait for it
+
+    model = frontend.load_model(options.model)
+    if options.list_layers:
+        return "".join(f"{path}\n" for path in frontend.target_layers(model, options.input_shape)).encode()
+    if options.level == "torch":
+        return _encode(frontend.import_torch(model, options.input_shape, options.target_layer), options)
+    return _encode(frontend.import_model(model, options.input_shape, options.target_layer, options.method), options)
+
+
+def _encode(module: Any, options: argparse.Namespace) -> bytes:
+    if options.emit_bytecode:
+        buffer = io.BytesIO()
+        module.operation.write_bytecode(buffer)
+        return buffer.getvalue()
+    text = module.operation.get_asm(
+        large_elements_limit=options.mlir_elide_elementsattrs_if_larger, enable_debug_info=options.mlir_print_debuginfo
+    )
+    return text.rstrip("\n").encode() + b"\n"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs `gradcam-import` with `argv`; returns its exit code. Every problem of the model is one line on stderr."""
+    options = _parser().parse_args(argv)
+    logging.basicConfig(format="gradcam-import: %(levelname)s: %(message)s", level=logging.WARNING)
+    sys.path.insert(0, str(Path.cwd()))  # as `python -m` does: models named package.module may stand here
+    try:
+        write_output(options.output, [_output(options)])
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that the exit does not flush into the pipe
+        return 1
+    except GradcamError as error:
+        for fault in each(error):
+            print(f"gradcam-import: error: {line(fault)}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,74 @@
+"""`gradcam-sim`: runs one image through a compiled design in Verilator."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from gradcam.errors import GradcamError
+from gradcam.passes.faults import line
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="gradcam-sim",
+        description="Simulates the RTL of a compile on one image and writes logits.npy, heatmap.npy (int32), "
+        "overlay.png and report.json. Needs make and g++.",
+    )
+    add = parser.add_argument
+    add("design", type=Path, metavar="DIR", help="output folder of gradcam-compile")
+    add("--input", type=Path, required=True, metavar="FILE", help="RGB image of the model's size, or .npy (C x H x W)")
+    add("--class", dest="cls", type=int, metavar="N", help="class to explain (default: the predicted one)")
+    add("--trace", action="store_true", help="compare every buffer with the integer reference, nest by nest")
+    add("--no-check", action="store_true", help="do not compare the outputs with the integer reference")
+    add("--stall", type=int, metavar="SEED", help="stall the streams at random")
+    add("--force", action="store_true", help="replace the output folder")
+    add("-o", dest="output", type=Path, required=True, metavar="OUT", help="output folder, written only on success")
+    return parser
+
+
+def _simulate(options: argparse.Namespace) -> str:
+    # Imported here so that --help and wrong arguments need not wait for MLIR.
+    from gradcam.sim.check import check_outputs
+    from gradcam.sim.inputs import read_input
+    from gradcam.sim.output import check_target, simulation_report, summary, write_output
+    from gradcam.sim.program import load_program
+    from gradcam.sim.simulator import Simulator
+    from gradcam.sim.trace import compare_trace, load_quantized
+
+    target = options.output.resolve()
+    check_target(target, options.force)
+    if options.cls is not None and options.cls < 0:
+        raise GradcamError(f"class {options.cls} does not exist; classes start at 0")
+    image, pixels = read_input(options.input, load_program(options.design))
+    simulator = Simulator(options.design)
+    cls = -1 if options.cls is None else options.cls
+    (result,) = simulator.run(image[None], cls, options.stall, options.trace)
+    program, equal = simulator.program, None
+    if options.trace:
+        trace = compare_trace(program, result, load_quantized(program), image, cls)
+        if trace.difference is not None:
+            raise GradcamError(str(trace.difference))
+        print(f"trace: {len(trace.compared)} buffers equal, {len(trace.skipped)} without a tensor to compare with")
+    if not options.no_check:
+        check_outputs(result, load_quantized(program), image, cls)
+        equal = True
+    report = write_output(target, program, result, pixels, simulation_report(program, result, cls, equal))
+    return summary(report, options.output)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs `gradcam-sim` with `argv`; returns its exit code. Every user error is one line on stderr."""
+    options = _parser().parse_args(argv)
+    try:
+        print(_simulate(options))
+    except GradcamError as error:
+        print(f"gradcam-sim: error: {line(error)}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
