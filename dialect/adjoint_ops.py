@@ -18,7 +18,7 @@ class LinearAdjointOp(GradCAM.Operation, name="linear_adjoint", traits=[ext.Pure
     gx: ext.Result[Any]
 
     @verifier
-    def verify_invariants(op):  # noqa: D102, N805
+    def verify_invariants(op):  # noqa: D102
         out, features = rank(op.operands[1], 2, "weight")
         require(shape(op.operands[0]) == [1, out], f"gradient must be 1x{out}, got {op.operands[0].type}")
         result_shape(op, [1, features])
@@ -39,7 +39,7 @@ class Conv2dAdjointOp(GradCAM.Operation, name="conv2d_adjoint", traits=[ext.Pure
     gx: ext.Result[Any]
 
     @verifier
-    def verify_invariants(op):  # noqa: D102, N805
+    def verify_invariants(op):  # noqa: D102
         check_conv(op, op.results[0], op.operands[1], rank(op.operands[0], 4, "gradient"))
 
 
@@ -51,7 +51,7 @@ class ReluAdjointOp(GradCAM.Operation, name="relu_adjoint", traits=[ext.Pure]):
     gx: ext.Result[Any]
 
     @verifier
-    def verify_invariants(op):  # noqa: D102, N805
+    def verify_invariants(op):  # noqa: D102
         require(shape(op.operands[0]) == shape(op.operands[1]), "gradient and forward output must have equal shapes")
         result_shape(op, shape(op.operands[0]))
 
@@ -66,7 +66,7 @@ class ClampAdjointOp(GradCAM.Operation, name="clamp_adjoint", traits=[ext.Pure])
     gx: ext.Result[Any]
 
     @verifier
-    def verify_invariants(op):  # noqa: D102, N805
+    def verify_invariants(op):  # noqa: D102
         require(shape(op.operands[0]) == shape(op.operands[1]), "gradient and forward output must have equal shapes")
         result_shape(op, shape(op.operands[0]))
 
@@ -83,7 +83,7 @@ class MaxPool2dAdjointOp(GradCAM.Operation, name="max_pool2d_adjoint", traits=[e
     gx: ext.Result[Any]
 
     @verifier
-    def verify_invariants(op):  # noqa: D102, N805
+    def verify_invariants(op):  # noqa: D102
         check_pool(op, op.operands[1], shape(op.operands[0]))
         result_shape(op, shape(op.operands[1]))
 
@@ -100,7 +100,7 @@ class AvgPool2dAdjointOp(GradCAM.Operation, name="avg_pool2d_adjoint", traits=[e
     gx: ext.Result[Any]
 
     @verifier
-    def verify_invariants(op):  # noqa: D102, N805
+    def verify_invariants(op):  # noqa: D102
         check_pool(op, op.results[0], shape(op.operands[0]))
 
 
@@ -114,7 +114,7 @@ class BatchNormAdjointOp(GradCAM.Operation, name="batch_norm_adjoint", traits=[e
     gx: ext.Result[Any]
 
     @verifier
-    def verify_invariants(op):  # noqa: D102, N805
+    def verify_invariants(op):  # noqa: D102
         channels = rank(op.operands[0], 4, "gradient")[1]
         require(all(shape(v) == [channels] for v in list(op.operands)[1:]), f"gamma and var must have shape {channels}")
         result_shape(op, shape(op.operands[0]))
@@ -127,7 +127,7 @@ class UnflattenOp(GradCAM.Operation, name="unflatten", traits=[ext.Pure]):
     gx: ext.Result[Any]
 
     @verifier
-    def verify_invariants(op):  # noqa: D102, N805
+    def verify_invariants(op):  # noqa: D102
         _, c, h, w = rank(op.results[0], 4, "result")
         require(shape(op.operands[0]) == [1, c * h * w], f"operand must be 1x{c * h * w}, got {op.operands[0].type}")
 
@@ -140,9 +140,11 @@ class ChannelSliceOp(GradCAM.Operation, name="channel_slice", traits=[ext.Pure])
     gx: ext.Result[Any]
 
     @verifier
-    def verify_invariants(op):  # noqa: D102, N805
+    def verify_invariants(op):  # noqa: D102
         _, have, h, w = rank(op.operands[0], 4, "gradient")
         _, channels, *_ = rank(op.results[0], 4, "result")
         offset = ir.IntegerAttr(op.attributes["offset"]).value
-        require(0 <= offset <= have - channels, f"channels {offset} to {offset + channels} are not within the {have} given")
+        require(
+            0 <= offset <= have - channels, f"channels {offset} to {offset + channels} are not within the {have} given"
+        )
         result_shape(op, [1, channels, h, w])

@@ -20,7 +20,7 @@ Rule = Callable[[Any, Any, int], Any]
 
 
 def adjoint(op: Any, g: ir.Value, operand: int) -> ir.Value:
-    """Builds the gradient at one operand of `op`, at the current insertion point and with the location of `op`.
+    """Builds the gradient at one operand of `op`, at the current insertion point, located at "NAME.adjoint" of the op's NAME.
 
     Args:
         op: a forward op.
@@ -36,8 +36,14 @@ def adjoint(op: Any, g: ir.Value, operand: int) -> ir.Value:
     rule = ADJOINTS.get(type(op))
     if rule is None:
         raise fail(op, f"'{op.operation.name}' lies between the target and the logits and has no adjoint rule")
-    with op.location:
+    with part_location(op, "adjoint"):
         return rule(op, g, operand)
+
+
+def part_location(op: Any, part: str) -> ir.Location:
+    """ "NAME.part" for an op located at NAME, so that every tensor of the backward pass has a name of its own."""
+    location = op.location
+    return ir.Location.name(f"{location.name_str}.{part}") if isinstance(location, ir.NameLoc) else location
 
 
 def _of_input(rule: Callable[[Any, Any], Any]) -> Rule:

@@ -20,7 +20,7 @@ class TargetOp(GradCAM.Operation, name="target", traits=[ext.Pure]):
     y: ext.Result[Any]
 
     @verifier
-    def verify_invariants(op):  # noqa: D102, N805
+    def verify_invariants(op):  # noqa: D102
         rank(op.operands[0], 4, "target feature map")
         result_shape(op, shape(op.operands[0]))
 
@@ -42,7 +42,7 @@ class ExplainOp(GradCAM.Operation, name="explain", traits=[ext.Pure]):
     map: ext.Result[Any]
 
     @verifier
-    def verify_invariants(op):  # noqa: D102, N805
+    def verify_invariants(op):  # noqa: D102
         rank(op.operands[0], 2, "logits")
         _, _, h, w = rank(op.operands[1], 4, "target feature map")
         require(shape(op.operands[2]) == [1], f"class must be tensor<1xi32>, got {op.operands[2].type}")
@@ -62,7 +62,7 @@ class SelectClassOp(GradCAM.Operation, name="select_class", traits=[ext.Pure]):
     cls: ext.Result[Any]
 
     @verifier
-    def verify_invariants(op):  # noqa: D102, N805
+    def verify_invariants(op):  # noqa: D102
         rank(op.operands[0], 2, "logits")
         require(shape(op.operands[1]) == [1], f"requested class must be tensor<1xi32>, got {op.operands[1].type}")
         result_shape(op, [1])
@@ -75,7 +75,7 @@ class OneHotOp(GradCAM.Operation, name="one_hot", traits=[ext.Pure]):
     y: ext.Result[Any]
 
     @verifier
-    def verify_invariants(op):  # noqa: D102, N805
+    def verify_invariants(op):  # noqa: D102
         require(shape(op.operands[0]) == [1], f"class must be tensor<1xi32>, got {op.operands[0].type}")
         rank(op.results[0], 2, "result")
 
@@ -88,7 +88,7 @@ class ClassRowOp(GradCAM.Operation, name="class_row", traits=[ext.Pure]):
     y: ext.Result[Any]
 
     @verifier
-    def verify_invariants(op):  # noqa: D102, N805
+    def verify_invariants(op):  # noqa: D102
         require(shape(op.operands[1]) == [1], f"class must be tensor<1xi32>, got {op.operands[1].type}")
         result_shape(op, [1, *shape(op.operands[0])[1:]])
 
@@ -100,7 +100,7 @@ class ChannelWeightsOp(GradCAM.Operation, name="channel_weights", traits=[ext.Pu
     y: ext.Result[Any]
 
     @verifier
-    def verify_invariants(op):  # noqa: D102, N805
+    def verify_invariants(op):  # noqa: D102
         result_shape(op, rank(op.operands[0], 4, "gradient")[:2])
 
 
@@ -115,7 +115,7 @@ class WeightedSumOp(GradCAM.Operation, name="weighted_sum", traits=[ext.Pure]):
     y: ext.Result[Any]
 
     @verifier
-    def verify_invariants(op):  # noqa: D102, N805
+    def verify_invariants(op):  # noqa: D102
         _, c, h, w = rank(op.operands[1], 4, "feature map")
         found = shape(op.operands[0])
         require(found in ([1, c], [1, c, h, w]), f"weights must be 1x{c} or 1x{c}x{h}x{w}, got {op.operands[0].type}")
@@ -130,5 +130,5 @@ class ScaleOp(GradCAM.Operation, name="scale", traits=[ext.Pure]):
     y: ext.Result[Any]
 
     @verifier
-    def verify_invariants(op):  # noqa: D102, N805
+    def verify_invariants(op):  # noqa: D102
         result_shape(op, shape(op.operands[0]))

@@ -25,7 +25,10 @@ def check_conv(op: Any, x: Any, w: Any, y_shape: Sequence[int]) -> None:
     )
     require(out_channels % groups == 0, f"{out_channels} output channels do not divide into {groups} groups")
     wanted = [1, out_channels, *window(op, size, kernel)]
-    require(list(y_shape) == wanted, f"output must have shape {'x'.join(map(str, wanted))}, got {'x'.join(map(str, y_shape))}")
+    require(
+        list(y_shape) == wanted,
+        f"output must have shape {'x'.join(map(str, wanted))}, got {'x'.join(map(str, y_shape))}",
+    )
 
 
 def check_bias(op: Any, channels: int) -> None:
@@ -50,7 +53,7 @@ class Conv2dOp(GradCAM.Operation, name="conv2d", traits=[ext.Pure]):
     y: ext.Result[Any]
 
     @verifier
-    def verify_invariants(op):  # noqa: D102, N805
+    def verify_invariants(op):  # noqa: D102
         check_conv(op, op.operands[0], op.operands[1], shape(op.results[0]))
         check_bias(op, shape(op.operands[1])[0])
 
@@ -64,7 +67,7 @@ class LinearOp(GradCAM.Operation, name="linear", traits=[ext.Pure]):
     y: ext.Result[Any]
 
     @verifier
-    def verify_invariants(op):  # noqa: D102, N805
+    def verify_invariants(op):  # noqa: D102
         _, features = rank(op.operands[0], 2, "input")
         out, wanted = rank(op.operands[1], 2, "weight")
         require(features == wanted, f"weight expects {wanted} features, input has {features}")
@@ -79,7 +82,7 @@ class ReluOp(GradCAM.Operation, name="relu", traits=[ext.Pure]):
     y: ext.Result[Any]
 
     @verifier
-    def verify_invariants(op):  # noqa: D102, N805
+    def verify_invariants(op):  # noqa: D102
         result_shape(op, shape(op.operands[0]))
 
 
@@ -92,7 +95,7 @@ class ClampOp(GradCAM.Operation, name="clamp", traits=[ext.Pure]):
     y: ext.Result[Any]
 
     @verifier
-    def verify_invariants(op):  # noqa: D102, N805
+    def verify_invariants(op):  # noqa: D102
         lo, hi = (ir.FloatAttr(op.attributes[n]).value for n in ("lo", "hi"))
         require(lo < hi, f"lower bound {lo} must be less than upper bound {hi}")
         result_shape(op, shape(op.operands[0]))
@@ -106,9 +109,12 @@ class AddOp(GradCAM.Operation, name="add", traits=[ext.Pure]):
     z: ext.Result[Any]
 
     @verifier
-    def verify_invariants(op):  # noqa: D102, N805
+    def verify_invariants(op):  # noqa: D102
         x, y = op.operands[0], op.operands[1]
-        require(shape(x) == shape(y), f"operands must have equal shapes, got {x.type} and {y.type}; broadcasting is not lowered")
+        require(
+            shape(x) == shape(y),
+            f"operands must have equal shapes, got {x.type} and {y.type}; broadcasting is not lowered",
+        )
         result_shape(op, shape(x))
 
 
@@ -119,7 +125,10 @@ def check_pool(op: Any, x: Any, y_shape: Sequence[int]) -> None:
     for k, p in zip(kernel, ints(op, "padding", 2, 0), strict=True):
         require(2 * p <= k, f"padding {p} must be at most half the kernel {k}")
     wanted = [1, channels, *window(op, size, kernel)]
-    require(list(y_shape) == wanted, f"output must have shape {'x'.join(map(str, wanted))}, got {'x'.join(map(str, y_shape))}")
+    require(
+        list(y_shape) == wanted,
+        f"output must have shape {'x'.join(map(str, wanted))}, got {'x'.join(map(str, y_shape))}",
+    )
 
 
 class MaxPool2dOp(GradCAM.Operation, name="max_pool2d", traits=[ext.Pure]):
@@ -133,7 +142,7 @@ class MaxPool2dOp(GradCAM.Operation, name="max_pool2d", traits=[ext.Pure]):
     y: ext.Result[Any]
 
     @verifier
-    def verify_invariants(op):  # noqa: D102, N805
+    def verify_invariants(op):  # noqa: D102
         check_pool(op, op.operands[0], shape(op.results[0]))
 
 
@@ -152,7 +161,7 @@ class AvgPool2dOp(GradCAM.Operation, name="avg_pool2d", traits=[ext.Pure]):
     y: ext.Result[Any]
 
     @verifier
-    def verify_invariants(op):  # noqa: D102, N805
+    def verify_invariants(op):  # noqa: D102
         check_pool(op, op.operands[0], shape(op.results[0]))
         require(ints(op, "dilation", 2, 1) == [1, 1], "an average pool has no dilation")
 
@@ -169,7 +178,7 @@ class BatchNormOp(GradCAM.Operation, name="batch_norm", traits=[ext.Pure]):
     y: ext.Result[Any]
 
     @verifier
-    def verify_invariants(op):  # noqa: D102, N805
+    def verify_invariants(op):  # noqa: D102
         channels = rank(op.operands[0], 4, "input")[1]
         for value, name in zip(list(op.operands)[1:], ("gamma", "beta", "mean", "var"), strict=True):
             require(shape(value) == [channels], f"{name} must have shape {channels}, got {value.type}")
@@ -183,7 +192,7 @@ class FlattenOp(GradCAM.Operation, name="flatten", traits=[ext.Pure]):
     y: ext.Result[Any]
 
     @verifier
-    def verify_invariants(op):  # noqa: D102, N805
+    def verify_invariants(op):  # noqa: D102
         _, c, h, w = rank(op.operands[0], 4, "input")
         result_shape(op, [1, c * h * w])
 
@@ -195,7 +204,7 @@ class ConcatOp(GradCAM.Operation, name="concat", traits=[ext.Pure]):
     y: ext.Result[Any]
 
     @verifier
-    def verify_invariants(op):  # noqa: D102, N805
+    def verify_invariants(op):  # noqa: D102
         shapes = [rank(x, 4, "input") for x in op.operands]
         require(len(shapes) > 0, "needs at least one input")
         require(all(s[2:] == shapes[0][2:] for s in shapes), f"inputs must agree in height and width, got {shapes}")

@@ -8,7 +8,7 @@ from typing import Any
 from torch_mlir import ir
 from torch_mlir.dialects import affine
 
-from gradcam.passes.nest import Linear
+from gradcam.passes.linear_form import Linear
 
 
 def as_affine(forms: Sequence[Linear]) -> tuple[list[ir.AffineExpr], list[ir.Value], list[ir.Value]]:
@@ -56,7 +56,9 @@ def store(value: ir.Value, memref: ir.Value, forms: Sequence[Linear]) -> None:
     ir.Operation.create("affine.store", [], [value, memref, *dims, *symbols], {"map": map_})
 
 
-def guarded_load(memref: ir.Value, forms: Sequence[Linear], guards: Sequence[Linear], otherwise: ir.Value | None) -> ir.Value:
+def guarded_load(
+    memref: ir.Value, forms: Sequence[Linear], guards: Sequence[Linear], otherwise: ir.Value | None
+) -> ir.Value:
     """affine.load where every guard is at least 0, `otherwise` elsewhere; a plain load without guards."""
     if not guards:
         return load(memref, forms)

@@ -9,7 +9,8 @@ from torch_mlir import ir
 
 from gradcam.errors import fail
 from gradcam.passes.engines import access_kind
-from gradcam.passes.nest import Dataflow, Nest, Node, main_function, nests
+from gradcam.passes.ir_queries import main_function
+from gradcam.passes.nest import Dataflow, Nest, Node, nests
 from gradcam.passes.pass_base import Pass
 
 #: Cycles from the inputs of an op to its result; 0 means combinational within the stage.
@@ -80,7 +81,9 @@ def _phases(module: ir.Module, program: list[Nest]) -> list[str]:
             wanted |= {a.memref for a in program[i].loads}
     phases = []
     for i, (read, _) in enumerate(kinds):
-        phase = "store" if i in stores else "load" if "stream" in read else "inference" if i in needed else "explanation"
+        phase = (
+            "store" if i in stores else "load" if "stream" in read else "inference" if i in needed else "explanation"
+        )
         phases.append(phase)
     return phases
 
@@ -108,7 +111,9 @@ def _body_stages(nest: Nest, body: Dataflow) -> int:
         _place_node(node, ready, 0, update)
     for sink in body.sinks:
         if ready[id(sink.value)] != update:
-            raise fail(sink.op, "an accumulator must change in one cycle: no product, shift or sum over lanes may depend on it")
+            raise fail(
+                sink.op, "an accumulator must change in one cycle: no product, shift or sum over lanes may depend on it"
+            )
         _set(sink.op, "stage", update)
     return update
 
@@ -135,5 +140,3 @@ def _place_sinks(flow: Dataflow, ready: dict[int, int]) -> int:
     for sink in flow.sinks:
         _set(sink.op, "stage", stage)
     return stage
-
-

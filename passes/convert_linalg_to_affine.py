@@ -10,7 +10,8 @@ from torch_mlir.dialects import func, memref
 
 from gradcam.errors import fail
 from gradcam.passes import affine_ir
-from gradcam.passes.nest import Linear, int_constant, linear, main_function, plus
+from gradcam.passes.ir_queries import int_constant, main_function
+from gradcam.passes.linear_form import Linear, linear, plus
 from gradcam.passes.pass_base import Pass
 
 #: Names of the function's arguments and results in the RTL; what is not listed is called arg0, result2, ...
@@ -99,7 +100,9 @@ class _Converter:
                     new.attributes[attribute] = self.old.attributes[attribute]
             new.attributes["llvm.emit_c_interface"] = ir.UnitAttr.get()
             names = _names(inputs, INPUTS, "arg") + _names(outputs, OUTPUTS, "result")
-            new.attributes["arg_attrs"] = ir.ArrayAttr.get([ir.DictAttr.get({"gradcam.name": ir.StringAttr.get(n)}) for n in names])
+            new.attributes["arg_attrs"] = ir.ArrayAttr.get(
+                [ir.DictAttr.get({"gradcam.name": ir.StringAttr.get(n)}) for n in names]
+            )
             entry = new.add_entry_block()
         with ir.InsertionPoint(entry):
             for value, argument, label in zip(inputs, entry.arguments, names, strict=False):
@@ -108,7 +111,9 @@ class _Converter:
             for op in list(self.block.operations)[:-1]:
                 with op.location:
                     self._op(op)
-            for value, argument, label in zip(outputs, list(entry.arguments)[len(inputs) :], names[len(inputs) :], strict=True):
+            for value, argument, label in zip(
+                outputs, list(entry.arguments)[len(inputs) :], names[len(inputs) :], strict=True
+            ):
                 with ir.Location.name(label):
                     self._copy(self.views[value], argument, list(ir.MemRefType(argument.type).shape))
             with self.old.location:
@@ -122,7 +127,9 @@ class _Converter:
             self.views[value] = _identity(argument)
             return
         pads = [u.owner for u in value.uses if u.owner.operation.name == "tensor.pad"]
-        lanes = max((shape[-1] + list(ir.DenseI64ArrayAttr(p.attributes["static_high"]))[-1] for p in pads), default=shape[-1])
+        lanes = max(
+            (shape[-1] + list(ir.DenseI64ArrayAttr(p.attributes["static_high"]))[-1] for p in pads), default=shape[-1]
+        )
         element = ir.MemRefType(argument.type).element_type
         buffer = memref.alloc(ir.MemRefType.get([*shape[:-1], lanes], element), [], [])
         self._copy(_identity(argument), buffer, shape)
@@ -163,7 +170,13 @@ class _Converter:
         type_ = _memref_type(value.type)
         with ir.InsertionPoint(self.old):
             visibility, unit = ir.StringAttr.get("private"), ir.UnitAttr.get()
-            memref.GlobalOp(name, ir.TypeAttr.get(type_), sym_visibility=visibility, initial_value=op.attributes["value"], constant=unit)
+            memref.GlobalOp(
+                name,
+                ir.TypeAttr.get(type_),
+                sym_visibility=visibility,
+                initial_value=op.attributes["value"],
+                constant=unit,
+            )
         self.views[value] = _identity(memref.get_global(type_, name))
 
     def _pad(self, op: Any) -> None:
@@ -184,11 +197,15 @@ class _Converter:
                 guards.append(form)
             if hi > slack:
                 guards.append(plus({None: shape[i] - 1}, form, -1))
-        self.views[op.results[0]] = _View(source.memref, forms, guards, self._value(list(op.regions[0].blocks[0].operations)[-1].operands[0]))
+        self.views[op.results[0]] = _View(
+            source.memref, forms, guards, self._value(list(op.regions[0].blocks[0].operations)[-1].operands[0])
+        )
 
     def _slice(self, op: Any) -> None:
         source = self.views[op.operands[0]]
-        offsets, sizes, strides = (list(ir.DenseI64ArrayAttr(op.attributes[f"static_{n}"])) for n in ("offsets", "sizes", "strides"))
+        offsets, sizes, strides = (
+            list(ir.DenseI64ArrayAttr(op.attributes[f"static_{n}"])) for n in ("offsets", "sizes", "strides")
+        )
         if any(s != 1 for s in strides):
             raise fail(op, "only slices of stride 1 are lowered")
         dynamic = iter(list(op.operands)[1:])
@@ -197,16 +214,28 @@ class _Converter:
         indices: list[Linear] = []
         position = 0
         for offset, size in zip(offsets, sizes, strict=True):
-            base: Linear = self._offset(next(dynamic)) if offset == ir.ShapedType.get_dynamic_size() else {None: offset} if offset else {}
+            base: Linear = (
+                self._offset(next(dynamic))
+                if offset == ir.ShapedType.get_dynamic_size()
+                else {None: offset}
+                if offset
+                else {}
+            )
             # A dimension of size 1 that the result does not have is dropped, the first ones first.
-            if dropped and size == 1 and (position >= len(kept) or kept[position] != 1 or len(kept) - position < len(sizes) - len(indices)):
+            if (
+                dropped
+                and size == 1
+                and (position >= len(kept) or kept[position] != 1 or len(kept) - position < len(sizes) - len(indices))
+            ):
                 dropped -= 1
                 indices.append(base)
             else:
                 indices.append(plus(base, {position: 1}))
                 position += 1
         forms = [_substitute(f, indices) for f in source.forms]
-        self.views[op.results[0]] = _View(source.memref, forms, [_substitute(g, indices) for g in source.guards], source.otherwise)
+        self.views[op.results[0]] = _View(
+            source.memref, forms, [_substitute(g, indices) for g in source.guards], source.otherwise
+        )
 
     def _offset(self, value: ir.Value) -> Linear:
         constant = int_constant(value)
@@ -216,7 +245,9 @@ class _Converter:
         view = self.views[op.operands[0]]
         if list(ir.MemRefType(view.memref.type).shape) != [1]:
             raise fail(op, "only one-element tensors can be read as scalars")
-        zero = ir.Operation.create("arith.constant", [ir.IndexType.get()], [], {"value": ir.IntegerAttr.get(ir.IndexType.get(), 0)})
+        zero = ir.Operation.create(
+            "arith.constant", [ir.IndexType.get()], [], {"value": ir.IntegerAttr.get(ir.IndexType.get(), 0)}
+        )
         self.values[op.results[0]] = memref.load(view.memref, [zero.results[0]])
 
     def _index(self, op: Any) -> None:

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from torch_mlir import ir
 
 from gradcam.dialect import cam_ops, ops
-from gradcam.dialect.adjoints import adjoint
+from gradcam.dialect.adjoints import adjoint, part_location
 from gradcam.dialect.verify import shape
 from gradcam.errors import fail
 from gradcam.passes.pass_base import Pass
@@ -76,14 +76,18 @@ def _expand(function: Any, explain: Any) -> None:
         op.y.replace_all_uses_with(op.x)
         op.erase()
 
-    with ir.InsertionPoint(explain), explain.location:
-        cls = cam_ops.SelectClassOp(logits, explain.cls, explain.cls.type).result
-        seed = cam_ops.OneHotOp(cls, logits.type).result
+    with ir.InsertionPoint(explain):
+        with part_location(explain, "class"):
+            cls = cam_ops.SelectClassOp(logits, explain.cls, explain.cls.type).result
+        with part_location(explain, "seed"):
+            seed = cam_ops.OneHotOp(cls, logits.type).result
         gradient = _gradient(explain, logits, seed, x)
         if gradient is None:
             raise fail(explain, f"target {path} does not reach the logits: no class score depends on it")
-        weights = _channel_weights(gradient) if method == "gradcam" else gradient
-        result = cam_ops.WeightedSumOp(weights, x, explain.map.type).result
+        with part_location(explain, "weights"):
+            weights = _channel_weights(gradient) if method == "gradcam" else gradient
+        with part_location(explain, "map"):
+            result = cam_ops.WeightedSumOp(weights, x, explain.map.type).result
 
     function.attributes[EXPLAIN_ATTR] = ir.DictAttr.get(
         {"target": path, **{name: explain.attributes[name] for name in ("method", "relu", "normalize", "eps")}}
@@ -107,7 +111,7 @@ def _gradient(explain: Any, logits: ir.Value, seed: ir.Value, x: ir.Value) -> ir
             continue
         for i, operand in enumerate(op.operands):
             if operand in dependent:
-                _accumulate(gradients, operand, adjoint(op, gradients[op.results[0]], i), op.location)
+                _accumulate(gradients, operand, adjoint(op, gradients[op.results[0]], i), part_location(op, "adjoint"))
     return gradients.get(x)
 
 

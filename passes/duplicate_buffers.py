@@ -7,7 +7,8 @@ from typing import Any, ClassVar
 
 from torch_mlir import ir
 
-from gradcam.passes.nest import Nest, is_argument, is_scalar, nests
+from gradcam.passes.ir_queries import is_argument, is_scalar
+from gradcam.passes.nest import Nest, nests
 from gradcam.passes.pass_base import Pass
 
 

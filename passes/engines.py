@@ -13,7 +13,9 @@ from typing import Any
 from torch_mlir import ir
 
 from gradcam.errors import fail
-from gradcam.passes.nest import Access, Dataflow, Linear, Loop, Nest, Node, is_argument, is_global, is_scalar
+from gradcam.passes.ir_queries import is_argument, is_global, is_scalar
+from gradcam.passes.linear_form import Linear
+from gradcam.passes.nest import Access, Dataflow, Loop, Nest, Node
 
 
 def access_kind(access: Access) -> str:
@@ -59,7 +61,11 @@ def engine_key(nest: Nest) -> tuple[Any, ...]:
     """Nests with equal keys run on one engine."""
     streams = [pattern(a) for a in nest.loads + nest.stores if access_kind(a) == "stream"]
     if nest.body is None:
-        return ("stream", signature(nest.epilogue, nest.outer)) if streams else ("elementwise", tuple(nest.epilogue.extents))
+        return (
+            ("stream", signature(nest.epilogue, nest.outer))
+            if streams
+            else ("elementwise", tuple(nest.epilogue.extents))
+        )
     accumulators = tuple((a.bits, a.lanes, a.initial) for a in nest.accumulators)
     return "reduce", accumulators, signature(nest.body, nest.loops), tuple(streams)
 
@@ -153,7 +159,12 @@ class Engine:
     def loops(self, nest: Nest) -> list[Loop | None]:
         """The row's loops, aligned with the odometer: missing outer ones are None."""
         outer, reduction = self.outer_depth, self.depth - self.outer_depth
-        return [None] * (outer - len(nest.outer)) + nest.outer + [None] * (reduction - len(nest.reduction)) + nest.reduction
+        return (
+            [None] * (outer - len(nest.outer))
+            + nest.outer
+            + [None] * (reduction - len(nest.reduction))
+            + nest.reduction
+        )
 
     def trips(self, nest: Nest) -> list[int]:
         """Trip counts of the aligned loops."""

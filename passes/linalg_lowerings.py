@@ -299,7 +299,9 @@ def _lower_class_row(lowering: Lowering, op: Any) -> list[Any]:
     packed = lowering.packed(op, w, (1, 1))
     at = arith.index_cast(index, tensor.extract(lowering.values[cls], [arith.constant(index, 0)]))
     lanes = arith.constant(index, pe.oc)
-    tile, lane = arith.floordivsi(at, lanes), arith.remsi(at, lanes)
+    # With one tile of classes there is nothing to choose but the lane.
+    tile = arith.floordivsi(at, lanes) if shape(packed)[0] > 1 else 0
+    lane = arith.remsi(at, lanes)
     dims = [1, *shape(packed)[1:]]
     return [Row(extract_slice(packed, [tile, 0, 0, 0, 0, 0], dims, dims), lane)]
 

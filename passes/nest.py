@@ -21,55 +21,16 @@ from typing import Any
 from torch_mlir import ir
 
 from gradcam.errors import fail
-
-#: A linear form over loops and symbols: {None: constant, loop value: coefficient, (kind, value, divisor): coefficient}.
-Linear = dict[Any, int]
-
-
-def plus(a: Linear, b: Linear, factor: int = 1) -> Linear:
-    """a + factor * b."""
-    out = dict(a)
-    for term, coefficient in b.items():
-        out[term] = out.get(term, 0) + factor * coefficient
-    return {t: c for t, c in out.items() if c}
-
-
-def linear(expr: ir.AffineExpr, dims: list[Linear], symbols: list[Linear]) -> Linear:
-    """`expr` as a linear form, with its dims and symbols replaced; `mod` and `floordiv` only of a single symbol by a constant."""
-    if isinstance(expr, ir.AffineConstantExpr):
-        return {None: expr.value} if expr.value else {}
-    if isinstance(expr, ir.AffineDimExpr):
-        return dims[expr.position]
-    if isinstance(expr, ir.AffineSymbolExpr):
-        return symbols[expr.position]
-    lhs, rhs = linear(expr.lhs, dims, symbols), linear(expr.rhs, dims, symbols)
-    if isinstance(expr, ir.AffineAddExpr):
-        return plus(lhs, rhs)
-    if isinstance(expr, ir.AffineMulExpr) and set(rhs) <= {None}:
-        return plus({}, lhs, rhs.get(None, 0))
-    if isinstance(expr, (ir.AffineModExpr, ir.AffineFloorDivExpr)) and len(lhs) == 1 and set(rhs) <= {None}:
-        ((value, coefficient),) = lhs.items()
-        if coefficient == 1 and isinstance(value, ir.Value):
-            return {("mod" if isinstance(expr, ir.AffineModExpr) else "floordiv", value, rhs[None]): 1}
-    raise ValueError(f"not linear in the loops: {expr}")
-
-
-def map_forms(map_: ir.AffineMap, operands: list[ir.Value]) -> list[Linear]:
-    """The results of `map_` applied to `operands`, as linear forms."""
-    forms: list[Linear] = [{v: 1} for v in operands]
-    return [linear(e, forms[: map_.n_dims], forms[map_.n_dims :]) for e in map_.results]
-
-
-def set_forms(set_: Any, operands: list[ir.Value]) -> list[Linear]:
-    """The constraints of an integer set applied to `operands`; each form must be at least 0."""
-    text = str(set_).removeprefix("affine_set<").removesuffix(">")
-    head, _, body = text.partition(" : ")
-    body = body.strip().removeprefix("(").removesuffix(")")
-    if "== " in body:
-        raise ValueError(f"only inequalities are lowered, got {set_}")
-    # The bindings give no access to a set's constraints: as a map, one result per constraint, they can be read.
-    results = ", ".join(c.strip().removesuffix(">= 0") for c in body.split(","))
-    return map_forms(ir.AffineMapAttr(ir.Attribute.parse(f"affine_map<{head} -> ({results})>")).value, operands)
+from gradcam.passes.ir_queries import (
+    block_ops,
+    constant_trip,
+    int_constant,
+    location_name,
+    main_function,
+    parallel_extents,
+    strides_of,
+)
+from gradcam.passes.linear_form import Linear, map_forms, plus, set_forms
 
 
 @dataclass(eq=False)
@@ -234,69 +195,6 @@ class Nest:
         return ([self.body] if self.body else []) + [self.epilogue]
 
 
-def location_name(op: Any) -> str:
-    """The name in the op's location, "" when it has none."""
-    location = op.location
-    return location.name_str if isinstance(location, ir.NameLoc) else ""
-
-
-def owner_name(value: ir.Value) -> str:
-    """Name of the op that defines the value, "" for a block argument. (`memref.get_global` hides its op name behind a field.)"""
-    return "" if isinstance(value.owner, ir.Block) else value.owner.operation.name
-
-
-def is_global(value: ir.Value) -> bool:
-    """Whether a buffer is a constant."""
-    return owner_name(value) == "memref.get_global"
-
-
-def is_argument(value: ir.Value) -> bool:
-    """Whether a buffer is a function argument: a stream or a port, not a memory."""
-    return isinstance(value, ir.BlockArgument)
-
-
-def is_scalar(value: ir.Value) -> bool:
-    """Whether a buffer holds one element: a register, not a memory."""
-    return list(ir.MemRefType(value.type).shape) == [1]
-
-
-def strides_of(type_: ir.MemRefType) -> list[int]:
-    """Row-major strides in elements."""
-    strides, step = [], 1
-    for n in reversed(type_.shape):
-        strides.append(step)
-        step *= n
-    return strides[::-1]
-
-
-def int_constant(value: ir.Value) -> int | None:
-    """The integer of an `arith.constant`, or None."""
-    if owner_name(value) == "arith.constant":
-        return ir.IntegerAttr(value.owner.attributes["value"]).value
-    return None
-
-
-def constant_trip(op: ir.OpView) -> int:
-    """Trip count of an `affine.for` from 0 by 1."""
-    lower, upper = (ir.AffineMapAttr(op.attributes[n]).value for n in ("lowerBoundMap", "upperBoundMap"))
-    bounds = [list(m.results) for m in (lower, upper)]
-    constant = all(len(b) == 1 and isinstance(b[0], ir.AffineConstantExpr) for b in bounds)
-    if not constant or bounds[0][0].value != 0 or ir.IntegerAttr(op.attributes["step"]).value != 1:
-        raise fail(op, "a scheduled loop must run from 0 to a constant by step 1; normalize it first (affine-loop-normalize)")
-    return bounds[1][0].value
-
-
-def parallel_extents(op: ir.OpView) -> list[int]:
-    """Lane counts of an `affine.parallel` from 0 by 1."""
-    upper = ir.AffineMapAttr(op.attributes["upperBoundsMap"]).value
-    return [e.value for e in upper.results]
-
-
-def block_ops(op: ir.OpView) -> list[ir.OpView]:
-    """Ops of the op's first block, without the terminator."""
-    return list(op.regions[0].blocks[0].operations)[:-1]
-
-
 class _FlowReader:
     """Reads one `affine.parallel` (with nested reductions) into a `Dataflow`."""
 
@@ -350,7 +248,10 @@ class _FlowReader:
             if value in self.loops:
                 self._add(value, Node("iv", value.type, what=self.loops[value]))
             else:
-                raise fail(value.owner if not isinstance(value.owner, ir.Block) else self.flow, "value comes from outside the nest")
+                raise fail(
+                    value.owner if not isinstance(value.owner, ir.Block) else self.flow,
+                    "value comes from outside the nest",
+                )
         return self.values[value]
 
     def _compute(self, op: ir.OpView) -> None:
@@ -365,7 +266,10 @@ class _FlowReader:
             raise fail(op, "lanes can only be reduced by one integer sum")
         dims = self._enter(op)
         inner = self._value(list(op.regions[0].blocks[0].operations)[-1].operands[0])
-        self._add(op.results[0], Node("reduce", op.results[0].type, (inner,), dims=inner.dims - set(dims), op=op, reduced=dims))
+        self._add(
+            op.results[0],
+            Node("reduce", op.results[0].type, (inner,), dims=inner.dims - set(dims), op=op, reduced=dims),
+        )
 
     def _access(self, op: ir.OpView, memref: ir.Value, indices: list[ir.Value]) -> Access:
         forms = map_forms(ir.AffineMapAttr(op.attributes["map"]).value, indices)
@@ -445,18 +349,6 @@ def _accumulators(op: ir.OpView) -> list[Accumulator]:
             raise fail(store, "accumulators must be set to a constant before the reduction")
         out.append(Accumulator(store.operands[1], value, lanes))
     return out
-
-
-def main_function(module: ir.Module) -> ir.OpView:
-    """The function that is compiled: the only `func.func` with a body.
-
-    Raises:
-        GradcamError: there is none, or more than one.
-    """
-    functions = [o for o in module.body.operations if o.operation.name == "func.func" and o.regions[0].blocks]
-    if len(functions) != 1:
-        raise fail(module.operation, f"a module must hold exactly one function to compile, found {len(functions)}")
-    return functions[0]
 
 
 def nests(module: ir.Module) -> Iterator[Nest]:

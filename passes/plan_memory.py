@@ -8,7 +8,8 @@ from typing import Any, ClassVar
 from torch_mlir import ir
 
 from gradcam.errors import fail
-from gradcam.passes.nest import Access, is_argument, is_global, is_scalar, main_function, nests
+from gradcam.passes.ir_queries import is_argument, is_global, is_scalar, main_function
+from gradcam.passes.nest import Access, nests
 from gradcam.passes.pass_base import Pass
 
 
@@ -127,7 +128,9 @@ def _buffers(module: ir.Module) -> list[_Buffer]:
     return [_buffer(memref, uses, widest, together.get(memref, set())) for memref, uses in accesses.items()]
 
 
-def _buffer(memref: ir.Value, uses: list[tuple[int, Access]], widest: dict[tuple[bool, int], int], together: set[ir.Value]) -> _Buffer:
+def _buffer(
+    memref: ir.Value, uses: list[tuple[int, Access]], widest: dict[tuple[bool, int], int], together: set[ir.Value]
+) -> _Buffer:
     constant, bits = is_global(memref), uses[0][1].element_bits
     # Constants of one kind are always read with the same lanes; a narrower kind gets narrower words.
     lanes = max(_power_of_two(a.lanes) for _, a in uses) if constant else widest[(False, bits)]

@@ -11,7 +11,8 @@ from torch_mlir.dialects import memref
 
 from gradcam.errors import fail
 from gradcam.passes import affine_ir
-from gradcam.passes.nest import Linear, block_ops, constant_trip, is_argument, main_function, map_forms, plus, set_forms
+from gradcam.passes.ir_queries import block_ops, constant_trip, is_argument, main_function
+from gradcam.passes.linear_form import Linear, map_forms, plus, set_forms
 from gradcam.passes.pass_base import Pass
 from gradcam.pe import PE
 
@@ -121,7 +122,11 @@ def _touch(op: Any, operands: list[ir.Value]) -> _Touch:
 def _substituted(form: Linear, by: dict[ir.Value, Linear]) -> Linear:
     out: Linear = {}
     for term, coefficient in form.items():
-        out = plus(out, by[term] if term in by else {term: 1}, coefficient) if term is not None else plus(out, {None: coefficient})
+        out = (
+            plus(out, by[term] if term in by else {term: 1}, coefficient)
+            if term is not None
+            else plus(out, {None: coefficient})
+        )
     return out
 
 
@@ -202,7 +207,9 @@ class _Splitter:
         _, ivs, block = affine_ir.for_loops(trips)
         with ir.InsertionPoint.at_block_begin(block):
             grid = affine_ir.parallel([width])
-            by: dict[ir.Value, Linear] = {old: {new: width if _is(old, lane) else 1} for old, new in zip(kept, ivs, strict=False)}
+            by: dict[ir.Value, Linear] = {
+                old: {new: width if _is(old, lane) else 1} for old, new in zip(kept, ivs, strict=False)
+            }
             if lane is not None:
                 by[lane] = plus(by.get(lane, {}), {grid.regions[0].blocks[0].arguments[0]: 1})
             with ir.InsertionPoint(grid.regions[0].blocks[0]):
@@ -223,7 +230,9 @@ class _Splitter:
                 else:
                     self._clone(op, by, values)
 
-    def _load(self, touch: _Touch, result: ir.Value, by: dict[ir.Value, Linear], values: dict[ir.Value, ir.Value]) -> None:
+    def _load(
+        self, touch: _Touch, result: ir.Value, by: dict[ir.Value, Linear], values: dict[ir.Value, ir.Value]
+    ) -> None:
         if result not in values:
             forms, guards = ([_substituted(f, by) for f in fs] for fs in (touch.forms, touch.guards))
             values[result] = affine_ir.guarded_load(touch.memref, forms, guards, touch.otherwise)
@@ -285,7 +294,14 @@ class _Splitter:
         terms = [v for v in total.operands if v not in accumulators]
         return terms[0] if len(terms) == 1 else None
 
-    def _body(self, nest: _Plain, by: dict[ir.Value, Linear], place: Linear, summed: ir.Value | None, registers: dict[ir.Value, ir.Value]) -> None:
+    def _body(
+        self,
+        nest: _Plain,
+        by: dict[ir.Value, Linear],
+        place: Linear,
+        summed: ir.Value | None,
+        registers: dict[ir.Value, ir.Value],
+    ) -> None:
         values: dict[ir.Value, ir.Value] = {}
         term = self._term(nest) if summed is not None else None
         if summed is not None and term is not None:
@@ -326,7 +342,12 @@ class _Splitter:
         return tree.results[0]
 
     def _epilogue(
-        self, nest: _Plain, epilogue: _Plain | None, by: dict[ir.Value, Linear], place: Linear, registers: dict[ir.Value, ir.Value]
+        self,
+        nest: _Plain,
+        epilogue: _Plain | None,
+        by: dict[ir.Value, Linear],
+        place: Linear,
+        registers: dict[ir.Value, ir.Value],
     ) -> None:
         if epilogue is None:
             for touch in nest.stores:
@@ -359,4 +380,3 @@ class _Grid:
         if exception[0] is None:
             affine_ir.yield_([])
         self.point.__exit__(*exception)
-

@@ -29,12 +29,29 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("model", help="package.module:callable that gives an nn.Module, or a .pt2 file written by torch.export.save")
-    add("-o", dest="output", required=True, metavar="DIR", help="output folder; with --emit of another level a file, - for stdout")
-    add("--target-layer", metavar="PATH", default="layer4", help="module path of the feature map to explain (default: layer4)")
+    add(
+        "-o",
+        dest="output",
+        required=True,
+        metavar="DIR",
+        help="output folder; with --emit of another level a file, - for stdout",
+    )
+    add(
+        "--target-layer",
+        metavar="PATH",
+        default="layer4",
+        help="module path of the feature map to explain (default: layer4)",
+    )
     add("--method", default="gradcam", help="gradcam (default) or hirescam")
     add("--pe", default="16x16", metavar="OCxIC", help="processing elements: output x input channels (default: 16x16)")
     add("--calibration", metavar="PATH", help="folder of images or .npy file (default: the model's own images)")
-    add("--range", dest="range_choice", choices=("mse", "percentile", "max"), default="mse", help="how ranges are chosen")
+    add(
+        "--range",
+        dest="range_choice",
+        choices=("mse", "percentile", "max"),
+        default="mse",
+        help="how ranges are chosen",
+    )
     add("--percentile", type=float, default=99.99, help="for --range percentile")
     add("--input-shape", type=_shape, metavar="1,C,H,W", help="default: the module's input_shape, or the file's")
     add("--emit", choices=LEVELS, default="verilog", help="stop at this level (default: verilog)")
@@ -69,7 +86,9 @@ def _compile(options: argparse.Namespace) -> None:
         folder = Path(options.output)
         if folder.exists() and not options.force:
             raise GradcamError(f"{folder} exists; choose another folder or add --force to replace it")
-        compile_to_folder(load_model(options.model), options.model, settings, folder, options.force, options.print_ir, say)
+        compile_to_folder(
+            load_model(options.model), options.model, settings, folder, options.force, options.print_ir, say
+        )
     print((folder / "report.txt").read_text(encoding="utf-8"), end="")
 
 

@@ -121,8 +121,10 @@ def _run(args: argparse.Namespace) -> int:
     data.write_test_images(args.out / "images")
     shipped = data.load_test_images(args.out / "images")
     correct = int((predict(model, shipped.pixels) == shipped.labels).sum())
-    print(f"shipped images: {correct} of {len(shipped.labels)} right, "
-          f"Grad-CAM maximum in the box for {gradcam_hits(model, shipped)}")
+    print(
+        f"shipped images: {correct} of {len(shipped.labels)} right, "
+        f"Grad-CAM maximum in the box for {gradcam_hits(model, shipped)}"
+    )
     return 0
 
 

@@ -192,7 +192,11 @@ def module(
 
     `build` gets the inputs by name and returns the outputs by name.
     """
-    ports = [("clk", seq.ClockType.get()), *([("rst", integer(1))] if reset else []), *((n, integer(w)) for n, w in inputs)]
+    ports = [
+        ("clk", seq.ClockType.get()),
+        *([("rst", integer(1))] if reset else []),
+        *((n, integer(w)) for n, w in inputs),
+    ]
 
     def body(op: Any) -> dict[str, Value]:
         values = op.inputs()

@@ -35,7 +35,9 @@ class Datapath:
         inputs: per read slot (by id): the data of all lanes, the stage it arrives in (None: it is always there), the guard.
     """
 
-    def __init__(self, b: Builder, engine: Engine, row: Value | None, odometer: Odometer, valid: Value, enable: Value | None) -> None:
+    def __init__(
+        self, b: Builder, engine: Engine, row: Value | None, odometer: Odometer, valid: Value, enable: Value | None
+    ) -> None:
         self.b, self.engine, self.row, self.odometer, self.valid, self.enable = b, engine, row, odometer, valid, enable
         self.inputs: dict[int, tuple[Value, int | None, Value | None]] = {}
         self._values: dict[Any, Value] = {}
@@ -190,12 +192,24 @@ class Datapath:
             return self._load(node, point)
         stage = stage_of(node.op)
         if node.kind == "reduce":
-            terms = [self._at(node.args[0], (*point, *inner), stage) for inner in product(*(range(self._extent(node, d)) for d in node.reduced))]
+            terms = [
+                self._at(node.args[0], (*point, *inner), stage)
+                for inner in product(*(range(self._extent(node, d)) for d in node.reduced))
+            ]
             result = b.add(*terms)
         else:
             result = self._compute(node, [self._at(a, point, stage) for a in node.args])
         latency = LATENCY.get(node.kind, 0)
+        if latency:
+            result = self.b.bits(result, 0, min(node.bits, self._bits_read(node)))
         return self.delay(result, latency, node.kind.split(".")[-1]), stage + latency
+
+    def _bits_read(self, node: Node) -> int:
+        """Low bits of a node that anything reads: a register need not hold what its only readers cut off."""
+        readers = [n for f in self._flows() for n in f.nodes if any(a is node for a in n.args)]
+        stored = any(s.value is node for f in self._flows() for s in f.sinks)
+        cut = bool(readers) and not stored and all(n.kind == "arith.trunci" for n in readers)
+        return max(n.bits for n in readers) if cut else node.bits
 
     def _row_of(self, node: Node) -> Any:
         return next(n for n in self.engine.rows if any(node.what is loop for loop in n.loops))
@@ -235,6 +249,7 @@ class Datapath:
             return b.mux(args[0], args[1], args[2])
         if kind in ("arith.maxsi", "arith.minsi"):
             return b.mux(b.compare("sgt" if kind == "arith.maxsi" else "slt", args[0], args[1]), args[0], args[1])
-        raise fail(node.op, f"'{kind}' has no hardware form; lanes compute with integer add, multiply, shift, compare and select")
-
-
+        raise fail(
+            node.op,
+            f"'{kind}' has no hardware form; lanes compute with integer add, multiply, shift, compare and select",
+        )

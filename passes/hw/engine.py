@@ -13,7 +13,8 @@ from gradcam.passes.hw.builder import Builder, Value, bits_for, module
 from gradcam.passes.hw.datapath import Datapath
 from gradcam.passes.hw.layout import Bank, address_form, place_of, slices_of
 from gradcam.passes.hw.odometer import Odometer, range_of
-from gradcam.passes.nest import Linear, owner_name
+from gradcam.passes.ir_queries import owner_name
+from gradcam.passes.linear_form import Linear
 
 
 @dataclass(eq=False)
@@ -87,19 +88,27 @@ class EngineBuilder:
         self.engine = engine
         self.ports = [make_port(s, banks) for s in engine.slots]
         self.registers = registers
-        self.symbols = self._symbols()
+        self.symbols = {self._symbol_name(t): self._symbol_bits(t) for t in self._symbol_terms_used()}
         self.row_bits = bits_for(len(engine.rows))
 
-    def _symbols(self) -> dict[str, mlir.Value]:
-        """Registers that addresses of this engine depend on, by name."""
-        found = {}
-        for port in self.ports:
-            for access in port.slot.rows:
-                for term in access.index if access else []:
-                    if isinstance(term, tuple):
-                        memref = symbol_register(term[1])
-                        found[self.registers[memref]] = memref
-        return found
+    def _symbol_terms_used(self) -> list[tuple[str, mlir.Value, int]]:
+        """Symbolic terms in the addresses of this engine: (mod or floordiv, index value, divisor)."""
+        accesses = [a for port in self.ports for a in port.slot.rows if a is not None]
+        return list(dict.fromkeys(t for a in accesses for t in a.index if isinstance(t, tuple)))
+
+    def _symbol_name(self, term: tuple[str, mlir.Value, int]) -> str:
+        kind, value, divisor = term
+        return f"{self.registers[symbol_register(value)]}_{kind}_{divisor}"
+
+    def _symbol_bits(self, term: tuple[str, mlir.Value, int]) -> tuple[str, int, int]:
+        """Register, lowest bit and number of bits that a symbolic term is: divisors are powers of two."""
+        width = max(port.address + (port.slices - 1).bit_length() for port in self.ports)
+        kind, value, divisor = term
+        shift = (divisor - 1).bit_length()
+        if divisor != 1 << shift:
+            raise fail(value.owner, f"class symbols divide by powers of two only, got {divisor}")
+        register = self.registers[symbol_register(value)]
+        return (register, 0, shift) if kind == "mod" else (register, shift, min(32 - shift, width))
 
     @property
     def name(self) -> str:
@@ -111,7 +120,7 @@ class EngineBuilder:
         inputs, outputs = [("go", 1)], [("done", 1)]
         if len(self.engine.rows) > 1:
             inputs.append(("row", self.row_bits))
-        inputs += [(name, 32) for name in self.symbols]
+        inputs += [(name, width) for name, (_, _, width) in self.symbols.items()]
         for port in self.ports:
             name, kind, store = port.name, port.slot.kind, port.slot.store
             if kind == "memory":
@@ -177,18 +186,13 @@ class EngineBuilder:
         deltas = [engine.deltas(n, {} if f is None else f) for n, f in zip(engine.rows, forms, strict=True)]
         return path.odometer.follow(f"agu_{port.name}", width, base, deltas)
 
-    def _symbol_terms(self, b: Builder, p: dict[str, Value], forms: list[Linear | None], width: int, row: Value | None) -> list[Value]:
+    def _symbol_terms(
+        self, b: Builder, p: dict[str, Value], forms: list[Linear | None], width: int, row: Value | None
+    ) -> list[Value]:
         """What run-time symbols such as the class add to a base; constant multiples only, zero in rows without the symbol."""
         terms = []
         for key in dict.fromkeys(t for f in forms if f for t in f if isinstance(t, tuple)):
-            kind, value, divisor = key
-            register = p[self.registers[symbol_register(value)]]
-            shift = (divisor - 1).bit_length()
-            if divisor != 1 << shift:
-                raise fail(value.owner, f"class symbols divide by powers of two only, got {divisor}")
-            part = b.bits(register, 0, shift) if kind == "mod" and shift else b.bits(register, shift, 32 - shift)
-            if kind == "mod" and not shift:
-                continue
+            part = p[self._symbol_name(key)]
             coefficients = [0 if f is None else f.get(key, 0) for f in forms]
             for factor in dict.fromkeys(c for c in coefficients if c):
                 product = b.op("comb.mul", b.const(0, width).type, [b.zero_extend(part, width), b.const(factor, width)])
@@ -258,5 +262,3 @@ class EngineBuilder:
             outputs[f"{name}_data"] = b.zero_extend(data, port.width)
         if len(port.banks) > 1:
             outputs[f"{name}_bank"] = self._bank_number(b, port, path)
-
-

@@ -8,7 +8,9 @@ import numpy as np
 from torch_mlir import ir
 
 from gradcam.errors import fail
-from gradcam.passes.nest import Access, Linear, main_function
+from gradcam.passes.ir_queries import main_function
+from gradcam.passes.linear_form import Linear
+from gradcam.passes.nest import Access
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,11 @@ def address_form(access: Access, bank: Bank, offset: int, slices: int) -> Linear
 
 def constant_words(module: ir.Module) -> dict[str, np.ndarray]:
     """Contents of the constant banks: per bank an int64 array of shape (words, lanes)."""
-    globals_ = {ir.StringAttr(o.attributes["sym_name"]).value: o for o in module.body.operations if o.operation.name == "memref.global"}
+    globals_ = {
+        ir.StringAttr(o.attributes["sym_name"]).value: o
+        for o in module.body.operations
+        if o.operation.name == "memref.global"
+    }
     banks = banks_of(module)
     contents = {b.name: np.zeros((b.words, b.lanes), dtype=np.int64) for b in banks.values() if b.constant}
     for op in main_function(module).regions[0].blocks[0].operations:

@@ -38,7 +38,9 @@ def build_bank(bank: Bank, groups: int) -> Any:
             else:
                 write = b.bits(p["wen"], group, 1), p["waddr"], b.bits(p["wdata"], group * width, width)
                 _write(clock, memory, *write)
-            words.append(_read(clock, memory, width, p["ren"], p["raddr"], f"rdata{group}" if groups > 1 else "rdata_q"))
+            words.append(
+                _read(clock, memory, width, p["ren"], p["raddr"], f"rdata{group}" if groups > 1 else "rdata_q")
+            )
         return {"rdata": b.concat(words[::-1])}
 
     return module(bank.name, inputs, [("rdata", bank.width)], build, reset=False)
@@ -82,4 +84,6 @@ def _initial(memory: Value, path: str) -> None:
     initial = sv.InitialOp()
     initial.regions[0].blocks.append()
     with ir.InsertionPoint(initial.regions[0].blocks[0]):
-        ir.Operation.create("sv.readmem", [], [memory], {"filename": ir.StringAttr.get(path), "base": ir.Attribute.parse("1 : i32")})
+        ir.Operation.create(
+            "sv.readmem", [], [memory], {"filename": ir.StringAttr.get(path), "base": ir.Attribute.parse("1 : i32")}
+        )

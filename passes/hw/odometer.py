@@ -41,7 +41,9 @@ class Odometer:
             ticked = b.mux(self.carry[i], up, self.counters[i])
             connects[i](b.mux(go, zero, ticked), b.any_of(go, step))
         reduction = [i for i in self.live if i >= engine.outer_depth]
-        self.first = b.all_of(*(b.compare("eq", self.counters[i], b.const(0, bits_for(max(trips[i])))) for i in reduction))
+        self.first = b.all_of(
+            *(b.compare("eq", self.counters[i], b.const(0, bits_for(max(trips[i])))) for i in reduction)
+        )
         self.last = b.all_of(*(ends[i] for i in reduction))
 
     def follow(self, name: str, width: int, bases: Value, deltas: Sequence[Sequence[int]]) -> Value:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from torch_mlir import ir as mlir
@@ -12,7 +13,8 @@ from gradcam.passes.hw.engine import EngineBuilder, Port
 from gradcam.passes.hw.layout import Bank, banks_of
 from gradcam.passes.hw.memory import address_bits, build_bank
 from gradcam.passes.hw.sequencer import build_sequencer
-from gradcam.passes.nest import is_argument, is_scalar, main_function, nests
+from gradcam.passes.ir_queries import is_argument, is_scalar, main_function
+from gradcam.passes.nest import nests
 
 TOP = "gradcam_top"
 
@@ -21,7 +23,8 @@ def build_design(module_: mlir.Module) -> None:
     """Builds all modules of a scheduled program in the current insertion point.
 
     Ports of the top: `clk`, `rst`; `start`, `busy`, `done`, `nest`; per input stream `NAME_valid`, `NAME_data`, `NAME_ready`;
-    per one-element input `NAME`, sampled at `start`; per output stream `NAME_valid`, `NAME_data`, `NAME_ready`.
+    per one-element input `NAME`, sampled at `start`; per output stream `NAME_valid`, `NAME_data`, `NAME_ready`; per register of the
+    program, such as the class that is explained, its value.
     """
     _Top(module_).build()
 
@@ -40,6 +43,7 @@ class _Top:
         engines = [e.build() for e in self.builders]
         banks = {n: build_bank(bank, self._groups(bank)) for n, bank in self.banks.items()}
         inputs, outputs = [("start", 1)], [("busy", 1), ("done", 1), ("nest", bits_for(len(self.program)))]
+        outputs += [(n.removesuffix("_q"), 32) for n in self.registers.values()]
         for _, port in self._ports():
             name = self._argument(port)
             if port.slot.kind == "port":
@@ -61,7 +65,9 @@ class _Top:
     def _groups(self, bank: Bank) -> int:
         return max((p.slices for _, p in self._ports() if p.slot.store and bank in p.banks), default=1)
 
-    def _wire(self, b: Builder, p: dict[str, Value], sequencer: Any, engines: list[Any], banks: dict[str, Any]) -> dict[str, Value]:
+    def _wire(
+        self, b: Builder, p: dict[str, Value], sequencer: Any, engines: list[Any], banks: dict[str, Any]
+    ) -> dict[str, Value]:
         done = {e.engine.name: b.wire(1, f"{e.engine.name}_done") for e in self.builders}
         finished = {f"{name}_done": wire for name, (wire, _) in done.items()}
         program = b.instance(sequencer, "sequencer", {"start": p["start"], **finished})
@@ -74,7 +80,9 @@ class _Top:
             inputs = {"go": program[f"{name}_go"]}
             if len(builder.engine.rows) > 1:
                 inputs["row"] = program[f"{name}_row"]
-            inputs |= {n: scalars[n][0] for n in builder.symbols}
+            inputs |= {
+                n: b.bits(scalars[register][0], low, width) for n, (register, low, width) in builder.symbols.items()
+            }
             for port in builder.ports:
                 if port.slot.kind == "memory" and not port.slot.store:
                     reads[id(port)] = b.wire(port.width, f"{name}_{port.name}_data")
@@ -84,7 +92,9 @@ class _Top:
             instances[id(builder)] = b.instance(op, f"engine_{name}", inputs)
             done[name][1](instances[id(builder)]["done"])
         words = {n: self._bank(b, bank, banks[n], instances) for n, bank in self.banks.items()}
-        outputs = {n: program[n] for n in ("busy", "done", "nest")}
+        outputs = {n: program[n] for n in ("busy", "done", "nest")} | {
+            n.removesuffix("_q"): scalars[n][0] for n in scalars
+        }
         for builder, port in self._ports():
             instance = instances[id(builder)]
             if id(port) in reads:
@@ -99,7 +109,9 @@ class _Top:
                 connect(instance[f"{port.name}_data"], instance[f"{port.name}_en"])
         return outputs
 
-    def _outside(self, b: Builder, p: dict[str, Value], port: Port, scalars: dict[str, Any], begin: Value) -> dict[str, Value]:
+    def _outside(
+        self, b: Builder, p: dict[str, Value], port: Port, scalars: dict[str, Any], begin: Value
+    ) -> dict[str, Value]:
         """Inputs of a port that do not come from a bank."""
         slot, name, argument = port.slot, port.name, self._argument(port)
         if slot.kind == "stream":
@@ -134,7 +146,9 @@ class _Top:
             active = [b.compare("ne", e, b.const(0, width_of(e))) for e in enables]
             if store:
                 groups = self._groups(bank)
-                inputs["wen"] = b.any_of(*(e if width_of(e) == groups else b.op("comb.replicate", integer(groups), [e]) for e in enables))
+                inputs["wen"] = b.any_of(
+                    *(e if width_of(e) == groups else b.op("comb.replicate", integer(groups), [e]) for e in enables)
+                )
                 inputs["waddr"], inputs["wdata"] = b.first_of(active, addresses), b.first_of(active, data)
             else:
                 inputs["ren"], inputs["raddr"] = b.any_of(*active), b.first_of(active, addresses)
@@ -142,10 +156,15 @@ class _Top:
 
 
 def registers_of(module_: mlir.Module) -> dict[mlir.Value, str]:
-    """Names of the one-element buffers."""
-    ops = main_function(module_).regions[0].blocks[0].operations
-    found = [o.results[0] for o in ops if o.operation.name == "memref.alloc" and is_scalar(o.results[0])]
-    return {value: f"register{i}" for i, value in enumerate(found)}
+    """Names of the one-element buffers, from the nests that write them."""
+    names: dict[mlir.Value, str] = {}
+    for nest in nests(module_):
+        for store in nest.stores:
+            if is_scalar(store.memref) and not is_argument(store.memref) and store.memref not in names:
+                stem = re.sub(r"\W", "_", nest.name) or "register"
+                taken = names.values()
+                names[store.memref] = f"{stem}_q" if f"{stem}_q" not in taken else f"{stem}{len(names)}_q"
+    return names
 
 
 def argument_names(module_: mlir.Module) -> list[str]:

@@ -65,7 +65,9 @@ class Compilation:
     A pass changes its module in place, so only the level reached last is sure to be there; `keep` saves others as bytecode.
     """
 
-    def __init__(self, settings: Settings, watchers: Iterable[Instrumentation] = (), say: Callable[[str], None] = lambda _: None) -> None:
+    def __init__(
+        self, settings: Settings, watchers: Iterable[Instrumentation] = (), say: Callable[[str], None] = lambda _: None
+    ) -> None:
         """Starts nothing yet.
 
         Args:
@@ -104,7 +106,9 @@ class Compilation:
                 self._calibrate(module, model)
             if stage in _PIPELINE:
                 self._say(stage)
-                module = PassManager.parse(f"builtin.module({pipeline_for(stage, settings.pe)})").run(module, *self._watchers)
+                module = PassManager.parse(f"builtin.module({pipeline_for(stage, settings.pe)})").run(
+                    module, *self._watchers
+                )
             if at and stage in at:
                 at[stage](module)
         return module
@@ -117,7 +121,9 @@ class Compilation:
         if images is None:
             own = getattr(model, "calibration_images", None)
             if own is None:
-                raise GradcamError("this model brings no calibration images; name a folder or an .npy file with --calibration")
+                raise GradcamError(
+                    "this model brings no calibration images; name a folder or an .npy file with --calibration"
+                )
             images = own() if callable(own) else own
         loaded = load_images(images, input_shape(module))
         calibrate(module, loaded, self.settings.range_choice, self.settings.percentile)

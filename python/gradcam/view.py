@@ -87,10 +87,10 @@ def _diagnose(raw: np.ndarray, low: np.ndarray) -> str:
 
 
 def bounding_box(final: np.ndarray, threshold: float = 0.5) -> Box | None:
-    """The box around everything of at least `threshold` times the maximum: x0, y0, x1, y1 in pixels, x1 and y1 exclusive.
+    """The box around everything of at least `threshold` times the maximum.
 
     Returns:
-        None when no value is positive.
+        x0, y0, x1, y1 in pixels, x1 and y1 exclusive; None when no value is positive.
     """
     peak = final.max()
     if peak <= 0:

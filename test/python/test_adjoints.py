@@ -161,7 +161,7 @@ def test_only_the_path_gets_adjoints():
     assert adjoints == ["linear_adjoint", "unflatten", "avg_pool2d_adjoint", "channel_slice"]
 
 
-def test_adjoints_keep_the_location_of_their_forward_op():
+def test_adjoints_are_named_after_their_forward_op():
     net, target = strided_network()
     with make_context():
         module = derived(net, target, "gradcam")
@@ -170,7 +170,7 @@ def test_adjoints_keep_the_location_of_their_forward_op():
             for op in module.body.operations[0].entry_block.operations
             if op.operation.name == "gradcam.conv2d_adjoint"
         ]
-        assert str(adjoint.location) == 'loc("node3")'
+        assert str(adjoint.location) == 'loc("node3.adjoint")'
 
 
 def test_attributes_are_kept_on_the_function():

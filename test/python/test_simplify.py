@@ -331,7 +331,7 @@ def test_replacements_keep_locations():
     with make_context():
         module = simplified(net, target, "gradcam")
         *_, row, _, _, _ = module.body.operations[0].entry_block.operations
-        assert str(row.location) == f'loc("node{len(net.nodes) - 1}")'
+        assert str(row.location) == f'loc("node{len(net.nodes) - 1}.adjoint")'
 
 
 def test_equal_constants_of_two_layers_stay_apart():

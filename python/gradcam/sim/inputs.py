@@ -26,7 +26,7 @@ def read_input(path: Path, program: Program) -> tuple[np.ndarray, np.ndarray]:
         GradcamError: the file cannot be read, or has another size or type.
     """
     height, width, channels = program.inputs[0].shape
-    scale = program.quantization["image"]["scale"]
+    scale = program.scale("image")
     if path.suffix == ".npy":
         values = _read_npy(path)
         if values.dtype not in (np.int8, np.float32) or values.shape != (channels, height, width):
@@ -56,8 +56,10 @@ def quantize(values: np.ndarray, scale: float) -> np.ndarray:
 def _read_npy(path: Path) -> np.ndarray:
     try:
         return np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise GradcamError(f"cannot read {path}: {error}") from error
+    except OSError as error:
+        raise GradcamError(f"cannot read {path}: {error.strerror}") from error
+    except (ValueError, EOFError) as error:
+        raise GradcamError(f"{path} is not a .npy file of numbers: {error}") from error
 
 
 def _size(shape: tuple[int, ...]) -> str:

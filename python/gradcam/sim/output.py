@@ -46,7 +46,7 @@ def simulation_report(program: Program, result: Result, cls: int, reference_equa
         reference_equal: outcome of the comparison with the integer reference; None when there was none.
     """
     predicted = int(result.logits.argmax())
-    scales = {name: program.quantization[name]["scale"] for name in ("image", *result.outputs)}
+    scales = {name: program.scale(name) for name in ("image", *result.outputs)}
     return program.report() | {
         "simulated_cycles": result.cycles,
         "cycles_per_second": round(result.cycles["total"] / result.seconds),
@@ -91,7 +91,7 @@ def _write_overlay(
 ) -> str:
     height, width = pixels.shape[:2]
     explain = program.quantization.get("explain")
-    maps = heatmap_maps(heatmap, program.quantization["heatmap"]["scale"], (height, width), explain)
+    maps = heatmap_maps(heatmap, program.scale("heatmap"), (height, width), explain)
     title = f"predicted class {report['predicted_class']}, heatmap of class {report['explained_class']}"
     write_overlay(path, pixels, maps, title)
     return maps.diagnostic

@@ -153,6 +153,28 @@ class Program:
         """
         return read_json(self.folder / "report.json")
 
+    def predicted_cycles(self) -> dict[str, int]:
+        """The compiler's cycles by phase, and "total".
+
+        Raises:
+            GradcamError: report.json is missing or has none.
+        """
+        cycles = self.report().get("cycles")
+        if not isinstance(cycles, dict) or "total" not in cycles:
+            raise GradcamError(f"{self.folder / 'report.json'} has no predicted cycles")
+        return cycles
+
+    def scale(self, stream: str) -> float:
+        """Real value of one step of a stream's integers.
+
+        Raises:
+            GradcamError: the program does not say.
+        """
+        try:
+            return float(self.quantization[stream]["scale"])
+        except (KeyError, TypeError) as error:
+            raise GradcamError(f"{self.folder / 'program.json'} has no scale of '{stream}'") from error
+
     def verify(self) -> None:
         """Checks every memory image and RTL file against its checksum.
 

@@ -135,7 +135,7 @@ class Simulator:
 
     def _limit(self, stall: tuple[float, float]) -> int:
         """Cycles that no working design needs: four times the predicted ones, and what stalls can add to every beat."""
-        predicted = self.program.report()["cycles"]["total"]
+        predicted = self.program.predicted_cycles()["total"]
         slowest = max(stall)
         if not 0 <= slowest < 1:
             raise GradcamError(f"stall probabilities must be from 0 to less than 1, got {stall}")
@@ -164,7 +164,7 @@ class Simulator:
 
     def _result(self, record: np.void, buffers: list[np.ndarray]) -> Result:
         nest_cycles = record["nest cycles"].tolist()
-        cycles = dict.fromkeys(PHASES, 0)
+        cycles: dict[str, int] = dict.fromkeys(PHASES, 0)
         for nest, n in zip(self.program.nests, nest_cycles, strict=True):
             cycles[nest.phase] += n
         cycles["total"] = sum(nest_cycles)

@@ -89,7 +89,7 @@ def reference_tensors(module: ir.Module, image: np.ndarray, cls: int) -> tuple[l
 
     def record(op: Any, _index: int, value: np.ndarray) -> None:
         location = op.location
-        if location.is_a_name():
+        if isinstance(location, ir.NameLoc):
             tensors.append(Tensor(location.name_str, value))
 
     logits, _ = run_integer(module, image[None], cls, record)

@@ -1,0 +1,86 @@
+"""Small questions about IR that several passes ask: what a buffer is, what an affine.for runs to."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch_mlir import ir
+
+from gradcam.errors import fail
+
+
+def location_name(op: Any) -> str:
+    """The name in the op's location, "" when it has none."""
+    location = op.location
+    return location.name_str if isinstance(location, ir.NameLoc) else ""
+
+
+def owner_name(value: ir.Value) -> str:
+    """Name of the op that defines the value, "" for a block argument. (`memref.get_global` hides its op name behind a field.)"""
+    return "" if isinstance(value.owner, ir.Block) else value.owner.operation.name
+
+
+def is_global(value: ir.Value) -> bool:
+    """Whether a buffer is a constant."""
+    return owner_name(value) == "memref.get_global"
+
+
+def is_argument(value: ir.Value) -> bool:
+    """Whether a buffer is a function argument: a stream or a port, not a memory."""
+    return isinstance(value, ir.BlockArgument)
+
+
+def is_scalar(value: ir.Value) -> bool:
+    """Whether a buffer holds one element: a register, not a memory."""
+    return list(ir.MemRefType(value.type).shape) == [1]
+
+
+def strides_of(type_: ir.MemRefType) -> list[int]:
+    """Row-major strides in elements."""
+    strides, step = [], 1
+    for n in reversed(type_.shape):
+        strides.append(step)
+        step *= n
+    return strides[::-1]
+
+
+def int_constant(value: ir.Value) -> int | None:
+    """The integer of an `arith.constant`, or None."""
+    if owner_name(value) == "arith.constant":
+        return ir.IntegerAttr(value.owner.attributes["value"]).value
+    return None
+
+
+def constant_trip(op: ir.OpView) -> int:
+    """Trip count of an `affine.for` from 0 by 1."""
+    lower, upper = (ir.AffineMapAttr(op.attributes[n]).value for n in ("lowerBoundMap", "upperBoundMap"))
+    bounds = [list(m.results) for m in (lower, upper)]
+    constant = all(len(b) == 1 and isinstance(b[0], ir.AffineConstantExpr) for b in bounds)
+    if not constant or bounds[0][0].value != 0 or ir.IntegerAttr(op.attributes["step"]).value != 1:
+        raise fail(
+            op, "a scheduled loop must run from 0 to a constant by step 1; normalize it first (affine-loop-normalize)"
+        )
+    return bounds[1][0].value
+
+
+def parallel_extents(op: ir.OpView) -> list[int]:
+    """Lane counts of an `affine.parallel` from 0 by 1."""
+    upper = ir.AffineMapAttr(op.attributes["upperBoundsMap"]).value
+    return [e.value for e in upper.results]
+
+
+def block_ops(op: ir.OpView) -> list[ir.OpView]:
+    """Ops of the op's first block, without the terminator."""
+    return list(op.regions[0].blocks[0].operations)[:-1]
+
+
+def main_function(module: ir.Module) -> ir.OpView:
+    """The function that is compiled: the only `func.func` with a body.
+
+    Raises:
+        GradcamError: there is none, or more than one.
+    """
+    functions = [o for o in module.body.operations if o.operation.name == "func.func" and o.regions[0].blocks]
+    if len(functions) != 1:
+        raise fail(module.operation, f"a module must hold exactly one function to compile, found {len(functions)}")
+    return functions[0]

@@ -1,0 +1,102 @@
+"""Pictures that set the heatmaps of software and device side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from gradcam.view import normalize, resize
+
+GAP = 4  # pixels between panels
+INK, PAPER, BOX = (40, 40, 40), (255, 255, 255), (255, 255, 255)
+OPACITY = 0.5  # of a heatmap over its image
+
+
+@dataclass(frozen=True)
+class Compared:
+    """An image with the heatmaps of two implementations.
+
+    Attributes:
+        pixels: uint8, H x W x 3.
+        maps: after ReLU, h x w each, in the order in which they are shown.
+        box: x0, y0, x1, y1 in pixels, x1 and y1 exclusive.
+        caption: a line above.
+    """
+
+    pixels: np.ndarray
+    maps: Sequence[np.ndarray]
+    box: Sequence[int]
+    caption: str = ""
+
+
+def overlay(item: Compared, titles: Sequence[str], scale: int = 4) -> Image.Image:
+    """The image and its maps, each with the box, enlarged `scale` times; one title per panel."""
+    panels = _panels(item, scale)
+    picture = _strip(panels)
+    height = 20
+    labelled = Image.new("RGB", (picture.width + 2 * GAP, picture.height + 2 * height + GAP), PAPER)
+    labelled.paste(picture, (GAP, 2 * height))
+    draw = ImageDraw.Draw(labelled)
+    font = ImageFont.load_default(13)
+    draw.text((GAP, 3), item.caption, INK, font)
+    for i, title in enumerate(titles):
+        draw.text((GAP + i * (panels[0].width + GAP), height + 2), title, INK, font)
+    return labelled
+
+
+def sheet(items: Sequence[Compared], columns: int, scale: int = 1) -> Image.Image:
+    """Every image with its maps, `columns` images to a row."""
+    cells = [_strip(_panels(item, scale)) for item in items]
+    width, height = cells[0].width + 4 * GAP, cells[0].height + GAP
+    rows = -(-len(cells) // columns)
+    picture = Image.new("RGB", (columns * width - 2 * GAP, rows * height + GAP), PAPER)
+    for i, cell in enumerate(cells):
+        picture.paste(cell, (GAP + i % columns * width, GAP + i // columns * height))
+    return picture
+
+
+def grid(items: Sequence[Compared], titles: Sequence[str], scale: int = 1) -> Image.Image:
+    """One image per column, below it its maps; a title in front of every row."""
+    columns = [_panels(item, scale) for item in items]
+    width, height = columns[0][0].size
+    font = ImageFont.load_default(13)
+    left = GAP + max(int(font.getlength(line)) for title in titles for line in title.split("\n")) + 2 * GAP
+    picture = Image.new("RGB", (left + len(columns) * (width + GAP), GAP + len(titles) * (height + GAP)), PAPER)
+    draw = ImageDraw.Draw(picture)
+    for row, title in enumerate(titles):
+        top = GAP + row * (height + GAP)
+        draw.text((GAP, top + height // 2), title, INK, font, anchor="lm")
+        for column, panels in enumerate(columns):
+            picture.paste(panels[row], (left + column * (width + GAP), top))
+    return picture
+
+
+def _panels(item: Compared, scale: int) -> list[Image.Image]:
+    layers = [item.pixels, *(_blend(item.pixels, heatmap) for heatmap in item.maps)]
+    return [_boxed(Image.fromarray(layer), item.box, scale) for layer in layers]
+
+
+def _blend(pixels: np.ndarray, heatmap: np.ndarray) -> np.ndarray:
+    from matplotlib import colormaps
+
+    final = normalize(resize(np.asarray(heatmap, np.float64), pixels.shape[:2]))
+    colours = 255 * colormaps["jet"](final)[..., :3]
+    return np.rint(OPACITY * colours + (1 - OPACITY) * pixels).astype(np.uint8)
+
+
+def _boxed(panel: Image.Image, box: Sequence[int], scale: int) -> Image.Image:
+    panel = panel.resize((panel.width * scale, panel.height * scale), Image.Resampling.NEAREST)
+    x0, y0, x1, y1 = (int(edge) * scale for edge in box)
+    ImageDraw.Draw(panel).rectangle((x0, y0, x1 - 1, y1 - 1), outline=BOX, width=max(1, scale // 2))
+    return panel
+
+
+def _strip(panels: Sequence[Image.Image]) -> Image.Image:
+    width, height = panels[0].size
+    strip = Image.new("RGB", (len(panels) * (width + GAP) - GAP, height), PAPER)
+    for i, panel in enumerate(panels):
+        strip.paste(panel, (i * (width + GAP), 0))
+    return strip

@@ -1,0 +1,214 @@
+"""Small PyTorch networks with seeded weights, by hand and at random, and their way through the compiler."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from gradcam.compiler import Compilation, Settings
+from gradcam.output import compile_to_folder
+from gradcam.reference.integer import run_integer
+
+CHOICES = ("4x4", "8x8", "16x16", "16x8", "8x16", "32x32", "4x16", "2x8", "16x2")
+
+
+class Sum(nn.Module):
+    def forward(self, x, y):
+        return x + y
+
+
+class Network(nn.Module):
+    """A graph grown layer by layer. Value 0 is the image, value i the result of layer i, module path "layers.i".
+
+    It knows all values on its example images, which also calibrate it, so that shapes need no arithmetic.
+    """
+
+    def __init__(self, channels: int, height: int, width: int, seed: int = 0) -> None:
+        super().__init__()
+        self.rng = np.random.default_rng(seed)
+        self.input_shape = (1, channels, height, width)
+        self.calibration_images = self.rng.standard_normal((4, channels, height, width)).astype(np.float32)
+        self.layers = nn.ModuleList([nn.Identity()])
+        self.inputs = [(0,)]
+        self.values = [torch.from_numpy(self.calibration_images)]
+        self.target: int | None = None
+        self.eval()
+
+    def forward(self, image):
+        values = [image]
+        for layer, inputs in zip(self.layers[1:], self.inputs[1:], strict=True):
+            values.append(layer(*(values[i] for i in inputs)))
+        return values[-1]
+
+    def add(self, layer: nn.Module, *inputs: int) -> int:
+        """Appends a layer that reads the values `inputs` (default: the last one); returns the number of its result."""
+        inputs = inputs or (len(self.values) - 1,)
+        for name, parameter in layer.named_parameters():
+            # Residual sums must not grow without bound, and biases must matter.
+            scale = 0.3 if name.endswith("bias") else (2 / parameter[0].numel()) ** 0.5
+            parameter.data = torch.from_numpy((scale * self.rng.standard_normal(parameter.shape)).astype(np.float32))
+        self.layers.append(layer.eval())
+        self.inputs.append(inputs)
+        with torch.no_grad():
+            self.values.append(layer(*(self.values[i] for i in inputs)))
+        return len(self.values) - 1
+
+    def channels(self, value: int = -1) -> int:
+        return self.values[value].shape[1]
+
+    def size(self, value: int = -1) -> tuple[int, int]:
+        return tuple(self.values[value].shape[2:])
+
+    def conv(self, x: int, out: int, kernel: Any = 3, stride: Any = 1, padding: Any = 1, **options: Any) -> int:
+        return self.add(nn.Conv2d(self.channels(x), out, kernel, stride, padding, **options), x)
+
+    def block(self, x: int, out: int, stride: int = 1) -> int:
+        """A residual block with batch norms; returns its result."""
+        shortcut = x
+        if stride != 1 or out != self.channels(x):
+            shortcut = self.add(nn.Sequential(nn.Conv2d(self.channels(x), out, 1, stride), nn.BatchNorm2d(out)), x)
+        y = self.add(nn.ReLU(), self.add(nn.BatchNorm2d(out), self.conv(x, out, 3, stride, 1, bias=False)))
+        y = self.add(nn.BatchNorm2d(out), self.conv(y, out, 3, 1, 1, bias=False))
+        return self.add(nn.ReLU(), self.add(Sum(), y, shortcut))
+
+    def explain(self, value: int = -1) -> int:
+        """Makes the value (default: the last one) the target; without one there is no heatmap."""
+        self.target = value % len(self.values)
+        return self.target
+
+    def classify(self, classes: int, *hidden: int) -> Network:
+        """A head of linear layers behind the last value."""
+        self.add(nn.Flatten())
+        for features in hidden:
+            self.add(nn.ReLU(), self.add(nn.Linear(self.channels(), features)))
+        self.add(nn.Linear(self.channels(), classes))
+        return self
+
+    def settings(self, pe: str) -> Settings:
+        target: Any = None if self.target is None else f"layers.{self.target}"
+        return Settings(target, pe=pe, range_choice="max")
+
+    def images(self, count: int, seed: int = 1) -> np.ndarray:
+        """Random int8 images: some within the calibrated range, some that saturate everything behind them."""
+        rng = np.random.default_rng(seed)
+        spread = np.resize([40, 127], (count, 1, 1, 1))
+        return np.clip(rng.normal(0, spread, (count, *self.input_shape[1:])), -128, 127).astype(np.int8)
+
+
+def second_network() -> Network:
+    """What the demo is not: 45x37 pixels, widths 20 and 36, biases, a strided stem, two average pools, 7 classes."""
+    net = Network(3, 45, 37, seed=5)
+    x = net.add(nn.ReLU(), net.conv(0, 20, 5, 2, 2))
+    x = net.block(x, 20)
+    x = net.block(x, 36, 2)
+    net.block(x, 36)
+    net.explain(net.add(nn.AvgPool2d(2)))
+    net.add(nn.AdaptiveAvgPool2d(1))
+    return net.classify(7)
+
+
+def scheduled(net: Network, pe: str, images: np.ndarray, cls: int = -1) -> tuple[Any, list[tuple[np.ndarray, Any]]]:
+    """The level-4 module, and what the integer reference gives for the images."""
+    expected = []
+
+    def quantized(module: Any) -> None:
+        expected.extend(run_integer(module, image[None], cls) for image in images)
+
+    module = Compilation(net.settings(pe)).run(net, "scheduled", {"quantized": quantized})
+    return module, expected
+
+
+def design(net: Network, pe: str, folder: Path) -> dict[str, Any]:
+    """Compiles to a folder; returns the report."""
+    return compile_to_folder(net, "test", net.settings(pe), folder)
+
+
+# Random networks.
+
+
+def random_network(seed: int) -> tuple[Network, str]:
+    """A network of a few random layers and a random head, and an array to compile it for."""
+    rng = np.random.default_rng([seed, 7])
+    net = Network(int(rng.choice([1, 2, 3, 5, 17, 20])), *map(int, rng.integers(5, 15, 2)), seed)
+    x = 0
+    for _ in range(rng.integers(2, 7)):
+        x = _random_layer(net, rng, x)
+    if x == 0:
+        x = net.conv(0, 5)
+    _random_head(net, rng, x)
+    return net, str(rng.choice(CHOICES))
+
+
+def _window(rng: np.random.Generator, size: tuple[int, int], dilate: bool) -> dict[str, tuple[int, int]]:
+    kernel = [int(v) for v in rng.choice([1, 2, 3, 3, 5], 2)]
+    dilation = [int(v) if dilate else 1 for v in rng.choice([1, 1, 2], 2)]
+    padding = [int(rng.integers(0, k // 2 + 1)) for k in kernel]
+    for d in range(2):
+        if dilation[d] * (kernel[d] - 1) + 1 > size[d] + 2 * padding[d]:
+            kernel[d], padding[d] = 1, 0
+    stride = [int(v) for v in rng.choice([1, 1, 2, 3], 2)]
+    window = {"kernel_size": kernel, "stride": stride, "padding": padding}
+    return {n: tuple(v) for n, v in (window | ({"dilation": dilation} if dilate else {})).items()}
+
+
+def _random_conv(net: Network, rng: np.random.Generator, x: int, **options: Any) -> int:
+    out = int(rng.choice([1, 3, 4, 7, 8, 16, 17, 20, 33]))
+    options = _window(rng, net.size(x), True) | options
+    return net.add(nn.Conv2d(net.channels(x), out, bias=bool(rng.integers(2)), **options), x)
+
+
+def _random_layer(net: Network, rng: np.random.Generator, x: int) -> int:
+    kind = rng.choice(["conv", "conv", "conv", "max", "avg", "relu", "relu6", "block", "plus", "twice", "two", "clamps", "old"])
+    size = net.size(x)
+    same: dict[str, Any] = {"kernel_size": 3, "stride": 1, "padding": 1, "dilation": 1}
+    if kind == "conv":
+        return _random_activation(net, rng, _random_conv(net, rng, x))
+    if kind == "max":
+        return net.add(nn.MaxPool2d(**_window(rng, size, True)), x)
+    if kind == "avg":
+        return net.add(nn.AvgPool2d(**_window(rng, size, False)), x)
+    if kind in ("relu", "relu6"):
+        return net.add(nn.ReLU() if kind == "relu" else nn.ReLU6(), x)
+    if kind == "block":
+        return net.block(x, int(rng.choice([net.channels(x), 4, 20])), int(rng.integers(1, 3)))
+    if kind == "plus":
+        y = net.add(nn.Conv2d(net.channels(x), net.channels(x), **same), x)
+        return _random_activation(net, rng, net.add(Sum(), *rng.permutation([y, x]).tolist()))
+    if kind == "twice":
+        return _random_activation(net, rng, net.add(Sum(), x, x))
+    if kind == "two":
+        options = _window(rng, size, True)
+        y, z = (net.add(nn.Conv2d(net.channels(x), 6, **options), x) for _ in range(2))
+        return _random_activation(net, rng, net.add(Sum(), y, z))
+    if kind == "clamps":
+        return net.add(Sum(), net.add(nn.Hardtanh(-1.5, 0.7), x), net.add(nn.ReLU6(), x))
+    fitting = [i for i in range(len(net.values)) if net.values[i].shape == net.values[x].shape]
+    return net.add(Sum(), x, int(rng.choice(fitting)))
+
+
+def _random_activation(net: Network, rng: np.random.Generator, x: int) -> int:
+    layer = [nn.ReLU, nn.ReLU6, None][rng.integers(3)]
+    return x if layer is None else net.add(layer(), x)
+
+
+def _random_head(net: Network, rng: np.random.Generator, x: int) -> None:
+    """Explained where the explanation has a quantized form: behind a global pool and one linear layer."""
+    kind = rng.choice(["global", "global", "adaptive", "pools", "flatten", "hidden", "conv"])
+    classes = int(rng.choice([2, 3, 17, 40]))
+    if kind == "pools" and min(net.size(x)) > 1:
+        x = net.add(nn.AvgPool2d(2), x)
+    if kind == "flatten":
+        net.add(nn.Identity(), x)
+        net.classify(classes, *map(int, rng.integers(3, 20, rng.integers(3))))
+        return
+    if kind in ("global", "adaptive", "pools"):
+        net.explain(x)
+    net.add(nn.AvgPool2d(net.size(x)) if kind == "global" else nn.AdaptiveAvgPool2d(1), x)
+    if kind == "conv":
+        net.add(nn.Flatten(), net.conv(len(net.values) - 1, classes, 1, 1, 0))
+        return
+    net.classify(classes, *([11] if kind == "hidden" else []))
