@@ -25,9 +25,9 @@ class LinearAdjointOp(GradCAM.Operation, name="linear_adjoint", traits=[ext.Pure
 
 
 class Conv2dAdjointOp(GradCAM.Operation, name="conv2d_adjoint", traits=[ext.Pure]):
-    """Transposed convolution: gx[c, h*stride + i*dilation - padding, ...] += w[o,c,i,j] * g[o,h,w]; attributes are the forward op's.
+    """Transposed convolution: gx[c, h*stride + i*dilation - padding, ...] += w[o,c,i,j] * g[o,h,w].
 
-    g: 1xOxOHxOW, w: OxC/groupsxKHxKW, gx: 1xCxHxW.
+    The attributes are the forward op's. g: 1xOxOHxOW, w: OxC/groupsxKHxKW, gx: 1xCxHxW.
     """
 
     g: ext.Operand[Any]
@@ -89,7 +89,10 @@ class MaxPool2dAdjointOp(GradCAM.Operation, name="max_pool2d_adjoint", traits=[e
 
 
 class AvgPool2dAdjointOp(GradCAM.Operation, name="avg_pool2d_adjoint", traits=[ext.Pure]):
-    """Each gradient, divided by its window's divisor, goes to every element of the window. Attributes are the forward op's."""
+    """Each gradient, divided by its window's divisor, goes to every element of the window.
+
+    The attributes are the forward op's.
+    """
 
     g: ext.Operand[Any]
     kernel: ir.ArrayAttr

@@ -20,7 +20,9 @@ Rule = Callable[[Any, Any, int], Any]
 
 
 def adjoint(op: Any, g: ir.Value, operand: int) -> ir.Value:
-    """Builds the gradient at one operand of `op`, at the current insertion point, located at "NAME.adjoint" of the op's NAME.
+    """Builds the gradient at one operand of `op`, at the current insertion point.
+
+    The ops it makes are located at "NAME.adjoint" of the op's NAME.
 
     Args:
         op: a forward op.
@@ -41,7 +43,7 @@ def adjoint(op: Any, g: ir.Value, operand: int) -> ir.Value:
 
 
 def part_location(op: Any, part: str) -> ir.Location:
-    """ "NAME.part" for an op located at NAME, so that every tensor of the backward pass has a name of its own."""
+    """The place "NAME.part" for an op at NAME, so that every tensor of the backward pass has a name of its own."""
     location = op.location
     return ir.Location.name(f"{location.name_str}.{part}") if isinstance(location, ir.NameLoc) else location
 

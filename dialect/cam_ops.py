@@ -28,8 +28,8 @@ class TargetOp(GradCAM.Operation, name="target", traits=[ext.Pure]):
 class ExplainOp(GradCAM.Operation, name="explain", traits=[ext.Pure]):
     """Class activation map of `target` for class `cls`. logits: 1xK, target: 1xCxHxW, cls: 1xi32, map: 1xHxW.
 
-    The map is the raw weighted sum. What a viewer does with it is a convention and stands in the attributes: `relu` (clip
-    below 0), `normalize` (subtract the minimum, divide by eps + maximum), `eps`; they are pytorch-grad-cam's.
+    The map is the raw weighted sum. What a viewer does with it is a convention and stands in the attributes: `relu`
+    (clip below 0), `normalize` (subtract the minimum, divide by eps + maximum), `eps`; they are pytorch-grad-cam's.
     """
 
     logits: ext.Operand[Any]
@@ -81,7 +81,7 @@ class OneHotOp(GradCAM.Operation, name="one_hot", traits=[ext.Pure]):
 
 
 class ClassRowOp(GradCAM.Operation, name="class_row", traits=[ext.Pure]):
-    """Row `cls` of a table with one row per class: y = w[cls]. w: Kx..., cls: 1xi32, y: 1x...; reads the table in place."""
+    """Row `cls` of a table with one row per class, read in place: y = w[cls]. w: Kx..., cls: 1xi32, y: 1x..."""
 
     w: ext.Operand[Any]
     cls: ext.Operand[Any]

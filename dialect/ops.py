@@ -21,7 +21,8 @@ def check_conv(op: Any, x: Any, w: Any, y_shape: Sequence[int]) -> None:
     require(groups >= 1, f"attribute 'groups' must be at least 1, got {groups}")
     require(
         channels == in_per_group * groups,
-        f"weight expects {in_per_group * groups} input channels ({in_per_group} x {groups} groups), input has {channels}",
+        f"weight expects {in_per_group * groups} input channels ({in_per_group} x {groups} groups), "
+        f"input has {channels}",
     )
     require(out_channels % groups == 0, f"{out_channels} output channels do not divide into {groups} groups")
     wanted = [1, out_channels, *window(op, size, kernel)]

@@ -20,7 +20,7 @@ def require(condition: bool, message: str) -> None:
 
 
 def verifier(check: Callable[[Any], None]) -> staticmethod:
-    """Makes `verify_invariants` out of a function that raises `Invalid`; operand and result counts are checked by IRDL before."""
+    """Makes `verify_invariants` out of a function that raises `Invalid`; IRDL checks operand and result counts."""
 
     def verify_invariants(op: Any) -> bool:
         try:

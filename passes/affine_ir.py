@@ -12,7 +12,7 @@ from gradcam.passes.linear_form import Linear
 
 
 def as_affine(forms: Sequence[Linear]) -> tuple[list[ir.AffineExpr], list[ir.Value], list[ir.Value]]:
-    """The forms as affine expressions over the loops (dims) and symbols they mention; returns (expressions, dims, symbols)."""
+    """The forms as affine expressions over the loops and symbols they mention: (expressions, dims, symbols)."""
     dims: list[ir.Value] = []
     symbols: list[ir.Value] = []
     for term in (t for form in forms for t in form if t is not None):
@@ -80,7 +80,7 @@ def yield_(values: Sequence[ir.Value]) -> None:
 
 
 def for_loops(trips: Sequence[int]) -> tuple[Any, list[ir.Value], ir.Block | None]:
-    """Nested affine.for from 0 to each trip count: (outermost op, induction variables, innermost block with its terminator)."""
+    """Nested affine.for from 0 to each trip count: (outermost op, loop variables, innermost block, terminated)."""
     outermost, ivs, block = None, [], None
     for trip in trips:
         point = ir.InsertionPoint.at_block_begin(block) if block is not None else ir.InsertionPoint.current
@@ -94,7 +94,7 @@ def for_loops(trips: Sequence[int]) -> tuple[Any, list[ir.Value], ir.Block | Non
 
 
 def parallel(extents: Sequence[int], reduced: ir.Type | None = None) -> ir.Operation:
-    """affine.parallel from 0 to the extents, its block without terminator; `reduced` is the type summed over all points."""
+    """affine.parallel from 0 to the extents, its block not terminated; `reduced`: the type summed over all points."""
     upper = ir.AffineMap.get(0, 0, [ir.AffineConstantExpr.get(n) for n in extents])
     lower = ir.AffineMap.get(0, 0, [ir.AffineConstantExpr.get(0)] * len(extents))
     i64 = ir.IntegerType.get_signless(64)

@@ -24,8 +24,8 @@ ISSUE = 1
 class AssignCycles(Pass):
     """Puts every op of a nest into a pipeline stage and every nest into a window of cycles.
 
-    One step of the flattened time loops starts per cycle. A memory read, a product, a sum over lanes and a shift take one cycle,
-    everything else none. A nest runs for its steps, the stages to its last write, and one cycle of issue.
+    One step of the flattened time loops starts per cycle. A memory read, a product, a sum over lanes and a shift take
+    one cycle, everything else none. A nest runs for its steps, the stages to its last write, and one cycle of issue.
 
     This pass turns:
 
@@ -43,13 +43,13 @@ class AssignCycles(Pass):
     name: ClassVar[str] = "gradcam-assign-cycles"
 
     def run(self, module: ir.Module) -> None:
-        """Sets `gradcam.stage` on ops, `gradcam.start`, `gradcam.end` and `gradcam.phase` on nests, `gradcam.cycles` on the module."""
+        """Sets the stage of every op, the start, end and phase of every nest, and the module's `gradcam.cycles`."""
         with module.context, ir.Location.unknown():
             program = list(nests(module))
             if not program:
-                raise fail(module.operation, "there is no nest to schedule")
+                raise fail(main_function(module), "there is no loop nest to schedule")
             phases = _phases(module, program)
-            cycles = dict.fromkeys(("load", "inference", "explanation", "store", "total"), 0)
+            cycles: dict[str, int] = dict.fromkeys(("load", "inference", "explanation", "store", "total"), 0)
             for nest, phase in zip(program, phases, strict=True):
                 depth = _assign_stages(nest)
                 start, length = cycles["total"], nest.steps + depth + ISSUE
@@ -71,10 +71,12 @@ def _phases(module: ir.Module, program: list[Nest]) -> list[str]:
     """Load and store touch streams; inference is what the first result (the logits) needs; the rest explains it."""
     kinds = [({access_kind(a) for a in n.loads}, {access_kind(a) for a in n.stores}) for n in program]
     stores = [i for i, (_, written) in enumerate(kinds) if "stream" in written]
-    arguments = list(main_function(module).regions[0].blocks[0].arguments)
+    function = main_function(module)
     written = {program[i].stores[0].memref: i for i in stores}
-    first = next(written[a] for a in arguments if a in written)
-    needed, wanted = set(), set(a.memref for a in program[first].loads)
+    outputs = [written[a] for a in function.regions[0].blocks[0].arguments if a in written]
+    if not outputs:
+        raise fail(function, "no nest writes an argument: there is no output to compute")
+    needed, wanted = set(), {a.memref for a in program[outputs[0]].loads}
     for i in reversed(range(len(program))):
         if any(a.memref in wanted for a in program[i].stores):
             needed.add(i)

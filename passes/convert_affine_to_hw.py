@@ -16,12 +16,12 @@ from gradcam.passes.pass_base import Pass
 class ConvertAffineToHw(Pass):
     """Builds the hardware of a scheduled program: engines, memories and a sequencer, as hw, comb, seq and sv ops.
 
-    Loops become an odometer, each access an address register with one delta per loop, a padding set sign tests, the ops of an
-    `affine.parallel` lanes with registers between stages, the nests rows of tables.
+    Loops become an odometer, each access an address register with one delta per loop, a padding set sign tests, the ops
+    of an `affine.parallel` lanes with registers between stages, the nests rows of tables.
 
     This pass turns:
 
-        affine.for %oct = 0 to 2 { ... affine.load %x ... arith.muli ... } {gradcam.engine = "mac", gradcam.start = 0 : i64, ...}
+        affine.for %oct = 0 to 2 { ... affine.load %x ... arith.muli ... } {gradcam.engine = "mac", ...}
 
     into:
 

@@ -11,7 +11,7 @@ from torch_mlir.dialects import func, memref
 from gradcam.errors import fail
 from gradcam.passes import affine_ir
 from gradcam.passes.ir_queries import int_constant, main_function
-from gradcam.passes.linear_form import Linear, linear, plus
+from gradcam.passes.linear_form import Linear, map_forms, plus, substitute
 from gradcam.passes.pass_base import Pass
 
 #: Names of the function's arguments and results in the RTL; what is not listed is called arg0, result2, ...
@@ -21,10 +21,10 @@ OUTPUTS = ("logits", "heatmap")
 
 @dataclass(frozen=True)
 class ConvertLinalgToAffine(Pass):
-    """Turns every linalg op on tensors into a perfect affine.for nest on buffers, and arguments and results into copies.
+    """Turns every linalg op on tensors into a perfect affine.for nest on buffers, arguments and results into copies.
 
-    Padding needs no halo: a load from a padded tensor becomes an affine.if around the load of the unpadded buffer. A slice of a
-    tensor becomes an offset in the access. Upstream bufferization would copy both.
+    Padding needs no halo: a load from a padded tensor becomes an affine.if around the load of the unpadded buffer. A
+    slice of a tensor becomes an offset in the access. Upstream bufferization would copy both.
 
     This pass turns:
 
@@ -35,7 +35,7 @@ class ConvertLinalgToAffine(Pass):
 
         affine.for %o = 0 to 64 { ... affine.store %c0, %y[...] }
         affine.for %oct = 0 to 4 { affine.for %oh = 0 to 8 { ...
-          %v = affine.if affine_set<(oh, kh, ...) : (oh + kh - 1 >= 0, ...)>(...) -> i8 { affine.load %x[...] } else { %c0 }
+          %v = affine.if affine_set<(oh, kh) : (oh + kh - 1 >= 0, ...)>(...) { affine.load %x[...] } else { %c0 }
           ... affine.store %sum, %y[...]
     """
 
@@ -58,14 +58,12 @@ class _View:
 
     def at(self, indices: list[Linear]) -> tuple[list[Linear], list[Linear]]:
         """Index forms and guards with the placeholders 0, 1, ... replaced by `indices`."""
-        return [_substitute(f, indices) for f in self.forms], [_substitute(g, indices) for g in self.guards]
+        by = dict(enumerate(indices))
+        return [substitute(f, by) for f in self.forms], [substitute(g, by) for g in self.guards]
 
 
-def _substitute(form: Linear, indices: list[Linear]) -> Linear:
-    out: Linear = {}
-    for term, coefficient in form.items():
-        out = plus(out, indices[term], coefficient) if isinstance(term, int) else plus(out, {term: coefficient})
-    return out
+def _static(type_: ir.Type) -> bool:
+    return isinstance(type_, ir.RankedTensorType) and type_.has_static_shape
 
 
 def _memref_type(type_: ir.Type) -> ir.MemRefType:
@@ -91,6 +89,9 @@ class _Converter:
     def convert(self) -> None:
         inputs = list(self.block.arguments)
         outputs = list(list(self.block.operations)[-1].operands)
+        for value in inputs + outputs:
+            if not _static(value.type):
+                raise fail(self.old, f"arguments and results must be tensors of static shape, got {value.type}")
         types = [_memref_type(v.type) for v in inputs + outputs]
         name = ir.StringAttr(self.old.attributes["sym_name"]).value
         with ir.InsertionPoint(self.old), self.old.location:
@@ -115,13 +116,19 @@ class _Converter:
                 outputs, list(entry.arguments)[len(inputs) :], names[len(inputs) :], strict=True
             ):
                 with ir.Location.name(label):
-                    self._copy(self.views[value], argument, list(ir.MemRefType(argument.type).shape))
+                    view = self._view(self.old, value)
+                    self._copy(view, argument, list(ir.MemRefType(argument.type).shape))
             with self.old.location:
                 func.ReturnOp([])
         self.old.operation.erase()
 
+    def _view(self, op: Any, value: ir.Value) -> _View:
+        if value not in self.views:
+            raise fail(op, "a tensor is read that is no argument, no constant and no result of a linalg.generic")
+        return self.views[value]
+
     def _input(self, value: ir.Value, argument: ir.Value) -> None:
-        """An argument of more than one element is a stream: it is copied into a buffer, whose lanes are padded as its users want."""
+        """An argument of more than one element is a stream: it is copied into a buffer with its users' lanes."""
         shape = list(ir.MemRefType(argument.type).shape)
         if shape == [1]:
             self.views[value] = _identity(argument)
@@ -180,12 +187,12 @@ class _Converter:
         self.views[value] = _identity(memref.get_global(type_, name))
 
     def _pad(self, op: Any) -> None:
-        source = self.views[op.operands[0]]
+        source = self._view(op, op.operands[0])
         low, high = (list(ir.DenseI64ArrayAttr(op.attributes[n])) for n in ("static_low", "static_high"))
         shape = ir.MemRefType(source.memref.type).shape
-        constant = int_constant(list(op.regions[0].blocks[0].operations)[-1].operands[0])
-        if constant is None or source.guards or len(op.operands) != 1:
-            raise fail(op, "tensor.pad must pad a buffer by constant amounts with a constant")
+        padding = list(op.regions[0].blocks[0].operations)[-1].operands[0]
+        if int_constant(padding) is None or source.guards or len(op.operands) != 1:
+            raise fail(op, "tensor.pad must pad, by constant amounts and with a constant, what is not padded already")
         inner = ir.RankedTensorType(op.operands[0].type).shape
         forms, guards = [], []
         for i, (lo, hi) in enumerate(zip(low, high, strict=True)):
@@ -197,54 +204,38 @@ class _Converter:
                 guards.append(form)
             if hi > slack:
                 guards.append(plus({None: shape[i] - 1}, form, -1))
-        self.views[op.results[0]] = _View(
-            source.memref, forms, guards, self._value(list(op.regions[0].blocks[0].operations)[-1].operands[0])
-        )
+        self.views[op.results[0]] = _View(source.memref, forms, guards, self._value(padding))
 
     def _slice(self, op: Any) -> None:
-        source = self.views[op.operands[0]]
+        source = self._view(op, op.operands[0])
         offsets, sizes, strides = (
             list(ir.DenseI64ArrayAttr(op.attributes[f"static_{n}"])) for n in ("offsets", "sizes", "strides")
         )
         if any(s != 1 for s in strides):
-            raise fail(op, "only slices of stride 1 are lowered")
+            raise fail(op, "only slices of stride 1 are lowered; put the stride into the indexing map of the reader")
         dynamic = iter(list(op.operands)[1:])
         kept = list(ir.RankedTensorType(op.results[0].type).shape)
-        dropped = len(sizes) - len(kept)
         indices: list[Linear] = []
         position = 0
         for offset, size in zip(offsets, sizes, strict=True):
-            base: Linear = (
-                self._offset(next(dynamic))
-                if offset == ir.ShapedType.get_dynamic_size()
-                else {None: offset}
-                if offset
-                else {}
-            )
-            # A dimension of size 1 that the result does not have is dropped, the first ones first.
-            if (
-                dropped
-                and size == 1
-                and (position >= len(kept) or kept[position] != 1 or len(kept) - position < len(sizes) - len(indices))
-            ):
-                dropped -= 1
-                indices.append(base)
-            else:
-                indices.append(plus(base, {position: 1}))
+            is_dynamic = offset == ir.ShapedType.get_dynamic_size()
+            base: Linear = self._offset(next(dynamic)) if is_dynamic else plus({}, {None: offset})
+            # As the op defines it: a dimension that does not match the result's next one is a unit dimension to drop.
+            if position < len(kept) and kept[position] == size:
+                base = plus(base, {position: 1})
                 position += 1
-        forms = [_substitute(f, indices) for f in source.forms]
-        self.views[op.results[0]] = _View(
-            source.memref, forms, [_substitute(g, indices) for g in source.guards], source.otherwise
-        )
+            indices.append(base)
+        forms, guards = source.at(indices)
+        self.views[op.results[0]] = _View(source.memref, forms, guards, source.otherwise)
 
     def _offset(self, value: ir.Value) -> Linear:
         constant = int_constant(value)
-        return {None: constant} if constant is not None else dict(self.symbols[value])
+        return self.symbols[value] if constant is None else plus({}, {None: constant})
 
     def _extract(self, op: Any) -> None:
-        view = self.views[op.operands[0]]
+        view = self._view(op, op.operands[0])
         if list(ir.MemRefType(view.memref.type).shape) != [1]:
-            raise fail(op, "only one-element tensors can be read as scalars")
+            raise fail(op, "tensor.extract reads only tensors of one element, such as the class")
         zero = ir.Operation.create(
             "arith.constant", [ir.IndexType.get()], [], {"value": ir.IntegerAttr.get(ir.IndexType.get(), 0)}
         )
@@ -256,10 +247,10 @@ class _Converter:
             affine_ir.clone_into(op, self.values)
             self.symbols[op.results[0]] = {("value", self.values[op.results[0]], 1): 1}
             return
-        ((kind, value, _),) = self.symbols[op.operands[0]]
         divisor = int_constant(op.operands[1])
+        ((kind, value, _),) = self.symbols.get(op.operands[0], {("", None, 1): 1})
         if kind != "value" or divisor is None:
-            raise fail(op, "a class index may only be divided once, by a constant")
+            raise fail(op, "an index must be read from a tensor and may be divided once, by a constant")
         # The class is never negative here, so truncating and flooring agree.
         name = "mod" if op.operation.name == "arith.remsi" else "floordiv"
         self.symbols[op.results[0]] = {(name, value, divisor): 1}
@@ -285,10 +276,10 @@ class _Converter:
         dims: list[Linear] = [{iv: 1} for iv in ivs]
         values = dict(self.values)
         with ir.InsertionPoint.at_block_begin(block):
-            views = [self.views.get(v) for v in inputs] + [_identity(b) for b in buffers]
-            places = [[linear(e, dims, []) for e in m.results] for m in maps]
-            for argument, view, place in zip(body.arguments, views, places, strict=True):
-                if view is not None and list(argument.uses):
+            places = [map_forms(op, m, dims) for m in maps]
+            for argument, value, place in zip(body.arguments, [*inputs, *op.results], places, strict=True):
+                if list(argument.uses):
+                    view = self._view(op, value)
                     forms, guards = view.at(place)
                     values[argument] = affine_ir.guarded_load(view.memref, forms, guards, view.otherwise)
             *ops, yielded = list(body.operations)
@@ -313,7 +304,7 @@ def _names(values: list[ir.Value], known: tuple[str, ...], other: str) -> list[s
 
 
 def _trips(op: Any, maps: list[ir.AffineMap]) -> list[int]:
-    """Trip count of every iteration dimension: the size of a tensor dimension that it alone indexes, or what is left of one."""
+    """Trip count of every iteration dimension: the size of what it alone indexes, or what is left of an output's."""
     trips: dict[int, int] = {}
     for map_, operand in zip(maps, op.operands, strict=True):
         for expr, size in zip(map_.results, ir.RankedTensorType(operand.type).shape, strict=True):
@@ -322,13 +313,13 @@ def _trips(op: Any, maps: list[ir.AffineMap]) -> list[int]:
     count = maps[0].n_dims
     missing = [d for d in range(count) if d not in trips]
     for map_, operand in zip(maps, op.operands, strict=True):
-        for expr, size in zip(map_.results, ir.RankedTensorType(operand.type).shape, strict=True):
-            form = linear(expr, [{i: 1} for i in range(count)], [])
+        forms = map_forms(op, map_, [{i: 1} for i in range(count)])
+        for form, size in zip(forms, ir.RankedTensorType(operand.type).shape, strict=True):
             unknown = [d for d in form if d in missing]
-            if len(unknown) == 1 and map_.n_dims == count and operand in list(op.operands)[-len(op.results) :]:
+            if len(unknown) == 1 and operand in list(op.operands)[-len(op.results) :]:
                 rest = sum(c * (trips[d] - 1) for d, c in form.items() if d not in (None, unknown[0]))
                 trips[unknown[0]] = (size - 1 - rest) // form[unknown[0]] + 1
                 missing.remove(unknown[0])
     if missing:
-        raise fail(op, f"cannot tell the trip count of iteration dimension {missing[0]}")
+        raise fail(op, f"no tensor tells the trip count of iteration dimension d{missing[0]}; index one by it alone")
     return [trips[d] for d in range(count)]

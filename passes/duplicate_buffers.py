@@ -14,10 +14,10 @@ from gradcam.passes.pass_base import Pass
 
 @dataclass(frozen=True)
 class DuplicateBuffers(Pass):
-    """Gives a nest that reads one buffer through two ports, such as conv(x) + x, a second copy of it, written beside the first.
+    """Gives a nest that reads one buffer through two ports, such as conv(x) + x, a second copy of the buffer.
 
-    A memory has one read port. The nest that makes the buffer stores each value twice in the same cycle, so a copy costs memory
-    and no time.
+    A memory has one read port. The nest that makes the buffer stores each value twice in the same cycle, so a copy
+    costs memory and no time.
 
     This pass turns:
 

@@ -1,7 +1,7 @@
 """Engines: nests whose reduction bodies are equal up to constants share one datapath.
 
-What differs between the nests of an engine (trip counts, strides, bases, padding limits, rescale constants, which epilogue) is a
-row of the engine's program.
+What differs between the nests of an engine (trip counts, strides, bases, padding limits, rescale constants, which
+epilogue) is a row of the engine's program.
 """
 
 from __future__ import annotations

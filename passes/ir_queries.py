@@ -16,7 +16,8 @@ def location_name(op: Any) -> str:
 
 
 def owner_name(value: ir.Value) -> str:
-    """Name of the op that defines the value, "" for a block argument. (`memref.get_global` hides its op name behind a field.)"""
+    """Name of the op that defines the value, "" for a block argument."""
+    # Not `owner.name`: memref.get_global has a field of that name.
     return "" if isinstance(value.owner, ir.Block) else value.owner.operation.name
 
 
@@ -46,27 +47,38 @@ def strides_of(type_: ir.MemRefType) -> list[int]:
 
 def int_constant(value: ir.Value) -> int | None:
     """The integer of an `arith.constant`, or None."""
-    if owner_name(value) == "arith.constant":
-        return ir.IntegerAttr(value.owner.attributes["value"]).value
-    return None
+    if owner_name(value) != "arith.constant":
+        return None
+    attribute = value.owner.attributes["value"]
+    return ir.IntegerAttr(attribute).value if isinstance(attribute, (ir.IntegerAttr, ir.BoolAttr)) else None
 
 
 def constant_trip(op: ir.OpView) -> int:
-    """Trip count of an `affine.for` from 0 by 1."""
+    """Trip count of an `affine.for` from 0 by 1.
+
+    Raises:
+        GradcamError: it has other bounds or another step.
+    """
     lower, upper = (ir.AffineMapAttr(op.attributes[n]).value for n in ("lowerBoundMap", "upperBoundMap"))
     bounds = [list(m.results) for m in (lower, upper)]
     constant = all(len(b) == 1 and isinstance(b[0], ir.AffineConstantExpr) for b in bounds)
     if not constant or bounds[0][0].value != 0 or ir.IntegerAttr(op.attributes["step"]).value != 1:
-        raise fail(
-            op, "a scheduled loop must run from 0 to a constant by step 1; normalize it first (affine-loop-normalize)"
-        )
+        raise fail(op, "a loop must run from 0 to a constant by step 1; run affine-loop-normalize first")
     return bounds[1][0].value
 
 
 def parallel_extents(op: ir.OpView) -> list[int]:
-    """Lane counts of an `affine.parallel` from 0 by 1."""
-    upper = ir.AffineMapAttr(op.attributes["upperBoundsMap"]).value
-    return [e.value for e in upper.results]
+    """Lane counts of an `affine.parallel` from 0 by 1.
+
+    Raises:
+        GradcamError: it has other bounds or steps.
+    """
+    lower, upper = (list(ir.AffineMapAttr(op.attributes[f"{n}BoundsMap"]).value.results) for n in ("lower", "upper"))
+    steps = [ir.IntegerAttr(s).value for s in ir.ArrayAttr(op.attributes["steps"])]
+    constant = all(isinstance(e, ir.AffineConstantExpr) for e in lower + upper)
+    if not constant or any(e.value for e in lower) or set(steps) != {1}:
+        raise fail(op, "lanes must run from 0 to a constant by step 1; run affine-loop-normalize first")
+    return [e.value for e in upper]
 
 
 def block_ops(op: ir.OpView) -> list[ir.OpView]:

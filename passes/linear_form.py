@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch_mlir import ir
 
+from gradcam.errors import fail
+
 #: A linear form over loops and symbols: {None: constant, loop value: coefficient, (kind, value, divisor): coefficient}.
+#: `kind` is "mod" or "floordiv", of a symbol by a constant. No coefficient is 0.
 Linear = dict[Any, int]
 
 
@@ -18,15 +22,61 @@ def plus(a: Linear, b: Linear, factor: int = 1) -> Linear:
     return {t: c for t, c in out.items() if c}
 
 
-def linear(expr: ir.AffineExpr, dims: list[Linear], symbols: list[Linear]) -> Linear:
-    """`expr` as a linear form, with its dims and symbols replaced; `mod` and `floordiv` only of a single symbol by a constant."""
+def substitute(form: Linear, by: Mapping[Any, Linear]) -> Linear:
+    """`form` with the terms that `by` names replaced."""
+    out: Linear = {}
+    for term, coefficient in form.items():
+        out = plus(out, by.get(term, {term: 1}), coefficient)
+    return out
+
+
+def map_forms(op: Any, map_: ir.AffineMap, dims: Sequence[Linear], symbols: Sequence[Linear] = ()) -> list[Linear]:
+    """The results of a map with its dims and symbols replaced by forms.
+
+    Raises:
+        GradcamError: at `op`: a result is not linear; `mod` and `floordiv` are only of one symbol by a constant.
+    """
+    return [_linear(op, expr, dims, symbols) for expr in map_.results]
+
+
+def access_forms(op: Any, indices: Sequence[ir.Value]) -> list[Linear]:
+    """The index forms of an affine.load or affine.store, over its index operands.
+
+    Raises:
+        GradcamError: an index is not linear in loops and symbols.
+    """
+    return _applied(op, ir.AffineMapAttr(op.attributes["map"]).value, indices)
+
+
+def guard_forms(op: Any) -> list[Linear]:
+    """The constraints of an affine.if over its operands; each form must be at least 0.
+
+    Raises:
+        GradcamError: a constraint is an equality or not linear.
+    """
+    text = str(op.attributes["condition"]).removeprefix("affine_set<").removesuffix(">")
+    head, _, body = text.partition(" : ")
+    body = body.strip().removeprefix("(").removesuffix(")")
+    if "== " in body:
+        raise fail(op, "a padding condition may hold inequalities only, not '=='")
+    # The bindings give no access to a set's constraints: as a map, one result per constraint, they can be read.
+    results = ", ".join(c.strip().removesuffix(">= 0") for c in body.split(","))
+    return _applied(op, ir.AffineMapAttr(ir.Attribute.parse(f"affine_map<{head} -> ({results})>")).value, op.operands)
+
+
+def _applied(op: Any, map_: ir.AffineMap, operands: Sequence[ir.Value]) -> list[Linear]:
+    forms: list[Linear] = [{value: 1} for value in operands]
+    return map_forms(op, map_, forms[: map_.n_dims], forms[map_.n_dims :])
+
+
+def _linear(op: Any, expr: ir.AffineExpr, dims: Sequence[Linear], symbols: Sequence[Linear]) -> Linear:
     if isinstance(expr, ir.AffineConstantExpr):
         return {None: expr.value} if expr.value else {}
     if isinstance(expr, ir.AffineDimExpr):
         return dims[expr.position]
     if isinstance(expr, ir.AffineSymbolExpr):
         return symbols[expr.position]
-    lhs, rhs = linear(expr.lhs, dims, symbols), linear(expr.rhs, dims, symbols)
+    lhs, rhs = (_linear(op, side, dims, symbols) for side in (expr.lhs, expr.rhs))
     if isinstance(expr, ir.AffineAddExpr):
         return plus(lhs, rhs)
     if isinstance(expr, ir.AffineMulExpr) and set(rhs) <= {None}:
@@ -35,22 +85,6 @@ def linear(expr: ir.AffineExpr, dims: list[Linear], symbols: list[Linear]) -> Li
         ((value, coefficient),) = lhs.items()
         if coefficient == 1 and isinstance(value, ir.Value):
             return {("mod" if isinstance(expr, ir.AffineModExpr) else "floordiv", value, rhs[None]): 1}
-    raise ValueError(f"not linear in the loops: {expr}")
-
-
-def map_forms(map_: ir.AffineMap, operands: list[ir.Value]) -> list[Linear]:
-    """The results of `map_` applied to `operands`, as linear forms."""
-    forms: list[Linear] = [{v: 1} for v in operands]
-    return [linear(e, forms[: map_.n_dims], forms[map_.n_dims :]) for e in map_.results]
-
-
-def set_forms(set_: Any, operands: list[ir.Value]) -> list[Linear]:
-    """The constraints of an integer set applied to `operands`; each form must be at least 0."""
-    text = str(set_).removeprefix("affine_set<").removesuffix(">")
-    head, _, body = text.partition(" : ")
-    body = body.strip().removeprefix("(").removesuffix(")")
-    if "== " in body:
-        raise ValueError(f"only inequalities are lowered, got {set_}")
-    # The bindings give no access to a set's constraints: as a map, one result per constraint, they can be read.
-    results = ", ".join(c.strip().removesuffix(">= 0") for c in body.split(","))
-    return map_forms(ir.AffineMapAttr(ir.Attribute.parse(f"affine_map<{head} -> ({results})>")).value, operands)
+    raise fail(
+        op, f"'{expr}' is not linear; only loops times constants, and one symbol mod or floordiv a constant, are"
+    )

@@ -8,7 +8,8 @@ A scheduled nest is
         affine.parallel (lanes)         the body                        /
       affine.parallel (lanes)           the epilogue
 
-`affine.for` is time: one iteration of the flattened loops starts per cycle. `affine.parallel` is space: one lane per point.
+`affine.for` is time: one iteration of the flattened loops starts per cycle. `affine.parallel` is space: one lane per
+point.
 Memory planning, engine formation, cycle assignment and the lowering to hardware all read nests through this file.
 """
 
@@ -20,7 +21,7 @@ from typing import Any
 
 from torch_mlir import ir
 
-from gradcam.errors import fail
+from gradcam.errors import GradcamError, fail
 from gradcam.passes.ir_queries import (
     block_ops,
     constant_trip,
@@ -30,7 +31,7 @@ from gradcam.passes.ir_queries import (
     parallel_extents,
     strides_of,
 )
-from gradcam.passes.linear_form import Linear, map_forms, plus, set_forms
+from gradcam.passes.linear_form import Linear, access_forms, guard_forms, plus
 
 
 @dataclass(eq=False)
@@ -202,6 +203,7 @@ class _FlowReader:
         self.accumulators = accumulators
         self.loops = {loop.iv: loop for loop in loops}
         self.flow = Dataflow()
+        self.op: ir.OpView | None = None  # the op that is read, for messages
         self.values: dict[ir.Value, Node] = {}
         self.lane_dims: dict[ir.Value, int] = {}
 
@@ -216,6 +218,7 @@ class _FlowReader:
             dims.append(len(self.flow.extents))
             self.flow.extents.append(extent)
         for inner in block_ops(op):
+            self.op = inner
             self._op(inner)
         return tuple(dims)
 
@@ -248,10 +251,7 @@ class _FlowReader:
             if value in self.loops:
                 self._add(value, Node("iv", value.type, what=self.loops[value]))
             else:
-                raise fail(
-                    value.owner if not isinstance(value.owner, ir.Block) else self.flow,
-                    "value comes from outside the nest",
-                )
+                raise fail(self.op, "a value comes from outside the nest; store it in a buffer of one element")
         return self.values[value]
 
     def _compute(self, op: ir.OpView) -> None:
@@ -263,7 +263,7 @@ class _FlowReader:
     def _reduce(self, op: ir.OpView) -> None:
         kinds = [ir.IntegerAttr(a).value for a in ir.ArrayAttr(op.attributes["reductions"])]
         if kinds != [1]:
-            raise fail(op, "lanes can only be reduced by one integer sum")
+            raise fail(op, 'lanes can only be reduced by one integer sum: reduce ("addi")')
         dims = self._enter(op)
         inner = self._value(list(op.regions[0].blocks[0].operations)[-1].operands[0])
         self._add(
@@ -272,7 +272,7 @@ class _FlowReader:
         )
 
     def _access(self, op: ir.OpView, memref: ir.Value, indices: list[ir.Value]) -> Access:
-        forms = map_forms(ir.AffineMapAttr(op.attributes["map"]).value, indices)
+        forms = access_forms(op, indices)
         index: Linear = {}
         for form, stride in zip(forms, strides_of(ir.MemRefType(memref.type)), strict=True):
             index = plus(index, form, stride)
@@ -293,15 +293,14 @@ class _FlowReader:
             dims = frozenset(d for d, s in enumerate(access.strides) if s)
             self._add(result, Node("load", result.type, what=access, dims=dims, op=op))
         else:
-            self._add(result, Node("acc", result.type, what=number, dims=frozenset(range(1)), op=op))
+            self._add(result, Node("acc", result.type, what=number, dims=frozenset({0}), op=op))
 
     def _guarded_load(self, op: ir.OpView) -> None:
-        then, otherwise = (list(r.blocks[0].operations) for r in op.regions)
+        then, otherwise = (list(r.blocks[0].operations) if r.blocks else [] for r in op.regions)
         constant = int_constant(otherwise[-1].operands[0]) if len(otherwise) == 1 else None
         if len(then) != 2 or then[0].operation.name != "affine.load" or constant is None:
             raise fail(op, "affine.if must choose between one load and a constant")
-        set_ = ir.Attribute.parse(str(op.attributes["condition"]))
-        self._load(then[0], set_forms(set_, list(op.operands)), constant, op.results[0])
+        self._load(then[0], guard_forms(op), constant, op.results[0])
 
     def _store(self, op: ir.OpView) -> None:
         value, memref, *indices = op.operands
@@ -316,38 +315,43 @@ def read_nest(op: ir.OpView) -> Nest:
     Raises:
         GradcamError: the nest is not of the form at the top of this file.
     """
-    outer: list[Loop] = []
-    block_op = op
-    while True:
-        outer.append(Loop(block_op, constant_trip(block_op)))
-        inner = block_ops(block_op)
-        if [o.operation.name for o in inner] != ["affine.for"]:
-            break
-        block_op = inner[0]
+    outer, inner = _loops(op)
     names = [o.operation.name for o in inner]
     if names == ["affine.parallel"]:
         return Nest(op, outer, [], [], None, _FlowReader([], outer).read(inner[0]))
     if names != ["affine.parallel", "affine.for", "affine.parallel"]:
-        raise fail(op, f"not a scheduled nest: it holds {', '.join(names)}; run gradcam-split-time-space first")
+        raise _unscheduled(op, names)
     accumulators = _accumulators(inner[0])
-    reduction: list[Loop] = []
-    block_op = inner[1]
-    while block_op.operation.name == "affine.for":
-        reduction.append(Loop(block_op, constant_trip(block_op)))
-        (block_op,) = block_ops(block_op)
-    loops = outer + reduction
-    body = _FlowReader(accumulators, loops).read(block_op)
+    reduction, steps = _loops(inner[1])
+    if [o.operation.name for o in steps] != ["affine.parallel"]:
+        raise _unscheduled(inner[1], [o.operation.name for o in steps])
+    body = _FlowReader(accumulators, outer + reduction).read(steps[0])
     return Nest(op, outer, reduction, accumulators, body, _FlowReader(accumulators, outer).read(inner[2]))
 
 
+def _loops(op: ir.OpView) -> tuple[list[Loop], list[ir.OpView]]:
+    """The perfectly nested loops from `op` on, and what the innermost one holds."""
+    loops = [Loop(op, constant_trip(op))]
+    inner = block_ops(op)
+    while [o.operation.name for o in inner] == ["affine.for"]:
+        loops.append(Loop(inner[0], constant_trip(inner[0])))
+        inner = block_ops(inner[0])
+    return loops, inner
+
+
+def _unscheduled(op: ir.OpView, names: list[str]) -> GradcamError:
+    holds = ", ".join(names) or "nothing"
+    return fail(op, f"this is no scheduled nest: the loop holds {holds}; run gradcam-split-time-space first")
+
+
 def _accumulators(op: ir.OpView) -> list[Accumulator]:
-    (lanes,) = parallel_extents(op)
+    extents = parallel_extents(op)
     out = []
     for store in block_ops(op):
         value = int_constant(store.operands[0]) if store.operation.name == "affine.store" else None
-        if value is None:
-            raise fail(store, "accumulators must be set to a constant before the reduction")
-        out.append(Accumulator(store.operands[1], value, lanes))
+        if value is None or len(extents) != 1:
+            raise fail(store, "accumulators must be set to a constant before the reduction, in one lane dimension")
+        out.append(Accumulator(store.operands[1], value, extents[0]))
     return out
 
 

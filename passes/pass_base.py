@@ -11,13 +11,14 @@ from typing import Any, ClassVar
 class Pass:
     """Base of all project passes.
 
-    A subclass is a frozen dataclass. `name` is its kebab-case pipeline name, its fields are its options (`my-pass{tile=4 method=hirescam}`),
-    its docstring is one sentence, then `This pass turns:` / `into:` with IR before and after. `run` changes the
-    module in place and raises `GradcamError` (see `gradcam.errors.fail`) on input it cannot take.
+    A subclass is a frozen dataclass. `name` is its kebab-case pipeline name, its fields are its options
+    (`my-pass{tile=4 method=hirescam}`), its docstring is one sentence, then `This pass turns:` / `into:` with IR before
+    and after. `run` changes the module in place and raises `GradcamError` (see `gradcam.errors.fail`) on input it
+    cannot take.
     """
 
     name: ClassVar[str]
-    #: Which MLIR holds the module: "mlir" (torch-mlir's bindings) or "circt". `target` differs only for the pass that crosses.
+    #: Which MLIR holds the module: "mlir" (torch-mlir's bindings) or "circt"; only the pass that crosses has two.
     source: ClassVar[str] = "mlir"
     target: ClassVar[str] = "mlir"
 

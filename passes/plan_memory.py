@@ -15,10 +15,10 @@ from gradcam.passes.pass_base import Pass
 
 @dataclass(frozen=True)
 class PlanMemory(Pass):
-    """Gives every buffer a bank and an offset from its lifetime; buffers that a nest reads in the same cycle get different banks.
+    """Gives every buffer a bank and an offset from its lifetime, and keeps apart what is read in the same cycle.
 
-    A bank is one memory with one read and one write port. Its word is as wide as the widest access; offsets count words.
-    Constants become read-only banks, one per kind of word.
+    A bank is one memory with one read and one write port. Its word is as wide as the widest access; offsets count
+    words. Constants become read-only banks, one per kind of word.
 
     This pass turns:
 
@@ -118,7 +118,7 @@ def _buffers(module: ir.Module) -> list[_Buffer]:
         loaded = [a.memref for a in nest.loads if not (is_argument(a.memref) or is_scalar(a.memref))]
         for i, memref in enumerate(loaded):
             if loaded.count(memref) > 1:
-                raise fail(nest.op, "a nest reads one buffer twice in a cycle; copy it into a second buffer first")
+                raise fail(nest.op, "the nest reads one buffer twice in a cycle; run gradcam-duplicate-buffers first")
             together.setdefault(memref, set()).update(loaded[:i] + loaded[i + 1 :])
     _check_unused(module, accesses)
     widest: dict[tuple[bool, int], int] = {}
@@ -144,7 +144,7 @@ def _buffer(
 def _check_unused(module: ir.Module, accesses: dict[ir.Value, Any]) -> None:
     for op in main_function(module).regions[0].blocks[0].operations:
         if op.operation.name == "memref.alloc" and not is_scalar(op.results[0]) and op.results[0] not in accesses:
-            raise fail(op, "buffer is never used by a nest; run canonicalize first")
+            raise fail(op, "no nest uses the buffer; run canonicalize first")
 
 
 def _power_of_two(n: int) -> int:

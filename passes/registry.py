@@ -16,7 +16,7 @@ _factories: dict[str, Callable[[], type[Pass]]] = {}
 #: Pipelines by name; each is the text that its name stands for, and may use other pipelines.
 PIPELINES: dict[str, str] = {
     "gradcam-backward-pipeline": "gradcam-fold-batch-norm,gradcam-derive-backward,gradcam-simplify-backward",
-    "gradcam-linalg-pipeline": "convert-gradcam-to-linalg,fuse-epilogues,canonicalize,cse",
+    "gradcam-linalg-pipeline": "gradcam-fold-columns,convert-gradcam-to-linalg,fuse-epilogues,canonicalize,cse",
     "gradcam-affine-pipeline": "convert-linalg-to-affine,canonicalize",
     "gradcam-schedule-pipeline": (
         "gradcam-split-time-space,gradcam-duplicate-buffers,gradcam-form-engines,gradcam-plan-memory,gradcam-assign-cycles"
@@ -124,6 +124,7 @@ for _entry in (
     ("gradcam-simplify-backward", "simplify_backward", "SimplifyBackward"),
     ("gradcam-calibrate", "calibrate", "Calibrate"),
     ("gradcam-quantize", "quantize", "Quantize"),
+    ("gradcam-fold-columns", "fold_columns", "FoldColumns"),
     ("convert-gradcam-to-linalg", "convert_gradcam_to_linalg", "ConvertGradcamToLinalg"),
     ("fuse-epilogues", "fuse_epilogues", "FuseEpilogues"),
     ("convert-linalg-to-affine", "convert_linalg_to_affine", "ConvertLinalgToAffine"),

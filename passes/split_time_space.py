@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from math import gcd
 from typing import Any, ClassVar
 
@@ -11,9 +11,10 @@ from torch_mlir.dialects import memref
 
 from gradcam.errors import fail
 from gradcam.passes import affine_ir
-from gradcam.passes.ir_queries import block_ops, constant_trip, is_argument, main_function
-from gradcam.passes.linear_form import Linear, map_forms, plus, set_forms
+from gradcam.passes.ir_queries import is_argument, main_function
+from gradcam.passes.linear_form import Linear, plus, substitute
 from gradcam.passes.pass_base import Pass
+from gradcam.passes.plain_nest import PlainNest, Touch, read_plain_nest
 from gradcam.pe import PE
 
 
@@ -21,10 +22,10 @@ from gradcam.pe import PE
 class SplitTimeSpace(Pass):
     """Splits every nest into time (affine.for) and space (affine.parallel), and runs epilogues beside their reduction.
 
-    A loop that walks the lanes, the last dimension of a buffer, becomes space: an output lane, or a sum over input lanes. A lane
-    loop longer than the array is tiled first. A reduction into a buffer that one elementwise nest reads becomes one nest: an
-    accumulator per lane, set before the reduction loops, and the elementwise part as the epilogue after them. Streams keep their
-    order; an output stream has one element per step.
+    A loop that walks the lanes, the last dimension of a buffer, becomes space: an output lane, or a sum over input
+    lanes. A lane loop longer than the array is tiled first. A reduction into a buffer that one elementwise nest reads
+    becomes one nest: an accumulator per lane, set before the reduction loops, and the elementwise part as the epilogue
+    after them. Streams keep their order; an output stream has one element per step.
 
     This pass turns:
 
@@ -52,84 +53,6 @@ class SplitTimeSpace(Pass):
             _Splitter(module, PE.parse(self.pe)).split()
 
 
-@dataclass(eq=False)
-class _Touch:
-    """A load or store in a plain nest: buffer and index forms over its loops; guards of a padded load."""
-
-    op: Any
-    memref: ir.Value
-    forms: list[Linear]
-    guards: list[Linear] = field(default_factory=list)
-    otherwise: ir.Value | None = None
-
-
-@dataclass(eq=False)
-class _Plain:
-    """A perfect nest of affine.for around straight-line code."""
-
-    op: Any
-    ivs: list[ir.Value]
-    trips: list[int]
-    body: list[Any]
-    loads: dict[ir.Value, _Touch]
-    stores: list[_Touch]
-
-    @property
-    def reduces(self) -> list[ir.Value]:
-        """Loops that the stores do not mention: they reduce."""
-        used = {t for s in self.stores for f in s.forms for t in f}
-        return [iv for iv in self.ivs if iv not in used]
-
-    def trip(self, iv: ir.Value) -> int:
-        """Trip count of a loop of the nest."""
-        return self.trips[self.ivs.index(iv)]
-
-
-def _read(op: Any) -> _Plain:
-    ivs, trips, block_op = [], [], op
-    while True:
-        trips.append(constant_trip(block_op))
-        ivs.append(block_op.regions[0].blocks[0].arguments[0])
-        body = block_ops(block_op)
-        if [o.operation.name for o in body] != ["affine.for"]:
-            break
-        block_op = body[0]
-    nest = _Plain(op, ivs, trips, body, {}, [])
-    for inner in body:
-        name = inner.operation.name
-        if name == "affine.load":
-            nest.loads[inner.results[0]] = _touch(inner, list(inner.operands))
-        elif name == "affine.if":
-            then, otherwise = (list(r.blocks[0].operations) for r in inner.regions)
-            if [o.operation.name for o in then] != ["affine.load", "affine.yield"] or len(otherwise) != 1:
-                raise fail(inner, "affine.if must choose between one load and a constant")
-            touch = _touch(then[0], list(then[0].operands))
-            touch.guards = set_forms(ir.Attribute.parse(str(inner.attributes["condition"])), list(inner.operands))
-            touch.otherwise = otherwise[0].operands[0]
-            nest.loads[inner.results[0]] = touch
-        elif name == "affine.store":
-            nest.stores.append(_touch(inner, list(inner.operands)[1:]))
-        elif inner.regions:
-            raise fail(inner, f"'{name}' inside a nest is not lowered")
-    return nest
-
-
-def _touch(op: Any, operands: list[ir.Value]) -> _Touch:
-    buffer, *indices = operands
-    return _Touch(op, buffer, map_forms(ir.AffineMapAttr(op.attributes["map"]).value, indices))
-
-
-def _substituted(form: Linear, by: dict[ir.Value, Linear]) -> Linear:
-    out: Linear = {}
-    for term, coefficient in form.items():
-        out = (
-            plus(out, by[term] if term in by else {term: 1}, coefficient)
-            if term is not None
-            else plus(out, {None: coefficient})
-        )
-    return out
-
-
 def _is(a: ir.Value, b: ir.Value | None) -> bool:
     """Equality that takes None; the bindings' own does not."""
     return b is not None and a == b
@@ -140,7 +63,7 @@ class _Splitter:
         self.pe = pe
         self.function = main_function(module)
         self.entry = self.function.regions[0].blocks[0]
-        self.nests = [_read(op) for op in self.entry.operations if op.operation.name == "affine.for"]
+        self.nests = [read_plain_nest(op) for op in self.entry.operations if op.operation.name == "affine.for"]
         self.initial: dict[ir.Value, ir.Value] = {}
 
     def split(self) -> None:
@@ -150,7 +73,7 @@ class _Splitter:
                 self.initial[nest.stores[0].memref] = nest.stores[0].op.operands[0]
             else:
                 computing.append(nest)
-        fused: dict[int, _Plain] = {}
+        fused: dict[int, PlainNest] = {}
         for number, nest in enumerate(computing):
             for touch in self._accumulated(nest):
                 reader = self._only_reader(touch.memref, computing[number + 1 :])
@@ -173,12 +96,12 @@ class _Splitter:
             if op.operation.name == "memref.alloc" and not list(op.results[0].uses):
                 op.operation.erase()
 
-    def _accumulated(self, nest: _Plain) -> list[_Touch]:
+    def _accumulated(self, nest: PlainNest) -> list[Touch]:
         """Stores of a reduction: buffers that it also loads."""
         loaded = [t.memref for t in nest.loads.values()]
         return [s for s in nest.stores if s.memref in loaded and s.memref in self.initial]
 
-    def _only_reader(self, buffer: ir.Value, later: list[_Plain]) -> _Plain | None:
+    def _only_reader(self, buffer: ir.Value, later: list[PlainNest]) -> PlainNest | None:
         """The elementwise nest that alone reads a reduction's buffer, once and element by element."""
         readers = [n for n in later if any(t.memref == buffer for t in n.loads.values())]
         if len(readers) != 1 or readers[0].reduces or any(is_argument(s.memref) for s in readers[0].stores):
@@ -189,13 +112,13 @@ class _Splitter:
 
     # Nests without reduction.
 
-    def _lane_width(self, nest: _Plain, iv: ir.Value | None) -> int:
+    def _lane_width(self, nest: PlainNest, iv: ir.Value | None) -> int:
         """Lanes that a lane loop is given: all of a short one, a divisor of a long one."""
         trip = 1 if iv is None else nest.trip(iv)
         wide = self.pe.lanes if any(is_argument(t.memref) for t in nest.loads.values()) else self.pe.oc
         return trip if trip <= wide else gcd(trip, wide)
 
-    def _elementwise(self, nest: _Plain) -> None:
+    def _elementwise(self, nest: PlainNest) -> None:
         lane = next((iv for iv in nest.ivs if nest.stores[0].forms[-1].get(iv) == 1), None)
         if any(is_argument(s.memref) for s in nest.stores):
             lane = None
@@ -216,7 +139,7 @@ class _Splitter:
                 self._straight(nest, by, {})
                 affine_ir.yield_([])
 
-    def _straight(self, nest: _Plain, by: dict[ir.Value, Linear], values: dict[ir.Value, ir.Value]) -> None:
+    def _straight(self, nest: PlainNest, by: dict[ir.Value, Linear], values: dict[ir.Value, ir.Value]) -> None:
         """The nest's body with loops replaced; loads in `values` are already made."""
         for op in nest.body:
             name = op.operation.name
@@ -226,37 +149,42 @@ class _Splitter:
                 elif name == "affine.store":
                     touch = next(s for s in nest.stores if s.op == op)
                     value = values.get(op.operands[0], op.operands[0])
-                    affine_ir.store(value, touch.memref, [_substituted(f, by) for f in touch.forms])
+                    affine_ir.store(value, touch.memref, [substitute(f, by) for f in touch.forms])
                 else:
                     self._clone(op, by, values)
 
     def _load(
-        self, touch: _Touch, result: ir.Value, by: dict[ir.Value, Linear], values: dict[ir.Value, ir.Value]
+        self, touch: Touch, result: ir.Value, by: dict[ir.Value, Linear], values: dict[ir.Value, ir.Value]
     ) -> None:
         if result not in values:
-            forms, guards = ([_substituted(f, by) for f in fs] for fs in (touch.forms, touch.guards))
+            forms, guards = ([substitute(f, by) for f in fs] for fs in (touch.forms, touch.guards))
             values[result] = affine_ir.guarded_load(touch.memref, forms, guards, touch.otherwise)
 
     def _clone(self, op: Any, by: dict[ir.Value, Linear], values: dict[ir.Value, ir.Value]) -> None:
         for operand in op.operands:
             if operand in by:
-                ((new, coefficient),) = by[operand].items()
-                if coefficient != 1:
-                    raise fail(op, "a tiled loop cannot be used as a value")
-                values[operand] = new
+                if list(by[operand].values()) != [1]:
+                    raise fail(op, f"a loop over more lanes than the {self.pe} array has cannot be used as a value")
+                (values[operand],) = by[operand]
         affine_ir.clone_into(op, values)
 
     # Reductions.
 
-    def _reduction(self, nest: _Plain, epilogue: _Plain | None) -> None:
+    def _reduction(self, nest: PlainNest, epilogue: PlainNest | None) -> None:
         accumulated = self._accumulated(nest)
         if len(accumulated) != len(nest.stores):
-            raise fail(nest.op, "a reduction must load every buffer it stores, after an initialization")
+            raise fail(
+                nest.op,
+                "a reduction must load every buffer it stores, and a nest before it must set the buffer to a constant",
+            )
         lane = next((iv for iv in nest.ivs if nest.stores[0].forms[-1].get(iv) == 1), None)
         summed = self._summed(nest)
         lanes = 1 if lane is None else nest.trip(lane)
         if lanes > self.pe.lanes:
-            raise fail(nest.op, f"{lanes} output lanes do not fit the {self.pe} array")
+            raise fail(
+                nest.op,
+                f"{lanes} output lanes do not fit the {self.pe} array; run convert-gradcam-to-linalg with the same pe",
+            )
         outer = [iv for iv in nest.ivs if iv not in nest.reduces and not _is(iv, lane)]
         inner = [iv for iv in nest.reduces if not _is(iv, summed)]
         registers = {s.memref: self._register(s, lanes) for s in accumulated}
@@ -273,19 +201,19 @@ class _Splitter:
             with _Grid(lanes, lane, by) as (here, place):
                 self._epilogue(nest, epilogue, here, place, registers)
 
-    def _register(self, touch: _Touch, lanes: int) -> ir.Value:
+    def _register(self, touch: Touch, lanes: int) -> ir.Value:
         element = ir.MemRefType(touch.memref.type).element_type
         with ir.InsertionPoint.at_block_begin(self.entry):
             return memref.alloca(ir.MemRefType.get([lanes], element), [], [])
 
-    def _summed(self, nest: _Plain) -> ir.Value | None:
+    def _summed(self, nest: PlainNest) -> ir.Value | None:
         """The reduction loop over lanes whose terms an adder tree can sum: acc + term, where no term depends on acc."""
         candidates = [iv for iv in nest.reduces if any(t.forms[-1].get(iv) == 1 for t in nest.loads.values())]
         if len(candidates) != 1 or len(nest.stores) != 1 or self._term(nest) is None:
             return None
         return candidates[0]
 
-    def _term(self, nest: _Plain) -> ir.Value | None:
+    def _term(self, nest: PlainNest) -> ir.Value | None:
         """`term` where the nest computes acc = acc + term."""
         total = nest.stores[0].op.operands[0].owner
         if isinstance(total, ir.Block) or total.operation.name != "arith.addi":
@@ -296,7 +224,7 @@ class _Splitter:
 
     def _body(
         self,
-        nest: _Plain,
+        nest: PlainNest,
         by: dict[ir.Value, Linear],
         place: Linear,
         summed: ir.Value | None,
@@ -321,7 +249,7 @@ class _Splitter:
                 elif term is None or term in list(op.operands):
                     self._clone(op, by, values)
 
-    def _tree(self, nest: _Plain, by: dict[ir.Value, Linear], summed: ir.Value, term: ir.Value) -> ir.Value:
+    def _tree(self, nest: PlainNest, by: dict[ir.Value, Linear], summed: ir.Value, term: ir.Value) -> ir.Value:
         """The sum of `term` over the summed lanes."""
         tree = affine_ir.parallel([nest.trip(summed)], term.type)
         lane = tree.regions[0].blocks[0].arguments[0]
@@ -343,8 +271,8 @@ class _Splitter:
 
     def _epilogue(
         self,
-        nest: _Plain,
-        epilogue: _Plain | None,
+        nest: PlainNest,
+        epilogue: PlainNest | None,
         by: dict[ir.Value, Linear],
         place: Linear,
         registers: dict[ir.Value, ir.Value],
@@ -352,19 +280,19 @@ class _Splitter:
         if epilogue is None:
             for touch in nest.stores:
                 value = affine_ir.load(registers[touch.memref], [place])
-                affine_ir.store(value, touch.memref, [_substituted(f, by) for f in touch.forms])
+                affine_ir.store(value, touch.memref, [substitute(f, by) for f in touch.forms])
             return
         loads = {v: t for v, t in epilogue.loads.items() if t.memref in registers}
         touch = next(iter(loads.values()))
         store = next(s for s in nest.stores if s.memref == touch.memref)
         # The epilogue reads element by element: its loops are the index forms of the reduction's store.
-        here = {iv: _substituted(form, by) for iv, form in zip(epilogue.ivs, store.forms, strict=True)}
+        here = {iv: substitute(form, by) for iv, form in zip(epilogue.ivs, store.forms, strict=True)}
         values = {v: affine_ir.load(registers[t.memref], [place]) for v, t in loads.items()}
         self._straight(epilogue, here, values)
 
 
 class _Grid:
-    """An affine.parallel over output lanes: enters its block, gives (loops by form, index of the lane's accumulator)."""
+    """An affine.parallel over output lanes: enters its block, gives (forms of loops, index of the accumulator)."""
 
     def __init__(self, lanes: int, lane: ir.Value | None, by: dict[ir.Value, Linear]) -> None:
         self.block = affine_ir.parallel([lanes]).regions[0].blocks[0]

@@ -25,7 +25,8 @@ def _shape(text: str) -> tuple[int, ...]:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="gradcam-compile",
-        description="Compiles a PyTorch image classifier and its Grad-CAM to SystemVerilog. Loading a model runs code: name only models you trust.",
+        description="Compiles a PyTorch image classifier and its Grad-CAM to SystemVerilog.",
+        epilog="Loading a model runs code: name only models you trust.",
     )
     add = parser.add_argument
     add("model", help="package.module:callable that gives an nn.Module, or a .pt2 file written by torch.export.save")

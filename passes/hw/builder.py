@@ -10,7 +10,7 @@ from pycde.circt.dialects import hw, seq
 
 Value = ir.Value
 
-PREDICATES = {name: i for i, name in enumerate("eq ne slt sle sgt sge ult ule ugt uge".split())}
+PREDICATES = {name: i for i, name in enumerate(["eq", "ne", "slt", "sle", "sgt", "sge", "ult", "ule", "ugt", "uge"])}
 
 
 def integer(width: int) -> ir.Type:

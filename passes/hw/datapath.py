@@ -1,4 +1,4 @@
-"""The datapath of an engine: the body's arith ops, one lane per point of the `affine.parallel` grid, in pipeline stages."""
+"""The datapath of an engine: the arith ops in pipeline stages, one lane per point of the `affine.parallel` grid."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Datapath:
     """Makes lane values on demand, each once, and the registers that carry them from stage to stage.
 
     Attributes:
-        inputs: per read slot (by id): the data of all lanes, the stage it arrives in (None: it is always there), the guard.
+        inputs: per read slot (by id): the data of all lanes, the stage it arrives in (None: always there), the guard.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class Datapath:
         used = self.b.table(self.row, [int(a is not None) for a in slot.rows], 1)
         nest, access = next((n, a) for n, a in zip(self.engine.rows, slot.rows, strict=True) if a is not None)
         in_body = nest.body is not None and any(access is a for a in nest.body.loads)
-        # The row counts when the step starts: by the time a flag is through, a shorter epilogue may have ended the nest.
+        # The row counts when the step starts: when a flag is through, a shorter epilogue may have ended the nest.
         start = self.b.all_of(self.valid, used) if in_body else self.b.all_of(self.valid, self.odometer.last, used)
         return self.flag(start, slot.stage, "step" if in_body else "output")
 
@@ -99,9 +99,9 @@ class Datapath:
         return value
 
     def _make_columns(self) -> None:
-        """A table column per constant operand. Operands of ops alike share one, also across epilogues, and so share the ops.
+        """A table column per constant operand; a column whose entries are all equal is a constant.
 
-        A column whose entries are all equal is a constant.
+        Operands of ops alike share a column, also across epilogues, and so share the ops.
         """
         entries: dict[Any, list[int | None]] = {}
         places: dict[Any, list[Node]] = {}

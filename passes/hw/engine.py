@@ -189,7 +189,7 @@ class EngineBuilder:
     def _symbol_terms(
         self, b: Builder, p: dict[str, Value], forms: list[Linear | None], width: int, row: Value | None
     ) -> list[Value]:
-        """What run-time symbols such as the class add to a base; constant multiples only, zero in rows without the symbol."""
+        """What run-time symbols such as the class add to a base; zero in rows without the symbol."""
         terms = []
         for key in dict.fromkeys(t for f in forms if f for t in f if isinstance(t, tuple)):
             part = p[self._symbol_name(key)]

@@ -102,7 +102,7 @@ def constant_words(module: ir.Module) -> dict[str, np.ndarray]:
 
 
 def hex_lines(words: np.ndarray, bits: int) -> str:
-    """Text for $readmemh: one word per line, lane 0 in the lowest bits. words: (words, lanes), values modulo 2**bits."""
+    """Text for $readmemh: a word per line, lane 0 in the lowest bits. words: (words, lanes), values modulo 2**bits."""
     step = bits // 4
     unsigned = words[:, ::-1] & ((1 << bits) - 1)
     return "".join("".join(f"{v:0{step}x}" for v in word) + "\n" for word in unsigned.tolist())

@@ -19,8 +19,8 @@ def address_bits(bank: Bank) -> int:
 def build_bank(bank: Bank, groups: int) -> Any:
     """The module of a bank.
 
-    A read takes one cycle and holds its value while `ren` is 0. The word is split into `groups` lane groups with a write enable
-    each, so that a write narrower than a word needs no read.
+    A read takes one cycle and holds its value while `ren` is 0. The word is split into `groups` lane groups with a
+    write enable each, so that a write narrower than a word needs no read.
     """
     address = address_bits(bank)
     inputs = [("ren", 1), ("raddr", address)]

@@ -12,8 +12,8 @@ from gradcam.passes.nest import Nest
 def build_sequencer(program: list[Nest], engines: list[Engine]) -> Any:
     """The module `sequencer`.
 
-    `start` begins a run while `busy` is 0. Each nest takes one cycle to issue (`go` of its engine) and then until that engine's
-    `done`. `nest` is the number of the nest that runs; `done` is 1 for one cycle after the last.
+    `start` begins a run while `busy` is 0. Each nest takes one cycle to issue (`go` of its engine) and then until that
+    engine's `done`. `nest` is the number of the nest that runs; `done` is 1 for one cycle after the last.
     """
     where = {id(nest): (e, r) for e, engine in enumerate(engines) for r, nest in enumerate(engine.rows)}
     places = [where[id(nest)] for nest in program]

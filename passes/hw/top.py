@@ -22,9 +22,9 @@ TOP = "gradcam_top"
 def build_design(module_: mlir.Module) -> None:
     """Builds all modules of a scheduled program in the current insertion point.
 
-    Ports of the top: `clk`, `rst`; `start`, `busy`, `done`, `nest`; per input stream `NAME_valid`, `NAME_data`, `NAME_ready`;
-    per one-element input `NAME`, sampled at `start`; per output stream `NAME_valid`, `NAME_data`, `NAME_ready`; per register of the
-    program, such as the class that is explained, its value.
+    Ports of the top: `clk`, `rst`; `start`, `busy`, `done`, `nest`; per input or output stream `NAME_valid`,
+    `NAME_data`, `NAME_ready`; per one-element input `NAME`, sampled at `start`; per register of the program, such as
+    the class that is explained, its value.
     """
     _Top(module_).build()
 

@@ -54,16 +54,13 @@ class Settings:
 def pipeline_for(level: str, pe: str) -> str:
     """The passes that lead to `level` from the level before, as pipeline text."""
     text = PIPELINES.get(_PIPELINE[level], _PIPELINE[level])
-    for name in ("convert-gradcam-to-linalg", "gradcam-split-time-space"):
+    for name in ("gradcam-fold-columns", "convert-gradcam-to-linalg", "gradcam-split-time-space"):
         text = text.replace(name, f"{name}{{pe={pe}}}")
     return text
 
 
 class Compilation:
-    """A model on its way through the levels; modules of the levels reached are in `modules`.
-
-    A pass changes its module in place, so only the level reached last is sure to be there; `keep` saves others as bytecode.
-    """
+    """A model on its way through the levels."""
 
     def __init__(
         self, settings: Settings, watchers: Iterable[Instrumentation] = (), say: Callable[[str], None] = lambda _: None

@@ -131,7 +131,10 @@ def _at_most(what: str, limit: float, value: float, form: str, unit: str = "", s
 
 def table(rows: Sequence[Figure]) -> str:
     """The rows as a Markdown table that is aligned for reading, too."""
-    cells = [("what", "asked", "measured", "ok"), *((r.what, r.asked, r.measured, "yes" if r.ok else "NO") for r in rows)]
+    cells = [
+        ("what", "asked", "measured", "ok"),
+        *((r.what, r.asked, r.measured, "yes" if r.ok else "NO") for r in rows),
+    ]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines = [" | ".join(f"{c:<{w}}" for c, w in zip(row, widths, strict=True)) for row in cells]
     rule = "-|-".join("-" * w for w in widths)

@@ -35,7 +35,9 @@ def run_measured(command: Sequence[str]) -> Usage:
     """
     start = time.perf_counter()
     try:
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
+        process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+        )
     except OSError as error:
         raise GradcamError(f"cannot run {command[0]}: {error.strerror}") from error
     with process:

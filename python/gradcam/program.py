@@ -95,7 +95,7 @@ def _nest(nest: Nest, buffers: dict[ir.Value, dict[str, Any]]) -> dict[str, Any]
 
 
 def quantization_of(quantized: Any) -> dict[str, Any]:
-    """Scales of the image, the logits and the heatmap, and the explanation's conventions, from a level-2 module's operation."""
+    """Scales of the image, logits and heatmap, and the explanation's conventions, from a level-2 module's operation."""
     from gradcam.quant_types import scale
 
     function = next(o for o in quantized.regions[0].blocks[0].operations if o.operation.name == "func.func")

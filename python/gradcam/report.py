@@ -24,9 +24,9 @@ def make_report(
         program: from `describe_program`; gets the key `quantization`.
 
     Returns:
-        `macs` of an inference (multiply-adds of the model's convolutions and linear layers, padding channels not counted),
-        `multipliers` of the array, `cycles` by phase, `overhead` = explanation / inference, `utilization` = macs / multipliers /
-        inference cycles, `memory_bytes` by bank.
+        `macs` of an inference (multiply-adds of the model's convolutions and linear layers, padding channels not
+        counted), `multipliers` of the array, `cycles` by phase, `overhead` = explanation / inference, `utilization` =
+        macs / multipliers / inference cycles, `memory_bytes` by bank.
     """
     cycles = {
         e.name: ir.IntegerAttr(e.attr).value for e in ir.DictAttr(scheduled.operation.attributes["gradcam.cycles"])

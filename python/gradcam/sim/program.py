@@ -181,7 +181,7 @@ class Program:
         Raises:
             GradcamError: a file is missing, or differs from what the compiler wrote.
         """
-        for name, expected in (self.memories | self.rtl).items():
+        for name, expected in {**self.memories, **self.rtl}.items():
             if digest(self.folder / name) != expected:
                 raise GradcamError(
                     f"{self.folder / name} is truncated or was changed: its SHA-256 is not the compiled one"

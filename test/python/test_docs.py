@@ -1,0 +1,87 @@
+"""docs/architecture.md is true: its commands run, its excerpts are what the compiler prints, the files it names exist."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from doc_excerpts import Block, blocks, fault, find_source
+
+ROOT = Path(__file__).parents[2]
+ARCHITECTURE = ROOT / "docs" / "architecture.md"
+BLOCKS = blocks(ARCHITECTURE.read_text(encoding="utf-8"))
+EXCERPTS = [b for b in BLOCKS if b.source]
+
+
+def run_blocks(language):
+    return ["\n".join(b.lines) + "\n" for b in BLOCKS if b.mark == "run" and b.language == language]
+
+
+def run(command, folder):
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    environment = os.environ | {"PATH": path, "PYTHONPATH": str(folder)}
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Where the document's commands ran: a folder that stands for the root of the repository."""
+    work = tmp_path_factory.mktemp("docs")
+    (work / "examples").symlink_to(ROOT / "examples")
+    (commands,) = run_blocks("sh")
+    run(["bash", "-e", "-c", commands], work)
+    return work
+
+
+def printed(folder, block):
+    return find_source(folder / "build" / "walkthrough", block.source).read_text(encoding="utf-8").splitlines()
+
+
+@pytest.mark.parametrize("block", EXCERPTS, ids=lambda b: f"line-{b.number}")
+def test_excerpts_are_printed(folder, block):
+    assert (problem := fault(block, printed(folder, block))) is None, problem
+
+
+@pytest.mark.parametrize("block", EXCERPTS, ids=lambda b: f"line-{b.number}")
+def test_a_changed_digit_is_found(folder, block):
+    """The negative of the test above: every line of an excerpt counts."""
+    lines = printed(folder, block)
+    for i, line in enumerate(block.lines):
+        if line.strip() != "...":
+            edited = [*block.lines[:i], line + "0", *block.lines[i + 1 :]]
+            assert fault(Block(block.mark, block.language, edited, block.number), lines) is not None
+
+
+def test_every_listing_is_an_excerpt():
+    listings = [b for b in BLOCKS if b.language in ("mlir", "systemverilog")]
+    assert len(listings) >= 12
+    assert [b.number for b in listings if not b.source] == []
+
+
+def test_python_runs(folder):
+    (code,) = run_blocks("python")
+    run([sys.executable, "-c", code], folder)
+
+
+@pytest.mark.parametrize("lines", (["a", "c"], ["b", "a"], ["a", "...", "a"], ["c", "...", "b"], ["x...z"]))
+def test_order_and_adjacency_count(lines):
+    assert fault(Block("excerpt: f", "text", lines, 1), ["a", "b", "c"]) is not None
+
+
+@pytest.mark.parametrize("lines", (["a", "b"], ["a", "...", "c"], ["...", "c"], ["b...e", "c"]))
+def test_elisions(lines):
+    assert fault(Block("excerpt: f", "text", lines, 1), ["a", "b and e", "b", "c"][: 4 if "b...e" not in lines else 4]) is (
+        None if "b...e" not in lines else fault(Block("excerpt: f", "text", lines, 1), ["a", "b and e", "b", "c"])
+    )
+
+
+@pytest.mark.parametrize("name", ("docs/architecture.md", "CONTRIBUTING.md"))
+def test_named_files_exist(name):
+    text = (ROOT / name).read_text(encoding="utf-8")
+    roots = r"(?:dialect|passes|python|tools|test|docs|examples)"
+    named = set(re.findall(rf"`({roots}/[\w./-]*)`", text))
+    assert len(named) >= 10
+    assert sorted(path for path in named if not (ROOT / path).exists()) == []
