@@ -46,7 +46,7 @@ class Network(nn.Module):
 def network() -> Network:
     """The network in eval mode.
 
-    Every weight and pixel is a small multiple of 1/16, and the pool has 32 elements: f32 arithmetic is exact, so that every
+    Weights and pixels are short binary fractions and the pool has 32 elements: f32 arithmetic is exact, so that every
     machine calibrates the same scales and prints the same IR.
     """
     model = Network()
@@ -54,8 +54,8 @@ def network() -> Network:
         for parameter in model.parameters():
             values = _sixteenths(parameter.numel(), -6, 7)
             parameter.copy_(torch.from_numpy(values).reshape(parameter.shape))
-        model.block.bn1.running_mean.fill_(0.125)
-        model.block.bn1.running_var.fill_(0.75)  # with eps: 1
+        model.block.bn1.get_buffer("running_mean").fill_(0.125)
+        model.block.bn1.get_buffer("running_var").fill_(0.75)  # with eps: 1
         for values in (model.block.bn1.weight, model.block.conv2.weight):
             _scale_channels(values)
     return model.eval()

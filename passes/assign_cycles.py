@@ -14,7 +14,7 @@ from gradcam.passes.nest import Dataflow, Nest, Node, nests
 from gradcam.passes.pass_base import Pass
 
 #: Cycles from the inputs of an op to its result; 0 means combinational within the stage.
-LATENCY = {"arith.muli": 1, "arith.shrsi": 1, "reduce": 1}
+LATENCY = {"arith.muli": 1, "arith.shrsi": 1, "arith.shrui": 1, "reduce": 1}
 
 #: Cycles of a nest besides its steps and the stages of its pipeline: the one in which the sequencer issues it.
 ISSUE = 1

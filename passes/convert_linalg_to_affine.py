@@ -11,7 +11,7 @@ from torch_mlir.dialects import func, memref
 from gradcam.errors import fail
 from gradcam.passes import affine_ir
 from gradcam.passes.ir_queries import int_constant, main_function
-from gradcam.passes.linear_form import Linear, map_forms, plus, substitute
+from gradcam.passes.linear_form import Linear, map_forms, plus, substitute, symbol
 from gradcam.passes.pass_base import Pass
 
 #: Names of the function's arguments and results in the RTL; what is not listed is called arg0, result2, ...
@@ -91,7 +91,7 @@ class _Converter:
         outputs = list(list(self.block.operations)[-1].operands)
         for value in inputs + outputs:
             if not _static(value.type):
-                raise fail(self.old, f"arguments and results must be tensors of static shape, got {value.type}")
+                raise fail(self.old, f"arguments and results must be tensors of static shape, not {value.type}")
         types = [_memref_type(v.type) for v in inputs + outputs]
         name = ir.StringAttr(self.old.attributes["sym_name"]).value
         with ir.InsertionPoint(self.old), self.old.location:
@@ -245,11 +245,11 @@ class _Converter:
         """Index arithmetic on the class: a symbol of the accesses that use it."""
         if op.operation.name == "arith.index_cast":
             affine_ir.clone_into(op, self.values)
-            self.symbols[op.results[0]] = {("value", self.values[op.results[0]], 1): 1}
+            self.symbols[op.results[0]] = symbol(self.values[op.results[0]])
             return
         divisor = int_constant(op.operands[1])
-        ((kind, value, _),) = self.symbols.get(op.operands[0], {("", None, 1): 1})
-        if kind != "value" or divisor is None:
+        ((_, value, before),) = self.symbols.get(op.operands[0], {("", None, 0): 1})
+        if before != 1 or divisor is None:
             raise fail(op, "an index must be read from a tensor and may be divided once, by a constant")
         # The class is never negative here, so truncating and flooring agree.
         name = "mod" if op.operation.name == "arith.remsi" else "floordiv"
@@ -278,7 +278,9 @@ class _Converter:
         with ir.InsertionPoint.at_block_begin(block):
             places = [map_forms(op, m, dims) for m in maps]
             for argument, value, place in zip(body.arguments, [*inputs, *op.results], places, strict=True):
-                if list(argument.uses):
+                if not isinstance(value.type, ir.RankedTensorType):
+                    values[argument] = self._value(value)
+                elif list(argument.uses):
                     view = self._view(op, value)
                     forms, guards = view.at(place)
                     values[argument] = affine_ir.guarded_load(view.memref, forms, guards, view.otherwise)
@@ -304,22 +306,11 @@ def _names(values: list[ir.Value], known: tuple[str, ...], other: str) -> list[s
 
 
 def _trips(op: Any, maps: list[ir.AffineMap]) -> list[int]:
-    """Trip count of every iteration dimension: the size of what it alone indexes, or what is left of an output's."""
+    """Trip count of every iteration dimension: linalg sees to it that each indexes a tensor dimension alone."""
     trips: dict[int, int] = {}
     for map_, operand in zip(maps, op.operands, strict=True):
-        for expr, size in zip(map_.results, ir.RankedTensorType(operand.type).shape, strict=True):
-            if isinstance(expr, ir.AffineDimExpr):
-                trips[expr.position] = size
-    count = maps[0].n_dims
-    missing = [d for d in range(count) if d not in trips]
-    for map_, operand in zip(maps, op.operands, strict=True):
-        forms = map_forms(op, map_, [{i: 1} for i in range(count)])
-        for form, size in zip(forms, ir.RankedTensorType(operand.type).shape, strict=True):
-            unknown = [d for d in form if d in missing]
-            if len(unknown) == 1 and operand in list(op.operands)[-len(op.results) :]:
-                rest = sum(c * (trips[d] - 1) for d, c in form.items() if d not in (None, unknown[0]))
-                trips[unknown[0]] = (size - 1 - rest) // form[unknown[0]] + 1
-                missing.remove(unknown[0])
-    if missing:
-        raise fail(op, f"no tensor tells the trip count of iteration dimension d{missing[0]}; index one by it alone")
-    return [trips[d] for d in range(count)]
+        if isinstance(operand.type, ir.RankedTensorType):
+            for expr, size in zip(map_.results, operand.type.shape, strict=True):
+                if isinstance(expr, ir.AffineDimExpr):
+                    trips[expr.position] = size
+    return [trips[d] for d in range(maps[0].n_dims)]

@@ -21,11 +21,11 @@ from gradcam.reference.interpreter import constant
 
 @dataclass(frozen=True)
 class FoldColumns(Pass):
-    """Moves the kernel columns of a convolution with few input channels into the channels, so that it fills the array's lanes.
+    """Moves the kernel columns of a convolution with few input channels into the channels, to fill the array's lanes.
 
-    A 3-channel stem on 16 input lanes wastes 13 of them in each of its 9 kernel positions. A convolution with a kernel of zeros
-    and ones, run by the same engine, copies the pixels under a kernel row side by side; the stem then needs one step per kernel
-    row. The sums stay the same integers. It is done where it saves steps.
+    A 3-channel stem on 16 input lanes wastes 13 of them in each of its 9 kernel positions. A convolution with a kernel
+    of zeros and ones, run by the same engine, copies the pixels under a kernel row side by side; the stem then needs
+    one step per kernel row. The sums stay the same integers. It is done where it saves steps.
 
     This pass turns:
 

@@ -10,7 +10,7 @@ from torch_mlir import ir
 from gradcam.errors import fail
 
 #: A linear form over loops and symbols: {None: constant, loop value: coefficient, (kind, value, divisor): coefficient}.
-#: `kind` is "mod" or "floordiv", of a symbol by a constant. No coefficient is 0.
+#: `kind` is "mod" or "floordiv", of a symbol by a constant; a symbol alone is its floordiv by 1. No coefficient is 0.
 Linear = dict[Any, int]
 
 
@@ -65,8 +65,13 @@ def guard_forms(op: Any) -> list[Linear]:
 
 
 def _applied(op: Any, map_: ir.AffineMap, operands: Sequence[ir.Value]) -> list[Linear]:
-    forms: list[Linear] = [{value: 1} for value in operands]
-    return map_forms(op, map_, forms[: map_.n_dims], forms[map_.n_dims :])
+    dims, symbols = list(operands)[: map_.n_dims], list(operands)[map_.n_dims :]
+    return map_forms(op, map_, [{value: 1} for value in dims], [symbol(value) for value in symbols])
+
+
+def symbol(value: ir.Value) -> Linear:
+    """A symbol, such as the class read from a buffer, as a form."""
+    return {("floordiv", value, 1): 1}
 
 
 def _linear(op: Any, expr: ir.AffineExpr, dims: Sequence[Linear], symbols: Sequence[Linear]) -> Linear:
@@ -82,9 +87,9 @@ def _linear(op: Any, expr: ir.AffineExpr, dims: Sequence[Linear], symbols: Seque
     if isinstance(expr, ir.AffineMulExpr) and set(rhs) <= {None}:
         return plus({}, lhs, rhs.get(None, 0))
     if isinstance(expr, (ir.AffineModExpr, ir.AffineFloorDivExpr)) and len(lhs) == 1 and set(rhs) <= {None}:
-        ((value, coefficient),) = lhs.items()
-        if coefficient == 1 and isinstance(value, ir.Value):
-            return {("mod" if isinstance(expr, ir.AffineModExpr) else "floordiv", value, rhs[None]): 1}
+        ((term, coefficient),) = lhs.items()
+        if coefficient == 1 and isinstance(term, tuple) and term[2] == 1:
+            return {("mod" if isinstance(expr, ir.AffineModExpr) else "floordiv", term[1], rhs[None]): 1}
     raise fail(
         op, f"'{expr}' is not linear; only loops times constants, and one symbol mod or floordiv a constant, are"
     )

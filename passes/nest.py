@@ -279,6 +279,8 @@ class _FlowReader:
         strides = [0] * len(self.flow.extents)
         for value in [t for t in index if t in self.lane_dims]:
             strides[self.lane_dims[value]] = index.pop(value)
+        if any(isinstance(t, ir.Value) and t not in self.loops for t in index):
+            raise fail(op, "an index must be a loop of the nest or a symbol read from a buffer of one element")
         return Access(op, memref, index, tuple(strides), tuple(self.flow.extents))
 
     def _accumulator(self, memref: ir.Value) -> int | None:

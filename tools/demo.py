@@ -15,8 +15,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs the demonstration; returns 1 when it fails, with one line on stderr, or misses a figure."""
     parser = argparse.ArgumentParser(
         prog="demo",
-        description="Compiles the shipped network, simulates it on the 50 shipped images, compares with PyTorch and prints "
-        "what was asked and what was measured. Takes minutes; needs make and g++.",
+        description="Compiles the shipped network, simulates it on the 50 shipped images, compares with PyTorch and "
+        "prints what was asked and what was measured. Takes minutes; needs make and g++.",
     )
     parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder; an earlier demo is replaced")
     options = parser.parse_args(argv)

@@ -99,6 +99,12 @@ class Builder:
             return values[0]
         return self.op("comb.concat", integer(sum(map(width_of, values))), list(values))
 
+    def spread(self, value: Value, width: int) -> Value:
+        """`width` bits in which every bit of `value` stands several times in a row."""
+        times = width // width_of(value)
+        each = [self.bits(value, i, 1) for i in range(width_of(value))]
+        return self.concat([self.op("comb.replicate", integer(times), [bit]) for bit in reversed(each)])
+
     def sign_extend(self, value: Value, width: int) -> Value:
         """Two's complement value in `width` bits; cuts where it is narrower."""
         have = width_of(value)

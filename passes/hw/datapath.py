@@ -21,6 +21,7 @@ COMB = {
     "arith.ori": "or",
     "arith.xori": "xor",
     "arith.shrsi": "shrs",
+    "arith.shrui": "shru",
     "arith.shli": "shl",
 }
 

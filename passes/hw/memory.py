@@ -29,27 +29,23 @@ def build_bank(bank: Bank, groups: int) -> Any:
 
     def build(b: Builder, p: dict[str, Value]) -> dict[str, Value]:
         clock = ir.Operation.create("seq.from_clock", [integer(1)], [b.clk]).results[0]
-        width = bank.width // groups
-        words = []
-        for group in range(groups):
-            memory = _memory(bank, width, f"memory{group}" if groups > 1 else "memory")
-            if bank.constant:
-                _initial(memory, f"mem/{bank.name}.hex")
-            else:
-                write = b.bits(p["wen"], group, 1), p["waddr"], b.bits(p["wdata"], group * width, width)
-                _write(clock, memory, *write)
-            words.append(
-                _read(clock, memory, width, p["ren"], p["raddr"], f"rdata{group}" if groups > 1 else "rdata_q")
-            )
-        return {"rdata": b.concat(words[::-1])}
+        memory = _memory(bank)
+        if bank.constant:
+            _initial(memory, f"mem/{bank.name}.hex")
+        else:
+            width = bank.width // groups
+            for group in range(groups):
+                enable, data = b.bits(p["wen"], group, 1), b.bits(p["wdata"], group * width, width)
+                _write(clock, _word(memory, p["waddr"], bank.width), enable, group * width, data)
+        return {"rdata": _read(clock, memory, bank.width, p["ren"], p["raddr"])}
 
     return module(bank.name, inputs, [("rdata", bank.width)], build, reset=False)
 
 
-def _memory(bank: Bank, width: int, name: str) -> Value:
+def _memory(bank: Bank) -> Value:
     style = sv.SVAttributeAttr.get("ram_style", '"block"')
-    array = ir.Type.parse(f"!hw.uarray<{bank.words}xi{width}>")
-    return sv.RegOp(hw.InOutType.get(array), name, svAttributes=[style]).result
+    array = ir.Type.parse(f"!hw.uarray<{bank.words}xi{bank.width}>")
+    return sv.RegOp(hw.InOutType.get(array), "memory", svAttributes=[style]).result
 
 
 def _at_clock(clock: Value, enable: Value) -> ir.InsertionPoint:
@@ -67,13 +63,21 @@ def _word(memory: Value, address: Value, width: int) -> Value:
     return ir.Operation.create("sv.array_index_inout", [hw.InOutType.get(integer(width))], [memory, address]).results[0]
 
 
-def _write(clock: Value, memory: Value, enable: Value, address: Value, data: Value) -> None:
+def _write(clock: Value, word: Value, enable: Value, low: int, data: Value) -> None:
+    """Writes `data` into `word` from bit `low`."""
+    width = data.type.width
     with _at_clock(clock, enable):
-        sv.PAssignOp(_word(memory, address, data.type.width), data)
+        if word.type != hw.InOutType.get(data.type):
+            # The form in which synthesis tools find a write enable per part of a word.
+            attributes = {"width": ir.IntegerAttr.get(integer(32), width)}
+            base = ir.Operation.create("hw.constant", [integer(32)], [], {"value": ir.IntegerAttr.get(integer(32), low)})
+            part = [hw.InOutType.get(data.type)]
+            word = ir.Operation.create("sv.indexed_part_select_inout", part, [word, base.result], attributes).result
+        sv.PAssignOp(word, data)
 
 
-def _read(clock: Value, memory: Value, width: int, enable: Value, address: Value, name: str) -> Value:
-    register = sv.RegOp(hw.InOutType.get(integer(width)), name).result
+def _read(clock: Value, memory: Value, width: int, enable: Value, address: Value) -> Value:
+    register = sv.RegOp(hw.InOutType.get(integer(width)), "rdata_q").result
     with _at_clock(clock, enable):
         value = ir.Operation.create("sv.read_inout", [integer(width)], [_word(memory, address, width)]).results[0]
         sv.PAssignOp(register, value)

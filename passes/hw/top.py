@@ -146,9 +146,7 @@ class _Top:
             active = [b.compare("ne", e, b.const(0, width_of(e))) for e in enables]
             if store:
                 groups = self._groups(bank)
-                inputs["wen"] = b.any_of(
-                    *(e if width_of(e) == groups else b.op("comb.replicate", integer(groups), [e]) for e in enables)
-                )
+                inputs["wen"] = b.any_of(*(b.spread(e, groups) for e in enables))
                 inputs["waddr"], inputs["wdata"] = b.first_of(active, addresses), b.first_of(active, data)
             else:
                 inputs["ren"], inputs["raddr"] = b.any_of(*active), b.first_of(active, addresses)

@@ -11,6 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 from gradcam.view import normalize, resize
 
 GAP = 4  # pixels between panels
+LINE = 20  # pixels, height of a line of text
 INK, PAPER, BOX = (40, 40, 40), (255, 255, 255), (255, 255, 255)
 OPACITY = 0.5  # of a heatmap over its image
 
@@ -36,25 +37,24 @@ def overlay(item: Compared, titles: Sequence[str], scale: int = 4) -> Image.Imag
     """The image and its maps, each with the box, enlarged `scale` times; one title per panel."""
     panels = _panels(item, scale)
     picture = _strip(panels)
-    height = 20
-    labelled = Image.new("RGB", (picture.width + 2 * GAP, picture.height + 2 * height + GAP), PAPER)
-    labelled.paste(picture, (GAP, 2 * height))
+    labelled = Image.new("RGB", (picture.width + 2 * GAP, picture.height + 2 * LINE + GAP), PAPER)
+    labelled.paste(picture, (GAP, 2 * LINE))
     draw = ImageDraw.Draw(labelled)
-    font = ImageFont.load_default(13)
-    draw.text((GAP, 3), item.caption, INK, font)
+    draw.text((GAP, 3), item.caption, INK, _font())
     for i, title in enumerate(titles):
-        draw.text((GAP + i * (panels[0].width + GAP), height + 2), title, INK, font)
+        draw.text((GAP + i * (panels[0].width + GAP), LINE + 2), title, INK, _font())
     return labelled
 
 
-def sheet(items: Sequence[Compared], columns: int, scale: int = 1) -> Image.Image:
-    """Every image with its maps, `columns` images to a row."""
+def sheet(items: Sequence[Compared], columns: int, title: str, scale: int = 1) -> Image.Image:
+    """Every image with its maps, `columns` images to a row, and a title above."""
     cells = [_strip(_panels(item, scale)) for item in items]
     width, height = cells[0].width + 4 * GAP, cells[0].height + GAP
     rows = -(-len(cells) // columns)
-    picture = Image.new("RGB", (columns * width - 2 * GAP, rows * height + GAP), PAPER)
+    picture = Image.new("RGB", (columns * width - 2 * GAP, LINE + rows * height + GAP), PAPER)
+    ImageDraw.Draw(picture).text((GAP, LINE // 2), title, INK, _font(), anchor="lm")
     for i, cell in enumerate(cells):
-        picture.paste(cell, (GAP + i % columns * width, GAP + i // columns * height))
+        picture.paste(cell, (GAP + i % columns * width, LINE + GAP + i // columns * height))
     return picture
 
 
@@ -62,7 +62,7 @@ def grid(items: Sequence[Compared], titles: Sequence[str], scale: int = 1) -> Im
     """One image per column, below it its maps; a title in front of every row."""
     columns = [_panels(item, scale) for item in items]
     width, height = columns[0][0].size
-    font = ImageFont.load_default(13)
+    font = _font(scale)
     left = GAP + max(int(font.getlength(line)) for title in titles for line in title.split("\n")) + 2 * GAP
     picture = Image.new("RGB", (left + len(columns) * (width + GAP), GAP + len(titles) * (height + GAP)), PAPER)
     draw = ImageDraw.Draw(picture)
@@ -72,6 +72,10 @@ def grid(items: Sequence[Compared], titles: Sequence[str], scale: int = 1) -> Im
         for column, panels in enumerate(columns):
             picture.paste(panels[row], (left + column * (width + GAP), top))
     return picture
+
+
+def _font(scale: int = 1) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    return ImageFont.load_default(13 * scale)
 
 
 def _panels(item: Compared, scale: int) -> list[Image.Image]:

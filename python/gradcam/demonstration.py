@@ -20,6 +20,7 @@ from gradcam.sim.folders import replace_folder
 MODEL, TARGET = "gradcam.models:tinyml_resnet18", "layer4"
 MAIN, OTHERS = "16x16", ("8x8", "4x4", "16x8", "32x32")
 FEW = 2  # images for the trace, and for the other arrays
+MAKERS = ("Grad-CAM by torch.autograd", "Grad-CAM of the device")
 CHUNK = 5  # images between two signs of progress
 TEST_IMAGES, TEST_SEED = 3000, 2  # composed, from the test split
 
@@ -222,10 +223,8 @@ def _write_pictures(
         caption = f"digit {label}: float predicts {expected}, device predicts {got}; Pearson of the maps {r:.4f}"
         items.append(Compared(pixels, (a, b), box, caption))
     for name, item in zip(_names(), items, strict=True):
-        overlay(item, ("image and box", "Grad-CAM by torch.autograd", "Grad-CAM of the device")).save(
-            folder / f"{name}.png"
-        )
-    sheet(items, 5).save(folder / "sheet.png", optimize=True)
+        overlay(item, ("image and box", *MAKERS)).save(folder / f"{name}.png")
+    sheet(items, 5, ", ".join(("image and box", *MAKERS))).save(folder / "sheet.png", optimize=True)
 
 
 def _write_report(

@@ -31,7 +31,7 @@ def run_measured(command: Sequence[str]) -> Usage:
     """Runs a command and measures it.
 
     Raises:
-        GradcamError: it cannot be started or fails; the message is the last line that it printed.
+        GradcamError: it cannot be started or fails; the message is then the last line that it printed.
     """
     start = time.perf_counter()
     try:
@@ -48,7 +48,7 @@ def run_measured(command: Sequence[str]) -> Usage:
     seconds = time.perf_counter() - start
     if process.returncode:
         lines = printed.strip().splitlines() or [f"exit code {process.returncode}"]
-        raise GradcamError(f"{Path(command[0]).name} failed: {lines[-1]}")
+        raise GradcamError(lines[-1])
     return Usage(seconds, usage.ru_maxrss * 1024)
 
 

@@ -5,7 +5,8 @@ A block is marked by a comment on the line before it:
     <!-- run -->                                commands or Python that work as they stand
     <!-- excerpt: ir/*-gradcam-quantize.mlir --> lines of that file; `#2` takes the second file of that name
 
-Lines of an excerpt are exact and follow each other. A line `...` stands for any number of lines, `...` inside a line for any text.
+Lines of an excerpt are exact and follow each other. A line `...` stands for any number of lines, `...` inside a line
+for any text.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-_BLOCK = re.compile(r"^(?:<!-- (?P<mark>[^\n]*?) -->\n)?```(?P<language>\w+)\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL)
+_BLOCK = re.compile(
+    r"^(?:<!-- (?P<mark>[^\n]*?) -->\n)?```(?P<language>\w+)\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL
+)
 
 
 @dataclass(frozen=True)
@@ -97,4 +100,6 @@ def _explain(block: Block, segment: range, patterns: list[re.Pattern[str] | None
             closest = difflib.get_close_matches(block.lines[i], printed, 1, 0.3)
             hint = f"; closest is\n{closest[0]}" if closest else ""
             return f"line {block.number + i}: {block.source} has no line\n{block.lines[i]}{hint}"
-    return f"line {block.number + segment[0]}: {block.source} has these lines, but not one after the other at this place"
+    return (
+        f"line {block.number + segment[0]}: {block.source} has these lines, but not one after the other at this place"
+    )

@@ -22,7 +22,8 @@ CASES = [
 def module_text(case):
     channels, out, kernel, stride, padding, dilation, height, width = case
     rng = np.random.default_rng(sum(kernel) + channels)
-    size = [(n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in zip((height, width), kernel, stride, padding, dilation, strict=True)]
+    axes = zip((height, width), kernel, stride, padding, dilation, strict=True)
+    size = [(n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in axes]
     x = f"tensor<1x{channels}x{height}x{width}x!quant.uniform<i8:f32, 0.5>>"
     y = f"tensor<1x{out}x{size[0]}x{size[1]}x!quant.uniform<i8:f32, 8.0>>"
     stored = f"tensor<{out}x{channels}x{kernel[0]}x{kernel[1]}xi8>"
@@ -30,11 +31,12 @@ def module_text(case):
     w = stored.replace("xi8>", f"x!quant.uniform<i8:f32:0, {{{scales}}}>>")
     values = rng.integers(-127, 128, (out, channels, *kernel)).tolist()
     pair = {n: f"[{v[0]}, {v[1]}]" for n, v in (("stride", stride), ("padding", padding), ("dilation", dilation))}
-    attributes = ", ".join(f"{n} = {v}" for n, v in pair.items())
+    attributes = ", ".join(f"{n} = {v}" for n, v in pair.items()) + ", groups = 1 : i64"
     return f"""func.func @main(%x: {x}) -> {y} {{
       %c = arith.constant dense<{values}> : {stored}
       %w = "quant.scast"(%c) : ({stored}) -> {w}
-      %y = "gradcam.conv2d"(%x, %w) {{operandSegmentSizes = array<i32: 1, 1, 0>, {attributes}, groups = 1 : i64}} : ({x}, {w}) -> {y}
+      %y = "gradcam.conv2d"(%x, %w) {{operandSegmentSizes = array<i32: 1, 1, 0>, {attributes}}}
+        : ({x}, {w}) -> {y}
       return %y : {y}
     }}"""
 

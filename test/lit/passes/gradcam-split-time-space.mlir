@@ -1,0 +1,290 @@
+// RUN: %gradcam_opt %s --gradcam-split-time-space=pe=4x4 --split-input-file --verify-diagnostics | FileCheck %s
+// RUN: not %gradcam_opt %s --gradcam-split-time-space=pe=4x3 --split-input-file 2>&1 | FileCheck %s --check-prefix=PE
+
+// PE: error: pe '4x3' needs powers of two for both sides, such as 16x16
+
+#inside = affine_set<(oh, kh, ow, kw) : (oh * 2 + kh - 1 >= 0, ow * 2 + kw - 1 >= 0)>
+
+// A convolution of stride 2 with padding: output lanes, a sum over input lanes, the bias as its epilogue.
+// CHECK-LABEL: func.func @conv
+// CHECK-SAME: %[[IMAGE:.+]]: memref<8x8x4xi8>, %[[OUT:.+]]: memref<4x4x8xi32>
+// CHECK: %[[R:.+]] = memref.alloca() : memref<4xi32>
+// CHECK: %[[X:.+]] = memref.alloc() : memref<8x8x4xi8>
+// A stream is read in words of four lanes.
+// CHECK: affine.for %[[H:.+]] = 0 to 8
+// CHECK-NEXT: affine.for %[[W:.+]] = 0 to 8
+// CHECK-NEXT: affine.parallel (%[[L:.+]]) = (0) to (4)
+// CHECK-NEXT: %[[V:.+]] = affine.load %[[IMAGE]][%[[H]], %[[W]], %[[L]]]
+// CHECK-NEXT: affine.store %[[V]], %[[X]][%[[H]], %[[W]], %[[L]]]
+// The buffer of the accumulators is gone.
+// CHECK: %[[Y:.+]] = memref.alloc() : memref<4x4x8xi32>
+// CHECK-NOT: memref.alloc()
+// CHECK: affine.for %[[OCT:.+]] = 0 to 2
+// CHECK-NEXT: affine.for %[[OH:.+]] = 0 to 4
+// CHECK-NEXT: affine.for %[[OW:.+]] = 0 to 4
+// CHECK-NEXT: affine.parallel (%[[O:.+]]) = (0) to (4)
+// CHECK-NEXT: affine.store %c0_i32, %[[R]][%[[O]]] : memref<4xi32>
+// CHECK: affine.for %[[ICT:.+]] = 0 to 1
+// CHECK-NEXT: affine.for %[[KH:.+]] = 0 to 3
+// CHECK-NEXT: affine.for %[[KW:.+]] = 0 to 3
+// CHECK-NEXT: affine.parallel (%[[O:.+]]) = (0) to (4)
+// CHECK-NEXT: %[[S:.+]] = affine.parallel (%[[I:.+]]) = (0) to (4) reduce ("addi") -> (i32)
+// CHECK-NEXT: affine.if {{.+}}(%[[OH]], %[[KH]], %[[OW]], %[[KW]]) -> i8
+// CHECK-NEXT: affine.load %[[X]][%[[OH]] * 2 + %[[KH]] - 1, %[[OW]] * 2 + %[[KW]] - 1, %[[ICT]] * 4 + %[[I]]]
+// CHECK: affine.load {{.+}}[%[[OCT]], %[[ICT]], %[[KH]], %[[KW]], %[[O]], %[[I]]] : memref<2x1x3x3x4x4xi8>
+// CHECK: arith.muli
+// CHECK: affine.yield
+// CHECK: %[[A:.+]] = affine.load %[[R]][%[[O]]]
+// CHECK-NEXT: %[[N:.+]] = arith.addi %[[A]], %[[S]]
+// CHECK-NEXT: affine.store %[[N]], %[[R]][%[[O]]]
+// CHECK: affine.parallel (%[[O:.+]]) = (0) to (4)
+// CHECK-NEXT: affine.load %[[R]][%[[O]]]
+// CHECK-NEXT: affine.load {{.+}}[%[[OCT]] * 4 + %[[O]]] : memref<8xi32>
+// CHECK-NEXT: arith.addi
+// CHECK-NEXT: affine.store {{.+}}, %[[Y]][%[[OH]], %[[OW]], %[[OCT]] * 4 + %[[O]]]
+// An output stream has one element per step.
+// CHECK: affine.for %[[C:.+]] = 0 to 8
+// CHECK-NEXT: affine.parallel (%{{.+}}) = (0) to (1)
+// CHECK-NEXT: affine.load %[[Y]]
+// CHECK-NEXT: affine.store {{.+}}, %[[OUT]][{{.+}}, {{.+}}, %[[C]]]
+memref.global "private" constant @w : memref<2x1x3x3x4x4xi8> = dense<3>
+memref.global "private" constant @b : memref<8xi32> = dense<5>
+func.func @conv(%image: memref<8x8x4xi8>, %out: memref<4x4x8xi32>) {
+  %c0_i32 = arith.constant 0 : i32
+  %c0_i8 = arith.constant 0 : i8
+  %x = memref.alloc() : memref<8x8x4xi8>
+  affine.for %h = 0 to 8 {
+    affine.for %w = 0 to 8 {
+      affine.for %c = 0 to 4 {
+        %v = affine.load %image[%h, %w, %c] : memref<8x8x4xi8>
+        affine.store %v, %x[%h, %w, %c] : memref<8x8x4xi8>
+      }
+    }
+  }
+  %w = memref.get_global @w : memref<2x1x3x3x4x4xi8>
+  %b = memref.get_global @b : memref<8xi32>
+  %acc = memref.alloc() : memref<4x4x8xi32>
+  affine.for %h = 0 to 4 {
+    affine.for %w0 = 0 to 4 {
+      affine.for %c = 0 to 8 {
+        affine.store %c0_i32, %acc[%h, %w0, %c] : memref<4x4x8xi32>
+      }
+    }
+  }
+  affine.for %oct = 0 to 2 {
+    affine.for %oh = 0 to 4 {
+      affine.for %ow = 0 to 4 {
+        affine.for %ict = 0 to 1 {
+          affine.for %kh = 0 to 3 {
+            affine.for %kw = 0 to 3 {
+              affine.for %o = 0 to 4 {
+                affine.for %i = 0 to 4 {
+                  %xv = affine.if #inside(%oh, %kh, %ow, %kw) -> i8 {
+                    %l = affine.load %x[%oh * 2 + %kh - 1, %ow * 2 + %kw - 1, %ict * 4 + %i] : memref<8x8x4xi8>
+                    affine.yield %l : i8
+                  } else {
+                    affine.yield %c0_i8 : i8
+                  }
+                  %wv = affine.load %w[%oct, %ict, %kh, %kw, %o, %i] : memref<2x1x3x3x4x4xi8>
+                  %a = affine.load %acc[%oh, %ow, %oct * 4 + %o] : memref<4x4x8xi32>
+                  %xe = arith.extsi %xv : i8 to i32
+                  %we = arith.extsi %wv : i8 to i32
+                  %p = arith.muli %xe, %we : i32
+                  %n = arith.addi %a, %p : i32
+                  affine.store %n, %acc[%oh, %ow, %oct * 4 + %o] : memref<4x4x8xi32>
+                }
+              }
+            }
+          }
+        }
+      }
+    }
+  }
+  %y = memref.alloc() : memref<4x4x8xi32>
+  affine.for %h = 0 to 4 {
+    affine.for %w0 = 0 to 4 {
+      affine.for %c = 0 to 8 {
+        %a = affine.load %acc[%h, %w0, %c] : memref<4x4x8xi32>
+        %bv = affine.load %b[%c] : memref<8xi32>
+        %n = arith.addi %a, %bv : i32
+        affine.store %n, %y[%h, %w0, %c] : memref<4x4x8xi32>
+      }
+    }
+  }
+  affine.for %h = 0 to 4 {
+    affine.for %w0 = 0 to 4 {
+      affine.for %c = 0 to 8 {
+        %v = affine.load %y[%h, %w0, %c] : memref<4x4x8xi32>
+        affine.store %v, %out[%h, %w0, %c] : memref<4x4x8xi32>
+      }
+    }
+  }
+  return
+}
+
+// -----
+
+// A lane loop longer than the array is tiled; a maximum has no adder tree.
+// CHECK-LABEL: func.func @maximum
+// CHECK: affine.for %[[T:.+]] = 0 to 3
+// CHECK-NEXT: affine.parallel (%[[L:.+]]) = (0) to (4)
+// CHECK-NEXT: affine.load {{.+}}[%[[T]] * 4 + %[[L]]] : memref<12xi32>
+// CHECK: affine.parallel (%{{.+}}) = (0) to (1)
+// CHECK-NEXT: affine.store %c-7_i32
+// CHECK: affine.for %[[I:.+]] = 0 to 12
+// CHECK-NEXT: affine.parallel (%[[L:.+]]) = (0) to (1)
+// CHECK-NEXT: affine.load {{.+}}[%[[I]]] : memref<12xi32>
+// CHECK-NOT: reduce
+// CHECK: arith.maxsi
+func.func @maximum(%out: memref<1xi32>) {
+  %c-7_i32 = arith.constant -7 : i32
+  %c1_i32 = arith.constant 1 : i32
+  %x = memref.alloc() : memref<12xi32>
+  %y = memref.alloc() : memref<12xi32>
+  affine.for %i = 0 to 12 {
+    %v = affine.load %x[%i] : memref<12xi32>
+    %n = arith.addi %v, %c1_i32 : i32
+    affine.store %n, %y[%i] : memref<12xi32>
+  }
+  %m = memref.alloc() : memref<1xi32>
+  affine.for %i = 0 to 1 {
+    affine.store %c-7_i32, %m[%i] : memref<1xi32>
+  }
+  affine.for %i = 0 to 12 {
+    %v = affine.load %y[%i] : memref<12xi32>
+    %a = affine.load %m[0] : memref<1xi32>
+    %n = arith.maxsi %a, %v : i32
+    affine.store %n, %m[0] : memref<1xi32>
+  }
+  affine.for %i = 0 to 1 {
+    %v = affine.load %m[%i] : memref<1xi32>
+    affine.store %v, %out[%i] : memref<1xi32>
+  }
+  return
+}
+
+// -----
+
+func.func @step(%x: memref<8xi32>, %y: memref<8xi32>) {
+  // expected-error@+1 {{a loop must run from 0 to a constant by step 1; run affine-loop-normalize first}}
+  affine.for %i = 0 to 8 step 2 {
+    %v = affine.load %x[%i] : memref<8xi32>
+    affine.store %v, %y[%i] : memref<8xi32>
+  }
+  return
+}
+
+// -----
+
+func.func @imperfect(%x: memref<8xi32>, %y: memref<8xi32>) {
+  affine.for %i = 0 to 8 {
+    %v = affine.load %x[%i] : memref<8xi32>
+    // expected-error@+1 {{'affine.for' stands beside other ops in a loop; only perfect nests are split}}
+    affine.for %j = 0 to 8 {
+      affine.store %v, %y[%j] : memref<8xi32>
+    }
+  }
+  return
+}
+
+// -----
+
+func.func @nothing(%x: memref<8xi32>) {
+  // expected-error@+1 {{the nest stores nothing; remove it with canonicalize}}
+  affine.for %i = 0 to 8 {
+    %v = affine.load %x[%i] : memref<8xi32>
+  }
+  return
+}
+
+// -----
+
+#even = affine_set<(d0) : (d0 == 0)>
+func.func @equality(%x: memref<8xi32>, %y: memref<8xi32>) {
+  %c0 = arith.constant 0 : i32
+  affine.for %i = 0 to 8 {
+    // expected-error@+1 {{a padding condition may hold inequalities only, not '=='}}
+    %v = affine.if #even(%i) -> i32 {
+      %l = affine.load %x[%i] : memref<8xi32>
+      affine.yield %l : i32
+    } else {
+      affine.yield %c0 : i32
+    }
+    affine.store %v, %y[%i] : memref<8xi32>
+  }
+  return
+}
+
+// -----
+
+#low = affine_set<(d0) : (d0 - 1 >= 0)>
+func.func @choice(%x: memref<8xi32>, %y: memref<8xi32>) {
+  %c0 = arith.constant 0 : i32
+  affine.for %i = 0 to 8 {
+    // expected-error@+1 {{affine.if must choose between one load and a constant}}
+    %v = affine.if #low(%i) -> i32 {
+      affine.yield %c0 : i32
+    } else {
+      affine.yield %c0 : i32
+    }
+    affine.store %v, %y[%i] : memref<8xi32>
+  }
+  return
+}
+
+// -----
+
+func.func @modulo(%x: memref<8xi32>, %y: memref<8xi32>) {
+  affine.for %i = 0 to 8 {
+    // expected-error@+1 {{'d0 mod 2' is not linear; only loops times constants}}
+    %v = affine.load %x[%i mod 2] : memref<8xi32>
+    affine.store %v, %y[%i] : memref<8xi32>
+  }
+  return
+}
+
+// -----
+
+func.func @uninitialized(%x: memref<8xi32>) {
+  %s = memref.alloc() : memref<1xi32>
+  // expected-error@+1 {{a reduction must load every buffer it stores, and a nest before it must set the buffer to a constant}}
+  affine.for %i = 0 to 8 {
+    %v = affine.load %x[%i] : memref<8xi32>
+    %a = affine.load %s[0] : memref<1xi32>
+    %n = arith.addi %a, %v : i32
+    affine.store %n, %s[0] : memref<1xi32>
+  }
+  return
+}
+
+// -----
+
+func.func @wide(%x: memref<2x8xi32>) {
+  %c0 = arith.constant 0 : i32
+  %s = memref.alloc() : memref<8xi32>
+  affine.for %i = 0 to 8 {
+    affine.store %c0, %s[%i] : memref<8xi32>
+  }
+  // expected-error@+1 {{8 output lanes do not fit the 4x4 array; run convert-gradcam-to-linalg with the same pe}}
+  affine.for %k = 0 to 2 {
+    affine.for %i = 0 to 8 {
+      %v = affine.load %x[%k, %i] : memref<2x8xi32>
+      %a = affine.load %s[%i] : memref<8xi32>
+      %n = arith.addi %a, %v : i32
+      affine.store %n, %s[%i] : memref<8xi32>
+    }
+  }
+  return
+}
+
+// -----
+
+func.func @number() {
+  %y = memref.alloc() : memref<8xi32>
+  affine.for %i = 0 to 8 {
+    // expected-error@+1 {{a loop over more lanes than the 4x4 array has cannot be used as a value}}
+    %v = arith.index_cast %i : index to i32
+    affine.store %v, %y[%i] : memref<8xi32>
+  }
+  return
+}
