@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from torch_mlir import ir
 
 from gradcam.passes.ir_queries import is_argument, is_scalar
-from gradcam.passes.nest import Nest, nests
+from gradcam.passes.nest import Access, Nest, nests
 from gradcam.passes.pass_base import Pass
 
 
@@ -17,7 +17,7 @@ class DuplicateBuffers(Pass):
     """Gives a nest that reads one buffer through two ports, such as conv(x) + x, a second copy of the buffer.
 
     A memory has one read port. The nest that makes the buffer stores each value twice in the same cycle, so a copy
-    costs memory and no time.
+    costs memory and no time. Two reads of the same element become one first.
 
     This pass turns:
 
@@ -35,6 +35,8 @@ class DuplicateBuffers(Pass):
     def run(self, module: ir.Module) -> None:
         """Adds the copies."""
         with module.context, ir.Location.unknown():
+            for nest in nests(module):
+                _merge_equal_loads(nest)
             program = list(nests(module))
             copies: dict[tuple[ir.Value, int], ir.Value] = {}
             for nest in program:
@@ -48,6 +50,23 @@ class DuplicateBuffers(Pass):
                         if key not in copies:
                             copies[key] = _copy(access.memref, program)
                         access.op.operands[0] = copies[key]
+
+
+def _merge_equal_loads(nest: Nest) -> None:
+    first: list[Access] = []
+    for access in nest.loads:
+        equal = next((a for a in first if _are_equal(a, access)), None)
+        if equal is None:
+            first.append(access)
+        else:
+            access.op.results[0].replace_all_uses_with(equal.op.results[0])
+            access.op.operation.erase()
+
+
+def _are_equal(a: Access, b: Access) -> bool:
+    """Whether both read the same elements without a condition, side by side in one block."""
+    here = (a.memref, a.index, a.strides, a.guards) == (b.memref, b.index, b.strides, [])
+    return here and a.op.operation.block == b.op.operation.block
 
 
 def _copy(buffer: ir.Value, program: list[Nest]) -> ir.Value:

@@ -17,6 +17,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import product
+from operator import mul
 from typing import Any
 
 from torch_mlir import ir
@@ -26,6 +28,8 @@ from gradcam.passes.ir_queries import (
     block_ops,
     constant_trip,
     int_constant,
+    is_argument,
+    is_scalar,
     location_name,
     main_function,
     parallel_extents,
@@ -281,7 +285,11 @@ class _FlowReader:
             strides[self.lane_dims[value]] = index.pop(value)
         if any(isinstance(t, ir.Value) and t not in self.loops for t in index):
             raise fail(op, "an index must be a loop of the nest or a symbol read from a buffer of one element")
-        return Access(op, memref, index, tuple(strides), tuple(self.flow.extents))
+        access = Access(op, memref, index, tuple(strides), tuple(self.flow.extents))
+        offsets = {sum(map(mul, strides, point)) for point in product(*map(range, access.extents))}
+        if offsets != set(range(access.lanes)):
+            raise fail(op, "the lanes of an access must be adjacent elements; only its last indices may be lanes")
+        return access
 
     def _accumulator(self, memref: ir.Value) -> int | None:
         return next((i for i, a in enumerate(self.accumulators) if a.memref == memref), None)
@@ -302,6 +310,8 @@ class _FlowReader:
         constant = int_constant(otherwise[-1].operands[0]) if len(otherwise) == 1 else None
         if len(then) != 2 or then[0].operation.name != "affine.load" or constant is None:
             raise fail(op, "affine.if must choose between one load and a constant")
+        if is_argument(then[0].operands[0]) or is_scalar(then[0].operands[0]):
+            raise fail(op, "only a buffer in memory can be padded, not an argument or a buffer of one element")
         self._load(then[0], guard_forms(op), constant, op.results[0])
 
     def _store(self, op: ir.OpView) -> None:

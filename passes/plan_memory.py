@@ -27,7 +27,7 @@ class PlanMemory(Pass):
 
     into:
 
-        %w = memref.get_global @w {gradcam.bank = "weights", gradcam.offset = 0 : i64} : memref<1x1x3x3x16x16xi8>
+        %w = memref.get_global @w : memref<1x1x3x3x16x16xi8> {gradcam.bank = "weights", gradcam.offset = 0 : i64}
         %y = memref.alloc() {gradcam.bank = "bank0", gradcam.offset = 4096 : i64} : memref<64x64x16xi8>
 
     and lists the banks, with lanes per word, bits per lane and words, in the module's attribute `gradcam.banks`.

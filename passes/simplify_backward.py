@@ -70,6 +70,11 @@ def cancel_unflatten(op: Any) -> ir.Value | None:
     return inner.x if isinstance(inner, ops.FlattenOp) and inner.x.type == op.gx.type else None
 
 
+def cancel_unit_pool(op: Any) -> ir.Value | None:
+    """avg_pool2d_adjoint(g) -> g for a 1x1 window, such as the global pool of a 1x1 map."""
+    return op.g if ints(op, "kernel", 2, 1) == [1, 1] and op.g.type == op.gx.type else None
+
+
 # Scales move outwards, to the map, and merge.
 
 #: Ops that are linear in operand 0 when the others are held fixed.
@@ -198,6 +203,7 @@ def _patterns() -> dict[type, list[Pattern]]:
     patterns: dict[type, list[Pattern]] = {
         adjoint_ops.LinearAdjointOp: [read_class_row],
         adjoint_ops.UnflattenOp: [cancel_unflatten],
+        adjoint_ops.AvgPool2dAdjointOp: [cancel_unit_pool],
         adjoint_ops.ChannelSliceOp: [channelwise_before_avg_pool],
         adjoint_ops.BatchNormAdjointOp: [channelwise_before_avg_pool],
         ops.FlattenOp: [cancel_flatten, flatten_table],

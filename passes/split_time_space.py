@@ -53,6 +53,11 @@ class SplitTimeSpace(Pass):
             _Splitter(module, PE.parse(self.pe)).split()
 
 
+def _lane(nest: PlainNest) -> ir.Value | None:
+    """The loop over output lanes: the innermost one that walks the last dimension of what the nest stores."""
+    return next((iv for iv in reversed(nest.ivs) if nest.stores[0].forms[-1].get(iv) == 1), None)
+
+
 def _is(a: ir.Value, b: ir.Value | None) -> bool:
     """Equality that takes None; the bindings' own does not."""
     return b is not None and a == b
@@ -119,7 +124,7 @@ class _Splitter:
         return trip if trip <= wide else gcd(trip, wide)
 
     def _elementwise(self, nest: PlainNest) -> None:
-        lane = next((iv for iv in nest.ivs if nest.stores[0].forms[-1].get(iv) == 1), None)
+        lane = _lane(nest)
         if any(is_argument(s.memref) for s in nest.stores):
             lane = None
         width = self._lane_width(nest, lane)
@@ -177,7 +182,7 @@ class _Splitter:
                 nest.op,
                 "a reduction must load every buffer it stores, and a nest before it must set the buffer to a constant",
             )
-        lane = next((iv for iv in nest.ivs if nest.stores[0].forms[-1].get(iv) == 1), None)
+        lane = _lane(nest)
         summed = self._summed(nest)
         lanes = 1 if lane is None else nest.trip(lane)
         if lanes > self.pe.lanes:
@@ -209,9 +214,9 @@ class _Splitter:
     def _summed(self, nest: PlainNest) -> ir.Value | None:
         """The reduction loop over lanes whose terms an adder tree can sum: acc + term, where no term depends on acc."""
         candidates = [iv for iv in nest.reduces if any(t.forms[-1].get(iv) == 1 for t in nest.loads.values())]
-        if len(candidates) != 1 or len(nest.stores) != 1 or self._term(nest) is None:
+        if not candidates or len(nest.stores) != 1 or self._term(nest) is None:
             return None
-        return candidates[0]
+        return candidates[-1]
 
     def _term(self, nest: PlainNest) -> ir.Value | None:
         """`term` where the nest computes acc = acc + term."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 
 from gradcam.compiler import LEVELS, Compilation, Settings
 from gradcam.errors import GradcamError
-from gradcam.opt.files import write_output
+from gradcam.files import write_output
 from gradcam.passes.faults import each, line
 
 
@@ -30,29 +31,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("model", help="package.module:callable that gives an nn.Module, or a .pt2 file written by torch.export.save")
-    add(
-        "-o",
-        dest="output",
-        required=True,
-        metavar="DIR",
-        help="output folder; with --emit of another level a file, - for stdout",
-    )
-    add(
-        "--target-layer",
-        metavar="PATH",
-        default="layer4",
-        help="module path of the feature map to explain (default: layer4)",
-    )
+    add("-o", dest="output", required=True, metavar="PATH", help="output folder; for other levels a file, - for stdout")
+    add("--target-layer", metavar="PATH", default="layer4", help="module path of the feature map (default: layer4)")
     add("--method", default="gradcam", help="gradcam (default) or hirescam")
     add("--pe", default="16x16", metavar="OCxIC", help="processing elements: output x input channels (default: 16x16)")
     add("--calibration", metavar="PATH", help="folder of images or .npy file (default: the model's own images)")
-    add(
-        "--range",
-        dest="range_choice",
-        choices=("mse", "percentile", "max"),
-        default="mse",
-        help="how ranges are chosen",
-    )
+    add("--range", dest="range_choice", choices=("mse", "percentile", "max"), default="mse", help="choice of ranges")
     add("--percentile", type=float, default=99.99, help="for --range percentile")
     add("--input-shape", type=_shape, metavar="1,C,H,W", help="default: the module's input_shape, or the file's")
     add("--emit", choices=LEVELS, default="verilog", help="stop at this level (default: verilog)")
@@ -74,23 +58,35 @@ def _settings(options: argparse.Namespace) -> Settings:
 
 
 def _compile(options: argparse.Namespace) -> None:
-    from gradcam.frontend import load_model  # imports torch: --help need not wait for it
+    settings = _settings(options)
+    folder = _folder(options)
+    from gradcam.frontend import load_model  # imports torch: --help and mistakes need not wait for it
     from gradcam.output import compile_to_folder
     from gradcam.progress import stages
 
-    settings = _settings(options)
     with stages("gradcam-compile") as say:
-        if options.emit != "verilog":
-            module = Compilation(settings, say=say).run(load_model(options.model), options.emit)
+        model = load_model(options.model)
+        if folder is None:
+            module = Compilation(settings, say=say).run(model, options.emit)
             write_output(options.output, [_text(module)])
             return
-        folder = Path(options.output)
-        if folder.exists() and not options.force:
-            raise GradcamError(f"{folder} exists; choose another folder or add --force to replace it")
-        compile_to_folder(
-            load_model(options.model), options.model, settings, folder, options.force, options.print_ir, say
-        )
+        compile_to_folder(model, options.model, settings, folder, options.force, options.print_ir, say)
     print((folder / "report.txt").read_text(encoding="utf-8"), end="")
+
+
+def _folder(options: argparse.Namespace) -> Path | None:
+    """The output folder, where one is written; known to be writable over, so that nothing is compiled in vain."""
+    from gradcam.output import check_target
+
+    if options.emit != "verilog":
+        if options.print_ir:
+            raise GradcamError("--print-ir writes into the output folder, which only --emit verilog has")
+        return None
+    if options.output == "-":
+        raise GradcamError("--emit verilog writes a folder, not to stdout; name it with -o")
+    folder = Path(options.output)
+    check_target(folder, options.force)
+    return folder
 
 
 def _text(module: Any) -> bytes:
@@ -104,6 +100,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     sys.path.insert(0, str(Path.cwd()))  # as `python -m` does: models named package.module may stand here
     try:
         _compile(options)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that the exit does not flush into the pipe
+        return 1
     except GradcamError as error:
         for fault in each(error):
             print(f"gradcam-compile: error: {line(fault)}", file=sys.stderr)

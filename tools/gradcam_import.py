@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from gradcam.errors import GradcamError
-from gradcam.opt.files import write_output
+from gradcam.files import write_output
 from gradcam.passes.faults import each, line
 
 

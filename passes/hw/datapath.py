@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from itertools import product
 from typing import Any
 
@@ -107,10 +108,13 @@ class Datapath:
         entries: dict[Any, list[int | None]] = {}
         places: dict[Any, list[Node]] = {}
         for row, nest in enumerate(self.engine.rows):
-            for flow in nest.flows:
-                for key, node in self._constants(flow):
-                    entries.setdefault(key, [None] * len(self.engine.rows))[row] = node.what
-                    places.setdefault(key, []).append(node)
+            seen = Counter[Any]()
+            for shape, node in (c for flow in nest.flows for c in self._constants(flow)):
+                # Two ops of a row may be alike up to their constants, as two clamps of one value are.
+                seen[shape] += 1
+                key = shape, seen[shape]
+                entries.setdefault(key, [None] * len(self.engine.rows))[row] = node.what
+                places.setdefault(key, []).append(node)
         for key, column in entries.items():
             default = next(e for e in column if e is not None)
             value = self.b.table(self.row, [default if e is None else e for e in column], places[key][0].bits)
@@ -159,12 +163,10 @@ class Datapath:
 
     def _gather(self, access: Access, node: Node, stage: int) -> Value:
         """All lanes of a stored value side by side."""
-        lanes: list[Value | None] = [None] * access.lanes
+        lanes: dict[int, Value] = {}
         for point in product(*map(range, access.extents)):
             lanes[sum(s * i for s, i in zip(access.strides, point, strict=True))] = self._at(node, point, stage)
-        if any(v is None for v in lanes):
-            raise fail(access.op, "the lanes of a store must be adjacent")
-        return self.b.concat([v for v in reversed(lanes) if v is not None])
+        return self.b.concat([lanes[i] for i in reversed(range(access.lanes))])
 
     # Values.
 

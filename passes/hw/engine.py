@@ -13,7 +13,7 @@ from gradcam.passes.hw.builder import Builder, Value, bits_for, module
 from gradcam.passes.hw.datapath import Datapath
 from gradcam.passes.hw.layout import Bank, address_form, place_of, slices_of
 from gradcam.passes.hw.odometer import Odometer, range_of
-from gradcam.passes.ir_queries import owner_name
+from gradcam.passes.ir_queries import is_argument, is_scalar, owner_name
 from gradcam.passes.linear_form import Linear
 
 
@@ -61,7 +61,8 @@ def make_port(slot: Slot, banks: dict[str, Bank]) -> Port:
     used = [None if a is None else banks[place_of(a.memref)[0]] for a in slot.rows]
     port.banks = list(dict.fromkeys(b for b in used if b is not None))
     if len({(b.lanes, b.bits) for b in port.banks}) != 1:
-        raise fail(slot.example.op, f"port {slot.name} would reach memories of different word widths")
+        names = ", ".join(b.name for b in port.banks)
+        raise fail(slot.example.op, f"{names} have different words; read each constant with one number of lanes")
     port.bank_of = [0 if b is None else port.banks.index(b) for b in used]
     port.slices = slices_of([a for a in slot.rows if a is not None], port.banks[0])
     port.address = max(bits_for(b.words) for b in port.banks)
@@ -72,8 +73,10 @@ def symbol_register(value: mlir.Value) -> mlir.Value:
     """The one-element buffer an index symbol is read from: `arith.index_cast` of a `memref.load`."""
     op = value.owner
     if owner_name(value) == "arith.index_cast" and owner_name(op.operands[0]) == "memref.load":
-        return op.operands[0].owner.operands[0]
-    raise fail(op, "an index that is not a loop must be read from a one-element buffer")
+        memref = op.operands[0].owner.operands[0]
+        if is_scalar(memref) and not is_argument(memref):
+            return memref
+    raise fail(op, "an index that is no loop must be read from a buffer of one element that a nest writes")
 
 
 class EngineBuilder:
@@ -106,7 +109,9 @@ class EngineBuilder:
         kind, value, divisor = term
         shift = (divisor - 1).bit_length()
         if divisor != 1 << shift:
-            raise fail(value.owner, f"class symbols divide by powers of two only, got {divisor}")
+            raise fail(
+                value.owner, f"an index may be divided by a power of two only, not by {divisor}; choose such a pe"
+            )
         register = self.registers[symbol_register(value)]
         return (register, 0, shift) if kind == "mod" else (register, shift, min(32 - shift, width))
 

@@ -34,9 +34,8 @@ def build_bank(bank: Bank, groups: int) -> Any:
             _initial(memory, f"mem/{bank.name}.hex")
         else:
             width = bank.width // groups
-            for group in range(groups):
-                enable, data = b.bits(p["wen"], group, 1), b.bits(p["wdata"], group * width, width)
-                _write(clock, _word(memory, p["waddr"], bank.width), enable, group * width, data)
+            parts = [(b.bits(p["wen"], i, 1), b.bits(p["wdata"], i * width, width)) for i in range(groups)]
+            _write(clock, _word(memory, p["waddr"], bank.width), parts)
         return {"rdata": _read(clock, memory, bank.width, p["ren"], p["raddr"])}
 
     return module(bank.name, inputs, [("rdata", bank.width)], build, reset=False)
@@ -48,14 +47,16 @@ def _memory(bank: Bank) -> Value:
     return sv.RegOp(hw.InOutType.get(array), "memory", svAttributes=[style]).result
 
 
-def _at_clock(clock: Value, enable: Value) -> ir.InsertionPoint:
-    edge = ir.Attribute.parse("0 : i32")
-    always = sv.AlwaysFFOp(edge, clock)
+def _at_clock(clock: Value) -> ir.InsertionPoint:
+    always = sv.AlwaysFFOp(ir.Attribute.parse("0 : i32"), clock)
     always.regions[0].blocks.append()
     always.regions[1].blocks.append()
-    with ir.InsertionPoint(always.regions[0].blocks[0]):
-        if_ = ir.Operation.create("sv.if", [], [enable], regions=2)
-        if_.regions[0].blocks.append()
+    return ir.InsertionPoint(always.regions[0].blocks[0])
+
+
+def _where(enable: Value) -> ir.InsertionPoint:
+    if_ = ir.Operation.create("sv.if", [], [enable], regions=2)
+    if_.regions[0].blocks.append()
     return ir.InsertionPoint(if_.regions[0].blocks[0])
 
 
@@ -63,22 +64,27 @@ def _word(memory: Value, address: Value, width: int) -> Value:
     return ir.Operation.create("sv.array_index_inout", [hw.InOutType.get(integer(width))], [memory, address]).results[0]
 
 
-def _write(clock: Value, word: Value, enable: Value, low: int, data: Value) -> None:
-    """Writes `data` into `word` from bit `low`."""
-    width = data.type.width
-    with _at_clock(clock, enable):
-        if word.type != hw.InOutType.get(data.type):
-            # The form in which synthesis tools find a write enable per part of a word.
-            attributes = {"width": ir.IntegerAttr.get(integer(32), width)}
-            base = ir.Operation.create("hw.constant", [integer(32)], [], {"value": ir.IntegerAttr.get(integer(32), low)})
-            part = [hw.InOutType.get(data.type)]
-            word = ir.Operation.create("sv.indexed_part_select_inout", part, [word, base.result], attributes).result
-        sv.PAssignOp(word, data)
+def _write(clock: Value, word: Value, parts: list[tuple[Value, Value]]) -> None:
+    """Writes the parts of a word, lowest bits first, each given as enable and data."""
+    targets = [word] if len(parts) == 1 else [_part(word, i, data.type) for i, (_, data) in enumerate(parts)]
+    # One process for all parts: a second one may not drive the same memory.
+    with _at_clock(clock):
+        for target, (enable, data) in zip(targets, parts, strict=True):
+            with _where(enable):
+                sv.PAssignOp(target, data)
+
+
+def _part(word: Value, number: int, type_: ir.Type) -> Value:
+    """Part `number` of a word as `word[low +: width]`, the form in which synthesis tools find byte write enables."""
+    low, width = (ir.IntegerAttr.get(integer(32), n) for n in (number * type_.width, type_.width))
+    base = ir.Operation.create("hw.constant", [integer(32)], [], {"value": low}).results[0]
+    part = [hw.InOutType.get(type_)]
+    return ir.Operation.create("sv.indexed_part_select_inout", part, [word, base], {"width": width}).results[0]
 
 
 def _read(clock: Value, memory: Value, width: int, enable: Value, address: Value) -> Value:
     register = sv.RegOp(hw.InOutType.get(integer(width)), "rdata_q").result
-    with _at_clock(clock, enable):
+    with _at_clock(clock), _where(enable):
         value = ir.Operation.create("sv.read_inout", [integer(width)], [_word(memory, address, width)]).results[0]
         sv.PAssignOp(register, value)
     return ir.Operation.create("sv.read_inout", [integer(width)], [register]).results[0]

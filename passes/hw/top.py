@@ -8,7 +8,7 @@ from typing import Any
 from torch_mlir import ir as mlir
 
 from gradcam.passes.engines import collect
-from gradcam.passes.hw.builder import Builder, Value, bits_for, integer, module, width_of
+from gradcam.passes.hw.builder import Builder, Value, bits_for, module, width_of
 from gradcam.passes.hw.engine import EngineBuilder, Port
 from gradcam.passes.hw.layout import Bank, banks_of
 from gradcam.passes.hw.memory import address_bits, build_bank

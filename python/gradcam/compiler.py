@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from gradcam.dialect.cam_ops import METHODS
 from gradcam.errors import GradcamError
-from gradcam.passes.instrumentation import CrashReproducer, PrintIR, Timing
+from gradcam.passes.instrumentation import Timing
 from gradcam.passes.pass_manager import Instrumentation, PassManager
 from gradcam.passes.registry import PIPELINES
 from gradcam.pe import PE
+
+if TYPE_CHECKING:  # it imports torch
+    from gradcam.passes.calibrate import Choice
 
 #: What `emit` can name, in the order in which a model passes through it.
 LEVELS = ("gradcam", "simplified", "quantized", "linalg", "affine", "scheduled", "hw", "verilog")
@@ -40,15 +43,23 @@ class Settings:
         range_choice: how a range is chosen from the calibration statistics: "mse", "percentile" or "max".
         percentile: of the absolute values, for "percentile".
         input_shape: (1, C, H, W); None takes the model's own.
+
+    Raises:
+        GradcamError: there is no such method, or the array is not one of powers of two.
     """
 
     target_layer: str
     method: str = "gradcam"
     pe: str = "16x16"
     calibration: Any = None
-    range_choice: str = "mse"
+    range_choice: Choice = "mse"
     percentile: float = 99.99
     input_shape: tuple[int, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if self.method not in METHODS:
+            raise GradcamError(f"method must be one of {', '.join(METHODS)}, got '{self.method}'")
+        PE.parse(self.pe)
 
 
 def pipeline_for(level: str, pe: str) -> str:
@@ -72,7 +83,6 @@ class Compilation:
             watchers: pass instrumentation.
             say: told the name of every stage as it begins.
         """
-        PE.parse(settings.pe)
         self.settings = settings
         self.timing = Timing()
         self._watchers = [self.timing, *watchers]
@@ -103,9 +113,8 @@ class Compilation:
                 self._calibrate(module, model)
             if stage in _PIPELINE:
                 self._say(stage)
-                module = PassManager.parse(f"builtin.module({pipeline_for(stage, settings.pe)})").run(
-                    module, *self._watchers
-                )
+                manager = PassManager.parse(f"builtin.module({pipeline_for(stage, settings.pe)})")
+                module = manager.run(module, *self._watchers)
             if at and stage in at:
                 at[stage](module)
         return module
@@ -116,22 +125,10 @@ class Compilation:
 
         images = self.settings.calibration
         if images is None:
-            own = getattr(model, "calibration_images", None)
-            if own is None:
-                raise GradcamError(
-                    "this model brings no calibration images; name a folder or an .npy file with --calibration"
-                )
-            images = own() if callable(own) else own
+            images = getattr(model, "calibration_images", None)
+            if images is None:
+                reason = "this model brings no calibration images"
+                raise GradcamError(f"{reason}; name a folder or an .npy file with --calibration")
+            images = images() if callable(images) else images
         loaded = load_images(images, input_shape(module))
         calibrate(module, loaded, self.settings.range_choice, self.settings.percentile)
-
-
-def watchers_for(print_ir: Path | None, reproducer: Path | None) -> list[Instrumentation]:
-    """Instrumentation of a compile: numbered IR files, and a reproducer where a pass fails."""
-    printed = [PrintIR(directory=print_ir, printer=_elided)] if print_ir else []
-    return [*printed, *([CrashReproducer(reproducer)] if reproducer else [])]
-
-
-def _elided(module: Any) -> str:
-    """A module's text without large constants: they would be most of it."""
-    return module.operation.get_asm(large_elements_limit=64)

@@ -14,8 +14,8 @@ import numpy as np
 from gradcam.data import SIZE, Images, compose, load_test_images, test_image_paths, to_input
 from gradcam.errors import GradcamError
 from gradcam.figures import Figure, Measured, ShapeRun, figures, table
+from gradcam.files import check_replaceable, replace_folder
 from gradcam.measure import Usage, measured_compile
-from gradcam.sim.folders import replace_folder
 
 MODEL, TARGET = "gradcam.models:tinyml_resnet18", "layer4"
 MAIN, OTHERS = "16x16", ("8x8", "4x4", "16x8", "32x32")
@@ -53,10 +53,6 @@ def demonstrate(target: Path, say: Say = lambda _: None) -> list[Figure]:
         GradcamError: the folder holds something else, or a step fails.
     """
     check_target(target)
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise GradcamError(f"cannot write {target}: {error.strerror}") from error
     with replace_folder(target) as folder:
         usage = _compile_all(folder, say)  # first: a compile's memory counts from what this process holds
         return _compare(folder, usage, say)
@@ -68,12 +64,8 @@ def check_target(target: Path) -> None:
     Raises:
         GradcamError: it holds something else.
     """
-    if not target.exists():
-        return
-    ours = {*FILES, *(design_folder(pe) for pe in (MAIN, *OTHERS))}
-    others = sorted(p.name for p in target.iterdir() if p.name not in ours) if target.is_dir() else [target.name]
-    if others:
-        raise GradcamError(f"{target} exists and holds '{others[0]}', which the demonstration did not write")
+    designs = [design_folder(pe) for pe in (MAIN, *OTHERS)]
+    check_replaceable(target, {*FILES, *designs}, "the demonstration")
 
 
 def _compile_all(folder: Path, say: Say) -> Usage:

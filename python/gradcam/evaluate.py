@@ -77,7 +77,7 @@ def pearson(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def pointing_hit(heatmap: np.ndarray, box: Sequence[int], size: tuple[int, int]) -> bool:
-    """Pointing game: whether the maximum of a map, resized to the image, lies in a box; of equal ones the first row by row.
+    """Pointing game: whether the maximum of a map, resized to the image, lies in a box (of equal ones the first).
 
     Args:
         heatmap: h x w, after ReLU; an all-zero map points nowhere.

@@ -8,11 +8,26 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from gradcam.compiler import Compilation, Settings, watchers_for
+from gradcam.compiler import Compilation, Settings
 from gradcam.errors import GradcamError
+from gradcam.files import check_replaceable, replace_folder
+from gradcam.passes.instrumentation import PrintIR
 from gradcam.program import describe_program
 from gradcam.report import make_report, report_text
-from gradcam.sim.folders import replace_folder
+
+#: All that a compile, and a simulator built in its folder, write there.
+FILES = ("rtl", "mem", "ir", "sim", "program.json", "report.json", "report.txt")
+
+
+def check_target(folder: Path, force: bool) -> None:
+    """Refuses an output folder that must not be replaced.
+
+    Raises:
+        GradcamError: it exists and `force` is false, or it holds files of others.
+    """
+    if folder.exists() and not force:
+        raise GradcamError(f"{folder} exists; choose another folder, or add --force to replace it")
+    check_replaceable(folder, FILES, "gradcam-compile")
 
 
 def compile_to_folder(
@@ -42,15 +57,13 @@ def compile_to_folder(
         The report.
 
     Raises:
-        GradcamError: the folder exists, or the model cannot be compiled.
+        GradcamError: the folder must not be replaced or cannot be written, or the model cannot be compiled.
     """
-    if folder.exists() and not force:
-        raise GradcamError(f"{folder} exists; choose another folder or add --force to replace it")
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    check_target(folder, force)
     with replace_folder(folder) as work:
         for part in ("rtl", "mem", "ir"):
             (work / part).mkdir()
-        compilation = Compilation(settings, watchers_for(work / "ir" if print_ir else None, None), say)
+        compilation = Compilation(settings, [_print_ir(work / "ir")] if print_ir else [], say)
         facts: dict[str, Any] = {}
 
         def quantized(module: Any) -> None:
@@ -66,11 +79,16 @@ def compile_to_folder(
         design = compilation.run(model, "verilog", {"quantized": quantized, "scheduled": scheduled})
         _write_rtl(design, work / "rtl", facts["program"])
         report = facts["report"]
-        report["passes"] = {t.name: round(t.seconds, 4) for t in compilation.timing.times}
+        report["passes"] = [{"name": t.name, "seconds": round(t.seconds, 4)} for t in compilation.timing.times]
         _write_json(work / "program.json", facts["program"])
         _write_json(work / "report.json", report)
         (work / "report.txt").write_text(report_text(report), encoding="utf-8")
     return report
+
+
+def _print_ir(folder: Path) -> PrintIR:
+    """Numbered IR files, without large constants: they would be most of the text."""
+    return PrintIR(directory=folder, printer=lambda module: module.operation.get_asm(large_elements_limit=64))
 
 
 def _write_json(path: Path, value: Any) -> None:

@@ -18,8 +18,8 @@ def describe_program(module: ir.Module) -> dict[str, Any]:
     """The program of a scheduled module (after gradcam-assign-cycles), ready for JSON.
 
     Returns:
-        `top`, `streams`, `ports`, `nests` (engine, trip counts, start and end cycle, what it writes), `buffers` (bank, word
-        offset, shape), `banks`; `memories` and `rtl` are filled when the files are written.
+        `top`, `streams`, `ports`, `nests` (engine, trip counts, start and end cycle, what it writes), `buffers` (bank,
+        word offset, shape), `banks`; `memories` and `rtl` are filled when the files are written.
     """
     with module.context:
         program = list(nests(module))

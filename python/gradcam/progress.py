@@ -11,7 +11,7 @@ from rich.console import Console
 
 @contextmanager
 def stages(title: str) -> Iterator[Callable[[str], None]]:
-    """A spinner with the name of the stage that runs, if stderr is a terminal; the function given names the next one."""
+    """A spinner with the name of the stage that runs, if stderr is a terminal; the function given names the next."""
     if not sys.stderr.isatty():
         yield lambda _: None
         return

@@ -111,6 +111,81 @@ def second_network() -> Network:
     return net.classify(7)
 
 
+# One network per array, dense in what the hardware must get right.
+
+
+def windows() -> Network:
+    """Kernels 1, 2, 3 and 5, strides 1 to 3, padding, dilation, none of them square; more channels than lanes."""
+    net = Network(20, 13, 17)
+    x = net.add(nn.ReLU(), net.conv(0, 12, (3, 2), (1, 2), (1, 0)))
+    x = net.add(nn.ReLU6(), net.conv(x, 17, (2, 5), 1, (1, 2), bias=False))
+    x = net.conv(x, 9, 3, (2, 1), 2, dilation=2)
+    x = net.add(nn.ReLU(), net.conv(x, 20, 1, (1, 2), 0))
+    net.explain(net.conv(x, 11, (5, 1), 3, (2, 0), dilation=(1, 2), bias=False))
+    net.add(nn.AdaptiveAvgPool2d(1))
+    return net.classify(17)
+
+
+def sums() -> Network:
+    """Sums of all kinds, of values with several readers; one input channel, two classes."""
+    net = Network(1, 9, 7)
+    x = net.add(nn.ReLU(), 0)
+    x = net.add(Sum(), net.conv(x, 6), net.conv(0, 6))
+    x = net.add(nn.ReLU(), net.add(Sum(), net.conv(x, 6, 2, 1, 1, dilation=2), x))
+    x = net.add(Sum(), x, x)
+    y = net.add(nn.MaxPool2d(3, 1, 1), x)
+    x = net.add(Sum(), net.add(nn.Hardtanh(-1.5, 0.7), x), net.add(nn.Hardtanh(-0.3, 1.9), x))
+    net.explain(net.add(nn.ReLU6(), net.add(Sum(), y, x)))
+    net.add(nn.AdaptiveAvgPool2d(1))
+    return net.classify(2)
+
+
+def pools() -> Network:
+    """Overlapping and padded pools; an image whose words are written in other parts than a convolution's."""
+    net = Network(20, 19, 15)
+    x = net.add(nn.MaxPool2d((3, 2), 2, (1, 0)), net.conv(0, 16))
+    x = net.add(nn.AvgPool2d(3, 2, 1), x)
+    x = net.add(nn.AvgPool2d((1, 2), (1, 1)), x)
+    net.explain(net.add(nn.MaxPool2d(2, 1, 1, 2), net.add(nn.ReLU(), net.conv(x, 20))))
+    net.add(nn.AdaptiveAvgPool2d(1))
+    return net.classify(40)
+
+
+def wide() -> Network:
+    """70 channels, 40 classes, a heatmap with one row."""
+    net = Network(3, 5, 11)
+    net.explain(net.add(nn.ReLU(), net.conv(net.conv(0, 70, 3, 2, 1), 70, (3, 1), 1, 0)))
+    net.add(nn.AdaptiveAvgPool2d(1))
+    return net.classify(40)
+
+
+def point() -> Network:
+    """Maps of one pixel."""
+    net = Network(70, 1, 1)
+    x = net.add(nn.ReLU(), net.conv(0, 20, 1, 1, 0))
+    net.explain(net.add(nn.ReLU(), net.conv(x, 12)))
+    net.add(nn.AdaptiveAvgPool2d(1))
+    return net.classify(3)
+
+
+def flat() -> Network:
+    """Linear layers behind maps of more than one pixel; nothing to explain."""
+    net = Network(3, 8, 7)
+    net.add(nn.MaxPool2d(2), net.add(nn.ReLU(), net.conv(0, 10)))
+    return net.classify(5, 18)
+
+
+def last_layer() -> Network:
+    """The explanation of the last of several stages, on a large array."""
+    net = Network(2, 6, 5)
+    net.explain(net.add(nn.ReLU(), net.conv(0, 40)))
+    net.add(nn.AvgPool2d((6, 5)))
+    return net.classify(3)
+
+
+# Through the compiler.
+
+
 def scheduled(net: Network, pe: str, images: np.ndarray, cls: int = -1) -> tuple[Any, list[tuple[np.ndarray, Any]]]:
     """The level-4 module, and what the integer reference gives for the images."""
     expected = []
@@ -158,11 +233,15 @@ def _window(rng: np.random.Generator, size: tuple[int, int], dilate: bool) -> di
 def _random_conv(net: Network, rng: np.random.Generator, x: int, **options: Any) -> int:
     out = int(rng.choice([1, 3, 4, 7, 8, 16, 17, 20, 33]))
     options = _window(rng, net.size(x), True) | options
+    if rng.integers(4) == 0:
+        options["padding"] = (3, 1)  # a whole window may lie in the padding
     return net.add(nn.Conv2d(net.channels(x), out, bias=bool(rng.integers(2)), **options), x)
 
 
 def _random_layer(net: Network, rng: np.random.Generator, x: int) -> int:
-    kind = rng.choice(["conv", "conv", "conv", "max", "avg", "relu", "relu6", "block", "plus", "twice", "two", "clamps", "old"])
+    kind = rng.choice(
+        ["conv", "conv", "conv", "max", "avg", "relu", "relu6", "block", "plus", "twice", "two", "mix", "clamps", "old"]
+    )
     size = net.size(x)
     same: dict[str, Any] = {"kernel_size": 3, "stride": 1, "padding": 1, "dilation": 1}
     if kind == "conv":
@@ -184,6 +263,10 @@ def _random_layer(net: Network, rng: np.random.Generator, x: int) -> int:
         options = _window(rng, size, True)
         y, z = (net.add(nn.Conv2d(net.channels(x), 6, **options), x) for _ in range(2))
         return _random_activation(net, rng, net.add(Sum(), y, z))
+    if kind == "mix":
+        layers = [nn.MaxPool2d(3, 1, 1), nn.AvgPool2d(3, 1, 1), nn.Conv2d(net.channels(x), net.channels(x), **same)]
+        y, z = (net.add(layers[i], x) for i in rng.permutation(3)[:2])
+        return _random_activation(net, rng, net.add(Sum(), y, z))
     if kind == "clamps":
         return net.add(Sum(), net.add(nn.Hardtanh(-1.5, 0.7), x), net.add(nn.ReLU6(), x))
     fitting = [i for i in range(len(net.values)) if net.values[i].shape == net.values[x].shape]
@@ -202,7 +285,6 @@ def _random_head(net: Network, rng: np.random.Generator, x: int) -> None:
     if kind == "pools" and min(net.size(x)) > 1:
         x = net.add(nn.AvgPool2d(2), x)
     if kind == "flatten":
-        net.add(nn.Identity(), x)
         net.classify(classes, *map(int, rng.integers(3, 20, rng.integers(3))))
         return
     if kind in ("global", "adaptive", "pools"):

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from doc_excerpts import Block, blocks, fault, find_source
 
+from gradcam.passes.registry import pass_names
+
 ROOT = Path(__file__).parents[2]
 ARCHITECTURE = ROOT / "docs" / "architecture.md"
 BLOCKS = blocks(ARCHITECTURE.read_text(encoding="utf-8"))
@@ -76,6 +78,11 @@ def test_order_and_adjacency_count(lines):
 @pytest.mark.parametrize("lines", (["a", "b"], ["a", "...", "b and d"], ["...", "b and d"], ["b", "b...d"]))
 def test_elisions(lines):
     assert fault(Block("excerpt: f", "text", lines, 1), ["a", "b", "b and d"]) is None
+
+
+def test_every_pass_is_explained():
+    text = ARCHITECTURE.read_text(encoding="utf-8")
+    assert [name for name in pass_names() if f"`{name}`" not in text] == []
 
 
 def test_named_tables_exist():

@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from gradcam.errors import GradcamError
+from gradcam.files import write_output
+from gradcam.opt.chunks import Chunk, read_chunks
 from gradcam.opt.cli import CommandLine
 from gradcam.opt.expected import mismatches
-from gradcam.opt.files import Chunk, read_chunks, write_output
 from gradcam.passes import sides
 from gradcam.passes.diagnostics import Diagnostic, from_exception, from_mlir
 from gradcam.passes.instrumentation import CrashReproducer, PrintIR, Timing

@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 
 from gradcam.errors import GradcamError
-from gradcam.sim.folders import replace_folder
+from gradcam.files import replace_folder
 from gradcam.sim.header import design_header, verilator_config
 from gradcam.sim.program import Program, load_program
 from gradcam.verilator import Toolchain, find_toolchain

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from gradcam.errors import GradcamError
-from gradcam.sim.folders import replace_folder
+from gradcam.files import check_replaceable, replace_folder
 from gradcam.sim.program import Program
 from gradcam.sim.simulator import Result
 from gradcam.view import heatmap_maps, write_overlay
@@ -27,13 +27,9 @@ def check_target(target: Path, force: bool) -> None:
     """
     if not target.parent.is_dir():
         raise GradcamError(f"cannot write {target}: {target.parent} is no folder")
-    if not target.exists():
-        return
-    if not force:
+    if target.exists() and not force:
         raise GradcamError(f"{target} exists; --force replaces it")
-    others = sorted(p.name for p in target.iterdir() if p.name not in FILES) if target.is_dir() else [target.name]
-    if others:
-        raise GradcamError(f"{target} exists and holds '{others[0]}', which gradcam-sim did not write")
+    check_replaceable(target, FILES, "gradcam-sim")
 
 
 def simulation_report(program: Program, result: Result, cls: int, reference_equal: bool | None) -> dict[str, Any]:

@@ -39,7 +39,7 @@
 // CHECK: memref.global "private" constant @constant0 : memref<1x1x3x3x4x4xi8> = dense<3>
 // CHECK: memref.global "private" constant @constant1 : memref<4xi32> = dense<5>
 // NAME: affine.for {{.+}} loc("image") = 0 to 8
-// NAME: affine.for {{.+}} loc("conv") = 0 to 1{{$}}
+// NAME: affine.for {{.+}} loc("conv") = 0 to 1
 // NAME: affine.for {{.+}} loc("logits") = 0 to 4
 func.func @main(%image: tensor<8x8x3xi8>) -> tensor<4x4x4xi32> {
   %c0_i8 = arith.constant 0 : i8

@@ -1,11 +1,9 @@
-"""Input and output of `gradcam-opt`: reading, splitting at `// -----`, and writing only what is complete."""
+"""Input of `gradcam-opt`: reading, and splitting at `// -----`."""
 
 from __future__ import annotations
 
-import os
 import re
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -58,34 +56,3 @@ def read_chunks(name: str, split: bool) -> list[Chunk]:
         chunks.append(Chunk(b"\n" * line + part, None, shown))
         line += part.count(b"\n")
     return chunks
-
-
-def write_output(name: str, outputs: Sequence[bytes]) -> None:
-    """Writes the chunks' outputs to the file `name`, whole or not at all, or to stdout ("-").
-
-    Raises:
-        GradcamError: the file cannot be written.
-        BrokenPipeError: nobody reads stdout any more.
-    """
-    data = b"// -----\n".join(outputs)
-    if name == "-":
-        sys.stdout.buffer.write(data)
-        sys.stdout.flush()
-        return
-    target = Path(name).resolve()
-    try:
-        if target.exists() and not target.is_file():
-            target.write_bytes(data)  # a device or a pipe: there is nothing to rename over
-        else:
-            _replace(target, data)
-    except OSError as error:
-        raise GradcamError(f"cannot write {name}: {error.strerror}") from error
-
-
-def _replace(target: Path, data: bytes) -> None:
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_bytes(data)
-        temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -1,0 +1,128 @@
+// RUN: %gradcam_opt %s --gradcam-assign-cycles --split-input-file --verify-diagnostics | FileCheck %s
+
+// A nest takes its steps, the stage of its last write, and a cycle of issue. Load: 8 + 1 + 1; the sum: 2 * 4 + 4 + 1.
+// The logits do not need the second nest, so it belongs to the explanation: 2 + 1 + 1. Store: 2 + 1 + 1 twice.
+// CHECK: module attributes {gradcam.cycles = {explanation = 4 : i64, inference = 13 : i64, load = 10 : i64, store = 8 : i64, total = 35 : i64}}
+// CHECK: affine.load %arg0{{.+}} {gradcam.stage = 0 : i64}
+// CHECK: affine.store {{.+}} {gradcam.stage = 1 : i64}
+// CHECK: {gradcam.end = 10 : i64, gradcam.phase = "load", gradcam.start = 0 : i64}
+// Body: the read takes a cycle, the product one, the sum over lanes one; the accumulator changes in stage 3.
+// CHECK: affine.load {{.+}} {gradcam.stage = 0 : i64}
+// CHECK: arith.extsi {{.+}} {gradcam.stage = 1 : i64}
+// CHECK: arith.muli {{.+}} {gradcam.stage = 1 : i64}
+// CHECK: } {gradcam.stage = 2 : i64}
+// CHECK: arith.addi {{.+}} {gradcam.stage = 3 : i64}
+// CHECK: affine.store {{.+}} {gradcam.stage = 3 : i64}
+// Epilogue: the address of the bias leaves in stage 3, so that it arrives with the sum.
+// CHECK: affine.load {{.+}} {gradcam.stage = 3 : i64} : memref<2xi32>
+// CHECK: arith.addi {{.+}} {gradcam.stage = 4 : i64}
+// CHECK: affine.store {{.+}} {gradcam.stage = 4 : i64}
+// CHECK: {gradcam.end = 23 : i64, gradcam.phase = "inference", gradcam.start = 10 : i64}
+// CHECK: {gradcam.end = 27 : i64, gradcam.phase = "explanation", gradcam.start = 23 : i64}
+// CHECK: {gradcam.end = 31 : i64, gradcam.phase = "store", gradcam.start = 27 : i64}
+// CHECK: {gradcam.end = 35 : i64, gradcam.phase = "store", gradcam.start = 31 : i64}
+memref.global "private" constant @b : memref<2xi32> = dense<5>
+func.func @main(%image: memref<8x2xi8>, %logits: memref<2xi32>, %heatmap: memref<2xi32>) {
+  %c0 = arith.constant 0 : i32
+  %b = memref.get_global @b : memref<2xi32>
+  %x = memref.alloc() : memref<8x2xi8>
+  %y = memref.alloc() : memref<2xi32>
+  %z = memref.alloc() : memref<2xi32>
+  %acc = memref.alloca() : memref<1xi32>
+  affine.for %i = 0 to 8 {
+    affine.parallel (%l) = (0) to (2) {
+      %v = affine.load %image[%i, %l] : memref<8x2xi8>
+      affine.store %v, %x[%i, %l] : memref<8x2xi8>
+    }
+  }
+  affine.for %n = 0 to 2 {
+    affine.parallel (%o) = (0) to (1) {
+      affine.store %c0, %acc[%o] : memref<1xi32>
+    }
+    affine.for %k = 0 to 4 {
+      affine.parallel (%o) = (0) to (1) {
+        %s = affine.parallel (%i) = (0) to (2) reduce ("addi") -> (i32) {
+          %v = affine.load %x[%n * 4 + %k, %i] : memref<8x2xi8>
+          %e = arith.extsi %v : i8 to i32
+          %p = arith.muli %e, %e : i32
+          affine.yield %p : i32
+        }
+        %a = affine.load %acc[%o] : memref<1xi32>
+        %t = arith.addi %a, %s : i32
+        affine.store %t, %acc[%o] : memref<1xi32>
+      }
+    }
+    affine.parallel (%o) = (0) to (1) {
+      %a = affine.load %acc[%o] : memref<1xi32>
+      %bv = affine.load %b[%n] : memref<2xi32>
+      %t = arith.addi %a, %bv : i32
+      affine.store %t, %y[%n] : memref<2xi32>
+    }
+  }
+  affine.for %n = 0 to 2 {
+    affine.parallel (%o) = (0) to (1) {
+      %v = affine.load %y[%n] : memref<2xi32>
+      affine.store %v, %z[%n] : memref<2xi32>
+    }
+  }
+  affine.for %n = 0 to 2 {
+    affine.parallel (%o) = (0) to (1) {
+      %v = affine.load %y[%n] : memref<2xi32>
+      affine.store %v, %logits[%n] : memref<2xi32>
+    }
+  }
+  affine.for %n = 0 to 2 {
+    affine.parallel (%o) = (0) to (1) {
+      %v = affine.load %z[%n] : memref<2xi32>
+      affine.store %v, %heatmap[%n] : memref<2xi32>
+    }
+  }
+  return
+}
+
+// -----
+
+// expected-error@+1 {{there is no loop nest to schedule}}
+func.func @empty() {
+  return
+}
+
+// -----
+
+// expected-error@+1 {{no nest writes an argument: there is no output to compute}}
+func.func @silent(%image: memref<8xi8>) {
+  %x = memref.alloc() : memref<8xi8>
+  affine.for %i = 0 to 8 {
+    affine.parallel (%l) = (0) to (1) {
+      %v = affine.load %image[%i] : memref<8xi8>
+      affine.store %v, %x[%i] : memref<8xi8>
+    }
+  }
+  return
+}
+
+// -----
+
+func.func @feedback(%image: memref<8xi32>, %out: memref<1xi32>) {
+  %c1 = arith.constant 1 : i32
+  %acc = memref.alloca() : memref<1xi32>
+  affine.for %n = 0 to 1 {
+    affine.parallel (%o) = (0) to (1) {
+      affine.store %c1, %acc[%o] : memref<1xi32>
+    }
+    affine.for %k = 0 to 8 {
+      affine.parallel (%o) = (0) to (1) {
+        %v = affine.load %image[%k] : memref<8xi32>
+        %a = affine.load %acc[%o] : memref<1xi32>
+        %t = arith.muli %a, %v : i32
+        // expected-error@+1 {{an accumulator must change in one cycle: no product, shift or sum over lanes may depend on it}}
+        affine.store %t, %acc[%o] : memref<1xi32>
+      }
+    }
+    affine.parallel (%o) = (0) to (1) {
+      %a = affine.load %acc[%o] : memref<1xi32>
+      affine.store %a, %out[0] : memref<1xi32>
+    }
+  }
+  return
+}

@@ -1,0 +1,326 @@
+// RUN: %gradcam_opt %s --gradcam-form-engines --split-input-file --verify-diagnostics | FileCheck %s
+
+// Two matrix products of different sizes and constants share an engine; the second adds a bias: another epilogue.
+// A maximum is another body, and each direction of a stream has an engine of its own.
+// CHECK-LABEL: func.func @main
+// CHECK: gradcam.engine = "load", gradcam.epilogue = "0"
+// CHECK: gradcam.engine = "mac", gradcam.epilogue = "0"
+// CHECK: gradcam.engine = "mac", gradcam.epilogue = "1"
+// CHECK: gradcam.engine = "mac", gradcam.epilogue = "0"
+// CHECK: gradcam.engine = "max", gradcam.epilogue = "0"
+// CHECK: gradcam.engine = "elementwise", gradcam.epilogue = "0"
+// CHECK: gradcam.engine = "store", gradcam.epilogue = "0"
+memref.global "private" constant @w : memref<4x4xi8> = dense<3>
+memref.global "private" constant @b : memref<4xi32> = dense<5>
+func.func @main(%image: memref<8x4xi8>, %out: memref<2x4xi32>) {
+  %c0 = arith.constant 0 : i32
+  %c1 = arith.constant 1 : i32
+  %c9 = arith.constant 9 : i32
+  %min = arith.constant -128 : i8
+  %w = memref.get_global @w : memref<4x4xi8>
+  %b = memref.get_global @b : memref<4xi32>
+  %x = memref.alloc() : memref<8x4xi8>
+  %y = memref.alloc() : memref<8x4xi32>
+  %z = memref.alloc() : memref<2x4xi32>
+  %m = memref.alloc() : memref<4xi8>
+  %acc = memref.alloca() : memref<4xi32>
+  %best = memref.alloca() : memref<4xi8>
+  affine.for %i = 0 to 8 {
+    affine.parallel (%l) = (0) to (4) {
+      %v = affine.load %image[%i, %l] : memref<8x4xi8>
+      affine.store %v, %x[%i, %l] : memref<8x4xi8>
+    }
+  }
+  affine.for %n = 0 to 8 {
+    affine.parallel (%o) = (0) to (4) {
+      affine.store %c0, %acc[%o] : memref<4xi32>
+    }
+    affine.for %k = 0 to 1 {
+      affine.parallel (%o) = (0) to (4) {
+        %s = affine.parallel (%i) = (0) to (4) reduce ("addi") -> (i32) {
+          %xv = affine.load %x[%n, %i] : memref<8x4xi8>
+          %wv = affine.load %w[%o, %i] : memref<4x4xi8>
+          %xe = arith.extsi %xv : i8 to i32
+          %we = arith.extsi %wv : i8 to i32
+          %p = arith.muli %xe, %we : i32
+          affine.yield %p : i32
+        }
+        %a = affine.load %acc[%o] : memref<4xi32>
+        %t = arith.addi %a, %s : i32
+        affine.store %t, %acc[%o] : memref<4xi32>
+      }
+    }
+    affine.parallel (%o) = (0) to (4) {
+      %a = affine.load %acc[%o] : memref<4xi32>
+      %t = arith.addi %a, %c1 : i32
+      affine.store %t, %y[%n, %o] : memref<8x4xi32>
+    }
+  }
+  affine.for %n = 0 to 2 {
+    affine.parallel (%o) = (0) to (4) {
+      affine.store %c0, %acc[%o] : memref<4xi32>
+    }
+    affine.for %k = 0 to 3 {
+      affine.parallel (%o) = (0) to (4) {
+        %s = affine.parallel (%i) = (0) to (4) reduce ("addi") -> (i32) {
+          %xv = affine.load %x[%n * 2 + %k, %i] : memref<8x4xi8>
+          %wv = affine.load %w[%o, %i] : memref<4x4xi8>
+          %xe = arith.extsi %xv : i8 to i32
+          %we = arith.extsi %wv : i8 to i32
+          %p = arith.muli %xe, %we : i32
+          affine.yield %p : i32
+        }
+        %a = affine.load %acc[%o] : memref<4xi32>
+        %t = arith.addi %a, %s : i32
+        affine.store %t, %acc[%o] : memref<4xi32>
+      }
+    }
+    affine.parallel (%o) = (0) to (4) {
+      %a = affine.load %acc[%o] : memref<4xi32>
+      %bv = affine.load %b[%o] : memref<4xi32>
+      %t = arith.addi %a, %bv : i32
+      affine.store %t, %z[%n, %o] : memref<2x4xi32>
+    }
+  }
+  affine.for %n = 0 to 8 {
+    affine.parallel (%o) = (0) to (4) {
+      affine.store %c0, %acc[%o] : memref<4xi32>
+    }
+    affine.for %k = 0 to 1 {
+      affine.parallel (%o) = (0) to (4) {
+        %s = affine.parallel (%i) = (0) to (4) reduce ("addi") -> (i32) {
+          %xv = affine.load %x[%n, %i] : memref<8x4xi8>
+          %wv = affine.load %w[%o, %i] : memref<4x4xi8>
+          %xe = arith.extsi %xv : i8 to i32
+          %we = arith.extsi %wv : i8 to i32
+          %p = arith.muli %xe, %we : i32
+          affine.yield %p : i32
+        }
+        %a = affine.load %acc[%o] : memref<4xi32>
+        %t = arith.addi %a, %s : i32
+        affine.store %t, %acc[%o] : memref<4xi32>
+      }
+    }
+    affine.parallel (%o) = (0) to (4) {
+      %a = affine.load %acc[%o] : memref<4xi32>
+      %t = arith.addi %a, %c9 : i32
+      affine.store %t, %y[%n, %o] : memref<8x4xi32>
+    }
+  }
+  affine.for %n = 0 to 1 {
+    affine.parallel (%o) = (0) to (4) {
+      affine.store %min, %best[%o] : memref<4xi8>
+    }
+    affine.for %k = 0 to 8 {
+      affine.parallel (%o) = (0) to (4) {
+        %xv = affine.load %x[%k, %o] : memref<8x4xi8>
+        %a = affine.load %best[%o] : memref<4xi8>
+        %t = arith.maxsi %a, %xv : i8
+        affine.store %t, %best[%o] : memref<4xi8>
+      }
+    }
+    affine.parallel (%o) = (0) to (4) {
+      %a = affine.load %best[%o] : memref<4xi8>
+      affine.store %a, %m[%o] : memref<4xi8>
+    }
+  }
+  affine.for %n = 0 to 2 {
+    affine.parallel (%o) = (0) to (4) {
+      %a = affine.load %z[%n, %o] : memref<2x4xi32>
+      %t = arith.addi %a, %c1 : i32
+      affine.store %t, %y[%n, %o] : memref<8x4xi32>
+    }
+  }
+  affine.for %n = 0 to 2 {
+    affine.for %o = 0 to 4 {
+      affine.parallel (%l) = (0) to (1) {
+        %v = affine.load %z[%n, %o] : memref<2x4xi32>
+        affine.store %v, %out[%n, %o] : memref<2x4xi32>
+      }
+    }
+  }
+  return
+}
+
+// -----
+
+// A different initial value or element width is a different body.
+// CHECK-LABEL: func.func @bodies
+// CHECK: gradcam.engine = "sum"
+// CHECK: gradcam.engine = "sum2"
+func.func @bodies(%x: memref<8xi32>) {
+  %c0 = arith.constant 0 : i32
+  %c1 = arith.constant 1 : i32
+  %r = memref.alloc() : memref<1xi32>
+  %acc = memref.alloca() : memref<1xi32>
+  affine.for %n = 0 to 1 {
+    affine.parallel (%o) = (0) to (1) {
+      affine.store %c0, %acc[%o] : memref<1xi32>
+    }
+    affine.for %k = 0 to 8 {
+      affine.parallel (%o) = (0) to (1) {
+        %v = affine.load %x[%k] : memref<8xi32>
+        %a = affine.load %acc[%o] : memref<1xi32>
+        %t = arith.addi %a, %v : i32
+        affine.store %t, %acc[%o] : memref<1xi32>
+      }
+    }
+    affine.parallel (%o) = (0) to (1) {
+      %a = affine.load %acc[%o] : memref<1xi32>
+      affine.store %a, %r[0] : memref<1xi32>
+    }
+  }
+  affine.for %n = 0 to 1 {
+    affine.parallel (%o) = (0) to (1) {
+      affine.store %c1, %acc[%o] : memref<1xi32>
+    }
+    affine.for %k = 0 to 8 {
+      affine.parallel (%o) = (0) to (1) {
+        %v = affine.load %x[%k] : memref<8xi32>
+        %a = affine.load %acc[%o] : memref<1xi32>
+        %t = arith.addi %a, %v : i32
+        affine.store %t, %acc[%o] : memref<1xi32>
+      }
+    }
+    affine.parallel (%o) = (0) to (1) {
+      %a = affine.load %acc[%o] : memref<1xi32>
+      affine.store %a, %r[0] : memref<1xi32>
+    }
+  }
+  return
+}
+
+// -----
+
+func.func @plain(%x: memref<8xi32>, %y: memref<8xi32>) {
+  // expected-error@+1 {{this is no scheduled nest: the loop holds affine.load, affine.store; run gradcam-split-time-space first}}
+  affine.for %i = 0 to 8 {
+    %v = affine.load %x[%i] : memref<8xi32>
+    affine.store %v, %y[%i] : memref<8xi32>
+  }
+  return
+}
+
+// -----
+
+func.func @reduction(%x: memref<8xi32>, %y: memref<8xi32>) {
+  %c0 = arith.constant 0 : i32
+  %acc = memref.alloca() : memref<1xi32>
+  affine.for %i = 0 to 8 {
+    affine.parallel (%o) = (0) to (1) {
+      affine.store %c0, %acc[%o] : memref<1xi32>
+    }
+    // expected-error@+1 {{this is no scheduled nest: the loop holds nothing; run gradcam-split-time-space first}}
+    affine.for %k = 0 to 8 {
+    }
+    affine.parallel (%o) = (0) to (1) {
+      %a = affine.load %acc[%o] : memref<1xi32>
+      affine.store %a, %y[%i] : memref<8xi32>
+    }
+  }
+  return
+}
+
+// -----
+
+func.func @lanes(%x: memref<8xi32>, %y: memref<8xi32>) {
+  affine.for %i = 0 to 1 {
+    // expected-error@+1 {{lanes must run from 0 to a constant by step 1; run affine-loop-normalize first}}
+    affine.parallel (%l) = (4) to (8) {
+      %v = affine.load %x[%l] : memref<8xi32>
+      affine.store %v, %y[%l] : memref<8xi32>
+    }
+  }
+  return
+}
+
+// -----
+
+func.func @initial(%x: memref<8xi32>, %y: memref<8xi32>) {
+  %acc = memref.alloca() : memref<1xi32>
+  affine.for %i = 0 to 8 {
+    affine.parallel (%o) = (0) to (1) {
+      // expected-error@+1 {{accumulators must be set to a constant before the reduction, in one lane dimension}}
+      %v = affine.load %x[%i] : memref<8xi32>
+      affine.store %v, %acc[%o] : memref<1xi32>
+    }
+    affine.for %k = 0 to 8 {
+      affine.parallel (%o) = (0) to (1) {
+      }
+    }
+    affine.parallel (%o) = (0) to (1) {
+    }
+  }
+  return
+}
+
+// -----
+
+func.func @product(%x: memref<8xi32>, %y: memref<8xi32>) {
+  affine.for %i = 0 to 8 {
+    affine.parallel (%l) = (0) to (1) {
+      // expected-error@+1 {{lanes can only be reduced by one integer sum: reduce ("addi")}}
+      %s = affine.parallel (%k) = (0) to (8) reduce ("muli") -> (i32) {
+        %v = affine.load %x[%k] : memref<8xi32>
+        affine.yield %v : i32
+      }
+      affine.store %s, %y[%i] : memref<8xi32>
+    }
+  }
+  return
+}
+
+// -----
+
+func.func @choice(%x: memref<8xi32>, %y: memref<8xi32>) {
+  %c0 = arith.constant 0 : i32
+  affine.for %i = 0 to 8 {
+    affine.parallel (%l) = (0) to (1) {
+      // expected-error@+1 {{affine.if must choose between one load and a constant}}
+      affine.if affine_set<(d0) : (d0 - 1 >= 0)>(%i) {
+        affine.store %c0, %y[%i] : memref<8xi32>
+      }
+    }
+  }
+  return
+}
+
+// -----
+
+func.func @call(%x: memref<8xi32>, %y: memref<8xi32>) {
+  %c0 = arith.constant 0 : i32
+  affine.for %i = 0 to 8 {
+    affine.parallel (%l) = (0) to (1) {
+      // expected-error@+1 {{'memref.load' has no hardware form inside a scheduled nest}}
+      %v = memref.load %x[%i] : memref<8xi32>
+      affine.store %v, %y[%i] : memref<8xi32>
+    }
+  }
+  return
+}
+
+// -----
+
+func.func @outside(%y: memref<8xi32>, %p: memref<1xi32>) {
+  %c0 = arith.constant 0 : index
+  %v = memref.load %p[%c0] : memref<1xi32>
+  affine.for %i = 0 to 8 {
+    affine.parallel (%l) = (0) to (1) {
+      // expected-error@+1 {{a value comes from outside the nest; store it in a buffer of one element}}
+      affine.store %v, %y[%i] : memref<8xi32>
+    }
+  }
+  return
+}
+
+// -----
+
+// expected-error@+1 {{a module must hold exactly one function to compile, found 2}}
+module {
+  func.func @f() {
+    return
+  }
+  func.func @g() {
+    return
+  }
+}

@@ -1,0 +1,82 @@
+// RUN: %gradcam_opt %s --gradcam-plan-memory --split-input-file --verify-diagnostics | FileCheck %s
+
+// %y is read together with %x, so it gets another bank; %z is made when %x is dead and takes its place.
+// A word is as wide as the widest access; constants lie in read-only banks. A buffer of one element is a register.
+// CHECK: module attributes {gradcam.banks = {
+// CHECK-SAME: bank0 = {bits = 8 : i64, constant = false, lanes = 4 : i64, words = 8 : i64}
+// CHECK-SAME: bank1 = {bits = 8 : i64, constant = false, lanes = 4 : i64, words = 8 : i64}
+// CHECK-SAME: weights = {bits = 8 : i64, constant = true, lanes = 4 : i64, words = 2 : i64}
+// CHECK: memref.get_global @w : memref<8xi8> {gradcam.bank = "weights", gradcam.offset = 0 : i64}
+// CHECK: memref.alloc() {gradcam.bank = "bank0", gradcam.offset = 0 : i64} : memref<8x4xi8>
+// CHECK: memref.alloc() {gradcam.bank = "bank1", gradcam.offset = 0 : i64} : memref<8x4xi8>
+// CHECK: memref.alloc() {gradcam.bank = "bank0", gradcam.offset = 0 : i64} : memref<4x4xi8>
+// CHECK: memref.alloc() : memref<1xi8>
+memref.global "private" constant @w : memref<8xi8> = dense<3>
+func.func @main(%image: memref<8x4xi8>, %out: memref<4x4xi8>) {
+  %w = memref.get_global @w : memref<8xi8>
+  %x = memref.alloc() : memref<8x4xi8>
+  %y = memref.alloc() : memref<8x4xi8>
+  %z = memref.alloc() : memref<4x4xi8>
+  %r = memref.alloc() : memref<1xi8>
+  affine.for %i = 0 to 8 {
+    affine.parallel (%l) = (0) to (4) {
+      %v = affine.load %image[%i, %l] : memref<8x4xi8>
+      affine.store %v, %x[%i, %l] : memref<8x4xi8>
+    }
+  }
+  affine.for %i = 0 to 8 {
+    affine.parallel (%l) = (0) to (4) {
+      %v = affine.load %x[%i, %l] : memref<8x4xi8>
+      %c = affine.load %w[%l] : memref<8xi8>
+      %n = arith.addi %v, %c : i8
+      affine.store %n, %y[%i, %l] : memref<8x4xi8>
+    }
+  }
+  affine.for %i = 0 to 1 {
+    affine.parallel (%l) = (0) to (1) {
+      %v = affine.load %x[%i, %l] : memref<8x4xi8>
+      %u = affine.load %y[%i, %l] : memref<8x4xi8>
+      %n = arith.addi %u, %v : i8
+      affine.store %n, %r[0] : memref<1xi8>
+    }
+  }
+  affine.for %i = 0 to 4 {
+    affine.parallel (%l) = (0) to (4) {
+      %v = affine.load %y[%i, %l] : memref<8x4xi8>
+      affine.store %v, %z[%i, %l] : memref<4x4xi8>
+    }
+  }
+  affine.for %i = 0 to 4 {
+    affine.for %c = 0 to 4 {
+      affine.parallel (%l) = (0) to (1) {
+        %v = affine.load %z[%i, %c] : memref<4x4xi8>
+        affine.store %v, %out[%i, %c] : memref<4x4xi8>
+      }
+    }
+  }
+  return
+}
+
+// -----
+
+func.func @twice(%out: memref<7xi8>) {
+  %x = memref.alloc() : memref<8xi8>
+  // expected-error@+1 {{the nest reads one buffer twice in a cycle; run gradcam-duplicate-buffers first}}
+  affine.for %i = 0 to 7 {
+    affine.parallel (%l) = (0) to (1) {
+      %a = affine.load %x[%i] : memref<8xi8>
+      %b = affine.load %x[%i + 1] : memref<8xi8>
+      %n = arith.addi %a, %b : i8
+      affine.store %n, %out[%i] : memref<7xi8>
+    }
+  }
+  return
+}
+
+// -----
+
+func.func @unused() {
+  // expected-error@+1 {{no nest uses the buffer; run canonicalize first}}
+  %x = memref.alloc() : memref<8xi8>
+  return
+}
