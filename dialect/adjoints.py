@@ -112,8 +112,8 @@ def _add(op: Any, g: Any, operand: int) -> Any:
 
 
 def _concat(op: Any, g: Any, operand: int) -> Any:
-    """gx_k = the channels of g that x_k filled."""
-    offset = sum(shape(x)[1] for x in list(op.operands)[:operand])
+    """gx = the first channels of g, gy = the rest."""
+    offset = 0 if operand == 0 else shape(op.x)[1]
     offset_attr = ir.IntegerAttr.get(ir.IntegerType.get_signless(64), offset)
     return adjoint_ops.ChannelSliceOp(g, offset_attr, op.operands[operand].type).result
 

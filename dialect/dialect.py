@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from torch_mlir import ir
 from torch_mlir.dialects import ext
 
 

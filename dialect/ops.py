@@ -10,7 +10,7 @@ from torch_mlir import ir
 from torch_mlir.dialects import ext
 
 from gradcam.dialect.dialect import GradCAM
-from gradcam.dialect.verify import ints, rank, require, result_shape, shape, verifier, window
+from gradcam.dialect.verify import by, ints, rank, require, result_shape, shape, verifier, window
 
 
 def check_conv(op: Any, x: Any, w: Any, y_shape: Sequence[int]) -> None:
@@ -26,10 +26,7 @@ def check_conv(op: Any, x: Any, w: Any, y_shape: Sequence[int]) -> None:
     )
     require(out_channels % groups == 0, f"{out_channels} output channels do not divide into {groups} groups")
     wanted = [1, out_channels, *window(op, size, kernel)]
-    require(
-        list(y_shape) == wanted,
-        f"output must have shape {'x'.join(map(str, wanted))}, got {'x'.join(map(str, y_shape))}",
-    )
+    require(list(y_shape) == wanted, f"output must have shape {by(wanted)}, got {by(y_shape)}")
 
 
 def check_bias(op: Any, channels: int) -> None:
@@ -126,10 +123,7 @@ def check_pool(op: Any, x: Any, y_shape: Sequence[int]) -> None:
     for k, p in zip(kernel, ints(op, "padding", 2, 0), strict=True):
         require(2 * p <= k, f"padding {p} must be at most half the kernel {k}")
     wanted = [1, channels, *window(op, size, kernel)]
-    require(
-        list(y_shape) == wanted,
-        f"output must have shape {'x'.join(map(str, wanted))}, got {'x'.join(map(str, y_shape))}",
-    )
+    require(list(y_shape) == wanted, f"output must have shape {by(wanted)}, got {by(y_shape)}")
 
 
 class MaxPool2dOp(GradCAM.Operation, name="max_pool2d", traits=[ext.Pure]):
@@ -199,14 +193,15 @@ class FlattenOp(GradCAM.Operation, name="flatten", traits=[ext.Pure]):
 
 
 class ConcatOp(GradCAM.Operation, name="concat", traits=[ext.Pure]):
-    """Feature maps of equal height and width, one after the other along the channels."""
+    """The channels of x, then those of y. x: 1xCxHxW, y: 1xDxHxW, z: 1x(C+D)xHxW."""
 
-    xs: Sequence[ext.Operand[Any]]
-    y: ext.Result[Any]
+    x: ext.Operand[Any]
+    y: ext.Operand[Any]
+    z: ext.Result[Any]
 
     @verifier
     def verify_invariants(op):  # noqa: D102
-        shapes = [rank(x, 4, "input") for x in op.operands]
-        require(len(shapes) > 0, "needs at least one input")
-        require(all(s[2:] == shapes[0][2:] for s in shapes), f"inputs must agree in height and width, got {shapes}")
-        result_shape(op, [1, sum(s[1] for s in shapes), *shapes[0][2:]])
+        _, first, *size = rank(op.operands[0], 4, "first input")
+        _, second, *other = rank(op.operands[1], 4, "second input")
+        require(size == other, f"inputs must agree in height and width, got {by(size)} and {by(other)}")
+        result_shape(op, [1, first + second, *size])

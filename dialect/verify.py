@@ -62,10 +62,15 @@ def rank(value: Any, wanted: int, what: str) -> list[int]:
     return found
 
 
+def by(shape: Sequence[int]) -> str:
+    """A shape as people write it: 1x3x8x8."""
+    return "x".join(map(str, shape))
+
+
 def result_shape(op: Any, wanted: Sequence[int]) -> None:
     """The only result must have shape `wanted`."""
     found = shape(op.results[0])
-    require(found == list(wanted), f"result must have shape {'x'.join(map(str, wanted))}, got {tensor(op.results[0])}")
+    require(found == list(wanted), f"result must have shape {by(wanted)}, got {tensor(op.results[0])}")
 
 
 def ints(op: Any, name: str, length: int, minimum: int) -> list[int]:

@@ -79,18 +79,17 @@ def yield_(values: Sequence[ir.Value]) -> None:
     ir.Operation.create("affine.yield", [], list(values))
 
 
-def for_loops(trips: Sequence[int]) -> tuple[Any, list[ir.Value], ir.Block | None]:
-    """Nested affine.for from 0 to each trip count: (outermost op, loop variables, innermost block, terminated)."""
-    outermost, ivs, block = None, [], None
+def for_loops(trips: Sequence[int]) -> tuple[list[ir.Value], ir.Block]:
+    """Nested affine.for from 0 to each trip count, at least one: (loop variables, innermost block, terminated)."""
+    ivs: list[ir.Value] = []
+    point = ir.InsertionPoint.current
     for trip in trips:
-        point = ir.InsertionPoint.at_block_begin(block) if block is not None else ir.InsertionPoint.current
         op = affine.AffineForOp(0, trip, ip=point)
-        block = op.body
-        with ir.InsertionPoint(block):
+        with ir.InsertionPoint(op.body):
             yield_([])
-        outermost = outermost or op
+        point = ir.InsertionPoint.at_block_begin(op.body)
         ivs.append(op.induction_variable)
-    return outermost, ivs, block
+    return ivs, point.block
 
 
 def parallel(extents: Sequence[int], reduced: ir.Type | None = None) -> ir.Operation:

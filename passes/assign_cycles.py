@@ -94,7 +94,7 @@ def _assign_stages(nest: Nest) -> int:
     """Sets the stages of a nest as early as possible; returns the stage of its last write."""
     base = 1
     if nest.body is not None:
-        base = 1 + _body_stages(nest, nest.body)
+        base = 1 + _body_stages(nest.body)
     ready: dict[int, int] = {}
     for node in nest.epilogue.nodes:
         # An epilogue read is issued late, so that the address waits in the pipeline and not the data.
@@ -102,7 +102,7 @@ def _assign_stages(nest: Nest) -> int:
     return _place_sinks(nest.epilogue, ready)
 
 
-def _body_stages(nest: Nest, body: Dataflow) -> int:
+def _body_stages(body: Dataflow) -> int:
     """Stages of a reduction body; returns the stage in which the accumulators change."""
     ready: dict[int, int] = {}
     for node in body.nodes:

@@ -77,7 +77,6 @@ def _identity(memref_: ir.Value) -> _View:
 
 class _Converter:
     def __init__(self, module: ir.Module) -> None:
-        self.module = module
         self.old = main_function(module)
         self.block = self.old.regions[0].blocks[0]
         self.views: dict[ir.Value, _View] = {}
@@ -143,7 +142,7 @@ class _Converter:
         self.views[value] = _identity(buffer)
 
     def _copy(self, source: _View, target: ir.Value, shape: list[int]) -> None:
-        _, ivs, block = affine_ir.for_loops(shape)
+        ivs, block = affine_ir.for_loops(shape)
         with ir.InsertionPoint.at_block_begin(block):
             forms, guards = source.at([{iv: 1} for iv in ivs])
             value = affine_ir.guarded_load(source.memref, forms, guards, source.otherwise)
@@ -272,7 +271,7 @@ class _Converter:
         for output, buffer, argument in zip(outputs, buffers, list(body.arguments)[len(inputs) :], strict=True):
             if list(argument.uses):
                 self._initialize(op, output, buffer)
-        _, ivs, block = affine_ir.for_loops(_trips(op, maps))
+        ivs, block = affine_ir.for_loops(_trips(op, maps))
         dims: list[Linear] = [{iv: 1} for iv in ivs]
         values = dict(self.values)
         with ir.InsertionPoint.at_block_begin(block):
@@ -296,7 +295,7 @@ class _Converter:
     def _initialize(self, op: Any, output: ir.Value, buffer: ir.Value) -> None:
         if output not in self.fills:
             raise fail(op, "an accumulator must start from linalg.fill")
-        _, ivs, block = affine_ir.for_loops(list(ir.MemRefType(buffer.type).shape))
+        ivs, block = affine_ir.for_loops(list(ir.MemRefType(buffer.type).shape))
         with ir.InsertionPoint.at_block_begin(block):
             affine_ir.store(self.fills[output], buffer, [{iv: 1} for iv in ivs])
 

@@ -11,11 +11,12 @@ from torch_mlir import ir
 from torch_mlir.dialects import arith, func
 
 from gradcam.dialect import cam_ops
+from gradcam.dialect.verify import by
 from gradcam.errors import GradcamError, fail
 from gradcam.passes import torch_ir
 from gradcam.passes.faults import Faults
 from gradcam.passes.pass_base import Pass
-from gradcam.passes.torch_call import Call, Cascade, by, tensor
+from gradcam.passes.torch_call import Call, Cascade, tensor
 from gradcam.passes.torch_conversions import convert
 
 #: Added to the maximum that a normalized map is divided by; pytorch-grad-cam's value.

@@ -214,7 +214,7 @@ class _Names:
             return self._unique({8: "w", 16: "m", 32: "b"}.get(access.element_bits, "c"))
         return self._unique("x")
 
-    def write(self, _access: Access) -> str:
+    def write(self) -> str:
         return self._unique("y")
 
 
@@ -243,4 +243,4 @@ def _epilogue_slots(engine: Engine, names: _Names) -> None:
                 ports.setdefault((*key, seen[key]), [None] * len(engine.rows))[row] = access
     for key, rows in ports.items():
         example = next(a for a in rows if a is not None)
-        _add_slot(engine, names.write(example) if key[0] else names.read(example), rows)
+        _add_slot(engine, names.write() if key[0] else names.read(example), rows)

@@ -97,6 +97,7 @@ class Node:
         what: the access (load), accumulator number (acc), value (const), loop (iv), attributes (ops).
         dims: lane dimensions it depends on.
         op: the IR op it comes from; carries the pipeline stage.
+        reduced: lane dimensions that a "reduce" sums over.
     """
 
     kind: str

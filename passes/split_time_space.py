@@ -58,6 +58,10 @@ def _lane(nest: PlainNest) -> ir.Value | None:
     return next((iv for iv in reversed(nest.ivs) if nest.stores[0].forms[-1].get(iv) == 1), None)
 
 
+def _stored_bits(nest: PlainNest) -> int:
+    return ir.IntegerType(ir.MemRefType(nest.stores[0].memref.type).element_type).width
+
+
 def _is(a: ir.Value, b: ir.Value | None) -> bool:
     """Equality that takes None; the bindings' own does not."""
     return b is not None and a == b
@@ -66,8 +70,7 @@ def _is(a: ir.Value, b: ir.Value | None) -> bool:
 class _Splitter:
     def __init__(self, module: ir.Module, pe: PE) -> None:
         self.pe = pe
-        self.function = main_function(module)
-        self.entry = self.function.regions[0].blocks[0]
+        self.entry = main_function(module).regions[0].blocks[0]
         self.nests = [read_plain_nest(op) for op in self.entry.operations if op.operation.name == "affine.for"]
         self.initial: dict[ir.Value, ir.Value] = {}
 
@@ -83,8 +86,11 @@ class _Splitter:
             for touch in self._accumulated(nest):
                 reader = self._only_reader(touch.memref, computing[number + 1 :])
                 if reader is not None:
-                    # Of several reductions that one epilogue reads, the last one runs it.
-                    fused[id(reader)] = nest
+                    # Of several reductions that one epilogue reads, the last one with the widest sums runs it: a sum
+                    # stored before its own rescale takes more memory, and is no tensor of the model.
+                    other = fused.get(id(reader))
+                    if other is None or _stored_bits(nest) >= _stored_bits(other):
+                        fused[id(reader)] = nest
         producers = {id(n) for n in fused.values()}
         for nest in computing:
             with nest.op.location, ir.InsertionPoint(nest.op):
@@ -132,7 +138,7 @@ class _Splitter:
         trips = [nest.trip(iv) // width if _is(iv, lane) else nest.trip(iv) for iv in nest.ivs]
         trips = [t for iv, t in zip(nest.ivs, trips, strict=True) if not _is(iv, lane) or t > 1] or [1]
         kept = [iv for iv in nest.ivs if not _is(iv, lane) or nest.trip(iv) > width]
-        _, ivs, block = affine_ir.for_loops(trips)
+        ivs, block = affine_ir.for_loops(trips)
         with ir.InsertionPoint.at_block_begin(block):
             grid = affine_ir.parallel([width])
             by: dict[ir.Value, Linear] = {
@@ -193,13 +199,13 @@ class _Splitter:
         outer = [iv for iv in nest.ivs if iv not in nest.reduces and not _is(iv, lane)]
         inner = [iv for iv in nest.reduces if not _is(iv, summed)]
         registers = {s.memref: self._register(s, lanes) for s in accumulated}
-        _, new, block = affine_ir.for_loops([nest.trip(iv) for iv in outer] or [1])
+        new, block = affine_ir.for_loops([nest.trip(iv) for iv in outer] or [1])
         by: dict[ir.Value, Linear] = {old: {iv: 1} for old, iv in zip(outer, new, strict=False)}
         with ir.InsertionPoint.at_block_begin(block):
             with _Grid(lanes, lane, by) as (_, place):
                 for touch in accumulated:
                     affine_ir.store(self.initial[touch.memref], registers[touch.memref], [place])
-            _, steps, body = affine_ir.for_loops([nest.trip(iv) for iv in inner] or [1])
+            steps, body = affine_ir.for_loops([nest.trip(iv) for iv in inner] or [1])
             by |= {old: {iv: 1} for old, iv in zip(inner, steps, strict=False)}
             with ir.InsertionPoint.at_block_begin(body), _Grid(lanes, lane, by) as (here, place):
                 self._body(nest, here, place, summed, registers)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ from torch_mlir import ir
 from torch_mlir.dialects import arith
 
 from gradcam.dialect import ops
+from gradcam.dialect.verify import by
 from gradcam.errors import GradcamError, fail
 from gradcam.passes import torch_ir
 
@@ -126,11 +127,6 @@ class Call:
 def dims(value: ir.Value) -> list[int]:
     """Shape of a level-1 value."""
     return list(ir.RankedTensorType(value.type).shape)
-
-
-def by(shape: Sequence[int]) -> str:
-    """A shape as people write it: 1x3x8x8."""
-    return "x".join(map(str, shape))
 
 
 def tensor(*shape: int) -> ir.RankedTensorType:

@@ -11,8 +11,9 @@ from collections.abc import Callable, Sequence
 from torch_mlir import ir
 
 from gradcam.dialect import cam_ops, ops
+from gradcam.dialect.verify import by
 from gradcam.passes import torch_ir
-from gradcam.passes.torch_call import Call, by, dims, tensor
+from gradcam.passes.torch_call import Call, dims, tensor
 
 Converter = Callable[[Call], ir.Value]
 _Window = tuple[Sequence[int], Sequence[int], Sequence[int], Sequence[int]]  # kernel, stride, padding, dilation
@@ -154,7 +155,14 @@ def _cat(call: Call) -> ir.Value:
     dim = call.static(1)
     if dim not in (1, -3):
         raise call.error(f"joins along dimension {dim}; only dimension 1 (channels) is supported")
-    return ops.ConcatOp(call.activations(0, rank=4), call.type, loc=call.loc()).result
+    parts = call.activations(0, rank=4)
+    whole = parts[0]
+    for number, part in enumerate(parts[1:], 2):
+        _, channels, *size = dims(whole)
+        type_ = tensor(1, channels + dims(part)[1], *size)
+        suffix = str(number) if number < len(parts) else ""
+        whole = ops.ConcatOp(whole, part, type_, loc=call.loc(suffix)).result
+    return whole
 
 
 def _check_ceil_mode(call: Call, ceil_mode: bool, x: ir.Value, window: _Window) -> None:

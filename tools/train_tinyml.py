@@ -73,7 +73,11 @@ def round_to_half(model: nn.Module) -> dict[str, torch.Tensor]:
 def gradcam_hits(model: models.ResNet18, images: data.Images) -> int:
     """Counts the images whose Grad-CAM maximum (layer4, predicted class, bilinear to 64x64) lies in the digit's box."""
     kept: list[torch.Tensor] = []
-    handle = model.layer4.register_forward_hook(lambda _module, _inputs, output: kept.append(output))
+
+    def keep(_module: nn.Module, _inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
+        kept.append(output)
+
+    handle = model.layer4.register_forward_hook(keep)
     logits = model(torch.from_numpy(data.to_input(images.pixels)))
     handle.remove()
     (gradient,) = torch.autograd.grad(logits.amax(1).sum(), kept[0])

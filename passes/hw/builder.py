@@ -10,7 +10,8 @@ from pycde.circt.dialects import hw, seq
 
 Value = ir.Value
 
-PREDICATES = {name: i for i, name in enumerate(["eq", "ne", "slt", "sle", "sgt", "sge", "ult", "ule", "ugt", "uge"])}
+#: Comparisons by the numbers that comb.icmp and arith.cmpi give them.
+PREDICATES = ("eq", "ne", "slt", "sle", "sgt", "sge", "ult", "ule", "ugt", "uge")
 
 
 def integer(width: int) -> ir.Type:
@@ -30,7 +31,7 @@ def bits_for(values: int) -> int:
 
 def signed_bits(low: int, high: int) -> int:
     """Bits of a two's complement number from `low` to `high`."""
-    return max(low.bit_length() if low >= 0 else (-low - 1).bit_length(), high.bit_length()) + 1
+    return max((n if n >= 0 else ~n).bit_length() for n in (low, high)) + 1
 
 
 class Builder:
@@ -80,7 +81,7 @@ class Builder:
 
     def compare(self, predicate: str, a: Value, b: Value) -> Value:
         """i1 of `a predicate b`."""
-        attribute = ir.IntegerAttr.get(integer(64), PREDICATES[predicate])
+        attribute = ir.IntegerAttr.get(integer(64), PREDICATES.index(predicate))
         return self.op("comb.icmp", integer(1), [a, b], predicate=attribute)
 
     def mux(self, condition: Value, then: Value, otherwise: Value) -> Value:

@@ -9,7 +9,7 @@ from typing import Any
 from gradcam.errors import fail
 from gradcam.passes.assign_cycles import LATENCY
 from gradcam.passes.engines import Engine, Slot, stage_of
-from gradcam.passes.hw.builder import Builder, Value
+from gradcam.passes.hw.builder import PREDICATES, Builder, Value
 from gradcam.passes.hw.odometer import Odometer
 from gradcam.passes.nest import Access, Dataflow, Node
 
@@ -25,9 +25,6 @@ COMB = {
     "arith.shrui": "shru",
     "arith.shli": "shl",
 }
-
-#: The predicate numbers of arith.cmpi, which are those of comb.icmp.
-CMPI = ("eq", "ne", "slt", "sle", "sgt", "sge", "ult", "ule", "ugt", "uge")
 
 
 class Datapath:
@@ -246,7 +243,7 @@ class Datapath:
         if kind == "arith.extui":
             return b.zero_extend(args[0], node.bits)
         if kind == "arith.cmpi":
-            predicate = CMPI[int(node.what["predicate"].split(" ")[0])]
+            predicate = PREDICATES[int(node.what["predicate"].split(" ")[0])]
             return b.compare(predicate, args[0], args[1])
         if kind == "arith.select":
             return b.mux(args[0], args[1], args[2])

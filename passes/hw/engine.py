@@ -83,10 +83,12 @@ class EngineBuilder:
     """Builds the `hw.module` of one engine."""
 
     def __init__(self, engine: Engine, banks: dict[str, Bank], registers: dict[mlir.Value, str]) -> None:
-        """Args:
-        engine: the engine.
-        banks: banks by name.
-        registers: names of one-element buffers, for symbols in addresses.
+        """Lays out the engine's ports.
+
+        Args:
+            engine: the engine.
+            banks: banks by name.
+            registers: names of one-element buffers, for symbols in addresses.
         """
         self.engine = engine
         self.ports = [make_port(s, banks) for s in engine.slots]
@@ -154,8 +156,8 @@ class EngineBuilder:
         running, connect_running = b.state(1, "running", reset=0)
         valid = b.all_of(running, p[f"{source.name}_valid"]) if source else running
         # A stalled output stream stops the whole pipeline; nothing else ever waits.
-        out_valid, connect_out = b.wire(1, "stalling") if sink else (None, None)
-        enable = b.any_of(b.negate(out_valid), p[f"{sink.name}_ready"]) if sink else None
+        stall = b.wire(1, "stalling") if sink else None
+        enable = b.any_of(b.negate(stall[0]), p[f"{sink.name}_ready"]) if sink and stall else None
         step = b.all_of(valid, enable) if enable is not None else valid
         odometer = Odometer(b, engine, row, p["go"], step)
         finish = b.all_of(step, odometer.final)
@@ -171,8 +173,8 @@ class EngineBuilder:
         for port in self.ports:
             if port.slot.store:
                 self._write(b, p, port, path, outputs)
-        if sink:
-            connect_out(outputs[f"{sink.name}_valid"])
+        if sink and stall:
+            stall[1](outputs[f"{sink.name}_valid"])
         ends = []
         for number, epilogue in enumerate(engine.epilogues):
             stage = stage_of(epilogue.flow.sinks[0].op)

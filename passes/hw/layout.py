@@ -68,10 +68,8 @@ def slices_of(accesses: list[Access], bank: Bank) -> int:
     lanes = accesses[0].lanes
     for access in accesses:
         if bank.lanes % lanes or any(c % lanes for c in access.index.values()):
-            raise fail(
-                access.op,
-                f"{lanes} lanes do not line up with the {bank.lanes}-lane words of {bank.name}; pad the rows of the buffer",
-            )
+            words = f"the {bank.lanes}-lane words of {bank.name}"
+            raise fail(access.op, f"{lanes} lanes do not line up with {words}; pad the rows of the buffer")
     return bank.lanes // lanes
 
 

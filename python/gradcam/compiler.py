@@ -123,7 +123,7 @@ class Compilation:
         from gradcam.calibration import load_images
         from gradcam.passes.calibrate import calibrate, input_shape
 
-        images = self.settings.calibration
+        images: Any = self.settings.calibration
         if images is None:
             images = getattr(model, "calibration_images", None)
             if images is None:

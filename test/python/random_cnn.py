@@ -102,8 +102,8 @@ class Network:
     def add(self, x, y) -> int:
         return self.append([x, y], torch.add, ops.AddOp)
 
-    def concat(self, *xs) -> int:
-        return self.append(list(xs), lambda *v: torch.cat(v, 1), lambda *v: ops.ConcatOp(list(v[:-1]), v[-1]))
+    def concat(self, x, y) -> int:
+        return self.append([x, y], lambda *v: torch.cat(v, 1), ops.ConcatOp)
 
     def flatten(self, x) -> int:
         return self.append([x], lambda v: v.flatten(1), ops.FlattenOp)
@@ -231,7 +231,8 @@ def _layer(net: Network, rng: np.random.Generator, x: int) -> int:
         y = net.batch_norm(net.conv(x, channels, (3, 3), padding=(1, 1), bias=False))
         return net.relu(net.add(net.conv(net.relu(y), channels, (3, 3), padding=(2, 2), dilation=(2, 2)), x))
     if kind == "concat":
-        return net.concat(net.relu(net.conv(x, channels, (1, 1))), net.conv(x, channels, (3, 3), padding=(1, 1)), x)
+        branches = net.relu(net.conv(x, channels, (1, 1))), net.conv(x, channels, (3, 3), padding=(1, 1))
+        return net.concat(net.concat(*branches), x)
     return getattr(net, kind)(x)
 
 

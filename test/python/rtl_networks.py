@@ -40,8 +40,8 @@ class Network(nn.Module):
 
     def forward(self, image):
         values = [image]
-        for layer, inputs in zip(self.layers[1:], self.inputs[1:], strict=True):
-            values.append(layer(*(values[i] for i in inputs)))
+        for number in range(1, len(self.layers)):
+            values.append(self.layers[number](*(values[i] for i in self.inputs[number])))
         return values[-1]
 
     def add(self, layer: nn.Module, *inputs: int) -> int:
@@ -127,13 +127,14 @@ def windows() -> Network:
 
 
 def sums() -> Network:
-    """Sums of all kinds, of values with several readers; one input channel, two classes."""
-    net = Network(1, 9, 7)
-    x = net.add(nn.ReLU(), 0)
-    x = net.add(Sum(), net.conv(x, 6), net.conv(0, 6))
-    x = net.add(nn.ReLU(), net.add(Sum(), net.conv(x, 6, 2, 1, 1, dilation=2), x))
+    """Sums of all kinds, of values with several readers; a module called twice; one input channel, two classes."""
+    net, relu = Network(1, 9, 7), nn.ReLU()
+    x = net.add(relu, net.conv(0, 6))
+    x = net.add(relu, net.add(Sum(), net.conv(x, 6, 2, 1, 1, dilation=2), x))
+    x = net.add(Sum(), x, net.conv(x, 6))
+    x = net.add(Sum(), net.conv(x, 6), net.conv(x, 6))
     x = net.add(Sum(), x, x)
-    y = net.add(nn.MaxPool2d(3, 1, 1), x)
+    y = net.add(Sum(), net.conv(x, 6), net.add(nn.MaxPool2d(3, 1, 1), x))
     x = net.add(Sum(), net.add(nn.Hardtanh(-1.5, 0.7), x), net.add(nn.Hardtanh(-0.3, 1.9), x))
     net.explain(net.add(nn.ReLU6(), net.add(Sum(), y, x)))
     net.add(nn.AdaptiveAvgPool2d(1))
@@ -162,7 +163,7 @@ def wide() -> Network:
 def point() -> Network:
     """Maps of one pixel."""
     net = Network(70, 1, 1)
-    x = net.add(nn.ReLU(), net.conv(0, 20, 1, 1, 0))
+    x = net.conv(net.add(nn.ReLU(), 0), 20, 1, 1, 0)
     net.explain(net.add(nn.ReLU(), net.conv(x, 12)))
     net.add(nn.AdaptiveAvgPool2d(1))
     return net.classify(3)

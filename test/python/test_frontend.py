@@ -58,7 +58,7 @@ BODIES = {
     "mean_keepdim": (lambda x: x.mean((2, 3), keepdim=True), ["avg_pool2d"]),
     "view": (lambda x: x.view(x.size(0), -1), ["flatten"]),
     "reshape": (lambda x: x.reshape(1, -1), ["flatten"]),
-    "cat": (lambda x: torch.cat([x, F.relu(x), x], 1), ["relu", "concat"]),
+    "cat": (lambda x: torch.cat([x, F.relu(x), x], 1), ["relu", "concat", "concat"]),
     "vanish": (nn.Sequential(nn.Dropout(), nn.Identity(), nn.Dropout2d(), Lambda(_copies)), []),
 }  # fmt: skip
 

@@ -95,8 +95,8 @@ def _flatten(op: Any, x: Tensor) -> Tensor:
     return x.reshape(1, -1)
 
 
-def _concat(op: Any, *xs: Tensor) -> Tensor:
-    return torch.cat(xs, 1)
+def _concat(op: Any, x: Tensor, y: Tensor) -> Tensor:
+    return torch.cat((x, y), 1)
 
 
 # Adjoint ops.

@@ -123,7 +123,7 @@ def compare_buffers(program: Program, buffers: Sequence[np.ndarray], tensors: Se
     if not buffers or len(buffers) != len(written):
         raise GradcamError(f"the run has a trace of {len(buffers)} buffers, not of the {len(written)} that it writes")
     names = [_tensor_name(program.nests[d.nest].name, d.buffer.name, tensors) for d in written]
-    partners = _partners(names, buffers, tensors, cls)
+    partners = _partners([(d.nest, n) for d, n in zip(written, names, strict=True)], buffers, tensors, cls)
     trace = Trace()
     for dump, name, buffer, tensor in zip(written, names, buffers, partners, strict=True):
         if tensor is None:
@@ -144,19 +144,24 @@ def _tensor_name(nest: str, buffer: str, tensors: Sequence[Tensor]) -> str:
 
 
 def _partners(
-    names: Sequence[str], buffers: Sequence[np.ndarray], tensors: Sequence[Tensor], cls: int
+    writes: Sequence[tuple[int, str]], buffers: Sequence[np.ndarray], tensors: Sequence[Tensor], cls: int
 ) -> list[Tensor | None]:
-    """The tensor of each buffer: same name and a shape that fits.
+    """The tensor of each buffer, written as (nest, name): same name and a shape that fits.
 
     Several ops can share a name, as a module's do that is called twice. Then both sides are matched in program order
-    from the end, because the last op of a name is the one whose result is stored.
+    from the end, because the last op of a name is the one whose result is stored. Copies that a nest writes side by
+    side have one tensor.
     """
     free: dict[str, list[Tensor]] = {}
     for tensor in tensors:
         free.setdefault(tensor.name, []).append(tensor)
     partners: list[Tensor | None] = []
-    for name, buffer in zip(reversed(names), reversed(buffers), strict=True):
-        partners.append(_take_last(free.get(name, []), buffer, cls))
+    taken: dict[tuple[int, str, tuple[int, ...]], Tensor | None] = {}
+    for (nest, name), buffer in zip(reversed(writes), reversed(buffers), strict=True):
+        key = nest, name, buffer.shape
+        if key not in taken:
+            taken[key] = _take_last(free.get(name, []), buffer, cls)
+        partners.append(taken[key])
     return partners[::-1]
 
 

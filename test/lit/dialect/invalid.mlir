@@ -236,7 +236,15 @@ func.func @flatten(%0: tensor<1x4x6x6xf32>) {
 
 func.func @concat(%0: tensor<1x4x6x6xf32>, %1: tensor<1x4x6x6xf32>) {
   // expected-error@+1 {{'gradcam.concat' op result must have shape 1x8x6x6, got tensor<1x9x6x6xf32>}}
-  %r = "gradcam.concat"(%0, %1) {operandSegmentSizes = array<i32: 2>} : (tensor<1x4x6x6xf32>, tensor<1x4x6x6xf32>) -> tensor<1x9x6x6xf32>
+  %r = "gradcam.concat"(%0, %1) : (tensor<1x4x6x6xf32>, tensor<1x4x6x6xf32>) -> tensor<1x9x6x6xf32>
+  return
+}
+
+// -----
+
+func.func @concat_sizes(%0: tensor<1x4x6x6xf32>, %1: tensor<1x2x6x5xf32>) {
+  // expected-error@+1 {{'gradcam.concat' op inputs must agree in height and width, got 6x6 and 6x5}}
+  %r = "gradcam.concat"(%0, %1) : (tensor<1x4x6x6xf32>, tensor<1x2x6x5xf32>) -> tensor<1x6x6x6xf32>
   return
 }
 

@@ -63,10 +63,10 @@ func.func @flatten(%0: tensor<1x4x6x6xf32>) -> tensor<1x144xf32> {
   return %r : tensor<1x144xf32>
 }
 
-// CHECK: "gradcam.concat"({{.*}} : (tensor<1x4x6x6xf32>, tensor<1x4x6x6xf32>) -> tensor<1x8x6x6xf32>
-func.func @concat(%0: tensor<1x4x6x6xf32>, %1: tensor<1x4x6x6xf32>) -> tensor<1x8x6x6xf32> {
-  %r = "gradcam.concat"(%0, %1) {operandSegmentSizes = array<i32: 2>} : (tensor<1x4x6x6xf32>, tensor<1x4x6x6xf32>) -> tensor<1x8x6x6xf32>
-  return %r : tensor<1x8x6x6xf32>
+// CHECK: "gradcam.concat"({{.*}} : (tensor<1x4x6x6xf32>, tensor<1x2x6x6xf32>) -> tensor<1x6x6x6xf32>
+func.func @concat(%0: tensor<1x4x6x6xf32>, %1: tensor<1x2x6x6xf32>) -> tensor<1x6x6x6xf32> {
+  %r = "gradcam.concat"(%0, %1) : (tensor<1x4x6x6xf32>, tensor<1x2x6x6xf32>) -> tensor<1x6x6x6xf32>
+  return %r : tensor<1x6x6x6xf32>
 }
 
 // CHECK: "gradcam.linear_adjoint"({{.*}} : (tensor<1x3xf32>, tensor<3x8xf32>) -> tensor<1x8xf32>

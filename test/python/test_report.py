@@ -1,0 +1,140 @@
+"""The report of a compile: its keys, and its figures against counts by hand."""
+
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from small_networks import Network, small_resnet
+from torch import nn
+from torch_mlir import ir
+
+from gradcam.compiler import LEVELS, Settings, pipeline_for
+from gradcam.dialect import make_context
+from gradcam.errors import GradcamError
+from gradcam.output import compile_to_folder
+from gradcam.passes.calibrate import calibrate
+from gradcam.passes.pass_manager import PassManager
+from gradcam.program import describe_program
+from gradcam.report import count_macs, make_report, report_text
+
+
+class Tiny(nn.Module):
+    """Two convolutions and a classifier on a global average pool."""
+
+    input_shape = (1, 3, 8, 8)
+    calibration_images = torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(1))
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.stem = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.ReLU())
+        self.body = nn.Sequential(nn.Conv2d(4, 4, 3, stride=2, padding=1, groups=1), nn.ReLU())
+        self.fc = nn.Linear(4, 2)
+        self.eval()
+
+    def forward(self, x):
+        return self.fc(self.body(self.stem(x)).mean((2, 3)))
+
+
+@pytest.fixture(scope="module")
+def compiled(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("compile") / "design"
+    return SimpleNamespace(report=compile_to_folder(Tiny(), "tiny", Settings("body", pe="4x4"), folder), folder=folder)
+
+
+def level2(text, shape):
+    with make_context(), ir.Location.unknown():
+        module = ir.Module.parse(text)
+        rng = np.random.default_rng(1)
+        calibrate(module, [rng.normal(size=shape).astype(np.float32) for _ in range(3)])
+        return PassManager.parse("gradcam-quantize").run(module)
+
+
+def test_macs_are_those_counted_by_hand():
+    module = level2(small_resnet(), (1, 3, 12, 12))
+    stem, first = 12 * 12 * 8 * 3 * 9, 4 * (6 * 6 * 8 * 8 * 9)
+    second = 3 * 3 * 16 * (8 * 9 + 16 * 9 + 8) + 2 * (3 * 3 * 16 * 16 * 9)
+    assert count_macs(module.operation) == stem + first + second + 16 * 5 == 187_856
+
+
+def test_padding_channels_and_the_explanation_are_no_macs():
+    net = Network((1, 3, 5, 5))
+    x = net.relu(net.conv(net.image, 5, kernel=1, padding=0))
+    module = level2(net.module(*net.head(x, 3)), (1, 3, 5, 5))
+    assert count_macs(module.operation) == 5 * 5 * 5 * 3 + 5 * 3
+
+
+def test_the_figures_follow_from_the_schedule():
+    net = Network((1, 4, 6, 6))
+    x = net.relu(net.conv(net.image, 8))
+    quantized = level2(net.module(*net.head(x, 4)), (1, 4, 6, 6))
+    kept = quantized.operation.clone()
+    with quantized.context:
+        scheduled = quantized
+        for level in ("linalg", "affine", "scheduled"):
+            scheduled = PassManager.parse(f"builtin.module({pipeline_for(level, '4x4')})").run(scheduled)
+        program = describe_program(scheduled)
+        report = make_report("net", Settings("layer4", pe="4x4"), kept, scheduled, program)
+    cycles = report["cycles"]
+    for phase in ("load", "inference", "explanation", "store"):
+        nests = [n for n in program["nests"] if n["phase"] == phase]
+        assert cycles[phase] == sum(n["end"] - n["start"] for n in nests) > 0
+    assert cycles["total"] == program["nests"][-1]["end"]
+    assert all(a["end"] == b["start"] for a, b in zip(program["nests"], program["nests"][1:], strict=False))
+    assert report["macs"] == 6 * 6 * 8 * 4 * 9 + 8 * 4
+    # 3 x 3 taps, 8 x 4 channels on 4 x 4 multipliers: 36 positions of 2 tiles of 9 steps.
+    (conv,) = (n for n in program["nests"] if n["engine"] == "mac" and n["phase"] == "inference" and n["steps"] > 100)
+    assert conv["steps"] == 36 * 2 * 9
+    assert report["overhead"] == cycles["explanation"] / cycles["inference"]
+    assert report["utilization"] == report["macs"] / 16 / cycles["inference"] < 1
+    # Weights of the convolution and of the classifier, 4 x 4 int8 each.
+    assert report["memory_bytes"]["weights"] == 2 * 9 * 16 + 2 * 16
+
+
+def test_the_report_has_what_the_readme_promises(compiled):
+    report = compiled.report
+    assert {"model", "target_layer", "method", "macs", "multipliers", "overhead", "utilization"} <= set(report)
+    assert (report["model"], report["target_layer"], report["method"]) == ("tiny", "body", "gradcam")
+    assert {"load", "inference", "explanation", "total"} <= set(report["cycles"])
+    assert report["multipliers"] == 16
+    assert {"weights", "biases", "bank0"} <= set(report["memory_bytes"])
+    assert set(report["scales"]) == {"image", "logits", "heatmap"}
+    names = [p["name"] for p in report["passes"]]
+    assert names[0] == "gradcam-fold-batch-norm" and "gradcam-assign-cycles" in names
+    assert all(p["seconds"] >= 0 for p in report["passes"])
+    assert json.loads((compiled.folder / "report.json").read_text()) == report
+
+
+def test_the_readable_report_has_the_same_figures(compiled):
+    text = report_text(compiled.report)
+    assert text == (compiled.folder / "report.txt").read_text()
+    for figure in (f"{compiled.report['macs']:,}", f"{compiled.report['cycles']['total']:,}", "4x4, 16 multipliers"):
+        assert figure in text
+
+
+def test_memory_bytes_are_the_size_of_the_images(compiled):
+    for name, size in compiled.report["memory_bytes"].items():
+        image = compiled.folder / "mem" / f"{name}.hex"
+        if image.exists():
+            assert 2 * size == sum(len(line) for line in image.read_text().split())
+
+
+def test_a_compile_that_fails_leaves_nothing(tmp_path):
+    with pytest.raises(GradcamError, match="'stem'"):
+        compile_to_folder(Tiny(), "tiny", Settings("stem", pe="4x4"), tmp_path / "new" / "design")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "message"), [({"pe": "3x4"}, "powers of two"), ({"method": "scorecam"}, "method must be one of")]
+)
+def test_settings_are_checked_when_they_are_made(change, message):
+    with pytest.raises(GradcamError, match=message):
+        Settings("body", **change)
+
+
+def test_every_level_has_a_pipeline():
+    assert pipeline_for("scheduled", "8x4").startswith("gradcam-split-time-space{pe=8x4},")
+    assert all(pipeline_for(level, "4x4") for level in LEVELS[1:])
