@@ -208,7 +208,12 @@ def design(net: Network, pe: str, folder: Path) -> dict[str, Any]:
 
 def random_network(seed: int) -> tuple[Network, str]:
     """A network of a few random layers and a random head, and an array to compile it for."""
-    rng = np.random.default_rng([seed, 7])
+    attempts = (_attempt(np.random.default_rng([seed, 7, attempt]), seed) for attempt in range(100))
+    # A value that is zero or infinite on all examples cannot be calibrated.
+    return next((n, pe) for n, pe in attempts if all(v.isfinite().all() and v.any() for v in n.values))
+
+
+def _attempt(rng: np.random.Generator, seed: int) -> tuple[Network, str]:
     net = Network(int(rng.choice([1, 2, 3, 5, 17, 20])), *map(int, rng.integers(5, 15, 2)), seed)
     x = 0
     for _ in range(rng.integers(2, 7)):
@@ -270,7 +275,9 @@ def _random_layer(net: Network, rng: np.random.Generator, x: int) -> int:
         return _random_activation(net, rng, net.add(Sum(), y, z))
     if kind == "clamps":
         return net.add(Sum(), net.add(nn.Hardtanh(-1.5, 0.7), x), net.add(nn.ReLU6(), x))
-    fitting = [i for i in range(len(net.values)) if net.values[i].shape == net.values[x].shape]
+    # A batch norm folds only into a convolution that nothing else reads.
+    normed = {i for i, n in zip(net.inputs, net.layers, strict=True) if isinstance(n, nn.BatchNorm2d)}
+    fitting = [i for i, v in enumerate(net.values) if v.shape == net.values[x].shape and (i,) not in normed]
     return net.add(Sum(), x, int(rng.choice(fitting)))
 
 
