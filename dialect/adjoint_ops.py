@@ -7,7 +7,7 @@ from torch_mlir.dialects import ext
 
 from gradcam.dialect.dialect import GradCAM
 from gradcam.dialect.ops import check_conv, check_pool
-from gradcam.dialect.verify import rank, require, result_shape, shape, verifier
+from gradcam.dialect.verify import ints, rank, require, result_shape, shape, verifier, window
 
 
 class LinearAdjointOp(GradCAM.Operation, name="linear_adjoint", traits=[ext.Pure]):
@@ -41,6 +41,32 @@ class Conv2dAdjointOp(GradCAM.Operation, name="conv2d_adjoint", traits=[ext.Pure
     @verifier
     def verify_invariants(op):  # noqa: D102
         check_conv(op, op.results[0], op.operands[1], rank(op.operands[0], 4, "gradient"))
+
+
+class TapSumsOp(GradCAM.Operation, name="tap_sums", traits=[ext.Pure]):
+    """Per kernel tap, the sum of the gradients that a transposed convolution moves by that tap to inside its result.
+
+    y[o, KH-1-i, KW-1-j] = sum over all h,w with 0 <= h*stride + i*dilation - padding < H, alike for w, of g[o,h,w].
+    So the sum of conv2d_adjoint(g, w) over its HxW result needs no such result: it is the product over o,i,j of w with
+    these sums. They come last tap first: a conv2d_adjoint with one output position then makes that product.
+    `size` is HxW; the other attributes are the convolution's. g: 1xOxOHxOW, y: 1xOxKHxKW.
+    """
+
+    g: ext.Operand[Any]
+    kernel: ir.ArrayAttr
+    stride: ir.ArrayAttr
+    padding: ir.ArrayAttr
+    dilation: ir.ArrayAttr
+    size: ir.ArrayAttr
+    y: ext.Result[Any]
+
+    @verifier
+    def verify_invariants(op):  # noqa: D102
+        _, channels, *found = rank(op.operands[0], 4, "gradient")
+        kernel, size = ints(op, "kernel", 2, 1), ints(op, "size", 2, 1)
+        wanted = window(op, size, kernel)
+        require(found == wanted, f"gradient must be {wanted[0]}x{wanted[1]} for this size, got {op.operands[0].type}")
+        result_shape(op, [1, channels, *kernel])
 
 
 class ReluAdjointOp(GradCAM.Operation, name="relu_adjoint", traits=[ext.Pure]):

@@ -6,10 +6,13 @@ from torch_mlir import ir
 from torch_mlir.dialects import ext
 
 from gradcam.dialect.dialect import GradCAM
+from gradcam.dialect.methods import method_fault
 from gradcam.dialect.verify import rank, require, result_shape, shape, verifier
 
-#: Methods with a derivation here. gradcam: Selvaraju et al. 2017; hirescam: Draelos & Carin 2020.
-METHODS = ("gradcam", "hirescam")
+
+def _positive_eps(op: Any) -> None:
+    eps = ir.FloatAttr(op.attributes["eps"]).value
+    require(eps > 0, f"attribute 'eps' must be positive, got {eps}")
 
 
 class TargetOp(GradCAM.Operation, name="target", traits=[ext.Pure]):
@@ -28,8 +31,9 @@ class TargetOp(GradCAM.Operation, name="target", traits=[ext.Pure]):
 class ExplainOp(GradCAM.Operation, name="explain", traits=[ext.Pure]):
     """Class activation map of `target` for class `cls`. logits: 1xK, target: 1xCxHxW, cls: 1xi32, map: 1xHxW.
 
-    The map is the raw weighted sum. What a viewer does with it is a convention and stands in the attributes: `relu`
-    (clip below 0), `normalize` (subtract the minimum, divide by eps + maximum), `eps`; they are pytorch-grad-cam's.
+    The map is the raw sum of `method`, one of `gradcam.dialect.methods.METHODS`. What a viewer does with it is a
+    convention and stands in the attributes: `relu` (clip below 0), `normalize` (subtract the minimum, divide by eps +
+    maximum); they are pytorch-grad-cam's. `eps` is added to every divisor, also to that of xgradcam and gradcam++.
     """
 
     logits: ext.Operand[Any]
@@ -46,8 +50,9 @@ class ExplainOp(GradCAM.Operation, name="explain", traits=[ext.Pure]):
         rank(op.operands[0], 2, "logits")
         _, _, h, w = rank(op.operands[1], 4, "target feature map")
         require(shape(op.operands[2]) == [1], f"class must be tensor<1xi32>, got {op.operands[2].type}")
-        method = ir.StringAttr(op.attributes["method"]).value
-        require(method in METHODS, f"knows no method '{method}'; choose one of {', '.join(METHODS)}")
+        fault = method_fault(ir.StringAttr(op.attributes["method"]).value)
+        require(not fault, f"cannot be derived: {fault}")
+        _positive_eps(op)
         result_shape(op, [1, h, w])
 
 
@@ -102,6 +107,74 @@ class ChannelWeightsOp(GradCAM.Operation, name="channel_weights", traits=[ext.Pu
     @verifier
     def verify_invariants(op):  # noqa: D102
         result_shape(op, rank(op.operands[0], 4, "gradient")[:2])
+
+
+def _check_weights(op: Any) -> None:
+    """Weights (1xC) from a gradient and a feature map of equal shapes, and an eps."""
+    channels = rank(op.operands[0], 4, "gradient")[1]
+    require(shape(op.operands[0]) == shape(op.operands[1]), "gradient and feature map must have equal shapes")
+    _positive_eps(op)
+    result_shape(op, [1, channels])
+
+
+class XGradCamWeightsOp(GradCAM.Operation, name="xgradcam_weights", traits=[ext.Pure]):
+    """y[c] = sum over h,w of g[c] * a[c] / (eps + sum over h,w of a[c]). XGrad-CAM, Fu et al. 2020.
+
+    eps keeps the divisor from 0, as in pytorch-grad-cam. g, a: 1xCxHxW, y: 1xC.
+    """
+
+    g: ext.Operand[Any]
+    a: ext.Operand[Any]
+    eps: ir.FloatAttr
+    y: ext.Result[Any]
+
+    @verifier
+    def verify_invariants(op):  # noqa: D102
+        _check_weights(op)
+
+
+class GradCamPlusPlusWeightsOp(GradCAM.Operation, name="gradcam_plus_plus_weights", traits=[ext.Pure]):
+    """y[c] = sum over h,w of alpha * max(g, 0), with alpha = g^2 / (2 g^2 + S g^3 + eps), S[c] = sum over h,w of a[c].
+
+    Grad-CAM++, Chattopadhay et al. 2018, alpha by eq. 19: the sum over the whole map stands outside the power of the
+    gradient. The paper's score is exp(logit); the factor exp(logit), which all channels share, is left out, as in
+    pytorch-grad-cam. g, a: 1xCxHxW, y: 1xC.
+    """
+
+    g: ext.Operand[Any]
+    a: ext.Operand[Any]
+    eps: ir.FloatAttr
+    y: ext.Result[Any]
+
+    @verifier
+    def verify_invariants(op):  # noqa: D102
+        _check_weights(op)
+
+
+class MulOp(GradCAM.Operation, name="mul", traits=[ext.Pure]):
+    """z = x * y, elementwise, equal shapes."""
+
+    x: ext.Operand[Any]
+    y: ext.Operand[Any]
+    z: ext.Result[Any]
+
+    @verifier
+    def verify_invariants(op):  # noqa: D102
+        x, y = op.operands[0], op.operands[1]
+        require(shape(x) == shape(y), f"operands must have equal shapes, got {x.type} and {y.type}")
+        result_shape(op, shape(x))
+
+
+class ChannelSumOp(GradCAM.Operation, name="channel_sum", traits=[ext.Pure]):
+    """y[h,w] = sum over c of x[c,h,w]. x: 1xCxHxW, y: 1xHxW."""
+
+    x: ext.Operand[Any]
+    y: ext.Result[Any]
+
+    @verifier
+    def verify_invariants(op):  # noqa: D102
+        _, _, h, w = rank(op.operands[0], 4, "feature map")
+        result_shape(op, [1, h, w])
 
 
 class WeightedSumOp(GradCAM.Operation, name="weighted_sum", traits=[ext.Pure]):

@@ -11,6 +11,7 @@ from torch_mlir import ir
 from torch_mlir.dialects import arith, func
 
 from gradcam.dialect import cam_ops
+from gradcam.dialect.methods import EPS, method_fault
 from gradcam.dialect.verify import by
 from gradcam.errors import GradcamError, fail
 from gradcam.passes import torch_ir
@@ -19,14 +20,12 @@ from gradcam.passes.pass_base import Pass
 from gradcam.passes.torch_call import Call, Cascade, tensor
 from gradcam.passes.torch_conversions import convert
 
-#: Added to the maximum that a normalized map is divided by; pytorch-grad-cam's value.
-EPS = 1e-7
 _ONLY_F32 = "only f32 is supported: call .float() on the model"
 
 
 @dataclass(frozen=True)
 class ConvertTorchToGradcam(Pass):
-    """Converts an imported PyTorch program to gradcam ops and asks for an explanation where a target layer is marked.
+    """Converts an imported PyTorch program to gradcam ops and asks for an explanation of every marked target layer.
 
     All unsupported ops, arguments, types and weights are reported together; the module is then left as it was.
 
@@ -54,8 +53,12 @@ class ConvertTorchToGradcam(Pass):
 
     name: ClassVar[str] = "convert-torch-to-gradcam"
 
-    #: "gradcam" or "hirescam".
+    #: One of `gradcam.dialect.methods.METHODS`.
     method: str = "gradcam"
+    #: Added to the divisors of the method and of the map's normalization.
+    eps: float = EPS
+    #: Paths of the target layers in the order of the maps; () is program order.
+    order: tuple[str, ...] = ()
 
     def run(self, module: ir.Module) -> None:
         """Replaces the only function of `module`; see the class.
@@ -63,14 +66,16 @@ class ConvertTorchToGradcam(Pass):
         Raises:
             Faults: what cannot be converted, one line per problem.
         """
-        if self.method not in cam_ops.METHODS:
-            raise GradcamError(f"unknown method '{self.method}'; choose one of {', '.join(cam_ops.METHODS)}")
+        if fault := method_fault(self.method):
+            raise GradcamError(fault)
+        if not self.eps > 0:
+            raise GradcamError(f"eps must be positive, got {self.eps}")
         functions = [op.operation for op in module.body.operations]
         if len(functions) != 1 or functions[0].name != "func.func":
             raise fail(module.operation, f"expects a module with one function, got {len(functions)} ops")
         source = functions[0]
         with module.context, ir.Location.unknown(), ir.InsertionPoint(source):
-            conversion = _Conversion(source.regions[0].blocks[0], self.method)
+            conversion = _Conversion(source.regions[0].blocks[0], self)
             converted = conversion.convert(ir.StringAttr(source.attributes["sym_name"]).value)
         if conversion.faults or conversion.dtypes:
             converted.operation.erase()
@@ -81,9 +86,9 @@ class ConvertTorchToGradcam(Pass):
 class _Conversion:
     """One function on its way from level 0 to level 1."""
 
-    def __init__(self, source: ir.Block, method: str) -> None:
+    def __init__(self, source: ir.Block, options: ConvertTorchToGradcam) -> None:
         self.source = source
-        self.method = method
+        self.options = options
         self.values: dict[ir.Value, ir.Value | None] = {}
         self.faults: list[GradcamError] = []
         #: Constants that are not f32, by their element type.
@@ -110,13 +115,21 @@ class _Conversion:
         return function
 
     def _check_targets(self, live: list[Any]) -> bool:
-        """Whether a target layer is marked; refuses markers beyond the first, and those that no logit depends on."""
+        """Whether target layers are marked; refuses those that no logit depends on."""
         marked = [op.operation for op in self.source.operations if _is_target(op.operation)]
-        for extra in marked[1:]:
-            self._refuse(extra, "a second target layer is marked; only one can be explained")
-        if marked and not any(_is_target(op) for op in live):
-            self._refuse(marked[0], "the logits do not depend on the target layer")
+        for dead in (op for op in marked if op not in live):
+            self._refuse(dead, "the logits do not depend on the target layer")
         return bool(marked)
+
+    def _targets(self, body: ir.Block) -> list[Any]:
+        """The `gradcam.target` ops in the order of the maps; refuses an order that is not one of the marked paths."""
+        marked = [op for op in body.operations if isinstance(op, cam_ops.TargetOp)]
+        paths = [target.path.value for target in marked]
+        order = list(self.options.order) or paths
+        if sorted(order) != sorted(paths) or len(set(paths)) < len(paths):
+            self._refuse(self.source.owner, f"each of {order} must be marked as a target layer once, found {paths}")
+            return []
+        return [marked[paths.index(path)] for path in order]
 
     def _refuse(self, where: Any, message: str) -> None:
         self.faults.append(fail(where, message))
@@ -173,22 +186,20 @@ class _Conversion:
         shape = list(ir.RankedTensorType(logits.type).shape)
         if len(shape) != 2 or shape[0] != 1:
             self._refuse(self.source.owner, f"the output has shape {by(shape)}; it must be logits, 1xK")
-        targets = [op.operation for op in body.operations if op.operation.name == "gradcam.target"]
-        return [logits, *([self._explain(logits, targets[0], body.arguments[1])] if targets else [])]
+        targets = [] if self.faults else self._targets(body)
+        return [logits, *(self._explain(logits, target, body.arguments[1], len(targets) > 1) for target in targets)]
 
-    def _explain(self, logits: ir.Value, target: Any, class_: ir.Value) -> ir.Value:
-        _, _, height, width = ir.RankedTensorType(target.results[0].type).shape
+    def _explain(self, logits: ir.Value, target: Any, class_: ir.Value, several: bool) -> ir.Value:
+        name = f"explain.{target.path.value}" if several else "explain"
+        _, _, height, width = ir.RankedTensorType(target.y.type).shape
         attributes = (
-            ir.StringAttr.get(self.method),
+            ir.StringAttr.get(self.options.method),
             ir.BoolAttr.get(True),
             ir.BoolAttr.get(True),
-            ir.FloatAttr.get(ir.F64Type.get(), EPS),
+            ir.FloatAttr.get(ir.F64Type.get(), self.options.eps),
         )
-        feature_map = target.results[0]
-        explain = cam_ops.ExplainOp(
-            logits, feature_map, class_, *attributes, tensor(1, height, width), loc=ir.Location.name("explain")
-        )
-        return explain.result
+        map_type = tensor(1, height, width)
+        return cam_ops.ExplainOp(logits, target.y, class_, *attributes, map_type, loc=ir.Location.name(name)).result
 
 
 def _is_target(op: Any) -> bool:

@@ -10,19 +10,18 @@ from torch_mlir import ir
 
 from gradcam.dialect import cam_ops, ops
 from gradcam.dialect.adjoints import adjoint, part_location
-from gradcam.dialect.verify import shape
 from gradcam.errors import fail
+from gradcam.passes.cam_methods import build_map
+from gradcam.passes.explanations import explanation, set_explanations
 from gradcam.passes.pass_base import Pass
-
-#: Function attribute that keeps what `gradcam.explain` asked for.
-EXPLAIN_ATTR = "gradcam.explain"
 
 
 @dataclass(frozen=True)
 class DeriveBackward(Pass):
     """Replaces `gradcam.explain` by the adjoint ops from the class score to the target and the CAM formula.
 
-    Only ops on a path from the target to the logits get an adjoint. A module without `gradcam.explain` stays as it is.
+    Only ops on a path from a target to the logits get an adjoint. Explanations of one class score share one walk from
+    the logits back, however many targets they have. A module without `gradcam.explain` stays as it is.
 
     This pass turns:
 
@@ -49,15 +48,13 @@ class DeriveBackward(Pass):
         """Transforms every function of `module` in place.
 
         Raises:
-            GradcamError: more than one explanation, a target that does not reach the logits, an op without an adjoint.
+            GradcamError: a target that does not reach the logits, an op without an adjoint.
         """
         with module.context:
             for function in module.body.operations:
                 explains = _ops_of(function, cam_ops.ExplainOp)
-                if len(explains) > 1:
-                    raise fail(explains[1], "a function can hold only one gradcam.explain")
                 if explains:
-                    _expand(function, explains[0])
+                    _expand(function, explains)
 
 
 def _ops_of(function: Any, kind: type) -> list[Any]:
@@ -65,59 +62,63 @@ def _ops_of(function: Any, kind: type) -> list[Any]:
     return [op for block in blocks for op in block.operations if isinstance(op, kind)]
 
 
-def _expand(function: Any, explain: Any) -> None:
-    """Replaces `explain` and every target by the derived backward pass."""
-    target = explain.target.owner
-    if not isinstance(target, cam_ops.TargetOp):
-        raise fail(explain, "operand 'target' must come from gradcam.target")
-    x, path = target.x, target.path
-    logits, method = explain.logits, ir.StringAttr(explain.method).value
+def _expand(function: Any, explains: list[Any]) -> None:
+    """Replaces all explanations and targets by the derived backward pass."""
+    paths = [_target(explain).path for explain in explains]
+    asked = [explanation(explain, path) for explain, path in zip(explains, paths, strict=True)]
     for op in _ops_of(function, cam_ops.TargetOp):
         op.y.replace_all_uses_with(op.x)
         op.erase()
-
-    with ir.InsertionPoint(explain):
-        with part_location(explain, "class"):
-            cls = cam_ops.SelectClassOp(logits, explain.cls, explain.cls.type).result
-        with part_location(explain, "seed"):
-            seed = cam_ops.OneHotOp(cls, logits.type).result
-        gradient = _gradient(explain, logits, seed, x)
-        if gradient is None:
-            raise fail(explain, f"target {path} does not reach the logits: no class score depends on it")
-        with part_location(explain, "weights"):
-            weights = _channel_weights(gradient) if method == "gradcam" else gradient
-        with part_location(explain, "map"):
-            result = cam_ops.WeightedSumOp(weights, x, explain.map.type).result
-
-    function.attributes[EXPLAIN_ATTR] = ir.DictAttr.get(
-        {"target": path, **{name: explain.attributes[name] for name in ("method", "relu", "normalize", "eps")}}
-    )
-    explain.map.replace_all_uses_with(result)
-    explain.erase()
+    scores: dict[tuple[ir.Value, ir.Value], list[tuple[Any, Any]]] = {}
+    for explain, path in zip(explains, paths, strict=True):
+        scores.setdefault((explain.logits, explain.cls), []).append((explain, path))
+    for group in scores.values():
+        _explain_score(group)
+    for explain in explains:
+        explain.erase()
+    set_explanations(function, asked)
 
 
-def _channel_weights(gradient: ir.Value) -> ir.Value:
-    type_ = ir.RankedTensorType(gradient.type)
-    return cam_ops.ChannelWeightsOp(gradient, ir.RankedTensorType.get(shape(gradient)[:2], type_.element_type)).result
+def _target(explain: Any) -> Any:
+    """The `gradcam.target` that names what `explain` explains."""
+    target = explain.target.owner
+    if not isinstance(target, cam_ops.TargetOp):
+        raise fail(explain, "operand 'target' must come from gradcam.target")
+    return target
 
 
-def _gradient(explain: Any, logits: ir.Value, seed: ir.Value, x: ir.Value) -> ir.Value | None:
-    """Builds the gradient at `x`, given the gradient `seed` at `logits`; None when the logits do not depend on `x`."""
+def _explain_score(explains: list[tuple[Any, Any]]) -> None:
+    """Builds the maps of explanations of one class score, given with their targets' paths, before the first of them."""
+    first, _ = explains[0]
+    with ir.InsertionPoint(first):
+        with part_location(first, "class"):
+            cls = cam_ops.SelectClassOp(first.logits, first.cls, first.cls.type).result
+        with part_location(first, "seed"):
+            seed = cam_ops.OneHotOp(cls, first.logits.type).result
+        gradients = _gradients(first, seed, [explain.target for explain, _ in explains])
+        for explain, path in explains:
+            if explain.target not in gradients:
+                raise fail(explain, f"target {path} does not reach the logits: no class score depends on it")
+            explain.map.replace_all_uses_with(build_map(explain, gradients[explain.target], explain.target))
+
+
+def _gradients(explain: Any, seed: ir.Value, targets: list[ir.Value]) -> dict[ir.Value, ir.Value]:
+    """Builds the gradient, given `seed` at the logits, at every value between one of `targets` and the logits."""
     forward = list(takewhile(lambda op: op != explain, explain.operation.block.operations))
-    dependent = _dependents(forward, x)
-    gradients = {logits: seed}
+    dependent = _dependents(forward, targets)
+    gradients = {explain.logits: seed}
     for op in reversed(forward):
         if len(op.results) != 1 or op.results[0] not in gradients:
             continue
         for i, operand in enumerate(op.operands):
             if operand in dependent:
                 _accumulate(gradients, operand, adjoint(op, gradients[op.results[0]], i), part_location(op, "adjoint"))
-    return gradients.get(x)
+    return gradients
 
 
-def _dependents(forward: list[Any], x: ir.Value) -> set[ir.Value]:
-    """`x` and every value computed from it."""
-    dependent = {x}
+def _dependents(forward: list[Any], targets: list[ir.Value]) -> set[ir.Value]:
+    """`targets` and every value computed from them."""
+    dependent = set(targets)
     for op in forward:
         if any(operand in dependent for operand in op.operands):
             dependent.update(op.results)

@@ -10,6 +10,7 @@ from torch_mlir import ir
 from gradcam.dialect import adjoint_ops, cam_ops, ops
 from gradcam.dialect.verify import ints
 from gradcam.errors import GradcamError, fail
+from gradcam.passes.explanations import explanations
 from gradcam.quant_types import is_accumulator, is_quantized, operand_rescale, result_ratio, result_rescale
 from gradcam.reference.interpreter import constant
 
@@ -73,6 +74,8 @@ def _reason(op: Any) -> str:
         return f"{name} has no quantized form; run gradcam-derive-backward and gradcam-simplify-backward first"
     if not isinstance(op, SUPPORTED):
         return f"{name} has no quantized form yet"
+    if isinstance(op, ops.ReluOp) and isinstance(op.x.owner, cam_ops.ClassRowOp):
+        return f"{name} of 'gradcam.class_row', the positive part of the weights, has no quantized form yet"
     if isinstance(op, ops.Conv2dOp) and (groups := ir.IntegerAttr(op.attributes["groups"]).value) != 1:
         return f"{name} with {groups} groups has no quantized form yet"
     if isinstance(op, ops.AvgPool2dOp) and any(ints(op, "padding", 2, 0)) and not _counts_padding(op):
@@ -89,9 +92,8 @@ def _counts_padding(op: Any) -> bool:
 def _needs_backward(main: Any, found: list[Any]) -> str:
     names = list(dict.fromkeys(f"'{op.operation.name}'" for op in found))
     needs = f"needs {names[0]}, which has" if len(names) == 1 else f"needs {', '.join(names)}, which have"
-    target = "the target layer"
-    if "gradcam.explain" in main.attributes:
-        target = f"target layer {ir.DictAttr(main.attributes['gradcam.explain'])['target']}".replace('"', "'")
+    layers = ", ".join(f"'{ir.StringAttr(asked['target']).value}'" for asked in explanations(main))
+    target = f"target layer {layers}" if layers else "the target layer"
     return (
         f"{target} {needs} no quantized form yet; choose a target layer whose explanation simplifies to a weighted sum "
         "(the input of the global average pool)"

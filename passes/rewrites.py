@@ -30,6 +30,23 @@ def apply_patterns(module: ir.Module, patterns: Mapping[type, Sequence[Pattern]]
     rewrite.apply_patterns_and_fold_greedily(module, pattern_set.freeze(), config)
 
 
+def merge_duplicates(module: ir.Module) -> None:
+    """Gives the readers of equal gradcam ops the first one's result; the others are erased.
+
+    Unlike upstream's common subexpression elimination it leaves constants alone, which name the layers that own them.
+    """
+    for function in module.body.operations:
+        for block in (block for region in function.regions for block in region):
+            seen: dict[tuple, Any] = {}
+            for op in [op for op in block.operations if op.operation.name.startswith("gradcam.")]:
+                attributes = tuple((name, op.attributes[name]) for name in op.attributes)
+                key = (op.operation.name, *op.operands, *attributes, *(result.type for result in op.results))
+                first = seen.setdefault(key, op)
+                if first != op:
+                    op.results[0].replace_all_uses_with(first.results[0])
+                    op.erase()
+
+
 def _binding(pattern: Pattern) -> Callable[[Any, Any], bool]:
     """`pattern` in the form of MLIR's Python bindings, where a true result means that nothing matched."""
 

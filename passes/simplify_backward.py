@@ -11,16 +11,16 @@ from torch_mlir import ir
 
 from gradcam.dialect import adjoint_ops, cam_ops, ops
 from gradcam.dialect.verify import ints, shape
-from gradcam.passes import spatial_mean
+from gradcam.passes import cam_patterns, spatial_mean
 from gradcam.passes.constants import make_constant, read_constant
 from gradcam.passes.pass_base import Pass
-from gradcam.passes.rewrites import Pattern, apply_patterns, flat, is_point, like, rebuilt, scaled
+from gradcam.passes.rewrites import Pattern, apply_patterns, is_point, like, merge_duplicates, rebuilt, scaled
 from gradcam.reference.float32 import KERNELS
 
 
 @dataclass(frozen=True)
 class SimplifyBackward(Pass):
-    """Applies algebraic patterns to the backward pass until none matches, and removes what no one reads.
+    """Applies algebraic patterns to the backward pass until none matches; removes duplicates and what no one reads.
 
     Behind a global average pool and a linear head nothing of the backward pass is left: the channel weights are one
     row of the classifier's own weight, and their factor moves out to the map.
@@ -46,7 +46,9 @@ class SimplifyBackward(Pass):
     def run(self, module: ir.Module) -> None:
         """Transforms `module` in place."""
         with module.context:
+            merge_duplicates(module)
             apply_patterns(module, PATTERNS)
+            merge_duplicates(module)
 
 
 # The seed and pairs that cancel.
@@ -88,9 +90,12 @@ LINEAR_IN_FIRST = (
     adjoint_ops.BatchNormAdjointOp,
     adjoint_ops.UnflattenOp,
     adjoint_ops.ChannelSliceOp,
+    adjoint_ops.TapSumsOp,
     ops.FlattenOp,
-    ops.AvgPool2dOp,
     cam_ops.ChannelWeightsOp,
+    cam_ops.XGradCamWeightsOp,
+    cam_ops.MulOp,
+    cam_ops.ChannelSumOp,
     cam_ops.WeightedSumOp,
 )
 
@@ -119,28 +124,6 @@ def merge_scales(op: Any) -> ir.Value | None:
     return scaled(inner.x, inner.factor.value * op.factor.value) if isinstance(inner, cam_ops.ScaleOp) else None
 
 
-# HiResCAM's weights where they are the same at every position.
-
-
-def sum_of_constant_gradient(op: Any) -> ir.Value | None:
-    """weighted_sum(g, a) -> weighted_sum(flatten(g'), a) * 1/(H*W) for g = avg_pool2d_adjoint(g') of a global pool."""
-    pool = op.weights.owner
-    if not isinstance(pool, adjoint_ops.AvgPool2dAdjointOp) or not _is_global_pool(pool):
-        return None
-    height, width = shape(pool.gx)[2:]
-    return scaled(rebuilt(op, flat(pool.g)), 1 / (height * width))
-
-
-def sum_of_point(op: Any) -> ir.Value | None:
-    """weighted_sum(g, a) -> weighted_sum(flatten(g), a) for a 1x1 map."""
-    return rebuilt(op, flat(op.weights)) if len(shape(op.weights)) == 4 and is_point(op.weights) else None
-
-
-def _is_global_pool(op: Any) -> bool:
-    """The pool's only window is the whole map."""
-    return is_point(op.g) and ints(op, "kernel", 2, 1) == shape(op.gx)[2:] and ints(op, "padding", 2, 0) == [0, 0]
-
-
 # Linear maps of a row of a constant table are computed for all rows now.
 
 #: Maps that are linear in operand 0, without a data-dependent mask, and whose kernels take a table as a batch.
@@ -150,7 +133,7 @@ ON_TABLES = (
     adjoint_ops.AvgPool2dAdjointOp,
     adjoint_ops.BatchNormAdjointOp,
     adjoint_ops.ChannelSliceOp,
-    ops.AvgPool2dOp,
+    adjoint_ops.TapSumsOp,
     cam_ops.ChannelWeightsOp,
 )
 
@@ -210,7 +193,14 @@ def _patterns() -> dict[type, list[Pattern]]:
         ops.AddOp: [pull_common_scale],
         cam_ops.ScaleOp: [merge_scales],
         cam_ops.ChannelWeightsOp: [*spatial_mean.PATTERNS],
-        cam_ops.WeightedSumOp: [sum_of_constant_gradient, sum_of_point],
+        cam_ops.XGradCamWeightsOp: [cam_patterns.xgradcam_of_constant_gradient],
+        cam_ops.ChannelSumOp: [cam_patterns.sum_of_products, cam_patterns.sum_of_positive_products],
+        cam_ops.WeightedSumOp: [cam_patterns.sum_of_constant_gradient],
+        ops.ReluOp: [
+            cam_patterns.relu_before_unflatten,
+            cam_patterns.relu_before_global_pool,
+            cam_patterns.relu_before_scale,
+        ],
     }
     for kinds, pattern in ((LINEAR_IN_FIRST, pull_scale), (ON_TABLES, fold_table)):
         for kind in kinds:

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch_mlir import ir
 
-from gradcam.dialect import adjoint_ops, cam_ops, ops
+from gradcam.dialect import adjoint_ops, ops
 from gradcam.dialect.verify import ints, shape
 from gradcam.passes.rewrites import flat, integers, is_point, like, rebuilt, scaled
 
@@ -30,73 +30,80 @@ def mean_of_avg_pool_adjoint(op: Any) -> ir.Value | None:
     return scaled(rebuilt(op, pool.g), _area(pool.g) / _area(pool.gx))
 
 
-def mean_of_pointwise_adjoint(op: Any) -> ir.Value | None:
-    """channel_weights(conv2d_adjoint(g, w)) -> flatten(conv2d_adjoint(channel_weights(g), w)) * OH*OW / (H*W), w 1x1.
+def mean_of_max_pool_adjoint(op: Any) -> ir.Value | None:
+    """channel_weights(max_pool2d_adjoint(g, x)) -> channel_weights(g) * OH*OW / (H*W): x is not read.
 
-    Without padding every gradient reaches the input, at any stride.
+    Every gradient goes whole to one element.
     """
-    conv = op.g.owner
-    if not isinstance(conv, adjoint_ops.Conv2dAdjointOp) or shape(conv.w)[2:] != [1, 1] or is_point(conv.gx):
+    pool = op.g.owner
+    if not isinstance(pool, adjoint_ops.MaxPool2dAdjointOp):
         return None
-    if ints(conv, "padding", 2, 0) != [0, 0]:
+    return scaled(rebuilt(op, pool.g), _area(pool.g) / _area(pool.gx))
+
+
+def mean_of_batch_norm_adjoint(op: Any) -> ir.Value | None:
+    """channel_weights(batch_norm_adjoint(g)) -> flatten(batch_norm_adjoint(channel_weights(g)))."""
+    norm = op.g.owner
+    if not isinstance(norm, adjoint_ops.BatchNormAdjointOp) or is_point(norm.gx):
         return None
-    out = shape(conv.g)[1]
-    mean = cam_ops.ChannelWeightsOp(conv.g, like(conv.g, [1, out])).result
-    point = adjoint_ops.UnflattenOp(mean, like(conv.g, [1, out, 1, 1])).result
-    return scaled(_tap_product(conv, point), _area(conv.g) / _area(conv.gx))
+    channels = shape(norm.g)[1]
+    point = adjoint_ops.UnflattenOp(rebuilt(op, norm.g), like(norm.g, [1, channels, 1, 1])).result
+    return flat(rebuilt(norm, point, point.type))
 
 
 def mean_of_conv2d_adjoint(op: Any) -> ir.Value | None:
-    """channel_weights(conv2d_adjoint(g, w)) -> flatten(conv2d_adjoint(avg_pool2d(g), w)) at stride 1.
+    """channel_weights(conv2d_adjoint(g, w)) -> flatten(conv2d_adjoint(tap_sums(g), w)) / (H*W).
 
-    Tap (i, j) of the kernel moves the gradient by (padding - i*dilation, ...); what lands inside the input is the sum
-    of g over a window of HxW at that offset. The windows of all taps are one average pool of g with kernel HxW, padding
-    (K-1)*dilation - padding and stride `dilation`: KxK border sums, the last tap first. Their product with the kernel
-    is a conv2d_adjoint with a single output position, which reads the layer's own weight.
+    Tap (i, j) of the kernel moves the gradient to (h*stride + i*dilation - padding, ...). Of what it moves, the mean
+    only needs the sum that lands inside the input; so the KxK sums of the gradient are multiplied with the kernel, by a
+    conv2d_adjoint with a single output position, which reads the layer's own weight.
+    A gradient that is read elsewhere too is there anyway, and its mean is cheaper.
     """
     conv = op.g.owner
-    if not isinstance(conv, adjoint_ops.Conv2dAdjointOp) or is_point(conv.gx) or ints(conv, "stride", 2, 1) != [1, 1]:
+    if not isinstance(conv, adjoint_ops.Conv2dAdjointOp) or is_point(conv.gx) or not _read_once(conv.gx):
         return None
-    size, kernel, dilation = shape(conv.gx)[2:], shape(conv.w)[2:], ints(conv, "dilation", 2, 1)
-    padding = [(k - 1) * d - p for k, d, p in zip(kernel, dilation, ints(conv, "padding", 2, 0), strict=True)]
-    if kernel == [1, 1] or any(p < 0 or 2 * p > n for p, n in zip(padding, size, strict=True)):
-        return None
-    sums = ops.AvgPool2dOp(
-        conv.g,
-        integers(*size),
-        integers(*dilation),
-        integers(*padding),
-        integers(1, 1),
-        ir.BoolAttr.get(True),
-        like(conv.g, [1, shape(conv.g)[1], *kernel]),
-    ).result
-    return _tap_product(conv, sums)
+    size, kernel = shape(conv.gx)[2:], shape(conv.w)[2:]
+    sums_type = like(conv.g, [1, shape(conv.g)[1], *kernel])
+    window = (integers(*kernel), conv.stride, conv.padding, conv.dilation)
+    sums = adjoint_ops.TapSumsOp(conv.g, *window, integers(*size), sums_type).result
+    point = like(sums, [1, shape(conv.gx)[1], 1, 1])
+    one, last = integers(1, 1), integers(*(k - 1 for k in kernel))
+    product = adjoint_ops.Conv2dAdjointOp(sums, conv.w, one, last, one, conv.groups, point).result
+    return scaled(flat(product), 1 / math.prod(size))
 
 
 def mean_of_add(op: Any) -> ir.Value | None:
     """channel_weights(add(x, y)) -> add(channel_weights(x), channel_weights(y)) where that frees an adjoint."""
     total = op.g.owner
-    if not isinstance(total, ops.AddOp):
+    if not isinstance(total, ops.AddOp) or not _read_once(total.z):
         return None
-    freed = (adjoint_ops.Conv2dAdjointOp, adjoint_ops.AvgPool2dAdjointOp, ops.AddOp)
-    if not any(isinstance(x.owner, freed) for x in total.operands):
+    freed = (
+        adjoint_ops.Conv2dAdjointOp,
+        adjoint_ops.AvgPool2dAdjointOp,
+        adjoint_ops.MaxPool2dAdjointOp,
+        adjoint_ops.BatchNormAdjointOp,
+        ops.AddOp,
+    )
+    if not any(isinstance(x.owner, freed) and _read_once(x) for x in total.operands):
         return None
     x, y = (rebuilt(op, x) for x in total.operands)
     return ops.AddOp(x, y, op.y.type).result
 
 
-#: In this order: the cheaper form first.
-PATTERNS = (mean_of_point, mean_of_avg_pool_adjoint, mean_of_pointwise_adjoint, mean_of_conv2d_adjoint, mean_of_add)
+PATTERNS = (
+    mean_of_point,
+    mean_of_avg_pool_adjoint,
+    mean_of_max_pool_adjoint,
+    mean_of_batch_norm_adjoint,
+    mean_of_conv2d_adjoint,
+    mean_of_add,
+)
 
 
 def _area(value: ir.Value) -> int:
     return math.prod(shape(value)[2:])
 
 
-def _tap_product(conv: Any, sums: ir.Value) -> ir.Value:
-    """sum over o, i, j of w[o,c,i,j] * sums[o, K-1-i, K-1-j], as 1xC; `sums` is 1xOxKHxKW."""
-    _, channels, *_ = shape(conv.gx)
-    padding = integers(*(k - 1 for k in shape(conv.w)[2:]))
-    one = integers(1, 1)
-    point = like(sums, [1, channels, 1, 1])
-    return flat(adjoint_ops.Conv2dAdjointOp(sums, conv.w, one, padding, one, conv.groups, point).result)
+def _read_once(value: ir.Value) -> bool:
+    """Whether the value has a single use, so that it is gone once that use is."""
+    return len(list(value.uses)) == 1

@@ -33,7 +33,7 @@ def _parser() -> argparse.ArgumentParser:
     add("model", help="package.module:callable that gives an nn.Module, or a .pt2 file written by torch.export.save")
     add("-o", dest="output", required=True, metavar="PATH", help="output folder; for other levels a file, - for stdout")
     add("--target-layer", metavar="PATH", default="layer4", help="module path of the feature map (default: layer4)")
-    add("--method", default="gradcam", help="gradcam (default) or hirescam")
+    add("--method", default="gradcam", help="gradcam (default), hirescam, ...: see the README")
     add("--pe", default="16x16", metavar="OCxIC", help="processing elements: output x input channels (default: 16x16)")
     add("--calibration", metavar="PATH", help="folder of images or .npy file (default: the model's own images)")
     add("--range", dest="range_choice", choices=("mse", "percentile", "max"), default="mse", help="choice of ranges")

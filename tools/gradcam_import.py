@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from gradcam.dialect.methods import EPS, METHODS
 from gradcam.errors import GradcamError
 from gradcam.files import write_output
 from gradcam.passes.faults import each, line
@@ -31,8 +32,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("model", help="package.module:callable that gives an nn.Module, or a .pt2 file written by torch.export.save")
-    add("--target-layer", metavar="PATH", help="module path of the feature map to explain, such as layer4 or layer3.1")
-    add("--method", default="gradcam", help="gradcam (default) or hirescam")
+    add(
+        "--target-layer",
+        metavar="PATH",
+        action="append",
+        help="module path of the feature map to explain, such as layer4 or layer3.1; may repeat: one map each",
+    )
+    add("--method", default="gradcam", help=f"one of {', '.join(METHODS)} (default: gradcam)")
+    add("--eps", type=float, default=EPS, help=f"added to the divisors of method and normalization (default: {EPS})")
     add("--input-shape", type=_shape, metavar="1,C,H,W", help="default: the module's input_shape, or the file's")
     add("--level", choices=("gradcam", "torch"), default="gradcam", help="which IR to write (default: gradcam)")
     add("--list-layers", action="store_true", help="print the module paths that --target-layer can name, and exit")
@@ -51,7 +58,8 @@ def _output(options: argparse.Namespace) -> bytes:
         return "".join(f"{path}\n" for path in frontend.target_layers(model, options.input_shape)).encode()
     if options.level == "torch":
         return _encode(frontend.import_torch(model, options.input_shape, options.target_layer), options)
-    return _encode(frontend.import_model(model, options.input_shape, options.target_layer, options.method), options)
+    shape, targets, method = options.input_shape, options.target_layer, options.method
+    return _encode(frontend.import_model(model, shape, targets, method, eps=options.eps), options)
 
 
 def _encode(module: Any, options: argparse.Namespace) -> bytes:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from gradcam.dialect.cam_ops import METHODS
+from gradcam.dialect.methods import method_fault
 from gradcam.errors import GradcamError
 from gradcam.passes.instrumentation import Timing
 from gradcam.passes.pass_manager import Instrumentation, PassManager
@@ -37,7 +37,7 @@ class Settings:
 
     Attributes:
         target_layer: module path of the feature map to explain.
-        method: "gradcam" or "hirescam".
+        method: one of `gradcam.dialect.methods.METHODS`.
         pe: the processing-element array, OCxIC.
         calibration: a folder of images, an .npy file or an iterable of images; None takes the model's own.
         range_choice: how a range is chosen from the calibration statistics: "mse", "percentile" or "max".
@@ -57,8 +57,8 @@ class Settings:
     input_shape: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
-        if self.method not in METHODS:
-            raise GradcamError(f"method must be one of {', '.join(METHODS)}, got '{self.method}'")
+        if fault := method_fault(self.method):
+            raise GradcamError(fault)
         PE.parse(self.pe)
 
 

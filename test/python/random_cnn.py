@@ -10,10 +10,14 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from cam_formulas import cam
 from torch_mlir import ir
 from torch_mlir.dialects import arith, func
 
 from gradcam.dialect import cam_ops, ops
+
+#: Of a generated convolution; most have few, so that the networks stay fast.
+MAX_CHANNELS = 70
 
 # The networks are tiny: starting threads costs more than they save.
 torch.set_num_threads(1)
@@ -143,8 +147,8 @@ class Network:
                 used.update(self.nodes[i].inputs)
         return [i for i in sorted(used) if i > 0 and self.nodes[i].value.ndim == 4]
 
-    def oracle(self, target: int, method: str, cls: int = -1) -> tuple[np.ndarray, np.ndarray]:
-        """Logits and raw map, by PyTorch's autograd."""
+    def gradient(self, target: int, cls: int = -1) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Logits, the target feature map, and the gradient of the class score at it by PyTorch's autograd."""
         values: list[torch.Tensor] = []
         for node in self.nodes:
             value = node.forward(*(values[i] for i in node.inputs))
@@ -152,34 +156,45 @@ class Network:
         logits, a = values[-1], values[target]
         score = logits[0, int(logits.argmax()) if cls < 0 else cls]
         (g,) = torch.autograd.grad(score, a)
-        weights = g.mean((2, 3), keepdim=True) if method == "gradcam" else g
-        return logits.detach().numpy(), (weights * a).sum(1).detach().numpy()
+        return logits.detach(), a.detach(), g
+
+    def oracle(self, target: int, method: str, cls: int = -1) -> tuple[np.ndarray, np.ndarray]:
+        """Logits and raw map, by PyTorch's autograd."""
+        logits, a, g = self.gradient(target, cls)
+        return logits.numpy(), cam(method, a, g).numpy()
 
     def module(self, target: int, method: str) -> ir.Module:
         """The network as IR with its explanation, in the current context; node i has the location "node<i>"."""
+        return self.explaining([(target, method)])
+
+    def explaining(self, asked: list[tuple[int, str]]) -> ir.Module:
+        """As `module`, with a map for each target and method in `asked`."""
         with ir.Location.unknown():
             module = ir.Module.create()
             index = tensor_type([1], ir.IntegerType.get_signless(32))
-            logits, (_, _, h, w) = tensor_type(self.shape(-1)), self.shape(target)
-            heatmap = tensor_type([1, h, w])
-            type_ = ir.FunctionType.get([tensor_type(self.shape(0)), index], [logits, heatmap])
+            maps = [tensor_type([1, *self.shape(target)[2:]]) for target, _ in asked]
+            type_ = ir.FunctionType.get([tensor_type(self.shape(0)), index], [tensor_type(self.shape(-1)), *maps])
             with ir.InsertionPoint(module.body):
                 main = func.FuncOp("main", type_)
             with ir.InsertionPoint(main.add_entry_block()):
                 image, cls = main.arguments
-                values = self._build(image, target)
-                flags = (flag(True), flag(True), real(1e-7))
-                asked = (ir.StringAttr.get(method), *flags)
-                result = cam_ops.ExplainOp(values[-1], values[target], cls, *asked, heatmap).result
-                func.ReturnOp([values[-1], result])
+                values = self._build(image, {target for target, _ in asked})
+                conventions = (flag(True), flag(True), real(1e-7))
+                results = [
+                    cam_ops.ExplainOp(
+                        values[-1], values[target], cls, ir.StringAttr.get(method), *conventions, map_
+                    ).result
+                    for (target, method), map_ in zip(asked, maps, strict=True)
+                ]
+                func.ReturnOp([values[-1], *results])
         return module
 
-    def _build(self, image: ir.Value, target: int) -> list[ir.Value]:
+    def _build(self, image: ir.Value, targets: set[int]) -> list[ir.Value]:
         values = [image]
         for i, node in enumerate(self.nodes[1:], 1):
             with ir.Location.name(f"node{i}"):
                 value = node.build(*(values[j] for j in node.inputs), tensor_type(node.value.shape)).result
-                if i == target:
+                if i in targets:
                     value = cam_ops.TargetOp(value, ir.StringAttr.get(f"node{i}"), value.type).result
             values.append(value)
         return values
@@ -246,9 +261,8 @@ def _random_conv(net: Network, rng: np.random.Generator, x: int) -> int:
             kernel[d] = 1
     stride = [int(v) for v in rng.integers(1, 4, 2)]
     groups = int(rng.choice([g for g in (1, 2, channels) if channels % g == 0]))
-    return net.conv(
-        x, groups * int(rng.integers(1, 4)), kernel, stride, padding, dilation, groups, bool(rng.integers(2))
-    )
+    out = groups * int(rng.integers(1, max(1, MAX_CHANNELS // groups) + 1 if rng.random() < 0.2 else 4))
+    return net.conv(x, out, kernel, stride, padding, dilation, groups, bool(rng.integers(2)))
 
 
 def _head(net: Network, rng: np.random.Generator, x: int) -> int:

@@ -275,6 +275,12 @@ def test_tool_writes_bytecode_and_text(tmp_path, capfd):
     assert "body" in locations(module)
     assert gradcam_import.main([SPEC, "--mlir-elide-elementsattrs-if-larger", "4"]) == 0
     assert "dense_resource<__elided__>" in (text := capfd.readouterr().out) and "gradcam.explain" not in text
+    layers = ["--target-layer", "layer4", "--target-layer", "layer3", "--method", "layercam", "--eps", "1e-6"]
+    assert gradcam_import.main([f"{__name__}:small_resnet", *layers, "--mlir-elide-elementsattrs-if-larger", "4"]) == 0
+    text = capfd.readouterr().out
+    assert text.count('"gradcam.explain"') == 2 and text.index('path = "layer3"') < text.index('path = "layer4"')
+    assert text.count('{eps = 9.9999999999999995E-7 : f64, method = "layercam"') == 2
+    assert "-> (tensor<1x5xf32>, tensor<1x2x2xf32>, tensor<1x4x4xf32>)" in text
     assert gradcam_import.main([SPEC, "--level", "torch"]) == 0
     assert "torch.aten.conv2d" in capfd.readouterr().out
     assert gradcam_import.main([SPEC, "--list-layers"]) == 0

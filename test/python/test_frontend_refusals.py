@@ -169,7 +169,7 @@ def test_target_must_give_one_feature_map():
 
 def test_unknown_method_is_refused():
     assert faults_of(Trunk(lambda x: x.mean((2, 3))), method="foo") == [
-        "unknown method 'foo'; choose one of gradcam, hirescam"
+        "unknown method 'foo'; choose one of gradcam, hirescam, xgradcam, layercam, gradcam-elementwise, gradcam++"
     ]
 
 

@@ -340,6 +340,21 @@ def test_deeper_targets_are_refused():
     )
 
 
+def test_a_positive_part_of_the_weights_is_refused():
+    """LayerCAM behind a global pool."""
+    net = Network((1, 2, 4, 4))
+    a = net.relu(net.conv(net.image, 3))
+    logits, _ = net.head(a, 5)
+    (row,) = [line for line in net.lines if "gradcam.class_row" in line]
+    positive = net.relu((row.split()[0], (1, 3)))
+    map_ = net.op("weighted_sum", [positive, a], (1, 4, 4))
+    error, unchanged = refused(net.module(logits, map_))
+    assert unchanged
+    assert error.message == (
+        "'gradcam.relu' of 'gradcam.class_row', the positive part of the weights, has no quantized form yet"
+    )
+
+
 def test_modules_at_the_wrong_level():
     module = quantized(relu6())
     with pytest.raises(GradcamError, match="the module is quantized already"):

@@ -128,7 +128,7 @@ def test_a_compile_that_fails_leaves_nothing(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("change", "message"), [({"pe": "3x4"}, "powers of two"), ({"method": "scorecam"}, "method must be one of")]
+    ("change", "message"), [({"pe": "3x4"}, "powers of two"), ({"method": "scorecam"}, "no static form")]
 )
 def test_settings_are_checked_when_they_are_made(change, message):
     with pytest.raises(GradcamError, match=message):

@@ -12,6 +12,7 @@ from torch import nn
 from torch_mlir import ir
 
 from gradcam.dialect import make_context
+from gradcam.dialect.methods import EPS
 from gradcam.errors import GradcamError
 from gradcam.frontend import export, layers, torch_import
 from gradcam.frontend.loading import load_model
@@ -26,9 +27,10 @@ Model = nn.Module | torch.export.ExportedProgram
 def import_model(
     model: Model,
     input_shape: Sequence[int] | None = None,
-    target_layer: str | None = None,
+    target_layer: str | Sequence[str] | None = None,
     method: str = "gradcam",
     context: ir.Context | None = None,
+    eps: float = EPS,
 ) -> ir.Module:
     """Imports an image classifier as gradcam ops on f32 tensors.
 
@@ -37,22 +39,25 @@ def import_model(
     Args:
         model: a float32 module in eval mode, or a program exported from one, that maps an image to logits.
         input_shape: (1, C, H, W); by default the module's attribute `input_shape`, or the program's own.
-        target_layer: module path such as "layer4" or "layer3.1"; without it the module holds no explanation.
-        method: "gradcam" or "hirescam".
+        target_layer: module path such as "layer4" or "layer3.1", or several; without it there is no explanation.
+        method: one of `gradcam.dialect.methods.METHODS`.
         context: made by `gradcam.dialect.make_context`; a fresh one by default.
+        eps: added to every divisor: the maximum in the map's normalization, and those of xgradcam and gradcam++.
 
     Returns:
         A module whose `main` maps the image (1xCxHxW, f32) and, with a target layer, the class (1xi32, below 0 for the
-        predicted one) to the logits (1xK) and the map (1xhxw). Every op's location is the path of its module.
+        predicted one) to the logits (1xK) and the map (1xhxw), or one map per target layer in the order given. Every
+        op's location is the path of its module.
 
     Raises:
         Faults: what of the model is not supported, one line per problem, all at once.
         GradcamError: the model cannot be exported at all, or the input shape is missing or wrong.
     """
-    module, faults = _import(model, input_shape, target_layer, context)
+    targets = _paths(target_layer)
+    module, faults = _import(model, input_shape, targets, context)
     if module is not None:
         try:
-            ConvertTorchToGradcam(method).run(module)
+            ConvertTorchToGradcam(method, eps, () if faults else targets).run(module)
         except GradcamError as error:
             faults += each(error)
     if faults or module is None:
@@ -64,15 +69,15 @@ def import_model(
 def import_torch(
     model: Model,
     input_shape: Sequence[int] | None = None,
-    target_layer: str | None = None,
+    target_layer: str | Sequence[str] | None = None,
     context: ir.Context | None = None,
 ) -> ir.Module:
-    """Imports a model as ops of the `torch` dialect (level 0), the target layer marked; see `import_model`.
+    """Imports a model as ops of the `torch` dialect (level 0), every target layer marked; see `import_model`.
 
     Raises:
         GradcamError: the model cannot be exported or imported.
     """
-    module, faults = _import(model, input_shape, target_layer, context)
+    module, faults = _import(model, input_shape, _paths(target_layer), context)
     if faults or module is None:
         raise Faults(faults)
     return module
@@ -87,8 +92,13 @@ def target_layers(model: Model, input_shape: Sequence[int] | None = None) -> lis
     return layers.feature_maps(layers.Calls(export.functional_program(model, input_shape).graph))
 
 
+def _paths(target_layer: str | Sequence[str] | None) -> tuple[str, ...]:
+    """The target layers as a tuple."""
+    return (target_layer,) if isinstance(target_layer, str) else tuple(target_layer or ())
+
+
 def _import(
-    model: Model, input_shape: Sequence[int] | None, target_layer: str | None, context: ir.Context | None
+    model: Model, input_shape: Sequence[int] | None, targets: Sequence[str], context: ir.Context | None
 ) -> tuple[ir.Module | None, list[GradcamError]]:
     """The level-0 module, if it could be made, and what was found wrong on the way."""
     context = context or make_context()
@@ -97,11 +107,7 @@ def _import(
     calls = layers.Calls(program.graph)
     layers.name_nodes(calls)
     faults += export.mutation_faults(program, calls, context)
-    if target_layer is not None:
-        try:
-            layers.mark_target(calls, target_layer)
-        except GradcamError as error:
-            faults.append(error)
+    faults += layers.mark_targets(calls, targets)
     try:
         return torch_import.to_torch_ir(program, context), faults
     except GradcamError as error:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import logging
 import operator
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, fx
@@ -95,6 +95,19 @@ def feature_maps(calls: Calls) -> list[str]:
     """Paths of the modules that give one feature map (1xCxHxW), in program order of their last call."""
     last = {path: calls.of(path)[-1] for path in calls.paths.values() if path}
     return [path for path, key in last.items() if len(out := calls.outputs(key)) == 1 and _rank(out[0]) == 4]
+
+
+def mark_targets(calls: Calls, paths: Sequence[str]) -> list[GradcamError]:
+    """Marks every target layer in `paths`; returns what is wrong with those that cannot be marked."""
+    faults = []
+    for i, path in enumerate(paths):
+        try:
+            if path in paths[:i]:
+                raise GradcamError(f"target layer '{path}' is named twice")
+            mark_target(calls, path)
+        except GradcamError as error:
+            faults.append(error)
+    return faults
 
 
 def mark_target(calls: Calls, path: str) -> None:

@@ -27,7 +27,7 @@ def run_float(module: ir.Module, image: np.ndarray, cls: int = -1, on_value: OnV
         on_value: sees every computed value; see `interpreter.run`.
 
     Returns:
-        What `@main` returns: f32 logits 1xK and, with an explanation, the map 1xHxW.
+        What `@main` returns: f32 logits 1xK and a map 1xHxW per explanation.
 
     Raises:
         GradcamError: an input of another shape, a class that does not exist, an op without f32 semantics.
@@ -121,6 +121,18 @@ def _transposed(g: Tensor, w: Tensor, x_shape: list[int], window: Sequence[list[
     return F.conv_transpose2d(g, w, None, stride, padding, dropped, groups, dilation)
 
 
+def _tap_sums(op: Any, g: Tensor) -> Tensor:
+    axes = zip(ints(op, "kernel", 2, 1), *_window(op), ints(op, "size", 2, 1), g.shape[2:], strict=True)
+    rows, columns = (_landing(*axis).to(g.dtype) for axis in axes)
+    return torch.einsum("nohw,ih,jw->noij", g, rows, columns).flip(2, 3)
+
+
+def _landing(kernel: int, stride: int, padding: int, dilation: int, size: int, out: int) -> Tensor:
+    """Whether tap i at output position h reads inside an axis of `size`, K x OH."""
+    position = torch.arange(out) * stride - padding + torch.arange(kernel)[:, None] * dilation
+    return (position >= 0) & (position < size)
+
+
 def _relu_adjoint(op: Any, g: Tensor, y: Tensor) -> Tensor:
     return torch.where(y > 0, g, 0)
 
@@ -185,6 +197,23 @@ def _channel_weights(op: Any, g: Tensor) -> Tensor:
     return g.mean((2, 3))
 
 
+def _xgradcam_weights(op: Any, g: Tensor, a: Tensor) -> Tensor:
+    return (g * a).sum((2, 3)) / (a.sum((2, 3)) + _real(op, "eps"))
+
+
+def _gradcam_plus_plus_weights(op: Any, g: Tensor, a: Tensor) -> Tensor:
+    alpha = g**2 / (2 * g**2 + _channels(a.sum((2, 3))) * g**3 + _real(op, "eps"))
+    return (alpha * g.clamp(min=0)).sum((2, 3))
+
+
+def _mul(op: Any, x: Tensor, y: Tensor) -> Tensor:
+    return x * y
+
+
+def _channel_sum(op: Any, x: Tensor) -> Tensor:
+    return x.sum(1)
+
+
 def _weighted_sum(op: Any, weights: Tensor, a: Tensor) -> Tensor:
     return (weights.reshape(*weights.shape, *[1] * (4 - weights.ndim)) * a).sum(1)
 
@@ -214,6 +243,7 @@ KERNELS: dict[str, Kernel] = {
         ops.ConcatOp: _concat,
         adjoint_ops.LinearAdjointOp: _linear_adjoint,
         adjoint_ops.Conv2dAdjointOp: _conv2d_adjoint,
+        adjoint_ops.TapSumsOp: _tap_sums,
         adjoint_ops.ReluAdjointOp: _relu_adjoint,
         adjoint_ops.ClampAdjointOp: _clamp_adjoint,
         adjoint_ops.MaxPool2dAdjointOp: _max_pool2d_adjoint,
@@ -226,6 +256,10 @@ KERNELS: dict[str, Kernel] = {
         cam_ops.OneHotOp: _one_hot,
         cam_ops.ClassRowOp: _class_row,
         cam_ops.ChannelWeightsOp: _channel_weights,
+        cam_ops.XGradCamWeightsOp: _xgradcam_weights,
+        cam_ops.GradCamPlusPlusWeightsOp: _gradcam_plus_plus_weights,
+        cam_ops.MulOp: _mul,
+        cam_ops.ChannelSumOp: _channel_sum,
         cam_ops.WeightedSumOp: _weighted_sum,
         cam_ops.ScaleOp: _scale,
     }.items()

@@ -347,8 +347,8 @@ func.func @target(%0: tensor<1x8xf32>) {
 // -----
 
 func.func @explain(%0: tensor<1x3xf32>, %1: tensor<1x4x6x6xf32>, %2: tensor<1xi32>) {
-  // expected-error@+1 {{'gradcam.explain' op knows no method 'layercam'; choose one of gradcam, hirescam}}
-  %r = "gradcam.explain"(%0, %1, %2) {method = "layercam", relu = true, normalize = true, eps = 1.0e-7 : f64} : (tensor<1x3xf32>, tensor<1x4x6x6xf32>, tensor<1xi32>) -> tensor<1x6x6xf32>
+  // expected-error@+1 {{'gradcam.explain' op cannot be derived: unknown method 'lime'; choose one of gradcam, hirescam, xgradcam, layercam, gradcam-elementwise, gradcam++}}
+  %r = "gradcam.explain"(%0, %1, %2) {method = "lime", relu = true, normalize = true, eps = 1.0e-7 : f64} : (tensor<1x3xf32>, tensor<1x4x6x6xf32>, tensor<1xi32>) -> tensor<1x6x6xf32>
   return
 }
 
@@ -357,6 +357,62 @@ func.func @explain(%0: tensor<1x3xf32>, %1: tensor<1x4x6x6xf32>, %2: tensor<1xi3
 func.func @explain(%0: tensor<1x3xf32>, %1: tensor<1x4x6x6xf32>, %2: tensor<2xi32>) {
   // expected-error@+1 {{'gradcam.explain' op class must be tensor<1xi32>, got tensor<2xi32>}}
   %r = "gradcam.explain"(%0, %1, %2) {method = "gradcam", relu = true, normalize = true, eps = 1.0e-7 : f64} : (tensor<1x3xf32>, tensor<1x4x6x6xf32>, tensor<2xi32>) -> tensor<1x6x6xf32>
+  return
+}
+
+// -----
+
+func.func @explain_scores(%0: tensor<1x3xf32>, %1: tensor<1x4x6x6xf32>, %2: tensor<1xi32>) {
+  // expected-error@+1 {{'gradcam.explain' op cannot be derived: method 'scorecam' has no static form: its weights are class scores of masked images, one inference per channel}}
+  %r = "gradcam.explain"(%0, %1, %2) {method = "scorecam", relu = true, normalize = true, eps = 1.0e-7 : f64} : (tensor<1x3xf32>, tensor<1x4x6x6xf32>, tensor<1xi32>) -> tensor<1x6x6xf32>
+  return
+}
+
+// -----
+
+func.func @explain_eps(%0: tensor<1x3xf32>, %1: tensor<1x4x6x6xf32>, %2: tensor<1xi32>) {
+  // expected-error@+1 {{'gradcam.explain' op attribute 'eps' must be positive, got 0.0}}
+  %r = "gradcam.explain"(%0, %1, %2) {method = "gradcam", relu = true, normalize = true, eps = 0.0 : f64} : (tensor<1x3xf32>, tensor<1x4x6x6xf32>, tensor<1xi32>) -> tensor<1x6x6xf32>
+  return
+}
+
+// -----
+
+func.func @xgradcam_weights(%0: tensor<1x4x6x6xf32>, %1: tensor<1x4x6x5xf32>) {
+  // expected-error@+1 {{'gradcam.xgradcam_weights' op gradient and feature map must have equal shapes}}
+  %r = "gradcam.xgradcam_weights"(%0, %1) {eps = 1.0e-7 : f64} : (tensor<1x4x6x6xf32>, tensor<1x4x6x5xf32>) -> tensor<1x4xf32>
+  return
+}
+
+// -----
+
+func.func @gradcam_plus_plus_weights(%0: tensor<1x4x6x6xf32>, %1: tensor<1x4x6x6xf32>) {
+  // expected-error@+1 {{'gradcam.gradcam_plus_plus_weights' op attribute 'eps' must be positive, got -1.0}}
+  %r = "gradcam.gradcam_plus_plus_weights"(%0, %1) {eps = -1.0 : f64} : (tensor<1x4x6x6xf32>, tensor<1x4x6x6xf32>) -> tensor<1x4xf32>
+  return
+}
+
+// -----
+
+func.func @mul(%0: tensor<1x4x6x6xf32>, %1: tensor<1x4x1x1xf32>) {
+  // expected-error@+1 {{'gradcam.mul' op operands must have equal shapes, got tensor<1x4x6x6xf32> and tensor<1x4x1x1xf32>}}
+  %r = "gradcam.mul"(%0, %1) : (tensor<1x4x6x6xf32>, tensor<1x4x1x1xf32>) -> tensor<1x4x6x6xf32>
+  return
+}
+
+// -----
+
+func.func @channel_sum(%0: tensor<1x4x6x6xf32>) {
+  // expected-error@+1 {{'gradcam.channel_sum' op result must have shape 1x6x6, got tensor<1x4xf32>}}
+  %r = "gradcam.channel_sum"(%0) : (tensor<1x4x6x6xf32>) -> tensor<1x4xf32>
+  return
+}
+
+// -----
+
+func.func @tap_sums(%0: tensor<1x4x6x6xf32>) {
+  // expected-error@+1 {{'gradcam.tap_sums' op gradient must be 5x6 for this size, got tensor<1x4x6x6xf32>}}
+  %r = "gradcam.tap_sums"(%0) {kernel = [3, 3], stride = [2, 2], padding = [1, 1], dilation = [1, 1], size = [10, 11]} : (tensor<1x4x6x6xf32>) -> tensor<1x4x3x3xf32>
   return
 }
 

@@ -196,3 +196,33 @@ func.func @quantized_scale(%0: tensor<1x6x6x!quant.uniform<i32:f32, 5.000000e-01
   %r = "gradcam.scale"(%0) {factor = 0.5 : f64} : (tensor<1x6x6x!quant.uniform<i32:f32, 5.000000e-01>>) -> tensor<1x6x6x!quant.uniform<i32:f32, 2.500000e-01>>
   return %r : tensor<1x6x6x!quant.uniform<i32:f32, 2.500000e-01>>
 }
+
+// CHECK: "gradcam.xgradcam_weights"({{.*}} : (tensor<1x4x6x6xf32>, tensor<1x4x6x6xf32>) -> tensor<1x4xf32>
+func.func @xgradcam_weights(%0: tensor<1x4x6x6xf32>, %1: tensor<1x4x6x6xf32>) -> tensor<1x4xf32> {
+  %r = "gradcam.xgradcam_weights"(%0, %1) {eps = 1.0e-7 : f64} : (tensor<1x4x6x6xf32>, tensor<1x4x6x6xf32>) -> tensor<1x4xf32>
+  return %r : tensor<1x4xf32>
+}
+
+// CHECK: "gradcam.gradcam_plus_plus_weights"({{.*}} : (tensor<1x4x6x6xf32>, tensor<1x4x6x6xf32>) -> tensor<1x4xf32>
+func.func @gradcam_plus_plus_weights(%0: tensor<1x4x6x6xf32>, %1: tensor<1x4x6x6xf32>) -> tensor<1x4xf32> {
+  %r = "gradcam.gradcam_plus_plus_weights"(%0, %1) {eps = 1.0e-6 : f64} : (tensor<1x4x6x6xf32>, tensor<1x4x6x6xf32>) -> tensor<1x4xf32>
+  return %r : tensor<1x4xf32>
+}
+
+// CHECK: "gradcam.mul"({{.*}} : (tensor<1x4x6x6xf32>, tensor<1x4x6x6xf32>) -> tensor<1x4x6x6xf32>
+func.func @mul(%0: tensor<1x4x6x6xf32>, %1: tensor<1x4x6x6xf32>) -> tensor<1x4x6x6xf32> {
+  %r = "gradcam.mul"(%0, %1) : (tensor<1x4x6x6xf32>, tensor<1x4x6x6xf32>) -> tensor<1x4x6x6xf32>
+  return %r : tensor<1x4x6x6xf32>
+}
+
+// CHECK: "gradcam.channel_sum"({{.*}} : (tensor<1x4x6x6xf32>) -> tensor<1x6x6xf32>
+func.func @channel_sum(%0: tensor<1x4x6x6xf32>) -> tensor<1x6x6xf32> {
+  %r = "gradcam.channel_sum"(%0) : (tensor<1x4x6x6xf32>) -> tensor<1x6x6xf32>
+  return %r : tensor<1x6x6xf32>
+}
+
+// CHECK: "gradcam.tap_sums"({{.*}} : (tensor<1x4x6x6xf32>) -> tensor<1x4x3x3xf32>
+func.func @tap_sums(%0: tensor<1x4x6x6xf32>) -> tensor<1x4x3x3xf32> {
+  %r = "gradcam.tap_sums"(%0) {kernel = [3, 3], stride = [2, 2], padding = [1, 1], dilation = [1, 1], size = [12, 11]} : (tensor<1x4x6x6xf32>) -> tensor<1x4x3x3xf32>
+  return %r : tensor<1x4x3x3xf32>
+}

@@ -35,6 +35,48 @@ func.func @main(%x: !torch.vtensor<[1,3,8,8],f32>) -> !torch.vtensor<[1,4],f32> 
 
 // -----
 
+// Two layers are marked: a map for each, in program order.
+
+// CHECK-LABEL: func.func @main(%arg0: tensor<1x4x2x2xf32>, %arg1: tensor<1xi32>) -> (tensor<1x4xf32>, tensor<1x2x2xf32>, tensor<1x2x2xf32>)
+// CHECK: [[X:%.+]] = "gradcam.target"(%arg0) {path = "first"}
+// CHECK: [[Y:%.+]] = "gradcam.target"({{%.+}}) {path = "second"}
+// CHECK: [[L:%.+]] = "gradcam.flatten"
+// CHECK-NEXT: [[M0:%.+]] = "gradcam.explain"([[L]], [[X]], %arg1)
+// CHECK-NEXT: [[M1:%.+]] = "gradcam.explain"([[L]], [[Y]], %arg1)
+// CHECK-NEXT: return [[L]], [[M0]], [[M1]]
+func.func @main(%x: !torch.vtensor<[1,4,2,2],f32>) -> !torch.vtensor<[1,4],f32> {
+  %none = torch.constant.none
+  %false = torch.constant.bool false
+  %two = torch.constant.int 2
+  %three = torch.constant.int 3
+  %first = torch.constant.str "first"
+  %second = torch.constant.str "second"
+  %axes = torch.prim.ListConstruct %two, %three : (!torch.int, !torch.int) -> !torch.list<int>
+  %a = torch.operator "torch.gradcam.target"(%x, %first) : (!torch.vtensor<[1,4,2,2],f32>, !torch.str) -> !torch.vtensor<[1,4,2,2],f32>
+  %r = torch.aten.relu %a : !torch.vtensor<[1,4,2,2],f32> -> !torch.vtensor<[1,4,2,2],f32>
+  %b = torch.operator "torch.gradcam.target"(%r, %second) : (!torch.vtensor<[1,4,2,2],f32>, !torch.str) -> !torch.vtensor<[1,4,2,2],f32>
+  %m = torch.aten.mean.dim %b, %axes, %false, %none : !torch.vtensor<[1,4,2,2],f32>, !torch.list<int>, !torch.bool, !torch.none -> !torch.vtensor<[1,4],f32>
+  return %m : !torch.vtensor<[1,4],f32>
+}
+
+// -----
+
+func.func @main(%x: !torch.vtensor<[1,4,2,2],f32>) -> !torch.vtensor<[1,4],f32> {
+  // expected-error@-1 {{each of ['body', 'body'] must be marked as a target layer once, found ['body', 'body']}}
+  %none = torch.constant.none
+  %false = torch.constant.bool false
+  %two = torch.constant.int 2
+  %three = torch.constant.int 3
+  %path = torch.constant.str "body"
+  %axes = torch.prim.ListConstruct %two, %three : (!torch.int, !torch.int) -> !torch.list<int>
+  %a = torch.operator "torch.gradcam.target"(%x, %path) : (!torch.vtensor<[1,4,2,2],f32>, !torch.str) -> !torch.vtensor<[1,4,2,2],f32>
+  %b = torch.operator "torch.gradcam.target"(%a, %path) : (!torch.vtensor<[1,4,2,2],f32>, !torch.str) -> !torch.vtensor<[1,4,2,2],f32>
+  %m = torch.aten.mean.dim %b, %axes, %false, %none : !torch.vtensor<[1,4,2,2],f32>, !torch.list<int>, !torch.bool, !torch.none -> !torch.vtensor<[1,4],f32>
+  return %m : !torch.vtensor<[1,4],f32>
+}
+
+// -----
+
 // Everything that is wrong is reported, and nothing that follows from it.
 
 func.func @main(%x: !torch.vtensor<[1,3,8,8],f32>) -> !torch.vtensor<[1,3],f32> {

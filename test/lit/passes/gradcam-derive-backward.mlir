@@ -59,12 +59,50 @@ func.func @unreached(%x: tensor<1x2x2x2xf32>, %logits: tensor<1x3xf32>, %class: 
 
 // -----
 
-func.func @twice(%x: tensor<1x2x2x2xf32>, %logits: tensor<1x3xf32>, %class: tensor<1xi32>) -> tensor<1x2x2xf32> {
-  %a = "gradcam.target"(%x) {path = "layer4"} : (tensor<1x2x2x2xf32>) -> tensor<1x2x2x2xf32>
-  %map = "gradcam.explain"(%logits, %a, %class) {method = "gradcam", relu = true, normalize = true, eps = 1.0e-7 : f64} : (tensor<1x3xf32>, tensor<1x2x2x2xf32>, tensor<1xi32>) -> tensor<1x2x2xf32>
-  // expected-error@+1 {{a function can hold only one gradcam.explain}}
-  %map2 = "gradcam.explain"(%logits, %a, %class) {method = "hirescam", relu = true, normalize = true, eps = 1.0e-7 : f64} : (tensor<1x3xf32>, tensor<1x2x2x2xf32>, tensor<1xi32>) -> tensor<1x2x2xf32>
-  return %map : tensor<1x2x2xf32>
+// Two targets share one walk back; the function keeps what each map explains.
+// CHECK-LABEL: func.func @shared
+// CHECK-SAME: gradcam.explain = [{{{.*}}target = "deep"}, {{{.*}}target = "shallow"}]
+// CHECK: %[[Y:.*]] = "gradcam.relu"(%arg0)
+// CHECK: %[[LOGITS:.*]] = "gradcam.flatten"
+// CHECK-NEXT: "gradcam.select_class"
+// CHECK-NEXT: "gradcam.one_hot"
+// CHECK-NEXT: %[[GY:.*]] = "gradcam.unflatten"
+// CHECK-NEXT: %[[GX:.*]] = "gradcam.relu_adjoint"(%[[GY]], %[[Y]])
+// CHECK-NEXT: %[[DEEP:.*]] = "gradcam.weighted_sum"(%[[GY]], %[[Y]])
+// CHECK-NEXT: %[[SHALLOW:.*]] = "gradcam.weighted_sum"(%[[GX]], %arg0)
+// CHECK-NEXT: return %[[LOGITS]], %[[DEEP]], %[[SHALLOW]]
+func.func @shared(%x: tensor<1x3x1x1xf32>, %class: tensor<1xi32>) -> (tensor<1x3xf32>, tensor<1x1x1xf32>, tensor<1x1x1xf32>) {
+  %a = "gradcam.target"(%x) {path = "shallow"} : (tensor<1x3x1x1xf32>) -> tensor<1x3x1x1xf32>
+  %y = "gradcam.relu"(%a) : (tensor<1x3x1x1xf32>) -> tensor<1x3x1x1xf32>
+  %b = "gradcam.target"(%y) {path = "deep"} : (tensor<1x3x1x1xf32>) -> tensor<1x3x1x1xf32>
+  %logits = "gradcam.flatten"(%b) : (tensor<1x3x1x1xf32>) -> tensor<1x3xf32>
+  %map0 = "gradcam.explain"(%logits, %b, %class) {method = "hirescam", relu = true, normalize = true, eps = 1.0e-7 : f64} : (tensor<1x3xf32>, tensor<1x3x1x1xf32>, tensor<1xi32>) -> tensor<1x1x1xf32>
+  %map1 = "gradcam.explain"(%logits, %a, %class) {method = "hirescam", relu = true, normalize = true, eps = 1.0e-7 : f64} : (tensor<1x3xf32>, tensor<1x3x1x1xf32>, tensor<1xi32>) -> tensor<1x1x1xf32>
+  return %logits, %map0, %map1 : tensor<1x3xf32>, tensor<1x1x1xf32>, tensor<1x1x1xf32>
+}
+
+// -----
+
+// The other methods: the same gradient, other weights.
+// CHECK-LABEL: func.func @methods
+// CHECK: %[[G:.*]] = "gradcam.unflatten"
+// CHECK-NEXT: %[[XW:.*]] = "gradcam.xgradcam_weights"(%[[G]], %arg0) {eps = 9.9999999999999995E-8 : f64}
+// CHECK-NEXT: "gradcam.weighted_sum"(%[[XW]], %arg0) : (tensor<1x3xf32>, tensor<1x3x1x1xf32>)
+// CHECK-NEXT: %[[LW:.*]] = "gradcam.relu"(%[[G]])
+// CHECK-NEXT: "gradcam.weighted_sum"(%[[LW]], %arg0) : (tensor<1x3x1x1xf32>, tensor<1x3x1x1xf32>)
+// CHECK-NEXT: %[[PRODUCTS:.*]] = "gradcam.mul"(%[[G]], %arg0)
+// CHECK-NEXT: %[[POSITIVE:.*]] = "gradcam.relu"(%[[PRODUCTS]])
+// CHECK-NEXT: "gradcam.channel_sum"(%[[POSITIVE]])
+// CHECK-NEXT: %[[PW:.*]] = "gradcam.gradcam_plus_plus_weights"(%[[G]], %arg0) {eps = 9.9999999999999995E-8 : f64}
+// CHECK-NEXT: "gradcam.weighted_sum"(%[[PW]], %arg0) : (tensor<1x3xf32>, tensor<1x3x1x1xf32>)
+func.func @methods(%x: tensor<1x3x1x1xf32>, %class: tensor<1xi32>) -> (tensor<1x1x1xf32>, tensor<1x1x1xf32>, tensor<1x1x1xf32>, tensor<1x1x1xf32>) {
+  %a = "gradcam.target"(%x) {path = "features"} : (tensor<1x3x1x1xf32>) -> tensor<1x3x1x1xf32>
+  %logits = "gradcam.flatten"(%a) : (tensor<1x3x1x1xf32>) -> tensor<1x3xf32>
+  %map0 = "gradcam.explain"(%logits, %a, %class) {method = "xgradcam", relu = true, normalize = true, eps = 1.0e-7 : f64} : (tensor<1x3xf32>, tensor<1x3x1x1xf32>, tensor<1xi32>) -> tensor<1x1x1xf32>
+  %map1 = "gradcam.explain"(%logits, %a, %class) {method = "layercam", relu = true, normalize = true, eps = 1.0e-7 : f64} : (tensor<1x3xf32>, tensor<1x3x1x1xf32>, tensor<1xi32>) -> tensor<1x1x1xf32>
+  %map2 = "gradcam.explain"(%logits, %a, %class) {method = "gradcam-elementwise", relu = true, normalize = true, eps = 1.0e-7 : f64} : (tensor<1x3xf32>, tensor<1x3x1x1xf32>, tensor<1xi32>) -> tensor<1x1x1xf32>
+  %map3 = "gradcam.explain"(%logits, %a, %class) {method = "gradcam++", relu = true, normalize = true, eps = 1.0e-7 : f64} : (tensor<1x3xf32>, tensor<1x3x1x1xf32>, tensor<1xi32>) -> tensor<1x1x1xf32>
+  return %map0, %map1, %map2, %map3 : tensor<1x1x1xf32>, tensor<1x1x1xf32>, tensor<1x1x1xf32>, tensor<1x1x1xf32>
 }
 
 // -----

@@ -52,15 +52,90 @@ func.func @counted_padding(%g: tensor<1x2x4x4xf32>) -> tensor<1x2xf32> {
 
 // -----
 
-// The mean of a transposed convolution: border sums of the gradient, then one product with the layer's own weight.
-// CHECK-LABEL: func.func @border_sums
-// CHECK-NEXT: %[[SUMS:.*]] = "gradcam.avg_pool2d"(%arg0) {count_include_pad = true, dilation = [1, 1], kernel = [6, 5], padding = [1, 1], stride = [1, 1]} : (tensor<1x4x6x5xf32>) -> tensor<1x4x3x3xf32>
+// The mean of a transposed convolution at any stride: sums per tap, then one product with the layer's own weight.
+// CHECK-LABEL: func.func @tap_sums
+// CHECK-NEXT: %[[SUMS:.*]] = "gradcam.tap_sums"(%arg0) {dilation = [1, 1], kernel = [3, 3], padding = [1, 1], size = [6, 5], stride = [2, 2]} : (tensor<1x4x3x3xf32>) -> tensor<1x4x3x3xf32>
 // CHECK-NEXT: %[[POINT:.*]] = "gradcam.conv2d_adjoint"(%[[SUMS]], %arg1) {dilation = [1, 1], groups = 1 : i64, padding = [2, 2], stride = [1, 1]} : (tensor<1x4x3x3xf32>, tensor<4x8x3x3xf32>) -> tensor<1x8x1x1xf32>
-// CHECK-NEXT: "gradcam.flatten"(%[[POINT]]) : (tensor<1x8x1x1xf32>) -> tensor<1x8xf32>
-func.func @border_sums(%g: tensor<1x4x6x5xf32>, %w: tensor<4x8x3x3xf32>) -> tensor<1x8xf32> {
-  %gx = "gradcam.conv2d_adjoint"(%g, %w) {stride = [1, 1], padding = [1, 1], dilation = [1, 1], groups = 1 : i64} : (tensor<1x4x6x5xf32>, tensor<4x8x3x3xf32>) -> tensor<1x8x6x5xf32>
+// CHECK-NEXT: %[[FLAT:.*]] = "gradcam.flatten"(%[[POINT]]) : (tensor<1x8x1x1xf32>) -> tensor<1x8xf32>
+// CHECK-NEXT: "gradcam.scale"(%[[FLAT]]) {factor = 0.033333333333333333 : f64}
+func.func @tap_sums(%g: tensor<1x4x3x3xf32>, %w: tensor<4x8x3x3xf32>) -> tensor<1x8xf32> {
+  %gx = "gradcam.conv2d_adjoint"(%g, %w) {stride = [2, 2], padding = [1, 1], dilation = [1, 1], groups = 1 : i64} : (tensor<1x4x3x3xf32>, tensor<4x8x3x3xf32>) -> tensor<1x8x6x5xf32>
   %weights = "gradcam.channel_weights"(%gx) : (tensor<1x8x6x5xf32>) -> tensor<1x8xf32>
   return %weights : tensor<1x8xf32>
+}
+
+// -----
+
+// A gradient that is needed whole for something else is not collapsed.
+// CHECK-LABEL: func.func @goes_on
+// CHECK-NEXT: %[[GX:.*]] = "gradcam.conv2d_adjoint"
+// CHECK-NEXT: "gradcam.channel_weights"(%[[GX]])
+func.func @goes_on(%g: tensor<1x4x6x5xf32>, %w: tensor<4x8x3x3xf32>) -> (tensor<1x8xf32>, tensor<1x8x6x5xf32>) {
+  %gx = "gradcam.conv2d_adjoint"(%g, %w) {stride = [1, 1], padding = [1, 1], dilation = [1, 1], groups = 1 : i64} : (tensor<1x4x6x5xf32>, tensor<4x8x3x3xf32>) -> tensor<1x8x6x5xf32>
+  %weights = "gradcam.channel_weights"(%gx) : (tensor<1x8x6x5xf32>) -> tensor<1x8xf32>
+  return %weights, %gx : tensor<1x8xf32>, tensor<1x8x6x5xf32>
+}
+
+// -----
+
+// A max pool hands on every gradient: its input is not needed for the mean.
+// CHECK-LABEL: func.func @max_pool
+// CHECK-NEXT: %[[MEAN:.*]] = "gradcam.channel_weights"(%arg0)
+// CHECK-NEXT: "gradcam.scale"(%[[MEAN]]) {factor = 2.500000e-01 : f64}
+func.func @max_pool(%g: tensor<1x2x4x4xf32>, %x: tensor<1x2x8x8xf32>) -> tensor<1x2xf32> {
+  %gx = "gradcam.max_pool2d_adjoint"(%g, %x) {kernel = [3, 3], stride = [2, 2], padding = [1, 1], dilation = [1, 1]} : (tensor<1x2x4x4xf32>, tensor<1x2x8x8xf32>) -> tensor<1x2x8x8xf32>
+  %weights = "gradcam.channel_weights"(%gx) : (tensor<1x2x8x8xf32>) -> tensor<1x2xf32>
+  return %weights : tensor<1x2xf32>
+}
+
+// -----
+
+// A batch norm's factors are the same at all positions.
+// CHECK-LABEL: func.func @batch_norm
+// CHECK-NEXT: %[[MEAN:.*]] = "gradcam.channel_weights"(%arg0)
+// CHECK-NEXT: %[[POINT:.*]] = "gradcam.unflatten"(%[[MEAN]])
+// CHECK-NEXT: %[[NORM:.*]] = "gradcam.batch_norm_adjoint"(%[[POINT]], %arg1, %arg2)
+// CHECK-NEXT: "gradcam.flatten"(%[[NORM]])
+func.func @batch_norm(%g: tensor<1x2x4x4xf32>, %gamma: tensor<2xf32>, %var: tensor<2xf32>) -> tensor<1x2xf32> {
+  %gx = "gradcam.batch_norm_adjoint"(%g, %gamma, %var) {eps = 1.0e-5 : f64} : (tensor<1x2x4x4xf32>, tensor<2xf32>, tensor<2xf32>) -> tensor<1x2x4x4xf32>
+  %weights = "gradcam.channel_weights"(%gx) : (tensor<1x2x4x4xf32>) -> tensor<1x2xf32>
+  return %weights : tensor<1x2xf32>
+}
+
+// -----
+
+// Behind a global pool the sums of XGrad-CAM cancel, and LayerCAM takes the positive part of one vector.
+// CHECK-LABEL: func.func @constant_gradient
+// CHECK: %[[A:.*]] = "gradcam.relu"(%arg1)
+// CHECK-DAG: "gradcam.flatten"(%arg0)
+// CHECK-DAG: "gradcam.relu"(%arg0)
+// CHECK-NOT: avg_pool2d_adjoint
+// CHECK-NOT: xgradcam_weights
+func.func @constant_gradient(%g: tensor<1x2x1x1xf32>, %x: tensor<1x2x4x4xf32>) -> (tensor<1x2xf32>, tensor<1x4x4xf32>) {
+  %a = "gradcam.relu"(%x) : (tensor<1x2x4x4xf32>) -> tensor<1x2x4x4xf32>
+  %gx = "gradcam.avg_pool2d_adjoint"(%g) {kernel = [4, 4], stride = [4, 4], padding = [0, 0], dilation = [1, 1], count_include_pad = true} : (tensor<1x2x1x1xf32>) -> tensor<1x2x4x4xf32>
+  %weights = "gradcam.xgradcam_weights"(%gx, %a) {eps = 1.0e-7 : f64} : (tensor<1x2x4x4xf32>, tensor<1x2x4x4xf32>) -> tensor<1x2xf32>
+  %positive = "gradcam.relu"(%gx) : (tensor<1x2x4x4xf32>) -> tensor<1x2x4x4xf32>
+  %map = "gradcam.weighted_sum"(%positive, %a) : (tensor<1x2x4x4xf32>, tensor<1x2x4x4xf32>) -> tensor<1x4x4xf32>
+  return %weights, %map : tensor<1x2xf32>, tensor<1x4x4xf32>
+}
+
+// -----
+
+// Products with a map that has no negative element are positive where the gradient is; equal ops are computed once.
+// CHECK-LABEL: func.func @elementwise
+// CHECK: %[[A:.*]] = "gradcam.relu"(%arg1)
+// CHECK-NEXT: %[[G:.*]] = "gradcam.relu"(%arg0)
+// CHECK-NEXT: %[[MAP:.*]] = "gradcam.weighted_sum"(%[[G]], %[[A]])
+// CHECK-NEXT: return %[[MAP]], %[[MAP]]
+func.func @elementwise(%g: tensor<1x2x4x4xf32>, %x: tensor<1x2x4x4xf32>) -> (tensor<1x4x4xf32>, tensor<1x4x4xf32>) {
+  %a = "gradcam.relu"(%x) : (tensor<1x2x4x4xf32>) -> tensor<1x2x4x4xf32>
+  %products = "gradcam.mul"(%g, %a) : (tensor<1x2x4x4xf32>, tensor<1x2x4x4xf32>) -> tensor<1x2x4x4xf32>
+  %positive = "gradcam.relu"(%products) : (tensor<1x2x4x4xf32>) -> tensor<1x2x4x4xf32>
+  %map = "gradcam.channel_sum"(%positive) : (tensor<1x2x4x4xf32>) -> tensor<1x4x4xf32>
+  %weights = "gradcam.relu"(%g) : (tensor<1x2x4x4xf32>) -> tensor<1x2x4x4xf32>
+  %layercam = "gradcam.weighted_sum"(%weights, %a) : (tensor<1x2x4x4xf32>, tensor<1x2x4x4xf32>) -> tensor<1x4x4xf32>
+  return %map, %layercam : tensor<1x4x4xf32>, tensor<1x4x4xf32>
 }
 
 // -----

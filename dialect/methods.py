@@ -1,0 +1,40 @@
+"""The class activation methods by name: those that can be derived at compile time, and why the others cannot."""
+
+from __future__ import annotations
+
+#: Methods whose map is a formula of the feature map and its gradient. gradcam: Selvaraju et al. 2017; hirescam: Draelos
+#: and Carin 2020; xgradcam: Fu et al. 2020; layercam: Jiang et al. 2021; gradcam-elementwise: GradCAMElementWise of
+#: pytorch-grad-cam; gradcam++: Chattopadhay et al. 2018, eq. 19.
+METHODS = ("gradcam", "hirescam", "xgradcam", "layercam", "gradcam-elementwise", "gradcam++")
+
+#: Default of what is added to divisors: pytorch-grad-cam's value, but for its gradcam++, which takes 1e-6.
+EPS = 1e-7
+
+_SCORE = "its weights are class scores of masked images, one inference per channel"
+_ABLATION = "its weights are the score's drops without each channel, one inference per channel"
+_EIGEN = "it projects on a principal component, an iteration whose length depends on the data"
+
+#: Methods of the libraries in use that have no such formula, and why.
+WITHOUT_STATIC_FORM = {
+    "scorecam": _SCORE,
+    "sscam": _SCORE,
+    "iscam": _SCORE,
+    "ablationcam": _ABLATION,
+    "eigencam": _EIGEN,
+    "eigengradcam": _EIGEN,
+    "kpcacam": _EIGEN,
+    "smoothgradcam++": "it averages over noisy copies of the image, one inference each",
+    "shapleycam": "its weights need second derivatives of the whole network",
+    "fullgrad": "it adds up gradients of every layer's bias and explains no single target layer",
+    "randomcam": "its weights are drawn at random",
+}
+
+
+def method_fault(name: str) -> str:
+    """Why the method `name` cannot be used, in one line; empty when it can."""
+    if name in METHODS:
+        return ""
+    choices = f"choose one of {', '.join(METHODS)}"
+    if name in WITHOUT_STATIC_FORM:
+        return f"method '{name}' has no static form: {WITHOUT_STATIC_FORM[name]}; {choices}"
+    return f"unknown method '{name}'; {choices}"
