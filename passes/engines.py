@@ -135,8 +135,7 @@ class Engine:
 
     Attributes:
         rows: the nests, in program order.
-        outer, reduction: loops of each row, padded with None (one iteration) on the outside to equal depth.
-        body_rows: the body of each row; empty when the engine reduces nothing.
+        epilogues: what follows a reduction, in the order of their first rows.
         slots: ports, found by access through `slot_of`.
     """
 
