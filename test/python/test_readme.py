@@ -11,8 +11,8 @@ from doc_excerpts import Block, blocks, fault, find_source
 from test_demo import GOOD
 
 from gradcam.demonstration import demonstrate
-from gradcam.figures import figures
 from gradcam.dialect.methods import METHODS
+from gradcam.figures import figures
 from gradcam.passes import registry
 from gradcam.tools.gradcam_sim import _parser
 
