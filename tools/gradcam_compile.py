@@ -3,24 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import logging
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from gradcam.command import run, shape_argument
 from gradcam.compiler import LEVELS, Compilation, Settings
 from gradcam.errors import GradcamError
 from gradcam.files import write_output
-from gradcam.passes.faults import each, line
-
-
-def _shape(text: str) -> tuple[int, ...]:
-    try:
-        return tuple(int(n) for n in text.split(","))
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"'{text}' is not a shape such as 1,3,64,64") from None
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -38,7 +29,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--calibration", metavar="PATH", help="folder of images or .npy file (default: the model's own images)")
     add("--range", dest="range_choice", choices=("mse", "percentile", "max"), default="mse", help="choice of ranges")
     add("--percentile", type=float, default=99.99, help="for --range percentile")
-    add("--input-shape", type=_shape, metavar="1,C,H,W", help="default: the module's input_shape, or the file's")
+    add("--input-shape", type=shape_argument, metavar="1,C,H,W", help="default: the model's own")
     add("--emit", choices=LEVELS, default="verilog", help="stop at this level (default: verilog)")
     add("--print-ir", action="store_true", help="also write ir/NN-pass.mlir after every pass")
     add("--force", action="store_true", help="replace an output folder that exists")
@@ -96,18 +87,7 @@ def _text(module: Any) -> bytes:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs `gradcam-compile` with `argv`; returns its exit code. Every problem is one line on stderr."""
     options = _parser().parse_args(argv)
-    logging.basicConfig(format="gradcam-compile: %(levelname)s: %(message)s", level=logging.WARNING)
-    sys.path.insert(0, str(Path.cwd()))  # as `python -m` does: models named package.module may stand here
-    try:
-        _compile(options)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that the exit does not flush into the pipe
-        return 1
-    except GradcamError as error:
-        for fault in each(error):
-            print(f"gradcam-compile: error: {line(fault)}", file=sys.stderr)
-        return 1
-    return 0
+    return run("gradcam-compile", lambda: _compile(options))
 
 
 if __name__ == "__main__":

@@ -4,24 +4,13 @@ from __future__ import annotations
 
 import argparse
 import io
-import logging
-import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
+from gradcam.command import run, shape_argument
 from gradcam.dialect.methods import EPS, METHODS
-from gradcam.errors import GradcamError
 from gradcam.files import write_output
-from gradcam.passes.faults import each, line
-
-
-def _shape(text: str) -> tuple[int, ...]:
-    try:
-        return tuple(int(n) for n in text.split(","))
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"'{text}' is not a shape such as 1,3,64,64") from None
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -40,7 +29,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--method", default="gradcam", help=f"one of {', '.join(METHODS)} (default: gradcam)")
     add("--eps", type=float, default=EPS, help=f"added to the divisors of method and normalization (default: {EPS})")
-    add("--input-shape", type=_shape, metavar="1,C,H,W", help="default: the module's input_shape, or the file's")
+    add("--input-shape", type=shape_argument, metavar="1,C,H,W", help="default: the model's own")
     add("--level", choices=("gradcam", "torch"), default="gradcam", help="which IR to write (default: gradcam)")
     add("--list-layers", action="store_true", help="print the module paths that --target-layer can name, and exit")
     add("-o", dest="output", metavar="FILE", default="-", help="output, written only on success (default: stdout)")
@@ -76,18 +65,7 @@ def _encode(module: Any, options: argparse.Namespace) -> bytes:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs `gradcam-import` with `argv`; returns its exit code. Every problem of the model is one line on stderr."""
     options = _parser().parse_args(argv)
-    logging.basicConfig(format="gradcam-import: %(levelname)s: %(message)s", level=logging.WARNING)
-    sys.path.insert(0, str(Path.cwd()))  # as `python -m` does: models named package.module may stand here
-    try:
-        write_output(options.output, [_output(options)])
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that the exit does not flush into the pipe
-        return 1
-    except GradcamError as error:
-        for fault in each(error):
-            print(f"gradcam-import: error: {line(fault)}", file=sys.stderr)
-        return 1
-    return 0
+    return run("gradcam-import", lambda: write_output(options.output, [_output(options)]))
 
 
 if __name__ == "__main__":

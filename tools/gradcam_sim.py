@@ -7,8 +7,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from gradcam.command import run
 from gradcam.errors import GradcamError
-from gradcam.passes.faults import line
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -62,12 +62,7 @@ def _simulate(options: argparse.Namespace) -> str:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs `gradcam-sim` with `argv`; returns its exit code. Every user error is one line on stderr."""
     options = _parser().parse_args(argv)
-    try:
-        print(_simulate(options))
-    except GradcamError as error:
-        print(f"gradcam-sim: error: {line(error)}", file=sys.stderr)
-        return 1
-    return 0
+    return run("gradcam-sim", lambda: print(_simulate(options)))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,41 @@
+"""What the command-line tools share: how they end, and arguments of the same meaning."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from gradcam.errors import GradcamError
+from gradcam.passes.faults import each, line
+
+
+def run(name: str, action: Callable[[], None]) -> int:
+    """Runs a tool's `action`; returns its exit code. Every problem of the input is one line on stderr."""
+    logging.basicConfig(format=f"{name}: %(levelname)s: %(message)s", level=logging.WARNING)
+    sys.path.insert(0, str(Path.cwd()))  # as `python -m` does: models named package.module may stand here
+    try:
+        action()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that the exit does not flush into the pipe
+        return 1
+    except GradcamError as error:
+        for fault in each(error):
+            print(f"{name}: error: {line(fault)}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def shape_argument(text: str) -> tuple[int, ...]:
+    """The type of `--input-shape`: "1,3,64,64".
+
+    Raises:
+        argparse.ArgumentTypeError: the text is no list of integers.
+    """
+    try:
+        return tuple(int(n) for n in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a shape such as 1,3,64,64") from None
