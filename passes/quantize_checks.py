@@ -75,7 +75,9 @@ def _reason(op: Any) -> str:
     if not isinstance(op, SUPPORTED):
         return f"{name} has no quantized form yet"
     if isinstance(op, ops.ReluOp) and isinstance(op.x.owner, cam_ops.ClassRowOp):
-        return f"{name} of 'gradcam.class_row', the positive part of the weights, has no quantized form yet"
+        return f"{name} of 'gradcam.class_row' has no quantized form; run gradcam-simplify-backward first"
+    if isinstance(op, cam_ops.ClassRowOp) and len(ir.RankedTensorType(op.w.type).shape) != 2:
+        return f"{name} of more than one number per channel has no quantized form yet"
     if isinstance(op, ops.Conv2dOp) and (groups := ir.IntegerAttr(op.attributes["groups"]).value) != 1:
         return f"{name} with {groups} groups has no quantized form yet"
     if isinstance(op, ops.AvgPool2dOp) and any(ints(op, "padding", 2, 0)) and not _counts_padding(op):

@@ -49,14 +49,17 @@ class Parameters:
             self._tables[original] = op.operands[1]
 
     def table(self, op: Any) -> Any:
-        """The quantized value of a class row's table, which is a classifier's own weight.
+        """The quantized value of a class row's table: the classifier's own weight, or another constant with one scale.
 
         Raises:
-            GradcamError: the table is something else.
+            GradcamError: the table is not a finite constant.
         """
-        if op.operands[0] not in self._tables:
-            raise fail(op, "'gradcam.class_row' must read the weight of the layer that yields the logits")
-        return self._tables[op.operands[0]]
+        original = op.operands[0]
+        if original not in self._tables:
+            values = _values(op, 0, "table")
+            self._replace(op, 0, values, weight_scales(values, np.zeros(len(values)), 1.0).max(), 8)
+            self._tables[original] = op.operands[0]
+        return self._tables[original]
 
     def erase_originals(self) -> None:
         """Erases the f32 constants that nothing uses any more."""

@@ -49,6 +49,8 @@ class SimplifyBackward(Pass):
             merge_duplicates(module)
             apply_patterns(module, PATTERNS)
             merge_duplicates(module)
+            # After merging, so that methods that want the positive part of one row share its table.
+            apply_patterns(module, {ops.ReluOp: [fold_table]})
 
 
 # The seed and pairs that cancel.
@@ -124,9 +126,9 @@ def merge_scales(op: Any) -> ir.Value | None:
     return scaled(inner.x, inner.factor.value * op.factor.value) if isinstance(inner, cam_ops.ScaleOp) else None
 
 
-# Linear maps of a row of a constant table are computed for all rows now.
+# Maps of a row of a constant table are computed for all rows now.
 
-#: Maps that are linear in operand 0, without a data-dependent mask, and whose kernels take a table as a batch.
+#: Maps of operand 0 alone, without a mask from the image, whose kernels take a table as a batch.
 ON_TABLES = (
     adjoint_ops.LinearAdjointOp,
     adjoint_ops.Conv2dAdjointOp,

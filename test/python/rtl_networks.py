@@ -176,6 +176,14 @@ def flat() -> Network:
     return net.classify(5, 18)
 
 
+def table() -> Network:
+    """An average pool and a flatten before the head: the explanation reads a table of its own, one row per class."""
+    net = Network(3, 9, 8)
+    net.explain(net.add(nn.ReLU(), net.conv(0, 10)))
+    net.add(nn.AvgPool2d(2))
+    return net.classify(5)
+
+
 def last_layer() -> Network:
     """The explanation of the last of several stages, on a large array."""
     net = Network(2, 6, 5)

@@ -164,8 +164,8 @@ def test_nothing_of_the_backward_pass_is_left_behind_a_global_pool():
         module = net.explaining([(target, method) for method in METHODS if method != "gradcam++"])
         DeriveBackward().run(module)
         SimplifyBackward().run(module)
-        names = op_names(module)
-    left = ["select_class", "class_row", "weighted_sum", "scale", "relu", "weighted_sum", "scale", "return"]
+        names = [name for name in op_names(module) if name != "constant"]
+    left = ["select_class", *["class_row", "weighted_sum", "scale"] * 2, "return"]
     assert names[names.index("select_class") :] == left, "two maps: of the row, and of its positive part"
 
 

@@ -341,7 +341,7 @@ def test_deeper_targets_are_refused():
 
 
 def test_a_positive_part_of_the_weights_is_refused():
-    """LayerCAM behind a global pool."""
+    """LayerCAM behind a global pool, not simplified."""
     net = Network((1, 2, 4, 4))
     a = net.relu(net.conv(net.image, 3))
     logits, _ = net.head(a, 5)
@@ -351,7 +351,7 @@ def test_a_positive_part_of_the_weights_is_refused():
     error, unchanged = refused(net.module(logits, map_))
     assert unchanged
     assert error.message == (
-        "'gradcam.relu' of 'gradcam.class_row', the positive part of the weights, has no quantized form yet"
+        "'gradcam.relu' of 'gradcam.class_row' has no quantized form; run gradcam-simplify-backward first"
     )
 
 

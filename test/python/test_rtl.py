@@ -63,6 +63,7 @@ DESIGNS = [
     (rtl_networks.wide, "16x8"),
     (rtl_networks.point, "4x16"),
     (rtl_networks.flat, "4x8"),
+    (rtl_networks.table, "4x4"),
     (rtl_networks.last_layer, "32x32"),
 ]
 
