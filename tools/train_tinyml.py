@@ -20,18 +20,11 @@ from torch.nn import functional as F
 
 from gradcam import data, models
 from gradcam.errors import GradcamError
+from gradcam.evaluate import accuracy, autograd_gradcam, pointing_hit
 
 BATCH = 64
 REQUIRED_ACCURACY = 0.98
 TRAIN_SEED, TEST_SEED = 1, 2  # the splits share no sample, so the seeds only have to be fixed
-
-
-def predict(model: nn.Module, pixels: np.ndarray) -> np.ndarray:
-    """Returns the predicted classes (int64, N) of uint8 N x 64 x 64 x 3 pixels."""
-    model.eval()
-    with torch.inference_mode():
-        batches = [model(torch.from_numpy(data.to_input(pixels[i : i + 250]))) for i in range(0, len(pixels), 250)]
-    return torch.cat(batches).argmax(1).numpy()
 
 
 def train(model: nn.Module, images: data.Images, epochs: int, seed: int) -> None:
@@ -71,21 +64,10 @@ def round_to_half(model: nn.Module) -> dict[str, torch.Tensor]:
 
 
 def gradcam_hits(model: models.ResNet18, images: data.Images) -> int:
-    """Counts the images whose Grad-CAM maximum (layer4, predicted class, bilinear to 64x64) lies in the digit's box."""
-    kept: list[torch.Tensor] = []
-
-    def keep(_module: nn.Module, _inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
-        kept.append(output)
-
-    handle = model.layer4.register_forward_hook(keep)
-    logits = model(torch.from_numpy(data.to_input(images.pixels)))
-    handle.remove()
-    (gradient,) = torch.autograd.grad(logits.amax(1).sum(), kept[0])
-    cam = (gradient.mean((2, 3), keepdim=True) * kept[0]).sum(1, keepdim=True).relu()
-    cam = F.interpolate(cam, (data.SIZE, data.SIZE), mode="bilinear", align_corners=False).detach()
-    y, x = np.divmod(cam.flatten(1).argmax(1).numpy(), data.SIZE)
-    x0, y0, x1, y1 = images.boxes.T
-    return int(((x0 <= x) & (x < x1) & (y0 <= y) & (y < y1)).sum())
+    """Counts the images whose Grad-CAM maximum (layer4, predicted class, resized) lies in the digit's box."""
+    maps = autograd_gradcam(model, data.to_input(images.pixels), "layer4").maps
+    size = (data.SIZE, data.SIZE)
+    return sum(pointing_hit(np.maximum(m, 0), box, size) for m, box in zip(maps, images.boxes, strict=True))
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -112,11 +94,13 @@ def _run(args: argparse.Namespace) -> int:
     train(model, data.compose("train", args.images, TRAIN_SEED, augment=True), args.epochs, args.seed)
     print(f"trained in {time.perf_counter() - start:.0f} s")
 
+    model.eval()
     test = data.compose("test", 3000, TEST_SEED)
-    accuracy = float((predict(model, test.pixels) == test.labels).mean())
+    inputs = data.to_input(test.pixels)
+    exact = accuracy(model, inputs, test.labels)
     state = round_to_half(model)
-    rounded = float((predict(model, test.pixels) == test.labels).mean())
-    print(f"accuracy on {len(test.labels)} test images: float32 {accuracy:.4f}, rounded to float16 {rounded:.4f}")
+    rounded = accuracy(model, inputs, test.labels)
+    print(f"accuracy on {len(test.labels)} test images: float32 {exact:.4f}, rounded to float16 {rounded:.4f}")
     if rounded < REQUIRED_ACCURACY:
         print(f"error: accuracy {rounded:.4f} is below {REQUIRED_ACCURACY}; nothing written", file=sys.stderr)
         return 1
@@ -124,7 +108,7 @@ def _run(args: argparse.Namespace) -> int:
     save_file(state, args.out / models.TINYML_WEIGHTS.name)
     data.write_test_images(args.out / "images")
     shipped = data.load_test_images(args.out / "images")
-    correct = int((predict(model, shipped.pixels) == shipped.labels).sum())
+    correct = round(accuracy(model, data.to_input(shipped.pixels), shipped.labels) * len(shipped.labels))
     print(
         f"shipped images: {correct} of {len(shipped.labels)} right, "
         f"Grad-CAM maximum in the box for {gradcam_hits(model, shipped)}"

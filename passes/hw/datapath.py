@@ -41,7 +41,8 @@ class Datapath:
         self.inputs: dict[int, tuple[Value, int | None, Value | None]] = {}
         self._values: dict[Any, Value] = {}
         self._columns: dict[int, Value] = {}
-        self._shapes: dict[int, Any] = {}
+        self._shapes: dict[int, int] = {}
+        self._shape_numbers: dict[Any, int] = {}
         self._accumulators: dict[tuple[int, int], Value] = {}
         self._accumulator_stage = 0
         self._outputs: dict[int, list[tuple[int, Value]]] = {}
@@ -82,18 +83,17 @@ class Datapath:
         body = self.engine.rows[0].body
         if body is not None:
             self._reduce(body)
-        for epilogue in self.engine.epilogues:
+        for number, epilogue in enumerate(self.engine.epilogues):
             for sink in epilogue.flow.sinks:
                 slot = self.engine.slot_of[id(sink.target)]
                 value = self._gather(sink.target, sink.value, stage_of(sink.op))
-                self._outputs.setdefault(id(slot), []).append((epilogue.rows[0], value))
+                self._outputs.setdefault(id(slot), []).append((number, value))
 
     def output(self, slot: Slot) -> Value:
         """What a store slot writes: the value of the epilogue that the row picks."""
         choices = self._outputs[id(slot)]
         value = choices[-1][1]
-        for row, choice in choices[:-1]:
-            number = next(i for i, e in enumerate(self.engine.epilogues) if row in e.rows)
+        for number, choice in choices[:-1]:
             value = self.b.mux(self.picked(number), choice, value)
         return value
 
@@ -122,8 +122,8 @@ class Datapath:
         found = [((self._shape(n), i), a) for n in flow.nodes for i, a in enumerate(n.args) if a.kind == "const"]
         return found + [(("sink", i), s.value) for i, s in enumerate(flow.sinks) if s.value.kind == "const"]
 
-    def _shape(self, node: Node) -> Any:
-        """The expression below a node, up to constants."""
+    def _shape(self, node: Node) -> int:
+        """A number for the expression below a node, up to constants: equal expressions have equal numbers."""
         if id(node) not in self._shapes:
             what: Any = node.what
             if node.kind == "load":
@@ -135,7 +135,7 @@ class Datapath:
             elif isinstance(what, dict):
                 what = tuple(sorted(what.items()))
             shape = (node.kind, str(node.type_), what, tuple(self._shape(a) for a in node.args))
-            self._shapes[id(node)] = hash(shape)
+            self._shapes[id(node)] = self._shape_numbers.setdefault(shape, len(self._shape_numbers))
         return self._shapes[id(node)]
 
     def _reduce(self, body: Dataflow) -> None:

@@ -12,7 +12,7 @@ import operator
 from collections.abc import Iterator, Sequence
 
 import torch
-from torch import Tensor, fx
+from torch import Tensor, fx, library
 
 from gradcam.errors import GradcamError
 
@@ -29,7 +29,7 @@ _WRITTEN_AS = {
 }
 
 
-@torch.library.custom_op("gradcam::target", mutates_args=())
+@library.custom_op("gradcam::target", mutates_args=())
 def target(x: Tensor, path: str) -> Tensor:
     """Marks a feature map (1xCxHxW) as the output of the module `path`; the value is `x`."""
     return x.clone()
