@@ -7,7 +7,7 @@ from torch_mlir.dialects import ext
 
 from gradcam.dialect.dialect import GradCAM
 from gradcam.dialect.ops import check_conv, check_pool
-from gradcam.dialect.verify import ints, rank, require, result_shape, shape, verifier, window
+from gradcam.dialect.verify import ints, rank, require, result_shape, shape, tensor, verifier, window
 
 
 class LinearAdjointOp(GradCAM.Operation, name="linear_adjoint", traits=[ext.Pure]):
@@ -97,6 +97,43 @@ class ClampAdjointOp(GradCAM.Operation, name="clamp_adjoint", traits=[ext.Pure])
         result_shape(op, shape(op.operands[0]))
 
 
+class MaskOp(GradCAM.Operation, name="mask", traits=[ext.Pure]):
+    """What the backward pass needs to know of the input x of a relu or clamp: y = 1 where lo < x < hi, else 0.
+
+    lo and hi may be infinite. x: any shape, y: the same of i1.
+    """
+
+    x: ext.Operand[Any]
+    lo: ir.FloatAttr
+    hi: ir.FloatAttr
+    y: ext.Result[Any]
+
+    @verifier
+    def verify_invariants(op):  # noqa: D102
+        _bits(op.results[0])
+        result_shape(op, shape(op.operands[0]))
+
+
+class ApplyMaskOp(GradCAM.Operation, name="apply_mask", traits=[ext.Pure]):
+    """gx = g where the mask is 1, else 0. g: any shape, mask: the same of i1."""
+
+    g: ext.Operand[Any]
+    mask: ext.Operand[Any]
+    gx: ext.Result[Any]
+
+    @verifier
+    def verify_invariants(op):  # noqa: D102
+        _bits(op.operands[1])
+        require(shape(op.operands[0]) == shape(op.operands[1]), "gradient and mask must have equal shapes")
+        result_shape(op, shape(op.operands[0]))
+
+
+def _bits(value: Any) -> None:
+    element = tensor(value).element_type
+    is_bit = isinstance(element, ir.IntegerType) and element.width == 1
+    require(is_bit, f"a mask must have i1 elements, got {value.type}")
+
+
 class MaxPool2dAdjointOp(GradCAM.Operation, name="max_pool2d_adjoint", traits=[ext.Pure]):
     """Each gradient goes to the first maximum of its window in the forward input x; overlapping windows add up."""
 
@@ -177,3 +214,14 @@ class ChannelSliceOp(GradCAM.Operation, name="channel_slice", traits=[ext.Pure])
             0 <= offset <= have - channels, f"channels {offset} to {offset + channels} are not within the {have} given"
         )
         result_shape(op, [1, channels, h, w])
+
+
+class RequantizeOp(GradCAM.Operation, name="requantize", traits=[ext.Pure]):
+    """y = x, a gradient with the scales and storage that the type of y gives; of unquantized tensors a copy."""
+
+    x: ext.Operand[Any]
+    y: ext.Result[Any]
+
+    @verifier
+    def verify_invariants(op):  # noqa: D102
+        result_shape(op, shape(op.operands[0]))

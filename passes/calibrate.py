@@ -10,9 +10,10 @@ import numpy as np
 from torch_mlir import ir
 
 from gradcam.calibration import load_images
-from gradcam.dialect import ops
+from gradcam.dialect import adjoint_ops, cam_ops, ops
 from gradcam.errors import GradcamError, fail
 from gradcam.histogram import Histogram
+from gradcam.passes.explanations import class_dependents
 from gradcam.passes.pass_base import Pass
 from gradcam.reference.float32 import run_float
 from gradcam.reference.interpreter import main_function
@@ -20,7 +21,7 @@ from gradcam.reference.interpreter import main_function
 RANGE = "gradcam.range"
 Choice = Literal["mse", "percentile", "max"]
 
-#: Ops whose results are feature maps, features or logits of the forward pass; gradients and the map have other scales.
+#: Ops whose results, where they do not depend on the explained class, are feature maps, features or logits.
 FORWARD_OPS = (
     ops.Conv2dOp,
     ops.LinearOp,
@@ -35,9 +36,28 @@ FORWARD_OPS = (
 )
 
 
+#: Ops whose results, where they depend on the explained class, are gradients (1xCxHxW) or vectors of them (1xC).
+GRADIENT_OPS = (
+    adjoint_ops.LinearAdjointOp,
+    adjoint_ops.Conv2dAdjointOp,
+    adjoint_ops.AvgPool2dAdjointOp,
+    adjoint_ops.ApplyMaskOp,
+    adjoint_ops.TapSumsOp,
+    adjoint_ops.UnflattenOp,
+    cam_ops.ChannelWeightsOp,
+    cam_ops.ScaleOp,
+    ops.AddOp,
+    ops.FlattenOp,
+    ops.ReluOp,
+)
+
+
 @dataclass(frozen=True)
 class Calibrate(Pass):
     """Runs the f32 module on sample images and writes on every feature map the largest magnitude to represent.
+
+    Gradients get the largest magnitude seen in each channel, because which of them counts most depends on the weights
+    that they meet; each image is explained for the predicted class and for one other, all classes in turn.
 
     Options: `images` is a folder or an .npy file (`gradcam.calibration`); `mean` and `std` turn pixels into inputs;
     `range` chooses the magnitude from all values seen: the clip with the least squared int8 quantization error (`mse`),
@@ -88,8 +108,8 @@ def calibrate(
             f"range must be mse, percentile or max, and 0 < percentile <= 100, got {choice}, {percentile}"
         )
     main = main_function(module)
-    image_histogram, histograms = _gather(module, images)
-    _refuse_silent(main, image_histogram, histograms)
+    image_histogram, histograms, magnitudes = _gather(module, images)
+    _refuse_silent(main, image_histogram, histograms, magnitudes)
 
     def attribute(histogram: Histogram) -> ir.Attribute:
         return ir.FloatAttr.get(ir.F64Type.get(), histogram.choose(choice, percentile))
@@ -97,34 +117,58 @@ def calibrate(
     with module.context, ir.Location.unknown():
         for value, histogram in histograms.items():
             value.owner.attributes[RANGE] = attribute(histogram)
+        for value, largest in magnitudes.items():
+            value.owner.attributes[RANGE] = ir.DenseF64ArrayAttr.get(largest.tolist())
         _set_argument_range(main, attribute(image_histogram))
 
 
-def _gather(module: ir.Module, images: Iterable[np.ndarray]) -> tuple[Histogram, dict[Any, Histogram]]:
-    """Histograms of the magnitudes of the image and of each forward op's result (the key), over all images."""
-    image_histogram, histograms = Histogram(), {}
+def _gather(
+    module: ir.Module, images: Iterable[np.ndarray]
+) -> tuple[Histogram, dict[Any, Histogram], dict[Any, np.ndarray]]:
+    """What all images show, by result: histograms of the image and of each feature map, channel maxima of gradients."""
+    image_histogram, histograms, magnitudes = Histogram(), {}, {}
+    gradients = class_dependents(main_function(module))
 
-    def on_value(op: Any, _index: int, value: np.ndarray) -> None:
-        if isinstance(op, FORWARD_OPS):
-            if not np.isfinite(value).all():
-                raise fail(op, f"'{op.operation.name}' yields values that are not finite on a calibration image")
+    def on_forward(op: Any, _index: int, value: np.ndarray) -> None:
+        if isinstance(op, FORWARD_OPS) and op.results[0] not in gradients:
+            _require_finite(op, value)
             histograms.setdefault(op.results[0], Histogram()).add(value)
 
-    for image in images:
+    def on_gradient(op: Any, _index: int, value: np.ndarray) -> None:
+        if isinstance(op, GRADIENT_OPS) and op.results[0] in gradients and value.ndim in (2, 4):
+            _require_finite(op, value)
+            largest = np.abs(value).reshape(value.shape[1], -1).max(1).astype(np.float64)
+            magnitudes[op.results[0]] = np.maximum(magnitudes.get(op.results[0], 0), largest)
+
+    def on_value(op: Any, index: int, value: np.ndarray) -> None:
+        on_forward(op, index, value)
+        on_gradient(op, index, value)
+
+    for number, image in enumerate(images):
         if not np.isfinite(image).all():
             raise GradcamError("a calibration image has values that are not finite")
         image_histogram.add(image)
-        run_float(module, image, on_value=on_value)
+        logits = run_float(module, image, on_value=on_value)[0]
+        if magnitudes:
+            run_float(module, image, number % logits.shape[1], on_gradient)
     if image_histogram.count == 0:
         raise GradcamError("calibration needs at least one image")
-    return image_histogram, histograms
+    return image_histogram, histograms, magnitudes
 
 
-def _refuse_silent(main: Any, image: Histogram, histograms: dict[Any, Histogram]) -> None:
+def _require_finite(op: Any, value: np.ndarray) -> None:
+    if not np.isfinite(value).all():
+        raise fail(op, f"'{op.operation.name}' yields values that are not finite on a calibration image")
+
+
+def _refuse_silent(
+    main: Any, image: Histogram, histograms: dict[Any, Histogram], magnitudes: dict[Any, np.ndarray]
+) -> None:
     """Without one non-zero value there is no scale to choose, and any comparison after it would pass on nothing."""
     if image.largest == 0:
         raise fail(main, "every calibration image is zero; calibrate with images the model will meet")
     silent = [value.owner for value, histogram in histograms.items() if histogram.largest == 0]
+    silent += [value.owner for value, largest in magnitudes.items() if not largest.any()]
     if silent:
         names = ", ".join(f"'{op.operation.name}' at {op.location}" for op in silent)
         raise fail(silent[0], f"zero on every calibration image: {names}; calibrate with images the model will meet")

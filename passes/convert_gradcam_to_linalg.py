@@ -9,8 +9,10 @@ from torch_mlir import ir
 from torch_mlir.dialects import func, quant
 
 from gradcam.errors import fail
+from gradcam.passes import linalg_adjoints
 from gradcam.passes.linalg_builders import pad, shape, tensor_type
-from gradcam.passes.linalg_lowerings import LOWERINGS, Lowering
+from gradcam.passes.linalg_lowering import Lowering
+from gradcam.passes.linalg_lowerings import LOWERINGS
 from gradcam.passes.pass_base import Pass
 from gradcam.pe import PE
 from gradcam.quant_types import element_type, is_quantized, storage_bits
@@ -86,16 +88,20 @@ def _to_lanes(argument: ir.Value, pe: PE) -> ir.Value:
     return pad(argument, [0, 0, 0], [0, 0, pe.padded(dims[2]) - dims[2]], 0)
 
 
+#: Ops that work on gradients, which may have one scale per channel.
+PER_CHANNEL = {*linalg_adjoints.LOWERINGS, *(f"gradcam.{n}" for n in ("add", "flatten", "relu", "requantize", "scale"))}
+
+
 def _convert_op(op: Any, lowering: Lowering) -> None:
     if op.name in ("arith.constant", "quant.scast"):
         return  # constants are packed where they are used
     if op.name not in LOWERINGS:
         raise fail(op, f"'{op.name}' has no lowering to linalg")
+    allowed = quant.QuantizedType if op.name in PER_CHANNEL else quant.UniformQuantizedType
     for value in [*op.operands[:1], *op.results]:
-        if not isinstance(element_type(value), quant.UniformQuantizedType | ir.IntegerType):
-            raise fail(
-                op, f"'{op.name}' must be quantized with one scale per tensor, got {value.type}; run gradcam-quantize"
-            )
+        if not isinstance(element_type(value), allowed | ir.IntegerType):
+            how = "" if op.name in PER_CHANNEL else " with one scale per tensor"
+            raise fail(op, f"'{op.name}' must be quantized{how}, got {value.type}; run gradcam-quantize")
     with op.location:
         results = LOWERINGS[op.name](lowering, op)
     for before, after in zip(op.results, results, strict=True):

@@ -7,6 +7,8 @@ from typing import Any
 
 from torch_mlir import ir
 
+from gradcam.dialect import cam_ops
+
 #: Function attribute: a dictionary (target, method, relu, normalize, eps); an array of them for several maps.
 EXPLAIN_ATTR = "gradcam.explain"
 
@@ -29,3 +31,12 @@ def explanations(function: Any) -> list[ir.DictAttr]:
         return []
     attribute = function.attributes[EXPLAIN_ATTR]
     return [ir.DictAttr(a) for a in attribute] if isinstance(attribute, ir.ArrayAttr) else [ir.DictAttr(attribute)]
+
+
+def class_dependents(function: Any) -> set[ir.Value]:
+    """The values of a derived function that depend on which class is explained: gradients, weights and maps."""
+    dependent: set[ir.Value] = set()
+    for op in function.entry_block.operations:
+        if isinstance(op, cam_ops.SelectClassOp) or any(v in dependent for v in op.operands):
+            dependent.update(op.results)
+    return dependent

@@ -52,7 +52,7 @@ def _fold(norm: Any) -> None:
     operands = list(norm.operands)
     parameters = [read_constant(v) for v in operands[1:]]
     if parameters[-1] is not None:
-        _check_variance(norm, parameters[-1])
+        check_variance(norm, parameters[-1])
     conv = operands[0].owner
     if not isinstance(conv, ops.Conv2dOp) or len(list(conv.y.uses)) != 1:
         return
@@ -62,7 +62,12 @@ def _fold(norm: Any) -> None:
     _replace(norm, conv, *_folded(norm, parameters, filters))
 
 
-def _check_variance(norm: Any, var: np.ndarray) -> None:
+def check_variance(norm: Any, var: np.ndarray) -> None:
+    """Demands that every channel's var + eps is positive.
+
+    Raises:
+        GradcamError: naming the first channel where it is not.
+    """
     denominator = var.astype(np.float64) + norm.eps.value
     bad = np.flatnonzero(~(denominator > 0))
     if bad.size:

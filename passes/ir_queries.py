@@ -21,6 +21,17 @@ def owner_name(value: ir.Value) -> str:
     return "" if isinstance(value.owner, ir.Block) else value.owner.operation.name
 
 
+def users(value: ir.Value) -> list[Any]:
+    """The ops that read the value, once per use."""
+    return [use.owner for use in value.uses]
+
+
+def only_user(op: Any) -> Any:
+    """The op that uses the op's result, when it does so once and no other does; else None."""
+    found = users(op.results[0]) if isinstance(op, ir.OpView) and len(op.results) == 1 else []
+    return found[0] if len(found) == 1 else None
+
+
 def is_global(value: ir.Value) -> bool:
     """Whether a buffer is a constant."""
     return owner_name(value) == "memref.get_global"

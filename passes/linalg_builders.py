@@ -71,13 +71,25 @@ def pad(x: ir.Value, low: Sequence[int], high: Sequence[int], value: int) -> ir.
 
 
 def extract_slice(
-    x: ir.Value, offsets: Sequence[int | ir.Value], sizes: Sequence[int], result: Sequence[int]
+    x: ir.Value,
+    offsets: Sequence[int | ir.Value],
+    sizes: Sequence[int],
+    result: Sequence[int],
+    strides: Sequence[int] | None = None,
 ) -> ir.Value:
-    """Elements `offsets` to `offsets + sizes` of `x`, as a tensor of shape `result` (`sizes` less some ones)."""
+    """`sizes` elements of `x` from `offsets` on in steps of `strides` (default 1), as a tensor of shape `result`.
+
+    `result` is `sizes` less some ones.
+    """
     static = [o if isinstance(o, int) else ir.ShapedType.get_dynamic_size() for o in offsets]
     dynamic = [o for o in offsets if not isinstance(o, int)]
     type_ = tensor_type(result, width(x))
-    return tensor.extract_slice(type_, x, dynamic, [], [], static, list(sizes), [1] * len(sizes))
+    return tensor.extract_slice(type_, x, dynamic, [], [], static, list(sizes), list(strides or [1] * len(sizes)))
+
+
+def insert_slice(x: ir.Value, into: ir.Value, offsets: Sequence[int], strides: Sequence[int]) -> ir.Value:
+    """`into` with the elements from `offsets` on in steps of `strides` replaced by those of `x`."""
+    return tensor.insert_slice(x, into, [], [], [], list(offsets), shape(x), list(strides))
 
 
 def generic(
@@ -112,16 +124,19 @@ def generic(
     return list(op.results) if len(outs) > 1 else op.results[0]
 
 
-def elementwise(x: ir.Value, others: Sequence[ir.Value], bits: int, body: Body) -> ir.Value:
+def elementwise(x: ir.Value, others: Sequence[ir.Value], bits: int | Sequence[int], body: Body) -> Any:
     """One `bits`-wide result per element of `x` (HxWxC); `others` are as large as `x`, or vectors over C.
 
-    `body` gets one scalar of `x` and of each of the others.
+    `body` gets one scalar of `x` and of each of the others. Of several widths it yields a list, and there are as many
+    results.
     """
-    dims = shape(x)
+    dims, widths = shape(x), [bits] if isinstance(bits, int) else list(bits)
     identity = ir.AffineMap.get_identity(len(dims))
     last = ir.AffineMap.get(len(dims), 0, [ir.AffineDimExpr.get(len(dims) - 1)])
-    maps = [identity, *(last if len(shape(v)) == 1 else identity for v in others), identity]
-    return generic([x, *others], [empty(dims, bits)], maps, "p" * len(dims), lambda *a: body(*a[:-1]))
+    maps = [identity, *(last if len(shape(v)) == 1 and len(dims) > 1 else identity for v in others)]
+    maps += [identity] * len(widths)
+    outs = [empty(dims, n) for n in widths]
+    return generic([x, *others], outs, maps, "p" * len(dims), lambda *a: body(*a[: -len(widths)]))
 
 
 def widened(x: ir.Value, bits: int) -> ir.Value:
@@ -135,18 +150,26 @@ def clipped(x: ir.Value, lo: int, hi: int) -> ir.Value:
 
 
 def stored(x: ir.Value, bits: int) -> ir.Value:
-    """Scalar `x` (i32) saturated to an i8 storage, or as it is for an i32 one."""
-    return arith.trunci(integer(8), clipped(x, -128, 127)) if bits == 8 else x
+    """Scalar `x` (8 or 32 bits) saturated to an i8 storage, or at full width for an i32 one."""
+    if width(x) == bits:
+        return x
+    return arith.trunci(integer(8), clipped(x, -128, 127)) if bits == 8 else widened(x, bits)
 
 
 def rescaled(x: ir.Value, m: int | ir.Value, s: int) -> ir.Value:
     """`(x * m + (1 << (s - 1))) >> s` as i32, for a scalar `x` of 8 or 32 bits and m < 2^15.
 
     The intermediate has 48 bits for an i32 (2^31 * 2^15, 1 << 45 and a sign fit) and 32 for an i8, as long as the
-    rounding term fits.
+    rounding term fits. A power of two multiplies nothing.
     """
+    is_power = isinstance(m, int) and m & (m - 1) == 0 and m < 1 << (s - 1)
+    if is_power:
+        s -= m.bit_length() - 1
     bits = 32 if width(x) == 8 and s < 32 else 48
-    factor = const(bits, m) if isinstance(m, int) else widened(m, bits)
-    total = arith.addi(arith.muli(widened(x, bits), factor), const(bits, 1 << (s - 1)))
-    shifted = arith.shrsi(total, const(bits, s))
+    if is_power:
+        product = widened(x, bits)
+    else:
+        factor = const(bits, m) if isinstance(m, int) else widened(m, bits)
+        product = arith.muli(widened(x, bits), factor)
+    shifted = arith.shrsi(arith.addi(product, const(bits, 1 << (s - 1))), const(bits, s))
     return shifted if bits == 32 else arith.trunci(integer(32), shifted)

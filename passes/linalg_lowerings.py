@@ -1,17 +1,17 @@
-"""How each quantized gradcam op becomes linalg: one function per op, and the table that holds them."""
+"""How each quantized op of the forward pass and of the map becomes linalg: one function per op, and their table."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from torch_mlir import ir
 from torch_mlir.dialects import arith, func, linalg, tensor
 
 from gradcam.dialect.verify import shape as type_shape
-from gradcam.errors import GradcamError, fail
+from gradcam.errors import fail
+from gradcam.passes import linalg_adjoints
 from gradcam.passes.linalg_builders import (
     clipped,
     const,
@@ -22,137 +22,41 @@ from gradcam.passes.linalg_builders import (
     filled,
     generic,
     integer,
-    pad,
     rescaled,
     shape,
     stored,
-    widened,
+    width,
 )
-from gradcam.passes.packing import pack_channels, pack_weights
-from gradcam.pe import PE
+from gradcam.passes.linalg_lowering import (
+    POINTWISE,
+    Lowering,
+    Window,
+    accumulate,
+    add_up,
+    factor_vector,
+    fixed,
+    ints,
+    multiply_lanes,
+    reduce_window,
+    require_fits,
+    require_int8,
+    scale_term,
+    stored_constant,
+    whole_or_parts,
+    window_of,
+)
+from gradcam.passes.linalg_values import LaneMap, Parities, Row, pointwise
+from gradcam.passes.packing import pack_channels
 from gradcam.quant_types import (
     clamp_bounds,
     element_type,
+    has_same_scale,
     is_accumulator,
-    operand_rescale,
+    mask_bounds,
     result_rescale,
     storage_bits,
     window_size,
 )
-
-
-class Row(NamedTuple):
-    """One class's weights: the tile of packed weights (1 x ict x 1 x 1 x OC x IC) that holds them, and the lane."""
-
-    tile: ir.Value
-    lane: ir.Value
-
-
-class LaneMap(NamedTuple):
-    """A map (h x w) as one lane of a packed tensor (h x w x OC)."""
-
-    packed: ir.Value
-    lane: ir.Value
-
-
-@dataclass
-class Lowering:
-    """What the lowerings share.
-
-    Attributes:
-        pe: the array.
-        values: what each lowered gradcam value became: a tensor, a `Row` or a `LaneMap`.
-        weights: packed constant of each weight and kernel size, so that all readers share one.
-    """
-
-    pe: PE
-    values: dict[ir.Value, Any] = field(default_factory=dict)
-    weights: dict[tuple[ir.Value, int, int], ir.Value] = field(default_factory=dict)
-
-    def packed(self, op: Any, w: ir.Value, kernel: tuple[int, int]) -> ir.Value:
-        """Weights `w` (O x C x KH x KW, or O x C*KH*KW) of `op` in tiles."""
-        key = (w, *kernel)
-        if key not in self.weights:
-            array = stored_constant(op, w)
-            array = array.reshape(len(array), -1, *kernel)
-            self.weights[key] = const_tensor(pack_weights(array, self.pe))
-        return self.weights[key]
-
-
-class Window(NamedTuple):
-    """A sliding window: entries for height and width."""
-
-    kernel: list[int]
-    stride: list[int]
-    padding: list[int]
-    dilation: list[int]
-
-    def extent(self, out: list[int]) -> list[int]:
-        """Padded height and width that outputs of size `out` read."""
-        each = zip(out, self.kernel, self.stride, self.dilation, strict=True)
-        return [(n - 1) * s + d * (k - 1) + 1 for n, k, s, d in each]
-
-    def pad(self, x: ir.Value, out: list[int], value: int) -> ir.Value:
-        """`x` (HxWxC) with the border that the windows of `out` outputs reach."""
-        high = [max(0, e - n - p) for e, n, p in zip(self.extent(out), shape(x)[:2], self.padding, strict=True)]
-        return pad(x, [*self.padding, 0], [*high, 0], value)
-
-    def reads(self, out: list[ir.AffineExpr], tap: list[ir.AffineExpr]) -> list[ir.AffineExpr]:
-        """Row and column that output `out` reads at kernel position `tap`."""
-        return [o * s + k * d for o, k, s, d in zip(out, tap, self.stride, self.dilation, strict=True)]
-
-
-POINTWISE = Window([1, 1], [1, 1], [0, 0], [1, 1])
-
-
-def fixed(op: Any, compute: Callable[..., Any], *args: Any) -> Any:
-    """`compute(*args)`, rescale constants from the types of `op`, with the op's location in its error."""
-    try:
-        return compute(*args)
-    except GradcamError as error:
-        raise fail(op, error.message) from error
-
-
-def require_fits(op: Any, bound: Any, m: Any, s: int) -> None:
-    """A rescaled accumulator, at most `bound` in magnitude, must fit the i32 that is then saturated."""
-    if ((np.asarray(bound, np.int64) * m) >> s).max() >= 1 << 31:
-        raise fail(op, f"'{op.name}' leaves the 32-bit range when rescaled: its result's scale is too small")
-
-
-def require_int8(op: Any, x: ir.Value) -> None:
-    """Multiplications take 8-bit operands."""
-    if storage_bits(x) != 8:
-        raise fail(op, f"'{op.name}' multiplies 8-bit integers, got {x.type}")
-
-
-def stored_constant(op: Any, value: ir.Value) -> np.ndarray:
-    """The integers of a quantized constant, `quant.scast` of `arith.constant`."""
-    cast = value.owner
-    source = cast.operands[0].owner if getattr(cast, "name", "") == "quant.scast" else None
-    if source is None or getattr(source, "name", "") != "arith.constant":
-        raise fail(op, f"'{op.name}' needs constant weights and bias (quant.scast of arith.constant)")
-    return np.array(ir.DenseElementsAttr(source.attributes["value"]))
-
-
-def ints(op: Any, name: str) -> list[int]:
-    """An integer array attribute."""
-    return [ir.IntegerAttr(a).value for a in ir.ArrayAttr(op.attributes[name])]
-
-
-# --- convolutions ---
-
-
-def accumulate(x: ir.Value, w: ir.Value, window: Window, out: list[int]) -> ir.Value:
-    """Sums of products in i32: x (H x W x Cp, padded) with tiles w to `out` (OH x OW x channels)."""
-    oc, ic = shape(w)[4:]
-    oct_, oh, ow, ict, kh, kw, o, i = (ir.AffineDimExpr.get(n) for n in range(8))
-    maps = [[*window.reads([oh, ow], [kh, kw]), ict * ic + i], [oct_, ict, kh, kw, o, i], [oh, ow, oct_ * oc + o]]
-
-    def multiply_add(x: ir.Value, w: ir.Value, acc: ir.Value) -> ir.Value:
-        return arith.addi(acc, widened(arith.muli(widened(x, 16), widened(w, 16)), 32))
-
-    maps = [ir.AffineMap.get(8, 0, m) for m in maps]
-    return generic([x, w], [filled(out, 32, 0)], maps, "ppprrrpr", multiply_add)
 
 
 def conv(lowering: Lowering, op: Any, x: ir.Value, window: Window, out: list[int]) -> ir.Value:
@@ -169,7 +73,7 @@ def conv(lowering: Lowering, op: Any, x: ir.Value, window: Window, out: list[int
     factors, s = fixed(op, result_rescale, op)
     products = np.abs(stored_constant(op, op.operands[1]).astype(np.int64)).reshape(channels, -1).sum(1)
     require_fits(op, 128 * products + np.abs(bias.astype(np.int64)), factors, s)
-    m = const_tensor(pack_channels(np.broadcast_to(factors, channels), padded, 1, np.int16))
+    m = factor_vector(lowering, factors, channels)
     bits = storage_bits(y)
     return elementwise(
         acc, [packed_bias, m], bits, lambda acc, bias, m: stored(rescaled(arith.addi(acc, bias), m, s), bits)
@@ -181,12 +85,12 @@ def _lower_conv2d(lowering: Lowering, op: Any) -> list[Any]:
     window = Window(kernel, ints(op, "stride"), ints(op, "padding"), ints(op, "dilation"))
     if ir.IntegerAttr(op.attributes["groups"]).value != 1:
         raise fail(op, "'gradcam.conv2d' with groups has no lowering to linalg")
-    return [conv(lowering, op, lowering.values[op.operands[0]], window, type_shape(op.results[0])[2:])]
+    return [conv(lowering, op, lowering.tensor(op.operands[0]), window, type_shape(op.results[0])[2:])]
 
 
 def _lower_linear(lowering: Lowering, op: Any) -> list[Any]:
     """A linear layer is a convolution whose kernel is as large as the map that was flattened."""
-    x = lowering.values[op.operands[0]]
+    x = lowering.tensor(op.operands[0])
     return [conv(lowering, op, x, POINTWISE._replace(kernel=shape(x)[:2]), [1, 1])]
 
 
@@ -194,14 +98,65 @@ def _lower_linear(lowering: Lowering, op: Any) -> list[Any]:
 
 
 def _lower_add(lowering: Lowering, op: Any) -> list[Any]:
-    z, bits = op.results[0], storage_bits(op.results[0])
-    first, second = (fixed(op, operand_rescale, v, z) for v in op.operands)
+    bits = storage_bits(op.results[0])
+    vectors: list[ir.Value] = []
+    first, second = (scale_term(lowering, op, v, vectors) for v in op.operands)
+    x, y = (whole_or_parts(lowering, v) for v in op.operands)
+    return [pointwise([x, y], vectors, bits, lambda x, y, *m: stored(arith.addi(first(x, m), second(y, m)), bits))]
 
-    def term(value: ir.Value, constants: tuple[int, int] | None) -> ir.Value:
-        return widened(value, 32) if constants is None else rescaled(value, *constants)
 
-    x, y = (lowering.values[v] for v in op.operands)
-    return [elementwise(x, [y], bits, lambda x, y: stored(arith.addi(term(x, first), term(y, second)), bits))]
+def requantized(lowering: Lowering, op: Any, before: Callable[..., ir.Value]) -> list[Any]:
+    """`before` of each element of operand 0, brought to the scale and storage of the result."""
+    bits, vectors = storage_bits(op.results[0]), list[ir.Value]()
+    x = whole_or_parts(lowering, op.operands[0])
+    if has_same_scale(op.operands[0], op.results[0]):
+        return [pointwise([x], [], bits, lambda a: stored(before(a), bits))]
+    term = scale_term(lowering, op, op.operands[0], vectors)
+    masks = [] if isinstance(x, Parities) else _masks_of(op.operands[0])
+    if not masks:
+        return [pointwise([x], vectors, bits, lambda a, *m: stored(term(before(a), m), bits))]
+
+    def with_masks(a: ir.Value, *m: ir.Value) -> list[ir.Value]:
+        return [stored(term(before(a), m), bits), *(_is_between(a, *mask_bounds(mask)) for mask in masks)]
+
+    # The masks are made beside the result, so that what both read is never stored.
+    result, *bitmaps = elementwise(x, vectors, [bits, *[1] * len(masks)], with_masks)
+    lowering.values |= {mask.results[0]: bitmap for mask, bitmap in zip(masks, bitmaps, strict=True)}
+    return [result]
+
+
+def _masks_of(x: ir.Value) -> list[Any]:
+    found = [use.owner for use in x.uses if use.owner.operation.name == "gradcam.mask"]
+    return sorted(found, key=lambda mask: mask_bounds(mask))
+
+
+def _is_between(x: ir.Value, lo: int, hi: int) -> ir.Value:
+    """i1: lo < x < hi, without the comparisons that the width of x makes needless."""
+    low, high = -(1 << (width(x) - 1)), (1 << (width(x) - 1)) - 1
+    above = None if lo < low else arith.cmpi(arith.CmpIPredicate.sgt, x, const(width(x), lo))
+    below = None if hi > high else arith.cmpi(arith.CmpIPredicate.slt, x, const(width(x), hi))
+    given = [test for test in (above, below) if test is not None]
+    return arith.andi(*given) if len(given) == 2 else given[0] if given else const(1, 1)
+
+
+def _lower_mask(lowering: Lowering, op: Any) -> list[Any]:
+    if op.results[0] in lowering.values:  # made beside the activation
+        return [lowering.values[op.results[0]]]
+    bounds = mask_bounds(op)
+    return [elementwise(lowering.tensor(op.operands[0]), [], 1, lambda x: _is_between(x, *bounds))]
+
+
+def _lower_relu(lowering: Lowering, op: Any) -> list[Any]:
+    return requantized(lowering, op, lambda a: arith.maxsi(a, const(width(a), 0)))
+
+
+def _lower_clamp(lowering: Lowering, op: Any) -> list[Any]:
+    lo, hi = clamp_bounds(op)
+    return requantized(lowering, op, lambda x: clipped(x, lo, hi))
+
+
+def _lower_requantize(lowering: Lowering, op: Any) -> list[Any]:
+    return requantized(lowering, op, lambda a: a)
 
 
 def require_same_type(op: Any) -> None:
@@ -211,45 +166,13 @@ def require_same_type(op: Any) -> None:
         raise fail(op, f"'{op.name}' needs equal element types of input and result, got {types}")
 
 
-def _lower_relu(lowering: Lowering, op: Any) -> list[Any]:
-    require_same_type(op)
-    bits = storage_bits(op.results[0])
-    return [elementwise(lowering.values[op.operands[0]], [], bits, lambda a: arith.maxsi(a, const(bits, 0)))]
-
-
-def _lower_clamp(lowering: Lowering, op: Any) -> list[Any]:
-    require_same_type(op)
-    lo, hi = clamp_bounds(op)
-    return [elementwise(lowering.values[op.operands[0]], [], storage_bits(op.results[0]), lambda x: clipped(x, lo, hi))]
-
-
 # --- pools ---
-
-
-def reduce_window(lowering: Lowering, op: Any, border: int, bits: int, combine: Callable[..., Any]) -> ir.Value:
-    """Combines the elements of each window in a `bits`-wide accumulator that starts with `border`."""
-    window = Window(*(ints(op, name) for name in Window._fields))
-    x, lanes = lowering.values[op.operands[0]], lowering.pe.oc
-    _, channels, *out = type_shape(op.results[0])
-    tiles = -(-channels // lanes)
-    ct, oh, ow, kh, kw, lane = (ir.AffineDimExpr.get(n) for n in range(6))
-    maps = [
-        [*window.reads([oh, ow], [kh, kw]), ct * lanes + lane],
-        [ct, kh, kw, lane],
-        [oh, ow, ct * lanes + lane],
-    ]
-    # linalg takes loop extents from operands indexed by plain loops: this one only tells the extents.
-    extents = empty([tiles, *window.kernel, lanes], 8)
-    padded = window.pad(x, out, border)
-    acc = filled([*out, shape(x)[2]], bits, border)
-    maps = [ir.AffineMap.get(6, 0, m) for m in maps]
-    return generic([padded, extents], [acc], maps, "ppprrp", lambda value, _, acc: combine(acc, value))
 
 
 def _lower_max_pool2d(lowering: Lowering, op: Any) -> list[Any]:
     require_same_type(op)
     bits = storage_bits(op.results[0])
-    return [reduce_window(lowering, op, -(1 << (bits - 1)), bits, arith.maxsi)]
+    return [reduce_window(lowering, op, window_of(op), -(1 << (bits - 1)), bits, arith.maxsi)]
 
 
 def _lower_avg_pool2d(lowering: Lowering, op: Any) -> list[Any]:
@@ -258,7 +181,7 @@ def _lower_avg_pool2d(lowering: Lowering, op: Any) -> list[Any]:
     bits = storage_bits(op.results[0])
     m, s = fixed(op, result_rescale, op)
     require_fits(op, window_size(op) << (storage_bits(op.operands[0]) - 1), m, s)
-    total = reduce_window(lowering, op, 0, 32, lambda acc, value: arith.addi(acc, widened(value, 32)))
+    total = reduce_window(lowering, op, window_of(op), 0, 32, add_up)
     return [elementwise(total, [], bits, lambda a: stored(rescaled(a, int(m), s), bits))]
 
 
@@ -293,26 +216,42 @@ def _lower_select_class(lowering: Lowering, op: Any) -> list[Any]:
 
 
 def _lower_class_row(lowering: Lowering, op: Any) -> list[Any]:
-    """The tile of the classifier's packed weights that holds the row, and the row's lane in it."""
+    """The tile of the table's packed weights that holds the row, and the row's lane in it."""
     w, cls = op.operands
     pe, index = lowering.pe, ir.IndexType.get()
-    packed = lowering.packed(op, w, (1, 1))
+    packed = lowering.packed(op, w, _row_size(op))
     at = arith.index_cast(index, tensor.extract(lowering.values[cls], [arith.constant(index, 0)]))
     lanes = arith.constant(index, pe.oc)
     # With one tile of classes there is nothing to choose but the lane.
     tile = arith.floordivsi(at, lanes) if shape(packed)[0] > 1 else 0
-    lane = arith.remsi(at, lanes)
-    dims = [1, *shape(packed)[1:]]
-    return [Row(extract_slice(packed, [tile, 0, 0, 0, 0, 0], dims, dims), lane)]
+    return [Row(packed, tile, arith.remsi(at, lanes))]
+
+
+def _row_size(op: Any) -> tuple[int, int]:
+    """Height and width of the map that a row is, from the unflatten that reads it."""
+    sizes = {tuple(type_shape(u.results[0])[2:]) for u in (use.owner for use in op.results[0].uses) if _unflattens(u)}
+    if len(sizes) > 1:
+        raise fail(op, f"a class row is read as maps of different sizes: {sorted(sizes)}")
+    return (*sizes.pop(),) if sizes else (1, 1)
+
+
+def _unflattens(op: Any) -> bool:
+    return op.operation.name == "gradcam.unflatten"
 
 
 def _lower_weighted_sum(lowering: Lowering, op: Any) -> list[Any]:
-    """A convolution of the feature map with the tile of the class's row; one of its lanes is the map."""
-    row, x = (lowering.values[v] for v in op.operands)
-    if not isinstance(row, Row):
-        raise fail(op, "'gradcam.weighted_sum' has a lowering only for weights from gradcam.class_row")
-    require_int8(op, op.operands[1])
-    return [LaneMap(accumulate(x, row.tile, POINTWISE, [*shape(x)[:2], lowering.pe.oc]), row.lane)]
+    """A convolution of the feature map with the tile of the class's row; one of its lanes is the map.
+
+    Other weights, a vector or a map, take the place of the tile: then all lanes are the map.
+    """
+    weights, a = op.operands
+    row, x = lowering.values[weights], lowering.tensor(a)
+    for operand in (weights, a):
+        require_int8(op, operand)
+    out = [*shape(x)[:2], lowering.pe.oc]
+    if isinstance(row, Row):
+        return [LaneMap(accumulate(x, row.tiles(), POINTWISE, out), row.lane)]
+    return [LaneMap(multiply_lanes(lowering, x, lowering.tensor(weights), out), 0)]
 
 
 def _lower_return(lowering: Lowering, op: Any) -> list[Any]:
@@ -323,6 +262,8 @@ def _lower_return(lowering: Lowering, op: Any) -> list[Any]:
 def unpacked(lowering: Lowering, op: Any, value: ir.Value) -> ir.Value:
     """A returned value without its padding lanes: 1xK as K, a map 1xhxw as hxw, 1xCxHxW as HxWxC."""
     lowered = lowering.values[value]
+    if isinstance(lowered, Parities):
+        lowered = lowered.joined()
     if isinstance(lowered, LaneMap):
         h, w, _ = shape(lowered.packed)
         return extract_slice(lowered.packed, [0, 0, lowered.lane], [h, w, 1], [h, w])
@@ -342,7 +283,7 @@ def _same_value(lowering: Lowering, op: Any) -> list[Any]:
 
 
 #: What to do with each op; a lowering returns what the op's results become.
-LOWERINGS: dict[str, Callable[[Lowering, Any], list[Any]]] = {
+LOWERINGS: dict[str, Callable[[Lowering, Any], list[Any]]] = linalg_adjoints.LOWERINGS | {
     "func.return": _lower_return,
     "gradcam.add": _lower_add,
     "gradcam.avg_pool2d": _lower_avg_pool2d,
@@ -351,8 +292,10 @@ LOWERINGS: dict[str, Callable[[Lowering, Any], list[Any]]] = {
     "gradcam.conv2d": _lower_conv2d,
     "gradcam.flatten": _same_value,
     "gradcam.linear": _lower_linear,
+    "gradcam.mask": _lower_mask,
     "gradcam.max_pool2d": _lower_max_pool2d,
     "gradcam.relu": _lower_relu,
+    "gradcam.requantize": _lower_requantize,
     "gradcam.scale": _same_value,
     "gradcam.select_class": _lower_select_class,
     "gradcam.weighted_sum": _lower_weighted_sum,

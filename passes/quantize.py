@@ -8,13 +8,15 @@ from typing import Any, ClassVar
 
 from torch_mlir import ir
 
-from gradcam.dialect import cam_ops, ops
+from gradcam.dialect import adjoint_ops, cam_ops, ops
 from gradcam.errors import fail
 from gradcam.passes.calibrate import RANGE
+from gradcam.passes.ir_queries import only_user, users
 from gradcam.passes.pass_base import Pass
 from gradcam.passes.quantize_checks import check_rescale, refuse_unsupported
+from gradcam.passes.quantize_gradients import PRODUCTS, Gradients
 from gradcam.passes.quantize_parameters import Parameters
-from gradcam.quant_types import INT8_LEVELS, per_tensor, scale
+from gradcam.quant_types import FRACTION_BITS, INT8_LEVELS, per_tensor, scale, storage_bits
 from gradcam.reference.interpreter import main_function
 
 
@@ -22,9 +24,11 @@ from gradcam.reference.interpreter import main_function
 class Quantize(Pass):
     """Gives every tensor of a calibrated module its integers: int8 feature maps and weights, int32 logits and heatmap.
 
-    A convolution, linear, sum or average pool whose only user is a relu or clamp takes that op's range. A convolution
+    A convolution, linear, sum or average pool whose only user is a relu or clamp takes that op's range; where a mask
+    reads it, too, it has 32 bits with a fraction, so that the mask is right for values that round to 0. A convolution
     whose only user is a sum is not saturated before it: it has 32 bits at the sum's scale. The layer that yields the
-    logits keeps its accumulators; its weights share one scale, so that logits compare.
+    logits keeps its accumulators; its weights share one scale, so that logits compare. Gradients: see
+    `quantize_gradients`.
 
     This pass turns:
         %0 = "gradcam.conv2d"(%image, %w, %b) {gradcam.range = 9.5 : f64, ...} : (...) -> tensor<1x4x8x8xf32>
@@ -58,13 +62,16 @@ class _Quantizer:
         self.classifier = _classifier(self.body[-1])
         self.sums = _residual_sums(self.body)
         self.image_scale = _image_range(main) / INT8_LEVELS
-        own = [op for op in self.body if self._has_own_scale(op)]
-        self.scales = {op.results[0]: _own_range(op) / INT8_LEVELS for op in own}
         self.parameters = Parameters()
+        self.gradients = Gradients(main, self.parameters)
+        self.body = list(main.entry_block.operations)
+        own = [op for op in self.body if self._has_own_scale(op)]
+        self.scales = {op.results[0]: _own_scale(op) for op in own}
 
     def _has_own_scale(self, op: Any) -> bool:
         chooses = isinstance(op, ops.Conv2dOp | ops.LinearOp | ops.AddOp | ops.AvgPool2dOp)
-        return chooses and op != self.classifier and op.results[0] not in self.sums
+        forward = chooses and op != self.classifier and op.results[0] not in self.gradients.values
+        return forward and op.results[0] not in self.sums
 
     def quantize(self) -> None:
         """Changes the function in place, in program order: a type follows from the operands' types."""
@@ -74,7 +81,10 @@ class _Quantizer:
                 self.parameters.quantize(op, one_scale=op == self.classifier)
             elif isinstance(op, cam_ops.ClassRowOp):
                 op.operands[0] = self.parameters.table(op)
-            if op.operation.name.startswith("gradcam.") and not isinstance(op, cam_ops.SelectClassOp):
+            elif isinstance(op, PRODUCTS):
+                self.parameters.read_by_adjoint(op)
+            is_integer = isinstance(op, cam_ops.SelectClassOp | adjoint_ops.MaskOp)
+            if op.operation.name.startswith("gradcam.") and not is_integer:
                 self._set_result_type(op)
                 check_rescale(op)
             if RANGE in op.attributes:
@@ -85,13 +95,17 @@ class _Quantizer:
     def _set_result_type(self, op: Any) -> None:
         result, operands = op.results[0], list(op.operands)
         if result in self.scales:
-            _set_scale(result, self.scales[result])
+            _set_scale(result, *self.scales[result])
         elif result in self.sums:
-            _set_scale(result, self.scales[self.sums[result]], 32)
+            _set_scale(result, self.scales[self.sums[result]][0], 32)
         elif op == self.classifier or isinstance(op, cam_ops.WeightedSumOp):
             _set_scale(result, scale(operands[0]) * scale(operands[1]), 32)
-        elif isinstance(op, cam_ops.ScaleOp):
+        elif isinstance(op, cam_ops.ScaleOp) and len(ir.RankedTensorType(result.type).shape) == 3:
             _set_scale(result, scale(operands[0]) * ir.FloatAttr(op.attributes["factor"]).value, 32)
+        elif result in self.gradients.values and not isinstance(op, cam_ops.ClassRowOp):
+            result.set_type(self.gradients.result_type(op))
+        elif isinstance(op, ops.ReluOp | ops.ClampOp) and storage_bits(operands[0]) == 32:
+            _set_scale(result, scale(operands[0]) * (1 << FRACTION_BITS))
         else:  # relu, clamp, max_pool2d, flatten and class_row keep integers and scale
             _set_element_type(result, ir.RankedTensorType(operands[0].type).element_type)
 
@@ -114,40 +128,35 @@ def _set_element_type(value: Any, element: ir.Type) -> None:
 def _classifier(return_op: Any) -> Any:
     """The layer that yields the logits, seen through a flatten."""
     layer = return_op.operands[0].owner
-    users = _users(layer)
+    readers = users(layer.results[0]) if isinstance(layer, ir.OpView) else []
     if isinstance(layer, ops.FlattenOp):
-        users += _users(layer.operands[0].owner)
+        readers += users(layer.operands[0])
         layer = layer.operands[0].owner
     if not isinstance(layer, ops.Conv2dOp | ops.LinearOp):
         raise fail(return_op, "the logits must come from a linear or a convolution")
-    if not all(isinstance(u, ops.FlattenOp | cam_ops.SelectClassOp) or u == return_op for u in users):
+    if not all(isinstance(u, ops.FlattenOp | cam_ops.SelectClassOp) or u == return_op for u in readers):
         raise fail(layer, "the logits are 32-bit and cannot also feed another layer")
     return layer
-
-
-def _users(op: Any) -> list[Any]:
-    return [use.owner for use in op.results[0].uses] if isinstance(op, ir.OpView) else []
-
-
-def _only_user(op: Any) -> Any:
-    """The op that uses the result, when it does so once and no other does; else None."""
-    users = _users(op)
-    return users[0] if len(users) == 1 else None
 
 
 def _residual_sums(body: list[Any]) -> dict[Any, Any]:
     """Each convolution (its result) that feeds a sum with 32 bits, and that sum; of two candidates the later one."""
     last = {}
     for op in body:
-        if isinstance(op, ops.Conv2dOp) and isinstance(user := _only_user(op), ops.AddOp):
+        if isinstance(op, ops.Conv2dOp) and isinstance(user := only_user(op), ops.AddOp):
             last[user.results[0]] = op.results[0]
     return {conv: sum_ for sum_, conv in last.items()}
 
 
-def _own_range(op: Any) -> float:
-    """The range of the op's result, or of the relu or clamp that alone uses it."""
-    user = _only_user(op)
-    return _range(user if isinstance(user, ops.ReluOp | ops.ClampOp) else op)
+def _own_scale(op: Any) -> tuple[float, int]:
+    """Scale and bits of an op's result; the range is that of the relu or clamp that alone, but for masks, uses it."""
+    readers = users(op.results[0])
+    masks = [u for u in readers if isinstance(u, adjoint_ops.MaskOp)]
+    others = [u for u in readers if u not in masks]
+    if len(others) != 1 or not isinstance(others[0], ops.ReluOp | ops.ClampOp):
+        return _range(op) / INT8_LEVELS, 8
+    step = _range(others[0]) / INT8_LEVELS
+    return (step / (1 << FRACTION_BITS), 32) if masks else (step, 8)
 
 
 def _range(op: Any) -> float:

@@ -10,8 +10,17 @@ from torch_mlir import ir
 from gradcam.dialect import adjoint_ops, cam_ops, ops
 from gradcam.dialect.verify import ints
 from gradcam.errors import GradcamError, fail
+from gradcam.passes.cam_patterns import is_global_pool
 from gradcam.passes.explanations import explanations
-from gradcam.quant_types import is_accumulator, is_quantized, operand_rescale, result_ratio, result_rescale
+from gradcam.quant_types import (
+    is_accumulator,
+    is_quantized,
+    operand_rescale,
+    result_ratio,
+    result_rescale,
+    storage_bits,
+    storage_limits,
+)
 from gradcam.reference.interpreter import constant
 
 #: Limits of a 32-bit accumulator, and of a rescaled value that still has to be added to another one.
@@ -29,22 +38,48 @@ SUPPORTED = (
     ops.MaxPool2dOp,
     ops.AvgPool2dOp,
     ops.FlattenOp,
+    adjoint_ops.RequantizeOp,
+    adjoint_ops.LinearAdjointOp,
+    adjoint_ops.Conv2dAdjointOp,
+    adjoint_ops.AvgPool2dAdjointOp,
+    adjoint_ops.TapSumsOp,
+    adjoint_ops.MaskOp,
+    adjoint_ops.ApplyMaskOp,
+    adjoint_ops.UnflattenOp,
     cam_ops.SelectClassOp,
     cam_ops.ClassRowOp,
+    cam_ops.ChannelWeightsOp,
     cam_ops.WeightedSumOp,
     cam_ops.ScaleOp,
 )
-BACKWARD = (
+#: What makes supported ops of others.
+RUN_FIRST = {
+    ops.BatchNormOp: "gradcam-fold-batch-norm and gradcam-batch-norm-to-conv",
+    adjoint_ops.BatchNormAdjointOp: "gradcam-batch-norm-to-conv before gradcam-derive-backward",
+    adjoint_ops.ReluAdjointOp: "gradcam-extract-masks",
+    adjoint_ops.ClampAdjointOp: "gradcam-extract-masks",
+    cam_ops.ExplainOp: "gradcam-derive-backward and gradcam-simplify-backward",
+    cam_ops.TargetOp: "gradcam-derive-backward and gradcam-simplify-backward",
+    cam_ops.OneHotOp: "gradcam-simplify-backward",
+}
+#: Formulas of methods that are no multiply-add, mask and clamp.
+METHOD_OPS = (
+    cam_ops.XGradCamWeightsOp,
+    cam_ops.GradCamPlusPlusWeightsOp,
+    cam_ops.MulOp,
+    cam_ops.ChannelSumOp,
+)
+
+
+#: Ops that rescale an exact integer result.
+RESCALED = (
+    ops.Conv2dOp,
+    ops.LinearOp,
+    ops.AvgPool2dOp,
     adjoint_ops.LinearAdjointOp,
     adjoint_ops.Conv2dAdjointOp,
-    adjoint_ops.ReluAdjointOp,
-    adjoint_ops.ClampAdjointOp,
-    adjoint_ops.MaxPool2dAdjointOp,
     adjoint_ops.AvgPool2dAdjointOp,
-    adjoint_ops.BatchNormAdjointOp,
-    adjoint_ops.UnflattenOp,
-    adjoint_ops.ChannelSliceOp,
-    cam_ops.OneHotOp,
+    adjoint_ops.TapSumsOp,
     cam_ops.ChannelWeightsOp,
 )
 
@@ -54,10 +89,7 @@ def refuse_unsupported(main: Any) -> None:
     if is_quantized(main.entry_block.arguments[0]):
         raise fail(main, "the module is quantized already")
     body = [op for op in main.entry_block.operations if op.operation.name not in ("arith.constant", "func.return")]
-    problems = [(op, reason) for op in body if not isinstance(op, BACKWARD) and (reason := _reason(op))]
-    backward = [op for op in body if isinstance(op, BACKWARD)]
-    if backward:
-        problems.append((backward[0], _needs_backward(main, backward)))
+    problems = [(op, reason) for op in body if (reason := _reason(main, op))]
     if len(problems) == 1:
         raise fail(*problems[0])
     if problems:
@@ -65,23 +97,28 @@ def refuse_unsupported(main: Any) -> None:
         raise fail(problems[0][0], f"{len(problems)} problems: {listed}")
 
 
-def _reason(op: Any) -> str:
-    """Why a forward or explanation op cannot be quantized; empty when it can."""
+def _reason(main: Any, op: Any) -> str:
+    """Why an op cannot be quantized; empty when it can."""
     name = f"'{op.operation.name}'"
-    if isinstance(op, ops.BatchNormOp):
-        return f"{name} has no quantized form; run gradcam-fold-batch-norm first"
-    if isinstance(op, cam_ops.ExplainOp | cam_ops.TargetOp):
-        return f"{name} has no quantized form; run gradcam-derive-backward and gradcam-simplify-backward first"
+    if type(op) in RUN_FIRST:
+        return f"{name} has no quantized form; run {RUN_FIRST[type(op)]} first"
+    if isinstance(op, METHOD_OPS):
+        asked = ", ".join(dict.fromkeys(f"'{ir.StringAttr(e['method']).value}'" for e in explanations(main)))
+        method = f"method {asked} needs {name}" if asked else name
+        return f"{method}, which has no quantized form at this target; choose gradcam, hirescam or layercam"
     if not isinstance(op, SUPPORTED):
         return f"{name} has no quantized form yet"
     if isinstance(op, ops.ReluOp) and isinstance(op.x.owner, cam_ops.ClassRowOp):
         return f"{name} of 'gradcam.class_row' has no quantized form; run gradcam-simplify-backward first"
     if isinstance(op, cam_ops.ClassRowOp) and len(ir.RankedTensorType(op.w.type).shape) != 2:
         return f"{name} of more than one number per channel has no quantized form yet"
-    if isinstance(op, ops.Conv2dOp) and (groups := ir.IntegerAttr(op.attributes["groups"]).value) != 1:
-        return f"{name} with {groups} groups has no quantized form yet"
+    if isinstance(op, ops.Conv2dOp | adjoint_ops.Conv2dAdjointOp):
+        groups = ir.IntegerAttr(op.attributes["groups"]).value
+        return f"{name} with {groups} groups has no quantized form yet" if groups != 1 else ""
     if isinstance(op, ops.AvgPool2dOp) and any(ints(op, "padding", 2, 0)) and not _counts_padding(op):
         return f"{name} with padding and count_include_pad = false divides by no constant and has no quantized form yet"
+    if isinstance(op, adjoint_ops.AvgPool2dAdjointOp) and not is_global_pool(op):
+        return f"{name} of a pool with more than one window has no quantized form yet"
     if isinstance(op, cam_ops.ScaleOp) and ir.FloatAttr(op.attributes["factor"]).value <= 0:
         return f"{name} needs a positive factor"
     return ""
@@ -91,17 +128,6 @@ def _counts_padding(op: Any) -> bool:
     return bool(ir.IntegerAttr(op.attributes["count_include_pad"]).value)
 
 
-def _needs_backward(main: Any, found: list[Any]) -> str:
-    names = list(dict.fromkeys(f"'{op.operation.name}'" for op in found))
-    needs = f"needs {names[0]}, which has" if len(names) == 1 else f"needs {', '.join(names)}, which have"
-    layers = ", ".join(f"'{ir.StringAttr(asked['target']).value}'" for asked in explanations(main))
-    target = f"target layer {layers}" if layers else "the target layer"
-    return (
-        f"{target} {needs} no quantized form yet; choose a target layer whose explanation simplifies to a weighted sum "
-        "(the input of the global average pool)"
-    )
-
-
 def check_rescale(op: Any) -> None:
     """Checks on a quantized op that no accumulator or rescaled value can leave its 32 bits, and rescales are exact.
 
@@ -109,9 +135,9 @@ def check_rescale(op: Any) -> None:
         GradcamError: naming the op.
     """
     try:
-        if isinstance(op, ops.Conv2dOp | ops.LinearOp | ops.AvgPool2dOp):
+        if isinstance(op, RESCALED):
             _check_result(op)
-        elif isinstance(op, ops.AddOp):
+        elif isinstance(op, ops.AddOp | ops.ReluOp | ops.ClampOp | adjoint_ops.RequantizeOp):
             _check_operands(op)
         elif isinstance(op, cam_ops.WeightedSumOp):
             shape = ir.RankedTensorType(op.operands[1].type).shape
@@ -123,18 +149,25 @@ def check_rescale(op: Any) -> None:
 def _check_result(op: Any) -> None:
     bound = _accumulator_bound(op)
     _require_below(bound, ACCUMULATOR_LIMIT, "accumulator")
-    if isinstance(op, ops.AvgPool2dOp) or not is_accumulator(op):
+    if not (isinstance(op, ops.Conv2dOp | ops.LinearOp) and is_accumulator(op)):
         result_rescale(op)
         _require_below(bound * result_ratio(op), RESULT_LIMIT, "rescaled result")
 
 
 def _accumulator_bound(op: Any) -> np.ndarray:
-    """Largest possible magnitude of the accumulator: float64, () or (O,)."""
+    """Largest possible magnitude of the accumulator: float64, () or one per channel of the result."""
+    largest = -float(storage_limits(op.operands[0])[0])
     if isinstance(op, ops.AvgPool2dOp):
-        return np.array(128.0 * np.prod(ints(op, "kernel", 2, 1)))
+        return np.array(largest * np.prod(ints(op, "kernel", 2, 1)))
+    if isinstance(op, adjoint_ops.AvgPool2dAdjointOp):
+        return np.array(largest)
+    if isinstance(op, adjoint_ops.TapSumsOp | cam_ops.ChannelWeightsOp):
+        return np.array(largest * np.prod(ir.RankedTensorType(op.operands[0].type).shape[2:]))
     weight, *bias = (constant(v.owner.operands[0].owner).astype(np.float64) for v in list(op.operands)[1:])
-    bound = 128 * np.abs(weight).reshape(len(weight), -1).sum(1)
-    return bound + np.abs(bias[0]) if bias else bound
+    if isinstance(op, ops.Conv2dOp | ops.LinearOp):
+        bound = largest * np.abs(weight).reshape(len(weight), -1).sum(1)
+        return bound + np.abs(bias[0]) if bias else bound
+    return largest * np.abs(weight).sum((0, *range(2, weight.ndim)))
 
 
 def _require_below(bound: np.ndarray, limit: float, what: str) -> None:
@@ -145,7 +178,7 @@ def _require_below(bound: np.ndarray, limit: float, what: str) -> None:
 def _check_operands(op: Any) -> None:
     for operand in op.operands:
         constants = operand_rescale(operand, op.results[0])
-        if constants and constants[1] > MAX_OPERAND_SHIFT:
+        if storage_bits(operand) == 8 and constants and constants[1] > MAX_OPERAND_SHIFT:
             raise GradcamError(
-                f"an operand's range is more than {2**16} times smaller than the sum's; it would add nothing"
+                f"an operand's range is more than {2**16} times smaller than the result's; it would add nothing"
             )

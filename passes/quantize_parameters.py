@@ -20,10 +20,11 @@ BIAS_LIMIT = 2.0**30
 
 
 class Parameters:
-    """Replaces f32 parameters of convolutions and linears by integers, and remembers what a class row can read."""
+    """Replaces f32 parameters of convolutions and linears by integers, and remembers what the backward pass reads."""
 
     def __init__(self) -> None:
         self._tables: dict[Any, Any] = {}
+        self._weights: dict[Any, Any] = {}
         self._originals: set[Any] = set()  # results, not ops: an op's hash changes with its attributes
 
     def quantize(self, op: Any, one_scale: bool) -> None:
@@ -45,8 +46,24 @@ class Parameters:
         self._replace(op, 1, weight, steps.max() if one_scale else steps, 8)
         if len(op.operands) > 2:
             self._replace(op, 2, bias, scale(op.operands[0]) * scales(op.operands[1]), 32)
+        self._weights[original] = op.operands[1]
         if one_scale:
             self._tables[original] = op.operands[1]
+
+    def quantized(self, original: Any) -> Any:
+        """The quantized value of a weight of the forward pass."""
+        return self._weights[original]
+
+    def read_by_adjoint(self, op: Any) -> None:
+        """Lets a conv2d_adjoint or linear_adjoint read the forward weights.
+
+        Raises:
+            GradcamError: its weight is not one of the forward pass.
+        """
+        original = op.operands[1]
+        if original not in self._weights:
+            raise fail(op, f"the weight of '{op.operation.name}' must be that of a layer of the forward pass")
+        op.operands[1] = self._weights[original]
 
     def table(self, op: Any) -> Any:
         """The quantized value of a class row's table: the classifier's own weight, or another constant with one scale.

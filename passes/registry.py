@@ -15,7 +15,10 @@ _factories: dict[str, Callable[[], type[Pass]]] = {}
 
 #: Pipelines by name; each is the text that its name stands for, and may use other pipelines.
 PIPELINES: dict[str, str] = {
-    "gradcam-backward-pipeline": "gradcam-fold-batch-norm,gradcam-derive-backward,gradcam-simplify-backward",
+    "gradcam-backward-pipeline": (
+        "gradcam-fold-batch-norm,gradcam-batch-norm-to-conv,gradcam-derive-backward,gradcam-simplify-backward,"
+        "gradcam-extract-masks"
+    ),
     "gradcam-linalg-pipeline": "gradcam-fold-columns,convert-gradcam-to-linalg,fuse-epilogues,canonicalize,cse",
     "gradcam-affine-pipeline": "convert-linalg-to-affine,canonicalize",
     "gradcam-schedule-pipeline": (
@@ -120,8 +123,10 @@ def lookup(name: str) -> type[Pass]:
 for _entry in (
     ("convert-torch-to-gradcam", "convert_torch_to_gradcam", "ConvertTorchToGradcam"),
     ("gradcam-fold-batch-norm", "fold_batch_norm", "FoldBatchNorm"),
+    ("gradcam-batch-norm-to-conv", "batch_norm_to_conv", "BatchNormToConv"),
     ("gradcam-derive-backward", "derive_backward", "DeriveBackward"),
     ("gradcam-simplify-backward", "simplify_backward", "SimplifyBackward"),
+    ("gradcam-extract-masks", "extract_masks", "ExtractMasks"),
     ("gradcam-calibrate", "calibrate", "Calibrate"),
     ("gradcam-quantize", "quantize", "Quantize"),
     ("gradcam-fold-columns", "fold_columns", "FoldColumns"),

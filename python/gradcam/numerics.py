@@ -66,8 +66,3 @@ def rescale(acc: ArrayLike, m: ArrayLike, s: int) -> np.ndarray:
         int64, the broadcast shape.
     """
     return (np.asarray(acc, np.int64) * np.asarray(m, np.int64) + (1 << (s - 1))) >> s
-
-
-def saturate(x: ArrayLike, bits: int = 8) -> np.ndarray:
-    """Clips integers to the range of a signed integer of `bits`; int64, the shape of `x`."""
-    return np.clip(np.asarray(x, np.int64), -(1 << (bits - 1)), (1 << (bits - 1)) - 1)

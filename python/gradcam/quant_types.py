@@ -14,10 +14,17 @@ import numpy as np
 from torch_mlir import ir
 from torch_mlir.dialects import quant
 
+from gradcam.errors import GradcamError
 from gradcam.numerics import fixed_point
 
 #: Magnitudes of int8 that both signs have; a range of r has the scale r / 127.
 INT8_LEVELS = 127
+
+#: How much finer than the int8 result a sum with 32 bits is that a mask reads or that is added up further.
+FRACTION_BITS = 6
+
+#: Scales have 7 digits; by how much the products of two of them may differ.
+SCALE_TOLERANCE = 1e-5
 
 
 def round_scale(scale: float) -> float:
@@ -29,21 +36,34 @@ def _limits(bits: int) -> tuple[int, int]:
     return -(1 << (bits - 1)), (1 << (bits - 1)) - 1
 
 
+def _storage(bits: int) -> ir.Type:
+    """The narrowest integer type of whole bytes for `bits`."""
+    return ir.IntegerType.get_signless(next(n for n in (8, 16, 32) if bits <= n))
+
+
 def per_tensor(shape: Sequence[int], scale: float, bits: int = 8) -> ir.RankedTensorType:
-    """Tensor type with one scale and `bits` of storage; needs an MLIR context and location to be entered."""
-    storage, signed = ir.IntegerType.get_signless(bits), quant.QuantizedType.FLAG_SIGNED
-    element = quant.UniformQuantizedType.get(signed, storage, ir.F32Type.get(), round_scale(scale), 0, *_limits(bits))
+    """Tensor type with one scale and integers of `bits`; needs an MLIR context and location to be entered."""
+    signed, scale = quant.QuantizedType.FLAG_SIGNED, round_scale(scale)
+    element = quant.UniformQuantizedType.get(signed, _storage(bits), ir.F32Type.get(), scale, 0, *_limits(bits))
     return ir.RankedTensorType.get(list(shape), element)
 
 
-def per_channel(shape: Sequence[int], scales: Iterable[float], bits: int = 8) -> ir.RankedTensorType:
-    """Tensor type with one scale per index of the first dimension (the output channels of a weight or bias)."""
+def per_channel(shape: Sequence[int], scales: Iterable[float], bits: int = 8, axis: int = 0) -> ir.RankedTensorType:
+    """Tensor type with one scale per index of dimension `axis`: 0 in weights and biases, 1 in gradients."""
     values = [round_scale(s) for s in scales]
-    storage, signed = ir.IntegerType.get_signless(bits), quant.QuantizedType.FLAG_SIGNED
+    signed, zeros = quant.QuantizedType.FLAG_SIGNED, [0] * len(values)
     element = quant.UniformQuantizedPerAxisType.get(
-        signed, storage, ir.F32Type.get(), values, [0] * len(values), 0, *_limits(bits)
+        signed, _storage(bits), ir.F32Type.get(), values, zeros, axis, *_limits(bits)
     )
     return ir.RankedTensorType.get(list(shape), element)
+
+
+def quantized_like(value: Any, scales: np.ndarray, bits: int = 8) -> ir.RankedTensorType:
+    """The type of a feature map or vector of the shape of `value` with one scale, or one for each channel."""
+    shape = ir.RankedTensorType(value.type).shape
+    if np.ndim(scales) and len(set(scales.tolist())) > 1:
+        return per_channel(shape, scales, bits, 1)
+    return per_tensor(shape, float(np.max(scales)), bits)
 
 
 def element_type(value: Any) -> Any:
@@ -59,6 +79,12 @@ def is_quantized(value: Any) -> bool:
 def storage_bits(value: Any) -> int:
     """Width of the integers that stand for the elements of a quantized tensor value or type."""
     return element_type(value).storage_type_integral_width
+
+
+def storage_limits(value: Any) -> tuple[int, int]:
+    """Smallest and largest integer that an element of a quantized tensor value or type can be."""
+    element = element_type(value)
+    return element.storage_type_min, element.storage_type_max
 
 
 def scales(value: Any) -> np.ndarray:
@@ -86,7 +112,7 @@ def quantize_array(x: np.ndarray, like: Any) -> np.ndarray:
     """
     bits, step = storage_bits(like), scales(like)
     step = step.reshape(-1, *[1] * (np.ndim(x) - 1)) if step.ndim else step
-    low, high = _limits(bits)
+    low, high = storage_limits(like)
     return np.clip(np.rint(np.asarray(x, np.float64) / step), low, high).astype(f"int{bits}")
 
 
@@ -97,7 +123,7 @@ def is_accumulator(op: Any) -> bool:
 
 
 def result_rescale(op: Any) -> tuple[np.ndarray, int]:
-    """Multipliers (int32, () or (O,)) and shift from the accumulator of a conv2d, linear or avg_pool2d to its result.
+    """Multipliers (int32, () or one per channel) and shift from an op's exact integer result to its stored one.
 
     Raises:
         GradcamError: the ratio of the scales is not between 0 and 2^14.
@@ -106,19 +132,39 @@ def result_rescale(op: Any) -> tuple[np.ndarray, int]:
 
 
 def result_ratio(op: Any) -> np.ndarray:
-    """The real factor that `result_rescale` writes in fixed point: float64, () or (O,)."""
+    """The real factor that `result_rescale` writes in fixed point: float64, () or one per channel of the result."""
     x, y = scales(op.operands[0]), scales(op.results[0])
-    if op.name == "gradcam.avg_pool2d":
+    if op.name in ("gradcam.conv2d", "gradcam.linear"):
+        return x * scales(op.operands[1]) / y
+    if op.name in ("gradcam.conv2d_adjoint", "gradcam.linear_adjoint"):
+        return product_scale(op) / y
+    if op.name in ("gradcam.avg_pool2d", "gradcam.avg_pool2d_adjoint"):
         return x / (window_size(op) * y)
-    return x * scales(op.operands[1]) / y
+    if op.name == "gradcam.channel_weights":
+        return x / (math.prod(ir.RankedTensorType(op.operands[0].type).shape[2:]) * y)
+    return x / y
 
 
-def operand_rescale(x: Any, z: Any) -> tuple[int, int] | None:
-    """Multiplier and shift that bring operand `x` of an addition to the scale of its result `z`; None when equal."""
-    if scale(x) == scale(z):
-        return None
-    m, s = fixed_point(scale(x) / scale(z))
-    return int(m), s
+def product_scale(op: Any) -> float:
+    """The one scale of the products of a conv2d_adjoint or linear_adjoint: gradients carry that of their weights.
+
+    Raises:
+        GradcamError: the products of different channels have different scales.
+    """
+    products = np.atleast_1d(scales(op.operands[0]) * scales(op.operands[1]))
+    if (np.abs(products / products[0] - 1) > SCALE_TOLERANCE).any():
+        raise GradcamError("the gradient's scales and its weights' do not multiply to one scale; see gradcam-quantize")
+    return float(products.mean())
+
+
+def has_same_scale(x: Any, z: Any) -> bool:
+    """Whether the integers of two quantized tensors mean the same."""
+    return bool(np.array_equal(scales(x), scales(z)))
+
+
+def operand_rescale(x: Any, z: Any) -> tuple[np.ndarray, int] | None:
+    """Multipliers and shift that bring `x` to the scale of `z`, which adds it or stores it; None when it has it."""
+    return None if has_same_scale(x, z) else fixed_point(scales(x) / scales(z))
 
 
 def window_size(op: Any) -> int:
@@ -127,8 +173,15 @@ def window_size(op: Any) -> int:
 
 
 def clamp_bounds(op: Any) -> tuple[int, int]:
-    """Integer bounds of a quantized clamp: its real bounds at its scale, saturated to its storage."""
-    low, high = _limits(storage_bits(op.results[0]))
-    bounds = (ir.FloatAttr(op.attributes[name]).value / scale(op.results[0]) for name in ("lo", "hi"))
+    """Integer bounds of a quantized clamp: its real bounds at the scale of its input, saturated to that's storage."""
+    low, high = storage_limits(op.operands[0])
+    bounds = (ir.FloatAttr(op.attributes[name]).value / scale(op.operands[0]) for name in ("lo", "hi"))
     lo, hi = (round(min(max(b, low), high)) for b in bounds)
     return lo, hi
+
+
+def mask_bounds(op: Any) -> tuple[int, int]:
+    """The integers between which, both excluded, the input of a mask lies where the mask is 1."""
+    low, high = storage_limits(op.operands[0])
+    lo, hi = (ir.FloatAttr(op.attributes[name]).value / scale(op.operands[0]) for name in ("lo", "hi"))
+    return math.floor(max(lo, low - 1)), math.ceil(min(hi, high + 1))

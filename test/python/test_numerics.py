@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gradcam.errors import GradcamError
-from gradcam.numerics import MAX_SHIFT, fixed_point, rescale, saturate
+from gradcam.numerics import MAX_SHIFT, fixed_point, rescale
 
 INT32 = st.integers(-(2**31), 2**31 - 1)
 RATIOS = st.floats(2.0**-60, 16383.0)
@@ -71,8 +71,3 @@ def test_rescale_of_negatives_by_hand():
 def test_rescale_broadcasts_channels():
     acc = np.full((1, 2, 1, 1), 100)
     assert rescale(acc, np.array([16384, 8192]).reshape(2, 1, 1), 15).ravel().tolist() == [50, 25]
-
-
-def test_saturate_at_both_ends():
-    assert saturate([-129, -128, 127, 128]).tolist() == [-128, -128, 127, 127]
-    assert saturate([-40000, 40000], 16).tolist() == [-32768, 32767]

@@ -316,28 +316,33 @@ def test_unsupported_ops_are_refused_together():
         "'gradcam.conv2d' with 4 groups has no quantized form yet (at loc(\"features.0\"))",
         "'gradcam.concat' has no quantized form yet (at loc(\"features.1\"))",
         "'gradcam.avg_pool2d' with padding and count_include_pad = false",
-        "'gradcam.batch_norm' has no quantized form; run gradcam-fold-batch-norm first (at loc(\"features.3\"))",
+        "'gradcam.batch_norm' has no quantized form; run gradcam-fold-batch-norm and gradcam-batch-norm-to-conv first "
+        '(at loc("features.3"))',
     ):
         assert part in error.message
     assert "features.0" in str(error.location)
 
 
-def test_deeper_targets_are_refused():
+@pytest.mark.parametrize(
+    ("op", "reason"),
+    [
+        ("relu_adjoint", "'gradcam.relu_adjoint' has no quantized form; run gradcam-extract-masks first"),
+        (
+            "mul",
+            "method 'gradcam-elementwise' needs 'gradcam.mul', which has no quantized form at this target; choose "
+            "gradcam, hirescam or layercam",
+        ),
+    ],
+)
+def test_backward_ops_are_refused_by_name(op, reason):
     net = Network((1, 2, 4, 4))
     a = net.relu(net.conv(net.image, 3))
     logits = net.conv(a, 3, 4, padding=0)
-    g = net.op("unflatten", [net.flatten(logits)], (1, 3, 1, 1))
-    w = net.constant(net.rng.normal(0, 1, (3, 3, 4, 4)).astype(np.float32))
-    attributes = "stride = [1, 1], padding = [0, 0], dilation = [1, 1], groups = 1"
-    g = net.op("conv2d_adjoint", [g, w], a[1], attributes)
-    map_ = net.op("weighted_sum", [g, a], (1, 4, 4))
-    text = net.module(net.flatten(logits), map_, attributes='{gradcam.explain = {target = "layer3"}}')
-    error, unchanged = refused(text)
+    map_ = net.op("weighted_sum", [net.op(op, [a, a], a[1]), a], (1, 4, 4))
+    asked = '{gradcam.explain = {target = "layer3", method = "gradcam-elementwise"}}'
+    error, unchanged = refused(net.module(net.flatten(logits), map_, attributes=asked))
     assert unchanged
-    assert error.message == (
-        "target layer 'layer3' needs 'gradcam.unflatten', 'gradcam.conv2d_adjoint', which have no quantized form yet; "
-        "choose a target layer whose explanation simplifies to a weighted sum (the input of the global average pool)"
-    )
+    assert error.message == reason
 
 
 def test_a_positive_part_of_the_weights_is_refused():

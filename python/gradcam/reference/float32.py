@@ -95,6 +95,10 @@ def _flatten(op: Any, x: Tensor) -> Tensor:
     return x.reshape(1, -1)
 
 
+def _requantize(op: Any, x: Tensor) -> Tensor:
+    return x
+
+
 def _concat(op: Any, x: Tensor, y: Tensor) -> Tensor:
     return torch.cat((x, y), 1)
 
@@ -139,6 +143,14 @@ def _relu_adjoint(op: Any, g: Tensor, y: Tensor) -> Tensor:
 
 def _clamp_adjoint(op: Any, g: Tensor, y: Tensor) -> Tensor:
     return torch.where((y > _real(op, "lo")) & (y < _real(op, "hi")), g, 0)
+
+
+def _mask(op: Any, x: Tensor) -> Tensor:
+    return (x > _real(op, "lo")) & (x < _real(op, "hi"))
+
+
+def _apply_mask(op: Any, g: Tensor, mask: Tensor) -> Tensor:
+    return torch.where(mask, g, 0)
 
 
 def _max_pool2d_adjoint(op: Any, g: Tensor, x: Tensor) -> Tensor:
@@ -241,11 +253,14 @@ KERNELS: dict[str, Kernel] = {
         ops.BatchNormOp: _batch_norm,
         ops.FlattenOp: _flatten,
         ops.ConcatOp: _concat,
+        adjoint_ops.RequantizeOp: _requantize,
         adjoint_ops.LinearAdjointOp: _linear_adjoint,
         adjoint_ops.Conv2dAdjointOp: _conv2d_adjoint,
         adjoint_ops.TapSumsOp: _tap_sums,
         adjoint_ops.ReluAdjointOp: _relu_adjoint,
         adjoint_ops.ClampAdjointOp: _clamp_adjoint,
+        adjoint_ops.MaskOp: _mask,
+        adjoint_ops.ApplyMaskOp: _apply_mask,
         adjoint_ops.MaxPool2dAdjointOp: _max_pool2d_adjoint,
         adjoint_ops.AvgPool2dAdjointOp: _avg_pool2d_adjoint,
         adjoint_ops.BatchNormAdjointOp: _batch_norm_adjoint,

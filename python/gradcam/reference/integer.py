@@ -13,15 +13,17 @@ import numpy as np
 from torch_mlir import ir
 
 from gradcam.errors import GradcamError, fail
-from gradcam.numerics import rescale, saturate
+from gradcam.numerics import rescale
 from gradcam.quant_types import (
     clamp_bounds,
     is_accumulator,
     is_quantized,
+    mask_bounds,
     operand_rescale,
     quantize_array,
     result_rescale,
     storage_bits,
+    storage_limits,
 )
 from gradcam.reference.interpreter import OnValue, main_function, run
 
@@ -45,8 +47,11 @@ def _windows(x: np.ndarray, op: Any, kernel: list[int]) -> np.ndarray:
 
 
 def _store(op: Any, result: np.ndarray) -> np.ndarray:
-    """A rescaled value as the result's storage: int8 saturates, int32 holds it as it is."""
-    return saturate(result).astype(np.int8) if storage_bits(op.results[0]) == 8 else _int32(op, result)
+    """A rescaled value as the result's storage: narrow ones saturate, int32 holds it as it is."""
+    bits = storage_bits(op.results[0])
+    if bits == 32:
+        return _int32(op, result)
+    return np.clip(result, *storage_limits(op.results[0])).astype(f"int{bits}")
 
 
 def _int32(op: Any, value: np.ndarray) -> np.ndarray:
@@ -56,16 +61,22 @@ def _int32(op: Any, value: np.ndarray) -> np.ndarray:
     return narrow
 
 
+def _along_channels(values: np.ndarray, ndim: int) -> np.ndarray:
+    """One number, or one per channel, in a shape that broadcasts against 1xCx... of `ndim` dimensions."""
+    return values.reshape(-1, *[1] * (ndim - 2)) if np.ndim(values) else values
+
+
+def _rescaled(op: Any, acc: np.ndarray) -> np.ndarray:
+    """Exact integer results of shape 1xCx... at the scale and in the storage of the op's result."""
+    m, s = result_rescale(op)
+    return _store(op, rescale(_int32(op, acc), _along_channels(m, acc.ndim), s))
+
+
 def _finish(op: Any, acc: np.ndarray, bias: np.ndarray | None) -> np.ndarray:
     """Adds the bias to accumulators of shape 1xOx... and brings them to the scale of the result."""
-    per_channel = (-1, *[1] * (acc.ndim - 2))
     if bias is not None:
-        acc = acc + bias.reshape(per_channel)
-    acc = _int32(op, acc)
-    if is_accumulator(op):
-        return acc
-    m, s = result_rescale(op)
-    return _store(op, rescale(acc, m.reshape(per_channel), s))
+        acc = acc + _along_channels(bias, acc.ndim)
+    return _int32(op, acc) if is_accumulator(op) else _rescaled(op, acc)
 
 
 def _conv2d(op: Any, x: np.ndarray, w: np.ndarray, bias: np.ndarray | None = None) -> np.ndarray:
@@ -90,15 +101,22 @@ def _add(op: Any, x: np.ndarray, y: np.ndarray) -> np.ndarray:
 def _at_scale(op: Any, index: int, x: np.ndarray) -> np.ndarray:
     """Operand `index` of an addition, as int64 at the scale of the result."""
     constants = operand_rescale(op.operands[index], op.results[0])
-    return x.astype(np.int64) if constants is None else rescale(x, *constants)
+    if constants is None:
+        return x.astype(np.int64)
+    m, s = constants
+    return rescale(x, _along_channels(m, x.ndim), s)
 
 
-def _relu(_op: Any, x: np.ndarray) -> np.ndarray:
-    return np.maximum(x, 0)
+def _relu(op: Any, x: np.ndarray) -> np.ndarray:
+    return _requantize(op, np.maximum(x, 0))
 
 
 def _clamp(op: Any, x: np.ndarray) -> np.ndarray:
-    return np.clip(x, *clamp_bounds(op))
+    return _requantize(op, np.clip(x, *clamp_bounds(op)))
+
+
+def _requantize(op: Any, x: np.ndarray) -> np.ndarray:
+    return _store(op, _at_scale(op, 0, x))
 
 
 def _max_pool2d(op: Any, x: np.ndarray) -> np.ndarray:
@@ -106,12 +124,69 @@ def _max_pool2d(op: Any, x: np.ndarray) -> np.ndarray:
 
 
 def _avg_pool2d(op: Any, x: np.ndarray) -> np.ndarray:
-    acc = _windows(_pad(x, op, 0), op, _ints(op, "kernel")).sum((3, 4), np.int64)[None]
-    return _store(op, rescale(_int32(op, acc), *result_rescale(op)))
+    return _rescaled(op, _windows(_pad(x, op, 0), op, _ints(op, "kernel")).sum((3, 4), np.int64)[None])
 
 
 def _flatten(_op: Any, x: np.ndarray) -> np.ndarray:
     return x.reshape(1, -1)
+
+
+# The backward pass.
+
+
+def _conv2d_adjoint(op: Any, g: np.ndarray, w: np.ndarray) -> np.ndarray:
+    if ir.IntegerAttr(op.attributes["groups"]).value != 1:
+        raise fail(op, "'gradcam.conv2d_adjoint' with groups has no integer form yet")
+    (sh, sw), (ph, pw), (dh, dw) = (_ints(op, name) for name in ("stride", "padding", "dilation"))
+    _, _, height, width = ir.RankedTensorType(op.results[0].type).shape
+    rows, columns = g.shape[2:]
+    padded = np.zeros((w.shape[1], height + 2 * ph, width + 2 * pw))
+    flat = g[0].reshape(len(w), -1).astype(np.float64)
+    for i, j in np.ndindex(*w.shape[2:]):
+        moved = (w[:, :, i, j].T.astype(np.float64) @ flat).reshape(-1, rows, columns)
+        padded[:, i * dh : i * dh + rows * sh : sh, j * dw : j * dw + columns * sw : sw] += moved
+    return _rescaled(op, padded[None, :, ph : ph + height, pw : pw + width].astype(np.int64))
+
+
+def _linear_adjoint(op: Any, g: np.ndarray, w: np.ndarray) -> np.ndarray:
+    return _rescaled(op, (g.astype(np.float64) @ w.astype(np.float64)).astype(np.int64))
+
+
+def _avg_pool2d_adjoint(op: Any, g: np.ndarray) -> np.ndarray:
+    """Of a pool with one window, which is the whole map."""
+    return np.broadcast_to(_rescaled(op, g), ir.RankedTensorType(op.results[0].type).shape)
+
+
+def _tap_sums(op: Any, g: np.ndarray) -> np.ndarray:
+    axes = zip(*(_ints(op, n) for n in ("kernel", "stride", "padding", "dilation", "size")), g.shape[2:], strict=True)
+    rows, columns = (_landing(*axis) for axis in axes)
+    return _rescaled(op, np.einsum("nohw,ih,jw->noij", g.astype(np.int64), rows, columns)[:, :, ::-1, ::-1])
+
+
+def _landing(kernel: int, stride: int, padding: int, dilation: int, size: int, out: int) -> np.ndarray:
+    """1 where tap i at output position h reads inside an axis of `size`, else 0: int64, K x OH."""
+    position = np.arange(out) * stride - padding + np.arange(kernel)[:, None] * dilation
+    return ((position >= 0) & (position < size)).astype(np.int64)
+
+
+def _mask(op: Any, x: np.ndarray) -> np.ndarray:
+    lo, hi = mask_bounds(op)
+    return (x > lo) & (x < hi)
+
+
+def _apply_mask(_op: Any, g: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    return np.where(mask, g, 0).astype(g.dtype)
+
+
+def _channel_weights(op: Any, g: np.ndarray) -> np.ndarray:
+    return _rescaled(op, g.sum((2, 3), np.int64))
+
+
+def _unflatten(op: Any, g: np.ndarray) -> np.ndarray:
+    return g.reshape(ir.RankedTensorType(op.results[0].type).shape)
+
+
+# The explanation.
 
 
 def _select_class(_op: Any, logits: np.ndarray, request: np.ndarray) -> np.ndarray:
@@ -143,6 +218,15 @@ KERNELS: dict[str, Callable[..., np.ndarray]] = {
     "gradcam.max_pool2d": _max_pool2d,
     "gradcam.avg_pool2d": _avg_pool2d,
     "gradcam.flatten": _flatten,
+    "gradcam.requantize": _requantize,
+    "gradcam.conv2d_adjoint": _conv2d_adjoint,
+    "gradcam.linear_adjoint": _linear_adjoint,
+    "gradcam.avg_pool2d_adjoint": _avg_pool2d_adjoint,
+    "gradcam.tap_sums": _tap_sums,
+    "gradcam.mask": _mask,
+    "gradcam.apply_mask": _apply_mask,
+    "gradcam.channel_weights": _channel_weights,
+    "gradcam.unflatten": _unflatten,
     "gradcam.select_class": _select_class,
     "gradcam.class_row": _class_row,
     "gradcam.weighted_sum": _weighted_sum,

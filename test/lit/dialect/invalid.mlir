@@ -463,3 +463,27 @@ func.func @scale(%0: tensor<1x6x6xf32>) {
   %r = "gradcam.scale"(%0) {factor = 0.5 : f64} : (tensor<1x6x6xf32>) -> tensor<1x6x5xf32>
   return
 }
+
+// -----
+
+func.func @mask(%0: tensor<1x4x6x6xf32>) {
+  // expected-error@+1 {{'gradcam.mask' op a mask must have i1 elements, got tensor<1x4x6x6xi8>}}
+  %r = "gradcam.mask"(%0) {lo = 0.0 : f64, hi = 6.0 : f64} : (tensor<1x4x6x6xf32>) -> tensor<1x4x6x6xi8>
+  return
+}
+
+// -----
+
+func.func @apply_mask(%0: tensor<1x4x6x6xf32>, %1: tensor<1x4x6x5xi1>) {
+  // expected-error@+1 {{'gradcam.apply_mask' op gradient and mask must have equal shapes}}
+  %r = "gradcam.apply_mask"(%0, %1) : (tensor<1x4x6x6xf32>, tensor<1x4x6x5xi1>) -> tensor<1x4x6x6xf32>
+  return
+}
+
+// -----
+
+func.func @requantize(%0: tensor<1x4xf32>) {
+  // expected-error@+1 {{'gradcam.requantize' op result must have shape 1x4, got tensor<1x5xf32>}}
+  %r = "gradcam.requantize"(%0) : (tensor<1x4xf32>) -> tensor<1x5xf32>
+  return
+}

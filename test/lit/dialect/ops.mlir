@@ -226,3 +226,21 @@ func.func @tap_sums(%0: tensor<1x4x6x6xf32>) -> tensor<1x4x3x3xf32> {
   %r = "gradcam.tap_sums"(%0) {kernel = [3, 3], stride = [2, 2], padding = [1, 1], dilation = [1, 1], size = [12, 11]} : (tensor<1x4x6x6xf32>) -> tensor<1x4x3x3xf32>
   return %r : tensor<1x4x3x3xf32>
 }
+
+// CHECK: "gradcam.mask"({{.*}} : (tensor<1x4x6x6xf32>) -> tensor<1x4x6x6xi1>
+func.func @mask(%0: tensor<1x4x6x6xf32>) -> tensor<1x4x6x6xi1> {
+  %r = "gradcam.mask"(%0) {lo = 0.0 : f64, hi = 0x7FF0000000000000 : f64} : (tensor<1x4x6x6xf32>) -> tensor<1x4x6x6xi1>
+  return %r : tensor<1x4x6x6xi1>
+}
+
+// CHECK: "gradcam.apply_mask"({{.*}} : (tensor<1x4x6x6xf32>, tensor<1x4x6x6xi1>) -> tensor<1x4x6x6xf32>
+func.func @apply_mask(%0: tensor<1x4x6x6xf32>, %1: tensor<1x4x6x6xi1>) -> tensor<1x4x6x6xf32> {
+  %r = "gradcam.apply_mask"(%0, %1) : (tensor<1x4x6x6xf32>, tensor<1x4x6x6xi1>) -> tensor<1x4x6x6xf32>
+  return %r : tensor<1x4x6x6xf32>
+}
+
+// CHECK: "gradcam.requantize"({{.*}} : (tensor<1x2x!quant.uniform<i32:f32, 5.000000e-01>>) -> tensor<1x2x!quant.uniform<i8:f32:1, {1.000000e+00,2.000000e+00}>>
+func.func @requantize(%0: tensor<1x2x!quant.uniform<i32:f32, 0.5>>) -> tensor<1x2x!quant.uniform<i8:f32:1, {1.0, 2.0}>> {
+  %r = "gradcam.requantize"(%0) : (tensor<1x2x!quant.uniform<i32:f32, 0.5>>) -> tensor<1x2x!quant.uniform<i8:f32:1, {1.0, 2.0}>>
+  return %r : tensor<1x2x!quant.uniform<i8:f32:1, {1.0, 2.0}>>
+}

@@ -1,0 +1,23 @@
+// RUN: gradcam-opt %s --gradcam-extract-masks | FileCheck %s
+
+// A relu's mask is read from its input and shared by all who need it; a clamp's lies between its bounds.
+// CHECK-LABEL: func.func @masks
+// CHECK-SAME: (%[[X:.*]]: tensor<1x2x1x1xf32>, %[[G:.*]]: tensor<1x2x1x1xf32>)
+// CHECK-NEXT: %[[Y:.*]] = "gradcam.relu"(%[[X]])
+// CHECK-NEXT: %[[M:.*]] = "gradcam.mask"(%[[X]]) {hi = 0x7FF0000000000000 : f64, lo = 0.000000e+00 : f64}
+// CHECK-SAME: -> tensor<1x2x1x1xi1>
+// CHECK-NEXT: %[[Z:.*]] = "gradcam.clamp"(%[[Y]])
+// CHECK-NEXT: %[[N:.*]] = "gradcam.mask"(%[[Y]]) {hi = 6.000000e+00 : f64, lo = -1.000000e+00 : f64}
+// CHECK-NEXT: %[[A:.*]] = "gradcam.apply_mask"(%[[G]], %[[M]])
+// CHECK-NEXT: %[[B:.*]] = "gradcam.apply_mask"(%[[A]], %[[M]])
+// CHECK-NEXT: %[[C:.*]] = "gradcam.apply_mask"(%[[B]], %[[N]])
+// CHECK-NEXT: return %[[C]]
+func.func @masks(%x: tensor<1x2x1x1xf32>, %g: tensor<1x2x1x1xf32>) -> tensor<1x2x1x1xf32> {
+  %y = "gradcam.relu"(%x) : (tensor<1x2x1x1xf32>) -> tensor<1x2x1x1xf32>
+  %z = "gradcam.clamp"(%y) {lo = -1.0 : f64, hi = 6.0 : f64} : (tensor<1x2x1x1xf32>) -> tensor<1x2x1x1xf32>
+  %a = "gradcam.relu_adjoint"(%g, %y) : (tensor<1x2x1x1xf32>, tensor<1x2x1x1xf32>) -> tensor<1x2x1x1xf32>
+  %b = "gradcam.relu_adjoint"(%a, %y) : (tensor<1x2x1x1xf32>, tensor<1x2x1x1xf32>) -> tensor<1x2x1x1xf32>
+  %c = "gradcam.clamp_adjoint"(%b, %z) {lo = -1.0 : f64, hi = 6.0 : f64}
+      : (tensor<1x2x1x1xf32>, tensor<1x2x1x1xf32>) -> tensor<1x2x1x1xf32>
+  return %c : tensor<1x2x1x1xf32>
+}
