@@ -13,6 +13,7 @@ from gradcam.passes import linalg_adjoints
 from gradcam.passes.linalg_builders import pad, shape, tensor_type
 from gradcam.passes.linalg_lowering import Lowering
 from gradcam.passes.linalg_lowerings import LOWERINGS
+from gradcam.passes.linalg_values import joined
 from gradcam.passes.pass_base import Pass
 from gradcam.pe import PE
 from gradcam.quant_types import element_type, is_quantized, storage_bits
@@ -104,5 +105,6 @@ def _convert_op(op: Any, lowering: Lowering) -> None:
             raise fail(op, f"'{op.name}' must be quantized{how}, got {value.type}; run gradcam-quantize")
     with op.location:
         results = LOWERINGS[op.name](lowering, op)
-    for before, after in zip(op.results, results, strict=True):
-        lowering.values[before] = after
+        for before, after in zip(op.results, results, strict=True):
+            # Parts go on apart to one reader; several read them from where they are stored.
+            lowering.values[before] = after if len(list(before.uses)) == 1 else joined(after)

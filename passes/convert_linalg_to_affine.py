@@ -10,6 +10,7 @@ from torch_mlir.dialects import func, memref
 
 from gradcam.errors import fail
 from gradcam.passes import affine_ir
+from gradcam.passes.insert_chains import Chain, insert_chains
 from gradcam.passes.ir_queries import int_constant, main_function
 from gradcam.passes.linear_form import Linear, map_forms, plus, substitute, symbol
 from gradcam.passes.pass_base import Pass
@@ -24,7 +25,8 @@ class ConvertLinalgToAffine(Pass):
     """Turns every linalg op on tensors into a perfect affine.for nest on buffers, arguments and results into copies.
 
     Padding needs no halo: a load from a padded tensor becomes an affine.if around the load of the unpadded buffer. A
-    slice of a tensor becomes an offset in the access. Upstream bufferization would copy both.
+    slice of a tensor becomes an offset and strides in the access, and so does one that is inserted into a tensor: the
+    nest that makes it stores it in place. Upstream bufferization would copy all three.
 
     This pass turns:
 
@@ -61,6 +63,11 @@ class _View:
         by = dict(enumerate(indices))
         return [substitute(f, by) for f in self.forms], [substitute(g, by) for g in self.guards]
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether the tensor's elements lie in the buffer where they lie in the tensor."""
+        return self.forms == [{i: 1} for i in range(len(self.forms))]
+
 
 def _static(type_: ir.Type) -> bool:
     return isinstance(type_, ir.RankedTensorType) and type_.has_static_shape
@@ -79,6 +86,7 @@ class _Converter:
     def __init__(self, module: ir.Module) -> None:
         self.old = main_function(module)
         self.block = self.old.regions[0].blocks[0]
+        self.parts = insert_chains(self.block)
         self.views: dict[ir.Value, _View] = {}
         self.fills: dict[ir.Value, ir.Value] = {}
         self.symbols: dict[ir.Value, Any] = {}
@@ -155,6 +163,7 @@ class _Converter:
             "tensor.empty": lambda _: None,
             "tensor.pad": self._pad,
             "tensor.extract_slice": self._slice,
+            "tensor.insert_slice": self._insert,
             "tensor.extract": self._extract,
             "linalg.fill": self._fill,
             "linalg.generic": self._generic,
@@ -188,21 +197,20 @@ class _Converter:
     def _pad(self, op: Any) -> None:
         source = self._view(op, op.operands[0])
         low, high = (list(ir.DenseI64ArrayAttr(op.attributes[n])) for n in ("static_low", "static_high"))
-        shape = ir.MemRefType(source.memref.type).shape
         padding = list(op.regions[0].blocks[0].operations)[-1].operands[0]
         if int_constant(padding) is None or source.guards or len(op.operands) != 1:
             raise fail(op, "tensor.pad must pad, by constant amounts and with a constant, what is not padded already")
-        inner = ir.RankedTensorType(op.operands[0].type).shape
-        forms, guards = [], []
+        inner = list(ir.RankedTensorType(op.operands[0].type).shape)
+        # Lanes added to an argument are already there: its buffer has them.
+        shape = list(ir.MemRefType(source.memref.type).shape) if source.is_whole else inner
+        indices = [plus({i: 1}, {None: -lo}) for i, lo in enumerate(low)]
+        guards = []
         for i, (lo, hi) in enumerate(zip(low, high, strict=True)):
-            form = plus(source.forms[i], {None: -lo})
-            # Lanes added to an argument are already there: its buffer has them.
-            slack = shape[i] - inner[i] if i == len(low) - 1 else 0
-            forms.append(form)
             if lo:
-                guards.append(form)
-            if hi > slack:
-                guards.append(plus({None: shape[i] - 1}, form, -1))
+                guards.append(indices[i])
+            if hi > shape[i] - inner[i]:
+                guards.append(plus({None: shape[i] - 1}, indices[i], -1))
+        forms, _ = source.at(indices)
         self.views[op.results[0]] = _View(source.memref, forms, guards, self._value(padding))
 
     def _slice(self, op: Any) -> None:
@@ -210,18 +218,16 @@ class _Converter:
         offsets, sizes, strides = (
             list(ir.DenseI64ArrayAttr(op.attributes[f"static_{n}"])) for n in ("offsets", "sizes", "strides")
         )
-        if any(s != 1 for s in strides):
-            raise fail(op, "only slices of stride 1 are lowered; put the stride into the indexing map of the reader")
         dynamic = iter(list(op.operands)[1:])
         kept = list(ir.RankedTensorType(op.results[0].type).shape)
         indices: list[Linear] = []
         position = 0
-        for offset, size in zip(offsets, sizes, strict=True):
+        for offset, size, stride in zip(offsets, sizes, strides, strict=True):
             is_dynamic = offset == ir.ShapedType.get_dynamic_size()
             base: Linear = self._offset(next(dynamic)) if is_dynamic else plus({}, {None: offset})
             # As the op defines it: a dimension that does not match the result's next one is a unit dimension to drop.
             if position < len(kept) and kept[position] == size:
-                base = plus(base, {position: 1})
+                base = plus(base, {position: stride})
                 position += 1
             indices.append(base)
         forms, guards = source.at(indices)
@@ -265,12 +271,11 @@ class _Converter:
         outputs = list(op.operands)[len(op.operands) - len(op.results) :]
         inputs = list(op.operands)[: len(op.operands) - len(op.results)]
         body = op.regions[0].blocks[0]
-        buffers = [memref.alloc(_memref_type(r.type), [], []) for r in op.results]
-        for result, buffer in zip(op.results, buffers, strict=True):
-            self.views[result] = _identity(buffer)
-        for output, buffer, argument in zip(outputs, buffers, list(body.arguments)[len(inputs) :], strict=True):
+        targets = [self._target(r) for r in op.results]
+        self.views |= zip(op.results, targets, strict=True)
+        for output, target, argument in zip(outputs, targets, list(body.arguments)[len(inputs) :], strict=True):
             if list(argument.uses):
-                self._initialize(op, output, buffer)
+                self._initialize(op, output, target)
         ivs, block = affine_ir.for_loops(_trips(op, maps))
         dims: list[Linear] = [{iv: 1} for iv in ivs]
         values = dict(self.values)
@@ -289,15 +294,42 @@ class _Converter:
                     values[inner.results[0]] = ivs[ir.IntegerAttr(inner.attributes["dim"]).value]
                 else:
                     affine_ir.clone_into(inner, values)
-            for value, buffer, place in zip(yielded.operands, buffers, places[len(inputs) :], strict=True):
-                affine_ir.store(values.get(value, value), buffer, place)
+            for value, target, place in zip(yielded.operands, targets, places[len(inputs) :], strict=True):
+                affine_ir.store(values.get(value, value), target.memref, target.at(place)[0])
 
-    def _initialize(self, op: Any, output: ir.Value, buffer: ir.Value) -> None:
+    def _target(self, result: ir.Value) -> _View:
+        """Where a nest stores its result: a buffer of its own, or its part of the whole that it is inserted into."""
+        if result not in self.parts:
+            return _identity(memref.alloc(_memref_type(result.type), [], []))
+        part = self.parts[result]
+        return _View(self._buffer(part.chain), part.forms)
+
+    def _buffer(self, chain: Chain) -> ir.Value:
+        """The buffer of a chain of insertions, filled first where the chain starts from linalg.fill."""
+        if chain.buffer is None:
+            chain.buffer = memref.alloc(_memref_type(chain.result.type), [], [])
+            if chain.root.operation.name == "linalg.fill":
+                constant = chain.root.operands[0]
+                with chain.root.location:
+                    if constant not in self.values:  # it stands behind the first op that makes a slice
+                        affine_ir.clone_into(constant.owner, self.values)
+                    self._store_everywhere(self._value(constant), _identity(chain.buffer), chain.result)
+        return chain.buffer
+
+    def _insert(self, op: Any) -> None:
+        """The whole, as far as its slices are inserted: nothing but the next insertion reads it before the last one."""
+        self.views[op.results[0]] = _identity(self._buffer(self.parts[op.operands[0]].chain))
+
+    def _initialize(self, op: Any, output: ir.Value, target: _View) -> None:
         if output not in self.fills:
             raise fail(op, "an accumulator must start from linalg.fill")
-        ivs, block = affine_ir.for_loops(list(ir.MemRefType(buffer.type).shape))
+        self._store_everywhere(self.fills[output], target, output)
+
+    def _store_everywhere(self, value: ir.Value, target: _View, like: ir.Value) -> None:
+        """Stores a value in all elements of a view of the shape of `like`."""
+        ivs, block = affine_ir.for_loops(list(ir.RankedTensorType(like.type).shape))
         with ir.InsertionPoint.at_block_begin(block):
-            affine_ir.store(self.fills[output], buffer, [{iv: 1} for iv in ivs])
+            affine_ir.store(value, target.memref, target.at([{iv: 1} for iv in ivs])[0])
 
 
 def _names(values: list[ir.Value], known: tuple[str, ...], other: str) -> list[str]:

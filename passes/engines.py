@@ -1,12 +1,12 @@
-"""Engines: nests whose reduction bodies are equal up to constants share one datapath.
+"""Engines: nests whose reduction bodies are equal up to constants and lanes of memory words share one datapath.
 
-What differs between the nests of an engine (trip counts, strides, bases, padding limits, rescale constants, which
-epilogue) is a row of the engine's program.
+What differs between the nests of an engine (trip counts, strides, bases, padding limits, rescale constants, which lane
+of a word an operand's lane takes, which epilogue) is a row of the engine's program.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -37,14 +37,25 @@ def pattern(access: Access) -> tuple[Any, ...]:
     return access_kind(access), argument, access.strides, access.extents, access.element_bits
 
 
-def signature(flow: Dataflow, loops: list[Loop]) -> tuple[Any, ...]:
-    """The dataflow up to constants: equal signatures are equal hardware."""
+def operand(access: Access) -> tuple[Any, ...]:
+    """What must be equal for loads of reduction bodies to be one operand of the datapath.
+
+    A word from a memory comes through one of several ports, each of which hands its lanes out in another way: a
+    convolution and its transpose read the same weights with input and output lanes swapped.
+    """
+    return ("memory", access.extents, access.element_bits) if access_kind(access) == "memory" else pattern(access)
+
+
+def signature(
+    flow: Dataflow, loops: list[Loop], load: Callable[[Access], tuple[Any, ...]] = pattern
+) -> tuple[Any, ...]:
+    """The dataflow up to constants, and to what `load` leaves open of a load: equal signatures are equal hardware."""
     number = {id(n): i for i, n in enumerate(flow.nodes)}
 
     def node(n: Node) -> tuple[Any, ...]:
         what: Any = None
         if n.kind == "load":
-            what = pattern(n.what)
+            what = load(n.what)
         elif n.kind == "acc":
             what = n.what
         elif n.kind == "iv":
@@ -67,7 +78,7 @@ def engine_key(nest: Nest) -> tuple[Any, ...]:
             else ("elementwise", tuple(nest.epilogue.extents))
         )
     accumulators = tuple((a.bits, a.lanes, a.initial) for a in nest.accumulators)
-    return "reduce", accumulators, signature(nest.body, nest.loops), tuple(streams)
+    return "reduce", accumulators, signature(nest.body, nest.loops, operand), tuple(streams)
 
 
 def engine_name(nest: Nest) -> str:
@@ -107,9 +118,13 @@ def stage_of(op: Any) -> int:
 
 @dataclass(eq=False)
 class Slot:
-    """A port of an engine: the accesses of all its rows that share it (None where a row does not use it)."""
+    """A port of an engine: the accesses of all its rows that share it (None where a row does not use it).
+
+    `operand` is the same for the ports between which the rows choose for one operand of the reduction body.
+    """
 
     name: str
+    operand: str
     kind: str
     store: bool
     stage: int
@@ -191,9 +206,8 @@ def _engine(name: str, rows: list[Nest]) -> Engine:
         variants.setdefault(tag(nest, "epilogue"), Epilogue(nest.epilogue, [])).rows.append(i)
     engine = Engine(name, rows, list(variants.values()))
     names = _Names()
-    if rows[0].body is not None:
-        for accesses in zip(*(n.body.loads for n in rows if n.body), strict=True):
-            _add_slot(engine, names.read(accesses[0]), list(accesses))
+    for accesses in zip(*(n.body.loads for n in rows if n.body), strict=True):
+        _operand_slots(engine, names, accesses)
     _epilogue_slots(engine, names)
     return engine
 
@@ -217,10 +231,23 @@ class _Names:
         return self._unique("y")
 
 
-def _add_slot(engine: Engine, name: str, rows: list[Access | None]) -> None:
+def _operand_slots(engine: Engine, names: _Names, accesses: tuple[Access, ...]) -> None:
+    """A port per way in which the rows read one operand; words of constants and of data may differ in width."""
+    ports: dict[Any, list[Access | None]] = {}
+    for row, access in enumerate(accesses):
+        key = is_global(access.memref), pattern(access)
+        ports.setdefault(key, [None] * len(engine.rows))[row] = access
+    first = None
+    for rows in ports.values():
+        name = names.read(next(a for a in rows if a is not None))
+        first = first or name
+        _add_slot(engine, name, rows, first)
+
+
+def _add_slot(engine: Engine, name: str, rows: list[Access | None], operand: str) -> None:
     example = next(a for a in rows if a is not None)
     store = example.op.operation.name == "affine.store"
-    slot = Slot(name, access_kind(example), store, stage_of(example.op), rows)
+    slot = Slot(name, operand, access_kind(example), store, stage_of(example.op), rows)
     engine.slots.append(slot)
     for access in rows:
         if access is not None:
@@ -242,4 +269,5 @@ def _epilogue_slots(engine: Engine, names: _Names) -> None:
                 ports.setdefault((*key, seen[key]), [None] * len(engine.rows))[row] = access
     for key, rows in ports.items():
         example = next(a for a in rows if a is not None)
-        _add_slot(engine, names.write() if key[0] else names.read(example), rows)
+        name = names.write() if key[0] else names.read(example)
+        _add_slot(engine, name, rows, name)

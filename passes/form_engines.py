@@ -14,7 +14,7 @@ from gradcam.passes.pass_base import Pass
 
 @dataclass(frozen=True)
 class FormEngines(Pass):
-    """Puts nests whose reduction bodies are equal up to constants into one engine, and numbers its epilogues.
+    """Puts nests whose reduction bodies are equal up to constants and strides into one engine; numbers its epilogues.
 
     This pass turns:
 

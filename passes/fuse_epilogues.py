@@ -18,7 +18,8 @@ class FuseEpilogues(Pass):
     What follows a reduction (bias, rescale, residual, relu) becomes one epilogue. Upstream linalg-fuse-elementwise-ops
     would also pull an epilogue into the next convolution, which would repeat it for every product, and fold a bias or
     multiplier that is equal in all channels into the body, which would keep equal epilogues from sharing hardware.
-    The consumer's location stays: the tensor that reaches memory is the consumer's.
+    The consumer's location stays: the tensor that reaches memory is the consumer's. A consumer may have several
+    results, such as a value and its mask; a producer has one.
 
     This pass turns:
 
@@ -65,9 +66,10 @@ def _is_identity(map_: ir.AffineMap) -> bool:
 
 
 def _is_elementwise(op: ir.Operation) -> bool:
-    """One result, indexed by the loops themselves, that does not depend on the initial value."""
-    initial = op.regions[0].blocks[0].arguments[len(op.operands) - 1]
-    return len(op.results) == 1 and _is_parallel(op) and _is_identity(_maps(op)[-1]) and not list(initial.uses)
+    """Results indexed by the loops themselves, that do not depend on the initial values."""
+    initial = list(op.regions[0].blocks[0].arguments)[-len(op.results) :]
+    in_order = all(_is_identity(m) for m in _maps(op)[-len(op.results) :])
+    return _is_parallel(op) and in_order and not any(list(value.uses) for value in initial)
 
 
 def _fuse_producers(consumer: ir.Operation) -> None:
@@ -83,7 +85,7 @@ def _next_producer(consumer: ir.Operation) -> int | None:
     """
     maps, has_accumulator = _maps(consumer), _reads_accumulator(consumer)
     chosen = None
-    for index, operand in enumerate(list(consumer.operands)[:-1]):
+    for index, operand in enumerate(list(consumer.operands)[: -len(consumer.results)]):
         producer = operand.owner
         if not _is_fusable(producer, maps[index]) or (has_accumulator and _reads_accumulator(producer)):
             continue
@@ -96,6 +98,7 @@ def _is_fusable(producer: Any, read: ir.AffineMap) -> bool:
     return (
         _is_generic(producer)
         and _is_identity(read)
+        and len(producer.results) == 1
         and len(list(producer.results[0].uses)) == 1
         and _is_elementwise(producer.operation)
     )
@@ -113,6 +116,7 @@ def _reads_accumulator(op: Any) -> bool:
 
 def _fuse(producer: ir.Operation, consumer: ir.Operation, index: int) -> ir.Operation:
     """One op in the place of `consumer`, with the producer's inputs in the place of operand `index`."""
+    results = list(consumer.results)
     first, second = (op.regions[0].blocks[0] for op in (producer, consumer))
     before, after = list(consumer.operands), _maps(consumer)
     operands = before[:index] + list(producer.operands)[:-1] + before[index + 1 :]
@@ -121,9 +125,9 @@ def _fuse(producer: ir.Operation, consumer: ir.Operation, index: int) -> ir.Oper
     arguments = arguments[:index] + list(first.arguments)[:-1] + arguments[index + 1 :]
     with consumer.location, ir.InsertionPoint(consumer):
         fused = linalg.GenericOp(
-            [consumer.results[0].type],
-            operands[:-1],
-            operands[-1:],
+            [r.type for r in results],
+            operands[: -len(results)],
+            operands[-len(results) :],
             ir.ArrayAttr.get([ir.AffineMapAttr.get(m) for m in maps]),
             consumer.attributes["iterator_types"],
         )
@@ -134,7 +138,8 @@ def _fuse(producer: ir.Operation, consumer: ir.Operation, index: int) -> ir.Oper
     second.arguments[index].replace_all_uses_with(result.operands[0])
     for step in [*steps, *second.operations]:
         body.append(step)
-    consumer.results[0].replace_all_uses_with(fused.results[0])
+    for old, new in zip(results, fused.results, strict=True):
+        old.replace_all_uses_with(new)
     consumer.erase()
     producer.erase()
     return fused.operation

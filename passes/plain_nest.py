@@ -57,6 +57,11 @@ class PlainNest:
         used = {t for s in self.stores for f in s.forms for t in f}
         return [iv for iv in self.ivs if iv not in used]
 
+    @property
+    def buffers(self) -> list[ir.Value]:
+        """What the nest loads or stores."""
+        return [t.memref for t in (*self.loads.values(), *self.stores)]
+
     def trip(self, iv: ir.Value) -> int:
         """Trip count of a loop of the nest."""
         return self.trips[self.ivs.index(iv)]

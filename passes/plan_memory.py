@@ -15,7 +15,7 @@ from gradcam.passes.pass_base import Pass
 
 @dataclass(frozen=True)
 class PlanMemory(Pass):
-    """Gives every buffer a bank and an offset from its lifetime, and keeps apart what is read in the same cycle.
+    """Gives every buffer a bank and an offset from its lifetime, and keeps apart what is read or written in one cycle.
 
     A bank is one memory with one read and one write port. Its word is as wide as the widest access; offsets count
     words. Constants become read-only banks, one per kind of word.
@@ -59,7 +59,7 @@ class _Buffer:
     elements: int
     first: int
     last: int
-    read_with: set[ir.Value] = field(default_factory=set)
+    used_with: set[ir.Value] = field(default_factory=set)
     bank: _Bank | None = None
     offset: int = 0
 
@@ -87,10 +87,10 @@ class _Bank:
         return max(b.offset + b.words for b in self.buffers)
 
     def takes(self, buffer: _Buffer) -> bool:
-        """Whether `buffer` may live here: same kind of word, and never read together with a buffer of this bank."""
+        """Whether `buffer` may live here: same kind of word, and not read or written together with one of these."""
         if (self.constant, self.bits, self.lanes) != (buffer.constant, buffer.bits, buffer.lanes):
             return False
-        return all(b.value not in buffer.read_with for b in self.buffers)
+        return all(b.value not in buffer.used_with for b in self.buffers)
 
     def offset_for(self, buffer: _Buffer) -> int:
         """Lowest offset where `buffer` overlaps nothing that lives at the same time (first fit)."""
@@ -113,13 +113,14 @@ def _buffers(module: ir.Module) -> list[_Buffer]:
     together: dict[ir.Value, set[ir.Value]] = {}
     for number, nest in enumerate(nests(module)):
         for access in nest.loads + nest.stores:
-            if not (is_argument(access.memref) or is_scalar(access.memref)):
+            if _in_memory(access):
                 accesses.setdefault(access.memref, []).append((number, access))
-        loaded = [a.memref for a in nest.loads if not (is_argument(a.memref) or is_scalar(a.memref))]
-        for i, memref in enumerate(loaded):
-            if loaded.count(memref) > 1:
-                raise fail(nest.op, "the nest reads one buffer twice in a cycle; run gradcam-duplicate-buffers first")
-            together.setdefault(memref, set()).update(loaded[:i] + loaded[i + 1 :])
+        loaded, stored = ([a.memref for a in group if _in_memory(a)] for group in (nest.loads, nest.stores))
+        if len(set(loaded)) != len(loaded):
+            raise fail(nest.op, "the nest reads one buffer twice in a cycle; run gradcam-duplicate-buffers first")
+        for group in (loaded, stored):
+            for memref in group:
+                together.setdefault(memref, set()).update(m for m in group if m != memref)
     _check_unused(module, accesses)
     widest: dict[tuple[bool, int], int] = {}
     for memref, uses in accesses.items():
@@ -139,6 +140,10 @@ def _buffer(
         elements *= n
     numbers = [n for n, _ in uses]
     return _Buffer(memref, constant, bits, lanes, elements, min(numbers), max(numbers), together)
+
+
+def _in_memory(access: Access) -> bool:
+    return not (is_argument(access.memref) or is_scalar(access.memref))
 
 
 def _check_unused(module: ir.Module, accesses: dict[ir.Value, Any]) -> None:

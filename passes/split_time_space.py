@@ -72,19 +72,15 @@ class _Splitter:
         self.pe = pe
         self.entry = main_function(module).regions[0].blocks[0]
         self.nests = [read_plain_nest(op) for op in self.entry.operations if op.operation.name == "affine.for"]
-        self.initial: dict[ir.Value, ir.Value] = {}
+        #: The constant that a reduction's store starts from.
+        self.initial: dict[Touch, ir.Value] = {}
 
     def split(self) -> None:
-        computing = []
-        for nest in self.nests:
-            if not nest.loads and len(nest.stores) == 1 and len(nest.body) == 1:
-                self.initial[nest.stores[0].memref] = nest.stores[0].op.operands[0]
-            else:
-                computing.append(nest)
+        computing = [n for i, n in enumerate(self.nests) if not self._is_initial(n, self.nests[i + 1 :])]
         fused: dict[int, PlainNest] = {}
-        for number, nest in enumerate(computing):
+        for nest in computing:
             for touch in self._accumulated(nest):
-                reader = self._only_reader(touch.memref, computing[number + 1 :])
+                reader = self._only_reader(touch.memref, nest, computing)
                 if reader is not None:
                     # Of several reductions that one epilogue reads, the last one with the widest sums runs it: a sum
                     # stored before its own rescale takes more memory, and is no tensor of the model.
@@ -107,15 +103,28 @@ class _Splitter:
             if op.operation.name == "memref.alloc" and not list(op.results[0].uses):
                 op.operation.erase()
 
+    def _is_initial(self, nest: PlainNest, later: list[PlainNest]) -> bool:
+        """Whether a nest only sets the start value of the reduction that is the next to touch its buffer."""
+        if nest.loads or len(nest.stores) != 1 or len(nest.body) != 1:
+            return False
+        (start,) = nest.stores
+        user = next((n for n in later if start.memref in n.buffers), None)
+        if user is None or not user.reduces or start.memref not in [t.memref for t in user.loads.values()]:
+            return False
+        self.initial |= {s: start.op.operands[0] for s in user.stores if s.memref == start.memref}
+        return True
+
     def _accumulated(self, nest: PlainNest) -> list[Touch]:
         """Stores of a reduction: buffers that it also loads."""
-        loaded = [t.memref for t in nest.loads.values()]
-        return [s for s in nest.stores if s.memref in loaded and s.memref in self.initial]
+        return [s for s in nest.stores if s in self.initial]
 
-    def _only_reader(self, buffer: ir.Value, later: list[PlainNest]) -> PlainNest | None:
-        """The elementwise nest that alone reads a reduction's buffer, once and element by element."""
-        readers = [n for n in later if any(t.memref == buffer for t in n.loads.values())]
-        if len(readers) != 1 or readers[0].reduces or any(is_argument(s.memref) for s in readers[0].stores):
+    def _only_reader(self, buffer: ir.Value, writer: PlainNest, computing: list[PlainNest]) -> PlainNest | None:
+        """The elementwise nest that alone reads the buffer of a reduction, its only writer, once and in its order."""
+        others = [n for n in computing if n is not writer and buffer in n.buffers]
+        readers = [n for n in others if any(t.memref == buffer for t in n.loads.values())]
+        if readers != others or len(readers) != 1:
+            return None
+        if readers[0].reduces or any(is_argument(s.memref) for s in readers[0].stores):
             return None
         touches = [t for t in readers[0].loads.values() if t.memref == buffer]
         identity = [{iv: 1} for iv in readers[0].ivs]
@@ -204,7 +213,7 @@ class _Splitter:
         with ir.InsertionPoint.at_block_begin(block):
             with _Grid(lanes, lane, by) as (_, place):
                 for touch in accumulated:
-                    affine_ir.store(self.initial[touch.memref], registers[touch.memref], [place])
+                    affine_ir.store(self.initial[touch], registers[touch.memref], [place])
             steps, body = affine_ir.for_loops([nest.trip(iv) for iv in inner] or [1])
             by |= {old: {iv: 1} for old, iv in zip(inner, steps, strict=False)}
             with ir.InsertionPoint.at_block_begin(body), _Grid(lanes, lane, by) as (here, place):

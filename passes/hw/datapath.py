@@ -39,6 +39,9 @@ class Datapath:
     ) -> None:
         self.b, self.engine, self.row, self.odometer, self.valid, self.enable = b, engine, row, odometer, valid, enable
         self.inputs: dict[int, tuple[Value, int | None, Value | None]] = {}
+        #: The nodes of all rows that a node of the first row's body stands for.
+        bodies = [n.body.nodes for n in engine.rows if n.body]
+        self._alike = {id(nodes[0]): nodes for nodes in zip(*bodies, strict=True)}
         self._values: dict[Any, Value] = {}
         self._columns: dict[int, Value] = {}
         self._shapes: dict[int, int] = {}
@@ -68,12 +71,15 @@ class Datapath:
 
     def active(self, slot: Slot) -> Value:
         """i1: the slot is accessed in this cycle (at its own stage)."""
-        used = self.b.table(self.row, [int(a is not None) for a in slot.rows], 1)
         nest, access = next((n, a) for n, a in zip(self.engine.rows, slot.rows, strict=True) if a is not None)
         in_body = nest.body is not None and any(access is a for a in nest.body.loads)
         # The row counts when the step starts: when a flag is through, a shorter epilogue may have ended the nest.
-        start = self.b.all_of(self.valid, used) if in_body else self.b.all_of(self.valid, self.odometer.last, used)
-        return self.flag(start, slot.stage, "step" if in_body else "output")
+        start = [self.valid, self._used(slot)] if in_body else [self.valid, self.odometer.last, self._used(slot)]
+        return self.flag(self.b.all_of(*start), slot.stage, "step" if in_body else "output")
+
+    def _used(self, slot: Slot) -> Value:
+        """i1: the row that runs uses the slot."""
+        return self.b.table(self.row, [int(a is not None) for a in slot.rows], 1)
 
     # Construction.
 
@@ -120,14 +126,15 @@ class Datapath:
     def _constants(self, flow: Dataflow) -> list[tuple[Any, Node]]:
         """The constants of a flow, each with a key that says where it is used."""
         found = [((self._shape(n), i), a) for n in flow.nodes for i, a in enumerate(n.args) if a.kind == "const"]
-        return found + [(("sink", i), s.value) for i, s in enumerate(flow.sinks) if s.value.kind == "const"]
+        sinks = ((i, s.value) for i, s in enumerate(flow.sinks))
+        return found + [(("sink", i, value.bits), value) for i, value in sinks if value.kind == "const"]
 
     def _shape(self, node: Node) -> int:
         """A number for the expression below a node, up to constants: equal expressions have equal numbers."""
         if id(node) not in self._shapes:
             what: Any = node.what
             if node.kind == "load":
-                what = self.engine.slot_of[id(node.what)].name
+                what = self.engine.slot_of[id(node.what)].operand
             elif node.kind == "const":
                 what = None
             elif node.kind == "iv":
@@ -174,7 +181,9 @@ class Datapath:
 
     def _value(self, node: Node, point: tuple[int, ...]) -> tuple[Value, int | None]:
         """The node's value at a lane and the stage it is ready in (None: always)."""
-        key = (id(node), tuple(point[d] for d in sorted(node.dims) if d < len(point)))
+        # Lanes may be equal in one row and not in another.
+        dims = frozenset[int]().union(*(n.dims for n in self._alike.get(id(node), (node,))))
+        key = (id(node), tuple(point[d] for d in sorted(dims) if d < len(point)))
         if key not in self._values:
             self._values[key] = self._make(node, point)
         return self._values[key]
@@ -222,15 +231,24 @@ class Datapath:
         return [f for n in self.engine.rows for f in n.flows]
 
     def _load(self, node: Node, point: tuple[int, ...]) -> tuple[Value, int | None]:
-        access: Access = node.what
-        slot = self.engine.slot_of[id(access)]
-        data, ready, guard = self.inputs[id(slot)]
+        """The lane of the port that the row reads the operand through."""
+        accesses = [n.what for n in self._alike.get(id(node), (node,))]
+        (slot, access), *others = {self.engine.slot_of[id(a)]: a for a in accesses}.items()
+        value = self._lane(slot, access, point)
+        for other, access in others:
+            value = self.b.mux(self._used(other), self._lane(other, access, point), value)
+        return value, self.inputs[id(slot)][1]
+
+    def _lane(self, slot: Slot, access: Access, point: tuple[int, ...]) -> Value:
+        """What a read port delivers to a lane: the constant of the padding where its guard is 0."""
+        data, _, guard = self.inputs[id(slot)]
+        bits = access.element_bits
         lane = sum(s * i for s, i in zip(access.strides, point[: len(access.strides)], strict=True))
-        value = self.b.bits(data, lane * node.bits, node.bits)
-        if guard is not None:
-            entries = [a.otherwise if a is not None else 0 for a in slot.rows]
-            value = self.b.mux(guard, value, self.b.table(self.row, entries, node.bits))
-        return value, ready
+        value = self.b.bits(data, lane * bits, bits)
+        if guard is None:
+            return value
+        entries = [a.otherwise if a is not None else 0 for a in slot.rows]
+        return self.b.mux(guard, value, self.b.table(self.row, entries, bits))
 
     def _compute(self, node: Node, args: list[Value]) -> Value:
         b, kind = self.b, node.kind

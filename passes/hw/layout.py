@@ -104,6 +104,9 @@ def constant_words(module: ir.Module) -> dict[str, np.ndarray]:
 
 def hex_lines(words: np.ndarray, bits: int) -> str:
     """Text for $readmemh: a word per line, lane 0 in the lowest bits. words: (words, lanes), values modulo 2**bits."""
-    step = bits // 4
     unsigned = words[:, ::-1] & ((1 << bits) - 1)
+    if bits == 1:  # a digit holds four lanes
+        digits = np.pad(unsigned, ((0, 0), (-unsigned.shape[1] % 4, 0))).reshape(len(unsigned), -1, 4)
+        unsigned, bits = digits @ [8, 4, 2, 1], 4
+    step = bits // 4
     return "".join("".join(f"{v:0{step}x}" for v in word) + "\n" for word in unsigned.tolist())

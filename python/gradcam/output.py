@@ -73,15 +73,15 @@ def compile_to_folder(
 
         def scheduled(module: Any) -> None:
             facts["program"] = describe_program(module)
-            _write_memories(module, work, facts["program"])
+            write_memories(module, work, facts["program"])
             facts["report"] = make_report(name, settings, facts["quantized"], module, facts["program"])
 
         design = compilation.run(model, "verilog", {"quantized": quantized, "scheduled": scheduled})
-        _write_rtl(design, work / "rtl", facts["program"])
+        write_rtl(design, work / "rtl", facts["program"])
         report = facts["report"]
         report["passes"] = [{"name": t.name, "seconds": round(t.seconds, 4)} for t in compilation.timing.times]
-        _write_json(work / "program.json", facts["program"])
-        _write_json(work / "report.json", report)
+        write_json(work / "program.json", facts["program"])
+        write_json(work / "report.json", report)
         (work / "report.txt").write_text(report_text(report), encoding="utf-8")
     return report
 
@@ -91,7 +91,8 @@ def _print_ir(folder: Path) -> PrintIR:
     return PrintIR(directory=folder, printer=lambda module: module.operation.get_asm(large_elements_limit=64))
 
 
-def _write_json(path: Path, value: Any) -> None:
+def write_json(path: Path, value: Any) -> None:
+    """Writes a file such as program.json."""
     path.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
 
 
@@ -99,7 +100,8 @@ def _sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def _write_memories(module: Any, work: Path, program: dict[str, Any]) -> None:
+def write_memories(module: Any, work: Path, program: dict[str, Any]) -> None:
+    """Writes the contents of the constant banks of a scheduled module, and their names into its program."""
     from gradcam.passes.hw.layout import banks_of, constant_words, hex_lines
 
     with module.context:
@@ -110,8 +112,8 @@ def _write_memories(module: Any, work: Path, program: dict[str, Any]) -> None:
             program["memories"][name] = {"file": file, "sha256": _sha256(work / file)}
 
 
-def _write_rtl(design: Any, folder: Path, program: dict[str, Any]) -> None:
-    """One file per module; CIRCT writes them."""
+def write_rtl(design: Any, folder: Path, program: dict[str, Any]) -> None:
+    """Writes SystemVerilog, one file per module, and the names of the files into the program; CIRCT writes them."""
     from pycde import circt
 
     with design.context:

@@ -122,8 +122,8 @@ def test_memory_bytes_are_the_size_of_the_images(compiled):
 
 
 def test_a_compile_that_fails_leaves_nothing(tmp_path):
-    with pytest.raises(GradcamError, match="'stem'"):
-        compile_to_folder(Tiny(), "tiny", Settings("stem", pe="4x4"), tmp_path / "new" / "design")
+    with pytest.raises(GradcamError, match="xgradcam"):
+        compile_to_folder(Tiny(), "tiny", Settings("stem", "xgradcam", pe="4x4"), tmp_path / "new" / "design")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -20,15 +20,15 @@ class Dump:
         nest: number of the nest.
         buffer: what the words hold.
         words: number of words.
+        lanes: elements of the buffer per word.
         word_bytes: bytes of a word in the simulator's memory, the C++ type that Verilator picks for its width.
-        payload_bytes: bytes of a word that hold lanes.
     """
 
     nest: int
     buffer: Buffer
     words: int
+    lanes: int
     word_bytes: int
-    payload_bytes: int
 
 
 def dumps(program: Program) -> list[Dump]:
@@ -38,13 +38,9 @@ def dumps(program: Program) -> list[Dump]:
 
 def _dump(program: Program, nest: int, name: str) -> Dump:
     buffer = program.buffers[name]
-    bits = buffer.element_bits
-    if buffer.bank is not None:
-        bank = program.banks[buffer.bank]
-        bits = bank.lanes * bank.bits
-    payload = -(-bits // 8)
-    words = -(-math.prod(buffer.shape) * buffer.dtype.itemsize // payload)
-    return Dump(nest, buffer, words, _storage_bytes(bits), payload)
+    lanes = 1 if buffer.bank is None else program.banks[buffer.bank].lanes
+    words = -(-math.prod(buffer.shape) // lanes)
+    return Dump(nest, buffer, words, lanes, _storage_bytes(lanes * buffer.element_bits))
 
 
 def _storage_bytes(bits: int) -> int:

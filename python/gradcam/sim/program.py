@@ -14,8 +14,8 @@ import numpy as np
 
 from gradcam.errors import GradcamError
 
-#: Element widths that a stream or buffer can have, with the numpy type of an element.
-DTYPES = {8: np.dtype("<i1"), 16: np.dtype("<i2"), 32: np.dtype("<i4")}
+#: Element widths that a buffer can have, with the numpy type of an element; a stream has none of a single bit.
+DTYPES = {1: np.dtype(np.bool_), 8: np.dtype("<i1"), 16: np.dtype("<i2"), 32: np.dtype("<i4")}
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class Buffer:
     Attributes:
         name: unique in the program.
         shape: row-major, innermost dimension in the lanes of a word.
-        element_bits: 8, 16 or 32.
+        element_bits: 1, 8, 16 or 32.
         bank: the memory it lives in; None for a register.
         offset: first word in the bank.
         register: the register; None for a buffer in a bank.
@@ -271,7 +271,8 @@ def _buffer(data: Mapping[str, Any]) -> Buffer:
 def _check(program: Program, path: Path) -> None:
     """Refuses what the simulator could only misread."""
     for item in (*program.streams, *program.buffers.values()):
-        if item.element_bits not in DTYPES:
+        one_bit = isinstance(item, Stream) and item.element_bits == 1
+        if item.element_bits not in DTYPES or one_bit:
             raise GradcamError(f"{path}: '{item.name}' has elements of {item.element_bits} bits, not 8, 16 or 32")
     for stream in program.streams:
         if math.prod(stream.shape) % stream.lanes:

@@ -187,7 +187,10 @@ def _split_trace(trace: bytes, written: Sequence[Dump], runs: int) -> list[list[
 
 
 def _decode(data: bytes, dump: Dump) -> np.ndarray:
-    """A buffer from the words that hold it: without the bytes that only fill up the simulator's type."""
+    """A buffer from the words that hold it: without the bits that only fill up the simulator's type."""
     words = np.frombuffer(data, np.uint8).reshape(dump.words, dump.word_bytes)
-    elements = words[:, : dump.payload_bytes].copy().view(dump.buffer.dtype).reshape(-1)
+    if dump.buffer.element_bits == 1:
+        words = np.unpackbits(words, axis=1, bitorder="little")
+    dtype = dump.buffer.dtype
+    elements = words[:, : dump.lanes * dtype.itemsize].copy().view(dtype).reshape(-1)
     return elements[: math.prod(dump.buffer.shape)].reshape(dump.buffer.shape)

@@ -12,7 +12,7 @@ from torch_mlir import ir
 from gradcam.dialect import make_context
 from gradcam.errors import GradcamError
 from gradcam.reference.integer import run_integer
-from gradcam.sim.header import dumps
+from gradcam.sim.header import Dump, dumps
 from gradcam.sim.program import Program
 from gradcam.sim.simulator import Result
 
@@ -122,10 +122,12 @@ def compare_buffers(program: Program, buffers: Sequence[np.ndarray], tensors: Se
     written = dumps(program)
     if not buffers or len(buffers) != len(written):
         raise GradcamError(f"the run has a trace of {len(buffers)} buffers, not of the {len(written)} that it writes")
-    names = [_tensor_name(program.nests[d.nest].name, d.buffer.name, tensors) for d in written]
-    partners = _partners([(d.nest, n) for d, n in zip(written, names, strict=True)], buffers, tensors, cls)
+    finished = _finished(written, buffers)
+    names = [_tensor_name(program.nests[d.nest].name, d.buffer.name, tensors) for d, _ in finished]
+    writes = [(d.nest, n) for (d, _), n in zip(finished, names, strict=True)]
+    partners = _partners(writes, [b for _, b in finished], tensors, cls)
     trace = Trace()
-    for dump, name, buffer, tensor in zip(written, names, buffers, partners, strict=True):
+    for (dump, buffer), name, tensor in zip(finished, names, partners, strict=True):
         if tensor is None:
             trace.skipped.append(dump.buffer.name)
             continue
@@ -136,6 +138,12 @@ def compare_buffers(program: Program, buffers: Sequence[np.ndarray], tensors: Se
     if not trace.compared:
         raise GradcamError("no buffer of the design has the name of a tensor of the reference: nothing was compared")
     return trace
+
+
+def _finished(written: Sequence[Dump], buffers: Sequence[np.ndarray]) -> list[tuple[Dump, np.ndarray]]:
+    """The buffers as their last writers leave them: a tensor may be put together by several nests."""
+    last = {d.buffer.name: (d, b) for d, b in zip(written, buffers, strict=True)}
+    return sorted(last.values(), key=lambda pair: pair[0].nest)
 
 
 def _tensor_name(nest: str, buffer: str, tensors: Sequence[Tensor]) -> str:
@@ -150,17 +158,17 @@ def _partners(
 
     Several ops can share a name, as a module's do that is called twice. Then both sides are matched in program order
     from the end, because the last op of a name is the one whose result is stored. Copies that a nest writes side by
-    side have one tensor.
+    side have one tensor; a mask beside them has another one, of bool.
     """
-    free: dict[str, list[Tensor]] = {}
+    free: dict[tuple[str, bool], list[Tensor]] = {}
     for tensor in tensors:
-        free.setdefault(tensor.name, []).append(tensor)
+        free.setdefault((tensor.name, tensor.value.dtype == np.bool_), []).append(tensor)
     partners: list[Tensor | None] = []
-    taken: dict[tuple[int, str, tuple[int, ...]], Tensor | None] = {}
+    taken: dict[tuple[int, str, tuple[int, ...], np.dtype], Tensor | None] = {}
     for (nest, name), buffer in zip(reversed(writes), reversed(buffers), strict=True):
-        key = nest, name, buffer.shape
+        key = nest, name, buffer.shape, buffer.dtype
         if key not in taken:
-            taken[key] = _take_last(free.get(name, []), buffer, cls)
+            taken[key] = _take_last(free.get((name, buffer.dtype == np.bool_), []), buffer, cls)
         partners.append(taken[key])
     return partners[::-1]
 

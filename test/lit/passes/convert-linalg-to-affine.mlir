@@ -140,14 +140,6 @@ func.func @main(%x: tensor<4xi32>, %p: tensor<1xi32>) -> tensor<6xi32> {
 
 // -----
 
-func.func @main(%x: tensor<4xi32>) -> tensor<2xi32> {
-  // expected-error@+1 {{only slices of stride 1 are lowered; put the stride into the indexing map of the reader}}
-  %y = tensor.extract_slice %x[0] [2] [2] : tensor<4xi32> to tensor<2xi32>
-  return %y : tensor<2xi32>
-}
-
-// -----
-
 func.func @main(%x: tensor<4xi32>) -> tensor<4xi32> {
   %c0 = arith.constant 0 : index
   // expected-error@+1 {{tensor.extract reads only tensors of one element, such as the class}}

@@ -58,3 +58,43 @@ func.func @shared(%x: tensor<4xi32>) -> (tensor<4xi32>, tensor<4xi32>) {
   } -> tensor<4xi32>
   return %0, %1 : tensor<4xi32>, tensor<4xi32>
 }
+
+// A consumer may have several results, such as a value and its mask: its producer fuses just the same. The two results
+// go no further: the selection stays an op of its own.
+// CHECK-LABEL: func.func @mask
+// CHECK: %[[R:.+]]:2 = linalg.generic {{.*}} ins(%{{.*}}, %{{.*}} : tensor<4x8xi32>, tensor<8xi32>) outs(%{{.*}}, %{{.*}} : tensor<4x8xi8>, tensor<4x8xi1>)
+// CHECK: arith.addi
+// CHECK: arith.trunci
+// CHECK: arith.cmpi
+// CHECK-NEXT: linalg.yield %{{.*}}, %{{.*}} : i8, i1
+// CHECK: linalg.generic {{.*}} ins(%{{.*}}, %[[R]]#1 : tensor<4x8xi32>, tensor<4x8xi1>)
+// CHECK-NEXT: ^bb0
+// CHECK-NEXT: arith.select
+// CHECK: return %[[R]]#0
+#lane = affine_map<(d0, d1) -> (d1)>
+func.func @mask(%x: tensor<4x8xi32>, %bias: tensor<8xi32>) -> (tensor<4x8xi8>, tensor<4x8xi32>) {
+  %e = tensor.empty() : tensor<4x8xi32>
+  %e8 = tensor.empty() : tensor<4x8xi8>
+  %e1 = tensor.empty() : tensor<4x8xi1>
+  %0 = linalg.generic {indexing_maps = [#row, #lane, #row], iterator_types = ["parallel", "parallel"]}
+      ins(%x, %bias : tensor<4x8xi32>, tensor<8xi32>) outs(%e : tensor<4x8xi32>) {
+  ^bb0(%a: i32, %b: i32, %o: i32):
+    %s = arith.addi %a, %b : i32
+    linalg.yield %s : i32
+  } -> tensor<4x8xi32>
+  %1:2 = linalg.generic {indexing_maps = [#row, #row, #row], iterator_types = ["parallel", "parallel"]}
+      ins(%0 : tensor<4x8xi32>) outs(%e8, %e1 : tensor<4x8xi8>, tensor<4x8xi1>) {
+  ^bb0(%a: i32, %o: i8, %p: i1):
+    %c = arith.constant 0 : i32
+    %t = arith.trunci %a : i32 to i8
+    %k = arith.cmpi sgt, %a, %c : i32
+    linalg.yield %t, %k : i8, i1
+  } -> (tensor<4x8xi8>, tensor<4x8xi1>)
+  %2 = linalg.generic {indexing_maps = [#row, #row, #row], iterator_types = ["parallel", "parallel"]}
+      ins(%x, %1#1 : tensor<4x8xi32>, tensor<4x8xi1>) outs(%e : tensor<4x8xi32>) {
+  ^bb0(%a: i32, %k: i1, %o: i32):
+    %s = arith.select %k, %a, %a : i32
+    linalg.yield %s : i32
+  } -> tensor<4x8xi32>
+  return %1#0, %2 : tensor<4x8xi8>, tensor<4x8xi32>
+}

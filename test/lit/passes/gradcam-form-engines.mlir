@@ -192,6 +192,126 @@ func.func @bodies(%x: memref<8xi32>) {
 
 // -----
 
+// A product with the same weights, lanes swapped, and one with run-time weights that are the same for all output lanes
+// take the array of the first product: they differ in which lane of a word goes where. A larger grid is another array.
+// CHECK-LABEL: func.func @lanes_of_words
+// CHECK: gradcam.engine = "mac", gradcam.epilogue = "0"
+// CHECK: gradcam.engine = "mac", gradcam.epilogue = "0"
+// CHECK: gradcam.engine = "mac", gradcam.epilogue = "0"
+// CHECK: gradcam.engine = "mac2", gradcam.epilogue = "0"
+memref.global "private" constant @w : memref<2x4x4xi8> = dense<3>
+memref.global "private" constant @u : memref<2x8x4xi8> = dense<5>
+func.func @lanes_of_words(%image: memref<8x2x4xi8>) {
+  %c0 = arith.constant 0 : i32
+  %w = memref.get_global @w : memref<2x4x4xi8>
+  %u = memref.get_global @u : memref<2x8x4xi8>
+  %x = memref.alloc() : memref<8x2x4xi8>
+  %v = memref.alloc() : memref<8x2x4xi8>
+  %y = memref.alloc() : memref<8x4xi32>
+  %z = memref.alloc() : memref<8x8xi32>
+  %acc4 = memref.alloca() : memref<4xi32>
+  %acc8 = memref.alloca() : memref<8xi32>
+  affine.for %n = 0 to 8 {
+    affine.parallel (%o) = (0) to (4) {
+      affine.store %c0, %acc4[%o] : memref<4xi32>
+    }
+    affine.for %k = 0 to 2 {
+      affine.parallel (%o) = (0) to (4) {
+        %s = affine.parallel (%i) = (0) to (4) reduce ("addi") -> (i32) {
+          %xv = affine.load %x[%n, %k, %i] : memref<8x2x4xi8>
+          %wv = affine.load %w[%k, %o, %i] : memref<2x4x4xi8>
+          %xe = arith.extsi %xv : i8 to i32
+          %we = arith.extsi %wv : i8 to i32
+          %p = arith.muli %xe, %we : i32
+          affine.yield %p : i32
+        }
+        %a = affine.load %acc4[%o] : memref<4xi32>
+        %t = arith.addi %a, %s : i32
+        affine.store %t, %acc4[%o] : memref<4xi32>
+      }
+    }
+    affine.parallel (%o) = (0) to (4) {
+      %a = affine.load %acc4[%o] : memref<4xi32>
+      affine.store %a, %y[%n, %o] : memref<8x4xi32>
+    }
+  }
+  affine.for %n = 0 to 8 {
+    affine.parallel (%o) = (0) to (4) {
+      affine.store %c0, %acc4[%o] : memref<4xi32>
+    }
+    affine.for %k = 0 to 2 {
+      affine.parallel (%o) = (0) to (4) {
+        %s = affine.parallel (%i) = (0) to (4) reduce ("addi") -> (i32) {
+          %xv = affine.load %x[%n, %k, %i] : memref<8x2x4xi8>
+          %wv = affine.load %w[%k, %i, %o] : memref<2x4x4xi8>
+          %xe = arith.extsi %xv : i8 to i32
+          %we = arith.extsi %wv : i8 to i32
+          %p = arith.muli %xe, %we : i32
+          affine.yield %p : i32
+        }
+        %a = affine.load %acc4[%o] : memref<4xi32>
+        %t = arith.addi %a, %s : i32
+        affine.store %t, %acc4[%o] : memref<4xi32>
+      }
+    }
+    affine.parallel (%o) = (0) to (4) {
+      %a = affine.load %acc4[%o] : memref<4xi32>
+      affine.store %a, %y[%n, %o] : memref<8x4xi32>
+    }
+  }
+  affine.for %n = 0 to 8 {
+    affine.parallel (%o) = (0) to (4) {
+      affine.store %c0, %acc4[%o] : memref<4xi32>
+    }
+    affine.for %k = 0 to 2 {
+      affine.parallel (%o) = (0) to (4) {
+        %s = affine.parallel (%i) = (0) to (4) reduce ("addi") -> (i32) {
+          %xv = affine.load %x[%n, %k, %i] : memref<8x2x4xi8>
+          %wv = affine.load %v[%n, %k, %i] : memref<8x2x4xi8>
+          %xe = arith.extsi %xv : i8 to i32
+          %we = arith.extsi %wv : i8 to i32
+          %p = arith.muli %xe, %we : i32
+          affine.yield %p : i32
+        }
+        %a = affine.load %acc4[%o] : memref<4xi32>
+        %t = arith.addi %a, %s : i32
+        affine.store %t, %acc4[%o] : memref<4xi32>
+      }
+    }
+    affine.parallel (%o) = (0) to (4) {
+      %a = affine.load %acc4[%o] : memref<4xi32>
+      affine.store %a, %y[%n, %o] : memref<8x4xi32>
+    }
+  }
+  affine.for %n = 0 to 8 {
+    affine.parallel (%o) = (0) to (8) {
+      affine.store %c0, %acc8[%o] : memref<8xi32>
+    }
+    affine.for %k = 0 to 2 {
+      affine.parallel (%o) = (0) to (8) {
+        %s = affine.parallel (%i) = (0) to (4) reduce ("addi") -> (i32) {
+          %xv = affine.load %x[%n, %k, %i] : memref<8x2x4xi8>
+          %wv = affine.load %u[%k, %o, %i] : memref<2x8x4xi8>
+          %xe = arith.extsi %xv : i8 to i32
+          %we = arith.extsi %wv : i8 to i32
+          %p = arith.muli %xe, %we : i32
+          affine.yield %p : i32
+        }
+        %a = affine.load %acc8[%o] : memref<8xi32>
+        %t = arith.addi %a, %s : i32
+        affine.store %t, %acc8[%o] : memref<8xi32>
+      }
+    }
+    affine.parallel (%o) = (0) to (8) {
+      %a = affine.load %acc8[%o] : memref<8xi32>
+      affine.store %a, %z[%n, %o] : memref<8x8xi32>
+    }
+  }
+  return
+}
+
+// -----
+
 func.func @plain(%x: memref<8xi32>, %y: memref<8xi32>) {
   // expected-error@+1 {{this is no scheduled nest: the loop holds affine.load, affine.store; run gradcam-split-time-space first}}
   affine.for %i = 0 to 8 {

@@ -80,3 +80,49 @@ func.func @unused() {
   %x = memref.alloc() : memref<8xi8>
   return
 }
+
+// -----
+
+// What one nest writes in one cycle lies in different banks; a mask has words of single bits.
+// CHECK: module attributes {gradcam.banks = {
+// CHECK-SAME: bank0 = {bits = 8 : i64, constant = false, lanes = 4 : i64, words = 8 : i64}
+// CHECK-SAME: bank1 = {bits = 8 : i64, constant = false, lanes = 4 : i64, words = 8 : i64}
+// CHECK-SAME: bank2 = {bits = 1 : i64, constant = false, lanes = 4 : i64, words = 8 : i64}
+// CHECK: memref.alloc() {gradcam.bank = "bank0", gradcam.offset = 0 : i64} : memref<8x4xi8>
+// CHECK: memref.alloc() {gradcam.bank = "bank1", gradcam.offset = 0 : i64} : memref<8x4xi8>
+// CHECK: memref.alloc() {gradcam.bank = "bank2", gradcam.offset = 0 : i64} : memref<8x4xi1>
+func.func @two(%image: memref<8x4xi8>, %first: memref<8x4xi8>, %second: memref<8x4xi8>) {
+  %c0 = arith.constant 0 : i8
+  %x = memref.alloc() : memref<8x4xi8>
+  %y = memref.alloc() : memref<8x4xi8>
+  %m = memref.alloc() : memref<8x4xi1>
+  affine.for %i = 0 to 8 {
+    affine.parallel (%l) = (0) to (4) {
+      %v = affine.load %image[%i, %l] : memref<8x4xi8>
+      %n = arith.addi %v, %v : i8
+      %k = arith.cmpi sgt, %v, %c0 : i8
+      affine.store %v, %x[%i, %l] : memref<8x4xi8>
+      affine.store %n, %y[%i, %l] : memref<8x4xi8>
+      affine.store %k, %m[%i, %l] : memref<8x4xi1>
+    }
+  }
+  affine.for %i = 0 to 8 {
+    affine.for %l = 0 to 4 {
+      affine.parallel (%u) = (0) to (1) {
+        %v = affine.load %x[%i, %l] : memref<8x4xi8>
+        %k = affine.load %m[%i, %l] : memref<8x4xi1>
+        %n = arith.select %k, %v, %c0 : i8
+        affine.store %n, %first[%i, %l] : memref<8x4xi8>
+      }
+    }
+  }
+  affine.for %i = 0 to 8 {
+    affine.for %l = 0 to 4 {
+      affine.parallel (%u) = (0) to (1) {
+        %v = affine.load %y[%i, %l] : memref<8x4xi8>
+        affine.store %v, %second[%i, %l] : memref<8x4xi8>
+      }
+    }
+  }
+  return
+}

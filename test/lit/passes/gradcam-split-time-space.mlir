@@ -165,6 +165,104 @@ func.func @maximum(%out: memref<1xi32>) {
 
 // -----
 
+// A buffer that several nests put together: the fill of the whole stays a nest, the start values of the sums do not. One
+// epilogue stores a value and its mask. The reader of the whole is no epilogue of the nest that makes a part of it.
+// CHECK-LABEL: func.func @parts
+// CHECK: %[[Y:.+]] = memref.alloc() : memref<8x4xi32>
+// CHECK: %[[M:.+]] = memref.alloc() : memref<4x4xi1>
+// CHECK: affine.for %[[I:.+]] = 0 to 8
+// CHECK-NEXT: affine.parallel (%[[L:.+]]) = (0) to (4)
+// CHECK-NEXT: affine.store %c9_i32, %[[Y]][%[[I]], %[[L]]]
+// CHECK: affine.for %[[I:.+]] = 0 to 4
+// CHECK-NEXT: affine.parallel (%[[L:.+]]) = (0) to (4)
+// CHECK-NEXT: affine.store %c0_i32, %[[R:.+]][%[[L]]] : memref<4xi32>
+// CHECK: arith.addi
+// CHECK: affine.parallel (%[[L:.+]]) = (0) to (4)
+// CHECK-NEXT: %[[V:.+]] = affine.load %[[R]][%[[L]]] : memref<4xi32>
+// CHECK-NEXT: %[[P:.+]] = arith.cmpi sgt, %[[V]], %c0_i32
+// CHECK-NEXT: affine.store %[[V]], %[[Y]][%[[I]] * 2, %[[L]]] : memref<8x4xi32>
+// CHECK-NEXT: affine.store %[[P]], %[[M]][%[[I]], %[[L]]] : memref<4x4xi1>
+// CHECK: affine.for %[[I:.+]] = 0 to 4
+// CHECK-NEXT: affine.parallel (%[[L:.+]]) = (0) to (4)
+// CHECK-NEXT: affine.store %c0_i32, %[[R:.+]][%[[L]]] : memref<4xi32>
+// CHECK: arith.addi
+// CHECK: affine.parallel (%[[L:.+]]) = (0) to (4)
+// CHECK-NEXT: %[[V:.+]] = affine.load %[[R]][%[[L]]] : memref<4xi32>
+// CHECK-NEXT: affine.store %[[V]], %[[Y]][%[[I]] * 2 + 1, %[[L]]] : memref<8x4xi32>
+// CHECK: affine.for %[[I:.+]] = 0 to 8
+// CHECK-NEXT: affine.parallel (%[[L:.+]]) = (0) to (4)
+// CHECK-NEXT: affine.load %[[Y]][%[[I]], %[[L]]]
+// CHECK: affine.load %[[M]][0, %{{.+}}] : memref<4x4xi1>
+func.func @parts(%out: memref<8x4xi32>) {
+  %c0_i32 = arith.constant 0 : i32
+  %c9_i32 = arith.constant 9 : i32
+  %x = memref.alloc() : memref<4x3x4xi32>
+  %acc = memref.alloc() : memref<4x4xi32>
+  %y = memref.alloc() : memref<8x4xi32>
+  %m = memref.alloc() : memref<4x4xi1>
+  %z = memref.alloc() : memref<8x4xi32>
+  affine.for %i = 0 to 8 {
+    affine.for %l = 0 to 4 {
+      affine.store %c9_i32, %y[%i, %l] : memref<8x4xi32>
+    }
+  }
+  affine.for %i = 0 to 4 {
+    affine.for %l = 0 to 4 {
+      affine.store %c0_i32, %acc[%i, %l] : memref<4x4xi32>
+    }
+  }
+  affine.for %i = 0 to 4 {
+    affine.for %k = 0 to 3 {
+      affine.for %l = 0 to 4 {
+        %v = affine.load %x[%i, %k, %l] : memref<4x3x4xi32>
+        %a = affine.load %acc[%i, %l] : memref<4x4xi32>
+        %n = arith.addi %a, %v : i32
+        affine.store %n, %acc[%i, %l] : memref<4x4xi32>
+      }
+    }
+  }
+  affine.for %i = 0 to 4 {
+    affine.for %l = 0 to 4 {
+      %v = affine.load %acc[%i, %l] : memref<4x4xi32>
+      %p = arith.cmpi sgt, %v, %c0_i32 : i32
+      affine.store %v, %y[%i * 2, %l] : memref<8x4xi32>
+      affine.store %p, %m[%i, %l] : memref<4x4xi1>
+    }
+  }
+  affine.for %i = 0 to 4 {
+    affine.for %l = 0 to 4 {
+      affine.store %c0_i32, %y[%i * 2 + 1, %l] : memref<8x4xi32>
+    }
+  }
+  affine.for %i = 0 to 4 {
+    affine.for %k = 0 to 3 {
+      affine.for %l = 0 to 4 {
+        %v = affine.load %x[%i, %k, %l] : memref<4x3x4xi32>
+        %a = affine.load %y[%i * 2 + 1, %l] : memref<8x4xi32>
+        %n = arith.addi %a, %v : i32
+        affine.store %n, %y[%i * 2 + 1, %l] : memref<8x4xi32>
+      }
+    }
+  }
+  affine.for %i = 0 to 8 {
+    affine.for %l = 0 to 4 {
+      %v = affine.load %y[%i, %l] : memref<8x4xi32>
+      %p = affine.load %m[0, %l] : memref<4x4xi1>
+      %n = arith.select %p, %v, %c0_i32 : i32
+      affine.store %n, %z[%i, %l] : memref<8x4xi32>
+    }
+  }
+  affine.for %i = 0 to 8 {
+    affine.for %l = 0 to 4 {
+      %v = affine.load %z[%i, %l] : memref<8x4xi32>
+      affine.store %v, %out[%i, %l] : memref<8x4xi32>
+    }
+  }
+  return
+}
+
+// -----
+
 func.func @step(%x: memref<8xi32>, %y: memref<8xi32>) {
   // expected-error@+1 {{a loop must run from 0 to a constant by step 1; run affine-loop-normalize first}}
   affine.for %i = 0 to 8 step 2 {
