@@ -47,7 +47,8 @@ class Lowering:
         """What `value` became, as one tensor: H x W x C, 1 x 1 x C of a vector."""
         lowered = self.values[value]
         if isinstance(lowered, Row):
-            lowered = self.values[value] = copied(self, lowered)
+            with value.owner.location:
+                lowered = self.values[value] = copied(self, lowered)
         return joined(lowered)
 
     def packed(self, op: Any, w: ir.Value, kernel: tuple[int, int]) -> ir.Value:

@@ -68,12 +68,12 @@ class Gradients:
         g = op.operands[0]
         origin = self._origin(g)
         chosen = self._demand(origin) if isinstance(origin.owner, CHOOSERS) else None
-        if chosen == _need(op) and not is_wide_sum(origin.owner):
+        if _same(chosen, _need(op)) and not is_wide_sum(origin.owner):
             return
         if isinstance(origin.owner, cam_ops.ClassRowOp) and _need(op) is None:
             return
         for user in users(g):  # an earlier reader with the same need has made it
-            if isinstance(user, adjoint_ops.RequantizeOp) and self._demand(user.y) == _need(op):
+            if isinstance(user, adjoint_ops.RequantizeOp) and _same(self._demand(user.y), _need(op)):
                 op.operands[0] = user.y
                 return
         with ir.InsertionPoint(op), g.owner.location:
@@ -160,6 +160,11 @@ class Gradients:
 def _need(op: Any) -> ir.Value | None:
     """The weight whose scales the gradient that `op` reads must carry; None: one scale."""
     return op.operands[1] if isinstance(op, PRODUCTS) else None
+
+
+def _same(a: ir.Value | None, b: ir.Value | None) -> bool:
+    """Equality that takes None; the bindings' own does not."""
+    return a == b if a is not None and b is not None else a is b
 
 
 def is_wide_sum(op: Any) -> bool:

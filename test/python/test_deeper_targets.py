@@ -1,0 +1,124 @@
+"""Targets in mid-network: the quantized backward pass in linalg and in RTL against the integer reference."""
+
+import re
+
+import numpy as np
+import pytest
+import torch
+from rtl_networks import Network, Sum
+from torch import nn
+
+from gradcam.compiler import Compilation, Settings
+from gradcam.errors import GradcamError
+from gradcam.evaluate import pearson
+from gradcam.jit import compile_linalg
+from gradcam.output import compile_to_folder
+from gradcam.reference.float32 import run_float
+from gradcam.reference.integer import quantize_image, run_integer
+from gradcam.sim import Simulator, compare_trace
+from gradcam.sim.check import check_outputs
+from gradcam.sim.trace import load_quantized
+
+torch.set_num_threads(1)
+
+#: The values of `network()` that are explained: stem, its norm, a strided 5x2 convolution, a clamp, two blocks, a
+#: convolution of stride 3 with dilation, a last one.
+TARGETS = {"stem": 1, "norm": 2, "strided": 4, "clamp": 5, "block": 12, "wide": 19, "dilated": 20, "last": 22}
+METHODS = ("gradcam", "hirescam", "layercam")
+
+
+def network() -> Network:
+    """Strides 1 to 3, padding, dilation, kernels that are not square, odd sizes, residual sums, ReLU, ReLU6."""
+    net = Network(3, 27, 22, seed=3)
+    x = net.add(nn.ReLU(), net.add(nn.BatchNorm2d(5), net.conv(0, 5)))
+    x = net.add(nn.ReLU6(), net.conv(x, 6, (5, 2), (2, 1), (1, 0)))
+    x = net.block(x, 6)
+    x = net.block(x, 9, 2)
+    x = net.conv(x, 7, 3, (3, 1), 2, dilation=(1, 2))
+    x = net.add(Sum(), net.conv(net.add(nn.ReLU(), x), 7), x)
+    net.add(nn.AdaptiveAvgPool2d(1), net.add(nn.ReLU(), x))
+    return net.classify(5, 8)
+
+
+def settings(target: str, method: str, pe: str) -> Settings:
+    return Settings(f"layers.{TARGETS[target]}", method, pe, range_choice="max")
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("target", TARGETS)
+def test_linalg_equals_the_integer_reference(target, method):
+    net, wanted = network(), []
+    images, classes = net.images(3), (-1, 4, 0)
+
+    def quantized(module):
+        wanted.extend(run_integer(module, x[None], c) for x, c in zip(images, classes, strict=True))
+
+    pe = ("4x4", "8x2", "2x8")[(list(TARGETS).index(target) + METHODS.index(method)) % 3]
+    module = Compilation(settings(target, method, pe)).run(net, "linalg", {"quantized": quantized})
+    run = compile_linalg(module, 0)
+    for image, cls, (logits, heatmap) in zip(images, classes, wanted, strict=True):
+        found = run(np.ascontiguousarray(image.transpose(1, 2, 0)), np.array([cls], np.int32))
+        assert np.array_equal(found[0], logits[0]) and np.array_equal(found[1], heatmap[0])
+    assert len(np.unique(wanted[0][1])) > 3
+    assert not np.array_equal(wanted[1][1], wanted[2][1])
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("target", TARGETS)
+def test_the_quantized_map_means_the_float_map(target, method):
+    net, floats = network(), []
+
+    def simplified(module):
+        floats.extend(run_float(module, x[None])[1] for x in net.calibration_images)
+
+    module = Compilation(settings(target, method, "4x4")).run(net, "quantized", {"simplified": simplified})
+    found = [run_integer(module, quantize_image(module, x[None]))[1] for x in net.calibration_images]
+    correlations = [pearson(a[0], b[0]) for a, b in zip(found, floats, strict=True)]
+    assert np.median(correlations) > 0.9, correlations
+    other = [pearson(a[0], b[0]) for a, b in zip(found[1:], floats, strict=False)]
+    assert np.median(other) < 0.8, "maps of other images are others"
+
+
+DESIGNS = [
+    ("norm", "gradcam", "4x4"),
+    ("strided", "layercam", "8x8"),
+    ("block", "hirescam", "4x8"),
+    ("last", "gradcam", "8x4"),
+]
+
+
+@pytest.mark.parametrize(("target", "method", "pe"), DESIGNS, ids=["-".join(d) for d in DESIGNS])
+def test_rtl_equals_the_integer_reference(target, method, pe, tmp_path):
+    net, folder = network(), tmp_path / "design"
+    report = compile_to_folder(net, "test", settings(target, method, pe), folder)
+    simulator = Simulator(folder)
+    module, images = load_quantized(simulator.program), net.images(3)
+    results = simulator.run(images, (-1, 4, 0), stall_seed=1) + simulator.run(images, (-1, 4, 0))
+    for image, cls, result in zip([*images] * 2, (-1, 4, 0) * 2, results, strict=True):
+        check_outputs(result, module, image, cls)
+        assert result.heatmap.any()
+    for phase, cycles in report["cycles"].items():
+        assert results[-1].cycles[phase] == cycles
+    (traced,) = simulator.run(images[:1], 4, trace=True)
+    trace = compare_trace(simulator.program, traced, module, images[0], 4)
+    assert trace.difference is None
+    assert any("adjoint" in name for name in trace.compared)
+    with pytest.raises(GradcamError, match="in the integer reference"):
+        check_outputs(results[-1], module, images[0], 4)
+
+
+def multipliers(folder) -> int:
+    """Products with an 8-bit operand sign-extended by 8 bits, in the RTL's multiply-accumulate engines."""
+    text = "".join(f.read_text() for f in sorted((folder / "rtl").glob("engine_mac*.sv")))
+    return len(re.findall(r"\* \{\{8\{", text))
+
+
+def test_a_deeper_target_adds_no_multipliers_and_no_weights(tmp_path):
+    net = network()
+    reports = {
+        t: compile_to_folder(net, "test", settings(t, "gradcam", "8x8"), tmp_path / t) for t in ("last", "block")
+    }
+    engines = {t: [f.name for f in (tmp_path / t / "rtl").glob("engine_mac*.sv")] for t in reports}
+    assert engines["last"] == engines["block"] == ["engine_mac.sv"]
+    assert multipliers(tmp_path / "last") == multipliers(tmp_path / "block") == 64
+    assert reports["last"]["memory_bytes"]["weights"] == reports["block"]["memory_bytes"]["weights"]
