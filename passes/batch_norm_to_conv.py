@@ -50,8 +50,8 @@ class BatchNormToConv(Pass):
 
 def _convert(norm: Any) -> None:
     unused = list(norm.operands)[1:]
-    parameters = [read_constant(v) for v in unused]
-    if any(p is None for p in parameters):
+    parameters = [p for p in map(read_constant, unused) if p is not None]
+    if len(parameters) < len(unused):
         raise fail(norm, "the parameters of 'gradcam.batch_norm' must be constants")
     gamma, beta, mean, var = (p.astype(np.float64) for p in parameters)
     check_variance(norm, var)

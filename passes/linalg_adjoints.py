@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 from torch_mlir import ir
 from torch_mlir.dialects import arith
@@ -42,7 +43,8 @@ from gradcam.passes.linalg_values import Halves, Parities, Row, parities, pointw
 from gradcam.quant_types import result_rescale, storage_bits, storage_limits
 
 
-class Taps(NamedTuple):
+@dataclass(frozen=True)
+class Taps:
     """The taps of a kernel, along one axis, that reach the outputs of one parity: an arithmetic progression.
 
     Output s * q + a of a transposed convolution is the sum over t of w[first + t * step] g[q + base - t * reach].

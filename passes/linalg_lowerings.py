@@ -232,7 +232,8 @@ def _row_size(op: Any) -> tuple[int, int]:
     sizes = {tuple(type_shape(u.results[0])[2:]) for u in (use.owner for use in op.results[0].uses) if _unflattens(u)}
     if len(sizes) > 1:
         raise fail(op, f"a class row is read as maps of different sizes: {sorted(sizes)}")
-    return (*sizes.pop(),) if sizes else (1, 1)
+    height, width_ = sizes.pop() if sizes else (1, 1)
+    return height, width_
 
 
 def _unflattens(op: Any) -> bool:
