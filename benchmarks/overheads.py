@@ -180,12 +180,12 @@ def tables(blocks: Sequence[Block], peers: Sequence[str]) -> str:
         low, median, high = (1e3 * t for t in (block.inference.low, block.inference.median, block.inference.high))
         threads = f"{block.threads} thread{'s' if block.threads > 1 else ''}"
         lines += ["", f"{threads}; an inference in PyTorch takes {median:.2f} ms ({low:.2f} to {high:.2f})", ""]
-        lines += _aligned([head, *(cells(row, peers, notes) for row in block.rows)])
+        lines += aligned([head, *(cells(row, peers, notes) for row in block.rows)])
     lines += ["", *(f"[{i}] {text}" for i, text in enumerate(notes.texts, 1))] if notes.texts else []
     return "\n".join(lines) + "\n"
 
 
-def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     """The lines of a Markdown table; the first two columns are text, the others figures."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = [

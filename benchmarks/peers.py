@@ -62,7 +62,8 @@ FORMULAS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 }
 
 
-def _load_autograd() -> Peer:
+def autograd_peer() -> Peer:
+    """`torch.autograd` alone, without a library."""
     return Peer("torch.autograd", (), {name: functools.partial(_differentiated, name) for name in FORMULAS})
 
 
@@ -181,7 +182,7 @@ def _extracted(library_class: Any, model: nn.Module, target: str) -> Iterator[Ex
 
 #: In the order of the table's columns; each raises ImportError when its library is not installed.
 LOADERS: dict[str, Callable[[], Peer]] = {
-    "torch.autograd": _load_autograd,
+    "torch.autograd": autograd_peer,
     "pytorch-grad-cam": _load_grad_cam,
     "Captum": _load_captum,
     "torch-cam": _load_torch_cam,

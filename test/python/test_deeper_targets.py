@@ -1,6 +1,8 @@
 """Targets in mid-network: the quantized backward pass in linalg and in RTL against the integer reference."""
 
-import re
+import importlib
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,6 +21,8 @@ from gradcam.sim import Simulator, compare_trace
 from gradcam.sim.check import check_outputs
 from gradcam.sim.trace import load_quantized
 
+sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))  # a folder of scripts, not a package
+target_layers = importlib.import_module("target_layers")
 torch.set_num_threads(1)
 
 #: The values of `network()` that are explained: stem, its norm, a strided 5x2 convolution, a clamp, two blocks, a
@@ -107,12 +111,6 @@ def test_rtl_equals_the_integer_reference(target, method, pe, tmp_path):
         check_outputs(results[-1], module, images[0], 4)
 
 
-def multipliers(folder) -> int:
-    """Products with an 8-bit operand sign-extended by 8 bits, in the RTL's multiply-accumulate engines."""
-    text = "".join(f.read_text() for f in sorted((folder / "rtl").glob("engine_mac*.sv")))
-    return len(re.findall(r"\* \{\{8\{", text))
-
-
 def test_a_deeper_target_adds_no_multipliers_and_no_weights(tmp_path):
     net = network()
     reports = {
@@ -120,5 +118,5 @@ def test_a_deeper_target_adds_no_multipliers_and_no_weights(tmp_path):
     }
     engines = {t: [f.name for f in (tmp_path / t / "rtl").glob("engine_mac*.sv")] for t in reports}
     assert engines["last"] == engines["block"] == ["engine_mac.sv"]
-    assert multipliers(tmp_path / "last") == multipliers(tmp_path / "block") == 64
+    assert target_layers.multipliers(tmp_path / "last/rtl") == target_layers.multipliers(tmp_path / "block/rtl") == 64
     assert reports["last"]["memory_bytes"]["weights"] == reports["block"]["memory_bytes"]["weights"]
