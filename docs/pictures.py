@@ -1,6 +1,7 @@
-"""Makes the pictures of this folder: `python docs/pictures.py build/demo` after a demonstration was run there.
+"""Makes the pictures of this folder: `python docs/pictures.py build/demo build/maps.npz`.
 
-levels.png comes from the tables below, overlays.png from the demonstration's heatmaps.
+levels.png comes from the tables below, overlays.png from the heatmaps of a demonstration that was run in build/demo,
+targets.png from those that `benchmarks/target_layers.py --maps build/maps.npz` wrote.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 from PIL import Image
 
-from gradcam.comparison import Compared, grid
+from gradcam.comparison import Compared, grid, overlay
 from gradcam.data import load_test_images
 
 HERE = Path(__file__).parent
@@ -49,6 +50,7 @@ PASSES = (
 EQUAL = (2, 6)
 CONTEXTS = ((0, 4, "torch-mlir's context", "#e8f0fa"), (5, 5, "CIRCT's context", "#eaf5ea"))
 EDGE, TEXT, SOFT, ACCENT = "#30506e", "#1c1c1c", "#5c6670", "#b0491c"
+SHOWN = 7  # the image of targets.png; target_layers.py simulates the first ones
 STEP, BOX = 1.0, 0.52  # distance of two levels, height of a box
 
 
@@ -104,6 +106,14 @@ def overlays(demo: Path) -> Image.Image:
     return grid(items, ("image", "torch.autograd\nin float32", "the RTL\nin int8"), scale=2)
 
 
+def targets(maps: Path) -> Image.Image:
+    """One shipped image with what two target layers and two methods say about it, by the RTL."""
+    images, found = load_test_images(), np.load(maps)
+    titles = ("layer4 gradcam", "layer3 gradcam", "layer3 layercam")
+    chosen = [np.maximum(found[title][SHOWN], 0) for title in titles]
+    return overlay(Compared(images.pixels[SHOWN], chosen, images.boxes[SHOWN]), ("image", *titles), scale=3)
+
+
 def _image(figure: Figure) -> Image.Image:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")
@@ -116,10 +126,11 @@ def _save(picture: Image.Image, name: str) -> None:
 
 def main() -> None:
     """Writes the pictures beside this script."""
-    if len(sys.argv) != 2:
-        sys.exit("usage: python docs/pictures.py DEMO_FOLDER")
+    if len(sys.argv) != 3:
+        sys.exit("usage: python docs/pictures.py DEMO_FOLDER MAPS.npz")
     _save(_image(levels()), "levels.png")
     _save(overlays(Path(sys.argv[1])), "overlays.png")
+    _save(targets(Path(sys.argv[2])), "targets.png")
 
 
 if __name__ == "__main__":
