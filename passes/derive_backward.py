@@ -110,14 +110,14 @@ def _gradients(explain: Any, seed: ir.Value, targets: list[ir.Value]) -> dict[ir
     forward = list(takewhile(lambda op: op != explain, explain.operation.block.operations))
     dependent = _dependents(forward, targets)
     gradients = {explain.logits: seed}
-    # The name tells the gradients of several classes apart.
     part = f"adjoint{class_rank(explain.cls) or ''}"
     for op in reversed(forward):
         if len(op.results) != 1 or op.results[0] not in gradients:
             continue
         for i, operand in enumerate(op.operands):
             if operand in dependent:
-                _accumulate(gradients, operand, adjoint(op, gradients[op.results[0]], i), part_location(op, part))
+                g = adjoint(op, gradients[op.results[0]], i, part)
+                _accumulate(gradients, operand, g, part_location(op, part))
     return gradients
 
 

@@ -59,7 +59,6 @@ from gradcam.quant_types import (
     window_size,
 )
 
-
 #: Below every logit: an accumulator's magnitude is less than 2^31.
 LEAST = -(1 << 31)
 

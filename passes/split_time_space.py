@@ -23,9 +23,10 @@ class SplitTimeSpace(Pass):
     """Splits every nest into time (affine.for) and space (affine.parallel), and runs epilogues beside their reduction.
 
     A loop that walks the lanes, the last dimension of a buffer, becomes space: an output lane, or a sum over input
-    lanes. A lane loop longer than the array is tiled first; one whose counter is data stays in time. A reduction into a buffer that one elementwise nest reads
-    becomes one nest: an accumulator per lane, set before the reduction loops, and the elementwise part as the epilogue
-    after them. Streams keep their order; an output stream has one element per step.
+    lanes. A lane loop longer than the array is tiled first; one whose counter is data stays in time. A reduction into a
+    buffer that one elementwise nest reads becomes one nest: an accumulator per lane, set before the reduction loops,
+    and the elementwise part as the epilogue after them. Streams keep their order; an output stream has one element per
+    step.
 
     This pass turns:
 

@@ -16,7 +16,6 @@ from gradcam.passes.hw.odometer import Odometer, range_of
 from gradcam.passes.ir_queries import is_argument, is_scalar, owner_name
 from gradcam.passes.linear_form import Linear
 
-
 #: A symbolic term of an address: mod or floordiv, index value, divisor.
 Term = tuple[str, mlir.Value, int]
 

@@ -93,6 +93,7 @@ def check_replaceable(target: Path, ours: Collection[str], writer: str) -> None:
     """
     if not target.exists():
         return
-    others = sorted(p.name for p in target.iterdir() if not any(fnmatchcase(p.name, o) for o in ours)) if target.is_dir() else [target.name]
+    names = [p.name for p in target.iterdir()] if target.is_dir() else [target.name]
+    others = sorted(n for n in names if not target.is_dir() or not any(fnmatchcase(n, own) for own in ours))
     if others:
         raise GradcamError(f"{target} exists and holds '{others[0]}', which {writer} did not write")
