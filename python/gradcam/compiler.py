@@ -65,11 +65,6 @@ class Settings:
         if self.top_k < 1:
             raise GradcamError(f"top-k must be at least 1, got {self.top_k}")
 
-    @property
-    def targets(self) -> list[str]:
-        """The target layers, in the order of their maps."""
-        return [self.target_layer] if isinstance(self.target_layer, str) else list(self.target_layer)
-
 
 def pipeline_for(level: str, pe: str) -> str:
     """The passes that lead to `level` from the level before, as pipeline text."""
@@ -115,7 +110,7 @@ class Compilation:
 
         settings = self.settings
         self._say("import")
-        shape, targets, method = settings.input_shape, settings.targets, settings.method
+        shape, targets, method = settings.input_shape, settings.target_layer, settings.method
         module = import_model(model, shape, targets, method, top_k=settings.top_k)
         for stage in LEVELS[: LEVELS.index(level) + 1]:
             if stage == "quantized":
