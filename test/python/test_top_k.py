@@ -82,11 +82,12 @@ def test_the_best_class_is_what_one_map_explains():
 
 
 CHAIN = """
-func.func @main(%image: tensor<1x1x1x1x{image}>, %class: tensor<1xi32>) -> (tensor<1xi32>, tensor<1xi32>, tensor<1xi32>) {{
-  %l = arith.constant dense<[[3, 7, 7, -1]]> : tensor<1x4xi32>
-  %a = "gradcam.select_class"(%l, %class) : (tensor<1x4xi32>, tensor<1xi32>) -> tensor<1xi32>
-  %b = "gradcam.next_class"(%l, %a) : (tensor<1x4xi32>, tensor<1xi32>) -> tensor<1xi32>
-  %c = "gradcam.next_class"(%l, %a, %b) : (tensor<1x4xi32>, tensor<1xi32>, tensor<1xi32>) -> tensor<1xi32>
+func.func @main(%image: tensor<1x1x1x1x{image}>, %class: tensor<1xi32>)
+    -> (tensor<1xi32>, tensor<1xi32>, tensor<1xi32>) {{
+  %l = arith.constant dense<{logits}> : tensor<1x4x{element}>
+  %a = "gradcam.select_class"(%l, %class) : (tensor<1x4x{element}>, tensor<1xi32>) -> tensor<1xi32>
+  %b = "gradcam.next_class"(%l, %a) : (tensor<1x4x{element}>, tensor<1xi32>) -> tensor<1xi32>
+  %c = "gradcam.next_class"(%l, %a, %b) : (tensor<1x4x{element}>, tensor<1xi32>, tensor<1xi32>) -> tensor<1xi32>
   return %a, %b, %c : tensor<1xi32>, tensor<1xi32>, tensor<1xi32>
 }}"""
 
@@ -95,14 +96,9 @@ func.func @main(%image: tensor<1x1x1x1x{image}>, %class: tensor<1xi32>) -> (tens
 def test_of_equal_logits_the_first_comes_first(request_, classes):
     image = np.zeros((1, 1, 1, 1))
     with make_context():
-        floats = ir.Module.parse(
-            CHAIN.format(image="f32")
-            .replace("1x4xi32", "1x4xf32")
-            .replace("7, 7", "7.0, 7.0")
-            .replace("[[3,", "[[3.0,")
-            .replace("-1]]", "-1.0]]")
-        )
-        integers = ir.Module.parse(CHAIN.format(image="!quant.uniform<i8:f32, 1.0>"))
+        floats = ir.Module.parse(CHAIN.format(image="f32", element="f32", logits=[[3.0, 7.0, 7.0, -1.0]]))
+        image_type = "!quant.uniform<i8:f32, 1.0>"
+        integers = ir.Module.parse(CHAIN.format(image=image_type, element="i32", logits=[[3, 7, 7, -1]]))
         assert [int(c[0]) for c in run_float(floats, image, request_)] == classes
         assert [int(c[0]) for c in run_integer(integers, image.astype(np.int8), request_)] == classes
     assert explained_classes(np.array([3, 7, 7, -1]), request_, 3) == classes
@@ -142,7 +138,7 @@ def test_rtl_equals_the_integer_reference(design):
         check_outputs(result, module, image, request)
         check_outputs(late, module, image, request)
         assert result.cycles == report["cycles"]
-    with pytest.raises(GradcamError, match="heatmap0.* in the integer reference"):
+    with pytest.raises(GradcamError, match=r"heatmap0.* in the integer reference"):
         check_outputs(free[0], module, images[0], 0)
 
 
@@ -168,7 +164,7 @@ def test_the_design_says_what_it_explains(design):
     assert (report["target_layer"], report["top_k"]) == (targets, 2)
     assert {f"heatmap{i}" for i in range(4)} <= set(report["scales"])
     top = (folder / "rtl" / "gradcam_top.sv").read_text()
-    assert set(re.findall(r"output +\[31:0\] *\w*(explain\w+)", top) or re.findall(r"(explain_class\d*),?\n", top))
+    assert set(re.findall(r"\b(explain_\w+)(?=,?\n)", top[: top.index(");")])) == {"explain_class", "explain_class1"}
     assert lint(folder) == ""
 
 
@@ -188,7 +184,7 @@ def _engines(folder) -> dict[str, int]:
 
 
 def test_gradcam_sim_writes_every_map(design, tmp_path, capsys):
-    net, targets, folder, _ = design
+    net, _, folder, _ = design
     image, out = net.images(1)[0], tmp_path / "run"
     np.save(tmp_path / "image.npy", image)
     arguments = [str(folder), "--input", str(tmp_path / "image.npy"), "--class", "0", "-o", str(out)]
@@ -207,5 +203,3 @@ def test_more_classes_than_there_are():
         import_model(net, target_layer=targets, top_k=CLASSES + 1)
     with pytest.raises(GradcamError, match="top-k must be at least 1, got 0"):
         import_model(net, target_layer=targets, top_k=0)
-    _, *maps = run_float(import_model(net, target_layer=targets[0], top_k=1), net.calibration_images[:1])
-    assert len(maps) == 1
