@@ -35,20 +35,6 @@ func.func @main(%x: !torch.vtensor<[1,3,8,8],f32>) -> !torch.vtensor<[1,4],f32> 
 
 // -----
 
-// Several classes are explained: each is chosen once, from those that are left.
-
-// TOPK-LABEL: func.func @main(%arg0: tensor<1x4x2x2xf32>
-// TOPK: [[C:%.+]] = "gradcam.select_class"([[L:%.+]], %arg1)
-// TOPK-NEXT: [[D:%.+]] = "gradcam.next_class"([[L]], [[C]])
-// TOPK-NEXT: [[E:%.+]] = "gradcam.next_class"([[L]], [[C]], [[D]])
-// TOPK-NEXT: [[M0:%.+]] = "gradcam.explain"([[L]], [[X:%.+]], [[C]])
-// TOPK-NEXT: [[M1:%.+]] = "gradcam.explain"([[L]], [[X]], [[D]])
-// TOPK-NEXT: [[M2:%.+]] = "gradcam.explain"([[L]], [[X]], [[E]])
-// TOPK-NEXT: [[M3:%.+]] = "gradcam.explain"([[L]], [[Y:%.+]], [[C]])
-// TOPK-NEXT: [[M4:%.+]] = "gradcam.explain"([[L]], [[Y]], [[D]])
-// TOPK-NEXT: [[M5:%.+]] = "gradcam.explain"([[L]], [[Y]], [[E]])
-// TOPK-NEXT: return [[L]], [[M0]], [[M1]], [[M2]], [[M3]], [[M4]], [[M5]]
-
 // Two layers are marked: a map for each, in program order, of one class.
 
 // CHECK-LABEL: func.func @main(%arg0: tensor<1x4x2x2xf32>, %arg1: tensor<1xi32>) -> (tensor<1x4xf32>, tensor<1x2x2xf32>, tensor<1x2x2xf32>)
