@@ -19,15 +19,16 @@ from gradcam.errors import fail
 Rule = Callable[[Any, Any, int], Any]
 
 
-def adjoint(op: Any, g: ir.Value, operand: int) -> ir.Value:
+def adjoint(op: Any, g: ir.Value, operand: int, part: str = "adjoint") -> ir.Value:
     """Builds the gradient at one operand of `op`, at the current insertion point.
 
-    The ops it makes are located at "NAME.adjoint" of the op's NAME.
+    The ops it makes are located at "NAME.part" of the op's NAME.
 
     Args:
         op: a forward op.
         g: gradient at its result, of the result's type.
         operand: number of an operand that is a feature map.
+        part: tells the gradients of several class scores apart.
 
     Returns:
         The gradient at that operand, of the operand's type.
@@ -38,7 +39,7 @@ def adjoint(op: Any, g: ir.Value, operand: int) -> ir.Value:
     rule = ADJOINTS.get(type(op))
     if rule is None:
         raise fail(op, f"'{op.operation.name}' lies between the target and the logits and has no adjoint rule")
-    with part_location(op, "adjoint"):
+    with part_location(op, part):
         return rule(op, g, operand)
 
 

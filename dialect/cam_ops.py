@@ -1,5 +1,6 @@
 """The explanation: what is asked (`target`, `explain`) and what it is made of once the backward pass is derived."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from torch_mlir import ir
@@ -30,6 +31,8 @@ class TargetOp(GradCAM.Operation, name="target", traits=[ext.Pure]):
 
 class ExplainOp(GradCAM.Operation, name="explain", traits=[ext.Pure]):
     """Class activation map of `target` for class `cls`. logits: 1xK, target: 1xCxHxW, cls: 1xi32, map: 1xHxW.
+
+    `cls` is a request as `gradcam.select_class` takes it, or what a class op (`CLASS_OPS`) chose.
 
     The map is the raw sum of `method`, one of `gradcam.dialect.methods.METHODS`. What a viewer does with it is a
     convention and stands in the attributes: `relu` (clip below 0), `normalize` (subtract the minimum, divide by eps +
@@ -71,6 +74,31 @@ class SelectClassOp(GradCAM.Operation, name="select_class", traits=[ext.Pure]):
         rank(op.operands[0], 2, "logits")
         require(shape(op.operands[1]) == [1], f"requested class must be tensor<1xi32>, got {op.operands[1].type}")
         result_shape(op, [1])
+
+
+class NextClassOp(GradCAM.Operation, name="next_class", traits=[ext.Pure]):
+    """The next best class to explain: the first maximum of the logits among the classes that are not in `chosen`.
+
+    logits: 1xK, chosen: 1 to K - 1 different classes, 1xi32 each, cls: 1xi32.
+    """
+
+    logits: ext.Operand[Any]
+    chosen: Sequence[ext.Operand[Any]]
+    cls: ext.Result[Any]
+
+    @verifier
+    def verify_invariants(op):  # noqa: D102
+        _, classes = rank(op.operands[0], 2, "logits")
+        chosen = list(op.operands)[1:]
+        for value in chosen:
+            require(shape(value) == [1], f"a chosen class must be tensor<1xi32>, got {value.type}")
+        require(bool(chosen), "needs at least one chosen class; the first one comes from gradcam.select_class")
+        require(len(chosen) < classes, f"leaves no class: {len(chosen)} of {classes} are chosen")
+        result_shape(op, [1])
+
+
+#: Ops that choose a class to explain.
+CLASS_OPS = (SelectClassOp, NextClassOp)
 
 
 class OneHotOp(GradCAM.Operation, name="one_hot", traits=[ext.Pure]):

@@ -10,14 +10,14 @@ from torch_mlir.dialects import func, memref
 
 from gradcam.errors import fail
 from gradcam.passes import affine_ir
+from gradcam.passes.explanations import map_names
 from gradcam.passes.insert_chains import Chain, insert_chains
 from gradcam.passes.ir_queries import int_constant, main_function
 from gradcam.passes.linear_form import Linear, map_forms, plus, substitute, symbol
 from gradcam.passes.pass_base import Pass
 
-#: Names of the function's arguments and results in the RTL; what is not listed is called arg0, result2, ...
+#: Names of the function's arguments in the RTL; what is not listed is called arg2, arg3, ...
 INPUTS = ("image", "class_select")
-OUTPUTS = ("logits", "heatmap")
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ class _Converter:
                 if attribute.startswith("gradcam."):
                     new.attributes[attribute] = self.old.attributes[attribute]
             new.attributes["llvm.emit_c_interface"] = ir.UnitAttr.get()
-            names = _names(inputs, INPUTS, "arg") + _names(outputs, OUTPUTS, "result")
+            names = _input_names(len(inputs)) + _output_names(len(outputs))
             new.attributes["arg_attrs"] = ir.ArrayAttr.get(
                 [ir.DictAttr.get({"gradcam.name": ir.StringAttr.get(n)}) for n in names]
             )
@@ -332,8 +332,13 @@ class _Converter:
             affine_ir.store(value, target.memref, target.at([{iv: 1} for iv in ivs])[0])
 
 
-def _names(values: list[ir.Value], known: tuple[str, ...], other: str) -> list[str]:
-    return [known[i] if i < len(known) else f"{other}{i}" for i in range(len(values))]
+def _input_names(count: int) -> list[str]:
+    return [INPUTS[i] if i < len(INPUTS) else f"arg{i}" for i in range(count)]
+
+
+def _output_names(count: int) -> list[str]:
+    """Names of the function's results in the RTL."""
+    return ["logits", *map_names(count - 1)][:count]
 
 
 def _trips(op: Any, maps: list[ir.AffineMap]) -> list[int]:

@@ -59,6 +59,8 @@ class ConvertTorchToGradcam(Pass):
     eps: float = EPS
     #: Paths of the target layers in the order of the maps; () is program order.
     order: tuple[str, ...] = ()
+    #: How many classes are explained at every target layer: the requested or best one, then the best others.
+    top_k: int = 1
 
     def run(self, module: ir.Module) -> None:
         """Replaces the only function of `module`; see the class.
@@ -70,6 +72,8 @@ class ConvertTorchToGradcam(Pass):
             raise GradcamError(fault)
         if not self.eps > 0:
             raise GradcamError(f"eps must be positive, got {self.eps}")
+        if self.top_k < 1:
+            raise GradcamError(f"top-k must be at least 1, got {self.top_k}")
         functions = [op.operation for op in module.body.operations]
         if len(functions) != 1 or functions[0].name != "func.func":
             raise fail(module.operation, f"expects a module with one function, got {len(functions)} ops")
@@ -187,10 +191,33 @@ class _Conversion:
         if len(shape) != 2 or shape[0] != 1:
             self._refuse(self.source.owner, f"the output has shape {by(shape)}; it must be logits, 1xK")
         targets = [] if self.faults else self._targets(body)
-        return [logits, *(self._explain(logits, target, body.arguments[1], len(targets) > 1) for target in targets)]
+        if not targets:
+            return [logits]
+        if self.options.top_k > shape[1]:
+            self._refuse(self.source.owner, f"top-k {self.options.top_k} is more than the {shape[1]} classes there are")
+            return [logits]
+        if len(targets) == self.options.top_k == 1:
+            return [logits, self._explain("explain", logits, targets[0], body.arguments[1])]
+        classes = self._classes(logits, body.arguments[1])
+        return [
+            logits,
+            *(
+                self._explain(_map_name(target if len(targets) > 1 else None, rank), logits, target, cls)
+                for target in targets
+                for rank, cls in enumerate(classes)
+            ),
+        ]
 
-    def _explain(self, logits: ir.Value, target: Any, class_: ir.Value, several: bool) -> ir.Value:
-        name = f"explain.{target.path.value}" if several else "explain"
+    def _classes(self, logits: ir.Value, request: ir.Value) -> list[ir.Value]:
+        """The classes that several maps explain, each chosen once."""
+        first = cam_ops.SelectClassOp(logits, request, request.type, loc=ir.Location.name("explain.class"))
+        classes = [first.result]
+        for rank in range(1, self.options.top_k):
+            location = ir.Location.name(f"explain.class{rank}")
+            classes.append(cam_ops.NextClassOp(logits, list(classes), request.type, loc=location).result)
+        return classes
+
+    def _explain(self, name: str, logits: ir.Value, target: Any, class_: ir.Value) -> ir.Value:
         _, _, height, width = ir.RankedTensorType(target.y.type).shape
         attributes = (
             ir.StringAttr.get(self.options.method),
@@ -200,6 +227,12 @@ class _Conversion:
         )
         map_type = tensor(1, height, width)
         return cam_ops.ExplainOp(logits, target.y, class_, *attributes, map_type, loc=ir.Location.name(name)).result
+
+
+def _map_name(target: Any, rank: int) -> str:
+    """Name of the map of a target (None: the only one) and the class of a rank (0: the first one)."""
+    path = [target.path.value] if target is not None else []
+    return ".".join(["explain", *path, *([f"rank{rank}"] if rank else [])])
 
 
 def _is_target(op: Any) -> bool:

@@ -12,7 +12,7 @@ from gradcam.dialect import cam_ops, ops
 from gradcam.dialect.adjoints import adjoint, part_location
 from gradcam.errors import fail
 from gradcam.passes.cam_methods import build_map
-from gradcam.passes.explanations import explanation, set_explanations
+from gradcam.passes.explanations import class_rank, explanation, set_explanations
 from gradcam.passes.pass_base import Pass
 
 
@@ -21,7 +21,8 @@ class DeriveBackward(Pass):
     """Replaces `gradcam.explain` by the adjoint ops from the class score to the target and the CAM formula.
 
     Only ops on a path from a target to the logits get an adjoint. Explanations of one class score share one walk from
-    the logits back, however many targets they have. A module without `gradcam.explain` stays as it is.
+    the logits back, however many targets they have. A class that no class op has chosen is a request, and gets one. A
+    module without `gradcam.explain` stays as it is.
 
     This pass turns:
 
@@ -91,8 +92,10 @@ def _explain_score(explains: list[tuple[Any, Any]]) -> None:
     """Builds the maps of explanations of one class score, given with their targets' paths, before the first of them."""
     first, _ = explains[0]
     with ir.InsertionPoint(first):
-        with part_location(first, "class"):
-            cls = cam_ops.SelectClassOp(first.logits, first.cls, first.cls.type).result
+        cls = first.cls
+        if not isinstance(cls.owner, cam_ops.CLASS_OPS):
+            with part_location(first, "class"):
+                cls = cam_ops.SelectClassOp(first.logits, cls, cls.type).result
         with part_location(first, "seed"):
             seed = cam_ops.OneHotOp(cls, first.logits.type).result
         gradients = _gradients(first, seed, [explain.target for explain, _ in explains])
@@ -107,12 +110,14 @@ def _gradients(explain: Any, seed: ir.Value, targets: list[ir.Value]) -> dict[ir
     forward = list(takewhile(lambda op: op != explain, explain.operation.block.operations))
     dependent = _dependents(forward, targets)
     gradients = {explain.logits: seed}
+    part = f"adjoint{class_rank(explain.cls) or ''}"
     for op in reversed(forward):
         if len(op.results) != 1 or op.results[0] not in gradients:
             continue
         for i, operand in enumerate(op.operands):
             if operand in dependent:
-                _accumulate(gradients, operand, adjoint(op, gradients[op.results[0]], i), part_location(op, "adjoint"))
+                g = adjoint(op, gradients[op.results[0]], i, part)
+                _accumulate(gradients, operand, g, part_location(op, part))
     return gradients
 
 

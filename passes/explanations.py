@@ -9,15 +9,27 @@ from torch_mlir import ir
 
 from gradcam.dialect import cam_ops
 
-#: Function attribute: a dictionary (target, method, relu, normalize, eps); an array of them for several maps.
+#: Function attribute: a dictionary (target, rank, method, relu, normalize, eps); an array of them for several maps.
 EXPLAIN_ATTR = "gradcam.explain"
 
 _CONVENTIONS = ("method", "relu", "normalize", "eps")
 
 
+def map_names(count: int) -> list[str]:
+    """Names of the results, streams and files of `count` maps."""
+    return ["heatmap"] if count == 1 else [f"heatmap{i}" for i in range(count)]
+
+
+def class_rank(cls: ir.Value) -> int:
+    """How many better classes the class was chosen after: 0 for the first one."""
+    return len(cls.owner.operands) - 1 if isinstance(cls.owner, cam_ops.NextClassOp) else 0
+
+
 def explanation(explain: Any, path: ir.StringAttr) -> ir.DictAttr:
     """What a `gradcam.explain` of the target `path` asks for."""
-    return ir.DictAttr.get({"target": path, **{name: explain.attributes[name] for name in _CONVENTIONS}})
+    rank = ir.IntegerAttr.get(ir.IntegerType.get_signless(64), class_rank(explain.cls))
+    conventions = {name: explain.attributes[name] for name in _CONVENTIONS}
+    return ir.DictAttr.get({"target": path, "rank": rank, **conventions})
 
 
 def set_explanations(function: Any, asked: Sequence[ir.DictAttr]) -> None:
@@ -37,6 +49,6 @@ def class_dependents(function: Any) -> set[ir.Value]:
     """The values of a derived function that depend on which class is explained: gradients, weights and maps."""
     dependent: set[ir.Value] = set()
     for op in function.entry_block.operations:
-        if isinstance(op, cam_ops.SelectClassOp) or any(v in dependent for v in op.operands):
+        if isinstance(op, cam_ops.CLASS_OPS) or any(v in dependent for v in op.operands):
             dependent.update(op.results)
     return dependent

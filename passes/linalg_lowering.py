@@ -37,11 +37,13 @@ class Lowering:
         pe: the array.
         values: what each lowered gradcam value became: a tensor or one of the forms of `linalg_values`.
         weights: packed constant of each weight and kernel size, so that all readers share one.
+        others: the logits without those of chosen classes, by the logits and the classes.
     """
 
     pe: PE
     values: dict[ir.Value, Any] = field(default_factory=dict)
     weights: dict[tuple[ir.Value, int, int], ir.Value] = field(default_factory=dict)
+    others: dict[tuple[ir.Value, ...], ir.Value] = field(default_factory=dict)
 
     def tensor(self, value: ir.Value) -> ir.Value:
         """What `value` became, as one tensor: H x W x C, 1 x 1 x C of a vector."""

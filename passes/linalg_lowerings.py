@@ -9,6 +9,7 @@ import numpy as np
 from torch_mlir import ir
 from torch_mlir.dialects import arith, func, linalg, tensor
 
+from gradcam.dialect.adjoints import part_location
 from gradcam.dialect.verify import shape as type_shape
 from gradcam.errors import fail
 from gradcam.passes import linalg_adjoints
@@ -57,6 +58,9 @@ from gradcam.quant_types import (
     storage_bits,
     window_size,
 )
+
+#: Below every logit: an accumulator's magnitude is less than 2^31.
+LEAST = -(1 << 31)
 
 
 def conv(lowering: Lowering, op: Any, x: ir.Value, window: Window, out: list[int]) -> ir.Value:
@@ -194,25 +198,59 @@ def logits_vector(lowering: Lowering, value: ir.Value) -> ir.Value:
     return extract_slice(lowering.values[value], [0, 0, 0], [1, 1, k], [k])
 
 
-def _lower_select_class(lowering: Lowering, op: Any) -> list[Any]:
-    """The running maximum and its index, then the request where there is one."""
-    logits = logits_vector(lowering, op.operands[0])
-    request = lowering.values[op.operands[1]]
+def _first_maximum(logits: ir.Value) -> ir.Value:
+    """The index of the first maximum of K logits, which are all above the least i32: tensor<1xi32>."""
     k, first = ir.AffineMap.get_identity(1), ir.AffineMap.get(1, 0, [ir.AffineConstantExpr.get(0)])
 
     def keep_larger(value: ir.Value, best: ir.Value, at: ir.Value) -> list[ir.Value]:
-        index = arith.index_cast(integer(32), linalg.IndexOp(0).result)
+        index = _index()
         wins = arith.cmpi(arith.CmpIPredicate.sgt, value, best)
         return [arith.select(wins, value, best), arith.select(wins, index, at)]
 
-    start = [filled([1], 32, -(1 << 31)), filled([1], 32, 0)]
-    _, best = generic([logits], start, [k, first, first], "r", keep_larger)
+    start = [filled([1], 32, LEAST), filled([1], 32, 0)]
+    return generic([logits], start, [k, first, first], "r", keep_larger)[1]
+
+
+def _index() -> ir.Value:
+    """The number of the iteration, in the body of a one-dimensional op: i32."""
+    return arith.index_cast(integer(32), linalg.IndexOp(0).result)
+
+
+def _lower_select_class(lowering: Lowering, op: Any) -> list[Any]:
+    """The first maximum, then the request where there is one."""
+    best, request = _first_maximum(logits_vector(lowering, op.operands[0])), lowering.values[op.operands[1]]
+    k = ir.AffineMap.get_identity(1)
 
     def choose(best: ir.Value, request: ir.Value) -> ir.Value:
         asked = arith.cmpi(arith.CmpIPredicate.sge, request, const(32, 0))
         return arith.select(asked, request, best)
 
     return [generic([best, request], [empty([1], 32)], [k, k, k], "p", lambda b, r, _: choose(b, r))]
+
+
+def _lower_next_class(lowering: Lowering, op: Any) -> list[Any]:
+    """The first maximum of the logits of the classes that are not chosen: all ranks run the scan of `select_class`."""
+    logits, *chosen = op.operands
+    with part_location(op, "others"):
+        others = _without(lowering, logits, chosen)
+    return [_first_maximum(others)]
+
+
+def _without(lowering: Lowering, logits: ir.Value, chosen: list[ir.Value]) -> ir.Value:
+    """The logits with the least i32 in the place of those of chosen classes; a longer list continues a shorter one."""
+    if not chosen:
+        return logits_vector(lowering, logits)
+    key = (logits, *chosen)
+    if key not in lowering.others:
+        before, cls = _without(lowering, logits, chosen[:-1]), lowering.values[chosen[-1]]
+        k, first = ir.AffineMap.get_identity(1), ir.AffineMap.get(1, 0, [ir.AffineConstantExpr.get(0)])
+
+        def strike_out(value: ir.Value, cls: ir.Value, _: ir.Value) -> ir.Value:
+            here = arith.cmpi(arith.CmpIPredicate.eq, _index(), cls)
+            return arith.select(here, const(32, LEAST), value)
+
+        lowering.others[key] = generic([before, cls], [empty(shape(before), 32)], [k, first, k], "p", strike_out)
+    return lowering.others[key]
 
 
 def _lower_class_row(lowering: Lowering, op: Any) -> list[Any]:
@@ -295,6 +333,7 @@ LOWERINGS: dict[str, Callable[[Lowering, Any], list[Any]]] = linalg_adjoints.LOW
     "gradcam.linear": _lower_linear,
     "gradcam.mask": _lower_mask,
     "gradcam.max_pool2d": _lower_max_pool2d,
+    "gradcam.next_class": _lower_next_class,
     "gradcam.relu": _lower_relu,
     "gradcam.requantize": _lower_requantize,
     "gradcam.scale": _same_value,

@@ -83,7 +83,7 @@ class _Quantizer:
                 op.operands[0] = self.parameters.table(op)
             elif isinstance(op, PRODUCTS):
                 self.parameters.read_by_adjoint(op)
-            is_integer = isinstance(op, cam_ops.SelectClassOp | adjoint_ops.MaskOp)
+            is_integer = isinstance(op, (*cam_ops.CLASS_OPS, adjoint_ops.MaskOp))
             if op.operation.name.startswith("gradcam.") and not is_integer:
                 self._set_result_type(op)
                 check_rescale(op)
@@ -134,7 +134,7 @@ def _classifier(return_op: Any) -> Any:
         layer = layer.operands[0].owner
     if not isinstance(layer, ops.Conv2dOp | ops.LinearOp):
         raise fail(return_op, "the logits must come from a linear or a convolution")
-    if not all(isinstance(u, ops.FlattenOp | cam_ops.SelectClassOp) or u == return_op for u in readers):
+    if not all(isinstance(u, (ops.FlattenOp, *cam_ops.CLASS_OPS)) or u == return_op for u in readers):
         raise fail(layer, "the logits are 32-bit and cannot also feed another layer")
     return layer
 

@@ -46,7 +46,7 @@ SUPPORTED = (
     adjoint_ops.MaskOp,
     adjoint_ops.ApplyMaskOp,
     adjoint_ops.UnflattenOp,
-    cam_ops.SelectClassOp,
+    *cam_ops.CLASS_OPS,
     cam_ops.ClassRowOp,
     cam_ops.ChannelWeightsOp,
     cam_ops.WeightedSumOp,

@@ -8,6 +8,7 @@ from typing import Any
 from torch_mlir import ir
 
 from gradcam.dialect import adjoint_ops, ops
+from gradcam.dialect.adjoints import part_location
 from gradcam.dialect.verify import ints, shape
 from gradcam.passes.rewrites import flat, integers, is_point, like, rebuilt, scaled
 
@@ -86,8 +87,11 @@ def mean_of_add(op: Any) -> ir.Value | None:
     )
     if not any(isinstance(x.owner, freed) and _read_once(x) for x in total.operands):
         return None
-    x, y = (rebuilt(op, x) for x in total.operands)
-    return ops.AddOp(x, y, op.y.type).result
+    means = []
+    for number, x in enumerate(total.operands):
+        with part_location(op, f"term{number}"):  # several terms are stored, and a trace tells them apart by name
+            means.append(rebuilt(op, x))
+    return ops.AddOp(*means, op.y.type).result
 
 
 PATTERNS = (

@@ -23,9 +23,10 @@ class SplitTimeSpace(Pass):
     """Splits every nest into time (affine.for) and space (affine.parallel), and runs epilogues beside their reduction.
 
     A loop that walks the lanes, the last dimension of a buffer, becomes space: an output lane, or a sum over input
-    lanes. A lane loop longer than the array is tiled first. A reduction into a buffer that one elementwise nest reads
-    becomes one nest: an accumulator per lane, set before the reduction loops, and the elementwise part as the epilogue
-    after them. Streams keep their order; an output stream has one element per step.
+    lanes. A lane loop longer than the array is tiled first; one whose counter is data stays in time. A reduction into a
+    buffer that one elementwise nest reads becomes one nest: an accumulator per lane, set before the reduction loops,
+    and the elementwise part as the epilogue after them. Streams keep their order; an output stream has one element per
+    step.
 
     This pass turns:
 
@@ -65,6 +66,11 @@ def _stored_bits(nest: PlainNest) -> int:
 def _is(a: ir.Value, b: ir.Value | None) -> bool:
     """Equality that takes None; the bindings' own does not."""
     return b is not None and a == b
+
+
+def _is_data(iv: ir.Value | None, nest: PlainNest) -> bool:
+    """Whether the nest computes with the number of the iteration."""
+    return any(_is(v, iv) for op in nest.body if op.operation.name.startswith("arith.") for v in op.operands)
 
 
 class _Splitter:
@@ -130,6 +136,12 @@ class _Splitter:
         identity = [{iv: 1} for iv in readers[0].ivs]
         return readers[0] if len(touches) == 1 and touches[0].forms == identity and not touches[0].guards else None
 
+    def _is_read(self, buffer: ir.Value, writer: PlainNest) -> bool:
+        """Whether anything but its writer reads a buffer: a nest, or an index such as the class."""
+        indexed = any(use.owner.operation.name == "memref.load" for use in buffer.uses)
+        others = [n for n in self.nests if n is not writer]
+        return indexed or any(t.memref == buffer for n in others for t in n.loads.values())
+
     # Nests without reduction.
 
     def _lane_width(self, nest: PlainNest, iv: ir.Value | None) -> int:
@@ -140,7 +152,7 @@ class _Splitter:
 
     def _elementwise(self, nest: PlainNest) -> None:
         lane = _lane(nest)
-        if any(is_argument(s.memref) for s in nest.stores):
+        if any(is_argument(s.memref) for s in nest.stores) or _is_data(lane, nest):
             lane = None
         width = self._lane_width(nest, lane)
         # The lane loop keeps its place as the loop over tiles, so that a stream keeps its order.
@@ -298,7 +310,7 @@ class _Splitter:
         registers: dict[ir.Value, ir.Value],
     ) -> None:
         if epilogue is None:
-            for touch in nest.stores:
+            for touch in (s for s in nest.stores if self._is_read(s.memref, nest)):
                 value = affine_ir.load(registers[touch.memref], [place])
                 affine_ir.store(value, touch.memref, [substitute(f, by) for f in touch.forms])
             return

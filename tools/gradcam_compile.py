@@ -23,7 +23,13 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("model", help="package.module:callable that gives an nn.Module, or a .pt2 file written by torch.export.save")
     add("-o", dest="output", required=True, metavar="PATH", help="output folder; for other levels a file, - for stdout")
-    add("--target-layer", metavar="PATH", default="layer4", help="module path of the feature map (default: layer4)")
+    add(
+        "--target-layer",
+        metavar="PATH",
+        action="append",
+        help="module path of the feature map to explain (default: layer4); may repeat: one map each",
+    )
+    add("--top-k", type=int, default=1, metavar="K", help="classes to explain, from the best one on (default: 1)")
     add("--method", default="gradcam", help="gradcam (default), hirescam, ...: see the README")
     add("--pe", default="16x16", metavar="OCxIC", help="processing elements: output x input channels (default: 16x16)")
     add("--calibration", metavar="PATH", help="folder of images or .npy file (default: the model's own images)")
@@ -37,14 +43,16 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _settings(options: argparse.Namespace) -> Settings:
+    layers = options.target_layer or ["layer4"]
     return Settings(
-        options.target_layer,
+        layers[0] if len(layers) == 1 else layers,
         options.method,
         options.pe,
         options.calibration,
         options.range_choice,
         options.percentile,
         options.input_shape,
+        options.top_k,
     )
 
 

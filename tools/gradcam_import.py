@@ -27,6 +27,7 @@ def _parser() -> argparse.ArgumentParser:
         action="append",
         help="module path of the feature map to explain, such as layer4 or layer3.1; may repeat: one map each",
     )
+    add("--top-k", type=int, default=1, metavar="K", help="classes to explain, from the best one on (default: 1)")
     add("--method", default="gradcam", help=f"one of {', '.join(METHODS)} (default: gradcam)")
     add("--eps", type=float, default=EPS, help=f"added to the divisors of method and normalization (default: {EPS})")
     add("--input-shape", type=shape_argument, metavar="1,C,H,W", help="default: the model's own")
@@ -48,7 +49,8 @@ def _output(options: argparse.Namespace) -> bytes:
     if options.level == "torch":
         return _encode(frontend.import_torch(model, options.input_shape, options.target_layer), options)
     shape, targets, method = options.input_shape, options.target_layer, options.method
-    return _encode(frontend.import_model(model, shape, targets, method, eps=options.eps), options)
+    module = frontend.import_model(model, shape, targets, method, eps=options.eps, top_k=options.top_k)
+    return _encode(module, options)
 
 
 def _encode(module: Any, options: argparse.Namespace) -> bytes:

@@ -15,12 +15,12 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="gradcam-sim",
         description="Simulates the RTL of a compile on one image and writes logits.npy, heatmap.npy (int32), "
-        "overlay.png and report.json. Needs make and g++.",
+        "overlay.png and report.json; of several maps heatmap0.npy, overlay0.png and so on. Needs make and g++.",
     )
     add = parser.add_argument
     add("design", type=Path, metavar="DIR", help="output folder of gradcam-compile")
     add("--input", type=Path, required=True, metavar="FILE", help="RGB image of the model's size, or .npy (C x H x W)")
-    add("--class", dest="cls", type=int, metavar="N", help="class to explain (default: the predicted one)")
+    add("--class", dest="cls", type=int, metavar="N", help="class to explain first (default: the predicted one)")
     add("--trace", action="store_true", help="compare every buffer with the integer reference, nest by nest")
     add("--no-check", action="store_true", help="do not compare the outputs with the integer reference")
     add("--stall", type=int, metavar="SEED", help="stall the streams at random")

@@ -16,6 +16,9 @@ from gradcam.passes.hw.odometer import Odometer, range_of
 from gradcam.passes.ir_queries import is_argument, is_scalar, owner_name
 from gradcam.passes.linear_form import Linear
 
+#: A symbolic term of an address: mod or floordiv, index value, divisor.
+Term = tuple[str, mlir.Value, int]
+
 
 @dataclass(eq=False)
 class Port:
@@ -51,6 +54,21 @@ class Port:
             return None
         bank = self.banks[self.bank_of[row]]
         return address_form(access, bank, place_of(access.memref)[1], self.slices)
+
+
+@dataclass(eq=False)
+class Symbol:
+    """A run-time term of addresses, such as a part of the class, as bits of a register that each row picks.
+
+    Attributes:
+        low: its lowest bit in the register.
+        bits: their number.
+        registers: names of the rows' registers; None in a row without the term.
+    """
+
+    low: int
+    bits: int
+    registers: list[str | None]
 
 
 def make_port(slot: Slot, banks: dict[str, Bank]) -> Port:
@@ -93,20 +111,28 @@ class EngineBuilder:
         self.engine = engine
         self.ports = [make_port(s, banks) for s in engine.slots]
         self.registers = registers
-        self.symbols = {self._symbol_name(t): self._symbol_bits(t) for t in self._symbol_terms_used()}
         self.row_bits = bits_for(len(engine.rows))
+        self.symbols: dict[str, Symbol] = {}
+        for row in range(len(engine.rows)):
+            for term in self._terms(row):
+                name = self._symbol_name(row, term)
+                symbol = self.symbols.setdefault(name, self._symbol(term))
+                symbol.registers[row] = registers[symbol_register(term[1])]
 
-    def _symbol_terms_used(self) -> list[tuple[str, mlir.Value, int]]:
-        """Symbolic terms in the addresses of this engine: (mod or floordiv, index value, divisor)."""
-        accesses = [a for port in self.ports for a in port.slot.rows if a is not None]
+    def _terms(self, row: int) -> list[Term]:
+        """Symbolic terms in the addresses of a row."""
+        accesses = [a for port in self.ports if (a := port.slot.rows[row]) is not None]
         return list(dict.fromkeys(t for a in accesses for t in a.index if isinstance(t, tuple)))
 
-    def _symbol_name(self, term: tuple[str, mlir.Value, int]) -> str:
+    def _symbol_name(self, row: int, term: Term) -> str:
+        """The rows share a symbol where they divide alike; a row that reads several registers has one for each."""
         kind, value, divisor = term
-        return f"{self.registers[symbol_register(value)]}_{kind}_{divisor}"
+        alike = (self.registers[symbol_register(v)] for k, v, d in self._terms(row) if (k, d) == (kind, divisor))
+        number = list(dict.fromkeys(alike)).index(self.registers[symbol_register(value)])
+        return f"index{number or ''}_{kind}_{divisor}"
 
-    def _symbol_bits(self, term: tuple[str, mlir.Value, int]) -> tuple[str, int, int]:
-        """Register, lowest bit and number of bits that a symbolic term is: divisors are powers of two."""
+    def _symbol(self, term: Term) -> Symbol:
+        """The bits of a register that a symbolic term is: divisors are powers of two."""
         width = max(port.address + (port.slices - 1).bit_length() for port in self.ports)
         kind, value, divisor = term
         shift = (divisor - 1).bit_length()
@@ -114,8 +140,8 @@ class EngineBuilder:
             raise fail(
                 value.owner, f"an index may be divided by a power of two only, not by {divisor}; choose such a pe"
             )
-        register = self.registers[symbol_register(value)]
-        return (register, 0, shift) if kind == "mod" else (register, shift, min(32 - shift, width))
+        low, bits = (0, shift) if kind == "mod" else (shift, min(32 - shift, width))
+        return Symbol(low, bits, [None] * len(self.engine.rows))
 
     @property
     def name(self) -> str:
@@ -127,7 +153,7 @@ class EngineBuilder:
         inputs, outputs = [("go", 1)], [("done", 1)]
         if len(self.engine.rows) > 1:
             inputs.append(("row", self.row_bits))
-        inputs += [(name, width) for name, (_, _, width) in self.symbols.items()]
+        inputs += [(name, symbol.bits) for name, symbol in self.symbols.items()]
         for port in self.ports:
             name, kind, store = port.name, port.slot.kind, port.slot.store
             if kind == "memory":
@@ -198,14 +224,18 @@ class EngineBuilder:
     ) -> list[Value]:
         """What run-time symbols such as the class add to a base; zero in rows without the symbol."""
         terms = []
-        for key in dict.fromkeys(t for f in forms if f for t in f if isinstance(t, tuple)):
-            part = p[self._symbol_name(key)]
-            coefficients = [0 if f is None else f.get(key, 0) for f in forms]
+        for name in self.symbols:
+            part, coefficients = p[name], [self._coefficient(i, f or {}, name) for i, f in enumerate(forms)]
             for factor in dict.fromkeys(c for c in coefficients if c):
                 product = b.op("comb.mul", b.const(0, width).type, [b.zero_extend(part, width), b.const(factor, width)])
                 active = b.table(row, [int(c == factor) for c in coefficients], 1)
                 terms.append(b.mux(active, product, b.const(0, width)))
         return terms
+
+    def _coefficient(self, row: int, form: Linear, symbol: str) -> int:
+        """What a row multiplies a symbol with."""
+        terms = [t for t in form if isinstance(t, tuple)]
+        return sum(form[t] for t in terms if self._symbol_name(row, t) == symbol)
 
     def _guard(self, b: Builder, port: Port, path: Datapath) -> Value | None:
         """i1 at stage 0: the access is inside its buffer. None when no row has padding."""

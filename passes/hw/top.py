@@ -80,15 +80,15 @@ class _Top:
             inputs = {"go": program[f"{name}_go"]}
             if len(builder.engine.rows) > 1:
                 inputs["row"] = program[f"{name}_row"]
-            inputs |= {
-                n: b.bits(scalars[register][0], low, width) for n, (register, low, width) in builder.symbols.items()
-            }
+            row = inputs.get("row")
+            for symbol, part in builder.symbols.items():
+                inputs[symbol] = b.bits(_of_row(b, row, part.registers, scalars), part.low, part.bits)
             for port in builder.ports:
                 if port.slot.kind == "memory" and not port.slot.store:
                     reads[id(port)] = b.wire(port.width, f"{name}_{port.name}_data")
                     inputs[f"{port.name}_data"] = reads[id(port)][0]
                 else:
-                    inputs |= self._outside(b, p, port, scalars, begin)
+                    inputs |= self._outside(b, p, port, row, scalars, begin)
             instances[id(builder)] = b.instance(op, f"engine_{name}", inputs)
             done[name][1](instances[id(builder)]["done"])
         words = {n: self._bank(b, bank, banks[n], instances) for n, bank in self.banks.items()}
@@ -105,12 +105,19 @@ class _Top:
                 ends = ("valid", "data") if port.slot.store else ("ready",)
                 outputs |= {f"{self._argument(port)}_{end}": instance[f"{port.name}_{end}"] for end in ends}
             elif port.slot.kind == "register" and port.slot.store:
-                connect = scalars[self.registers[port.slot.example.memref]][1]
-                connect(instance[f"{port.name}_data"], instance[f"{port.name}_en"])
+                row, registers = program.get(f"{builder.engine.name}_row"), self._registers_of(port)
+                for register in dict.fromkeys(r for r in registers if r):
+                    here = b.table(row, [int(r in (register, None)) for r in registers], 1)
+                    enable = b.all_of(instance[f"{port.name}_en"], here)
+                    scalars[register][1](instance[f"{port.name}_data"], enable)
         return outputs
 
+    def _registers_of(self, port: Port) -> list[str | None]:
+        """The register that each row accesses through a port."""
+        return [None if a is None else self.registers[a.memref] for a in port.slot.rows]
+
     def _outside(
-        self, b: Builder, p: dict[str, Value], port: Port, scalars: dict[str, Any], begin: Value
+        self, b: Builder, p: dict[str, Value], port: Port, row: Value | None, scalars: dict[str, Any], begin: Value
     ) -> dict[str, Value]:
         """Inputs of a port that do not come from a bank."""
         slot, name, argument = port.slot, port.name, self._argument(port)
@@ -120,7 +127,7 @@ class _Top:
         if slot.kind == "port":
             return {f"{name}_data": b.register(p[argument], f"{argument}_q", begin)}
         if slot.kind == "register" and not slot.store:
-            return {f"{name}_data": scalars[self.registers[slot.example.memref]][0]}
+            return {f"{name}_data": _of_row(b, row, self._registers_of(port), scalars)}
         return {}
 
     def _bank(self, b: Builder, bank: Bank, op: Any, instances: dict[int, dict[str, Value]]) -> Value:
@@ -151,6 +158,15 @@ class _Top:
             else:
                 inputs["ren"], inputs["raddr"] = b.any_of(*active), b.first_of(active, addresses)
         return b.instance(op, bank.name, inputs)["rdata"]
+
+
+def _of_row(b: Builder, row: Value | None, registers: list[str | None], scalars: dict[str, Any]) -> Value:
+    """The value of the register that belongs to the row; any of them in a row that has none."""
+    used = list(dict.fromkeys(r for r in registers if r))
+    if len(used) == 1:
+        return scalars[used[0]][0]
+    number = b.table(row, [used.index(r) if r else 0 for r in registers], bits_for(len(used)))
+    return b.choose(number, [scalars[r][0] for r in used])
 
 
 def registers_of(module_: mlir.Module) -> dict[mlir.Value, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -36,30 +36,34 @@ class Settings:
     """What a compile can be told.
 
     Attributes:
-        target_layer: module path of the feature map to explain.
+        target_layer: module path of the feature map to explain, or several.
         method: one of `gradcam.dialect.methods.METHODS`.
         pe: the processing-element array, OCxIC.
         calibration: a folder of images, an .npy file or an iterable of images; None takes the model's own.
         range_choice: how a range is chosen from the calibration statistics: "mse", "percentile" or "max".
         percentile: of the absolute values, for "percentile".
         input_shape: (1, C, H, W); None takes the model's own.
+        top_k: classes to explain at every target layer: the requested or predicted one, then the best others.
 
     Raises:
-        GradcamError: there is no such method, or the array is not one of powers of two.
+        GradcamError: there is no such method, the array is not one of powers of two, or `top_k` is less than 1.
     """
 
-    target_layer: str
+    target_layer: str | Sequence[str]
     method: str = "gradcam"
     pe: str = "16x16"
     calibration: Any = None
     range_choice: Choice = "mse"
     percentile: float = 99.99
     input_shape: tuple[int, ...] | None = None
+    top_k: int = 1
 
     def __post_init__(self) -> None:
         if fault := method_fault(self.method):
             raise GradcamError(fault)
         PE.parse(self.pe)
+        if self.top_k < 1:
+            raise GradcamError(f"top-k must be at least 1, got {self.top_k}")
 
 
 def pipeline_for(level: str, pe: str) -> str:
@@ -106,7 +110,8 @@ class Compilation:
 
         settings = self.settings
         self._say("import")
-        module = import_model(model, settings.input_shape, settings.target_layer, settings.method)
+        shape, targets, method = settings.input_shape, settings.target_layer, settings.method
+        module = import_model(model, shape, targets, method, top_k=settings.top_k)
         for stage in LEVELS[: LEVELS.index(level) + 1]:
             if stage == "quantized":
                 self._say("calibrate")

@@ -8,6 +8,7 @@ import sys
 import tempfile
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from gradcam.errors import GradcamError
@@ -83,13 +84,16 @@ def _remove_empty(folders: Sequence[Path]) -> None:
 
 
 def check_replaceable(target: Path, ours: Collection[str], writer: str) -> None:
-    """Refuses to replace what `writer` did not write: a file, or a folder that holds anything but the names `ours`.
+    """Refuses to replace what `writer` did not write: a file, or a folder that holds names that are not in `ours`.
+
+    A name in `ours` may be a pattern, such as heatmap*.npy.
 
     Raises:
         GradcamError: it is to be kept.
     """
     if not target.exists():
         return
-    others = sorted(p.name for p in target.iterdir() if p.name not in ours) if target.is_dir() else [target.name]
+    names = [p.name for p in target.iterdir()] if target.is_dir() else [target.name]
+    others = sorted(n for n in names if not target.is_dir() or not any(fnmatchcase(n, own) for own in ours))
     if others:
         raise GradcamError(f"{target} exists and holds '{others[0]}', which {writer} did not write")

@@ -7,7 +7,7 @@ from typing import Any
 from torch_mlir import ir
 
 from gradcam.passes.engines import access_kind, tag
-from gradcam.passes.explanations import explanations
+from gradcam.passes.explanations import explanations, map_names
 from gradcam.passes.hw.layout import banks_of, place_of
 from gradcam.passes.hw.top import TOP, argument_names, registers_of
 from gradcam.passes.ir_queries import is_argument
@@ -96,18 +96,17 @@ def _nest(nest: Nest, buffers: dict[ir.Value, dict[str, Any]]) -> dict[str, Any]
 
 
 def quantization_of(quantized: Any) -> dict[str, Any]:
-    """Scales of the image, logits and heatmap, and the explanation's conventions, from a level-2 module's operation.
+    """Scales of the image, the logits and each map, and what the maps explain, from a level-2 module's operation.
 
-    Several maps are called `heatmap0`, `heatmap1` and so on, and `explain` is then a list in the same order.
+    `explain` is a list in the order of the maps when there are several.
     """
     from gradcam.quant_types import scale
 
     function = next(o for o in quantized.regions[0].blocks[0].operations if o.operation.name == "func.func")
     block = function.regions[0].blocks[0]
     results = list(list(block.operations)[-1].operands)
-    maps = results[1:]
-    names = ["heatmap"] if len(maps) == 1 else [f"heatmap{i}" for i in range(len(maps))]
-    values = dict(zip(["image", "logits", *names], [block.arguments[0], *results], strict=True))
+    names = ["image", "logits", *map_names(len(results) - 1)]
+    values = dict(zip(names, [block.arguments[0], *results], strict=True))
     out: dict[str, Any] = {n: {"scale": scale(v)} for n, v in values.items() if is_quantized(v)}
     if asked := [{e.name: plain(e.attr) for e in explanation} for explanation in explanations(function)]:
         out["explain"] = asked[0] if len(asked) == 1 else asked

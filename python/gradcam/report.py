@@ -38,6 +38,7 @@ def make_report(
     return {
         "model": name,
         "target_layer": settings.target_layer,
+        "top_k": settings.top_k,
         "method": settings.method,
         "pe": settings.pe,
         "macs": macs,
@@ -69,10 +70,12 @@ def count_macs(quantized: Any) -> int:
 
 def report_text(report: dict[str, Any]) -> str:
     """The report for reading."""
-    cycles, memory = report["cycles"], report["memory_bytes"]
+    cycles, memory, layers = report["cycles"], report["memory_bytes"], report["target_layer"]
+    explained = layers if isinstance(layers, str) else ", ".join(layers)
+    classes = f", {report['top_k']} classes" if report["top_k"] > 1 else ""
     rows = [
         ("model", report["model"]),
-        ("explains", f"{report['target_layer']} by {report['method']}"),
+        ("explains", f"{explained} by {report['method']}{classes}"),
         ("array", f"{report['pe']}, {report['multipliers']} multipliers"),
         ("multiply-adds", f"{report['macs']:,}"),
         *((f"cycles, {n}", f"{c:,}") for n, c in cycles.items()),

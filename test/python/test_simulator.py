@@ -137,7 +137,7 @@ def test_trace_of_nothing_is_an_error(built):
         compare_trace(simulator.program, result, module, IMAGES[0])
     (result,) = simulator.run(IMAGES[:1], trace=True)
     with pytest.raises(GradcamError, match="nothing was compared"):
-        compare_buffers(simulator.program, result.buffers, [Tensor("other", IMAGES[:1])], 0)
+        compare_buffers(simulator.program, result.buffers, [Tensor("other", IMAGES[:1])])
 
 
 def test_trace_matches_a_name_used_twice_from_the_end(built):
@@ -146,8 +146,8 @@ def test_trace_matches_a_name_used_twice_from_the_end(built):
     image, relu = IMAGES[:1], np.maximum(IMAGES[:1], 0)
     # The first op of the name stores nothing, so that it is not compared.
     tensors = [Tensor("image", image), Tensor("relu", image), Tensor("relu", relu)]
-    assert compare_buffers(program, result.buffers, tensors, 0).difference is None
-    difference = compare_buffers(program, result.buffers, [tensors[0], tensors[2], tensors[1]], 0).difference
+    assert compare_buffers(program, result.buffers, tensors).difference is None
+    difference = compare_buffers(program, result.buffers, [tensors[0], tensors[2], tensors[1]]).difference
     assert difference is not None
     assert difference.tensor == "relu"
 

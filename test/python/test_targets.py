@@ -179,10 +179,10 @@ def test_maps_come_in_the_order_asked_for(small):
 def test_the_function_keeps_what_each_map_explains(small):
     one, two = derived(small, "layer4", "layercam"), derived(small, ["layer4", "layer3"], "layercam")
     asked = [[e.name for e in explanations(m.body.operations[0])[0]] for m in (one, two)]
-    assert asked == [["eps", "method", "normalize", "relu", "target"]] * 2
+    assert asked == [["eps", "method", "normalize", "rank", "relu", "target"]] * 2
     assert isinstance(one.body.operations[0].attributes["gradcam.explain"], ir.DictAttr), "not an array for one map"
     wanted = [
-        {"method": "layercam", "normalize": True, "relu": True, "eps": 1e-7, "target": path}
+        {"method": "layercam", "normalize": True, "rank": 0, "relu": True, "eps": 1e-7, "target": path}
         for path in ("layer4", "layer3")
     ]
     assert quantization_of(one.operation)["explain"] == wanted[0]

@@ -251,7 +251,7 @@ def check_rtl(folder, design, weights):
         wanted, tensors = expected(image, weights)
         assert all(agree(outputs(result), wanted))
         assert result.nest_cycles == lengths
-        trace = compare_buffers(Simulator(folder).program, result.buffers, tensors, 0)
+        trace = compare_buffers(Simulator(folder).program, result.buffers, tensors)
         assert trace.difference is None
         assert sorted(trace.compared) == ["grad", "holes", "larger", "up", "y", "y"]
 
@@ -290,7 +290,7 @@ def test_a_changed_weight_is_caught(square, tmp_path):
         found = agree(outputs(result), wanted)
         assert not any(found[1:4])
         assert all(found[i] for i in (4, 7))
-        assert compare_buffers(Simulator(copy, verify=False).program, result.buffers, tensors, 0).difference is not None
+        assert compare_buffers(Simulator(copy, verify=False).program, result.buffers, tensors).difference is not None
 
 
 @pytest.mark.parametrize(("oc", "ic"), [(4, 4), (8, 4), (2, 8), (4, 1), (1, 4)])

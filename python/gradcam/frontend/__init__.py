@@ -31,6 +31,7 @@ def import_model(
     method: str = "gradcam",
     context: ir.Context | None = None,
     eps: float = EPS,
+    top_k: int = 1,
 ) -> ir.Module:
     """Imports an image classifier as gradcam ops on f32 tensors.
 
@@ -43,11 +44,12 @@ def import_model(
         method: one of `gradcam.dialect.methods.METHODS`.
         context: made by `gradcam.dialect.make_context`; a fresh one by default.
         eps: added to every divisor: the maximum in the map's normalization, and those of xgradcam and gradcam++.
+        top_k: classes to explain at every target layer: the requested or predicted one, then the best others.
 
     Returns:
         A module whose `main` maps the image (1xCxHxW, f32) and, with a target layer, the class (1xi32, below 0 for the
-        predicted one) to the logits (1xK) and the map (1xhxw), or one map per target layer in the order given. Every
-        op's location is the path of its module.
+        predicted one) to the logits (1xK) and `top_k` maps (1xhxw) per target layer in the order given. Every op's
+        location is the path of its module.
 
     Raises:
         Faults: what of the model is not supported, one line per problem, all at once.
@@ -57,7 +59,7 @@ def import_model(
     module, faults = _import(model, input_shape, targets, context)
     if module is not None:
         try:
-            ConvertTorchToGradcam(method, eps, () if faults else targets).run(module)
+            ConvertTorchToGradcam(method, eps, () if faults else targets, top_k).run(module)
         except GradcamError as error:
             faults += each(error)
     if faults or module is None:

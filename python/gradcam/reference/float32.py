@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch_mlir import ir
 
+from gradcam.classes import best_class
 from gradcam.dialect import adjoint_ops, cam_ops, ops
 from gradcam.dialect.verify import ints, shape
 from gradcam.errors import fail
@@ -23,7 +24,7 @@ def run_float(module: ir.Module, image: np.ndarray, cls: int = -1, on_value: OnV
     Args:
         module: its `@main` takes the image, and the class when it has an explanation.
         image: 1xCxHxW, converted to f32.
-        cls: the class to explain; negative is the first maximum of the logits. Unused without an explanation.
+        cls: the class to explain first; negative is the first maximum of the logits. Unused without an explanation.
         on_value: sees every computed value; see `interpreter.run`.
 
     Returns:
@@ -193,8 +194,11 @@ def _select_class(op: Any, logits: Tensor, request: Tensor) -> Tensor:
     cls = int(request[0])
     if cls >= logits.shape[1]:
         raise fail(op, f"there is no class {cls}: the network has {logits.shape[1]}")
-    # NumPy's argmax is the first maximum; PyTorch does not say which one it returns.
-    return torch.tensor([cls if cls >= 0 else int(logits[0].numpy().argmax())], dtype=torch.int32)
+    return torch.tensor([cls if cls >= 0 else best_class(logits[0].numpy())], dtype=torch.int32)
+
+
+def _next_class(op: Any, logits: Tensor, *chosen: Tensor) -> Tensor:
+    return torch.tensor([best_class(logits[0].numpy(), [int(c[0]) for c in chosen])], dtype=torch.int32)
 
 
 def _one_hot(op: Any, cls: Tensor) -> Tensor:
@@ -268,6 +272,7 @@ KERNELS: dict[str, Kernel] = {
         adjoint_ops.ChannelSliceOp: _channel_slice,
         cam_ops.TargetOp: _target,
         cam_ops.SelectClassOp: _select_class,
+        cam_ops.NextClassOp: _next_class,
         cam_ops.OneHotOp: _one_hot,
         cam_ops.ClassRowOp: _class_row,
         cam_ops.ChannelWeightsOp: _channel_weights,

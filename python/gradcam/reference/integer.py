@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from torch_mlir import ir
 
+from gradcam.classes import best_class
 from gradcam.errors import GradcamError, fail
 from gradcam.numerics import rescale
 from gradcam.quant_types import (
@@ -190,7 +191,11 @@ def _unflatten(op: Any, g: np.ndarray) -> np.ndarray:
 
 
 def _select_class(_op: Any, logits: np.ndarray, request: np.ndarray) -> np.ndarray:
-    return np.where(request >= 0, request, logits.argmax()).astype(np.int32)
+    return np.where(request >= 0, request, best_class(logits[0])).astype(np.int32)
+
+
+def _next_class(_op: Any, logits: np.ndarray, *chosen: np.ndarray) -> np.ndarray:
+    return np.array([best_class(logits[0], [int(c[0]) for c in chosen])], np.int32)
 
 
 def _class_row(op: Any, w: np.ndarray, cls: np.ndarray) -> np.ndarray:
@@ -228,6 +233,7 @@ KERNELS: dict[str, Callable[..., np.ndarray]] = {
     "gradcam.channel_weights": _channel_weights,
     "gradcam.unflatten": _unflatten,
     "gradcam.select_class": _select_class,
+    "gradcam.next_class": _next_class,
     "gradcam.class_row": _class_row,
     "gradcam.weighted_sum": _weighted_sum,
     "gradcam.scale": _scale,
@@ -236,18 +242,17 @@ KERNELS: dict[str, Callable[..., np.ndarray]] = {
 
 def run_integer(
     module: ir.Module, image: np.ndarray, cls: int = -1, on_value: OnValue | None = None
-) -> tuple[np.ndarray, np.ndarray | None]:
+) -> list[np.ndarray]:
     """Executes a quantized module.
 
     Args:
         module: what `gradcam-quantize` makes.
         image: int8, 1xCxHxW; see `quantize_image`.
-        cls: class to explain; negative for the first maximum of the logits.
+        cls: the class to explain first; negative is the first maximum of the logits. Unused without an explanation.
         on_value: called with each op's result in program order.
 
     Returns:
-        Logits (int32, 1xK) and heatmap (int32, 1xhxw; None when the module explains nothing), at the scales of the
-        types that `@main` returns.
+        Logits (int32, 1xK) and the maps (int32, 1xhxw each), at the scales of the types that `@main` returns.
 
     Raises:
         GradcamError: the module is not quantized, the image has another shape or type, or there is no such class.
@@ -258,8 +263,7 @@ def run_integer(
     if image.dtype != np.int8:
         raise GradcamError(f"the image must be int8, got {image.dtype}; see quantize_image")
     inputs = [image, np.array([cls], np.int32)][: len(arguments)]
-    logits, *heatmap = run(module, inputs, KERNELS, on_value)
-    return logits, heatmap[0] if heatmap else None
+    return run(module, inputs, KERNELS, on_value)
 
 
 def quantize_image(module: ir.Module, image: np.ndarray) -> np.ndarray:

@@ -6,24 +6,26 @@ import numpy as np
 from torch_mlir import ir
 
 from gradcam.errors import GradcamError
+from gradcam.passes.explanations import map_names
 from gradcam.reference.integer import run_integer
 from gradcam.sim.simulator import Result
 
 
 def check_outputs(result: Result, module: ir.Module, image: np.ndarray, cls: int = -1) -> None:
-    """Demands that logits and heatmap equal the integer reference's, bit for bit.
+    """Demands that logits and maps equal the integer reference's, bit for bit.
 
     Args:
         result: of a run.
         module: the quantized module; see `gradcam.sim.trace.load_quantized`.
         image: int8, C x H x W.
-        cls: the class that the run explained; -1 for the predicted one.
+        cls: the class that the run was asked to explain; -1 for the predicted one.
 
     Raises:
         GradcamError: the first element that differs, or outputs that do not correspond.
     """
-    logits, heatmap = run_integer(module, image[None], cls)
-    expected = {"logits": logits[0]} | ({} if heatmap is None else {"heatmap": heatmap[0]})
+    logits, *maps = run_integer(module, image[None], cls)
+    names = ["logits", *map_names(len(maps))]
+    expected = {name: value[0] for name, value in zip(names, [logits, *maps], strict=True)}
     if set(expected) != set(result.outputs):
         raise GradcamError(f"the design delivers {sorted(result.outputs)}, the integer reference {sorted(expected)}")
     for name, value in expected.items():

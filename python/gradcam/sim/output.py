@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from gradcam.classes import best_class, explained_classes
 from gradcam.errors import GradcamError
 from gradcam.files import check_replaceable, replace_folder
 from gradcam.sim.program import Program
@@ -16,7 +17,7 @@ from gradcam.sim.simulator import Result
 from gradcam.view import heatmap_maps, write_overlay
 
 #: All that a run writes; a folder with anything else is not ours to replace.
-FILES = ("logits.npy", "heatmap.npy", "overlay.png", "report.json")
+FILES = ("logits.npy", "heatmap*.npy", "overlay*.png", "report.json")
 
 
 def check_target(target: Path, force: bool) -> None:
@@ -38,26 +39,37 @@ def simulation_report(program: Program, result: Result, cls: int, reference_equa
     Args:
         program: the design.
         result: the run.
-        cls: the class asked for, -1 for the predicted one.
+        cls: the class asked for, -1 for the predicted one. `explained_class` is a list where there are several maps.
         reference_equal: outcome of the comparison with the integer reference; None when there was none.
     """
-    predicted = int(result.logits.argmax())
+    ranks = [explain.get("rank", 0) for explain in _explanations(program).values()]
+    classes = explained_classes(result.logits, cls, max(ranks, default=0) + 1)
+    explained = [classes[rank] for rank in ranks]
     scales = {name: program.scale(name) for name in ("image", *result.outputs)}
     return program.report() | {
         "simulated_cycles": result.cycles,
         "cycles_per_second": round(result.cycles["total"] / result.seconds),
-        "predicted_class": predicted,
-        "explained_class": None if result.heatmap is None else (cls if cls >= 0 else predicted),
+        "predicted_class": best_class(result.logits),
+        "explained_class": explained if len(explained) > 1 else next(iter(explained), None),
         "scales": scales,
         "reference_equal": reference_equal,
         "diagnostic": "",
     }
 
 
+def _explanations(program: Program) -> dict[str, Mapping[str, Any]]:
+    """What each map explains, by the name of its stream."""
+    names = [stream.name for stream in program.outputs if stream.name != "logits"]
+    asked = program.quantization.get("explain", {})
+    return dict(zip(names, asked if isinstance(asked, list) else [asked] * len(names), strict=True))
+
+
 def write_output(
     target: Path, program: Program, result: Result, pixels: np.ndarray, report: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Writes logits.npy, heatmap.npy, overlay.png and report.json, all or none.
+
+    Several maps are heatmap0.npy, heatmap1.npy and so on, with overlay0.png, overlay1.png.
 
     Args:
         target: the folder.
@@ -67,7 +79,7 @@ def write_output(
         report: see `simulation_report`.
 
     Returns:
-        The report with the heatmap's diagnostic.
+        The report with the heatmaps' diagnostics.
 
     Raises:
         GradcamError: the folder cannot be written.
@@ -75,28 +87,35 @@ def write_output(
     report = dict(report)
     with replace_folder(target) as folder:
         np.save(folder / "logits.npy", result.logits)
-        if result.heatmap is not None:
-            np.save(folder / "heatmap.npy", result.heatmap)
-            report["diagnostic"] = _write_overlay(folder / "overlay.png", program, result.heatmap, pixels, report)
+        found = {name: _write_map(folder, program, result, name, pixels, report) for name in result.heatmaps}
+        several = len(found) > 1
+        report["diagnostic"] = "; ".join(f"{n}: {text}" if several else text for n, text in found.items() if text)
         (folder / "report.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     return report
 
 
-def _write_overlay(
-    path: Path, program: Program, heatmap: np.ndarray, pixels: np.ndarray, report: Mapping[str, Any]
+def _write_map(
+    folder: Path, program: Program, result: Result, name: str, pixels: np.ndarray, report: Mapping[str, Any]
 ) -> str:
+    """Writes a heatmap and its picture; returns its diagnostic."""
     height, width = pixels.shape[:2]
-    explain = program.quantization.get("explain")
-    maps = heatmap_maps(heatmap, program.scale("heatmap"), (height, width), explain)
-    title = f"predicted class {report['predicted_class']}, heatmap of class {report['explained_class']}"
-    write_overlay(path, pixels, maps, title)
+    np.save(folder / f"{name}.npy", result.heatmaps[name])
+    explain = _explanations(program)[name]
+    maps = heatmap_maps(result.heatmaps[name], program.scale(name), (height, width), explain)
+    cls = report["explained_class"]
+    if isinstance(cls, list):
+        cls = f"{cls[list(result.heatmaps).index(name)]} at {explain['target']}"
+    title = f"predicted class {report['predicted_class']}, heatmap of class {cls}"
+    write_overlay(folder / f"{name.replace('heatmap', 'overlay')}.png", pixels, maps, title)
     return maps.diagnostic
 
 
 def summary(report: Mapping[str, Any], target: Path) -> str:
     """What a user wants to know first, in lines of text."""
     simulated, predicted = report["simulated_cycles"], report["cycles"]
-    lines = [f"predicted class {report['predicted_class']}, explained class {report['explained_class']}"]
+    classes = report["explained_class"]
+    explained = f"classes {', '.join(map(str, classes))}" if isinstance(classes, list) else f"class {classes}"
+    lines = [f"predicted class {report['predicted_class']}, explained {explained}"]
     lines.append("cycles: " + ", ".join(f"{phase} {n}" for phase, n in simulated.items()))
     if simulated["total"] != predicted["total"]:
         lines.append(f"the compiler predicted a total of {predicted['total']}")

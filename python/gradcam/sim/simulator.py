@@ -45,8 +45,13 @@ class Result:
 
     @property
     def heatmap(self) -> np.ndarray | None:
-        """Integer heatmap, int32, h x w; None when the design explains nothing."""
-        return self.outputs.get("heatmap")
+        """The first map, int32, h x w; None when the design explains nothing."""
+        return next(iter(self.heatmaps.values()), None)
+
+    @property
+    def heatmaps(self) -> dict[str, np.ndarray]:
+        """All maps by name, int32, h x w: target layer by target layer, the classes of each in their order."""
+        return {name: value for name, value in self.outputs.items() if name != "logits"}
 
 
 class Simulator:
@@ -79,7 +84,7 @@ class Simulator:
 
         Args:
             images: int8, N x C x H x W.
-            cls: class to explain, for all images or one per image; -1 for the predicted one.
+            cls: class to explain first, for all images or one per image; -1 for the predicted one.
             stall_seed: stalls the streams at random with this seed; None never stalls.
             trace: reads every buffer out of the design's memories after the nest that writes it.
             stall: with a seed, the probability per cycle that an input has nothing to offer, and that an output is

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from torch_mlir import ir
 
-from gradcam.dialect import make_context
+from gradcam.dialect import cam_ops, make_context
 from gradcam.errors import GradcamError
 from gradcam.reference.integer import run_integer
 from gradcam.sim.header import Dump, dumps
@@ -22,10 +22,17 @@ QUANTIZED = "ir/quantized.mlirbc"
 
 @dataclass(frozen=True)
 class Tensor:
-    """A value of the integer reference: the name in its op's location, and its stored integers."""
+    """A value of the integer reference.
+
+    Attributes:
+        name: that in its op's location.
+        value: its stored integers.
+        cls: the class it depends on, which picks the lane of a map; -1 when it depends on none.
+    """
 
     name: str
     value: np.ndarray
+    cls: int = -1
 
 
 @dataclass(frozen=True)
@@ -79,21 +86,22 @@ def load_quantized(program: Program) -> ir.Module:
         raise GradcamError(f"{path} is damaged: {str(error).splitlines()[0]}") from error
 
 
-def reference_tensors(module: ir.Module, image: np.ndarray, cls: int) -> tuple[list[Tensor], int]:
-    """Runs the integer reference on an int8 image (C x H x W).
-
-    Returns:
-        The image and every op's result in program order, and the class that was explained.
-    """
+def reference_tensors(module: ir.Module, image: np.ndarray, cls: int) -> list[Tensor]:
+    """Runs the integer reference on an int8 image (C x H x W): the image and every op's result in program order."""
     tensors = [Tensor("image", image[None])]
+    classes: dict[ir.Value, int] = {}
 
     def record(op: Any, _index: int, value: np.ndarray) -> None:
-        location = op.location
-        if isinstance(location, ir.NameLoc):
-            tensors.append(Tensor(location.name_str, value))
+        explained = [classes[v] for v in op.operands if v in classes]
+        if isinstance(op, cam_ops.CLASS_OPS):
+            explained = [int(value[0])]
+        if explained:
+            classes[op.results[0]] = explained[-1]
+        if isinstance(op.location, ir.NameLoc):
+            tensors.append(Tensor(op.location.name_str, value, classes.get(op.results[0], -1)))
 
-    logits, _ = run_integer(module, image[None], cls, record)
-    return tensors, cls if cls >= 0 else int(logits.argmax())
+    run_integer(module, image[None], cls, record)
+    return tensors
 
 
 def compare_trace(program: Program, result: Result, module: ir.Module, image: np.ndarray, cls: int = -1) -> Trace:
@@ -104,17 +112,16 @@ def compare_trace(program: Program, result: Result, module: ir.Module, image: np
         result: of a run with a trace.
         module: the quantized module; see `load_quantized`.
         image: int8, C x H x W.
-        cls: the class that the run explained; -1 for the predicted one.
+        cls: the class that the run was asked to explain; -1 for the predicted one.
 
     Raises:
         GradcamError: there is nothing to compare, or no buffer corresponds to a tensor.
     """
-    tensors, explained = reference_tensors(module, image, cls)
-    return compare_buffers(program, result.buffers, tensors, explained)
+    return compare_buffers(program, result.buffers, reference_tensors(module, image, cls))
 
 
-def compare_buffers(program: Program, buffers: Sequence[np.ndarray], tensors: Sequence[Tensor], cls: int) -> Trace:
-    """Compares buffers, in the order of `dumps(program)`, with tensors; `cls` picks the lane of a heatmap.
+def compare_buffers(program: Program, buffers: Sequence[np.ndarray], tensors: Sequence[Tensor]) -> Trace:
+    """Compares buffers, in the order of `dumps(program)`, with tensors.
 
     Raises:
         GradcamError: there is nothing to compare, or no buffer corresponds to a tensor.
@@ -125,14 +132,14 @@ def compare_buffers(program: Program, buffers: Sequence[np.ndarray], tensors: Se
     finished = _finished(written, buffers)
     names = [_tensor_name(program.nests[d.nest].name, d.buffer.name, tensors) for d, _ in finished]
     writes = [(d.nest, n) for (d, _), n in zip(finished, names, strict=True)]
-    partners = _partners(writes, [b for _, b in finished], tensors, cls)
+    partners = _partners(writes, [b for _, b in finished], tensors)
     trace = Trace()
     for (dump, buffer), name, tensor in zip(finished, names, partners, strict=True):
         if tensor is None:
             trace.skipped.append(dump.buffer.name)
             continue
         trace.compared.append(name)
-        got = _view(buffer, tensor.value.shape, cls)
+        got = _view(buffer, tensor)
         if trace.difference is None and got is not None and (got != tensor.value).any():
             trace.difference = _difference(dump.nest, tensor, got)
     if not trace.compared:
@@ -152,7 +159,7 @@ def _tensor_name(nest: str, buffer: str, tensors: Sequence[Tensor]) -> str:
 
 
 def _partners(
-    writes: Sequence[tuple[int, str]], buffers: Sequence[np.ndarray], tensors: Sequence[Tensor], cls: int
+    writes: Sequence[tuple[int, str]], buffers: Sequence[np.ndarray], tensors: Sequence[Tensor]
 ) -> list[Tensor | None]:
     """The tensor of each buffer, written as (nest, name): same name and a shape that fits.
 
@@ -168,23 +175,24 @@ def _partners(
     for (nest, name), buffer in zip(reversed(writes), reversed(buffers), strict=True):
         key = nest, name, buffer.shape, buffer.dtype
         if key not in taken:
-            taken[key] = _take_last(free.get((name, buffer.dtype == np.bool_), []), buffer, cls)
+            taken[key] = _take_last(free.get((name, buffer.dtype == np.bool_), []), buffer)
         partners.append(taken[key])
     return partners[::-1]
 
 
-def _take_last(candidates: list[Tensor], buffer: np.ndarray, cls: int) -> Tensor | None:
+def _take_last(candidates: list[Tensor], buffer: np.ndarray) -> Tensor | None:
     """Takes the last candidate that fits, and the ones behind it, out of the list."""
     for i in reversed(range(len(candidates))):
-        if _view(buffer, candidates[i].value.shape, cls) is not None:
+        if _view(buffer, candidates[i]) is not None:
             tensor = candidates[i]
             del candidates[i:]
             return tensor
     return None
 
 
-def _view(buffer: np.ndarray, shape: tuple[int, ...], cls: int) -> np.ndarray | None:
-    """A buffer as a tensor of `shape`: real channels first, or the class's lane of a heatmap; None if it cannot be."""
+def _view(buffer: np.ndarray, tensor: Tensor) -> np.ndarray | None:
+    """A buffer in the shape of a tensor: real channels first, or the class's lane of a map; None if it cannot be."""
+    shape = tensor.value.shape
     if buffer.shape == shape:
         return buffer
     if buffer.ndim != 3 or not shape or shape[0] != 1:
@@ -193,7 +201,7 @@ def _view(buffer: np.ndarray, shape: tuple[int, ...], cls: int) -> np.ndarray | 
     if len(shape) == 4 and shape[2:] == (height, width) and shape[1] <= lanes:
         return buffer[:, :, : shape[1]].transpose(2, 0, 1)[None]
     if len(shape) == 3 and shape[1:] == (height, width):
-        return buffer[None, :, :, cls % lanes]
+        return buffer[None, :, :, tensor.cls % lanes]
     if len(shape) == 2 and height == width == 1 and shape[1] <= lanes:
         return buffer[0, :, : shape[1]]
     return None

@@ -426,6 +426,46 @@ func.func @select_class(%0: tensor<1x3xf32>, %1: tensor<2xi32>) {
 
 // -----
 
+func.func @next_class_of_nothing(%0: tensor<1x3xf32>) {
+  // expected-error@+1 {{'gradcam.next_class' op needs at least one chosen class; the first one comes from gradcam.select_class}}
+  %r = "gradcam.next_class"(%0) : (tensor<1x3xf32>) -> tensor<1xi32>
+  return
+}
+
+// -----
+
+func.func @next_class_shape(%0: tensor<1x3xf32>, %1: tensor<2xi32>) {
+  // expected-error@+1 {{'gradcam.next_class' op a chosen class must be tensor<1xi32>, got tensor<2xi32>}}
+  %r = "gradcam.next_class"(%0, %1) : (tensor<1x3xf32>, tensor<2xi32>) -> tensor<1xi32>
+  return
+}
+
+// -----
+
+func.func @next_class_of_all(%0: tensor<1x2xf32>, %1: tensor<1xi32>, %2: tensor<1xi32>) {
+  // expected-error@+1 {{'gradcam.next_class' op leaves no class: 2 of 2 are chosen}}
+  %r = "gradcam.next_class"(%0, %1, %2) : (tensor<1x2xf32>, tensor<1xi32>, tensor<1xi32>) -> tensor<1xi32>
+  return
+}
+
+// -----
+
+func.func @next_class_logits(%0: tensor<3xf32>, %1: tensor<1xi32>) {
+  // expected-error@+1 {{'gradcam.next_class' op logits must have 2 dimensions, got tensor<3xf32>}}
+  %r = "gradcam.next_class"(%0, %1) : (tensor<3xf32>, tensor<1xi32>) -> tensor<1xi32>
+  return
+}
+
+// -----
+
+func.func @next_class_result(%0: tensor<1x3xf32>, %1: tensor<1xi32>) {
+  // expected-error@+1 {{'gradcam.next_class' op result must have shape 1, got tensor<2xi32>}}
+  %r = "gradcam.next_class"(%0, %1) : (tensor<1x3xf32>, tensor<1xi32>) -> tensor<2xi32>
+  return
+}
+
+// -----
+
 func.func @one_hot(%0: tensor<2xi32>) {
   // expected-error@+1 {{'gradcam.one_hot' op class must be tensor<1xi32>, got tensor<2xi32>}}
   %r = "gradcam.one_hot"(%0) : (tensor<2xi32>) -> tensor<1x3xf32>

@@ -141,6 +141,12 @@ func.func @select_class(%0: tensor<1x3xf32>, %1: tensor<1xi32>) -> tensor<1xi32>
   return %r : tensor<1xi32>
 }
 
+// CHECK: "gradcam.next_class"({{.*}} : (tensor<1x3xf32>, tensor<1xi32>, tensor<1xi32>) -> tensor<1xi32>
+func.func @next_class(%0: tensor<1x3xf32>, %1: tensor<1xi32>, %2: tensor<1xi32>) -> tensor<1xi32> {
+  %r = "gradcam.next_class"(%0, %1, %2) : (tensor<1x3xf32>, tensor<1xi32>, tensor<1xi32>) -> tensor<1xi32>
+  return %r : tensor<1xi32>
+}
+
 // CHECK: "gradcam.one_hot"({{.*}} : (tensor<1xi32>) -> tensor<1x3xf32>
 func.func @one_hot(%0: tensor<1xi32>) -> tensor<1x3xf32> {
   %r = "gradcam.one_hot"(%0) : (tensor<1xi32>) -> tensor<1x3xf32>

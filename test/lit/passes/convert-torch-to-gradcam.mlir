@@ -35,14 +35,15 @@ func.func @main(%x: !torch.vtensor<[1,3,8,8],f32>) -> !torch.vtensor<[1,4],f32> 
 
 // -----
 
-// Two layers are marked: a map for each, in program order.
+// Two layers are marked: a map for each, in program order, of one class.
 
 // CHECK-LABEL: func.func @main(%arg0: tensor<1x4x2x2xf32>, %arg1: tensor<1xi32>) -> (tensor<1x4xf32>, tensor<1x2x2xf32>, tensor<1x2x2xf32>)
 // CHECK: [[X:%.+]] = "gradcam.target"(%arg0) {path = "first"}
 // CHECK: [[Y:%.+]] = "gradcam.target"({{%.+}}) {path = "second"}
 // CHECK: [[L:%.+]] = "gradcam.flatten"
-// CHECK-NEXT: [[M0:%.+]] = "gradcam.explain"([[L]], [[X]], %arg1)
-// CHECK-NEXT: [[M1:%.+]] = "gradcam.explain"([[L]], [[Y]], %arg1)
+// CHECK-NEXT: [[C:%.+]] = "gradcam.select_class"([[L]], %arg1)
+// CHECK-NEXT: [[M0:%.+]] = "gradcam.explain"([[L]], [[X]], [[C]])
+// CHECK-NEXT: [[M1:%.+]] = "gradcam.explain"([[L]], [[Y]], [[C]])
 // CHECK-NEXT: return [[L]], [[M0]], [[M1]]
 func.func @main(%x: !torch.vtensor<[1,4,2,2],f32>) -> !torch.vtensor<[1,4],f32> {
   %none = torch.constant.none

@@ -2,7 +2,7 @@
 
 // The map is the weighted sum; target and explain are gone, their attributes stay on the function.
 // CHECK-LABEL: func.func @gradcam
-// CHECK-SAME: gradcam.explain = {eps = 9.9999999999999995E-8 : f64, method = "gradcam", normalize = true, relu = true, target = "features"}
+// CHECK-SAME: gradcam.explain = {eps = 9.9999999999999995E-8 : f64, method = "gradcam", normalize = true, rank = 0 : i64, relu = true, target = "features"}
 // CHECK: %[[W:.*]] = arith.constant
 // CHECK-NOT: gradcam.target
 // CHECK: %[[FLAT:.*]] = "gradcam.flatten"(%arg0)

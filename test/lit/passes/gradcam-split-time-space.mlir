@@ -377,12 +377,47 @@ func.func @wide(%x: memref<2x8xi32>) {
 
 // -----
 
+// A loop that is read as a number stays in time.
+
+// CHECK-LABEL: func.func @number
+// CHECK: affine.for [[I:%.+]] = 0 to 8 {
+// CHECK-NEXT: affine.parallel ({{%.+}}) = (0) to (1) {
+// CHECK-NEXT: [[V:%.+]] = arith.index_cast [[I]]
+// CHECK-NEXT: affine.store [[V]], {{%.+}}{{\[}}[[I]]]
 func.func @number() {
   %y = memref.alloc() : memref<8xi32>
   affine.for %i = 0 to 8 {
-    // expected-error@+1 {{a loop over more lanes than the 4x4 array has cannot be used as a value}}
     %v = arith.index_cast %i : index to i32
     affine.store %v, %y[%i] : memref<8xi32>
+  }
+  return
+}
+
+// -----
+
+func.func @number_behind_a_sum(%x: memref<3x8xi32>, %w: memref<2x4x3xi32>) {
+  %c0 = arith.constant 0 : i32
+  %s = memref.alloc() : memref<8xi32>
+  %y = memref.alloc() : memref<8xi32>
+  affine.for %i = 0 to 8 {
+    affine.store %c0, %s[%i] : memref<8xi32>
+  }
+  affine.for %t = 0 to 2 {
+    affine.for %k = 0 to 3 {
+      affine.for %o = 0 to 4 {
+        %v = affine.load %x[%k, %t * 4 + %o] : memref<3x8xi32>
+        %a = affine.load %s[%t * 4 + %o] : memref<8xi32>
+        %n = arith.addi %a, %v : i32
+        affine.store %n, %s[%t * 4 + %o] : memref<8xi32>
+      }
+    }
+  }
+  affine.for %i = 0 to 8 {
+    %a = affine.load %s[%i] : memref<8xi32>
+    // expected-error@+1 {{a loop over more lanes than the 4x4 array has cannot be used as a value}}
+    %v = arith.index_cast %i : index to i32
+    %n = arith.addi %a, %v : i32
+    affine.store %n, %y[%i] : memref<8xi32>
   }
   return
 }

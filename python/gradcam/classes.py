@@ -1,0 +1,26 @@
+"""Which classes are explained: the meaning of `gradcam.select_class` and `gradcam.next_class`, defined once."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import numpy as np
+
+
+def best_class(logits: np.ndarray, chosen: Collection[int] = ()) -> int:
+    """The first maximum of the logits (K numbers) among the classes that are not in `chosen`."""
+    return max((c for c in range(len(logits)) if c not in chosen), key=lambda c: logits[c])
+
+
+def explained_classes(logits: np.ndarray, request: int, count: int) -> list[int]:
+    """The classes of `count` maps: the requested one, the best one where `request` is negative, then the best others.
+
+    Args:
+        logits: K numbers.
+        request: a class, or a negative number.
+        count: 1 to K.
+    """
+    classes = [request if request >= 0 else best_class(logits)]
+    while len(classes) < count:
+        classes.append(best_class(logits, classes))
+    return classes
