@@ -11,7 +11,7 @@ from torch_mlir.dialects import arith, func, linalg, tensor
 
 from gradcam.dialect.verify import shape as type_shape
 from gradcam.errors import fail
-from gradcam.passes import linalg_adjoints
+from gradcam.passes import linalg_adjoints, linalg_pool_adjoints
 from gradcam.passes.linalg_builders import (
     clipped,
     const,
@@ -38,11 +38,15 @@ from gradcam.passes.linalg_lowering import (
     ints,
     multiply_lanes,
     reduce_window,
+    reduce_windows,
     require_fits,
     require_int8,
+    rescaled_result,
     scale_term,
     stored_constant,
+    tap_numbers,
     whole_or_parts,
+    window_loops,
     window_of,
 )
 from gradcam.passes.linalg_values import LaneMap, Parities, Row, pointwise
@@ -178,11 +182,26 @@ def _lower_max_pool2d(lowering: Lowering, op: Any) -> list[Any]:
 def _lower_avg_pool2d(lowering: Lowering, op: Any) -> list[Any]:
     if any(ints(op, "padding")) and not ir.IntegerAttr(op.attributes["count_include_pad"]).value:
         raise fail(op, "'gradcam.avg_pool2d' with padding that does not count has no constant divisor and no lowering")
-    bits = storage_bits(op.results[0])
     m, s = fixed(op, result_rescale, op)
     require_fits(op, window_size(op) << (storage_bits(op.operands[0]) - 1), m, s)
-    total = reduce_window(lowering, op, window_of(op), 0, 32, add_up)
-    return [elementwise(total, [], bits, lambda a: stored(rescaled(a, int(m), s), bits))]
+    return [rescaled_result(lowering, op, reduce_window(lowering, op, window_of(op), 0, 32, add_up))]
+
+
+def _lower_max_pool2d_index(lowering: Lowering, op: Any) -> list[Any]:
+    """The running maximum of each window and its tap."""
+    window, (_, channels, *out) = window_of(op), type_shape(op.results[0])
+    least = -(1 << (storage_bits(op.operands[0]) - 1))
+    x = window.pad(lowering.tensor(op.operands[0]), out, least)
+    at, tap = window_loops()
+    ins = [(x, window.reads(at, tap)), (tap_numbers(window.kernel), tap)]
+    starts = [(storage_bits(op.operands[0]), least), (8, 0)]
+    return [reduce_windows(lowering, channels, ins, window.kernel, out, starts, keep_larger)[1]]
+
+
+def keep_larger(value: ir.Value, place: ir.Value, best: ir.Value, at: ir.Value) -> list[ir.Value]:
+    """The larger of a value and the best so far, with its place; the first of equal ones stays."""
+    wins = arith.cmpi(arith.CmpIPredicate.sgt, value, best)
+    return [arith.select(wins, value, best), arith.select(wins, place, at)]
 
 
 # --- the explanation ---
@@ -200,13 +219,11 @@ def _lower_select_class(lowering: Lowering, op: Any) -> list[Any]:
     request = lowering.values[op.operands[1]]
     k, first = ir.AffineMap.get_identity(1), ir.AffineMap.get(1, 0, [ir.AffineConstantExpr.get(0)])
 
-    def keep_larger(value: ir.Value, best: ir.Value, at: ir.Value) -> list[ir.Value]:
-        index = arith.index_cast(integer(32), linalg.IndexOp(0).result)
-        wins = arith.cmpi(arith.CmpIPredicate.sgt, value, best)
-        return [arith.select(wins, value, best), arith.select(wins, index, at)]
+    def keep_first(value: ir.Value, best: ir.Value, at: ir.Value) -> list[ir.Value]:
+        return keep_larger(value, arith.index_cast(integer(32), linalg.IndexOp(0).result), best, at)
 
     start = [filled([1], 32, -(1 << 31)), filled([1], 32, 0)]
-    _, best = generic([logits], start, [k, first, first], "r", keep_larger)
+    _, best = generic([logits], start, [k, first, first], "r", keep_first)
 
     def choose(best: ir.Value, request: ir.Value) -> ir.Value:
         asked = arith.cmpi(arith.CmpIPredicate.sge, request, const(32, 0))
@@ -284,20 +301,25 @@ def _same_value(lowering: Lowering, op: Any) -> list[Any]:
 
 
 #: What to do with each op; a lowering returns what the op's results become.
-LOWERINGS: dict[str, Callable[[Lowering, Any], list[Any]]] = linalg_adjoints.LOWERINGS | {
-    "func.return": _lower_return,
-    "gradcam.add": _lower_add,
-    "gradcam.avg_pool2d": _lower_avg_pool2d,
-    "gradcam.clamp": _lower_clamp,
-    "gradcam.class_row": _lower_class_row,
-    "gradcam.conv2d": _lower_conv2d,
-    "gradcam.flatten": _same_value,
-    "gradcam.linear": _lower_linear,
-    "gradcam.mask": _lower_mask,
-    "gradcam.max_pool2d": _lower_max_pool2d,
-    "gradcam.relu": _lower_relu,
-    "gradcam.requantize": _lower_requantize,
-    "gradcam.scale": _same_value,
-    "gradcam.select_class": _lower_select_class,
-    "gradcam.weighted_sum": _lower_weighted_sum,
-}
+LOWERINGS: dict[str, Callable[[Lowering, Any], list[Any]]] = (
+    linalg_adjoints.LOWERINGS
+    | linalg_pool_adjoints.LOWERINGS
+    | {
+        "func.return": _lower_return,
+        "gradcam.add": _lower_add,
+        "gradcam.avg_pool2d": _lower_avg_pool2d,
+        "gradcam.clamp": _lower_clamp,
+        "gradcam.class_row": _lower_class_row,
+        "gradcam.conv2d": _lower_conv2d,
+        "gradcam.flatten": _same_value,
+        "gradcam.linear": _lower_linear,
+        "gradcam.mask": _lower_mask,
+        "gradcam.max_pool2d": _lower_max_pool2d,
+        "gradcam.max_pool2d_index": _lower_max_pool2d_index,
+        "gradcam.relu": _lower_relu,
+        "gradcam.requantize": _lower_requantize,
+        "gradcam.scale": _same_value,
+        "gradcam.select_class": _lower_select_class,
+        "gradcam.weighted_sum": _lower_weighted_sum,
+    }
+)
