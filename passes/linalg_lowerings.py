@@ -124,14 +124,24 @@ def requantized(lowering: Lowering, op: Any, before: Callable[..., ir.Value]) ->
         return [stored(term(before(a), m), bits), *(_is_between(a, *mask_bounds(mask)) for mask in masks)]
 
     # The masks are made beside the result, so that what both read is never stored.
-    result, *bitmaps = elementwise(x, vectors, [bits, *[1] * len(masks)], with_masks)
+    with _together(op, *masks):
+        result, *bitmaps = elementwise(x, vectors, [bits, *[1] * len(masks)], with_masks)
     lowering.values |= {mask.results[0]: bitmap for mask, bitmap in zip(masks, bitmaps, strict=True)}
     return [result]
 
 
 def _masks_of(x: ir.Value) -> list[Any]:
-    found = [use.owner for use in x.uses if use.owner.operation.name == "gradcam.mask"]
-    return sorted(found, key=lambda mask: mask_bounds(mask))
+    return sorted(_users(x, "gradcam.mask"), key=lambda mask: mask_bounds(mask))
+
+
+def _users(x: ir.Value, name: str) -> list[Any]:
+    """The ops called `name` that read `x`."""
+    return [use.owner for use in x.uses if use.owner.operation.name == name]
+
+
+def _together(*ops: Any) -> ir.Location:
+    """The place of a linalg op that makes the results of several ops."""
+    return ir.Location.fused([op.location for op in ops])
 
 
 def _is_between(x: ir.Value, lo: int, hi: int) -> ir.Value:
@@ -175,8 +185,29 @@ def require_same_type(op: Any) -> None:
 
 def _lower_max_pool2d(lowering: Lowering, op: Any) -> list[Any]:
     require_same_type(op)
-    bits = storage_bits(op.results[0])
-    return [reduce_window(lowering, op, window_of(op), -(1 << (bits - 1)), bits, arith.maxsi)]
+    index = next((u for u in _users(op.operands[0], "gradcam.max_pool2d_index") if window_of(u) == window_of(op)), None)
+    if index is None:
+        bits = storage_bits(op.results[0])
+        return [reduce_window(lowering, op, window_of(op), -(1 << (bits - 1)), bits, arith.maxsi)]
+    with _together(op, index):
+        maxima, lowering.values[index.results[0]] = _maxima(lowering, op)
+    return [maxima]
+
+
+def _lower_max_pool2d_index(lowering: Lowering, op: Any) -> list[Any]:
+    if op.results[0] in lowering.values:  # made beside the pool
+        return [lowering.values[op.results[0]]]
+    return [_maxima(lowering, op)[1]]
+
+
+def _maxima(lowering: Lowering, op: Any) -> list[ir.Value]:
+    """The maximum of each window of operand 0 and the number of the first tap that holds it."""
+    window, (_, channels, *out), bits = window_of(op), type_shape(op.results[0]), storage_bits(op.operands[0])
+    least = -(1 << (bits - 1))
+    at, tap = window_loops()
+    x = window.pad(lowering.tensor(op.operands[0]), out, least)
+    ins = [(x, window.reads(at, tap)), (tap_numbers(window.kernel), tap)]
+    return reduce_windows(lowering, channels, ins, window.kernel, out, [(bits, least), (8, 0)], keep_larger)
 
 
 def _lower_avg_pool2d(lowering: Lowering, op: Any) -> list[Any]:
@@ -185,17 +216,6 @@ def _lower_avg_pool2d(lowering: Lowering, op: Any) -> list[Any]:
     m, s = fixed(op, result_rescale, op)
     require_fits(op, window_size(op) << (storage_bits(op.operands[0]) - 1), m, s)
     return [rescaled_result(lowering, op, reduce_window(lowering, op, window_of(op), 0, 32, add_up))]
-
-
-def _lower_max_pool2d_index(lowering: Lowering, op: Any) -> list[Any]:
-    """The running maximum of each window and its tap."""
-    window, (_, channels, *out) = window_of(op), type_shape(op.results[0])
-    least = -(1 << (storage_bits(op.operands[0]) - 1))
-    x = window.pad(lowering.tensor(op.operands[0]), out, least)
-    at, tap = window_loops()
-    ins = [(x, window.reads(at, tap)), (tap_numbers(window.kernel), tap)]
-    starts = [(storage_bits(op.operands[0]), least), (8, 0)]
-    return [reduce_windows(lowering, channels, ins, window.kernel, out, starts, keep_larger)[1]]
 
 
 def keep_larger(value: ir.Value, place: ir.Value, best: ir.Value, at: ir.Value) -> list[ir.Value]:

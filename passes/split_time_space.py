@@ -79,8 +79,9 @@ class _Splitter:
         computing = [n for i, n in enumerate(self.nests) if not self._is_initial(n, self.nests[i + 1 :])]
         fused: dict[int, PlainNest] = {}
         for nest in computing:
-            for touch in self._accumulated(nest):
-                reader = self._only_reader(touch.memref, nest, computing)
+            touches = [t for t in self._accumulated(nest) if self._is_read(t.memref, nest)]
+            if len(touches) == 1:
+                reader = self._only_reader(touches[0].memref, nest, computing)
                 if reader is not None:
                     # Of several reductions that one epilogue reads, the last one with the widest sums runs it: a sum
                     # stored before its own rescale takes more memory, and is no tensor of the model.
@@ -117,6 +118,10 @@ class _Splitter:
     def _accumulated(self, nest: PlainNest) -> list[Touch]:
         """Stores of a reduction: buffers that it also loads."""
         return [s for s in nest.stores if s in self.initial]
+
+    def _is_read(self, buffer: ir.Value, writer: PlainNest) -> bool:
+        """Whether another nest reads the buffer."""
+        return any(t.memref == buffer for n in self.nests if n is not writer for t in n.loads.values())
 
     def _only_reader(self, buffer: ir.Value, writer: PlainNest, computing: list[PlainNest]) -> PlainNest | None:
         """The elementwise nest that alone reads the buffer of a reduction, its only writer, once and in its order."""
@@ -298,7 +303,7 @@ class _Splitter:
         registers: dict[ir.Value, ir.Value],
     ) -> None:
         if epilogue is None:
-            for touch in nest.stores:
+            for touch in [t for t in nest.stores if self._is_read(t.memref, nest)] or nest.stores:
                 value = affine_ir.load(registers[touch.memref], [place])
                 affine_ir.store(value, touch.memref, [substitute(f, by) for f in touch.forms])
             return
