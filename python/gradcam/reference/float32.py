@@ -161,7 +161,7 @@ def _max_pool2d_adjoint(op: Any, g: Tensor, x: Tensor) -> Tensor:
 
 
 def _max_pool2d_index(op: Any, x: Tensor) -> Tensor:
-    kernel, (stride, (ph, pw), dilation) = ints(op, "kernel", 2, 1), _window(op)
+    kernel, stride, (ph, pw), dilation = map(tuple, (ints(op, "kernel", 2, 1), *_window(op)))
     windows = F.unfold(F.pad(x, (pw, pw, ph, ph), value=-math.inf), kernel, dilation, 0, stride)
     # NumPy's argmax is the first maximum; PyTorch does not say which one it returns.
     taps = windows.reshape(x.shape[1], math.prod(kernel), -1).numpy().argmax(1)
@@ -169,10 +169,10 @@ def _max_pool2d_index(op: Any, x: Tensor) -> Tensor:
 
 
 def _max_unpool2d(op: Any, g: Tensor, index: Tensor) -> Tensor:
-    kernel, (stride, padding, dilation) = ints(op, "kernel", 2, 1), _window(op)
+    kernel, stride, padding, dilation = map(tuple, (ints(op, "kernel", 2, 1), *_window(op)))
     taps = torch.arange(math.prod(kernel)).reshape(1, 1, -1, 1)
     windows = torch.where(index.flatten(2)[:, :, None] == taps, g.flatten(2)[:, :, None], 0)
-    return F.fold(windows.flatten(1, 2), shape(op.results[0])[2:], kernel, dilation, padding, stride)
+    return F.fold(windows.flatten(1, 2), tuple(shape(op.results[0])[2:]), kernel, dilation, padding, stride)
 
 
 def _avg_pool2d_adjoint(op: Any, g: Tensor) -> Tensor:
