@@ -1,5 +1,6 @@
 """Adjoint ops: the transposed Jacobian of a forward op, applied to the gradient `g` at its output."""
 
+import math
 from typing import Any
 
 from torch_mlir import ir
@@ -8,6 +9,9 @@ from torch_mlir.dialects import ext
 from gradcam.dialect.dialect import GradCAM
 from gradcam.dialect.ops import check_conv, check_pool
 from gradcam.dialect.verify import ints, rank, require, result_shape, shape, tensor, verifier, window
+
+#: Taps of the largest window whose taps have numbers of 8 bits.
+MAX_TAPS = 128
 
 
 class LinearAdjointOp(GradCAM.Operation, name="linear_adjoint", traits=[ext.Pure]):
@@ -149,6 +153,55 @@ class MaxPool2dAdjointOp(GradCAM.Operation, name="max_pool2d_adjoint", traits=[e
     def verify_invariants(op):  # noqa: D102
         check_pool(op, op.operands[1], shape(op.operands[0]))
         result_shape(op, shape(op.operands[1]))
+
+
+class MaxPool2dIndexOp(GradCAM.Operation, name="max_pool2d_index", traits=[ext.Pure]):
+    """What the backward pass needs of the input x of a max_pool2d: which tap of each window holds its first maximum.
+
+    y = i * KW + j for tap (i, j). Padding is minus infinity; of quantized x it is the smallest integer, and wins over
+    elements that have saturated to it. The attributes are the pool's. x: 1xCxHxW, y: 1xCxOHxOW of i8.
+    """
+
+    x: ext.Operand[Any]
+    kernel: ir.ArrayAttr
+    stride: ir.ArrayAttr
+    padding: ir.ArrayAttr
+    dilation: ir.ArrayAttr
+    y: ext.Result[Any]
+
+    @verifier
+    def verify_invariants(op):  # noqa: D102
+        check_pool(op, op.operands[0], shape(op.results[0]))
+        _tap_numbers(op, op.results[0])
+
+
+class MaxUnpool2dOp(GradCAM.Operation, name="max_unpool2d", traits=[ext.Pure]):
+    """Each gradient goes to the tap of its window that the index names; overlapping windows add up.
+
+    The attributes are the pool's. g: 1xCxOHxOW, index: the same of i8, see max_pool2d_index; gx: 1xCxHxW.
+    """
+
+    g: ext.Operand[Any]
+    index: ext.Operand[Any]
+    kernel: ir.ArrayAttr
+    stride: ir.ArrayAttr
+    padding: ir.ArrayAttr
+    dilation: ir.ArrayAttr
+    gx: ext.Result[Any]
+
+    @verifier
+    def verify_invariants(op):  # noqa: D102
+        check_pool(op, op.results[0], shape(op.operands[0]))
+        _tap_numbers(op, op.operands[1])
+        require(shape(op.operands[0]) == shape(op.operands[1]), "gradient and index must have equal shapes")
+
+
+def _tap_numbers(op: Any, value: Any) -> None:
+    element = tensor(value).element_type
+    is_byte = isinstance(element, ir.IntegerType) and element.width == 8
+    require(is_byte, f"an index must have i8 elements, got {value.type}")
+    taps = math.prod(ints(op, "kernel", 2, 1))
+    require(taps <= MAX_TAPS, f"an index of i8 can tell {MAX_TAPS} taps apart, the kernel has {taps}")
 
 
 class AvgPool2dAdjointOp(GradCAM.Operation, name="avg_pool2d_adjoint", traits=[ext.Pure]):

@@ -41,6 +41,7 @@ GRADIENT_OPS = (
     adjoint_ops.LinearAdjointOp,
     adjoint_ops.Conv2dAdjointOp,
     adjoint_ops.AvgPool2dAdjointOp,
+    adjoint_ops.MaxUnpool2dOp,
     adjoint_ops.ApplyMaskOp,
     adjoint_ops.TapSumsOp,
     adjoint_ops.UnflattenOp,

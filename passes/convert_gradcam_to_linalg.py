@@ -9,7 +9,7 @@ from torch_mlir import ir
 from torch_mlir.dialects import func, quant
 
 from gradcam.errors import fail
-from gradcam.passes import linalg_adjoints
+from gradcam.passes import linalg_adjoints, linalg_pool_adjoints
 from gradcam.passes.linalg_builders import pad, shape, tensor_type
 from gradcam.passes.linalg_lowering import Lowering
 from gradcam.passes.linalg_lowerings import LOWERINGS
@@ -90,7 +90,11 @@ def _to_lanes(argument: ir.Value, pe: PE) -> ir.Value:
 
 
 #: Ops that work on gradients, which may have one scale per channel.
-PER_CHANNEL = {*linalg_adjoints.LOWERINGS, *(f"gradcam.{n}" for n in ("add", "flatten", "relu", "requantize", "scale"))}
+PER_CHANNEL = {
+    *linalg_adjoints.LOWERINGS,
+    *linalg_pool_adjoints.LOWERINGS,
+    *(f"gradcam.{n}" for n in ("add", "flatten", "relu", "requantize", "scale")),
+}
 
 
 def _convert_op(op: Any, lowering: Lowering) -> None:

@@ -12,7 +12,7 @@ from gradcam.errors import fail
 from gradcam.passes import affine_ir
 from gradcam.passes.explanations import map_names
 from gradcam.passes.insert_chains import Chain, insert_chains
-from gradcam.passes.ir_queries import int_constant, main_function
+from gradcam.passes.ir_queries import int_constant, main_function, result_locations
 from gradcam.passes.linear_form import Linear, map_forms, plus, substitute, symbol
 from gradcam.passes.pass_base import Pass
 
@@ -117,7 +117,7 @@ class _Converter:
                 with ir.Location.name(label):
                     self._input(value, argument)
             for op in list(self.block.operations)[:-1]:
-                with op.location:
+                with next(iter(result_locations(op)), op.location):
                     self._op(op)
             for value, argument, label in zip(
                 outputs, list(entry.arguments)[len(inputs) :], names[len(inputs) :], strict=True
@@ -271,7 +271,10 @@ class _Converter:
         outputs = list(op.operands)[len(op.operands) - len(op.results) :]
         inputs = list(op.operands)[: len(op.operands) - len(op.results)]
         body = op.regions[0].blocks[0]
-        targets = [self._target(r) for r in op.results]
+        targets = []
+        for result, location in zip(op.results, result_locations(op), strict=True):
+            with location:
+                targets.append(self._target(result))
         self.views |= zip(op.results, targets, strict=True)
         for output, target, argument in zip(outputs, targets, list(body.arguments)[len(inputs) :], strict=True):
             if list(argument.uses):

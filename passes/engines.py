@@ -91,7 +91,7 @@ def engine_name(nest: Nest) -> str:
     ops = {n.kind for n in nest.body.nodes}
     if "arith.muli" in ops:
         return "mac"
-    for op, name in (("arith.select", "scan"), ("arith.maxsi", "max"), ("arith.addi", "sum")):
+    for op, name in (("arith.addi", "sum"), ("arith.select", "scan"), ("arith.maxsi", "max")):
         if op in ops:
             return name
     return "reduce"

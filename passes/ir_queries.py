@@ -15,6 +15,13 @@ def location_name(op: Any) -> str:
     return location.name_str if isinstance(location, ir.NameLoc) else ""
 
 
+def result_locations(op: Any) -> list[ir.Location]:
+    """The location of each result: an op that makes the results of several ops has their fused location."""
+    location, count = op.location, len(op.results)
+    is_theirs = isinstance(location, ir.FusedLoc) and len(location.locations) == count
+    return list(location.locations) if is_theirs else [location] * count
+
+
 def owner_name(value: ir.Value) -> str:
     """Name of the op that defines the value, "" for a block argument."""
     # Not `owner.name`: memref.get_global has a field of that name.

@@ -29,14 +29,15 @@ from gradcam.passes.linalg_builders import (
     width,
 )
 from gradcam.passes.linalg_lowering import (
+    POINTWISE,
     Lowering,
-    Window,
     add_up,
     factor_vector,
     fixed,
     ints,
     multiply_accumulate,
     reduce_window,
+    rescaled_result,
     whole_or_parts,
 )
 from gradcam.passes.linalg_values import Halves, Parities, Row, parities, pointwise
@@ -61,6 +62,10 @@ class Taps:
         """The last tap of the kernel that counts."""
         return self.first + (self.count - 1) * self.step
 
+    def windows(self, count: int) -> range:
+        """The q + base - t * reach of all q < count, be there such elements of g or not."""
+        return range(self.base - (self.count - 1) * self.reach, self.base + count)
+
 
 def taps_of(parity: int, kernel: int, stride: int, padding: int, dilation: int) -> Taps | None:
     """The taps for outputs of a parity; None where no tap reaches them."""
@@ -72,7 +77,7 @@ def taps_of(parity: int, kernel: int, stride: int, padding: int, dilation: int) 
     return Taps(hits[0], step, len(hits), base, step * dilation // stride)
 
 
-def _axes(op: Any, kernel: list[int]) -> list[tuple[int, int, int, int]]:
+def axes_of(op: Any, kernel: list[int]) -> list[tuple[int, int, int, int]]:
     """Kernel size, stride, padding and dilation along height and width."""
     stride, padding, dilation = (ints(op, name) for name in ("stride", "padding", "dilation"))
     return list(zip(kernel, stride, padding, dilation, strict=True))
@@ -92,13 +97,39 @@ def adjoint_products(g: ir.Value, w: ir.Value, taps: list[Taps], out: list[int])
     """
     oc, ic = shape(w)[4:]
     ict, oh, ow, oct_, kh, kw, i, o = (ir.AffineDimExpr.get(n) for n in range(8))
-    low = [max(0, (t.count - 1) * t.reach - t.base) for t in taps]
-    high = [max(0, n - 1 + t.base - (size - 1)) for n, t, size in zip(out, taps, shape(g), strict=False)]
-    rows, columns = (
-        n + (t.base + before) - k * t.reach for n, k, t, before in zip([oh, ow], [kh, kw], taps, low, strict=True)
-    )
-    maps = [[rows, columns, oct_ * oc + o], [oct_, ict, kh, kw, o, i], [oh, ow, ict * ic + i]]
-    return multiply_accumulate([pad(g, [*low, 0], [*high, 0], 0), _taken(w, taps)], maps, out)
+    padded, place = windows_over(g, taps, out, [oh, ow], [kh, kw])
+    maps = [[*place, oct_ * oc + o], [oct_, ict, kh, kw, o, i], [oh, ow, ict * ic + i]]
+    return multiply_accumulate([padded, _taken(w, taps)], maps, out)
+
+
+def windows_over(
+    g: ir.Value, taps: list[Taps], out: list[int], at: list[ir.AffineExpr], tap: list[ir.AffineExpr]
+) -> tuple[ir.Value, list[ir.AffineExpr]]:
+    """What an adjoint reads of the windows that cover a position of its result.
+
+    Args:
+        g: H x W x C, one element for each window.
+        taps: under which windows have the position, along height and width.
+        out: height and width of the part of the result with the taps' parities.
+        at: the position in that part.
+        tap: which of the taps.
+
+    Returns:
+        `g` with zeros where there are no windows, and the row and column of it to read.
+    """
+    needed = [t.windows(n) for t, n in zip(taps, out, strict=False)]
+    there = [_inside(r, size) for r, size in zip(needed, shape(g), strict=False)]
+    dims = [*map(len, there), shape(g)[2]]
+    taken = g if dims == shape(g) else extract_slice(g, [*(r.start for r in there), 0], dims, dims)
+    before = [t.start - n.start for n, t in zip(needed, there, strict=True)]
+    after = [n.stop - t.stop for n, t in zip(needed, there, strict=True)]
+    place = [n + (t.count - 1) * t.reach - k * t.reach for n, k, t in zip(at, tap, taps, strict=True)]
+    return pad(taken, [*before, 0], [*after, 0], 0), place
+
+
+def _inside(windows: range, size: int) -> range:
+    """The part of a range of windows that there are."""
+    return range(max(0, windows.start), min(size, windows.stop))
 
 
 def _taken(w: ir.Value, taps: list[Taps]) -> ir.Value:
@@ -117,13 +148,40 @@ def _adjoint(lowering: Lowering, op: Any, kernel: list[int], axes: list[tuple[in
     g = g if isinstance(g, Halves) else lowering.tensor(op.operands[0])
     m, s = fixed(op, result_rescale, op)
     vector = factor_vector(lowering, m, channels) if m.ndim else None
+    lanes = lowering.pe.padded(channels)
+    windows = [*type_shape(op.operands[0])[2:], 1, 1][:2]
+
+    def part(taps: list[Taps], out: list[int]) -> ir.Value:
+        return _rescaled_products(op, g, w, taps, [*out, lanes], (m, s, vector))
+
+    return by_parity(axes, size, windows, part)
+
+
+def by_parity(
+    axes: list[tuple[int, ...]],
+    size: list[int],
+    windows: list[int],
+    part: Callable[[list[Taps], list[int]], ir.Value],
+) -> ir.Value | Parities:
+    """A map of `size` made of its parities, none of which meets a zero that the stride would insert.
+
+    Args:
+        axes: kernel size, stride, padding and dilation along height and width.
+        size: height and width.
+        windows: how many windows there are along height and width.
+        part: makes the part with the given taps and size.
+
+    Returns:
+        A tensor of a stride of 1, else parities.
+    """
     stride = (axes[0][1], axes[1][1])
     whole = Parities((size[0], size[1]), stride, {})
     for parity in parities(size, stride):
         taps = [taps_of(a, *axis) for a, axis in zip(parity, axes, strict=True)]
-        found = [t for t in taps if t is not None]
-        out = [*whole.extent(parity), lowering.pe.padded(channels)]
-        whole.parts[parity] = None if len(found) < 2 else _rescaled_products(op, g, w, found, out, (m, s, vector))
+        out = whole.extent(parity)
+        each = zip(taps, out, windows, strict=True)
+        found = [t for t, n, size in each if t is not None and len(_inside(t.windows(n), size))]
+        whole.parts[parity] = None if len(found) < 2 else part(found, out)
     return whole.parts[0, 0] if stride == (1, 1) else whole
 
 
@@ -152,7 +210,7 @@ def _lower_conv2d_adjoint(lowering: Lowering, op: Any) -> list[Any]:
     if ir.IntegerAttr(op.attributes["groups"]).value != 1:
         raise fail(op, "'gradcam.conv2d_adjoint' with groups has no lowering to linalg")
     kernel = type_shape(op.operands[1])[2:]
-    return [_adjoint(lowering, op, kernel, _axes(op, kernel), type_shape(op.results[0])[2:])]
+    return [_adjoint(lowering, op, kernel, axes_of(op, kernel), type_shape(op.results[0])[2:])]
 
 
 def _lower_linear_adjoint(lowering: Lowering, op: Any) -> list[Any]:
@@ -169,7 +227,7 @@ def _lower_tap_sums(lowering: Lowering, op: Any) -> list[Any]:
     sums: ir.Value = lowering.tensor(op.operands[0])
     kernel, size = ints(op, "kernel"), ints(op, "size")
     channels = type_shape(op.operands[0])[1]
-    for axis, arguments in enumerate(_axes(op, kernel)):
+    for axis, arguments in enumerate(axes_of(op, kernel)):
         name = ("rows", "columns")[axis]
         with part_location(op, name):
             sums = _landed(lowering, sums, axis, arguments, size[axis])
@@ -226,11 +284,8 @@ def _sums_of(lowering: Lowering, x: ir.Value, axis: int, taps: Taps, count: int)
 
 def _lower_channel_weights(lowering: Lowering, op: Any) -> list[Any]:
     """An average pool over the whole map."""
-    size, bits = type_shape(op.operands[0])[2:], storage_bits(op.results[0])
-    m, s = fixed(op, result_rescale, op)
-    vectors = [factor_vector(lowering, m, type_shape(op.operands[0])[1])] if m.ndim else []
-    total = reduce_window(lowering, op, Window(size, [1, 1], [0, 0], [1, 1]), 0, 32, add_up)
-    return [elementwise(total, vectors, bits, lambda a, *f: stored(rescaled(a, f[0] if f else int(m), s), bits))]
+    window = POINTWISE._replace(kernel=type_shape(op.operands[0])[2:])
+    return [rescaled_result(lowering, op, reduce_window(lowering, op, window, 0, 32, add_up))]
 
 
 # --- elementwise ---
@@ -240,26 +295,6 @@ def _lower_apply_mask(lowering: Lowering, op: Any) -> list[Any]:
     g, mask = whole_or_parts(lowering, op.operands[0]), lowering.tensor(op.operands[1])
     bits = storage_bits(op.results[0])
     return [pointwise([g], [mask], bits, lambda g, mask: arith.select(mask, g, const(width(g), 0)))]
-
-
-def _lower_avg_pool2d_adjoint(lowering: Lowering, op: Any) -> list[Any]:
-    """Of a pool with one window: the gradient goes to every position."""
-    g = lowering.tensor(op.operands[0])
-    channels, bits = type_shape(op.operands[0])[1], storage_bits(op.results[0])
-    if shape(g)[:2] != [1, 1]:
-        raise fail(op, "'gradcam.avg_pool2d_adjoint' of a pool with more than one window has no lowering to linalg")
-    m, s = fixed(op, result_rescale, op)
-    lanes = shape(g)[2]
-    ins = [extract_slice(g, [0, 0, 0], [1, 1, lanes], [lanes])]
-    if m.ndim:
-        ins.append(factor_vector(lowering, m, channels))
-    everywhere, identity = ir.AffineMap.get(3, 0, [ir.AffineDimExpr.get(2)]), ir.AffineMap.get_identity(3)
-    out = empty([*type_shape(op.results[0])[2:], lanes], bits)
-
-    def share(g: ir.Value, *rest: ir.Value) -> ir.Value:
-        return stored(rescaled(g, rest[0] if m.ndim else int(m), s), bits)
-
-    return [generic(ins, [out], [*[everywhere] * len(ins), identity], "ppp", share)]
 
 
 def _lower_unflatten(lowering: Lowering, op: Any) -> list[Any]:
@@ -272,7 +307,6 @@ def _lower_unflatten(lowering: Lowering, op: Any) -> list[Any]:
 #: What to do with each op; a lowering returns what the op's results become.
 LOWERINGS: dict[str, Callable[[Lowering, Any], list[Any]]] = {
     "gradcam.apply_mask": _lower_apply_mask,
-    "gradcam.avg_pool2d_adjoint": _lower_avg_pool2d_adjoint,
     "gradcam.channel_weights": _lower_channel_weights,
     "gradcam.conv2d_adjoint": _lower_conv2d_adjoint,
     "gradcam.linear_adjoint": _lower_linear_adjoint,

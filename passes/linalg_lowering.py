@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -14,19 +15,21 @@ from gradcam.dialect.verify import shape as type_shape
 from gradcam.errors import GradcamError, fail
 from gradcam.passes.linalg_builders import (
     const_tensor,
+    elementwise,
     empty,
     filled,
     generic,
     pad,
     rescaled,
     shape,
+    stored,
     widened,
     width,
 )
 from gradcam.passes.linalg_values import Parities, Row, joined
 from gradcam.passes.packing import pack_channels, pack_weights
 from gradcam.pe import PE
-from gradcam.quant_types import operand_rescale, storage_bits
+from gradcam.quant_types import operand_rescale, result_rescale, storage_bits
 
 
 @dataclass
@@ -187,25 +190,73 @@ def window_of(op: Any) -> Window:
     return Window(*(ints(op, name) for name in Window._fields))
 
 
+def tap_numbers(kernel: list[int]) -> ir.Value:
+    """The number i * KW + j of every tap of a window, a constant KH x KW x 1 of i8."""
+    return const_tensor(np.arange(math.prod(kernel), dtype=np.int8).reshape(*kernel, 1))
+
+
+def reduce_windows(
+    lowering: Lowering,
+    channels: int,
+    ins: Sequence[tuple[ir.Value, list[ir.AffineExpr]]],
+    taps: Sequence[int],
+    out: list[int],
+    starts: Sequence[tuple[int, int]],
+    combine: Callable[..., Any],
+) -> Any:
+    """The generic of a reduction over windows, for each channel on its own: loops ct, oh, ow, kh, kw, lane.
+
+    Args:
+        lowering: gives the lanes.
+        channels: how many there are.
+        ins: tensors (H x W x C, or of one lane that all share) and the row and column to read, see `window_loops`.
+        taps: trip counts of kh and kw.
+        out: height and width of the results.
+        starts: width and initial value of each accumulator.
+        combine: from a scalar of each of `ins` and the accumulators to the new accumulators.
+
+    Returns:
+        The result (out x lanes), or the list of results where there are several accumulators.
+    """
+    lanes, padded = lowering.pe.oc, lowering.pe.padded(channels)
+    ct, oh, ow, kh, kw, lane = (ir.AffineDimExpr.get(n) for n in range(6))
+    channel, one = ct * lanes + lane, ir.AffineConstantExpr.get(0)
+    # linalg takes loop extents from operands indexed by plain loops: this one only tells the extents.
+    extents = empty([-(-channels // lanes), *taps, lanes], 8)
+    maps = [[*place, one if shape(x)[2] == 1 else channel] for x, place in ins]
+    maps += [[ct, kh, kw, lane], *[[oh, ow, channel]] * len(starts)]
+    accumulators = [filled([*out, padded], bits, start) for bits, start in starts]
+
+    def body(*scalars: ir.Value) -> Any:
+        return combine(*scalars[: len(ins)], *scalars[len(ins) + 1 :])
+
+    affine_maps = [ir.AffineMap.get(6, 0, m) for m in maps]
+    return generic([*(x for x, _ in ins), extents], accumulators, affine_maps, "ppprrp", body)
+
+
+def window_loops() -> tuple[list[ir.AffineExpr], list[ir.AffineExpr]]:
+    """Row and column of the result, and of the tap, in `reduce_windows`."""
+    _, oh, ow, kh, kw = (ir.AffineDimExpr.get(n) for n in range(5))
+    return [oh, ow], [kh, kw]
+
+
 def reduce_window(
     lowering: Lowering, op: Any, window: Window, border: int, bits: int, combine: Callable[..., Any]
 ) -> ir.Value:
     """Combines the elements of each window of operand 0 in a `bits`-wide accumulator that starts with `border`."""
-    x, lanes = lowering.tensor(op.operands[0]), lowering.pe.oc
     _, channels, *out = (*type_shape(op.results[0]), 1, 1)[:4]
-    tiles = -(-channels // lanes)
-    ct, oh, ow, kh, kw, lane = (ir.AffineDimExpr.get(n) for n in range(6))
-    maps = [
-        [*window.reads([oh, ow], [kh, kw]), ct * lanes + lane],
-        [ct, kh, kw, lane],
-        [oh, ow, ct * lanes + lane],
-    ]
-    # linalg takes loop extents from operands indexed by plain loops: this one only tells the extents.
-    extents = empty([tiles, *window.kernel, lanes], 8)
-    padded = window.pad(x, out, border)
-    acc = filled([*out, shape(x)[2]], bits, border)
-    maps = [ir.AffineMap.get(6, 0, m) for m in maps]
-    return generic([padded, extents], [acc], maps, "ppprrp", lambda value, _, acc: combine(acc, value))
+    x = window.pad(lowering.tensor(op.operands[0]), out, border)
+    ins = [(x, window.reads(*window_loops()))]
+    starts = [(bits, border)]
+    return reduce_windows(lowering, channels, ins, window.kernel, out, starts, lambda value, acc: combine(acc, value))
+
+
+def rescaled_result(lowering: Lowering, op: Any, acc: ir.Value) -> ir.Value:
+    """Exact i32 results of `op` at the scale and in the storage of its result's type."""
+    m, s = fixed(op, result_rescale, op)
+    vectors = [factor_vector(lowering, m, type_shape(op.results[0])[1])] if m.ndim else []
+    bits = storage_bits(op.results[0])
+    return elementwise(acc, vectors, bits, lambda a, *f: stored(rescaled(a, f[0] if f else int(m), s), bits))
 
 
 def add_up(acc: ir.Value, value: ir.Value) -> ir.Value:

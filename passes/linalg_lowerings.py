@@ -12,7 +12,7 @@ from torch_mlir.dialects import arith, func, linalg, tensor
 from gradcam.dialect.adjoints import part_location
 from gradcam.dialect.verify import shape as type_shape
 from gradcam.errors import fail
-from gradcam.passes import linalg_adjoints
+from gradcam.passes import linalg_adjoints, linalg_pool_adjoints
 from gradcam.passes.linalg_builders import (
     clipped,
     const,
@@ -39,11 +39,15 @@ from gradcam.passes.linalg_lowering import (
     ints,
     multiply_lanes,
     reduce_window,
+    reduce_windows,
     require_fits,
     require_int8,
+    rescaled_result,
     scale_term,
     stored_constant,
+    tap_numbers,
     whole_or_parts,
+    window_loops,
     window_of,
 )
 from gradcam.passes.linalg_values import LaneMap, Parities, Row, pointwise
@@ -124,14 +128,24 @@ def requantized(lowering: Lowering, op: Any, before: Callable[..., ir.Value]) ->
         return [stored(term(before(a), m), bits), *(_is_between(a, *mask_bounds(mask)) for mask in masks)]
 
     # The masks are made beside the result, so that what both read is never stored.
-    result, *bitmaps = elementwise(x, vectors, [bits, *[1] * len(masks)], with_masks)
+    with _together(op, *masks):
+        result, *bitmaps = elementwise(x, vectors, [bits, *[1] * len(masks)], with_masks)
     lowering.values |= {mask.results[0]: bitmap for mask, bitmap in zip(masks, bitmaps, strict=True)}
     return [result]
 
 
 def _masks_of(x: ir.Value) -> list[Any]:
-    found = [use.owner for use in x.uses if use.owner.operation.name == "gradcam.mask"]
-    return sorted(found, key=lambda mask: mask_bounds(mask))
+    return sorted(_users(x, "gradcam.mask"), key=lambda mask: mask_bounds(mask))
+
+
+def _users(x: ir.Value, name: str) -> list[Any]:
+    """The ops called `name` that read `x`."""
+    return [use.owner for use in x.uses if use.owner.operation.name == name]
+
+
+def _together(*ops: Any) -> ir.Location:
+    """The place of a linalg op that makes the results of several ops."""
+    return ir.Location.fused([op.location for op in ops])
 
 
 def _is_between(x: ir.Value, lo: int, hi: int) -> ir.Value:
@@ -175,18 +189,43 @@ def require_same_type(op: Any) -> None:
 
 def _lower_max_pool2d(lowering: Lowering, op: Any) -> list[Any]:
     require_same_type(op)
-    bits = storage_bits(op.results[0])
-    return [reduce_window(lowering, op, window_of(op), -(1 << (bits - 1)), bits, arith.maxsi)]
+    index = next((u for u in _users(op.operands[0], "gradcam.max_pool2d_index") if window_of(u) == window_of(op)), None)
+    if index is None:
+        bits = storage_bits(op.results[0])
+        return [reduce_window(lowering, op, window_of(op), -(1 << (bits - 1)), bits, arith.maxsi)]
+    with _together(op, index):
+        maxima, lowering.values[index.results[0]] = _maxima(lowering, op)
+    return [maxima]
+
+
+def _lower_max_pool2d_index(lowering: Lowering, op: Any) -> list[Any]:
+    if op.results[0] in lowering.values:  # made beside the pool
+        return [lowering.values[op.results[0]]]
+    return [_maxima(lowering, op)[1]]
+
+
+def _maxima(lowering: Lowering, op: Any) -> list[ir.Value]:
+    """The maximum of each window of operand 0 and the number of the first tap that holds it."""
+    window, (_, channels, *out), bits = window_of(op), type_shape(op.results[0]), storage_bits(op.operands[0])
+    least = -(1 << (bits - 1))
+    at, tap = window_loops()
+    x = window.pad(lowering.tensor(op.operands[0]), out, least)
+    ins = [(x, window.reads(at, tap)), (tap_numbers(window.kernel), tap)]
+    return reduce_windows(lowering, channels, ins, window.kernel, out, [(bits, least), (8, 0)], keep_larger)
 
 
 def _lower_avg_pool2d(lowering: Lowering, op: Any) -> list[Any]:
     if any(ints(op, "padding")) and not ir.IntegerAttr(op.attributes["count_include_pad"]).value:
         raise fail(op, "'gradcam.avg_pool2d' with padding that does not count has no constant divisor and no lowering")
-    bits = storage_bits(op.results[0])
     m, s = fixed(op, result_rescale, op)
     require_fits(op, window_size(op) << (storage_bits(op.operands[0]) - 1), m, s)
-    total = reduce_window(lowering, op, window_of(op), 0, 32, add_up)
-    return [elementwise(total, [], bits, lambda a: stored(rescaled(a, int(m), s), bits))]
+    return [rescaled_result(lowering, op, reduce_window(lowering, op, window_of(op), 0, 32, add_up))]
+
+
+def keep_larger(value: ir.Value, place: ir.Value, best: ir.Value, at: ir.Value) -> list[ir.Value]:
+    """The larger of a value and the best so far, with its place; the first of equal ones stays."""
+    wins = arith.cmpi(arith.CmpIPredicate.sgt, value, best)
+    return [arith.select(wins, value, best), arith.select(wins, place, at)]
 
 
 # --- the explanation ---
@@ -202,13 +241,11 @@ def _first_maximum(logits: ir.Value) -> ir.Value:
     """The index of the first maximum of K logits, which are all above the least i32: tensor<1xi32>."""
     k, first = ir.AffineMap.get_identity(1), ir.AffineMap.get(1, 0, [ir.AffineConstantExpr.get(0)])
 
-    def keep_larger(value: ir.Value, best: ir.Value, at: ir.Value) -> list[ir.Value]:
-        index = _index()
-        wins = arith.cmpi(arith.CmpIPredicate.sgt, value, best)
-        return [arith.select(wins, value, best), arith.select(wins, index, at)]
+    def keep_first(value: ir.Value, best: ir.Value, at: ir.Value) -> list[ir.Value]:
+        return keep_larger(value, _index(), best, at)
 
     start = [filled([1], 32, LEAST), filled([1], 32, 0)]
-    return generic([logits], start, [k, first, first], "r", keep_larger)[1]
+    return generic([logits], start, [k, first, first], "r", keep_first)[1]
 
 
 def _index() -> ir.Value:
@@ -322,21 +359,26 @@ def _same_value(lowering: Lowering, op: Any) -> list[Any]:
 
 
 #: What to do with each op; a lowering returns what the op's results become.
-LOWERINGS: dict[str, Callable[[Lowering, Any], list[Any]]] = linalg_adjoints.LOWERINGS | {
-    "func.return": _lower_return,
-    "gradcam.add": _lower_add,
-    "gradcam.avg_pool2d": _lower_avg_pool2d,
-    "gradcam.clamp": _lower_clamp,
-    "gradcam.class_row": _lower_class_row,
-    "gradcam.conv2d": _lower_conv2d,
-    "gradcam.flatten": _same_value,
-    "gradcam.linear": _lower_linear,
-    "gradcam.mask": _lower_mask,
-    "gradcam.max_pool2d": _lower_max_pool2d,
-    "gradcam.next_class": _lower_next_class,
-    "gradcam.relu": _lower_relu,
-    "gradcam.requantize": _lower_requantize,
-    "gradcam.scale": _same_value,
-    "gradcam.select_class": _lower_select_class,
-    "gradcam.weighted_sum": _lower_weighted_sum,
-}
+LOWERINGS: dict[str, Callable[[Lowering, Any], list[Any]]] = (
+    linalg_adjoints.LOWERINGS
+    | linalg_pool_adjoints.LOWERINGS
+    | {
+        "func.return": _lower_return,
+        "gradcam.add": _lower_add,
+        "gradcam.avg_pool2d": _lower_avg_pool2d,
+        "gradcam.clamp": _lower_clamp,
+        "gradcam.class_row": _lower_class_row,
+        "gradcam.conv2d": _lower_conv2d,
+        "gradcam.flatten": _same_value,
+        "gradcam.linear": _lower_linear,
+        "gradcam.mask": _lower_mask,
+        "gradcam.max_pool2d": _lower_max_pool2d,
+        "gradcam.max_pool2d_index": _lower_max_pool2d_index,
+        "gradcam.next_class": _lower_next_class,
+        "gradcam.relu": _lower_relu,
+        "gradcam.requantize": _lower_requantize,
+        "gradcam.scale": _same_value,
+        "gradcam.select_class": _lower_select_class,
+        "gradcam.weighted_sum": _lower_weighted_sum,
+    }
+)

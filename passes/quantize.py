@@ -83,7 +83,7 @@ class _Quantizer:
                 op.operands[0] = self.parameters.table(op)
             elif isinstance(op, PRODUCTS):
                 self.parameters.read_by_adjoint(op)
-            is_integer = isinstance(op, (*cam_ops.CLASS_OPS, adjoint_ops.MaskOp))
+            is_integer = isinstance(op, (*cam_ops.CLASS_OPS, adjoint_ops.MaskOp, adjoint_ops.MaxPool2dIndexOp))
             if op.operation.name.startswith("gradcam.") and not is_integer:
                 self._set_result_type(op)
                 check_rescale(op)

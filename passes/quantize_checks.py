@@ -10,7 +10,6 @@ from torch_mlir import ir
 from gradcam.dialect import adjoint_ops, cam_ops, ops
 from gradcam.dialect.verify import ints
 from gradcam.errors import GradcamError, fail
-from gradcam.passes.cam_patterns import is_global_pool
 from gradcam.passes.explanations import explanations
 from gradcam.quant_types import (
     is_accumulator,
@@ -42,9 +41,11 @@ SUPPORTED = (
     adjoint_ops.LinearAdjointOp,
     adjoint_ops.Conv2dAdjointOp,
     adjoint_ops.AvgPool2dAdjointOp,
+    adjoint_ops.MaxUnpool2dOp,
     adjoint_ops.TapSumsOp,
     adjoint_ops.MaskOp,
     adjoint_ops.ApplyMaskOp,
+    adjoint_ops.MaxPool2dIndexOp,
     adjoint_ops.UnflattenOp,
     *cam_ops.CLASS_OPS,
     cam_ops.ClassRowOp,
@@ -58,6 +59,7 @@ RUN_FIRST = {
     adjoint_ops.BatchNormAdjointOp: "gradcam-batch-norm-to-conv before gradcam-derive-backward",
     adjoint_ops.ReluAdjointOp: "gradcam-extract-masks",
     adjoint_ops.ClampAdjointOp: "gradcam-extract-masks",
+    adjoint_ops.MaxPool2dAdjointOp: "gradcam-extract-masks",
     cam_ops.ExplainOp: "gradcam-derive-backward and gradcam-simplify-backward",
     cam_ops.TargetOp: "gradcam-derive-backward and gradcam-simplify-backward",
     cam_ops.OneHotOp: "gradcam-simplify-backward",
@@ -79,6 +81,7 @@ RESCALED = (
     adjoint_ops.LinearAdjointOp,
     adjoint_ops.Conv2dAdjointOp,
     adjoint_ops.AvgPool2dAdjointOp,
+    adjoint_ops.MaxUnpool2dOp,
     adjoint_ops.TapSumsOp,
     cam_ops.ChannelWeightsOp,
 )
@@ -115,10 +118,9 @@ def _reason(main: Any, op: Any) -> str:
     if isinstance(op, ops.Conv2dOp | adjoint_ops.Conv2dAdjointOp):
         groups = ir.IntegerAttr(op.attributes["groups"]).value
         return f"{name} with {groups} groups has no quantized form yet" if groups != 1 else ""
-    if isinstance(op, ops.AvgPool2dOp) and any(ints(op, "padding", 2, 0)) and not _counts_padding(op):
+    is_average = isinstance(op, ops.AvgPool2dOp | adjoint_ops.AvgPool2dAdjointOp)
+    if is_average and any(ints(op, "padding", 2, 0)) and not _counts_padding(op):
         return f"{name} with padding and count_include_pad = false divides by no constant and has no quantized form yet"
-    if isinstance(op, adjoint_ops.AvgPool2dAdjointOp) and not is_global_pool(op):
-        return f"{name} of a pool with more than one window has no quantized form yet"
     if isinstance(op, cam_ops.ScaleOp) and ir.FloatAttr(op.attributes["factor"]).value <= 0:
         return f"{name} needs a positive factor"
     return ""
@@ -157,10 +159,8 @@ def _check_result(op: Any) -> None:
 def _accumulator_bound(op: Any) -> np.ndarray:
     """Largest possible magnitude of the accumulator: float64, () or one per channel of the result."""
     largest = -float(storage_limits(op.operands[0])[0])
-    if isinstance(op, ops.AvgPool2dOp):
+    if isinstance(op, ops.AvgPool2dOp | adjoint_ops.AvgPool2dAdjointOp | adjoint_ops.MaxUnpool2dOp):
         return np.array(largest * np.prod(ints(op, "kernel", 2, 1)))
-    if isinstance(op, adjoint_ops.AvgPool2dAdjointOp):
-        return np.array(largest)
     if isinstance(op, adjoint_ops.TapSumsOp | cam_ops.ChannelWeightsOp):
         return np.array(largest * np.prod(ir.RankedTensorType(op.operands[0].type).shape[2:]))
     weight, *bias = (constant(v.owner.operands[0].owner).astype(np.float64) for v in list(op.operands)[1:])

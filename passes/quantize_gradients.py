@@ -27,6 +27,7 @@ PRODUCTS = (adjoint_ops.Conv2dAdjointOp, adjoint_ops.LinearAdjointOp)
 CHOOSERS = (
     *PRODUCTS,
     adjoint_ops.AvgPool2dAdjointOp,
+    adjoint_ops.MaxUnpool2dOp,
     adjoint_ops.TapSumsOp,
     cam_ops.ChannelWeightsOp,
     ops.AddOp,

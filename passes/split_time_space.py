@@ -85,8 +85,9 @@ class _Splitter:
         computing = [n for i, n in enumerate(self.nests) if not self._is_initial(n, self.nests[i + 1 :])]
         fused: dict[int, PlainNest] = {}
         for nest in computing:
-            for touch in self._accumulated(nest):
-                reader = self._only_reader(touch.memref, nest, computing)
+            touches = [t for t in self._accumulated(nest) if self._is_read(t.memref, nest)]
+            if len(touches) == 1:
+                reader = self._only_reader(touches[0].memref, nest, computing)
                 if reader is not None:
                     # Of several reductions that one epilogue reads, the last one with the widest sums runs it: a sum
                     # stored before its own rescale takes more memory, and is no tensor of the model.
@@ -310,7 +311,7 @@ class _Splitter:
         registers: dict[ir.Value, ir.Value],
     ) -> None:
         if epilogue is None:
-            for touch in (s for s in nest.stores if self._is_read(s.memref, nest)):
+            for touch in [t for t in nest.stores if self._is_read(t.memref, nest)] or nest.stores:
                 value = affine_ir.load(registers[touch.memref], [place])
                 affine_ir.store(value, touch.memref, [substitute(f, by) for f in touch.forms])
             return

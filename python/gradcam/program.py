@@ -10,7 +10,7 @@ from gradcam.passes.engines import access_kind, tag
 from gradcam.passes.explanations import explanations, map_names
 from gradcam.passes.hw.layout import banks_of, place_of
 from gradcam.passes.hw.top import TOP, argument_names, registers_of
-from gradcam.passes.ir_queries import is_argument
+from gradcam.passes.ir_queries import is_argument, location_name
 from gradcam.passes.nest import Access, Nest, nests
 from gradcam.quant_types import is_quantized
 
@@ -33,7 +33,9 @@ def describe_program(module: ir.Module) -> dict[str, Any]:
         for nest in program:
             for store in nest.stores:
                 if not is_argument(store.memref):
-                    buffers.setdefault(store.memref, _buffer(store, _unique(nest.name, buffers), registers))
+                    # A nest makes several tensors, such as a map and its mask; each buffer has its tensor's name.
+                    name = location_name(store.memref.owner) or nest.name
+                    buffers.setdefault(store.memref, _buffer(store, _unique(name, buffers), registers))
         return {
             "top": TOP,
             "streams": list(streams.values()),

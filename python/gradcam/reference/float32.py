@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -160,6 +161,21 @@ def _max_pool2d_adjoint(op: Any, g: Tensor, x: Tensor) -> Tensor:
     return gx.scatter_add(2, where.flatten(2), g.flatten(2)).reshape(x.shape)
 
 
+def _max_pool2d_index(op: Any, x: Tensor) -> Tensor:
+    kernel, stride, (ph, pw), dilation = map(tuple, (ints(op, "kernel", 2, 1), *_window(op)))
+    windows = F.unfold(F.pad(x, (pw, pw, ph, ph), value=-math.inf), kernel, dilation, 0, stride)
+    # NumPy's argmax is the first maximum; PyTorch does not say which one it returns.
+    taps = windows.reshape(x.shape[1], math.prod(kernel), -1).numpy().argmax(1)
+    return torch.from_numpy(taps).reshape(shape(op.results[0])).to(torch.int8)
+
+
+def _max_unpool2d(op: Any, g: Tensor, index: Tensor) -> Tensor:
+    kernel, stride, padding, dilation = map(tuple, (ints(op, "kernel", 2, 1), *_window(op)))
+    taps = torch.arange(math.prod(kernel)).reshape(1, 1, -1, 1)
+    windows = torch.where(index.flatten(2)[:, :, None] == taps, g.flatten(2)[:, :, None], 0)
+    return F.fold(windows.flatten(1, 2), tuple(shape(op.results[0])[2:]), kernel, dilation, padding, stride)
+
+
 def _avg_pool2d_adjoint(op: Any, g: Tensor) -> Tensor:
     x_shape, window, (kh, kw) = shape(op.results[0]), _window(op), ints(op, "kernel", 2, 1)
     if _integer(op, "count_include_pad"):
@@ -266,6 +282,8 @@ KERNELS: dict[str, Kernel] = {
         adjoint_ops.MaskOp: _mask,
         adjoint_ops.ApplyMaskOp: _apply_mask,
         adjoint_ops.MaxPool2dAdjointOp: _max_pool2d_adjoint,
+        adjoint_ops.MaxPool2dIndexOp: _max_pool2d_index,
+        adjoint_ops.MaxUnpool2dOp: _max_unpool2d,
         adjoint_ops.AvgPool2dAdjointOp: _avg_pool2d_adjoint,
         adjoint_ops.BatchNormAdjointOp: _batch_norm_adjoint,
         adjoint_ops.UnflattenOp: _unflatten,

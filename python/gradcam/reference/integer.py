@@ -6,7 +6,8 @@ accumulators below 2^31), so they are exact in any order, and a BLAS makes them 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -138,15 +139,26 @@ def _flatten(_op: Any, x: np.ndarray) -> np.ndarray:
 def _conv2d_adjoint(op: Any, g: np.ndarray, w: np.ndarray) -> np.ndarray:
     if ir.IntegerAttr(op.attributes["groups"]).value != 1:
         raise fail(op, "'gradcam.conv2d_adjoint' with groups has no integer form yet")
-    (sh, sw), (ph, pw), (dh, dw) = (_ints(op, name) for name in ("stride", "padding", "dilation"))
-    _, _, height, width = ir.RankedTensorType(op.results[0].type).shape
-    rows, columns = g.shape[2:]
-    padded = np.zeros((w.shape[1], height + 2 * ph, width + 2 * pw))
     flat = g[0].reshape(len(w), -1).astype(np.float64)
-    for i, j in np.ndindex(*w.shape[2:]):
-        moved = (w[:, :, i, j].T.astype(np.float64) @ flat).reshape(-1, rows, columns)
-        padded[:, i * dh : i * dh + rows * sh : sh, j * dw : j * dw + columns * sw : sw] += moved
-    return _rescaled(op, padded[None, :, ph : ph + height, pw : pw + width].astype(np.int64))
+    products = ((w[:, :, i, j].T.astype(np.float64) @ flat) for i, j in np.ndindex(*w.shape[2:]))
+    return _rescaled(op, _landed(op, list(w.shape[2:]), (p.reshape(-1, *g.shape[2:]) for p in products)))
+
+
+def _landed(op: Any, kernel: list[int], shares: Iterable[np.ndarray]) -> np.ndarray:
+    """Sums at each position of the result what the windows over it send there; int64.
+
+    Args:
+        op: an adjoint with the window's attributes.
+        kernel: its taps.
+        shares: for each tap, row-major, what every window sends to the position under that tap, CxOHxOW of integers.
+    """
+    (sh, sw), (ph, pw), (dh, dw) = (_ints(op, name) for name in ("stride", "padding", "dilation"))
+    _, channels, height, width = ir.RankedTensorType(op.results[0].type).shape
+    padded = np.zeros((channels, height + 2 * ph, width + 2 * pw), np.int64)
+    for (i, j), share in zip(np.ndindex(*kernel), shares, strict=True):
+        rows, columns = share.shape[1:]
+        padded[:, i * dh : i * dh + rows * sh : sh, j * dw : j * dw + columns * sw : sw] += share.astype(np.int64)
+    return padded[None, :, ph : ph + height, pw : pw + width]
 
 
 def _linear_adjoint(op: Any, g: np.ndarray, w: np.ndarray) -> np.ndarray:
@@ -154,8 +166,18 @@ def _linear_adjoint(op: Any, g: np.ndarray, w: np.ndarray) -> np.ndarray:
 
 
 def _avg_pool2d_adjoint(op: Any, g: np.ndarray) -> np.ndarray:
-    """Of a pool with one window, which is the whole map."""
-    return np.broadcast_to(_rescaled(op, g), ir.RankedTensorType(op.results[0].type).shape)
+    kernel = _ints(op, "kernel")
+    return _rescaled(op, _landed(op, kernel, (g[0] for _ in np.ndindex(*kernel))))
+
+
+def _max_pool2d_index(op: Any, x: np.ndarray) -> np.ndarray:
+    windows = _windows(_pad(x, op, INT8_MIN), op, _ints(op, "kernel"))
+    return windows.reshape(*windows.shape[:3], -1).argmax(3).astype(np.int8)[None]
+
+
+def _max_unpool2d(op: Any, g: np.ndarray, index: np.ndarray) -> np.ndarray:
+    kernel = _ints(op, "kernel")
+    return _rescaled(op, _landed(op, kernel, (np.where(index == t, g, 0)[0] for t in range(math.prod(kernel)))))
 
 
 def _tap_sums(op: Any, g: np.ndarray) -> np.ndarray:
@@ -227,6 +249,8 @@ KERNELS: dict[str, Callable[..., np.ndarray]] = {
     "gradcam.conv2d_adjoint": _conv2d_adjoint,
     "gradcam.linear_adjoint": _linear_adjoint,
     "gradcam.avg_pool2d_adjoint": _avg_pool2d_adjoint,
+    "gradcam.max_pool2d_index": _max_pool2d_index,
+    "gradcam.max_unpool2d": _max_unpool2d,
     "gradcam.tap_sums": _tap_sums,
     "gradcam.mask": _mask,
     "gradcam.apply_mask": _apply_mask,

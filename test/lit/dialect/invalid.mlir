@@ -306,6 +306,54 @@ func.func @max_pool2d_adjoint(%0: tensor<1x4x4x4xf32>, %1: tensor<1x4x6x6xf32>) 
 
 // -----
 
+func.func @max_pool2d_index(%0: tensor<1x4x6x6xf32>) {
+  // expected-error@+1 {{'gradcam.max_pool2d_index' op output must have shape 1x4x3x3, got 1x4x4x4}}
+  %r = "gradcam.max_pool2d_index"(%0) {kernel = [3, 3], stride = [2, 2], padding = [1, 1], dilation = [1, 1]} : (tensor<1x4x6x6xf32>) -> tensor<1x4x4x4xi8>
+  return
+}
+
+// -----
+
+func.func @max_pool2d_index(%0: tensor<1x4x6x6xf32>) {
+  // expected-error@+1 {{'gradcam.max_pool2d_index' op an index must have i8 elements, got tensor<1x4x3x3xi32>}}
+  %r = "gradcam.max_pool2d_index"(%0) {kernel = [3, 3], stride = [2, 2], padding = [1, 1], dilation = [1, 1]} : (tensor<1x4x6x6xf32>) -> tensor<1x4x3x3xi32>
+  return
+}
+
+// -----
+
+func.func @max_pool2d_index(%0: tensor<1x4x16x16xf32>) {
+  // expected-error@+1 {{'gradcam.max_pool2d_index' op an index of i8 can tell 128 taps apart, the kernel has 144}}
+  %r = "gradcam.max_pool2d_index"(%0) {kernel = [12, 12], stride = [1, 1], padding = [0, 0], dilation = [1, 1]} : (tensor<1x4x16x16xf32>) -> tensor<1x4x5x5xi8>
+  return
+}
+
+// -----
+
+func.func @max_unpool2d(%0: tensor<1x4x4x4xf32>, %1: tensor<1x4x4x4xi8>) {
+  // expected-error@+1 {{'gradcam.max_unpool2d' op output must have shape 1x4x3x3, got 1x4x4x4}}
+  %r = "gradcam.max_unpool2d"(%0, %1) {kernel = [3, 3], stride = [2, 2], padding = [1, 1], dilation = [1, 1]} : (tensor<1x4x4x4xf32>, tensor<1x4x4x4xi8>) -> tensor<1x4x6x6xf32>
+  return
+}
+
+// -----
+
+func.func @max_unpool2d(%0: tensor<1x4x3x3xf32>, %1: tensor<1x4x3x3xi1>) {
+  // expected-error@+1 {{'gradcam.max_unpool2d' op an index must have i8 elements, got tensor<1x4x3x3xi1>}}
+  %r = "gradcam.max_unpool2d"(%0, %1) {kernel = [3, 3], stride = [2, 2], padding = [1, 1], dilation = [1, 1]} : (tensor<1x4x3x3xf32>, tensor<1x4x3x3xi1>) -> tensor<1x4x6x6xf32>
+  return
+}
+
+// -----
+
+func.func @max_unpool2d(%0: tensor<1x4x3x3xf32>, %1: tensor<1x4x3x2xi8>) {
+  // expected-error@+1 {{'gradcam.max_unpool2d' op gradient and index must have equal shapes}}
+  %r = "gradcam.max_unpool2d"(%0, %1) {kernel = [3, 3], stride = [2, 2], padding = [1, 1], dilation = [1, 1]} : (tensor<1x4x3x3xf32>, tensor<1x4x3x2xi8>) -> tensor<1x4x6x6xf32>
+  return
+}
+
+// -----
+
 func.func @avg_pool2d_adjoint(%0: tensor<1x4x4x4xf32>) {
   // expected-error@+1 {{'gradcam.avg_pool2d_adjoint' op output must have shape 1x4x3x3, got 1x4x4x4}}
   %r = "gradcam.avg_pool2d_adjoint"(%0) {kernel = [3, 3], stride = [2, 2], padding = [1, 1], dilation = [1, 1], count_include_pad = true} : (tensor<1x4x4x4xf32>) -> tensor<1x4x6x6xf32>

@@ -93,6 +93,18 @@ func.func @clamp_adjoint(%0: tensor<1x4x6x6xf32>, %1: tensor<1x4x6x6xf32>) -> te
   return %r : tensor<1x4x6x6xf32>
 }
 
+// CHECK: "gradcam.max_pool2d_index"({{.*}} : (tensor<1x4x6x6xf32>) -> tensor<1x4x3x3xi8>
+func.func @max_pool2d_index(%0: tensor<1x4x6x6xf32>) -> tensor<1x4x3x3xi8> {
+  %r = "gradcam.max_pool2d_index"(%0) {kernel = [3, 3], stride = [2, 2], padding = [1, 1], dilation = [1, 1]} : (tensor<1x4x6x6xf32>) -> tensor<1x4x3x3xi8>
+  return %r : tensor<1x4x3x3xi8>
+}
+
+// CHECK: "gradcam.max_unpool2d"({{.*}} : (tensor<1x4x3x3xf32>, tensor<1x4x3x3xi8>) -> tensor<1x4x6x6xf32>
+func.func @max_unpool2d(%0: tensor<1x4x3x3xf32>, %1: tensor<1x4x3x3xi8>) -> tensor<1x4x6x6xf32> {
+  %r = "gradcam.max_unpool2d"(%0, %1) {kernel = [3, 3], stride = [2, 2], padding = [1, 1], dilation = [1, 1]} : (tensor<1x4x3x3xf32>, tensor<1x4x3x3xi8>) -> tensor<1x4x6x6xf32>
+  return %r : tensor<1x4x6x6xf32>
+}
+
 // CHECK: "gradcam.max_pool2d_adjoint"({{.*}} : (tensor<1x4x3x3xf32>, tensor<1x4x6x6xf32>) -> tensor<1x4x6x6xf32>
 func.func @max_pool2d_adjoint(%0: tensor<1x4x3x3xf32>, %1: tensor<1x4x6x6xf32>) -> tensor<1x4x6x6xf32> {
   %r = "gradcam.max_pool2d_adjoint"(%0, %1) {kernel = [3, 3], stride = [2, 2], padding = [1, 1], dilation = [1, 1]} : (tensor<1x4x3x3xf32>, tensor<1x4x6x6xf32>) -> tensor<1x4x6x6xf32>

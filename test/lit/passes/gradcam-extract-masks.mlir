@@ -21,3 +21,21 @@ func.func @masks(%x: tensor<1x2x1x1xf32>, %g: tensor<1x2x1x1xf32>) -> tensor<1x2
       : (tensor<1x2x1x1xf32>, tensor<1x2x1x1xf32>) -> tensor<1x2x1x1xf32>
   return %c : tensor<1x2x1x1xf32>
 }
+
+// The index of a pool is made beside it and shared; another window has another index.
+// CHECK-LABEL: func.func @indices
+// CHECK-SAME: (%[[X:.*]]: tensor<1x2x6x6xf32>, %[[G:.*]]: tensor<1x2x3x3xf32>)
+// CHECK-NEXT: %[[I2:.*]] = "gradcam.max_pool2d_index"(%[[X]]) {{.*}}kernel = [2, 2]{{.*}} : (tensor<1x2x6x6xf32>) -> tensor<1x2x3x3xi8>
+// CHECK-NEXT: %[[Y:.*]] = "gradcam.max_pool2d"(%[[X]])
+// CHECK-NEXT: %[[I3:.*]] = "gradcam.max_pool2d_index"(%[[X]]) {{.*}}kernel = [3, 3]
+// CHECK-NEXT: %[[A:.*]] = "gradcam.max_unpool2d"(%[[G]], %[[I3]]) {{.*}}kernel = [3, 3]{{.*}} -> tensor<1x2x6x6xf32>
+// CHECK-NEXT: %[[B:.*]] = "gradcam.max_unpool2d"(%[[Y]], %[[I3]])
+// CHECK-NEXT: %[[C:.*]] = "gradcam.max_unpool2d"(%[[G]], %[[I2]])
+// CHECK-NEXT: return %[[A]], %[[B]], %[[C]]
+func.func @indices(%x: tensor<1x2x6x6xf32>, %g: tensor<1x2x3x3xf32>) -> (tensor<1x2x6x6xf32>, tensor<1x2x6x6xf32>, tensor<1x2x6x6xf32>) {
+  %y = "gradcam.max_pool2d"(%x) {kernel = [3, 3], stride = [2, 2], padding = [1, 1], dilation = [1, 1]} : (tensor<1x2x6x6xf32>) -> tensor<1x2x3x3xf32>
+  %a = "gradcam.max_pool2d_adjoint"(%g, %x) {kernel = [3, 3], stride = [2, 2], padding = [1, 1], dilation = [1, 1]} : (tensor<1x2x3x3xf32>, tensor<1x2x6x6xf32>) -> tensor<1x2x6x6xf32>
+  %b = "gradcam.max_pool2d_adjoint"(%y, %x) {kernel = [3, 3], stride = [2, 2], padding = [1, 1], dilation = [1, 1]} : (tensor<1x2x3x3xf32>, tensor<1x2x6x6xf32>) -> tensor<1x2x6x6xf32>
+  %c = "gradcam.max_pool2d_adjoint"(%g, %x) {kernel = [2, 2], stride = [2, 2], padding = [0, 0], dilation = [1, 1]} : (tensor<1x2x3x3xf32>, tensor<1x2x6x6xf32>) -> tensor<1x2x6x6xf32>
+  return %a, %b, %c : tensor<1x2x6x6xf32>, tensor<1x2x6x6xf32>, tensor<1x2x6x6xf32>
+}
