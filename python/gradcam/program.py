@@ -33,7 +33,7 @@ def describe_program(module: ir.Module) -> dict[str, Any]:
         for nest in program:
             for store in nest.stores:
                 if not is_argument(store.memref):
-                    # A nest makes several tensors, such as a feature map and its mask; each buffer has its tensor's name.
+                    # A nest may make several tensors, such as a map and its mask: a buffer has its tensor's name.
                     name = location_name(store.memref.owner) or nest.name
                     buffers.setdefault(store.memref, _buffer(store, _unique(name, buffers), registers))
         return {
