@@ -99,3 +99,27 @@ func.func @explain(%x: tensor<1x3x1x1x!x>, %class: tensor<1xi32>) -> (tensor<1x6
   %m = "gradcam.weighted_sum"(%r, %x) : (tensor<1x3x!w>, tensor<1x3x1x1x!x>) -> tensor<1x1x1x!l>
   return %y, %m : tensor<1x6x!l>, tensor<1x1x1x!l>
 }
+
+// -----
+
+!x = !quant.uniform<i8:f32, 1.000000e-01>
+
+// One nest makes the maxima and the taps that hold them; each has its own location. The adjoint gathers by parity: row
+// parity 1 of a stride of 2 is under taps 0 and 2, parity 0 under tap 1 alone.
+// CHECK-LABEL: func.func @max_pool_and_unpool(
+// CHECK: %[[TAPS:.*]] = arith.constant dense<{{.*}}> : tensor<3x1x1xi8>
+// CHECK: %[[BOTH:.*]]:2 = linalg.generic
+// CHECK: arith.cmpi sgt
+// CHECK: } -> (tensor<2x5x4xi8>, tensor<2x5x4xi8>)
+// CHECK: tensor.extract_slice {{.*}}[1, 0, 0] [1, 1, 1] [1, 1, 1] : tensor<3x1x1xi8>
+// CHECK: arith.cmpi eq
+// CHECK: arith.select
+// CHECK: tensor.extract_slice {{.*}}[0, 0, 0] [2, 1, 1] [2, 1, 1] : tensor<3x1x1xi8> to tensor<2x1x1xi8>
+// CHECK: arith.cmpi eq
+// CHECK: arith.select
+func.func @max_pool_and_unpool(%x: tensor<1x3x4x5x!x>) -> tensor<1x3x4x5x!x> {
+  %y = "gradcam.max_pool2d"(%x) {kernel = [3, 1], stride = [2, 1], padding = [1, 0], dilation = [1, 1]} : (tensor<1x3x4x5x!x>) -> tensor<1x3x2x5x!x>
+  %i = "gradcam.max_pool2d_index"(%x) {kernel = [3, 1], stride = [2, 1], padding = [1, 0], dilation = [1, 1]} : (tensor<1x3x4x5x!x>) -> tensor<1x3x2x5xi8>
+  %g = "gradcam.max_unpool2d"(%y, %i) {kernel = [3, 1], stride = [2, 1], padding = [1, 0], dilation = [1, 1]} : (tensor<1x3x2x5x!x>, tensor<1x3x2x5xi8>) -> tensor<1x3x4x5x!x>
+  return %g : tensor<1x3x4x5x!x>
+}

@@ -93,3 +93,21 @@ func.func @main(%image: tensor<1x2x1x1xf32> {gradcam.range = 1.0 : f64}) -> tens
       : (tensor<1x4xf32>, tensor<1x4xf32>) -> tensor<1x1xf32>
   return %2 : tensor<1x1xf32>
 }
+
+// -----
+
+func.func @main(%image: tensor<1x2x4x4xf32> {gradcam.range = 1.0 : f64}) -> tensor<1x2x4x4xf32> {
+  // expected-error@+1 {{'gradcam.max_pool2d_adjoint' has no quantized form; run gradcam-extract-masks first}}
+  %0 = "gradcam.max_pool2d_adjoint"(%image, %image) {kernel = [1, 1], stride = [1, 1], padding = [0, 0], dilation = [1, 1]}
+      : (tensor<1x2x4x4xf32>, tensor<1x2x4x4xf32>) -> tensor<1x2x4x4xf32>
+  return %0 : tensor<1x2x4x4xf32>
+}
+
+// -----
+
+func.func @main(%image: tensor<1x2x4x4xf32> {gradcam.range = 1.0 : f64}) -> tensor<1x2x4x4xf32> {
+  // expected-error@+1 {{'gradcam.avg_pool2d_adjoint' with padding and count_include_pad = false divides by no constant}}
+  %0 = "gradcam.avg_pool2d_adjoint"(%image) {kernel = [3, 3], stride = [1, 1], padding = [1, 1], dilation = [1, 1], count_include_pad = false}
+      : (tensor<1x2x4x4xf32>) -> tensor<1x2x4x4xf32>
+  return %0 : tensor<1x2x4x4xf32>
+}
