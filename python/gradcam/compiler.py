@@ -43,6 +43,7 @@ class Settings:
         range_choice: how a range is chosen from the calibration statistics: "mse", "percentile" or "max".
         percentile: of the absolute values, for "percentile".
         input_shape: (1, C, H, W); None takes the model's own.
+        dsp_packing: two int8 products per multiplication, as wide as a DSP48E2 multiplies.
 
     Raises:
         GradcamError: there is no such method, or the array is not one of powers of two.
@@ -55,6 +56,7 @@ class Settings:
     range_choice: Choice = "mse"
     percentile: float = 99.99
     input_shape: tuple[int, ...] | None = None
+    dsp_packing: bool = False
 
     def __post_init__(self) -> None:
         if fault := method_fault(self.method):
@@ -62,12 +64,12 @@ class Settings:
         PE.parse(self.pe)
 
 
-def pipeline_for(level: str, pe: str) -> str:
+def pipeline_for(level: str, pe: str, dsp_packing: bool = False) -> str:
     """The passes that lead to `level` from the level before, as pipeline text."""
     text = PIPELINES.get(_PIPELINE[level], _PIPELINE[level])
     for name in ("gradcam-fold-columns", "convert-gradcam-to-linalg", "gradcam-split-time-space"):
         text = text.replace(name, f"{name}{{pe={pe}}}")
-    return text
+    return text.replace("convert-affine-to-hw", "convert-affine-to-hw{dsp-packing}") if dsp_packing else text
 
 
 class Compilation:
@@ -113,7 +115,8 @@ class Compilation:
                 self._calibrate(module, model)
             if stage in _PIPELINE:
                 self._say(stage)
-                manager = PassManager.parse(f"builtin.module({pipeline_for(stage, settings.pe)})")
+                text = pipeline_for(stage, settings.pe, settings.dsp_packing)
+                manager = PassManager.parse(f"builtin.module({text})")
                 module = manager.run(module, *self._watchers)
             if at and stage in at:
                 at[stage](module)
