@@ -124,7 +124,7 @@ def packed(net, pe, folder):
     return compile_to_folder(net, "test", dataclasses.replace(net.settings(pe), dsp_packing=True), folder)
 
 
-DESIGNS = [(rtl_networks.windows, "8x8"), (rtl_networks.sums, "2x8"), (rtl_networks.wide, "16x4")]
+DESIGNS = [(rtl_networks.windows, "8x8"), (rtl_networks.sums, "2x8")]
 
 
 @pytest.mark.parametrize(("network", "pe"), DESIGNS, ids=[f"{n.__name__}-{pe}" for n, pe in DESIGNS])
@@ -139,11 +139,11 @@ def test_rtl_equals_the_integer_reference(network, pe, tmp_path):
     assert fewer == {n: oc * ic // 2 if n == "engine_mac" else 0 for n in fewer}
 
 
-@pytest.mark.parametrize(("target", "method", "pe"), [("strided", "layercam", "4x4"), ("norm", "gradcam", "4x8")])
-def test_a_deeper_target_whose_engine_reads_several_lane_patterns(target, method, pe, tmp_path):
+def test_a_deeper_target_whose_engine_reads_several_lane_patterns(tmp_path):
     net, folder = test_deeper_targets.network(), tmp_path / "design"
-    settings = dataclasses.replace(test_deeper_targets.settings(target, method, pe), dsp_packing=True)
+    settings = dataclasses.replace(test_deeper_targets.settings("strided", "layercam", "4x4"), dsp_packing=True)
     compile_to_folder(net, "test", settings, folder)
+    assert "w2_data" in (folder / "rtl/engine_mac.sv").read_text(), "a second way to read weights"
     simulator = Simulator(folder)
     reference, images = load_quantized(simulator.program), net.images(2)
     for image, cls, result in zip(images, (-1, 4), simulator.run(images, (-1, 4)), strict=True):
