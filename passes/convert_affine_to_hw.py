@@ -29,11 +29,15 @@ class ConvertAffineToHw(Pass):
         hw.module @bank0(...)
         hw.module @sequencer(...)
         hw.module @gradcam_top(...)
+
+    With `dsp-packing` products of two narrow factors, one of them shared with the neighbouring lane, come in pairs out
+    of one multiplication, as wide as a DSP slice multiplies; stages stay the same.
     """
 
     name: ClassVar[str] = "convert-affine-to-hw"
     source: ClassVar[str] = "mlir"
     target: ClassVar[str] = "circt"
+    dsp_packing: bool = False
 
     def run(self, module: Any) -> ir.Module:
         """A new module in a new CIRCT context."""
@@ -42,5 +46,5 @@ class ConvertAffineToHw(Pass):
         with module.context, context, ir.Location.unknown():
             design = ir.Module.create()
             with ir.InsertionPoint(design.body):
-                build_design(module)
+                build_design(module, self.dsp_packing)
         return design

@@ -32,6 +32,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--top-k", type=int, default=1, metavar="K", help="classes to explain, from the best one on (default: 1)")
     add("--method", default="gradcam", help="gradcam (default), hirescam, ...: see the README")
     add("--pe", default="16x16", metavar="OCxIC", help="processing elements: output x input channels (default: 16x16)")
+    add("--dsp-packing", action="store_true", help="two int8 products per multiplication, as a DSP48E2 can")
     add("--calibration", metavar="PATH", help="folder of images or .npy file (default: the model's own images)")
     add("--range", dest="range_choice", choices=("mse", "percentile", "max"), default="mse", help="choice of ranges")
     add("--percentile", type=float, default=99.99, help="for --range percentile")
@@ -53,6 +54,7 @@ def _settings(options: argparse.Namespace) -> Settings:
         options.percentile,
         options.input_shape,
         options.top_k,
+        options.dsp_packing,
     )
 
 

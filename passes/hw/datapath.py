@@ -10,6 +10,7 @@ from gradcam.errors import fail
 from gradcam.passes.assign_cycles import LATENCY
 from gradcam.passes.engines import Engine, Slot, stage_of
 from gradcam.passes.hw.builder import PREDICATES, Builder, Value
+from gradcam.passes.hw.dsp import find_pairing, high_product, low_product, multiply_both
 from gradcam.passes.hw.odometer import Odometer
 from gradcam.passes.nest import Access, Dataflow, Node
 
@@ -35,9 +36,17 @@ class Datapath:
     """
 
     def __init__(
-        self, b: Builder, engine: Engine, row: Value | None, odometer: Odometer, valid: Value, enable: Value | None
+        self,
+        b: Builder,
+        engine: Engine,
+        row: Value | None,
+        odometer: Odometer,
+        valid: Value,
+        enable: Value | None,
+        dsp_packing: bool,
     ) -> None:
         self.b, self.engine, self.row, self.odometer, self.valid, self.enable = b, engine, row, odometer, valid, enable
+        self.dsp_packing = dsp_packing
         self.inputs: dict[int, tuple[Value, int | None, Value | None]] = {}
         #: The nodes of all rows that a node of the first row's body stands for.
         bodies = [n.body.nodes for n in engine.rows if n.body]
@@ -181,12 +190,14 @@ class Datapath:
 
     def _value(self, node: Node, point: tuple[int, ...]) -> tuple[Value, int | None]:
         """The node's value at a lane and the stage it is ready in (None: always)."""
-        # Lanes may be equal in one row and not in another.
-        dims = frozenset[int]().union(*(n.dims for n in self._alike.get(id(node), (node,))))
-        key = (id(node), tuple(point[d] for d in sorted(dims) if d < len(point)))
+        key = (id(node), tuple(point[d] for d in sorted(self._dims(node)) if d < len(point)))
         if key not in self._values:
             self._values[key] = self._make(node, point)
         return self._values[key]
+
+    def _dims(self, node: Node) -> frozenset[int]:
+        """Lane dimensions that a node depends on in any row: lanes may be equal in one row and not in another."""
+        return frozenset[int]().union(*(n.dims for n in self._alike.get(id(node), (node,))))
 
     def _make(self, node: Node, point: tuple[int, ...]) -> tuple[Value, int | None]:
         b = self.b
@@ -200,6 +211,10 @@ class Datapath:
         if node.kind == "load":
             return self._load(node, point)
         stage = stage_of(node.op)
+        latency = LATENCY.get(node.kind, 0)
+        packed = self._packed_product(node, point, stage) if self.dsp_packing else None
+        if packed is not None:
+            return packed, stage + latency
         if node.kind == "reduce":
             terms = [
                 self._at(node.args[0], (*point, *inner), stage)
@@ -208,10 +223,24 @@ class Datapath:
             result = b.add(*terms)
         else:
             result = self._compute(node, [self._at(a, point, stage) for a in node.args])
-        latency = LATENCY.get(node.kind, 0)
         if latency:
             result = self.b.bits(result, 0, min(node.bits, self._bits_read(node)))
         return self.delay(result, latency, node.kind.split(".")[-1]), stage + latency
+
+    def _packed_product(self, node: Node, point: tuple[int, ...], stage: int) -> Value | None:
+        """A product that comes out of one multiplication with the neighbouring lane's; None where nothing is shared."""
+        pairing = find_pairing(node, self._dims)
+        if pairing is None:
+            return None
+        dim = pairing.dim
+        low, high = ((*point[:dim], lane, *point[dim + 1 :]) for lane in (point[dim] & ~1, point[dim] | 1))
+        if high[dim] >= self._extent(node, dim):
+            return None
+        own = [self._at(pairing.own, lane, stage) for lane in (low, high)]
+        both = multiply_both(self.b, self._at(pairing.shared, point, stage), *own)
+        # The register is between the multiplication and its two readers, which find the same one.
+        both = self.delay(both, LATENCY[node.kind], "products")
+        return self.b.sign_extend(low_product(self.b, both) if point == low else high_product(self.b, both), node.bits)
 
     def _bits_read(self, node: Node) -> int:
         """Low bits of a node that anything reads: a register need not hold what its only readers cut off."""
@@ -224,7 +253,7 @@ class Datapath:
         return next(n for n in self.engine.rows if any(node.what is loop for loop in n.loops))
 
     def _extent(self, node: Node, dim: int) -> int:
-        """Size of a reduced lane dimension."""
+        """Size of a lane dimension."""
         return next(f for f in self._flows() if node in f.nodes).extents[dim]
 
     def _flows(self) -> list[Dataflow]:

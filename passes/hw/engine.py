@@ -100,15 +100,19 @@ def symbol_register(value: mlir.Value) -> mlir.Value:
 class EngineBuilder:
     """Builds the `hw.module` of one engine."""
 
-    def __init__(self, engine: Engine, banks: dict[str, Bank], registers: dict[mlir.Value, str]) -> None:
+    def __init__(
+        self, engine: Engine, banks: dict[str, Bank], registers: dict[mlir.Value, str], dsp_packing: bool
+    ) -> None:
         """Lays out the engine's ports.
 
         Args:
             engine: the engine.
             banks: banks by name.
             registers: names of one-element buffers, for symbols in addresses.
+            dsp_packing: two products of one multiplication where lanes share a factor.
         """
         self.engine = engine
+        self.dsp_packing = dsp_packing
         self.ports = [make_port(s, banks) for s in engine.slots]
         self.registers = registers
         self.row_bits = bits_for(len(engine.rows))
@@ -188,7 +192,7 @@ class EngineBuilder:
         odometer = Odometer(b, engine, row, p["go"], step)
         finish = b.all_of(step, odometer.final)
         connect_running(b.any_of(p["go"], b.all_of(running, b.negate(finish))))
-        path = Datapath(b, engine, row, odometer, valid, enable)
+        path = Datapath(b, engine, row, odometer, valid, enable, self.dsp_packing)
         outputs: dict[str, Value] = {}
         for port in self.ports:
             if not port.slot.store:

@@ -19,24 +19,24 @@ from gradcam.passes.nest import nests
 TOP = "gradcam_top"
 
 
-def build_design(module_: mlir.Module) -> None:
-    """Builds all modules of a scheduled program in the current insertion point.
+def build_design(module_: mlir.Module, dsp_packing: bool = False) -> None:
+    """Builds all modules of a scheduled program in the current insertion point, as `dsp_packing` says for the engines.
 
     Ports of the top: `clk`, `rst`; `start`, `busy`, `done`, `nest`; per input or output stream `NAME_valid`,
     `NAME_data`, `NAME_ready`; per one-element input `NAME`, sampled at `start`; per register of the program, such as
     the class that is explained, its value.
     """
-    _Top(module_).build()
+    _Top(module_, dsp_packing).build()
 
 
 class _Top:
-    def __init__(self, module_: mlir.Module) -> None:
+    def __init__(self, module_: mlir.Module, dsp_packing: bool) -> None:
         self.program = list(nests(module_))
         self.engines = collect(self.program)
         self.banks = banks_of(module_)
         self.arguments = argument_names(module_)
         self.registers = registers_of(module_)
-        self.builders = [EngineBuilder(e, self.banks, self.registers) for e in self.engines]
+        self.builders = [EngineBuilder(e, self.banks, self.registers, dsp_packing) for e in self.engines]
 
     def build(self) -> None:
         sequencer = build_sequencer(self.program, self.engines)

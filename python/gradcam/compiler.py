@@ -44,6 +44,7 @@ class Settings:
         percentile: of the absolute values, for "percentile".
         input_shape: (1, C, H, W); None takes the model's own.
         top_k: classes to explain at every target layer: the requested or predicted one, then the best others.
+        dsp_packing: two int8 products per multiplication, as wide as a DSP48E2 multiplies.
 
     Raises:
         GradcamError: there is no such method, the array is not one of powers of two, or `top_k` is less than 1.
@@ -57,6 +58,7 @@ class Settings:
     percentile: float = 99.99
     input_shape: tuple[int, ...] | None = None
     top_k: int = 1
+    dsp_packing: bool = False
 
     def __post_init__(self) -> None:
         if fault := method_fault(self.method):
@@ -66,12 +68,12 @@ class Settings:
             raise GradcamError(f"top-k must be at least 1, got {self.top_k}")
 
 
-def pipeline_for(level: str, pe: str) -> str:
+def pipeline_for(level: str, pe: str, dsp_packing: bool = False) -> str:
     """The passes that lead to `level` from the level before, as pipeline text."""
     text = PIPELINES.get(_PIPELINE[level], _PIPELINE[level])
     for name in ("gradcam-fold-columns", "convert-gradcam-to-linalg", "gradcam-split-time-space"):
         text = text.replace(name, f"{name}{{pe={pe}}}")
-    return text
+    return text.replace("convert-affine-to-hw", "convert-affine-to-hw{dsp-packing}") if dsp_packing else text
 
 
 class Compilation:
@@ -118,7 +120,8 @@ class Compilation:
                 self._calibrate(module, model)
             if stage in _PIPELINE:
                 self._say(stage)
-                manager = PassManager.parse(f"builtin.module({pipeline_for(stage, settings.pe)})")
+                text = pipeline_for(stage, settings.pe, settings.dsp_packing)
+                manager = PassManager.parse(f"builtin.module({text})")
                 module = manager.run(module, *self._watchers)
             if at and stage in at:
                 at[stage](module)

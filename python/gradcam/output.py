@@ -13,7 +13,7 @@ from gradcam.errors import GradcamError
 from gradcam.files import check_replaceable, replace_folder
 from gradcam.passes.instrumentation import PrintIR
 from gradcam.program import describe_program
-from gradcam.report import make_report, report_text
+from gradcam.report import count_multiplications, make_report, report_text
 
 #: All that a compile, and a simulator built in its folder, write there.
 FILES = ("rtl", "mem", "ir", "sim", "program.json", "report.json", "report.txt")
@@ -76,7 +76,11 @@ def compile_to_folder(
             write_memories(module, work, facts["program"])
             facts["report"] = make_report(name, settings, facts["quantized"], module, facts["program"])
 
-        design = compilation.run(model, "verilog", {"quantized": quantized, "scheduled": scheduled})
+        def hardware(module: Any) -> None:
+            facts["report"]["multiplications"] = count_multiplications(module)
+
+        at = {"quantized": quantized, "scheduled": scheduled, "hw": hardware}
+        design = compilation.run(model, "verilog", at)
         write_rtl(design, work / "rtl", facts["program"])
         report = facts["report"]
         report["passes"] = [{"name": t.name, "seconds": round(t.seconds, 4)} for t in compilation.timing.times]

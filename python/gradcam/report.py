@@ -51,6 +51,16 @@ def make_report(
     }
 
 
+def count_multiplications(design: Any) -> dict[str, int]:
+    """Multiplications in the hardware of a level-5 module, by `hw.module` that has any: of lanes and of rescales."""
+    counts: dict[str, int] = {}
+    for module in design.body.operations:
+        name = str(module.attributes["sym_name"]).strip('"')
+        operations = module.regions[0].blocks[0].operations
+        counts[name] = sum(op.operation.name == "comb.mul" for op in operations)
+    return {name: count for name, count in counts.items() if count}
+
+
 def count_macs(quantized: Any) -> int:
     """Multiply-adds of a module's convolutions and linear layers: outputs times weights per output."""
     total = 0
@@ -78,6 +88,7 @@ def report_text(report: dict[str, Any]) -> str:
         ("explains", f"{explained} by {report['method']}{classes}"),
         ("array", f"{report['pe']}, {report['multipliers']} multipliers"),
         ("multiply-adds", f"{report['macs']:,}"),
+        *((f"multiplications, {n}", f"{c:,}") for n, c in report["multiplications"].items()),
         *((f"cycles, {n}", f"{c:,}") for n, c in cycles.items()),
         ("explanation / inference", f"{report['overhead']:.5f}"),
         ("utilization", f"{report['utilization']:.4f}"),

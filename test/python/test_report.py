@@ -99,6 +99,8 @@ def test_the_report_has_what_the_readme_promises(compiled):
     assert (report["model"], report["target_layer"], report["method"]) == ("tiny", "body", "gradcam")
     assert {"load", "inference", "explanation", "total"} <= set(report["cycles"])
     assert report["multipliers"] == 16
+    # The array; of the convolutions and of the average pool a rescale per output lane.
+    assert report["multiplications"] == {"engine_mac": 16 + 4, "engine_sum": 4}
     assert {"weights", "biases", "bank0"} <= set(report["memory_bytes"])
     assert set(report["scales"]) == {"image", "logits", "heatmap"}
     names = [p["name"] for p in report["passes"]]

