@@ -11,7 +11,8 @@ import numpy as np
 from torch_mlir import ir
 from torch_mlir.dialects import memref
 
-from gradcam.errors import GradcamError, fail
+from gradcam.dram import check_dram
+from gradcam.errors import fail
 from gradcam.passes import affine_ir
 from gradcam.passes.hw.layout import Bank, banks_of, constants_of, place_of
 from gradcam.passes.ir_queries import is_global, main_function, strides_of, users
@@ -64,18 +65,6 @@ class StreamWeights(Pass):
             uses = uses_of(list(nests(module)), bank)
             tape = Tape(bank, self.width, self.outstanding, self.latency, uses, {})
             _annotate(module, tape)
-
-
-def check_dram(width: int, outstanding: int, latency: int) -> None:
-    """Refuses what no AXI4 memory is.
-
-    Raises:
-        GradcamError: the width is no power of two from 8 to 1024, or another number is less than 1.
-    """
-    if not 8 <= width <= 1024 or width & (width - 1):
-        raise GradcamError(f"a DRAM width must be a power of two from 8 to 1024 bits, got {width}")
-    if outstanding < 1 or latency < 1:
-        raise GradcamError(f"a DRAM takes 1 outstanding read or more, and 1 cycle or more; got {outstanding}, {latency}")
 
 
 def _weights(module: ir.Module) -> Bank:

@@ -28,6 +28,11 @@ class Bank:
         """Bits of a word."""
         return self.lanes * self.bits
 
+    @property
+    def bytes(self) -> int:
+        """Size of the memory."""
+        return self.width * self.words // 8
+
 
 def banks_of(module: ir.Module) -> dict[str, Bank]:
     """The banks of a planned module by name.

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from gradcam.dialect.methods import method_fault
+from gradcam.dram import check_dram
 from gradcam.errors import GradcamError
 from gradcam.passes.instrumentation import Timing
 from gradcam.passes.pass_manager import Instrumentation, PassManager
@@ -18,6 +19,9 @@ if TYPE_CHECKING:  # it imports torch
 
 #: What `emit` can name, in the order in which a model passes through it.
 LEVELS = ("gradcam", "simplified", "quantized", "linalg", "affine", "scheduled", "hw", "verilog")
+
+#: Where weights can be.
+PLACES = ("onchip", "dram")
 
 #: The pipeline that leads to a level from the one before; calibration stands between "simplified" and "quantized".
 _PIPELINE = {
@@ -43,9 +47,14 @@ class Settings:
         range_choice: how a range is chosen from the calibration statistics: "mse", "percentile" or "max".
         percentile: of the absolute values, for "percentile".
         input_shape: (1, C, H, W); None takes the model's own.
+        weights: where the weights are: "onchip", or "dram", from which they are read while the program runs.
+        dram_width: bits of a beat of the DRAM.
+        dram_outstanding: reads that may be under way.
+        dram_latency: cycles from a read to its first beat that the predicted cycles assume.
+        max_onchip_bytes: most bytes of memory on chip; None sets no limit.
 
     Raises:
-        GradcamError: there is no such method, or the array is not one of powers of two.
+        GradcamError: there is no such method or place, the array is not one of powers of two, or no DRAM is like that.
     """
 
     target_layer: str
@@ -55,19 +64,38 @@ class Settings:
     range_choice: Choice = "mse"
     percentile: float = 99.99
     input_shape: tuple[int, ...] | None = None
+    weights: str = "onchip"
+    dram_width: int = 64
+    dram_outstanding: int = 8
+    dram_latency: int = 64
+    max_onchip_bytes: int | None = None
 
     def __post_init__(self) -> None:
         if fault := method_fault(self.method):
             raise GradcamError(fault)
         PE.parse(self.pe)
+        if self.weights not in PLACES:
+            raise GradcamError(f"weights must be one of {', '.join(PLACES)}, got '{self.weights}'")
+        check_dram(self.dram_width, self.dram_outstanding, self.dram_latency)
+
+    @property
+    def memory_passes(self) -> list[str]:
+        """What these settings do to the memories that gradcam-plan-memory laid out."""
+        passes = []
+        if self.weights == "dram":
+            numbers = f"width={self.dram_width} outstanding={self.dram_outstanding} latency={self.dram_latency}"
+            passes.append(f"gradcam-stream-weights{{{numbers}}}")
+        if self.max_onchip_bytes is not None:
+            passes.append(f"gradcam-limit-memory{{bytes={self.max_onchip_bytes}}}")
+        return passes
 
 
-def pipeline_for(level: str, pe: str) -> str:
+def pipeline_for(level: str, pe: str, memory_passes: Iterable[str] = ()) -> str:
     """The passes that lead to `level` from the level before, as pipeline text."""
     text = PIPELINES.get(_PIPELINE[level], _PIPELINE[level])
     for name in ("gradcam-fold-columns", "convert-gradcam-to-linalg", "gradcam-split-time-space"):
         text = text.replace(name, f"{name}{{pe={pe}}}")
-    return text
+    return text.replace("gradcam-plan-memory", ",".join(["gradcam-plan-memory", *memory_passes]))
 
 
 class Compilation:
@@ -113,7 +141,8 @@ class Compilation:
                 self._calibrate(module, model)
             if stage in _PIPELINE:
                 self._say(stage)
-                manager = PassManager.parse(f"builtin.module({pipeline_for(stage, settings.pe)})")
+                text = pipeline_for(stage, settings.pe, settings.memory_passes)
+                manager = PassManager.parse(f"builtin.module({text})")
                 module = manager.run(module, *self._watchers)
             if at and stage in at:
                 at[stage](module)
