@@ -39,8 +39,8 @@ class AssignCycles(Pass):
           ... arith.muli ... {gradcam.stage = 1 : i64} ... affine.store ... {gradcam.stage = 6 : i64}
         } {gradcam.start = 0 : i64, gradcam.end = 727 : i64, gradcam.phase = "inference"}
 
-    and sums the cycles by phase in the module's attribute `gradcam.cycles`. A nest that reads the weight tape also waits
-    for late words of an ideal DRAM, for `gradcam.stalls` cycles (`passes/tape_timing.py`).
+    and sums the cycles by phase in the module's attribute `gradcam.cycles`. A nest that reads the weight tape also
+    waits for late words of an ideal DRAM, for `gradcam.stalls` cycles (`passes/tape_timing.py`).
     """
 
     name: ClassVar[str] = "gradcam-assign-cycles"

@@ -113,9 +113,7 @@ def _replace(
         with ir.InsertionPoint(main_function(module)):
             value = ir.DenseElementsAttr.get(table, type=ir.RankedTensorType.get(table.shape, type_.element_type))
             private, unit = ir.StringAttr.get("private"), ir.UnitAttr.get()
-            memref.GlobalOp(
-                name, ir.TypeAttr.get(type_), sym_visibility=private, initial_value=value, constant=unit
-            )
+            memref.GlobalOp(name, ir.TypeAttr.get(type_), sym_visibility=private, initial_value=value, constant=unit)
         with ir.InsertionPoint(access.memref.owner):
             source = memref.get_global(type_, name)
     i64 = ir.IntegerType.get_signless(64)

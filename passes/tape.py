@@ -26,7 +26,7 @@ from gradcam.passes.ir_queries import is_global, symbol_register
 from gradcam.passes.linear_form import Linear
 from gradcam.passes.nest import Access, Loop, Nest
 
-#: The longest burst of AXI4 in beats, the block of addresses that none may leave in bytes, and what is worth asking for.
+#: The longest burst of AXI4 in beats, the block that no burst may leave, and the shortest burst worth asking for.
 MAX_BEATS, BLOCK_BYTES, BURST_BYTES = 256, 4096, 256
 
 
@@ -165,7 +165,7 @@ class Tape:
 
     @property
     def ring_words(self) -> int:
-        """Words of the ring: two tiles in a row, so that one is read while the next arrives, and all bursts under way."""
+        """Words of the ring: two tiles in a row, to read one while the next arrives, and all bursts under way."""
         burst = max(1, self.burst // self.word_beats)
         tiles = [t for use in self.uses for t in [use.tile] * min(2, use.tiles)]
         pairs = max((a + b for a, b in pairwise(tiles)), default=0)

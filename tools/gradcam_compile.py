@@ -33,7 +33,13 @@ def _parser() -> argparse.ArgumentParser:
     add("--weights", choices=PLACES, default="onchip", help="where the weights are (default: onchip)")
     add("--dram-width", type=int, default=64, metavar="BITS", help="bits of a beat of the DRAM (default: 64)")
     add("--dram-outstanding", type=int, default=8, metavar="N", help="reads that may be under way (default: 8)")
-    add("--dram-latency", type=int, default=64, metavar="N", help="cycles to the first beat to predict for (default: 64)")
+    add(
+        "--dram-latency",
+        type=int,
+        default=64,
+        metavar="N",
+        help="cycles to a first beat to predict for (default: 64)",
+    )
     add("--max-onchip-bytes", type=int, metavar="N", help="refuse a design with more memory on chip")
     add("--emit", choices=LEVELS, default="verilog", help="stop at this level (default: verilog)")
     add("--print-ir", action="store_true", help="also write ir/NN-pass.mlir after every pass")

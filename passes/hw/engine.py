@@ -119,9 +119,7 @@ class EngineBuilder:
         self.free_bits = bits_for(tape.bank.words + 1) if tape else 0
         self.registers = registers
         limit = max((port.address + (port.slices - 1).bit_length() for port in self.ports), default=1)
-        self.symbols = {
-            self._symbol_name(t): symbol_field(t, registers, limit) for t in self._symbol_terms_used()
-        }
+        self.symbols = {self._symbol_name(t): symbol_field(t, registers, limit) for t in self._symbol_terms_used()}
         self.row_bits = bits_for(len(engine.rows))
 
     def _symbol_terms_used(self) -> list[tuple[str, mlir.Value, int]]:

@@ -158,9 +158,7 @@ class _Reader:
         enables, complete = [arrives], arrives
         if low:
             part = b.bits(place, 0, low)
-            enables = [
-                b.all_of(arrives, b.compare("eq", part, b.const(i, low))) for i in range(tape.word_beats)
-            ]
+            enables = [b.all_of(arrives, b.compare("eq", part, b.const(i, low))) for i in range(tape.word_beats)]
             complete = enables[-1]
         unread, connect_unread = b.state(bits_for(tape.bank.words + 1), "unread", reset=0)
         connect_unread(b.mux(begin, b.const(0, width_of(unread)), self._count(unread, complete, p["fresh"])))

@@ -14,4 +14,6 @@ def check_dram(width: int, outstanding: int, latency: int) -> None:
     if not 8 <= width <= 1024 or width & (width - 1):
         raise GradcamError(f"a DRAM width must be a power of two from 8 to 1024 bits, got {width}")
     if outstanding < 1 or latency < 1:
-        raise GradcamError(f"a DRAM takes 1 outstanding read or more, and 1 cycle or more; got {outstanding}, {latency}")
+        raise GradcamError(
+            f"a DRAM takes 1 outstanding read or more, and 1 cycle or more; got {outstanding}, {latency}"
+        )

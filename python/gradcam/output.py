@@ -41,8 +41,9 @@ def compile_to_folder(
 ) -> dict[str, Any]:
     """Compiles `model` to SystemVerilog.
 
-    The folder gets `rtl/*.sv`, `mem/*.hex`, with weights in DRAM `mem/*.bin`, `ir/quantized.mlirbc` (what the integer reference runs), `program.json`
-    (every nest, buffer and stream), `report.json` and `report.txt`; it is written whole or not at all.
+    The folder gets `rtl/*.sv`, `mem/*.hex`, with weights in DRAM `mem/*.bin`, `ir/quantized.mlirbc` (what the integer
+    reference runs), `program.json` (every nest, buffer and stream), `report.json` and `report.txt`; it is written whole
+    or not at all.
 
     Args:
         model: an nn.Module in eval mode, or an exported program.
