@@ -31,7 +31,7 @@ def axi_ports(width: int) -> tuple[list[tuple[str, int]], list[tuple[str, int]]]
 def build_tape_reader(tape: Tape, nest_bits: int, symbols: dict[Any, int]) -> Any:
     """The module `tape_reader`.
 
-    It starts over with `begin`. While `ready` is 1, a word that no engine has read yet is in the ring. In a cycle, an
+    It starts over with `go`. While `ready` is 1, a word that no engine has read yet is in the ring. In a cycle, an
     engine takes one such word (`fresh`) and gives back `free` words that it needs no longer. Because requests never
     exceed the room in the ring, `rready` is always 1. `error` says that a beat of this run had an error response.
 
@@ -42,7 +42,7 @@ def build_tape_reader(tape: Tape, nest_bits: int, symbols: dict[Any, int]) -> An
     """
     waits = any(segment.after for segment in tape.segments)
     requests, channel = axi_ports(tape.width)
-    inputs = [("begin", 1), ("fresh", 1), ("free", bits_for(tape.bank.words + 1)), *requests]
+    inputs = [("go", 1), ("fresh", 1), ("free", bits_for(tape.bank.words + 1)), *requests]
     inputs += [("nest", nest_bits)] if waits else []
     inputs += [(f"symbol{i}", width) for i, width in enumerate(symbols.values())]
     beats = tape.word_beats
@@ -81,11 +81,11 @@ class _Reader:
         sent = b.all_of(valid, p["arready"])
         after = b.table(segment, [*self.beats[1:], 0, 0], left_bits)
         rest = b.op("comb.sub", left.type, [left, b.bits(length, 0, left_bits)])
-        moving = b.any_of(p["begin"], sent)
-        connect_left(b.mux(p["begin"], b.const(self.beats[0], left_bits), b.mux(last, after, rest)), moving)
+        moving = b.any_of(p["go"], sent)
+        connect_left(b.mux(p["go"], b.const(self.beats[0], left_bits), b.mux(last, after, rest)), moving)
         one = b.const(1, bits_for(len(self.segments) + 1))
         first = b.const(0, bits_for(len(self.segments) + 1))
-        connect_segment(b.mux(p["begin"], first, b.add(segment, one)), b.any_of(p["begin"], b.all_of(sent, last)))
+        connect_segment(b.mux(p["go"], first, b.add(segment, one)), b.any_of(p["go"], b.all_of(sent, last)))
         taken = b.mux(sent, length, b.const(0, bits))
         connect_room(self._room(room, taken, room_bits))
         ended = b.all_of(p["rvalid"], p["rlast"])
@@ -110,7 +110,7 @@ class _Reader:
         if shift:
             free = b.concat([b.bits(free, 0, bits - shift), b.const(0, shift)])
         left = b.op("comb.sub", room.type, [b.add(room, free), b.bits(taken, 0, bits)])
-        return b.mux(self.p["begin"], b.const(tape.bank.words * tape.word_beats, bits), left)
+        return b.mux(self.p["go"], b.const(tape.bank.words * tape.word_beats, bits), left)
 
     def _count(self, count: Value, up: Value, down: Value) -> Value:
         """`count` plus `up` minus `down`."""
@@ -153,18 +153,18 @@ class _Reader:
         low, words = (tape.word_beats - 1).bit_length(), bits_for(tape.bank.words)
         place, connect_place = b.state(low + words, "place")
         next_place = b.add(place, b.const(1, low + words))
-        begin, arrives = p["begin"], p["rvalid"]
-        connect_place(b.mux(begin, b.const(0, low + words), next_place), b.any_of(begin, arrives))
+        go, arrives = p["go"], p["rvalid"]
+        connect_place(b.mux(go, b.const(0, low + words), next_place), b.any_of(go, arrives))
         enables, complete = [arrives], arrives
         if low:
             part = b.bits(place, 0, low)
             enables = [b.all_of(arrives, b.compare("eq", part, b.const(i, low))) for i in range(tape.word_beats)]
             complete = enables[-1]
         unread, connect_unread = b.state(bits_for(tape.bank.words + 1), "unread", reset=0)
-        connect_unread(b.mux(begin, b.const(0, width_of(unread)), self._count(unread, complete, p["fresh"])))
-        error, connect_error = b.state(1, "error", reset=0)
+        connect_unread(b.mux(go, b.const(0, width_of(unread)), self._count(unread, complete, p["fresh"])))
+        error, connect_error = b.state(1, "failed", reset=0)
         failed = b.all_of(arrives, b.bits(p["rresp"], RESPONSE - 1, 1))
-        connect_error(b.all_of(b.negate(begin), b.any_of(error, failed)))
+        connect_error(b.all_of(b.negate(go), b.any_of(error, failed)))
         return {
             "ready": b.compare("ne", unread, b.const(0, width_of(unread))),
             "error": error,

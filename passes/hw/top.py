@@ -26,7 +26,8 @@ def build_design(module_: mlir.Module) -> None:
 
     Ports of the top: `clk`, `rst`; `start`, `busy`, `done`, `nest`; per input or output stream `NAME_valid`,
     `NAME_data`, `NAME_ready`; per one-element input `NAME`, sampled at `start`; per register of the program, such as
-    the class that is explained, its value.
+    the class that is explained, its value; with weights in DRAM the read channels of AXI4 as `dram_NAME`, addresses
+    counted from the start of the tape, and `dram_error`, which is 1 from the first beat with an error to the next start.
     """
     _Top(module_).build()
 
@@ -122,7 +123,7 @@ class _Top:
         }
         tape: dict[str, Value] = {}
         if arrived:
-            tape = self._read_tape(b, p, reader, {"begin": begin, "nest": program["nest"]}, scalars, instances)
+            tape = self._read_tape(b, p, reader, {"go": begin, "nest": program["nest"]}, scalars, instances)
             arrived[1](tape["ready"])
             outputs |= {f"dram_{n}": tape[n] for n, _ in [*axi_ports(self.tape.width)[1], ("error", 1)]}
         words = {n: self._bank(b, bank, banks[n], instances, tape) for n, bank in self.banks.items()}

@@ -55,16 +55,18 @@ def dram_figures(program: dict[str, Any]) -> list[dict[str, Any]] | None:
     """What every nest with weights reads from DRAM; None when all weights are on chip.
 
     Returns:
-        Per nest its `name`, `bytes`, `stall_cycles` that it waits for late beats, and `bytes_per_cycle`, the bandwidth
-        with which it would not have to wait.
+        Per nest its number and `name`, `bytes`, `cycles` without waiting, `bytes_per_cycle`, the bandwidth with which it
+        would not have to wait, and `stall_cycles` that it waits for late beats of an ideal DRAM.
     """
     if program["dram"] is None:
         return None
     figures = []
-    for nest in (n for n in program["nests"] if "dram_bytes" in n):
-        cycles = nest["end"] - nest["start"] - nest["stalls"]
-        bandwidth = {"bytes_per_cycle": round(nest["dram_bytes"] / cycles, 4), "stall_cycles": nest["stalls"]}
-        figures.append({"name": nest["name"], "bytes": nest["dram_bytes"]} | bandwidth)
+    for number, nest in enumerate(program["nests"]):
+        if "dram_bytes" in nest:
+            cycles = nest["end"] - nest["start"] - nest["stalls"]
+            layer = {"nest": number, "name": nest["name"], "bytes": nest["dram_bytes"], "cycles": cycles}
+            bandwidth = round(nest["dram_bytes"] / cycles, 4)
+            figures.append(layer | {"bytes_per_cycle": bandwidth, "stall_cycles": nest["stalls"]})
     return figures
 
 

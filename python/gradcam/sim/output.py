@@ -43,7 +43,10 @@ def simulation_report(program: Program, result: Result, cls: int, reference_equa
     """
     predicted = int(result.logits.argmax())
     scales = {name: program.scale(name) for name in ("image", *result.outputs)}
-    return program.report() | {
+    report = program.report()
+    for layer in report.get("dram") or ():
+        layer["simulated_stall_cycles"] = result.nest_cycles[layer["nest"]] - layer["cycles"]
+    return report | {
         "simulated_cycles": result.cycles,
         "cycles_per_second": round(result.cycles["total"] / result.seconds),
         "predicted_class": predicted,
