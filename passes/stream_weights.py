@@ -105,7 +105,7 @@ def _replace(
     module: ir.Module, nest: Nest, access: Access, bank: Bank, data: np.ndarray, name: str, position: int
 ) -> int:
     """Gives the access a constant of its own; returns the words that it takes on the tape."""
-    words, symbol = word_form(access, bank)
+    words, symbol = word_form(access, nest.loops, bank)
     loops = [n for n in nest.loops if words.get(n.iv) and n.trip > 1]
     table = _gather(words, loops, access.index.get(symbol, 0) // bank.lanes if symbol else 0, data, bank)
     type_ = ir.MemRefType.get(table.shape, ir.MemRefType(access.memref.type).element_type)

@@ -236,7 +236,7 @@ def uses_of(program: Sequence[Nest], bank: Bank) -> list[Use]:
 def _use(number: int, nest: Nest, access: Access, bank: Bank, position: int) -> Use:
     in_body = nest.body is not None and any(access is a for a in nest.body.loads)
     loops = nest.loops if in_body else nest.outer
-    form, symbol = word_form(access, bank)
+    form, symbol = word_form(access, loops, bank)
     trips, coefficients = [n.trip for n in loops], [form.get(n.iv, 0) for n in loops]
     expected, words = [0] * len(loops), 1
     for i in reversed(range(len(loops))):
@@ -261,25 +261,32 @@ def _use(number: int, nest: Nest, access: Access, bank: Bank, position: int) -> 
     )
 
 
-def word_form(access: Access, bank: Bank) -> tuple[Linear, Any]:
+def word_form(access: Access, loops: Sequence[Loop], bank: Bank) -> tuple[Linear, Any]:
     """The index of the word that an access reads, over loops, and the run-time term that picks among alternatives.
 
     Raises:
-        GradcamError: two terms pick, a loop walks along the lanes of a word, or the load is padded.
+        GradcamError: two terms pick, a loop leaves the word that it walks along, or the load is padded.
     """
     if access.guards:
         raise fail(access.op, "a padded constant cannot come from DRAM")
-    form, symbols = {}, []
+    trips = {loop.iv: loop.trip for loop in loops}
+    form: Linear = {}
+    symbols = []
+    end = access.index.get(None, 0) % bank.lanes + access.lanes  # of what is read within a word
     for term, coefficient in access.index.items():
-        if isinstance(term, ir.Value) and coefficient % bank.lanes:
-            raise fail(access.op, f"a loop walks along the lanes of a word of {bank.name}; it cannot come from DRAM")
-        if not isinstance(term, tuple):
+        if term is None or (isinstance(term, ir.Value) and not coefficient % bank.lanes):
             form[term] = coefficient // bank.lanes
-        elif not coefficient % bank.lanes:
+        elif isinstance(term, ir.Value):
+            end += coefficient * (trips[term] - 1) if coefficient > 0 else bank.lanes
+        elif coefficient % bank.lanes:
+            end += coefficient * (term[2] - 1)
+        else:
             symbols.append(term)
+    if end > bank.lanes:
+        raise fail(access.op, f"a loop leaves the word of {bank.name} that it walks along; it cannot come from DRAM")
     if len(symbols) > 1:
         raise fail(access.op, f"two run-time values pick a word of {bank.name}; it cannot come from DRAM")
-    return form, symbols[0] if symbols else None
+    return {t: c for t, c in form.items() if c}, symbols[0] if symbols else None
 
 
 def read_tape(module: ir.Module, program: Sequence[Nest]) -> Tape | None:

@@ -55,8 +55,8 @@ def dram_figures(program: dict[str, Any]) -> list[dict[str, Any]] | None:
     """What every nest with weights reads from DRAM; None when all weights are on chip.
 
     Returns:
-        Per nest its number and `name`, `bytes`, `cycles` without waiting, `bytes_per_cycle`, the bandwidth with which it
-        would not have to wait, and `stall_cycles` that it waits for late beats of an ideal DRAM.
+        Per nest its number `nest` and `name`, `bytes`, `cycles` without waiting, `bytes_per_cycle`, the bandwidth with
+        which it would not have to wait, and `stall_cycles` that it waits for late beats of an ideal DRAM.
     """
     if program["dram"] is None:
         return None

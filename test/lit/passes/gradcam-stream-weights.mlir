@@ -67,7 +67,7 @@ func.func @along(%out: memref<8xi8>, %wide: memref<8xi8>) {
   %w = memref.get_global @w : memref<8xi8>
   affine.for %i = 0 to 8 {
     affine.parallel (%l) = (0) to (1) {
-      // expected-error@+1 {{a loop walks along the lanes of a word of weights; it cannot come from DRAM}}
+      // expected-error@+1 {{a loop leaves the word of weights that it walks along; it cannot come from DRAM}}
       %v = affine.load %w[%i] : memref<8xi8>
       affine.store %v, %out[%i] : memref<8xi8>
     }
