@@ -122,7 +122,7 @@ class _Top:
             n.removesuffix("_q"): scalars[n][0] for n in scalars
         }
         tape: dict[str, Value] = {}
-        if arrived:
+        if self.tape and arrived:
             tape = self._read_tape(b, p, reader, {"go": begin, "nest": program["nest"]}, scalars, instances)
             arrived[1](tape["ready"])
             outputs |= {f"dram_{n}": tape[n] for n, _ in [*axi_ports(self.tape.width)[1], ("error", 1)]}
