@@ -177,7 +177,7 @@ class EngineBuilder:
         fresh = {port.name: self._fresh(b, port, row, odometer) for port in self.tape_ports}
         arrived = [b.any_of(b.negate(wanted), p[f"{name}_ready"]) for name, wanted in fresh.items()]
         valid = b.all_of(running, *([p[f"{source.name}_valid"]] if source else []), *arrived)
-        # A stalled output stream stops the whole pipeline; nothing else ever waits.
+        # A stalled output stream stops the whole pipeline; an input or a word that is late only the next step.
         stall = b.wire(1, "stalling") if sink else None
         enable = b.any_of(b.negate(stall[0]), p[f"{sink.name}_ready"]) if sink and stall else None
         connect_step(b.all_of(valid, enable) if enable is not None else valid)
