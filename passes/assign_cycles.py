@@ -12,6 +12,8 @@ from gradcam.passes.engines import access_kind
 from gradcam.passes.ir_queries import main_function
 from gradcam.passes.nest import Dataflow, Nest, Node, nests
 from gradcam.passes.pass_base import Pass
+from gradcam.passes.tape import read_tape
+from gradcam.passes.tape_timing import TapeTiming
 
 #: Cycles from the inputs of an op to its result; 0 means combinational within the stage.
 LATENCY = {"arith.muli": 1, "arith.shrsi": 1, "arith.shrui": 1, "reduce": 1}
@@ -37,7 +39,8 @@ class AssignCycles(Pass):
           ... arith.muli ... {gradcam.stage = 1 : i64} ... affine.store ... {gradcam.stage = 6 : i64}
         } {gradcam.start = 0 : i64, gradcam.end = 727 : i64, gradcam.phase = "inference"}
 
-    and sums the cycles by phase in the module's attribute `gradcam.cycles`.
+    and sums the cycles by phase in the module's attribute `gradcam.cycles`. A nest that reads the weight tape also
+    waits for late words of an ideal DRAM, for `gradcam.stalls` cycles (`passes/tape_timing.py`).
     """
 
     name: ClassVar[str] = "gradcam-assign-cycles"
@@ -50,14 +53,20 @@ class AssignCycles(Pass):
                 raise fail(main_function(module), "there is no loop nest to schedule")
             phases = _phases(module, program)
             cycles: dict[str, int] = dict.fromkeys(("load", "inference", "explanation", "store", "total"), 0)
-            for nest, phase in zip(program, phases, strict=True):
-                depth = _assign_stages(nest)
-                start, length = cycles["total"], nest.steps + depth + ISSUE
+            depths = [_assign_stages(nest) for nest in program]
+            tape = read_tape(module, program)
+            timing = TapeTiming(tape) if tape else None
+            for number, (nest, phase, depth) in enumerate(zip(program, phases, depths, strict=True)):
+                start, last = cycles["total"], cycles["total"] + nest.steps
+                if timing:
+                    last = timing.nest(number, start, nest.steps)
+                    _set(nest.op, "stalls", last - start - nest.steps)
+                end = last + depth + ISSUE
                 _set(nest.op, "start", start)
-                _set(nest.op, "end", start + length)
+                _set(nest.op, "end", end)
                 nest.op.attributes["gradcam.phase"] = ir.StringAttr.get(phase)
-                cycles[phase] += length
-                cycles["total"] += length
+                cycles[phase] += end - start
+                cycles["total"] = end
             i64 = ir.IntegerType.get_signless(64)
             attribute = ir.DictAttr.get({n: ir.IntegerAttr.get(i64, v) for n, v in cycles.items()})
             module.operation.attributes["gradcam.cycles"] = attribute

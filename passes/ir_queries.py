@@ -54,6 +54,16 @@ def is_scalar(value: ir.Value) -> bool:
     return list(ir.MemRefType(value.type).shape) == [1]
 
 
+def symbol_register(value: ir.Value) -> ir.Value:
+    """The one-element buffer an index symbol is read from: `arith.index_cast` of a `memref.load`."""
+    op = value.owner
+    if owner_name(value) == "arith.index_cast" and owner_name(op.operands[0]) == "memref.load":
+        memref = op.operands[0].owner.operands[0]
+        if is_scalar(memref) and not is_argument(memref):
+            return memref
+    raise fail(op, "an index that is no loop must be read from a buffer of one element that a nest writes")
+
+
 def strides_of(type_: ir.MemRefType) -> list[int]:
     """Row-major strides in elements."""
     strides, step = [], 1

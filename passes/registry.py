@@ -136,6 +136,8 @@ for _entry in (
     ("gradcam-split-time-space", "split_time_space", "SplitTimeSpace"),
     ("gradcam-duplicate-buffers", "duplicate_buffers", "DuplicateBuffers"),
     ("gradcam-plan-memory", "plan_memory", "PlanMemory"),
+    ("gradcam-stream-weights", "stream_weights", "StreamWeights"),
+    ("gradcam-limit-memory", "limit_memory", "LimitMemory"),
     ("gradcam-form-engines", "form_engines", "FormEngines"),
     ("gradcam-assign-cycles", "assign_cycles", "AssignCycles"),
     ("convert-affine-to-hw", "convert_affine_to_hw", "ConvertAffineToHw"),

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from gradcam.command import run, shape_argument
-from gradcam.compiler import LEVELS, Compilation, Settings
+from gradcam.compiler import LEVELS, PLACES, Compilation, Settings
 from gradcam.errors import GradcamError
 from gradcam.files import write_output
 
@@ -37,6 +37,17 @@ def _parser() -> argparse.ArgumentParser:
     add("--range", dest="range_choice", choices=("mse", "percentile", "max"), default="mse", help="choice of ranges")
     add("--percentile", type=float, default=99.99, help="for --range percentile")
     add("--input-shape", type=shape_argument, metavar="1,C,H,W", help="default: the model's own")
+    add("--weights", choices=PLACES, default="onchip", help="where the weights are (default: onchip)")
+    add("--dram-width", type=int, default=64, metavar="BITS", help="bits of a beat of the DRAM (default: 64)")
+    add("--dram-outstanding", type=int, default=8, metavar="N", help="reads that may be under way (default: 8)")
+    add(
+        "--dram-latency",
+        type=int,
+        default=64,
+        metavar="N",
+        help="cycles to a first beat to predict for (default: 64)",
+    )
+    add("--max-onchip-bytes", type=int, metavar="N", help="refuse a design with more memory on chip")
     add("--emit", choices=LEVELS, default="verilog", help="stop at this level (default: verilog)")
     add("--print-ir", action="store_true", help="also write ir/NN-pass.mlir after every pass")
     add("--force", action="store_true", help="replace an output folder that exists")
@@ -55,6 +66,11 @@ def _settings(options: argparse.Namespace) -> Settings:
         options.input_shape,
         options.top_k,
         options.dsp_packing,
+        options.weights,
+        options.dram_width,
+        options.dram_outstanding,
+        options.dram_latency,
+        options.max_onchip_bytes,
     )
 
 

@@ -24,6 +24,9 @@ def _parser() -> argparse.ArgumentParser:
     add("--trace", action="store_true", help="compare every buffer with the integer reference, nest by nest")
     add("--no-check", action="store_true", help="do not compare the outputs with the integer reference")
     add("--stall", type=int, metavar="SEED", help="stall the streams at random")
+    add("--dram-latency", type=int, metavar="N", help="cycles from a read to its first beat (default: the compile's)")
+    add("--dram-interval", type=int, default=1, metavar="N", help="cycles from beat to beat of the DRAM (default: 1)")
+    add("--dram-stall", type=int, metavar="SEED", help="delay requests and beats of the DRAM at random")
     add("--force", action="store_true", help="replace the output folder")
     add("-o", dest="output", type=Path, required=True, metavar="OUT", help="output folder, written only on success")
     return parser
@@ -35,7 +38,7 @@ def _simulate(options: argparse.Namespace) -> str:
     from gradcam.sim.inputs import read_input
     from gradcam.sim.output import check_target, simulation_report, summary, write_output
     from gradcam.sim.program import load_program
-    from gradcam.sim.simulator import Simulator
+    from gradcam.sim.simulator import DramModel, Simulator
     from gradcam.sim.trace import compare_trace, load_quantized
 
     target = options.output.resolve()
@@ -45,7 +48,8 @@ def _simulate(options: argparse.Namespace) -> str:
     image, pixels = read_input(options.input, load_program(options.design))
     simulator = Simulator(options.design)
     cls = -1 if options.cls is None else options.cls
-    (result,) = simulator.run(image[None], cls, options.stall, options.trace)
+    dram = DramModel(options.dram_latency, options.dram_interval, options.dram_stall)
+    (result,) = simulator.run(image[None], cls, options.stall, options.trace, dram=dram)
     program, equal = simulator.program, None
     if options.trace:
         trace = compare_trace(program, result, load_quantized(program), image, cls)

@@ -13,8 +13,9 @@ from gradcam.passes.hw.builder import Builder, Value, bits_for, module
 from gradcam.passes.hw.datapath import Datapath
 from gradcam.passes.hw.layout import Bank, address_form, place_of, slices_of
 from gradcam.passes.hw.odometer import Odometer, range_of
-from gradcam.passes.ir_queries import is_argument, is_scalar, owner_name
+from gradcam.passes.ir_queries import symbol_register
 from gradcam.passes.linear_form import Linear
+from gradcam.passes.tape import Tape, Use
 
 #: A symbolic term of an address: mod or floordiv, index value, divisor.
 Term = tuple[str, mlir.Value, int]
@@ -26,6 +27,7 @@ class Port:
 
     Attributes:
         banks: the banks that rows reach through it; `bank_of` is the number of a row's bank in it.
+        uses: per row what it reads from the weight tape, None where it reads something else.
         slices: accesses per word; the lowest address bits pick one.
         address: bits of a word address.
     """
@@ -33,6 +35,7 @@ class Port:
     slot: Slot
     banks: list[Bank] = field(default_factory=list)
     bank_of: list[int] = field(default_factory=list)
+    uses: list[Use | None] = field(default_factory=list)
     slices: int = 1
     address: int = 1
 
@@ -52,8 +55,12 @@ class Port:
         access = self.slot.rows[row]
         if access is None:
             return None
-        bank = self.banks[self.bank_of[row]]
-        return address_form(access, bank, place_of(access.memref)[1], self.slices)
+        bank, use = self.banks[self.bank_of[row]], self.uses[row]
+        form = address_form(access, bank, place_of(access.memref)[1], self.slices)
+        if use is not None and use.symbol is not None:
+            # The tape reader follows it: what a symbol picks has one place in the ring.
+            form.pop(use.symbol, None)
+        return form
 
 
 @dataclass(eq=False)
@@ -71,7 +78,7 @@ class Symbol:
     registers: list[str | None]
 
 
-def make_port(slot: Slot, banks: dict[str, Bank]) -> Port:
+def make_port(slot: Slot, banks: dict[str, Bank], tape: Tape | None) -> Port:
     """Works out which banks a slot reaches and how its lanes lie in their words."""
     port = Port(slot)
     if slot.kind != "memory":
@@ -82,26 +89,41 @@ def make_port(slot: Slot, banks: dict[str, Bank]) -> Port:
         names = ", ".join(b.name for b in port.banks)
         raise fail(slot.example.op, f"{names} have different words; read each constant with one number of lanes")
     port.bank_of = [0 if b is None else port.banks.index(b) for b in used]
+    port.uses = [tape.use_of(a) if tape else None for a in slot.rows]
     port.slices = slices_of([a for a in slot.rows if a is not None], port.banks[0])
     port.address = max(bits_for(b.words) for b in port.banks)
     return port
 
 
-def symbol_register(value: mlir.Value) -> mlir.Value:
-    """The one-element buffer an index symbol is read from: `arith.index_cast` of a `memref.load`."""
-    op = value.owner
-    if owner_name(value) == "arith.index_cast" and owner_name(op.operands[0]) == "memref.load":
-        memref = op.operands[0].owner.operands[0]
-        if is_scalar(memref) and not is_argument(memref):
-            return memref
-    raise fail(op, "an index that is no loop must be read from a buffer of one element that a nest writes")
+def symbol_field(term: Term, registers: dict[mlir.Value, str], limit: int) -> tuple[str, int, int]:
+    """Register, lowest bit and number of bits, at most `limit`, that a symbolic term is.
+
+    Args:
+        term: mod or floordiv, index value, divisor.
+        registers: names of one-element buffers.
+        limit: bits that the term can need.
+
+    Raises:
+        GradcamError: the divisor is no power of two.
+    """
+    kind, value, divisor = term
+    shift = (divisor - 1).bit_length()
+    if divisor != 1 << shift:
+        raise fail(value.owner, f"an index may be divided by a power of two only, not by {divisor}; choose such a pe")
+    register = registers[symbol_register(value)]
+    return (register, 0, shift) if kind == "mod" else (register, shift, min(32 - shift, limit))
 
 
 class EngineBuilder:
     """Builds the `hw.module` of one engine."""
 
     def __init__(
-        self, engine: Engine, banks: dict[str, Bank], registers: dict[mlir.Value, str], dsp_packing: bool
+        self,
+        engine: Engine,
+        banks: dict[str, Bank],
+        registers: dict[mlir.Value, str],
+        dsp_packing: bool,
+        tape: Tape | None,
     ) -> None:
         """Lays out the engine's ports.
 
@@ -110,10 +132,14 @@ class EngineBuilder:
             banks: banks by name.
             registers: names of one-element buffers, for symbols in addresses.
             dsp_packing: two products of one multiplication where lanes share a factor.
+            tape: the weight tape; None when all constants are on chip.
         """
         self.engine = engine
         self.dsp_packing = dsp_packing
-        self.ports = [make_port(s, banks) for s in engine.slots]
+        self.ports = [make_port(s, banks, tape) for s in engine.slots]
+        #: The ports that read the tape; each says what it takes and frees, and waits for late words.
+        self.tape_ports = [port for port in self.ports if any(port.uses)]
+        self.free_bits = bits_for(tape.bank.words + 1) if tape else 0
         self.registers = registers
         self.row_bits = bits_for(len(engine.rows))
         self.symbols: dict[str, Symbol] = {}
@@ -125,8 +151,8 @@ class EngineBuilder:
 
     def _terms(self, row: int) -> list[Term]:
         """Symbolic terms in the addresses of a row."""
-        accesses = [a for port in self.ports if (a := port.slot.rows[row]) is not None]
-        return list(dict.fromkeys(t for a in accesses for t in a.index if isinstance(t, tuple)))
+        forms = [port.row_form(row) or {} for port in self.ports if port.slot.kind == "memory"]
+        return list(dict.fromkeys(t for form in forms for t in form if isinstance(t, tuple)))
 
     def _symbol_name(self, row: int, term: Term) -> str:
         """The rows share a symbol where they divide alike; a row that reads several registers has one for each."""
@@ -136,15 +162,9 @@ class EngineBuilder:
         return f"index{number or ''}_{kind}_{divisor}"
 
     def _symbol(self, term: Term) -> Symbol:
-        """The bits of a register that a symbolic term is: divisors are powers of two."""
-        width = max(port.address + (port.slices - 1).bit_length() for port in self.ports)
-        kind, value, divisor = term
-        shift = (divisor - 1).bit_length()
-        if divisor != 1 << shift:
-            raise fail(
-                value.owner, f"an index may be divided by a power of two only, not by {divisor}; choose such a pe"
-            )
-        low, bits = (0, shift) if kind == "mod" else (shift, min(32 - shift, width))
+        """The bits of a register that a symbolic term is."""
+        limit = max(port.address + (port.slices - 1).bit_length() for port in self.ports)
+        _, low, bits = symbol_field(term, self.registers, limit)
         return Symbol(low, bits, [None] * len(self.engine.rows))
 
     @property
@@ -173,6 +193,9 @@ class EngineBuilder:
                 (outputs if store else inputs).append((f"{name}_data", port.width))
                 if store:
                     outputs.append((f"{name}_en", 1))
+        for port in self.tape_ports:
+            inputs.append((f"{port.name}_ready", 1))
+            outputs += [(f"{port.name}_fresh", 1), (f"{port.name}_free", self.free_bits)]
         return inputs, outputs
 
     def build(self) -> Any:
@@ -184,12 +207,15 @@ class EngineBuilder:
         sink = next((q for q in self.ports if q.slot.kind == "stream" and q.slot.store), None)
         source = next((q for q in self.ports if q.slot.kind == "stream" and not q.slot.store), None)
         running, connect_running = b.state(1, "running", reset=0)
-        valid = b.all_of(running, p[f"{source.name}_valid"]) if source else running
-        # A stalled output stream stops the whole pipeline; nothing else ever waits.
+        step, connect_step = b.wire(1, "stepping")
+        odometer = Odometer(b, engine, row, p["go"], step)
+        fresh = {port.name: self._fresh(b, port, row, odometer) for port in self.tape_ports}
+        arrived = [b.any_of(b.negate(wanted), p[f"{name}_ready"]) for name, wanted in fresh.items()]
+        valid = b.all_of(running, *([p[f"{source.name}_valid"]] if source else []), *arrived)
+        # A stalled output stream stops the whole pipeline; an input or a word that is late only the next step.
         stall = b.wire(1, "stalling") if sink else None
         enable = b.any_of(b.negate(stall[0]), p[f"{sink.name}_ready"]) if sink and stall else None
-        step = b.all_of(valid, enable) if enable is not None else valid
-        odometer = Odometer(b, engine, row, p["go"], step)
+        connect_step(b.all_of(valid, enable) if enable is not None else valid)
         finish = b.all_of(step, odometer.final)
         connect_running(b.any_of(p["go"], b.all_of(running, b.negate(finish))))
         path = Datapath(b, engine, row, odometer, valid, enable, self.dsp_packing)
@@ -199,6 +225,9 @@ class EngineBuilder:
                 self._read(b, p, port, path, outputs)
         if source:
             outputs[f"{source.name}_ready"] = running
+        for port in self.tape_ports:
+            outputs[f"{port.name}_fresh"] = b.all_of(step, fresh[port.name])
+            outputs[f"{port.name}_free"] = self._free(b, port, path, step)
         path.build()
         for port in self.ports:
             if port.slot.store:
@@ -212,6 +241,33 @@ class EngineBuilder:
         done = b.any_of(*ends)
         outputs["done"] = b.all_of(done, enable) if enable is not None else done
         return outputs
+
+    def _fresh(self, b: Builder, port: Port, row: Value | None, odometer: Odometer) -> Value:
+        """i1: the step reads a word of the tape for the first time."""
+        flags = [b.table(row, [int(use is not None) for use in port.uses], 1)]
+        for i in odometer.live:
+            loops = [self.engine.loops(nest)[i] for nest in self.engine.rows]
+            back = [use is not None and use.repeats(loop) for use, loop in zip(port.uses, loops, strict=True)]
+            if any(back):
+                flags.append(b.any_of(b.table(row, [int(not n) for n in back], 1), odometer.at_start(i)))
+        late = [use is not None and not use.in_body for use in port.uses]
+        if any(late):
+            flags.append(b.any_of(b.table(row, [int(not n) for n in late], 1), odometer.last))
+        return b.all_of(*flags)
+
+    def _free(self, b: Builder, port: Port, path: Datapath, step: Value) -> Value:
+        """Words of the tape that the row needs no longer, in the cycle of their last read: a tile, else 0."""
+        firsts = []  # the loops from here on lie within a tile
+        for nest, use in zip(self.engine.rows, port.uses, strict=True):
+            loops = self.engine.loops(nest)
+            firsts.append(loops.index(use.loops[use.depth - 1]) + 1 if use and use.depth else 0)
+        ends = [step]
+        for i in path.odometer.live:
+            outside = b.table(path.row, [int(i < first) for first in firsts], 1)
+            ends.append(b.any_of(outside, path.odometer.at_end[i]))
+        over = path.flag(b.all_of(*ends), port.slot.stage, f"over_{port.name}")
+        tiles = b.table(path.row, [use.tile if use else 0 for use in port.uses], self.free_bits)
+        return b.mux(over, tiles, b.const(0, self.free_bits))
 
     def _address(self, b: Builder, p: dict[str, Value], port: Port, path: Datapath) -> Value:
         """Register with the address of the step in stage 0, in slices."""

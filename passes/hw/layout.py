@@ -28,6 +28,11 @@ class Bank:
         """Bits of a word."""
         return self.lanes * self.bits
 
+    @property
+    def bytes(self) -> int:
+        """Size of the memory."""
+        return self.width * self.words // 8
+
 
 def banks_of(module: ir.Module) -> dict[str, Bank]:
     """The banks of a planned module by name.
@@ -81,20 +86,28 @@ def address_form(access: Access, bank: Bank, offset: int, slices: int) -> Linear
     return form
 
 
-def constant_words(module: ir.Module) -> dict[str, np.ndarray]:
-    """Contents of the constant banks: per bank an int64 array of shape (words, lanes)."""
+def constants_of(module: ir.Module) -> dict[ir.Value, np.ndarray]:
+    """The elements of every constant that a memory holds, flat, in any integer type."""
     globals_ = {
         ir.StringAttr(o.attributes["sym_name"]).value: o
         for o in module.body.operations
         if o.operation.name == "memref.global"
     }
-    banks = banks_of(module)
-    contents = {b.name: np.zeros((b.words, b.lanes), dtype=np.int64) for b in banks.values() if b.constant}
+    found = {}
     for op in main_function(module).regions[0].blocks[0].operations:
         if op.operation.name == "memref.get_global" and "gradcam.bank" in op.attributes:
-            name, offset = place_of(op.results[0])
             symbol = ir.FlatSymbolRefAttr(op.attributes["name"]).value
-            data = np.array(ir.DenseElementsAttr(globals_[symbol].attributes["initial_value"])).astype(np.int64).ravel()
+            found[op.results[0]] = np.array(ir.DenseElementsAttr(globals_[symbol].attributes["initial_value"])).ravel()
+    return found
+
+
+def constant_words(module: ir.Module) -> dict[str, np.ndarray]:
+    """Contents of the read-only banks: per bank an int64 array of shape (words, lanes)."""
+    banks = banks_of(module)
+    contents = {b.name: np.zeros((b.words, b.lanes), dtype=np.int64) for b in banks.values() if b.constant}
+    for memref, data in constants_of(module).items():
+        name, offset = place_of(memref)
+        if name in contents:
             lanes = banks[name].lanes
             padded = np.zeros(-(-data.size // lanes) * lanes, dtype=np.int64)
             padded[: data.size] = data

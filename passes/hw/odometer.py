@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from gradcam.passes.engines import Engine
-from gradcam.passes.hw.builder import Builder, Value, bits_for, signed_bits
+from gradcam.passes.hw.builder import Builder, Value, bits_for, signed_bits, width_of
 
 
 class Odometer:
@@ -14,6 +14,7 @@ class Odometer:
     Attributes:
         final: this is the last step.
         first, last: all reduction loops are at their first, last iteration.
+        at_end: per live loop, it is at its last iteration.
     """
 
     def __init__(self, b: Builder, engine: Engine, row: Value | None, go: Value, step: Value) -> None:
@@ -22,7 +23,7 @@ class Odometer:
         # A loop with one iteration in every row never ticks and needs no counter.
         self.live = [i for i, column in enumerate(trips) if max(column) > 1]
         self.counters: dict[int, Value] = {}
-        ends: dict[int, Value] = {}
+        self.at_end = ends = dict[int, Value]()
         connects = {}
         for i in self.live:
             width = bits_for(max(trips[i]))
@@ -41,10 +42,12 @@ class Odometer:
             ticked = b.mux(self.carry[i], up, self.counters[i])
             connects[i](b.mux(go, zero, ticked), b.any_of(go, step))
         reduction = [i for i in self.live if i >= engine.outer_depth]
-        self.first = b.all_of(
-            *(b.compare("eq", self.counters[i], b.const(0, bits_for(max(trips[i])))) for i in reduction)
-        )
+        self.first = b.all_of(*(self.at_start(i) for i in reduction))
         self.last = b.all_of(*(ends[i] for i in reduction))
+
+    def at_start(self, loop: int) -> Value:
+        """i1: a live loop is at its first iteration."""
+        return self.b.compare("eq", self.counters[loop], self.b.const(0, width_of(self.counters[loop])))
 
     def follow(self, name: str, width: int, bases: Value, deltas: Sequence[Sequence[int]]) -> Value:
         """A register that starts at `bases` and adds, at each step, the delta of the outermost loop that ticks.

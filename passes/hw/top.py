@@ -9,12 +9,14 @@ from torch_mlir import ir as mlir
 
 from gradcam.passes.engines import collect
 from gradcam.passes.hw.builder import Builder, Value, bits_for, module, width_of
-from gradcam.passes.hw.engine import EngineBuilder, Port
+from gradcam.passes.hw.engine import EngineBuilder, Port, symbol_field
 from gradcam.passes.hw.layout import Bank, banks_of
 from gradcam.passes.hw.memory import address_bits, build_bank
 from gradcam.passes.hw.sequencer import build_sequencer
+from gradcam.passes.hw.tape_reader import axi_ports, build_tape_reader
 from gradcam.passes.ir_queries import is_argument, is_scalar, main_function
 from gradcam.passes.nest import nests
+from gradcam.passes.tape import read_tape
 
 TOP = "gradcam_top"
 
@@ -24,7 +26,8 @@ def build_design(module_: mlir.Module, dsp_packing: bool = False) -> None:
 
     Ports of the top: `clk`, `rst`; `start`, `busy`, `done`, `nest`; per input or output stream `NAME_valid`,
     `NAME_data`, `NAME_ready`; per one-element input `NAME`, sampled at `start`; per register of the program, such as
-    the class that is explained, its value.
+    the class that is explained, its value. With weights in DRAM the read channels of AXI4 as `dram_NAME`, addresses
+    counted from the start of the tape, and `dram_error`, 1 from the first beat with an error to the next start.
     """
     _Top(module_, dsp_packing).build()
 
@@ -36,12 +39,14 @@ class _Top:
         self.banks = banks_of(module_)
         self.arguments = argument_names(module_)
         self.registers = registers_of(module_)
-        self.builders = [EngineBuilder(e, self.banks, self.registers, dsp_packing) for e in self.engines]
+        self.tape = read_tape(module_, self.program)
+        self.builders = [EngineBuilder(e, self.banks, self.registers, dsp_packing, self.tape) for e in self.engines]
 
     def build(self) -> None:
         sequencer = build_sequencer(self.program, self.engines)
         engines = [e.build() for e in self.builders]
         banks = {n: build_bank(bank, self._groups(bank)) for n, bank in self.banks.items()}
+        reader = self._build_reader()
         inputs, outputs = [("start", 1)], [("busy", 1), ("done", 1), ("nest", bits_for(len(self.program)))]
         outputs += [(n.removesuffix("_q"), 32) for n in self.registers.values()]
         for _, port in self._ports():
@@ -53,7 +58,11 @@ class _Top:
                 data, ready = (outputs, inputs) if port.slot.store else (inputs, outputs)
                 data += [(f"{name}_valid", 1), (f"{name}_data", port.width)]
                 ready.append((f"{name}_ready", 1))
-        module(TOP, inputs, outputs, lambda b, p: self._wire(b, p, sequencer, engines, banks))
+        if self.tape:
+            requests, channel = axi_ports(self.tape.width)
+            inputs += [(f"dram_{name}", width) for name, width in requests]
+            outputs += [(f"dram_{name}", width) for name, width in [*channel, ("error", 1)]]
+        module(TOP, inputs, outputs, lambda b, p: self._wire(b, p, sequencer, engines, banks, reader))
 
     def _ports(self) -> list[tuple[EngineBuilder, Port]]:
         return [(e, port) for e in self.builders for port in e.ports]
@@ -62,17 +71,33 @@ class _Top:
         memref = port.slot.example.memref
         return self.arguments[memref.arg_number] if is_argument(memref) else ""
 
+    def _build_reader(self) -> Any:
+        """The tape reader, None without a tape."""
+        if self.tape is None:
+            return None
+        widths = {t: width for t, (_, _, width) in self._tape_symbols().items()}
+        return build_tape_reader(self.tape, bits_for(len(self.program)), widths)
+
+    def _tape_symbols(self) -> dict[Any, tuple[str, int, int]]:
+        """Where the run-time terms that pick the contents of segments come from: register, lowest bit, width."""
+        assert self.tape is not None
+        picked = {s.symbol: s.alternatives for s in self.tape.segments if s.symbol is not None}
+        return {t: symbol_field(t, self.registers, bits_for(n)) for t, n in picked.items()}
+
     def _groups(self, bank: Bank) -> int:
+        if self.tape and bank == self.tape.bank:
+            return self.tape.word_beats
         return max((p.slices for _, p in self._ports() if p.slot.store and bank in p.banks), default=1)
 
     def _wire(
-        self, b: Builder, p: dict[str, Value], sequencer: Any, engines: list[Any], banks: dict[str, Any]
+        self, b: Builder, p: dict[str, Value], sequencer: Any, engines: list[Any], banks: dict[str, Any], reader: Any
     ) -> dict[str, Value]:
         done = {e.engine.name: b.wire(1, f"{e.engine.name}_done") for e in self.builders}
         finished = {f"{name}_done": wire for name, (wire, _) in done.items()}
         program = b.instance(sequencer, "sequencer", {"start": p["start"], **finished})
         begin = b.all_of(p["start"], b.negate(program["busy"]))
         scalars = {name: b.state(32, name) for name in self.registers.values()}
+        arrived = b.wire(1, "tape_ready") if reader else None
         reads: dict[int, tuple[Value, Any]] = {}
         instances: dict[int, dict[str, Value]] = {}
         for builder, op in zip(self.builders, engines, strict=True):
@@ -89,12 +114,19 @@ class _Top:
                     inputs[f"{port.name}_data"] = reads[id(port)][0]
                 else:
                     inputs |= self._outside(b, p, port, row, scalars, begin)
+            if arrived:
+                inputs |= {f"{port.name}_ready": arrived[0] for port in builder.tape_ports}
             instances[id(builder)] = b.instance(op, f"engine_{name}", inputs)
             done[name][1](instances[id(builder)]["done"])
-        words = {n: self._bank(b, bank, banks[n], instances) for n, bank in self.banks.items()}
         outputs = {n: program[n] for n in ("busy", "done", "nest")} | {
             n.removesuffix("_q"): scalars[n][0] for n in scalars
         }
+        tape: dict[str, Value] = {}
+        if self.tape and arrived:
+            tape = self._read_tape(b, p, reader, {"go": begin, "nest": program["nest"]}, scalars, instances)
+            arrived[1](tape["ready"])
+            outputs |= {f"dram_{n}": tape[n] for n, _ in [*axi_ports(self.tape.width)[1], ("error", 1)]}
+        words = {n: self._bank(b, bank, banks[n], instances, tape) for n, bank in self.banks.items()}
         for builder, port in self._ports():
             instance = instances[id(builder)]
             if id(port) in reads:
@@ -130,12 +162,34 @@ class _Top:
             return {f"{name}_data": _of_row(b, row, self._registers_of(port), scalars)}
         return {}
 
-    def _bank(self, b: Builder, bank: Bank, op: Any, instances: dict[int, dict[str, Value]]) -> Value:
+    def _read_tape(
+        self,
+        b: Builder,
+        p: dict[str, Value],
+        reader: Any,
+        inputs: dict[str, Value],
+        scalars: dict[str, Any],
+        instances: dict[int, dict[str, Value]],
+    ) -> dict[str, Value]:
+        """The outputs of the tape reader's instance; of the engines that it serves, one is active."""
+        ports = [(instances[id(e)], port.name) for e in self.builders for port in e.tape_ports]
+        inputs |= {n: b.any_of(*(i[f"{name}_{n}"] for i, name in ports)) for n in ("fresh", "free")}
+        inputs |= {n.removeprefix("dram_"): v for n, v in p.items() if n.startswith("dram_")}
+        for i, (register, low, width) in enumerate(self._tape_symbols().values()):
+            inputs[f"symbol{i}"] = b.bits(scalars[register][0], low, width)
+        return b.instance(reader, "tape_reader", {n: inputs[n] for n in reader.type.input_names if n in inputs})
+
+    def _bank(
+        self, b: Builder, bank: Bank, op: Any, instances: dict[int, dict[str, Value]], tape: dict[str, Value]
+    ) -> Value:
         """Read data of a bank's instance: each of its two ports belongs to the one engine port that is active."""
         address = address_bits(bank)
         inputs: dict[str, Value] = {}
         for store in (False, True):
             if store and bank.constant:
+                break
+            if store and self.tape and bank == self.tape.bank:
+                inputs |= {n: tape[n] for n in ("wen", "waddr", "wdata")}
                 break
             enables, addresses, data = [], [], []
             for builder, port in self._ports():

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from gradcam.dialect.methods import method_fault
+from gradcam.dram import check_dram
 from gradcam.errors import GradcamError
 from gradcam.passes.instrumentation import Timing
 from gradcam.passes.pass_manager import Instrumentation, PassManager
@@ -18,6 +19,9 @@ if TYPE_CHECKING:  # it imports torch
 
 #: What `emit` can name, in the order in which a model passes through it.
 LEVELS = ("gradcam", "simplified", "quantized", "linalg", "affine", "scheduled", "hw", "verilog")
+
+#: Where weights can be.
+PLACES = ("onchip", "dram")
 
 #: The pipeline that leads to a level from the one before; calibration stands between "simplified" and "quantized".
 _PIPELINE = {
@@ -45,9 +49,15 @@ class Settings:
         input_shape: (1, C, H, W); None takes the model's own.
         top_k: classes to explain at every target layer: the requested or predicted one, then the best others.
         dsp_packing: two int8 products per multiplication, as wide as a DSP48E2 multiplies.
+        weights: where the weights are: "onchip", or "dram", from which they are read while the program runs.
+        dram_width: bits of a beat of the DRAM.
+        dram_outstanding: reads that may be under way.
+        dram_latency: cycles from a read to its first beat that the predicted cycles assume.
+        max_onchip_bytes: most bytes of memory on chip; None sets no limit.
 
     Raises:
-        GradcamError: there is no such method, the array is not one of powers of two, or `top_k` is less than 1.
+        GradcamError: there is no such method or place, the array is not one of powers of two, `top_k` is less than 1,
+            or no DRAM is like that.
     """
 
     target_layer: str | Sequence[str]
@@ -59,6 +69,11 @@ class Settings:
     input_shape: tuple[int, ...] | None = None
     top_k: int = 1
     dsp_packing: bool = False
+    weights: str = "onchip"
+    dram_width: int = 64
+    dram_outstanding: int = 8
+    dram_latency: int = 64
+    max_onchip_bytes: int | None = None
 
     def __post_init__(self) -> None:
         if fault := method_fault(self.method):
@@ -66,14 +81,29 @@ class Settings:
         PE.parse(self.pe)
         if self.top_k < 1:
             raise GradcamError(f"top-k must be at least 1, got {self.top_k}")
+        if self.weights not in PLACES:
+            raise GradcamError(f"weights must be one of {', '.join(PLACES)}, got '{self.weights}'")
+        check_dram(self.dram_width, self.dram_outstanding, self.dram_latency)
+
+    @property
+    def memory_passes(self) -> list[str]:
+        """What these settings do to the memories that gradcam-plan-memory laid out."""
+        passes = []
+        if self.weights == "dram":
+            numbers = f"width={self.dram_width} outstanding={self.dram_outstanding} latency={self.dram_latency}"
+            passes.append(f"gradcam-stream-weights{{{numbers}}}")
+        if self.max_onchip_bytes is not None:
+            passes.append(f"gradcam-limit-memory{{bytes={self.max_onchip_bytes}}}")
+        return passes
 
 
-def pipeline_for(level: str, pe: str, dsp_packing: bool = False) -> str:
-    """The passes that lead to `level` from the level before, as pipeline text."""
+def pipeline_for(level: str, settings: Settings) -> str:
+    """The passes that lead to `level` from the level before with `settings`, as pipeline text."""
     text = PIPELINES.get(_PIPELINE[level], _PIPELINE[level])
     for name in ("gradcam-fold-columns", "convert-gradcam-to-linalg", "gradcam-split-time-space"):
-        text = text.replace(name, f"{name}{{pe={pe}}}")
-    return text.replace("convert-affine-to-hw", "convert-affine-to-hw{dsp-packing}") if dsp_packing else text
+        text = text.replace(name, f"{name}{{pe={settings.pe}}}")
+    text = text.replace("gradcam-plan-memory", ",".join(["gradcam-plan-memory", *settings.memory_passes]))
+    return text.replace("convert-affine-to-hw", "convert-affine-to-hw{dsp-packing}") if settings.dsp_packing else text
 
 
 class Compilation:
@@ -120,7 +150,7 @@ class Compilation:
                 self._calibrate(module, model)
             if stage in _PIPELINE:
                 self._say(stage)
-                text = pipeline_for(stage, settings.pe, settings.dsp_packing)
+                text = pipeline_for(stage, settings)
                 manager = PassManager.parse(f"builtin.module({text})")
                 module = manager.run(module, *self._watchers)
             if at and stage in at:

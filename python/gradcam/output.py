@@ -41,8 +41,9 @@ def compile_to_folder(
 ) -> dict[str, Any]:
     """Compiles `model` to SystemVerilog.
 
-    The folder gets `rtl/*.sv`, `mem/*.hex`, `ir/quantized.mlirbc` (what the integer reference runs), `program.json`
-    (every nest, buffer and stream), `report.json` and `report.txt`; it is written whole or not at all.
+    The folder gets `rtl/*.sv`, `mem/*.hex`, with weights in DRAM `mem/*.bin`, `ir/quantized.mlirbc` (what the integer
+    reference runs), `program.json` (every nest, buffer and stream), `report.json` and `report.txt`; it is written whole
+    or not at all.
 
     Args:
         model: an nn.Module in eval mode, or an exported program.
@@ -105,8 +106,10 @@ def _sha256(path: Path) -> str:
 
 
 def write_memories(module: Any, work: Path, program: dict[str, Any]) -> None:
-    """Writes the contents of the constant banks of a scheduled module, and their names into its program."""
+    """Writes the contents of a scheduled module's constant banks and DRAM, and their names into its program."""
     from gradcam.passes.hw.layout import banks_of, constant_words, hex_lines
+    from gradcam.passes.nest import nests
+    from gradcam.passes.tape import read_tape
 
     with module.context:
         banks = banks_of(module)
@@ -114,6 +117,10 @@ def write_memories(module: Any, work: Path, program: dict[str, Any]) -> None:
             file = f"mem/{name}.hex"
             (work / file).write_text(hex_lines(words, banks[name].bits), encoding="ascii")
             program["memories"][name] = {"file": file, "sha256": _sha256(work / file)}
+        if tape := read_tape(module, list(nests(module))):
+            file = program["dram"]["file"] = f"mem/{tape.bank.name}.bin"
+            (work / file).write_bytes(tape.contents(module))
+            program["memories"][tape.bank.name] = {"file": file, "sha256": _sha256(work / file)}
 
 
 def write_rtl(design: Any, folder: Path, program: dict[str, Any]) -> None:

@@ -12,6 +12,7 @@ from gradcam.passes.hw.layout import banks_of, place_of
 from gradcam.passes.hw.top import TOP, argument_names, registers_of
 from gradcam.passes.ir_queries import is_argument, location_name
 from gradcam.passes.nest import Access, Nest, nests
+from gradcam.passes.tape import Tape, read_tape
 from gradcam.quant_types import is_quantized
 
 
@@ -20,7 +21,8 @@ def describe_program(module: ir.Module) -> dict[str, Any]:
 
     Returns:
         `top`, `streams`, `ports`, `nests` (engine, trip counts, start and end cycle, what it writes), `buffers` (bank,
-        word offset, shape), `banks`; `memories` and `rtl` are filled when the files are written.
+        word offset, shape), `banks`, `dram` (None when all weights are on chip); `memories`, `rtl` and the name of the
+        DRAM's file are filled in when the files are written.
     """
     with module.context:
         program = list(nests(module))
@@ -29,6 +31,7 @@ def describe_program(module: ir.Module) -> dict[str, Any]:
         streams = {a.memref.arg_number: _stream(a, arguments) for a in accesses if access_kind(a) == "stream"}
         ports = {a.memref.arg_number: a for a in accesses if access_kind(a) == "port"}
         registers = registers_of(module)
+        tape = read_tape(module, program)
         buffers: dict[ir.Value, dict[str, Any]] = {}
         for nest in program:
             for store in nest.stores:
@@ -40,9 +43,10 @@ def describe_program(module: ir.Module) -> dict[str, Any]:
             "top": TOP,
             "streams": list(streams.values()),
             "ports": [{"name": arguments[i], "bits": a.element_bits} for i, a in ports.items()],
-            "nests": [_nest(n, buffers) for n in program],
+            "nests": [_nest(n, buffers) | _tape_reads(tape, i, n) for i, n in enumerate(program)],
             "buffers": list(buffers.values()),
             "banks": {n: _bank(b) for n, b in banks_of(module).items()},
+            "dram": _dram(tape) if tape else None,
             "memories": {},
             "rtl": {},
         }
@@ -95,6 +99,19 @@ def _nest(nest: Nest, buffers: dict[ir.Value, dict[str, Any]]) -> dict[str, Any]
         "end": end,
         "writes": [buffers[s.memref]["name"] for s in nest.stores if s.memref in buffers],
     }
+
+
+def _tape_reads(tape: Tape | None, number: int, nest: Nest) -> dict[str, Any]:
+    """What a nest reads from the tape, and how long it waits for it."""
+    use = next((u for u in tape.uses if u.nest == number), None) if tape else None
+    if tape is None or use is None:
+        return {}
+    stalls = ir.IntegerAttr(nest.op.attributes["gradcam.stalls"]).value
+    return {"dram_bytes": use.words * tape.bank.width // 8, "stalls": stalls}
+
+
+def _dram(tape: Tape) -> dict[str, Any]:
+    return {"width": tape.width, "outstanding": tape.outstanding, "latency": tape.latency}
 
 
 def quantization_of(quantized: Any) -> dict[str, Any]:

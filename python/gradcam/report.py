@@ -26,7 +26,7 @@ def make_report(
     Returns:
         `macs` of an inference (multiply-adds of the model's convolutions and linear layers, padding channels not
         counted), `multipliers` of the array, `cycles` by phase, `overhead` = explanation / inference, `utilization` =
-        macs / multipliers / inference cycles, `memory_bytes` by bank.
+        macs / multipliers / inference cycles, `memory_bytes` by bank, `dram`: see `dram_figures`.
     """
     cycles = {
         e.name: ir.IntegerAttr(e.attr).value for e in ir.DictAttr(scheduled.operation.attributes["gradcam.cycles"])
@@ -47,6 +47,7 @@ def make_report(
         "overhead": cycles["explanation"] / cycles["inference"],
         "utilization": macs / (pe.oc * pe.ic) / cycles["inference"],
         "memory_bytes": {n: b["lanes"] * b["bits"] * b["words"] // 8 for n, b in banks.items()},
+        "dram": dram_figures(program),
         "scales": {n: v["scale"] for n, v in program["quantization"].items() if n != "explain"},
     }
 
@@ -59,6 +60,25 @@ def count_multiplications(design: Any) -> dict[str, int]:
         operations = module.regions[0].blocks[0].operations
         counts[name] = sum(op.operation.name == "comb.mul" for op in operations)
     return {name: count for name, count in counts.items() if count}
+
+
+def dram_figures(program: dict[str, Any]) -> list[dict[str, Any]] | None:
+    """What every nest with weights reads from DRAM; None when all weights are on chip.
+
+    Returns:
+        Per nest its number `nest` and `name`, `bytes`, `cycles` without waiting, `bytes_per_cycle`, the bandwidth with
+        which it would not have to wait, and `stall_cycles` that it waits for late beats of an ideal DRAM.
+    """
+    if program["dram"] is None:
+        return None
+    figures = []
+    for number, nest in enumerate(program["nests"]):
+        if "dram_bytes" in nest:
+            cycles = nest["end"] - nest["start"] - nest["stalls"]
+            layer = {"nest": number, "name": nest["name"], "bytes": nest["dram_bytes"], "cycles": cycles}
+            bandwidth = round(nest["dram_bytes"] / cycles, 4)
+            figures.append(layer | {"bytes_per_cycle": bandwidth, "stall_cycles": nest["stalls"]})
+    return figures
 
 
 def count_macs(quantized: Any) -> int:
@@ -93,6 +113,12 @@ def report_text(report: dict[str, Any]) -> str:
         ("explanation / inference", f"{report['overhead']:.5f}"),
         ("utilization", f"{report['utilization']:.4f}"),
         *((f"memory, {n}", f"{b:,} bytes") for n, b in memory.items()),
+        *((f"dram, {d['name']}", _dram_text(d)) for d in report["dram"] or ()),
     ]
     width = max(len(label) for label, _ in rows)
     return "".join(f"{label:<{width}}  {value}\n" for label, value in rows)
+
+
+def _dram_text(figures: dict[str, Any]) -> str:
+    bandwidth, stalls = figures["bytes_per_cycle"], figures["stall_cycles"]
+    return f"{figures['bytes']:,} bytes, {bandwidth:.2f} bytes per cycle, {stalls:,} cycles of waiting"

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from torch_mlir import ir
 
-from gradcam.compiler import pipeline_for
+from gradcam.compiler import Settings, pipeline_for
 from gradcam.dialect import make_context
 from gradcam.output import write_json, write_memories, write_rtl
 from gradcam.passes.pass_manager import PassManager
@@ -115,7 +115,7 @@ class Text:
 
 def schedule(module: ir.Module, pe: str) -> ir.Module:
     """Linalg to scheduled affine."""
-    levels = f"{pipeline_for('affine', pe)},{pipeline_for('scheduled', pe)}"
+    levels = ",".join(pipeline_for(level, Settings("", pe=pe)) for level in ("affine", "scheduled"))
     PassManager.parse(f"builtin.module(fuse-epilogues,canonicalize,cse,{levels})").run(module)
     return module
 
@@ -128,7 +128,7 @@ def write_design(scheduled: ir.Module, pe: str, folder: Path) -> dict[str, Any]:
     write_memories(scheduled, folder, program)
     cycles = ir.DictAttr(scheduled.operation.attributes["gradcam.cycles"])
     report = {"cycles": {e.name: ir.IntegerAttr(e.attr).value for e in cycles}}
-    levels = f"{pipeline_for('hw', pe)},{pipeline_for('verilog', pe)}"
+    levels = ",".join(pipeline_for(level, Settings("", pe=pe)) for level in ("hw", "verilog"))
     design = PassManager.parse(f"builtin.module({levels})").run(scheduled)
     write_rtl(design, folder / "rtl", program)
     write_json(folder / "program.json", program)

@@ -72,11 +72,11 @@ def test_the_figures_follow_from_the_schedule():
     quantized = level2(net.module(*net.head(x, 4)), (1, 4, 6, 6))
     kept = quantized.operation.clone()
     with quantized.context:
-        scheduled = quantized
+        scheduled, settings = quantized, Settings("layer4", pe="4x4")
         for level in ("linalg", "affine", "scheduled"):
-            scheduled = PassManager.parse(f"builtin.module({pipeline_for(level, '4x4')})").run(scheduled)
+            scheduled = PassManager.parse(f"builtin.module({pipeline_for(level, settings)})").run(scheduled)
         program = describe_program(scheduled)
-        report = make_report("net", Settings("layer4", pe="4x4"), kept, scheduled, program)
+        report = make_report("net", settings, kept, scheduled, program)
     cycles = report["cycles"]
     for phase in ("load", "inference", "explanation", "store"):
         nests = [n for n in program["nests"] if n["phase"] == phase]
@@ -138,5 +138,5 @@ def test_settings_are_checked_when_they_are_made(change, message):
 
 
 def test_every_level_has_a_pipeline():
-    assert pipeline_for("scheduled", "8x4").startswith("gradcam-split-time-space{pe=8x4},")
-    assert all(pipeline_for(level, "4x4") for level in LEVELS[1:])
+    assert pipeline_for("scheduled", Settings("layer", pe="8x4")).startswith("gradcam-split-time-space{pe=8x4},")
+    assert all(pipeline_for(level, Settings("layer")) for level in LEVELS[1:])

@@ -2,7 +2,7 @@
 
 from gradcam.sim.build import build, lint
 from gradcam.sim.program import Program, load_program
-from gradcam.sim.simulator import Result, Simulator
+from gradcam.sim.simulator import DramModel, Result, Simulator
 from gradcam.sim.trace import Trace, compare_trace
 
-__all__ = ["Program", "Result", "Simulator", "Trace", "build", "compare_trace", "lint", "load_program"]
+__all__ = ["DramModel", "Program", "Result", "Simulator", "Trace", "build", "compare_trace", "lint", "load_program"]

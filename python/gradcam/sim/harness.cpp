@@ -3,18 +3,24 @@
 // which is generated (see header.py).
 //
 // Usage: simulator RUNS RESULTS LIMIT [--stall SEED IN OUT] [--trace FILE]
+//                  [--dram IMAGE LATENCY INTERVAL [--dram-stall SEED STALL] [--dram-fault BEAT]]
 //   RUNS     per run: 8 bytes per port, then the beats of the input streams, little-endian, in the order of design.h
 //   RESULTS  per run: the beats of the output streams, a uint64 per nest (cycles), a double (seconds)
 //   LIMIT    cycles after which a run is given up
 //   IN, OUT  probability that an input has nothing to offer, or an output is not taken, in a cycle
 //   FILE     per run: the words of every dump of design.h
+//   IMAGE    what the DRAM holds, LATENCY cycles from a request to its first beat, INTERVAL from beat to beat
+//   STALL    probability that a request is not taken, or a beat is not offered, in a cycle
+//   BEAT     number of a beat that is answered with an error
 #include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <deque>
 #include <fstream>
+#include <memory>
 #include <random>
 #include <stdexcept>
 #include <string>
@@ -41,6 +47,16 @@ struct PortPins {
     size_t bits;
 };
 
+struct DramPins {  // the read channels of AXI4, as the design names them
+    CData *arvalid, *arready;
+    IData* araddr;
+    CData *arlen, *arsize, *arburst;
+    CData *rvalid, *rready, *rresp, *rlast;
+    CData* error;
+    void* rdata;
+    size_t beat_bytes;
+};
+
 struct Dump {  // words of a memory, or a register, to write out after a nest
     size_t nest;
     const char* scope;
@@ -58,6 +74,9 @@ struct Options {
     bool stall = false;
     uint64_t seed = 0;
     double in = 0, out = 0;
+    std::string dram;
+    uint64_t dram_latency = 0, dram_interval = 0, dram_seed = 0, dram_fault = UINT64_MAX;
+    double dram_stall = 0;
 };
 
 [[noreturn]] void fail(const std::string& message) { throw std::runtime_error(message); }
@@ -78,6 +97,18 @@ Options parse(int argc, char** argv) {
             i += 4;
         } else if (flag == "--trace" && i + 1 < argc) {
             options.trace = argv[i + 1];
+            i += 2;
+        } else if (flag == "--dram" && i + 3 < argc) {
+            options.dram = argv[i + 1];
+            options.dram_latency = std::stoull(argv[i + 2]);
+            options.dram_interval = std::stoull(argv[i + 3]);
+            i += 4;
+        } else if (flag == "--dram-stall" && i + 2 < argc) {
+            options.dram_seed = std::stoull(argv[i + 1]);
+            options.dram_stall = std::stod(argv[i + 2]);
+            i += 3;
+        } else if (flag == "--dram-fault" && i + 1 < argc) {
+            options.dram_fault = std::stoull(argv[i + 1]);
             i += 2;
         } else {
             fail("unknown option " + flag);
@@ -174,6 +205,92 @@ private:
     bool m_waiting = false;
 };
 
+// Answers reads in their order, and checks what AXI4 asks of the one who reads: a request stays as it is until it is
+// taken, addresses go up by whole beats inside a block of 4 KiB, and inside what the memory holds.
+class Dram {
+public:
+    Dram(const DramPins& pins, const Options& options)
+        : m_pins(pins), m_options(options), m_chance(options.dram_seed), m_image(read_file(options.dram)) {
+        hide();
+    }
+
+    void drive() {
+        *m_pins.arready = !late();
+        if (*m_pins.rvalid || m_bursts.empty() || m_cycle < m_next || m_cycle < m_bursts.front().ready || late()) return;
+        const Burst& burst = m_bursts.front();
+        std::memcpy(m_pins.rdata, m_image.data() + burst.address, m_pins.beat_bytes);
+        *m_pins.rvalid = 1;
+        *m_pins.rlast = burst.beats == 1;
+        *m_pins.rresp = m_beats == m_options.dram_fault ? SLVERR : OKAY;
+    }
+    void sample() {
+        const Request request{*m_pins.araddr, *m_pins.arlen, *m_pins.arsize, *m_pins.arburst};
+        if (m_waiting && (!*m_pins.arvalid || !(request == m_held))) fail("the read of the DRAM changed before it was taken");
+        if (*m_pins.arvalid && !m_waiting) check(request);
+        m_held = request;
+        m_waiting = *m_pins.arvalid && !*m_pins.arready;
+        m_asked = *m_pins.arvalid && *m_pins.arready;
+        m_taken = *m_pins.rvalid && *m_pins.rready;
+    }
+    void clock() {
+        if (m_taken) {
+            Burst& burst = m_bursts.front();
+            burst.address += m_pins.beat_bytes;
+            if (--burst.beats == 0) m_bursts.pop_front();
+            m_next = m_cycle + m_options.dram_interval;
+            ++m_beats;
+            hide();
+        }
+        if (m_asked) m_bursts.push_back({m_held.address, m_held.length + size_t{1}, m_cycle + m_options.dram_latency});
+        ++m_cycle;
+    }
+    void finish() const {
+        if (*m_pins.error) fail("a read of the DRAM was answered with an error");
+        if (!m_bursts.empty() || m_waiting) fail("the run ended before all that it read from the DRAM had come");
+    }
+
+private:
+    static constexpr CData OKAY = 0, SLVERR = 2, INCR = 1;
+    static constexpr uint64_t BLOCK = 4096;
+    struct Request {
+        uint64_t address;
+        size_t length;
+        CData size, burst;
+        bool operator==(const Request& other) const {
+            return address == other.address && length == other.length && size == other.size && burst == other.burst;
+        }
+    };
+    struct Burst {
+        uint64_t address;
+        size_t beats;
+        uint64_t ready;  // first cycle of the first beat
+    };
+
+    bool late() { return m_options.dram_stall > 0 && m_chance(m_options.dram_stall); }
+    void check(const Request& request) const {
+        const uint64_t bytes = (request.length + 1) * m_pins.beat_bytes;
+        const std::string name = "the read of " + std::to_string(bytes) + " bytes at " + std::to_string(request.address);
+        if (request.burst != INCR) fail(name + " is no burst of type INCR");
+        if (size_t{1} << request.size != m_pins.beat_bytes) fail(name + " has beats of another size than the data");
+        if (request.address % m_pins.beat_bytes) fail(name + " does not start at a beat");
+        if (request.address % BLOCK + bytes > BLOCK) fail(name + " crosses a boundary of 4096 bytes");
+        if (request.address + bytes > m_image.size()) fail(name + " goes past the end of the DRAM");
+    }
+    void hide() {
+        *m_pins.rvalid = *m_pins.rlast = 0;
+        std::memset(m_pins.rdata, 0xA5, m_pins.beat_bytes);
+    }
+
+    const DramPins m_pins;
+    const Options& m_options;
+    Chance m_chance;
+    const std::vector<char> m_image;
+    std::deque<Burst> m_bursts;
+    Request m_held{};
+    uint64_t m_cycle = 0, m_next = 0, m_beats = 0;
+    bool m_waiting = false, m_asked = false, m_taken = false;
+};
+
 class Tracer {  // writes the memories that a nest wrote, when the nest has ended
 public:
     Tracer(const VerilatedContext& context, const std::string& path) {
@@ -211,7 +328,9 @@ class Harness {
 public:
     Harness(VerilatedContext& context, Vdesign& top, const Options& options)
         : m_context(context), m_top(top), m_options(options), m_tracer(context, options.trace),
-          m_chance(options.seed), m_inputs(inputs(top)), m_outputs(outputs(top)), m_ports(ports(top)) {}
+          m_chance(options.seed), m_inputs(inputs(top)), m_outputs(outputs(top)), m_ports(ports(top)) {
+        for (const DramPins& pins : drams(top)) m_drams.push_back(std::make_unique<Dram>(pins, options));
+    }
 
     void reset() {
         m_top.start = 0;
@@ -239,6 +358,7 @@ public:
         const std::vector<uint64_t> cycles = execute(data, sources, sinks);
         for (const Source& source : sources) source.finish();
         for (const Sink& sink : sinks) sink.finish();
+        for (const auto& dram : m_drams) dram->finish();
         const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - begin;
         for (const Sink& sink : sinks) write(results, sink.bytes().data(), sink.bytes().size());
         write(results, cycles.data(), cycles.size() * sizeof(uint64_t));
@@ -258,10 +378,12 @@ private:
         while (true) {
             for (Source& source : sources) source.drive(m_chance, m_options.in);
             for (Sink& sink : sinks) sink.drive(m_chance, m_options.out);
+            for (const auto& dram : m_drams) dram->drive();
             m_top.clk = 0;
             m_top.eval();
             for (Source& source : sources) source.sample();
             for (Sink& sink : sinks) sink.sample();
+            for (const auto& dram : m_drams) dram->sample();
             if (started && !m_top.busy) break;
             if (started && m_top.done) fail("'done' is 1 while the design is busy");
             const size_t nest = m_top.nest;
@@ -272,6 +394,7 @@ private:
             m_top.clk = 1;
             m_top.eval();
             for (Source& source : sources) source.clock();
+            for (const auto& dram : m_drams) dram->clock();
             if (started && (!m_top.busy || m_top.nest != nest)) m_tracer.nest_ended(nest);
             if (!started) {
                 started = true;
@@ -322,6 +445,7 @@ private:
     Chance m_chance;
     const std::vector<StreamPins> m_inputs, m_outputs;
     const std::vector<PortPins> m_ports;
+    std::vector<std::unique_ptr<Dram>> m_drams;
 };
 
 void simulate(const Options& options) {

@@ -62,6 +62,7 @@ def design_header(program: Program) -> str:
             "std::vector<PortPins> ports([[maybe_unused]] Vdesign& top)",
             (f"{{&top.{p.name}, {p.bits}}}" for p in program.ports),
         ),
+        *_function("std::vector<DramPins> drams([[maybe_unused]] Vdesign& top)", _dram(program)),
         *_function("std::vector<Dump> dumps()", (_dump_entry(program, d) for d in dumps(program))),
     ]
     return "\n".join(lines) + "\n"
@@ -77,6 +78,15 @@ def _stream(stream: Stream) -> str:
         f'{{"{stream.name}", &{pin}_valid, &{pin}_ready, &{pin}_data, sizeof {pin}_data, '
         f"{stream.beats}, {stream.beat_bytes}}}"
     )
+
+
+def _dram(program: Program) -> list[str]:
+    """At most one entry: the pins of the read channels."""
+    if program.dram is None:
+        return []
+    names = ("arvalid", "arready", "araddr", "arlen", "arsize", "arburst", "rvalid", "rready", "rresp", "rlast")
+    pins = ", ".join(f"&top.dram_{name}" for name in (*names, "error", "rdata"))
+    return [f"{{{pins}, {program.dram.width // 8}}}"]
 
 
 def _dump_entry(program: Program, dump: Dump) -> str:

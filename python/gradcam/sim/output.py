@@ -46,7 +46,10 @@ def simulation_report(program: Program, result: Result, cls: int, reference_equa
     classes = explained_classes(result.logits, cls, max(ranks, default=0) + 1)
     explained = [classes[rank] for rank in ranks]
     scales = {name: program.scale(name) for name in ("image", *result.outputs)}
-    return program.report() | {
+    report = program.report()
+    for layer in report.get("dram") or ():
+        layer["simulated_stall_cycles"] = result.nest_cycles[layer["nest"]] - layer["cycles"]
+    return report | {
         "simulated_cycles": result.cycles,
         "cycles_per_second": round(result.cycles["total"] / result.seconds),
         "predicted_class": best_class(result.logits),

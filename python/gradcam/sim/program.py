@@ -112,6 +112,21 @@ class Bank:
 
 
 @dataclass(frozen=True)
+class Dram:
+    """The memory behind the read channels of AXI4.
+
+    Attributes:
+        file: what it holds, in the folder.
+        width: bits of a beat.
+        latency: cycles from a request to its first beat, as the compile assumed.
+    """
+
+    file: str
+    width: int
+    latency: int
+
+
+@dataclass(frozen=True)
 class Program:
     """A compiled design; see the fields' types. `checksums` maps files of the folder to their SHA-256."""
 
@@ -125,6 +140,7 @@ class Program:
     memories: Mapping[str, str]
     rtl: Mapping[str, str]
     quantization: Mapping[str, Any]
+    dram: Dram | None = None
 
     @property
     def inputs(self) -> list[Stream]:
@@ -250,7 +266,12 @@ def _program(folder: Path, data: Mapping[str, Any]) -> Program:
         memories={m["file"]: m["sha256"] for m in data["memories"].values()},
         rtl=dict(data["rtl"]),
         quantization=data["quantization"],
+        dram=_dram(data.get("dram")),
     )
+
+
+def _dram(data: Mapping[str, Any] | None) -> Dram | None:
+    return Dram(data["file"], data["width"], data["latency"]) if data else None
 
 
 def _unique(buffers: dict[str, Buffer], count: int) -> dict[str, Buffer]:

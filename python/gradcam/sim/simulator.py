@@ -54,6 +54,31 @@ class Result:
         return {name: value for name, value in self.outputs.items() if name != "logits"}
 
 
+@dataclass(frozen=True)
+class DramModel:
+    """How the simulated DRAM behaves; by default as the compiler predicted.
+
+    Attributes:
+        latency: cycles from a request to its first beat; None takes what the compile assumed.
+        interval: cycles from one beat to the next at the earliest, the inverse of the bandwidth.
+        stall_seed: delays requests and beats at random with this seed; None never does.
+        stall: with a seed, the probability per cycle that a request is not taken, and that a beat is not offered.
+        fault: number of a beat that is answered with an error; None for none.
+    """
+
+    latency: int | None = None
+    interval: int = 1
+    stall_seed: int | None = None
+    stall: float = 0.5
+    fault: int | None = None
+
+    def __post_init__(self) -> None:
+        if (self.latency is not None and self.latency < 1) or self.interval < 1:
+            raise GradcamError("a DRAM takes 1 cycle or more to its first beat, and from one beat to the next")
+        if not 0 <= self.stall < 1:
+            raise GradcamError(f"a stall probability must be from 0 to less than 1, got {self.stall}")
+
+
 class Simulator:
     """The design of a compile's output folder, ready to run in Verilator.
 
@@ -79,6 +104,7 @@ class Simulator:
         stall_seed: int | None = None,
         trace: bool = False,
         stall: tuple[float, float] = (0.5, 0.5),
+        dram: DramModel = DramModel(),
     ) -> list[Result]:
         """Runs images one after the other, without a reset between them.
 
@@ -89,10 +115,11 @@ class Simulator:
             trace: reads every buffer out of the design's memories after the nest that writes it.
             stall: with a seed, the probability per cycle that an input has nothing to offer, and that an output is
                 not taken.
+            dram: the DRAM, where the design has one.
 
         Raises:
             GradcamError: the images do not fit the design, there is no such class, or the design misbehaves: it does
-                not end, loses a beat or breaks the protocol of a stream.
+                not end, loses a beat, breaks the protocol of a stream or of AXI4, or a read of the DRAM failed.
         """
         images = self._check_images(images)
         classes = self._check_classes(cls, len(images))
@@ -101,11 +128,12 @@ class Simulator:
         with tempfile.TemporaryDirectory(prefix="gradcam-run-") as temporary:
             work = Path(temporary)
             (work / "runs").write_bytes(b"".join(map(self._encode, images, classes)))
-            options = [str(self._limit(stall if stall_seed is not None else (0, 0)))]
+            options = [str(self._limit(stall if stall_seed is not None else (0, 0), dram))]
             if stall_seed is not None:
                 options += ["--stall", str(stall_seed), *map(str, stall)]
             if trace:
                 options += ["--trace", str(work / "trace")]
+            options += self._dram_options(dram)
             self._execute([str(work / "runs"), str(work / "results"), *options])
             return self._results((work / "results").read_bytes(), (work / "trace").read_bytes() if trace else b"")
 
@@ -138,14 +166,31 @@ class Simulator:
         """A run as harness.cpp reads it: ports, then beats."""
         return np.array([cls] * len(self.program.ports), "<i8").tobytes() + image.transpose(1, 2, 0).tobytes()
 
-    def _limit(self, stall: tuple[float, float]) -> int:
+    def _dram_options(self, dram: DramModel) -> list[str]:
+        if self.program.dram is None:
+            if dram != DramModel():
+                raise GradcamError("the design has all its weights on chip, so there is no DRAM to set up")
+            return []
+        latency = self.program.dram.latency if dram.latency is None else dram.latency
+        options = ["--dram", str(self.program.folder / self.program.dram.file), str(latency), str(dram.interval)]
+        if dram.stall_seed is not None:
+            options += ["--dram-stall", str(dram.stall_seed), str(dram.stall)]
+        return options if dram.fault is None else [*options, "--dram-fault", str(dram.fault)]
+
+    def _dram_beats(self) -> int:
+        """Beats of the whole DRAM, no fewer than a run reads."""
+        dram = self.program.dram
+        return (self.program.folder / dram.file).stat().st_size * 8 // dram.width if dram else 0
+
+    def _limit(self, stall: tuple[float, float], dram: DramModel) -> int:
         """Cycles that no working design needs: four times the predicted ones, and what stalls can add to every beat."""
         predicted = self.program.predicted_cycles()["total"]
         slowest = max(stall)
         if not 0 <= slowest < 1:
             raise GradcamError(f"stall probabilities must be from 0 to less than 1, got {stall}")
         beats = sum(s.beats for s in self.program.streams)
-        return 4 * predicted + 1000 + math.ceil(4 * beats / (1 - slowest))
+        reads = self._dram_beats() * (dram.interval + (dram.latency or 0)) / (1 - dram.stall)
+        return 4 * predicted + 1000 + math.ceil(4 * (beats / (1 - slowest) + reads))
 
     def _execute(self, arguments: list[str]) -> None:
         # The RTL names its memory images relative to the output folder.

@@ -126,3 +126,69 @@ func.func @feedback(%image: memref<8xi32>, %out: memref<1xi32>) {
   }
   return
 }
+
+// -----
+
+// Words of 2 beats from DRAM: a request in cycle 0, its first beat 10 cycles later, so words 0 to 5 are there from cycles
+// 12, 14, 16, 18, 20 and 22 on. The steps of the first tile come in cycles 12, 14, 16 and 17 to 19, those of the second in
+// 20, 21, 22 and 23 to 25: 13 later than without waiting. With the stage of the write and the issue that makes 27 cycles.
+// CHECK: {gradcam.end = 27 : i64, gradcam.phase = "store", gradcam.stalls = 13 : i64, gradcam.start = 0 : i64}
+module attributes {
+  gradcam.banks = {weights = {bits = 8 : i64, constant = false, lanes = 2 : i64, words = 8 : i64}},
+  gradcam.tape = {bank = "weights", latency = 10 : i64, outstanding = 8 : i64, width = 8 : i64}} {
+memref.global "private" constant @w : memref<1x6x2xi8> = dense<3>
+func.func @tape(%out: memref<12x2xi8>) {
+  %w = memref.get_global @w : memref<1x6x2xi8> {gradcam.bank = "weights", gradcam.offset = 0 : i64}
+  affine.for %o = 0 to 2 {
+    affine.for %pixel = 0 to 2 {
+      affine.for %k = 0 to 3 {
+        affine.parallel (%l) = (0) to (2) {
+          %v = affine.load %w[0, %o * 3 + %k, %l] : memref<1x6x2xi8>
+          affine.store %v, %out[%o * 6 + %pixel * 3 + %k, %l] : memref<12x2xi8>
+        }
+      }
+    }
+  }
+  return
+}
+}
+
+// -----
+
+module attributes {
+  gradcam.banks = {weights = {bits = 8 : i64, constant = false, lanes = 2 : i64, words = 8 : i64}},
+  gradcam.tape = {bank = "weights", latency = 10 : i64, outstanding = 8 : i64, width = 8 : i64}} {
+memref.global "private" constant @w : memref<1x6x2xi8> = dense<3>
+func.func @disorder(%out: memref<6x2xi8>) {
+  %w = memref.get_global @w : memref<1x6x2xi8> {gradcam.bank = "weights", gradcam.offset = 0 : i64}
+  affine.for %o = 0 to 2 {
+    affine.for %k = 0 to 3 {
+      affine.parallel (%l) = (0) to (2) {
+        // expected-error@+1 {{weights is no tape in the order of its reads; run gradcam-stream-weights}}
+        %v = affine.load %w[0, %k * 2 + %o, %l] : memref<1x6x2xi8>
+        affine.store %v, %out[%o * 3 + %k, %l] : memref<6x2xi8>
+      }
+    }
+  }
+  return
+}
+}
+
+// -----
+
+// expected-error@+1 {{the ring weights needs 8 words, it has 4}}
+module attributes {
+  gradcam.banks = {weights = {bits = 8 : i64, constant = false, lanes = 2 : i64, words = 4 : i64}},
+  gradcam.tape = {bank = "weights", latency = 10 : i64, outstanding = 8 : i64, width = 8 : i64}} {
+memref.global "private" constant @w : memref<1x6x2xi8> = dense<3>
+func.func @small(%out: memref<6x2xi8>) {
+  %w = memref.get_global @w : memref<1x6x2xi8> {gradcam.bank = "weights", gradcam.offset = 0 : i64}
+  affine.for %o = 0 to 6 {
+    affine.parallel (%l) = (0) to (2) {
+      %v = affine.load %w[0, %o, %l] : memref<1x6x2xi8>
+      affine.store %v, %out[%o, %l] : memref<6x2xi8>
+    }
+  }
+  return
+}
+}

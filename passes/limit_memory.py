@@ -1,0 +1,41 @@
+"""gradcam-limit-memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch_mlir import ir
+
+from gradcam.errors import fail
+from gradcam.passes.hw.layout import banks_of
+from gradcam.passes.ir_queries import main_function
+from gradcam.passes.pass_base import Pass
+
+
+@dataclass(frozen=True)
+class LimitMemory(Pass):
+    """Refuses a program whose memories on chip are larger than `bytes` together, and says which ones are how large.
+
+    This pass turns:
+
+        module attributes {gradcam.banks = {bank0 = {bits = 8, lanes = 16, words = 8192, ...}, ...}} { ... }
+
+    into:
+
+        the same module
+    """
+
+    name: ClassVar[str] = "gradcam-limit-memory"
+    bytes: int
+
+    def run(self, module: ir.Module) -> None:
+        """Changes nothing."""
+        with module.context:
+            sizes = {b.name: b.bytes for b in banks_of(module).values()}
+            total = sum(sizes.values())
+            if total > self.bytes:
+                largest = sorted(sizes.items(), key=lambda item: -item[1])
+                parts = ", ".join(f"{name} {size:,}" for name, size in largest)
+                over = f"{total - self.bytes:,} more than the {self.bytes:,} allowed"
+                raise fail(main_function(module), f"the memories on chip take {total:,} bytes, {over}: {parts}")

@@ -1,0 +1,86 @@
+"""When the words of a tape arrive and its nests run: the tape reader with an ideal DRAM, to the cycle.
+
+An ideal DRAM takes a request in every cycle, has its first beat ready `latency` cycles later, and then gives one beat a
+cycle, bursts in order. Cycle 0 is the first one in which the program runs. The rules are those of
+`passes/hw/tape_reader.py`:
+
+- A burst is requested in a cycle of its own, when the ring has room for it, fewer than `outstanding` bursts are under
+  way, and the nest in which its symbol is known has begun. What happens in a cycle counts from the next one on.
+- A word can be read from the cycle after its last beat on.
+- A tile is free in the cycle after its last step, or after the last read where that comes later in the pipeline.
+"""
+
+from __future__ import annotations
+
+from gradcam.passes.tape import Tape, Use
+
+
+class TapeTiming:
+    """Follows a run nest by nest: call `run` for the nests that read the tape, `begin` for all, in program order."""
+
+    def __init__(self, tape: Tape) -> None:
+        self._tape = tape
+        self._by_nest = {use.nest: use for use in tape.uses}
+        self._begins: list[int] = []  # first cycle of every nest
+        self._bursts = iter(_bursts(tape))
+        self._requested = 0  # beats
+        self._ends: list[int] = []  # cycle of the last beat of every burst
+        self._last_request = -1
+        self._arrivals: list[int] = []  # cycle of the last beat of every word
+        self._freed: list[tuple[int, int]] = []  # (cycle, beats free in all)
+        self._used_frees = 0
+
+    def nest(self, number: int, start: int, steps: int) -> int:
+        """The cycle of a nest's last step, which comes `steps` cycles after its start when no word is late."""
+        self._begins.append(start)
+        use = self._by_nest.get(number)
+        return start + steps + (self._delay(use, start) if use else 0)
+
+    def _delay(self, use: Use, start: int) -> int:
+        """Runs a nest; returns the cycles that it waits."""
+        steps, wanted = use.tile_steps()
+        word, delay = use.position, 0
+        for tile in range(use.tiles):
+            first = start + 1 + tile * steps  # the cycle of the tile's first step without any wait
+            for step in wanted:
+                delay = max(delay, self._arrival(word) + 1 - first - step)
+                word += 1
+            freed = self._freed[-1][1] if self._freed else 0
+            end = first + steps - 1 + delay + use.stage
+            self._freed.append((end, freed + use.tile * self._tape.word_beats))
+        return delay
+
+    def _arrival(self, word: int) -> int:
+        while len(self._arrivals) <= word:
+            self._request(*next(self._bursts))
+        return self._arrivals[word]
+
+    def _request(self, beats: int, after: int) -> None:
+        """Requests the next burst as early as possible and notes when its beats arrive."""
+        tape = self._tape
+        cycle = max(self._last_request + 1, self._begins[after])
+        if len(self._ends) >= tape.outstanding:
+            cycle = max(cycle, self._ends[-tape.outstanding] + 1)
+        missing = self._requested + beats - tape.bank.words * tape.word_beats
+        if missing > 0:
+            while self._freed[self._used_frees][1] < missing:
+                self._used_frees += 1
+            cycle = max(cycle, self._freed[self._used_frees][0] + 1)
+        self._last_request = cycle
+        first = max(cycle + tape.latency, self._ends[-1] + 1 if self._ends else 0)
+        self._ends.append(first + beats - 1)
+        for beat in range(beats):
+            if (self._requested + beat + 1) % tape.word_beats == 0:
+                self._arrivals.append(first + beat)
+        self._requested += beats
+
+
+def _bursts(tape: Tape) -> list[tuple[int, int]]:
+    """Beats of every burst, and the first nest that may run when it is requested."""
+    bursts = []
+    for segment in tape.segments:
+        left = segment.words * tape.word_beats
+        while left:
+            bursts.append((min(left, tape.burst), segment.after))
+            left -= bursts[-1][0]
+    return bursts
