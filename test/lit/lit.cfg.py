@@ -22,7 +22,7 @@ config.excludes = ["Inputs"]
 config.test_source_root = str(_source)
 config.test_exec_root = os.environ.get("GRADCAM_LIT_OUTPUT", str(_source.parents[1] / "build" / "lit"))
 if importlib.util.find_spec("psutil"):  # lit cannot stop a test without it
-    config.maxIndividualTestTime = lit_config.maxIndividualTestTime or 120
+    config.maxIndividualTestTime = lit_config.maxIndividualTestTime or 300
 
 # The tools come from the environment of the interpreter that runs lit.
 config.environment["PATH"] = os.pathsep.join([str(_bin), os.environ.get("PATH", "")])
