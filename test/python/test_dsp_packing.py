@@ -136,7 +136,7 @@ def test_rtl_equals_the_integer_reference(network, pe, tmp_path):
     assert report["cycles"] == plain["cycles"]
     oc, ic = map(int, pe.split("x"))
     fewer = {n: plain["multiplications"][n] - count for n, count in report["multiplications"].items()}
-    assert fewer == {n: oc * ic // 2 if n == "engine_mac" else 0 for n in fewer}
+    assert fewer == {n: oc * ic // 2 if n == "mac" else 0 for n in fewer}
 
 
 def test_a_deeper_target_whose_engine_reads_several_lane_patterns(tmp_path):

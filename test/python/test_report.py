@@ -100,7 +100,7 @@ def test_the_report_has_what_the_readme_promises(compiled):
     assert {"load", "inference", "explanation", "total"} <= set(report["cycles"])
     assert report["multipliers"] == 16
     # The array; of the convolutions and of the average pool a rescale per output lane.
-    assert report["multiplications"] == {"engine_mac": 16 + 4, "engine_sum": 4}
+    assert report["multiplications"] == {"mac": 16 + 4, "sum": 4}
     assert {"weights", "biases", "bank0"} <= set(report["memory_bytes"])
     assert set(report["scales"]) == {"image", "logits", "heatmap"}
     names = [p["name"] for p in report["passes"]]
