@@ -16,7 +16,7 @@ from gradcam.passes.tape import Tape, Use
 
 
 class TapeTiming:
-    """Follows a run nest by nest: call `run` for the nests that read the tape, `begin` for all, in program order."""
+    """Follows a run nest by nest, in program order."""
 
     def __init__(self, tape: Tape) -> None:
         self._tape = tape
@@ -69,10 +69,9 @@ class TapeTiming:
         self._last_request = cycle
         first = max(cycle + tape.latency, self._ends[-1] + 1 if self._ends else 0)
         self._ends.append(first + beats - 1)
-        for beat in range(beats):
-            if (self._requested + beat + 1) % tape.word_beats == 0:
-                self._arrivals.append(first + beat)
-        self._requested += beats
+        before, self._requested = self._requested, self._requested + beats
+        complete = range(before // tape.word_beats + 1, self._requested // tape.word_beats + 1)
+        self._arrivals.extend(first + words * tape.word_beats - before - 1 for words in complete)
 
 
 def _bursts(tape: Tape) -> list[tuple[int, int]]:
