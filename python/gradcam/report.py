@@ -70,12 +70,10 @@ def count_macs(quantized: Any) -> int:
 
 def report_text(report: dict[str, Any]) -> str:
     """The report for reading."""
-    cycles, memory, layers = report["cycles"], report["memory_bytes"], report["target_layer"]
-    explained = layers if isinstance(layers, str) else ", ".join(layers)
-    classes = f", {report['top_k']} classes" if report["top_k"] > 1 else ""
+    cycles, memory = report["cycles"], report["memory_bytes"]
     rows = [
         ("model", report["model"]),
-        ("explains", f"{explained} by {report['method']}{classes}"),
+        ("explains", _explained(report)),
         ("array", f"{report['pe']}, {report['multipliers']} multipliers"),
         ("multiply-adds", f"{report['macs']:,}"),
         *((f"cycles, {n}", f"{c:,}") for n, c in cycles.items()),
@@ -85,3 +83,11 @@ def report_text(report: dict[str, Any]) -> str:
     ]
     width = max(len(label) for label, _ in rows)
     return "".join(f"{label:<{width}}  {value}\n" for label, value in rows)
+
+
+def _explained(report: dict[str, Any]) -> str:
+    layers = report["target_layer"]
+    if not layers:
+        return "nothing"
+    classes = f", {report['top_k']} classes" if report["top_k"] > 1 else ""
+    return f"{layers if isinstance(layers, str) else ', '.join(layers)} by {report['method']}{classes}"
