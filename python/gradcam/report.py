@@ -100,12 +100,10 @@ def count_macs(quantized: Any) -> int:
 
 def report_text(report: dict[str, Any]) -> str:
     """The report for reading."""
-    cycles, memory, layers = report["cycles"], report["memory_bytes"], report["target_layer"]
-    explained = layers if isinstance(layers, str) else ", ".join(layers)
-    classes = f", {report['top_k']} classes" if report["top_k"] > 1 else ""
+    cycles, memory = report["cycles"], report["memory_bytes"]
     rows = [
         ("model", report["model"]),
-        ("explains", f"{explained} by {report['method']}{classes}"),
+        ("explains", _explained(report)),
         ("array", f"{report['pe']}, {report['multipliers']} multipliers"),
         ("multiply-adds", f"{report['macs']:,}"),
         *((f"multiplications, {n}", f"{c:,}") for n, c in report["multiplications"].items()),
@@ -122,3 +120,11 @@ def report_text(report: dict[str, Any]) -> str:
 def _dram_text(figures: dict[str, Any]) -> str:
     bandwidth, stalls = figures["bytes_per_cycle"], figures["stall_cycles"]
     return f"{figures['bytes']:,} bytes, {bandwidth:.2f} bytes per cycle, {stalls:,} cycles of waiting"
+
+
+def _explained(report: dict[str, Any]) -> str:
+    layers = report["target_layer"]
+    if not layers:
+        return "nothing"
+    classes = f", {report['top_k']} classes" if report["top_k"] > 1 else ""
+    return f"{layers if isinstance(layers, str) else ', '.join(layers)} by {report['method']}{classes}"
