@@ -65,7 +65,7 @@ class Settings:
 def pipeline_for(level: str, pe: str) -> str:
     """The passes that lead to `level` from the level before, as pipeline text."""
     text = PIPELINES.get(_PIPELINE[level], _PIPELINE[level])
-    for name in ("gradcam-fold-columns", "convert-gradcam-to-linalg", "gradcam-split-time-space"):
+    for name in ("gradcam-unfold-stem", "convert-gradcam-to-linalg", "gradcam-split-time-space"):
         text = text.replace(name, f"{name}{{pe={pe}}}")
     return text
 
