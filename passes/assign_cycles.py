@@ -12,6 +12,7 @@ from gradcam.passes.engines import access_kind
 from gradcam.passes.ir_queries import main_function
 from gradcam.passes.nest import Dataflow, Nest, Node, nests
 from gradcam.passes.pass_base import Pass
+from gradcam.passes.streams import check_streams
 
 #: Cycles from the inputs of an op to its result; 0 means combinational within the stage.
 LATENCY = {"arith.muli": 1, "arith.shrsi": 1, "arith.shrui": 1, "reduce": 1}
@@ -48,6 +49,7 @@ class AssignCycles(Pass):
             program = list(nests(module))
             if not program:
                 raise fail(main_function(module), "there is no loop nest to schedule")
+            check_streams(program)
             phases = _phases(module, program)
             cycles: dict[str, int] = dict.fromkeys(("load", "inference", "explanation", "store", "total"), 0)
             for nest, phase in zip(program, phases, strict=True):
