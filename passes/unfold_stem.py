@@ -16,7 +16,6 @@ from gradcam.dialect.adjoints import part_location
 from gradcam.dialect.layout_ops import channels_per_tap
 from gradcam.dialect.verify import ints, shape
 from gradcam.passes.constants import erase_if_unused
-from gradcam.passes.ir_queries import users
 from gradcam.passes.pass_base import Pass
 from gradcam.pe import PE
 from gradcam.quant_types import per_channel, per_tensor, scale, scales
@@ -55,8 +54,9 @@ class UnfoldStem(Pass):
         with module.context, ir.Location.unknown():
             for function in module.body.operations:
                 if function.operation.name == "func.func" and function.regions[0].blocks:
-                    for image in function.regions[0].blocks[0].arguments:
-                        _unfold_image(image, pe)
+                    entry = function.regions[0].blocks[0]
+                    for image in entry.arguments:
+                        _unfold_image(image, [op for op in entry.operations if image in list(op.operands)], pe)
 
 
 class _Axis(NamedTuple):
@@ -109,11 +109,10 @@ class _Axis(NamedTuple):
         return [a for a in axes if a.factor == 1 or a.groups == 1 or a.dilation * a.factor % a.stride == 0]
 
 
-def _unfold_image(image: ir.Value, pe: PE) -> None:
-    convs = users(image)
-    if not convs or not all(_is_plain_conv(op) for op in convs):
+def _unfold_image(image: ir.Value, readers: list[Any], pe: PE) -> None:
+    if not readers or not all(_is_plain_conv(op) for op in readers):
         return
-    axes, *others = [_axes(op) for op in convs]
+    axes, *others = [_axes(op) for op in readers]
     if any(a != axes for a in others):
         return
     channels = shape(image)[1]
@@ -122,8 +121,8 @@ def _unfold_image(image: ir.Value, pe: PE) -> None:
         key=_steps,
     )
     if _steps(chosen)[0] < _steps(axes)[0]:
-        unfolded = _unfold(convs[0], image, chosen)
-        for op in convs:
+        unfolded = _unfold(readers[0], image, chosen)
+        for op in readers:
             _replace(op, unfolded, chosen)
 
 
