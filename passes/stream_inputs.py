@@ -144,6 +144,9 @@ def _stream(copy: PlainNest, nest: PlainNest) -> None:
     loops = [*(u for u in loops if u.trip > 1), channel]
     by = {iv: form for d in dimensions for iv, form in d.by.items()} | {lane: {channel: 1}}
     with nest.op.location, ir.InsertionPoint(nest.op):
+        otherwise = load.otherwise
+        if otherwise is None and any(d.inside for d in dimensions):
+            otherwise = arith.constant(ir.MemRefType(source.memref.type).element_type, 0)
         ivs, block = affine_ir.for_loops([u.trip for u in loops])
         places = dict(zip(loops, ivs, strict=True))
 
@@ -154,10 +157,6 @@ def _stream(copy: PlainNest, nest: PlainNest) -> None:
         with ir.InsertionPoint.at_block_begin(block):
             index = placed([*(d.index for d in dimensions), {channel: 1}])
             inside, kept = (placed([g for d in dimensions for g in getattr(d, n)]) for n in ("inside", "kept"))
-            otherwise = load.otherwise
-            if inside and otherwise is None:
-                element = ir.MemRefType(source.memref.type).element_type
-                otherwise = arith.constant(element, 0)
             value = affine_ir.guarded_load(source.memref, index, inside, otherwise)
             affine_ir.guarded_store(value, store.memref, placed([substitute(f, by) for f in store.forms]), kept)
     nest.op.operation.erase()
