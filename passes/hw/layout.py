@@ -69,7 +69,7 @@ def slices_of(accesses: list[Access], bank: Bank) -> int:
     for access in accesses:
         if bank.lanes % lanes or any(c % lanes for c in access.index.values()):
             words = f"the {bank.lanes}-lane words of {bank.name}"
-            raise fail(access.op, f"{lanes} lanes do not line up with {words}; pad the rows of the buffer")
+            raise fail(access.op, f"{access.lanes} lanes do not line up with {words}; pad the rows of the buffer")
     return bank.lanes // lanes
 
 
