@@ -75,8 +75,8 @@ def read_plain_nest(op: Any) -> PlainNest:
     """Reads a top-level `affine.for`.
 
     Raises:
-        GradcamError: the nest is not perfect, stores nothing, or holds an op with a region other than a padded load or a
-            guarded store.
+        GradcamError: the nest is not perfect, stores nothing, or holds an op with a region other than a padded load or
+            a guarded store.
     """
     ivs, trips, loop = [], [], op
     while True:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from torch_mlir import ir
 from torch_mlir.dialects import arith
@@ -13,7 +13,7 @@ from gradcam.passes import affine_ir
 from gradcam.passes.ir_queries import is_argument, main_function
 from gradcam.passes.linear_form import Linear, plus, substitute
 from gradcam.passes.pass_base import Pass
-from gradcam.passes.plain_nest import PlainNest, Touch, read_plain_nest
+from gradcam.passes.plain_nest import PlainNest, read_plain_nest
 
 
 @dataclass(frozen=True)

@@ -236,7 +236,7 @@ def _scale(op: Any, x: Tensor) -> Tensor:
 
 
 def _unfold2d(op: Any, x: Tensor) -> Tensor:
-    kernel, stride, dilation = (ints(op, name, 2, 1) for name in ("kernel", "stride", "dilation"))
+    kernel, stride, dilation = (tuple(ints(op, name, 2, 1)) for name in ("kernel", "stride", "dilation"))
     (top, left), (bottom, right) = ints(op, "low", 2, 0), ints(op, "high", 2, 0)
     columns = F.unfold(F.pad(x, (left, right, top, bottom)), kernel, dilation, 0, stride)
     taps = columns.reshape(x.shape[1], kernel[0] * kernel[1], -1).transpose(0, 1)
