@@ -50,13 +50,18 @@ class StreamInputs(Pass):
             for copy in filter(_is_copy_of_argument, program):
                 buffer = copy.stores[0].memref
                 readers = [n for n in program if n is not copy and buffer in n.buffers]
-                if len(readers) == 1 and _moves_elements(readers[0]):
+                if len(readers) == 1 and _fills_buffer(readers[0]):
                     _stream(copy, readers[0])
 
 
 def _moves_elements(nest: PlainNest) -> bool:
     """Whether the nest only loads and stores."""
     return len(nest.loads) == len(nest.stores) == 1 and len(nest.body) == 2 and not nest.reduces
+
+
+def _fills_buffer(nest: PlainNest) -> bool:
+    """Whether the nest only moves elements into a buffer."""
+    return _moves_elements(nest) and not is_argument(nest.stores[0].memref)
 
 
 def _is_copy_of_argument(nest: PlainNest) -> bool:
@@ -134,6 +139,7 @@ def _stream(copy: PlainNest, nest: PlainNest) -> None:
         len(dimensions) != len(forms)
         or lane is None
         or nest.trip(lane) < lanes
+        or store.forms[-1].get(lane) != 1
         or sorted(map(nest.ivs.index, walked)) != list(range(len(nest.ivs)))
         or any(g not in borders for g in load.guards)
     ):

@@ -31,9 +31,9 @@ def check_streams(program: Sequence[Nest]) -> None:
     for nest in program:
         for access in nest.loads + nest.stores:
             if access_kind(access) == "stream":
-                before = first.setdefault(access.memref.arg_number, nest)
-                if before is not nest:
-                    raise fail(nest.op, f"'{before.name}' accesses the same stream; its elements pass only once")
+                number = access.memref.arg_number
+                if first.setdefault(number, nest) is not nest:
+                    raise fail(nest.op, f"another nest accesses argument {number} too, whose elements pass only once")
                 _check_order(nest, access)
 
 
@@ -45,9 +45,10 @@ def _check_order(nest: Nest, access: Access) -> None:
     for guard in access.guards:
         inside &= _values(guard, loops) >= 0
     elements = prod(ir.MemRefType(access.memref.type).shape)
-    if not np.array_equal(visited[inside], np.arange(0, elements, access.lanes)):
-        verb = "reads" if is_load else "writes"
-        raise fail(nest.op, f"the nest {verb} a stream out of order: elements pass once, row by row")
+    is_known = all(t is None or isinstance(t, ir.Value) for form in (access.index, *access.guards) for t in form)
+    if not is_known or not np.array_equal(visited[inside], np.arange(0, elements, access.lanes)):
+        verb, number = "reads" if is_load else "writes", access.memref.arg_number
+        raise fail(nest.op, f"the nest {verb} argument {number} out of order: elements pass once, row by row")
 
 
 def _values(form: Linear, loops: Sequence[Loop]) -> np.ndarray:
