@@ -156,8 +156,8 @@ class EngineBuilder:
         source = next((q for q in self.ports if q.slot.kind == "stream" and not q.slot.store), None)
         running, connect_running = b.state(1, "running", reset=0)
         # Whether a step needs a beat is known from registers that follow the odometer, which the step moves.
-        arrived, connect_arrived = b.wire(1, "arrived") if source else (None, None)
-        valid = b.all_of(running, arrived) if arrived is not None else running
+        arrived = b.wire(1, "arrived") if source else None
+        valid = b.all_of(running, arrived[0]) if arrived else running
         # A stalled output stream stops the whole pipeline; nothing else ever waits.
         stall = b.wire(1, "stalling") if sink else None
         enable = b.any_of(b.negate(stall[0]), p[f"{sink.name}_ready"]) if sink and stall else None
@@ -171,9 +171,9 @@ class EngineBuilder:
         for port in self.ports:
             if not port.slot.store:
                 self._read(b, p, port, path, outputs)
-        if source and connect_arrived:
+        if source and arrived:
             guard, offered = path.guards[id(source.slot)], p[f"{source.name}_valid"]
-            connect_arrived(offered if guard is None else b.any_of(offered, b.negate(guard)))
+            arrived[1](offered if guard is None else b.any_of(offered, b.negate(guard)))
             taken = [running, self._moves_on(source, odometer), *(v for v in (guard, enable) if v is not None)]
             outputs[f"{source.name}_ready"] = b.all_of(*taken)
         path.build()
