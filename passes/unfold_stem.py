@@ -16,6 +16,7 @@ from gradcam.dialect.adjoints import part_location
 from gradcam.dialect.layout_ops import channels_per_tap
 from gradcam.dialect.verify import ints, shape
 from gradcam.passes.constants import erase_if_unused
+from gradcam.passes.ir_queries import owner_name
 from gradcam.passes.pass_base import Pass
 from gradcam.pe import PE
 from gradcam.quant_types import per_channel, per_tensor, scale, scales
@@ -110,7 +111,7 @@ class _Axis(NamedTuple):
 
 
 def _unfold_image(image: ir.Value, readers: list[Any], pe: PE) -> None:
-    if not readers or not all(_is_plain_conv(op) for op in readers):
+    if not readers or not all(map(_is_quantized_conv, readers)):
         return
     axes, *others = [_axes(op) for op in readers]
     if any(a != axes for a in others):
@@ -126,8 +127,11 @@ def _unfold_image(image: ir.Value, readers: list[Any], pe: PE) -> None:
             _replace(op, unfolded, chosen)
 
 
-def _is_plain_conv(op: Any) -> bool:
-    return op.operation.name == "gradcam.conv2d" and ir.IntegerAttr(op.groups).value == 1
+def _is_quantized_conv(op: Any) -> bool:
+    """Whether the op is a convolution without groups, its weights quantized constants."""
+    if op.operation.name != "gradcam.conv2d" or ir.IntegerAttr(op.groups).value != 1:
+        return False
+    return owner_name(op.w) == "quant.scast" and owner_name(op.w.owner.operands[0]) == "arith.constant"
 
 
 def _axes(op: Any) -> tuple[_Axis, ...]:
