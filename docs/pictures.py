@@ -35,9 +35,10 @@ LEVELS = (
 PASSES = (
     ("convert-torch-to-gradcam", "gradcam-fold-batch-norm"),
     ("gradcam-derive-backward", "gradcam-simplify-backward", "gradcam-calibrate", "gradcam-quantize"),
-    ("gradcam-fold-columns", "convert-gradcam-to-linalg", "fuse-epilogues"),
+    ("gradcam-unfold-stem", "convert-gradcam-to-linalg", "fuse-epilogues"),
     (
         "convert-linalg-to-affine",
+        "gradcam-stream-inputs",
         "gradcam-split-time-space",
         "gradcam-form-engines",
         "gradcam-plan-memory",

@@ -63,15 +63,28 @@ def guarded_load(
     if not guards:
         return load(memref, forms)
     assert otherwise is not None
-    exprs, dims, symbols = as_affine(guards)
-    condition = ir.IntegerSet.get(len(dims), len(symbols), exprs, [False] * len(exprs))
-    element = ir.MemRefType(memref.type).element_type
-    op = affine.AffineIfOp(condition, [element], cond_operands=[*dims, *symbols], has_else=True)
+    op = _if(guards, [ir.MemRefType(memref.type).element_type])
     with ir.InsertionPoint(op.regions[0].blocks[0]):
         yield_([load(memref, forms)])
     with ir.InsertionPoint(op.regions[1].blocks[0]):
         yield_([otherwise])
     return op.results[0]
+
+
+def guarded_store(value: ir.Value, memref: ir.Value, forms: Sequence[Linear], guards: Sequence[Linear]) -> None:
+    """affine.store where every guard is at least 0, nothing elsewhere; a plain store without guards."""
+    if not guards:
+        return store(value, memref, forms)
+    with ir.InsertionPoint(_if(guards, []).regions[0].blocks[0]):
+        store(value, memref, forms)
+        yield_([])
+
+
+def _if(guards: Sequence[Linear], results: Sequence[ir.Type]) -> Any:
+    """affine.if on every guard being at least 0, its blocks empty; with an else block when it has results."""
+    exprs, dims, symbols = as_affine(guards)
+    condition = ir.IntegerSet.get(len(dims), len(symbols), exprs, [False] * len(exprs))
+    return affine.AffineIfOp(condition, list(results), cond_operands=[*dims, *symbols], has_else=bool(results))
 
 
 def yield_(values: Sequence[ir.Value]) -> None:

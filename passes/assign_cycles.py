@@ -12,6 +12,7 @@ from gradcam.passes.engines import access_kind
 from gradcam.passes.ir_queries import main_function
 from gradcam.passes.nest import Dataflow, Nest, Node, nests
 from gradcam.passes.pass_base import Pass
+from gradcam.passes.streams import check_streams
 from gradcam.passes.tape import read_tape
 from gradcam.passes.tape_timing import TapeTiming
 
@@ -51,6 +52,7 @@ class AssignCycles(Pass):
             program = list(nests(module))
             if not program:
                 raise fail(main_function(module), "there is no loop nest to schedule")
+            check_streams(program)
             phases = _phases(module, program)
             cycles: dict[str, int] = dict.fromkeys(("load", "inference", "explanation", "store", "total"), 0)
             depths = [_assign_stages(nest) for nest in program]

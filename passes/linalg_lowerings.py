@@ -10,6 +10,7 @@ from torch_mlir import ir
 from torch_mlir.dialects import arith, func, linalg, tensor
 
 from gradcam.dialect.adjoints import part_location
+from gradcam.dialect.layout_ops import channels_per_tap
 from gradcam.dialect.verify import shape as type_shape
 from gradcam.errors import fail
 from gradcam.passes import linalg_adjoints, linalg_pool_adjoints
@@ -100,6 +101,25 @@ def _lower_linear(lowering: Lowering, op: Any) -> list[Any]:
     """A linear layer is a convolution whose kernel is as large as the map that was flattened."""
     x = lowering.tensor(op.operands[0])
     return [conv(lowering, op, x, POINTWISE._replace(kernel=shape(x)[:2]), [1, 1])]
+
+
+def _lower_unfold2d(lowering: Lowering, op: Any) -> list[Any]:
+    """Each tap of a window in lanes of its own; lanes behind the last tap stay undefined."""
+    x, (_, lanes, *out) = lowering.tensor(op.operands[0]), type_shape(op.results[0])
+    kernel, stride, low, dilation = (ints(op, name) for name in ("kernel", "stride", "low", "dilation"))
+    window, channels = Window(kernel, stride, low, dilation), channels_per_tap(type_shape(op.operands[0])[1])
+    oh, ow, kh, kw, c = (ir.AffineDimExpr.get(n) for n in range(5))
+    maps = [
+        [*window.reads([oh, ow], [kh, kw]), c],
+        [kh, kw, c],
+        [oh, ow, kh * (kernel[1] * channels) + kw * channels + c],
+    ]
+    # linalg takes loop extents from operands indexed by plain loops: this one only tells the extents.
+    extents, y = empty([*kernel, channels], 8), empty([*out, lowering.pe.padded(lanes)], width(x))
+    pixels = [*shape(x)[:2], channels]
+    padded = window.pad(extract_slice(x, [0, 0, 0], pixels, pixels), out, 0)
+    affine_maps = [ir.AffineMap.get(5, 0, m) for m in maps]
+    return [generic([padded, extents], [y], affine_maps, "ppppp", lambda pixel, *_: pixel)]
 
 
 # --- elementwise ---
@@ -379,6 +399,7 @@ LOWERINGS: dict[str, Callable[[Lowering, Any], list[Any]]] = (
         "gradcam.requantize": _lower_requantize,
         "gradcam.scale": _same_value,
         "gradcam.select_class": _lower_select_class,
+        "gradcam.unfold2d": _lower_unfold2d,
         "gradcam.weighted_sum": _lower_weighted_sum,
     }
 )

@@ -61,7 +61,7 @@ class Access:
         index: row-major element index of lane 0, over time loops and symbols.
         strides: element stride per lane dimension.
         extents: size of each lane dimension.
-        guards: forms that must all be at least 0 for the load to happen; `otherwise` is the value when one is not.
+        guards: forms that must all be at least 0 for the access to happen; `otherwise` is what a load gives if not.
     """
 
     op: ir.OpView
@@ -234,7 +234,7 @@ class _FlowReader:
         elif name == "affine.load":
             self._load(op, [], 0, op.results[0])
         elif name == "affine.if":
-            self._guarded_load(op)
+            self._guarded_load(op) if op.results else self._guarded_store(op)
         elif name == "affine.store":
             self._store(op)
         elif name.startswith("arith."):
@@ -311,15 +311,28 @@ class _FlowReader:
         constant = int_constant(otherwise[-1].operands[0]) if len(otherwise) == 1 else None
         if len(then) != 2 or then[0].operation.name != "affine.load" or constant is None:
             raise fail(op, "affine.if must choose between one load and a constant")
-        if is_argument(then[0].operands[0]) or is_scalar(then[0].operands[0]):
-            raise fail(op, "only a buffer in memory can be padded, not an argument or a buffer of one element")
+        if is_scalar(then[0].operands[0]):
+            raise fail(op, "only a stream or a buffer in memory can be padded, not what has one element")
         self._load(then[0], guard_forms(op), constant, op.results[0])
 
-    def _store(self, op: ir.OpView) -> None:
+    def _guarded_store(self, op: ir.OpView) -> None:
+        then, *otherwise = [list(r.blocks[0].operations) for r in op.regions if r.blocks]
+        if [o.operation.name for o in then] != ["affine.store", "affine.yield"] or otherwise:
+            raise fail(op, "affine.if without a result must guard one store")
+        memref = then[0].operands[1]
+        if is_argument(memref) or is_scalar(memref) or self._accumulator(memref) is not None:
+            raise fail(op, "only a store to a buffer in memory can be guarded")
+        self._store(then[0], guard_forms(op))
+
+    def _store(self, op: ir.OpView, guards: list[Linear] | None = None) -> None:
         value, memref, *indices = op.operands
         number = self._accumulator(memref)
-        target = self._access(op, memref, indices) if number is None else number
-        self.flow.sinks.append(Sink(target, self._value(value), op))
+        if number is not None:
+            self.flow.sinks.append(Sink(number, self._value(value), op))
+            return
+        access = self._access(op, memref, indices)
+        access.guards = guards or []
+        self.flow.sinks.append(Sink(access, self._value(value), op))
 
 
 def read_nest(op: ir.OpView) -> Nest:

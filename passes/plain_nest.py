@@ -20,8 +20,8 @@ class Touch:
         op: the affine.load or affine.store.
         memref: the buffer.
         forms: its indices over the nest's loops.
-        guards: forms that must all be at least 0 for the load to happen.
-        otherwise: the value when one is not.
+        guards: forms that must all be at least 0 for the access to happen.
+        otherwise: the value of a load when one is not.
     """
 
     op: Any
@@ -62,6 +62,10 @@ class PlainNest:
         """What the nest loads or stores."""
         return [t.memref for t in (*self.loads.values(), *self.stores)]
 
+    def store_in(self, op: Any) -> Touch | None:
+        """The store that an op of the body is, or that it guards."""
+        return next((s for s in self.stores if op.operation in (s.op.operation, s.op.operation.parent)), None)
+
     def trip(self, iv: ir.Value) -> int:
         """Trip count of a loop of the nest."""
         return self.trips[self.ivs.index(iv)]
@@ -71,7 +75,8 @@ def read_plain_nest(op: Any) -> PlainNest:
     """Reads a top-level `affine.for`.
 
     Raises:
-        GradcamError: the nest is not perfect, stores nothing, or holds an op with a region other than a padded load.
+        GradcamError: the nest is not perfect, stores nothing, or holds an op with a region other than a padded load or
+            a guarded store.
     """
     ivs, trips, loop = [], [], op
     while True:
@@ -87,7 +92,10 @@ def read_plain_nest(op: Any) -> PlainNest:
         if name == "affine.load":
             nest.loads[inner.results[0]] = _touch(inner, list(inner.operands))
         elif name == "affine.if":
-            nest.loads[inner.results[0]] = _padded(inner)
+            if inner.results:
+                nest.loads[inner.results[0]] = _padded(inner)
+            else:
+                nest.stores.append(_guarded(inner))
         elif name == "affine.store":
             nest.stores.append(_touch(inner, list(inner.operands)[1:]))
         elif inner.regions:
@@ -100,6 +108,16 @@ def read_plain_nest(op: Any) -> PlainNest:
 def _touch(op: Any, operands: list[ir.Value]) -> Touch:
     buffer, *indices = operands
     return Touch(op, buffer, access_forms(op, indices))
+
+
+def _guarded(op: Any) -> Touch:
+    """A store inside an affine.if."""
+    then, *otherwise = [list(region.blocks[0].operations) for region in op.regions if region.blocks]
+    if [o.operation.name for o in then] != ["affine.store", "affine.yield"] or otherwise:
+        raise fail(op, "affine.if without a result must guard one store")
+    touch = _touch(then[0], list(then[0].operands)[1:])
+    touch.guards = guard_forms(op)
+    return touch
 
 
 def _padded(op: Any) -> Touch:

@@ -19,10 +19,11 @@ PIPELINES: dict[str, str] = {
         "gradcam-fold-batch-norm,gradcam-batch-norm-to-conv,gradcam-derive-backward,gradcam-simplify-backward,"
         "gradcam-extract-masks"
     ),
-    "gradcam-linalg-pipeline": "gradcam-fold-columns,convert-gradcam-to-linalg,fuse-epilogues,canonicalize,cse",
+    "gradcam-linalg-pipeline": "gradcam-unfold-stem,convert-gradcam-to-linalg,fuse-epilogues,canonicalize,cse",
     "gradcam-affine-pipeline": "convert-linalg-to-affine,canonicalize",
     "gradcam-schedule-pipeline": (
-        "gradcam-split-time-space,gradcam-duplicate-buffers,gradcam-form-engines,gradcam-plan-memory,gradcam-assign-cycles"
+        "gradcam-stream-inputs,gradcam-split-time-space,gradcam-duplicate-buffers,gradcam-form-engines,"
+        "gradcam-plan-memory,gradcam-assign-cycles"
     ),
     "gradcam-hw-pipeline": "convert-affine-to-hw,canonicalize,cse",
     "gradcam-sv-pipeline": "lower-seq-to-sv,canonicalize,cse,hw.module(prettify-verilog,hw-cleanup)",
@@ -129,10 +130,11 @@ for _entry in (
     ("gradcam-extract-masks", "extract_masks", "ExtractMasks"),
     ("gradcam-calibrate", "calibrate", "Calibrate"),
     ("gradcam-quantize", "quantize", "Quantize"),
-    ("gradcam-fold-columns", "fold_columns", "FoldColumns"),
+    ("gradcam-unfold-stem", "unfold_stem", "UnfoldStem"),
     ("convert-gradcam-to-linalg", "convert_gradcam_to_linalg", "ConvertGradcamToLinalg"),
     ("fuse-epilogues", "fuse_epilogues", "FuseEpilogues"),
     ("convert-linalg-to-affine", "convert_linalg_to_affine", "ConvertLinalgToAffine"),
+    ("gradcam-stream-inputs", "stream_inputs", "StreamInputs"),
     ("gradcam-split-time-space", "split_time_space", "SplitTimeSpace"),
     ("gradcam-duplicate-buffers", "duplicate_buffers", "DuplicateBuffers"),
     ("gradcam-plan-memory", "plan_memory", "PlanMemory"),

@@ -175,14 +175,13 @@ class _Splitter:
     def _straight(self, nest: PlainNest, by: dict[ir.Value, Linear], values: dict[ir.Value, ir.Value]) -> None:
         """The nest's body with loops replaced; loads in `values` are already made."""
         for op in nest.body:
-            name = op.operation.name
             with op.location:
                 if op.results and op.results[0] in nest.loads:
                     self._load(nest.loads[op.results[0]], op.results[0], by, values)
-                elif name == "affine.store":
-                    touch = next(s for s in nest.stores if s.op == op)
-                    value = values.get(op.operands[0], op.operands[0])
-                    affine_ir.store(value, touch.memref, [substitute(f, by) for f in touch.forms])
+                elif touch := nest.store_in(op):
+                    value = values.get(touch.op.operands[0], touch.op.operands[0])
+                    forms, guards = ([substitute(f, by) for f in fs] for fs in (touch.forms, touch.guards))
+                    affine_ir.guarded_store(value, touch.memref, forms, guards)
                 else:
                     self._clone(op, by, values)
 

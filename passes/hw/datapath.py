@@ -33,6 +33,7 @@ class Datapath:
 
     Attributes:
         dsp_packing: products of neighbouring lanes that share a factor come out of one multiplication.
+        guards: per slot (by id): i1 at stage 0, whether the access happens; None where it always does.
         inputs: per read slot (by id): the data of all lanes, the stage it arrives in (None: always there), the guard.
     """
 
@@ -48,6 +49,7 @@ class Datapath:
     ) -> None:
         self.b, self.engine, self.row, self.odometer, self.valid, self.enable = b, engine, row, odometer, valid, enable
         self.dsp_packing = dsp_packing
+        self.guards: dict[int, Value | None] = {}
         self.inputs: dict[int, tuple[Value, int | None, Value | None]] = {}
         #: The nodes of all rows that a node of the first row's body stands for.
         bodies = [n.body.nodes for n in engine.rows if n.body]
@@ -80,11 +82,13 @@ class Datapath:
         return self.b.table(self.row, [int(i in rows) for i in range(len(self.engine.rows))], 1)
 
     def active(self, slot: Slot) -> Value:
-        """i1: the slot is accessed in this cycle (at its own stage)."""
+        """i1: the slot is accessed in this cycle (at its own stage); a read outside its buffer is made all the same."""
         nest, access = next((n, a) for n, a in zip(self.engine.rows, slot.rows, strict=True) if a is not None)
         in_body = nest.body is not None and any(access is a for a in nest.body.loads)
         # The row counts when the step starts: when a flag is through, a shorter epilogue may have ended the nest.
         start = [self.valid, self._used(slot)] if in_body else [self.valid, self.odometer.last, self._used(slot)]
+        guard = self.guards[id(slot)]
+        start += [guard] if slot.store and guard is not None else []
         return self.flag(self.b.all_of(*start), slot.stage, "step" if in_body else "output")
 
     def _used(self, slot: Slot) -> Value:

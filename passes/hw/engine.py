@@ -15,6 +15,7 @@ from gradcam.passes.hw.layout import Bank, address_form, place_of, slices_of
 from gradcam.passes.hw.odometer import Odometer, range_of
 from gradcam.passes.ir_queries import symbol_register
 from gradcam.passes.linear_form import Linear
+from gradcam.passes.streams import moving_loops
 from gradcam.passes.tape import Tape, Use
 
 #: A symbolic term of an address: mod or floordiv, index value, divisor.
@@ -210,8 +211,10 @@ class EngineBuilder:
         step, connect_step = b.wire(1, "stepping")
         odometer = Odometer(b, engine, row, p["go"], step)
         fresh = {port.name: self._fresh(b, port, row, odometer) for port in self.tape_ports}
-        arrived = [b.any_of(b.negate(wanted), p[f"{name}_ready"]) for name, wanted in fresh.items()]
-        valid = b.all_of(running, *([p[f"{source.name}_valid"]] if source else []), *arrived)
+        words = [b.any_of(b.negate(wanted), p[f"{name}_ready"]) for name, wanted in fresh.items()]
+        # Whether a step needs a beat is known from registers that follow the odometer, which the step moves.
+        arrived = b.wire(1, "arrived") if source else None
+        valid = b.all_of(running, *([arrived[0]] if arrived else []), *words)
         # A stalled output stream stops the whole pipeline; an input or a word that is late only the next step.
         stall = b.wire(1, "stalling") if sink else None
         enable = b.any_of(b.negate(stall[0]), p[f"{sink.name}_ready"]) if sink and stall else None
@@ -219,12 +222,16 @@ class EngineBuilder:
         finish = b.all_of(step, odometer.final)
         connect_running(b.any_of(p["go"], b.all_of(running, b.negate(finish))))
         path = Datapath(b, engine, row, odometer, valid, enable, self.dsp_packing)
+        path.guards = {id(q.slot): self._guard(b, q, path) for q in self.ports}
         outputs: dict[str, Value] = {}
         for port in self.ports:
             if not port.slot.store:
                 self._read(b, p, port, path, outputs)
-        if source:
-            outputs[f"{source.name}_ready"] = running
+        if source and arrived:
+            guard, offered = path.guards[id(source.slot)], p[f"{source.name}_valid"]
+            arrived[1](offered if guard is None else b.any_of(offered, b.negate(guard)))
+            taken = [running, self._moves_on(source, odometer), *(v for v in (guard, enable) if v is not None)]
+            outputs[f"{source.name}_ready"] = b.all_of(*taken)
         for port in self.tape_ports:
             outputs[f"{port.name}_fresh"] = b.all_of(step, fresh[port.name])
             outputs[f"{port.name}_free"] = self._free(b, port, path, step)
@@ -269,6 +276,13 @@ class EngineBuilder:
         tiles = b.table(path.row, [use.tile if use else 0 for use in port.uses], self.free_bits)
         return b.mux(over, tiles, b.const(0, self.free_bits))
 
+    def _moves_on(self, source: Port, odometer: Odometer) -> Value:
+        """i1: the next step reads another beat; a stream has one reader, the engine's only row."""
+        (nest,), (access,) = self.engine.rows, source.slot.rows
+        assert access is not None
+        moving = moving_loops(access, nest.loops)
+        return odometer.ended_inside(self.engine.loops(nest).index(moving[-1]) if moving else -1)
+
     def _address(self, b: Builder, p: dict[str, Value], port: Port, path: Datapath) -> Value:
         """Register with the address of the step in stage 0, in slices."""
         engine = self.engine
@@ -298,7 +312,7 @@ class EngineBuilder:
         return sum(form[t] for t in terms if self._symbol_name(row, t) == symbol)
 
     def _guard(self, b: Builder, port: Port, path: Datapath) -> Value | None:
-        """i1 at stage 0: the access is inside its buffer. None when no row has padding."""
+        """i1 at stage 0: the access happens. None when no row guards it."""
         count = max((len(a.guards) for a in port.slot.rows if a), default=0)
         signs = []
         for i in range(count):
@@ -315,7 +329,9 @@ class EngineBuilder:
 
     def _read(self, b: Builder, p: dict[str, Value], port: Port, path: Datapath, outputs: dict[str, Value]) -> None:
         slot, name = port.slot, port.name
-        data = p[f"{name}_data"]
+        data, guard = p[f"{name}_data"], path.guards[id(port.slot)]
+        if guard is not None:  # it is known when the step starts
+            guard = path.delay(guard, slot.stage + 1, f"inside_{name}")
         if slot.kind == "memory":
             address = path.delay(self._address(b, p, port, path), slot.stage, f"agu_{name}")
             low = (port.slices - 1).bit_length()
@@ -328,12 +344,9 @@ class EngineBuilder:
                 width = port.width // port.slices
                 choice = path.delay(b.bits(address, 0, low), 1, f"{name}_slice")
                 data = b.choose(choice, [b.bits(data, i * width, width) for i in range(port.slices)])
-            guard = self._guard(b, port, path)
-            if guard is not None:
-                guard = path.delay(guard, slot.stage + 1, f"inside_{name}")
             path.inputs[id(slot)] = data, slot.stage + 1, guard
         elif slot.kind == "stream":
-            path.inputs[id(slot)] = path.delay(data, 1, f"{name}_q"), 1, None
+            path.inputs[id(slot)] = path.delay(data, 1, f"{name}_q"), 1, guard
         else:
             path.inputs[id(slot)] = data, None, None
 
@@ -353,9 +366,9 @@ class EngineBuilder:
             choice = b.bits(address, 0, low)
             enables = [b.all_of(active, b.compare("eq", choice, b.const(i, low))) for i in range(port.slices)]
             outputs[f"{name}_en"] = b.concat(enables[::-1])
-            outputs[f"{name}_data"] = b.concat([data] * port.slices)
         else:
             outputs[f"{name}_en"] = active
-            outputs[f"{name}_data"] = b.zero_extend(data, port.width)
+        part = b.zero_extend(data, port.width // port.slices)
+        outputs[f"{name}_data"] = b.concat([part] * port.slices)
         if len(port.banks) > 1:
             outputs[f"{name}_bank"] = self._bank_number(b, port, path)

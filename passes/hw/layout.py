@@ -60,7 +60,7 @@ def place_of(memref: ir.Value) -> tuple[str, int]:
 
 
 def slices_of(accesses: list[Access], bank: Bank) -> int:
-    """How many accesses fit side by side into a word: 1 when every one starts a word.
+    """How many accesses fit side by side into a word, each in a power of two of lanes: 1 when each starts a word.
 
     Raises:
         GradcamError: lanes would straddle two words.
@@ -70,11 +70,11 @@ def slices_of(accesses: list[Access], bank: Bank) -> int:
             break
     else:
         return 1
-    lanes = accesses[0].lanes
+    lanes = 1 << (accesses[0].lanes - 1).bit_length()
     for access in accesses:
         if bank.lanes % lanes or any(c % lanes for c in access.index.values()):
             words = f"the {bank.lanes}-lane words of {bank.name}"
-            raise fail(access.op, f"{lanes} lanes do not line up with {words}; pad the rows of the buffer")
+            raise fail(access.op, f"{access.lanes} lanes do not line up with {words}; pad the rows of the buffer")
     return bank.lanes // lanes
 
 

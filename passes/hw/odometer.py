@@ -12,6 +12,7 @@ class Odometer:
     """Counts the flattened time loops of the row that runs; one step per cycle in which `step` is 1.
 
     Attributes:
+        carry: by loop: it ticks, as every loop inside it is at its end.
         final: this is the last step.
         first, last: all reduction loops are at their first, last iteration.
         at_end: per live loop, it is at its last iteration.
@@ -23,27 +24,26 @@ class Odometer:
         # A loop with one iteration in every row never ticks and needs no counter.
         self.live = [i for i, column in enumerate(trips) if max(column) > 1]
         self.counters: dict[int, Value] = {}
-        self.at_end = ends = dict[int, Value]()
+        self.at_end: dict[int, Value] = {}
         connects = {}
         for i in self.live:
             width = bits_for(max(trips[i]))
             self.counters[i], connects[i] = b.state(width, f"count{i}")
-            ends[i] = b.compare("eq", self.counters[i], b.table(row, [t - 1 for t in trips[i]], width))
-        #: carry[i]: every loop inside loop i is at its end.
-        self.carry: dict[int, Value] = {}
-        inside: list[Value] = []
-        for i in reversed(self.live):
-            self.carry[i] = b.all_of(*inside)
-            inside.append(ends[i])
-        self.final = b.all_of(*inside)
+            self.at_end[i] = b.compare("eq", self.counters[i], b.table(row, [t - 1 for t in trips[i]], width))
+        self.carry = {i: self.ended_inside(i) for i in reversed(self.live)}
+        self.final = self.ended_inside(-1)
         for i in self.live:
             zero = b.const(0, trips_width := bits_for(max(trips[i])))
-            up = b.mux(ends[i], zero, b.add(self.counters[i], b.const(1, trips_width)))
+            up = b.mux(self.at_end[i], zero, b.add(self.counters[i], b.const(1, trips_width)))
             ticked = b.mux(self.carry[i], up, self.counters[i])
             connects[i](b.mux(go, zero, ticked), b.any_of(go, step))
         reduction = [i for i in self.live if i >= engine.outer_depth]
         self.first = b.all_of(*(self.at_start(i) for i in reduction))
-        self.last = b.all_of(*(ends[i] for i in reduction))
+        self.last = b.all_of(*(self.at_end[i] for i in reduction))
+
+    def ended_inside(self, loop: int) -> Value:
+        """i1: every loop inside loop number `loop` is at its end; of -1: every loop."""
+        return self.b.all_of(*(self.at_end[i] for i in reversed(self.live) if i > loop))
 
     def at_start(self, loop: int) -> Value:
         """i1: a live loop is at its first iteration."""

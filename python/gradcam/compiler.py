@@ -100,7 +100,7 @@ class Settings:
 def pipeline_for(level: str, settings: Settings) -> str:
     """The passes that lead to `level` from the level before with `settings`, as pipeline text."""
     text = PIPELINES.get(_PIPELINE[level], _PIPELINE[level])
-    for name in ("gradcam-fold-columns", "convert-gradcam-to-linalg", "gradcam-split-time-space"):
+    for name in ("gradcam-unfold-stem", "convert-gradcam-to-linalg", "gradcam-split-time-space"):
         text = text.replace(name, f"{name}{{pe={settings.pe}}}")
     text = text.replace("gradcam-plan-memory", ",".join(["gradcam-plan-memory", *settings.memory_passes]))
     return text.replace("convert-affine-to-hw", "convert-affine-to-hw{dsp-packing}") if settings.dsp_packing else text

@@ -53,7 +53,7 @@ def check_design(net, folder, count=3):
     (traced,) = simulator.run(images[:1], classes[0], trace=True)
     trace = compare_trace(simulator.program, traced, module, images[0], classes[0])
     assert trace.difference is None
-    assert all(name.endswith(".columns") for name in trace.skipped)
+    assert all(name.endswith(".unfold") for name in trace.skipped)
 
 
 DESIGNS = [

@@ -13,7 +13,8 @@ from torch import Tensor
 from torch_mlir import ir
 
 from gradcam.classes import best_class
-from gradcam.dialect import adjoint_ops, cam_ops, ops
+from gradcam.dialect import adjoint_ops, cam_ops, layout_ops, ops
+from gradcam.dialect.layout_ops import channels_per_tap
 from gradcam.dialect.verify import ints, shape
 from gradcam.errors import fail
 from gradcam.reference.interpreter import Kernel, OnValue, main_function, run
@@ -254,6 +255,15 @@ def _scale(op: Any, x: Tensor) -> Tensor:
     return x * _real(op, "factor")
 
 
+def _unfold2d(op: Any, x: Tensor) -> Tensor:
+    kernel, stride, dilation = (tuple(ints(op, name, 2, 1)) for name in ("kernel", "stride", "dilation"))
+    (top, left), (bottom, right) = ints(op, "low", 2, 0), ints(op, "high", 2, 0)
+    columns = F.unfold(F.pad(x, (left, right, top, bottom)), kernel, dilation, 0, stride)
+    taps = columns.reshape(x.shape[1], kernel[0] * kernel[1], -1).transpose(0, 1)
+    filled = F.pad(taps, (0, 0, 0, channels_per_tap(x.shape[1]) - x.shape[1]))
+    return filled.reshape(shape(op.results[0]))
+
+
 def _on_arrays(function: Callable[..., Tensor]) -> Kernel:
     # torch.tensor copies: constants are read-only views of the module, which PyTorch must not alias.
     return lambda op, *arrays: function(op, *map(torch.tensor, arrays)).numpy()
@@ -300,5 +310,6 @@ KERNELS: dict[str, Kernel] = {
         cam_ops.ChannelSumOp: _channel_sum,
         cam_ops.WeightedSumOp: _weighted_sum,
         cam_ops.ScaleOp: _scale,
+        layout_ops.Unfold2dOp: _unfold2d,
     }.items()
 }

@@ -14,6 +14,7 @@ import numpy as np
 from torch_mlir import ir
 
 from gradcam.classes import best_class
+from gradcam.dialect.layout_ops import channels_per_tap
 from gradcam.errors import GradcamError, fail
 from gradcam.numerics import rescale
 from gradcam.quant_types import (
@@ -127,6 +128,14 @@ def _max_pool2d(op: Any, x: np.ndarray) -> np.ndarray:
 
 def _avg_pool2d(op: Any, x: np.ndarray) -> np.ndarray:
     return _rescaled(op, _windows(_pad(x, op, 0), op, _ints(op, "kernel")).sum((3, 4), np.int64)[None])
+
+
+def _unfold2d(op: Any, x: np.ndarray) -> np.ndarray:
+    channels, kernel = x.shape[1], _ints(op, "kernel")
+    around = zip(_ints(op, "low"), _ints(op, "high"), strict=True)
+    filled = np.pad(x, ((0, 0), (0, channels_per_tap(channels) - channels), *around))
+    windows = _windows(filled, op, kernel)
+    return windows.transpose(3, 4, 0, 1, 2).reshape(1, -1, *windows.shape[1:3])
 
 
 def _flatten(_op: Any, x: np.ndarray) -> np.ndarray:
@@ -246,6 +255,7 @@ KERNELS: dict[str, Callable[..., np.ndarray]] = {
     "gradcam.avg_pool2d": _avg_pool2d,
     "gradcam.flatten": _flatten,
     "gradcam.requantize": _requantize,
+    "gradcam.unfold2d": _unfold2d,
     "gradcam.conv2d_adjoint": _conv2d_adjoint,
     "gradcam.linear_adjoint": _linear_adjoint,
     "gradcam.avg_pool2d_adjoint": _avg_pool2d_adjoint,

@@ -575,3 +575,44 @@ func.func @requantize(%0: tensor<1x4xf32>) {
   %r = "gradcam.requantize"(%0) : (tensor<1x4xf32>) -> tensor<1x5xf32>
   return
 }
+
+// -----
+
+func.func @unfold2d(%0: tensor<3x6x6xf32>) {
+  // expected-error@+1 {{'gradcam.unfold2d' op input must have 4 dimensions, got tensor<3x6x6xf32>}}
+  %r = "gradcam.unfold2d"(%0) {kernel = [1, 2], stride = [1, 1], low = [0, 0], high = [0, 0], dilation = [1, 1]} : (tensor<3x6x6xf32>) -> tensor<1x8x6x5xf32>
+  return
+}
+
+// -----
+
+// A tap takes a power of two of channels.
+func.func @unfold2d(%0: tensor<1x3x6x6xf32>) {
+  // expected-error@+1 {{'gradcam.unfold2d' op result must have shape 1x8x6x5, got tensor<1x6x6x5xf32>}}
+  %r = "gradcam.unfold2d"(%0) {kernel = [1, 2], stride = [1, 1], low = [0, 0], high = [0, 0], dilation = [1, 1]} : (tensor<1x3x6x6xf32>) -> tensor<1x6x6x5xf32>
+  return
+}
+
+// -----
+
+func.func @unfold2d(%0: tensor<1x3x6x6xf32>) {
+  // expected-error@+1 {{'gradcam.unfold2d' op window of 9 is larger than the padded input of 8}}
+  %r = "gradcam.unfold2d"(%0) {kernel = [1, 5], stride = [1, 1], low = [0, 1], high = [0, 1], dilation = [1, 2]} : (tensor<1x3x6x6xf32>) -> tensor<1x20x6x1xf32>
+  return
+}
+
+// -----
+
+func.func @unfold2d(%0: tensor<1x3x6x6xf32>) {
+  // expected-error@+1 {{'gradcam.unfold2d' op attribute 'stride' must be at least 1, got [1, 0]}}
+  %r = "gradcam.unfold2d"(%0) {kernel = [1, 2], stride = [1, 0], low = [0, 0], high = [0, 0], dilation = [1, 1]} : (tensor<1x3x6x6xf32>) -> tensor<1x8x6x5xf32>
+  return
+}
+
+// -----
+
+func.func @unfold2d(%0: tensor<1x3x6x6xf32>) {
+  // expected-error@+1 {{'gradcam.unfold2d' op attribute 'high' must have 2 entries, got [0]}}
+  %r = "gradcam.unfold2d"(%0) {kernel = [1, 2], stride = [1, 1], low = [0, 0], high = [0], dilation = [1, 1]} : (tensor<1x3x6x6xf32>) -> tensor<1x8x6x5xf32>
+  return
+}

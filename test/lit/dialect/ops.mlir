@@ -262,3 +262,9 @@ func.func @requantize(%0: tensor<1x2x!quant.uniform<i32:f32, 0.5>>) -> tensor<1x
   %r = "gradcam.requantize"(%0) : (tensor<1x2x!quant.uniform<i32:f32, 0.5>>) -> tensor<1x2x!quant.uniform<i8:f32:1, {1.0, 2.0}>>
   return %r : tensor<1x2x!quant.uniform<i8:f32:1, {1.0, 2.0}>>
 }
+
+// CHECK: "gradcam.unfold2d"({{.*}} : (tensor<1x3x6x6xf32>) -> tensor<1x16x6x5xf32>
+func.func @unfold2d(%0: tensor<1x3x6x6xf32>) -> tensor<1x16x6x5xf32> {
+  %r = "gradcam.unfold2d"(%0) {kernel = [1, 4], stride = [1, 2], low = [0, 3], high = [0, 4], dilation = [1, 1]} : (tensor<1x3x6x6xf32>) -> tensor<1x16x6x5xf32>
+  return %r : tensor<1x16x6x5xf32>
+}

@@ -192,3 +192,75 @@ func.func @small(%out: memref<6x2xi8>) {
   return
 }
 }
+
+// -----
+
+// A beat is held while %j runs; the steps of a load that pads take none.
+// CHECK-LABEL: func.func @held
+// CHECK: } {gradcam.end = 14 : i64, {{.*}}gradcam.phase = "load", gradcam.start = 0 : i64}
+#inside = affine_set<(d0) : (d0 - 1 >= 0, -d0 + 4 >= 0)>
+func.func @held(%image: memref<4xi8>, %out: memref<2xi8>) {
+  %zero = arith.constant 0 : i8
+  %x = memref.alloc() : memref<6x2xi8>
+  affine.for %u = 0 to 6 {
+    affine.for %j = 0 to 2 {
+      affine.parallel (%l) = (0) to (1) {
+        %v = affine.if #inside(%u) -> i8 {
+          %p = affine.load %image[%u + %l - 1] : memref<4xi8>
+          affine.yield %p : i8
+        } else {
+          affine.yield %zero : i8
+        }
+        affine.store %v, %x[%u, %j + %l] : memref<6x2xi8>
+      }
+    }
+  }
+  affine.for %i = 0 to 2 {
+    affine.parallel (%l) = (0) to (1) {
+      %v = affine.load %x[%i, %l] : memref<6x2xi8>
+      affine.store %v, %out[%i] : memref<2xi8>
+    }
+  }
+  return
+}
+
+// -----
+
+func.func @backwards(%image: memref<4xi8>, %out: memref<4xi8>) {
+  %x = memref.alloc() : memref<4xi8>
+  // expected-error@+1 {{the nest reads argument 0 out of order: elements pass once, row by row}}
+  affine.for %i = 0 to 4 {
+    affine.parallel (%l) = (0) to (1) {
+      %v = affine.load %image[-%i + 3] : memref<4xi8>
+      affine.store %v, %x[%i] : memref<4xi8>
+    }
+  }
+  affine.for %i = 0 to 4 {
+    affine.parallel (%l) = (0) to (1) {
+      %v = affine.load %x[%i] : memref<4xi8>
+      affine.store %v, %out[%i] : memref<4xi8>
+    }
+  }
+  return
+}
+
+// -----
+
+func.func @twice(%image: memref<4xi8>, %out: memref<4xi8>) {
+  %x = memref.alloc() : memref<4xi8>
+  %y = memref.alloc() : memref<4xi8>
+  affine.for %i = 0 to 4 {
+    affine.parallel (%l) = (0) to (1) {
+      %v = affine.load %image[%i] : memref<4xi8>
+      affine.store %v, %x[%i] : memref<4xi8>
+    }
+  }
+  // expected-error@+1 {{another nest accesses argument 0 too, whose elements pass only once}}
+  affine.for %i = 0 to 4 {
+    affine.parallel (%l) = (0) to (1) {
+      %v = affine.load %image[%i] : memref<4xi8>
+      affine.store %v, %y[%i] : memref<4xi8>
+    }
+  }
+  return
+}

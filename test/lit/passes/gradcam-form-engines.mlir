@@ -397,9 +397,61 @@ func.func @choice(%x: memref<8xi32>, %y: memref<8xi32>) {
   affine.for %i = 0 to 8 {
     affine.parallel (%l) = (0) to (1) {
       // expected-error@+1 {{affine.if must choose between one load and a constant}}
+      %v = affine.if affine_set<(d0) : (d0 - 1 >= 0)>(%i) -> i32 {
+        affine.yield %c0 : i32
+      } else {
+        affine.yield %c0 : i32
+      }
+      affine.store %v, %y[%i] : memref<8xi32>
+    }
+  }
+  return
+}
+
+// -----
+
+func.func @guarded_stream(%x: memref<8xi32>, %y: memref<8xi32>) {
+  %c0 = arith.constant 0 : i32
+  affine.for %i = 0 to 8 {
+    affine.parallel (%l) = (0) to (1) {
+      // expected-error@+1 {{only a store to a buffer in memory can be guarded}}
       affine.if affine_set<(d0) : (d0 - 1 >= 0)>(%i) {
         affine.store %c0, %y[%i] : memref<8xi32>
       }
+    }
+  }
+  return
+}
+
+// -----
+
+func.func @guarded_load(%x: memref<8xi32>, %y: memref<8xi32>) {
+  affine.for %i = 0 to 8 {
+    affine.parallel (%l) = (0) to (1) {
+      // expected-error@+1 {{affine.if without a result must guard one store}}
+      affine.if affine_set<(d0) : (d0 - 1 >= 0)>(%i) {
+        %v = affine.load %x[%i] : memref<8xi32>
+        affine.store %v, %y[%i] : memref<8xi32>
+      }
+    }
+  }
+  return
+}
+
+// -----
+
+func.func @padded_register(%x: memref<1xi32>, %y: memref<8xi32>) {
+  %c0 = arith.constant 0 : i32
+  affine.for %i = 0 to 8 {
+    affine.parallel (%l) = (0) to (1) {
+      // expected-error@+1 {{only a stream or a buffer in memory can be padded, not what has one element}}
+      %v = affine.if affine_set<(d0) : (d0 - 1 >= 0)>(%i) -> i32 {
+        %w = affine.load %x[0] : memref<1xi32>
+        affine.yield %w : i32
+      } else {
+        affine.yield %c0 : i32
+      }
+      affine.store %v, %y[%i] : memref<8xi32>
     }
   }
   return

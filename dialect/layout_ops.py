@@ -1,0 +1,45 @@
+"""Ops that lay out a feature map for the processing elements; passes at level 2 insert them."""
+
+from typing import Any
+
+from torch_mlir import ir
+from torch_mlir.dialects import ext
+
+from gradcam.dialect.dialect import GradCAM
+from gradcam.dialect.verify import ints, rank, require, result_shape, verifier
+
+
+def channels_per_tap(channels: int) -> int:
+    """Channels that each tap of an unfolded map takes: a power of two, so that taps are whole parts of a word."""
+    return 1 << (channels - 1).bit_length()
+
+
+class Unfold2dOp(GradCAM.Operation, name="unfold2d", traits=[ext.Pure]):
+    """The pixels under each position of a window, side by side in the channels: im2col, and a map again.
+
+    y[(i*KW + j)*P + c, h, w] = x[c, h*stride + i*dilation - low, w*stride + j*dilation - low], zero outside x and for
+    the channels c >= C up to P, the power of two from C on. `low` zeros are before and `high` zeros behind x, each for
+    height and width. As torch.nn.functional.unfold but for the order and filling up of channels.
+    x: 1xCxHxW, y: 1x(KH*KW*P)xOHxOW.
+    """
+
+    x: ext.Operand[Any]
+    kernel: ir.ArrayAttr
+    stride: ir.ArrayAttr
+    low: ir.ArrayAttr
+    high: ir.ArrayAttr
+    dilation: ir.ArrayAttr
+    y: ext.Result[Any]
+
+    @verifier
+    def verify_invariants(op):  # noqa: D102
+        _, channels, *size = rank(op.operands[0], 4, "input")
+        kernel, stride, dilation = (ints(op, name, 2, 1) for name in ("kernel", "stride", "dilation"))
+        out = []
+        for n, k, s, low, high, d in zip(
+            size, kernel, stride, ints(op, "low", 2, 0), ints(op, "high", 2, 0), dilation, strict=True
+        ):
+            reach, padded = d * (k - 1) + 1, low + n + high
+            require(padded >= reach, f"window of {reach} is larger than the padded input of {padded}")
+            out.append((padded - reach) // s + 1)
+        result_shape(op, [1, kernel[0] * kernel[1] * channels_per_tap(channels), *out])

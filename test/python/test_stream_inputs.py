@@ -1,0 +1,178 @@
+"""Images laid out while they arrive: scheduled IR and RTL of unfolded stems against the integer reference."""
+
+import numpy as np
+import pytest
+from rtl_networks import Network, design
+from stem_text import STEMS, Stem, image, stem_text
+from test_rtl import check_design
+from torch import nn
+from torch_mlir import ir
+
+from gradcam.compiler import pipeline_for
+from gradcam.dialect import make_context
+from gradcam.errors import GradcamError
+from gradcam.jit import run_affine, run_linalg
+from gradcam.passes.assign_cycles import AssignCycles
+from gradcam.passes.engines import access_kind
+from gradcam.passes.nest import nests
+from gradcam.passes.pass_manager import PassManager
+from gradcam.reference.integer import KERNELS
+from gradcam.reference.interpreter import run
+
+LEVELS = (("linalg", run_linalg), ("affine", run_affine), ("scheduled", run_affine))
+
+
+@pytest.fixture(autouse=True)
+def mlir():
+    with make_context(), ir.Location.unknown():
+        yield
+
+
+def lowered(text, pe):
+    """The module at each of `LEVELS`."""
+    module = ir.Module.parse(text)
+    for level, _ in LEVELS:
+        module = PassManager.parse(f"builtin.module({pipeline_for(level, pe)})").run(module)
+        yield level, module
+
+
+def loading(module):
+    return [n for n in nests(module) if any(access_kind(a) == "stream" for a in n.loads)]
+
+
+@pytest.mark.parametrize(("stem", "pe", "taps", "left"), STEMS)
+def test_every_level_computes_the_convolution(stem, pe, taps, left):
+    text, pixels = stem_text(stem), image(stem)
+    (wanted,) = run(ir.Module.parse(text), [pixels], KERNELS)
+    executors = dict(LEVELS)
+    for level, module in lowered(text, pe):
+        (got,) = executors[level](module, np.ascontiguousarray(pixels[0].transpose(1, 2, 0)))
+        np.testing.assert_array_equal(got, wanted[0].transpose(1, 2, 0), level)
+    (load,) = loading(module)
+    assert load.name == "conv0.unfold", "the image goes straight into the unfolded one"
+    # One step per word that an element goes to, padding and the border's incomplete windows included.
+    assert load.steps >= np.prod(stem.size)
+    convolution = next(n for n in nests(module) if n.name == "conv0" and n.reduction)
+    tiles = -(-stem.out // int(pe.split("x")[0]))
+    assert convolution.steps == tiles * np.prod(stem.out_size) * np.prod(left)
+
+
+def test_steps_of_the_stem_of_resnet18():
+    """The figures of the documentation: 7x7, stride 2, 3 channels, on the whole image of 224x224."""
+    stem = Stem(3, (7, 7), (2, 2), (3, 3), size=(224, 224), out=64)
+    steps = {}
+    for pe in ("16x16", "32x32"):
+        *_, (_, module) = lowered(stem_text(stem), pe)
+        (load,) = loading(module)
+        steps[pe] = load.steps, next(n.steps for n in nests(module) if n.reduction)
+    assert steps == {"16x16": (224 * 115 * 2 * 2, 4 * 12544 * 14), "32x32": (224 * 115 * 2 * 4, 2 * 12544 * 7)}
+
+
+def test_an_image_with_another_reader_is_copied():
+    text = stem_text(Stem(3, (3, 3)), Stem(3, (5, 5)))
+    *_, (_, module) = lowered(text, "16x16")
+    assert [n.name for n in loading(module)] == ["image"]
+
+
+def test_strided_and_dilated_windows_read_a_copy():
+    """What no pass makes: pixels two apart from windows two apart do not follow each other in the stream."""
+    x = "tensor<1x3x8x9x!quant.uniform<i8:f32, 0.5>>"
+    y = "tensor<1x8x8x4x!quant.uniform<i8:f32, 0.5>>"
+    text = f"""func.func @main(%x: {x}) -> {y} {{
+      %y = "gradcam.unfold2d"(%x) {{kernel = [1, 2], stride = [1, 2], low = [0, 1], high = [0, 0], dilation = [1, 2]}}
+        : ({x}) -> {y} loc("unfold")
+      return %y : {y}
+    }}"""
+    pixels = image(Stem(3, (1, 1), size=(8, 9)))
+    (wanted,) = run(ir.Module.parse(text), [pixels], KERNELS)
+    *_, (_, module) = lowered(text, "8x8")
+    assert [n.name for n in loading(module)] == ["image"]
+    (got,) = run_affine(module, np.ascontiguousarray(pixels[0].transpose(1, 2, 0)))
+    defined = [0, 1, 2, 4, 5, 6]  # the fourth lane of a tap is no channel of the image
+    np.testing.assert_array_equal(got[..., defined], wanted[0].transpose(1, 2, 0)[..., defined])
+
+
+# The order of a stream.
+
+
+SCHEDULED = """
+#inside = affine_set<(d0) : (d0 - 1 >= 0, -d0 + 4 >= 0)>
+func.func @main(%image: memref<3x4x1xi8>, %out: memref<3x6xi8>) {
+  %zero = arith.constant 0 : i8
+  %x = memref.alloc() : memref<3x6x2xi8>
+  affine.for %y = 0 to 3 {
+    affine.for %u = 0 to 6 {
+      affine.for %j = 0 to 2 {
+        affine.parallel (%c) = (0) to (1) {
+          %v = affine.if #inside(%u) -> i8 {
+            %p = affine.load %image[%y, %u - 1, %c] : memref<3x4x1xi8>
+            affine.yield %p : i8
+          } else {
+            affine.yield %zero : i8
+          }
+          affine.store %v, %x[%y, %u, %j + %c] : memref<3x6x2xi8>
+        }
+      }
+    }
+  }
+  affine.for %y = 0 to 3 {
+    affine.for %u = 0 to 6 {
+      affine.parallel (%c) = (0) to (1) {
+        %v = affine.load %x[%y, %u, %c] : memref<3x6x2xi8>
+        affine.store %v, %out[%y, %u] : memref<3x6xi8>
+      }
+    }
+  }
+  return
+}
+"""
+
+
+def test_a_stream_in_order_is_accepted():
+    module = ir.Module.parse(SCHEDULED)
+    PassManager.parse("builtin.module(gradcam-form-engines,gradcam-plan-memory,gradcam-assign-cycles)").run(module)
+    cycles = ir.DictAttr(module.operation.attributes["gradcam.cycles"])
+    assert ir.IntegerAttr(cycles["load"]).value == 3 * 6 * 2 + 2
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "verb"),
+    [
+        ("%image[%y, %u - 1, %c]", "%image[%y, -%u + 4, %c]", "reads"),  # backwards
+        ("(d0 - 1 >= 0, -d0 + 4 >= 0)", "(d0 - 1 >= 0, -d0 + 3 >= 0)", "reads"),  # the last pixel of a row is left out
+        ("affine_set<(d0) : (d0 - 1", "affine_set<(d0) : (d0", "reads"),  # one too many
+        ("%out[%y, %u]", "%out[%y, -%u + 5]", "writes"),
+    ],
+)
+def test_a_stream_out_of_order_is_refused(before, after, verb):
+    assert before in SCHEDULED
+    module = ir.Module.parse(SCHEDULED.replace(before, after))
+    with pytest.raises(GradcamError, match=rf"the nest {verb} argument \d out of order: elements pass once"):
+        AssignCycles().run(module)
+
+
+def test_two_readers_of_a_stream_are_refused():
+    loop = SCHEDULED[SCHEDULED.index("  affine.for %y") : SCHEDULED.index("  affine.for %y", 300)]
+    module = ir.Module.parse(SCHEDULED.replace(loop, loop + loop, 1))
+    with pytest.raises(GradcamError, match="another nest accesses argument 0 too, whose elements pass only once"):
+        AssignCycles().run(module)
+
+
+# RTL.
+
+
+def stem_network(stem):
+    net = Network(stem.channels, *stem.size)
+    window = stem.kernel, stem.stride, stem.padding
+    net.explain(net.add(nn.ReLU(), net.conv(0, stem.out, *window, dilation=stem.dilation)))
+    net.add(nn.AdaptiveAvgPool2d(1))
+    return net.classify(3)
+
+
+@pytest.mark.parametrize("number", [2, 3, 5, 6])
+def test_rtl_of_unfolded_stems(number, tmp_path):
+    """7x7 of 3 channels, rows and columns of one channel, and a dilated window, free and stalled."""
+    stem, pe, *_ = STEMS[number]
+    net = stem_network(stem)
+    design(net, pe, tmp_path / "design")
+    check_design(net, tmp_path / "design")
