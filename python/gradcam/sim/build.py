@@ -16,6 +16,7 @@ from gradcam.sim.program import Program, load_program
 from gradcam.verilator import Toolchain, find_toolchain
 
 HARNESS = Path(__file__).parent / "harness.cpp"
+DRAM = Path(__file__).parent / "dram.h"
 
 VERILATOR_FLAGS = ("-O3", "--x-assign", "fast", "--x-initial", "fast", "--noassert", "-Wall", "-Wno-fatal", "--quiet")
 
@@ -75,7 +76,7 @@ def _key(program: Program) -> str:
     state = hashlib.sha256()
     for part in (*VERILATOR_FLAGS, str(OPTIMIZATION), platform.platform(), design_header(program)):
         state.update(part.encode())
-    for path in (HARNESS, *program.rtl_files):
+    for path in (HARNESS, DRAM, *program.rtl_files):
         state.update(path.name.encode())
         state.update(_read(path))
     state.update(verilator_config(program).encode())
@@ -93,7 +94,8 @@ def _verilate(program: Program, toolchain: Toolchain, work: Path, *flags: str) -
     """Translates the RTL into C++ in `work`/obj and returns the warnings."""
     (work / "design.h").write_text(design_header(program), encoding="utf-8")
     (work / "design.vlt").write_text(verilator_config(program), encoding="utf-8")
-    shutil.copy2(HARNESS, work / HARNESS.name)
+    for source in (HARNESS, DRAM):
+        shutil.copy2(source, work / source.name)
     (work / "rtl").mkdir()
     for path in program.rtl_files:  # copies, so that warnings and make see short names without spaces
         (work / "rtl" / path.name).write_bytes(_read(path))

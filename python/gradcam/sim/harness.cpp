@@ -18,15 +18,13 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <deque>
 #include <fstream>
 #include <memory>
-#include <random>
-#include <stdexcept>
 #include <string>
 #include <vector>
 
 #include "Vdesign.h"
+#include "dram.h"
 #include "verilated.h"
 #include "verilated_sym_props.h"
 
@@ -47,16 +45,6 @@ struct PortPins {
     size_t bits;
 };
 
-struct DramPins {  // the read channels of AXI4, as the design names them
-    CData *arvalid, *arready;
-    IData* araddr;
-    CData *arlen, *arsize, *arburst;
-    CData *rvalid, *rready, *rresp, *rlast;
-    CData* error;
-    void* rdata;
-    size_t beat_bytes;
-};
-
 struct Dump {  // words of a memory, or a register, to write out after a nest
     size_t nest;
     const char* scope;
@@ -74,12 +62,8 @@ struct Options {
     bool stall = false;
     uint64_t seed = 0;
     double in = 0, out = 0;
-    std::string dram;
-    uint64_t dram_latency = 0, dram_interval = 0, dram_seed = 0, dram_fault = UINT64_MAX;
-    double dram_stall = 0;
+    DramOptions dram;
 };
-
-[[noreturn]] void fail(const std::string& message) { throw std::runtime_error(message); }
 
 Options parse(int argc, char** argv) {
     if (argc < 4) fail("usage: simulator RUNS RESULTS LIMIT [--stall SEED IN OUT] [--trace FILE]");
@@ -99,16 +83,16 @@ Options parse(int argc, char** argv) {
             options.trace = argv[i + 1];
             i += 2;
         } else if (flag == "--dram" && i + 3 < argc) {
-            options.dram = argv[i + 1];
-            options.dram_latency = std::stoull(argv[i + 2]);
-            options.dram_interval = std::stoull(argv[i + 3]);
+            options.dram.image = argv[i + 1];
+            options.dram.latency = std::stoull(argv[i + 2]);
+            options.dram.interval = std::stoull(argv[i + 3]);
             i += 4;
         } else if (flag == "--dram-stall" && i + 2 < argc) {
-            options.dram_seed = std::stoull(argv[i + 1]);
-            options.dram_stall = std::stod(argv[i + 2]);
+            options.dram.seed = std::stoull(argv[i + 1]);
+            options.dram.stall = std::stod(argv[i + 2]);
             i += 3;
         } else if (flag == "--dram-fault" && i + 1 < argc) {
-            options.dram_fault = std::stoull(argv[i + 1]);
+            options.dram.fault = std::stoull(argv[i + 1]);
             i += 2;
         } else {
             fail("unknown option " + flag);
@@ -116,21 +100,6 @@ Options parse(int argc, char** argv) {
     }
     return options;
 }
-
-std::vector<char> read_file(const std::string& path) {
-    std::ifstream file(path, std::ios::binary);
-    if (!file) fail("cannot read " + path);
-    return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
-}
-
-class Chance {  // independent events of a fixed probability, the same on every platform
-public:
-    explicit Chance(uint64_t seed) : m_engine(seed) {}
-    bool operator()(double probability) { return static_cast<double>(m_engine() >> 11) * 0x1p-53 < probability; }
-
-private:
-    std::mt19937_64 m_engine;
-};
 
 // Offers beats. A beat once offered stays until it is taken; while nothing is offered the data is noise, so that a
 // design that reads it is found out.
@@ -205,92 +174,6 @@ private:
     bool m_waiting = false;
 };
 
-// Answers reads in their order, and checks what AXI4 asks of the one who reads: a request stays as it is until it is
-// taken, addresses go up by whole beats inside a block of 4 KiB, and inside what the memory holds.
-class Dram {
-public:
-    Dram(const DramPins& pins, const Options& options)
-        : m_pins(pins), m_options(options), m_chance(options.dram_seed), m_image(read_file(options.dram)) {
-        hide();
-    }
-
-    void drive() {
-        *m_pins.arready = !late();
-        if (*m_pins.rvalid || m_bursts.empty() || m_cycle < m_next || m_cycle < m_bursts.front().ready || late()) return;
-        const Burst& burst = m_bursts.front();
-        std::memcpy(m_pins.rdata, m_image.data() + burst.address, m_pins.beat_bytes);
-        *m_pins.rvalid = 1;
-        *m_pins.rlast = burst.beats == 1;
-        *m_pins.rresp = m_beats == m_options.dram_fault ? SLVERR : OKAY;
-    }
-    void sample() {
-        const Request request{*m_pins.araddr, *m_pins.arlen, *m_pins.arsize, *m_pins.arburst};
-        if (m_waiting && (!*m_pins.arvalid || !(request == m_held))) fail("the read of the DRAM changed before it was taken");
-        if (*m_pins.arvalid && !m_waiting) check(request);
-        m_held = request;
-        m_waiting = *m_pins.arvalid && !*m_pins.arready;
-        m_asked = *m_pins.arvalid && *m_pins.arready;
-        m_taken = *m_pins.rvalid && *m_pins.rready;
-    }
-    void clock() {
-        if (m_taken) {
-            Burst& burst = m_bursts.front();
-            burst.address += m_pins.beat_bytes;
-            if (--burst.beats == 0) m_bursts.pop_front();
-            m_next = m_cycle + m_options.dram_interval;
-            ++m_beats;
-            hide();
-        }
-        if (m_asked) m_bursts.push_back({m_held.address, m_held.length + size_t{1}, m_cycle + m_options.dram_latency});
-        ++m_cycle;
-    }
-    void finish() const {
-        if (*m_pins.error) fail("a read of the DRAM was answered with an error");
-        if (!m_bursts.empty() || m_waiting) fail("the run ended before all that it read from the DRAM had come");
-    }
-
-private:
-    static constexpr CData OKAY = 0, SLVERR = 2, INCR = 1;
-    static constexpr uint64_t BLOCK = 4096;
-    struct Request {
-        uint64_t address;
-        size_t length;
-        CData size, burst;
-        bool operator==(const Request& other) const {
-            return address == other.address && length == other.length && size == other.size && burst == other.burst;
-        }
-    };
-    struct Burst {
-        uint64_t address;
-        size_t beats;
-        uint64_t ready;  // first cycle of the first beat
-    };
-
-    bool late() { return m_options.dram_stall > 0 && m_chance(m_options.dram_stall); }
-    void check(const Request& request) const {
-        const uint64_t bytes = (request.length + 1) * m_pins.beat_bytes;
-        const std::string name = "the read of " + std::to_string(bytes) + " bytes at " + std::to_string(request.address);
-        if (request.burst != INCR) fail(name + " is no burst of type INCR");
-        if (size_t{1} << request.size != m_pins.beat_bytes) fail(name + " has beats of another size than the data");
-        if (request.address % m_pins.beat_bytes) fail(name + " does not start at a beat");
-        if (request.address % BLOCK + bytes > BLOCK) fail(name + " crosses a boundary of 4096 bytes");
-        if (request.address + bytes > m_image.size()) fail(name + " goes past the end of the DRAM");
-    }
-    void hide() {
-        *m_pins.rvalid = *m_pins.rlast = 0;
-        std::memset(m_pins.rdata, 0xA5, m_pins.beat_bytes);
-    }
-
-    const DramPins m_pins;
-    const Options& m_options;
-    Chance m_chance;
-    const std::vector<char> m_image;
-    std::deque<Burst> m_bursts;
-    Request m_held{};
-    uint64_t m_cycle = 0, m_next = 0, m_beats = 0;
-    bool m_waiting = false, m_asked = false, m_taken = false;
-};
-
 class Tracer {  // writes the memories that a nest wrote, when the nest has ended
 public:
     Tracer(const VerilatedContext& context, const std::string& path) {
@@ -329,7 +212,7 @@ public:
     Harness(VerilatedContext& context, Vdesign& top, const Options& options)
         : m_context(context), m_top(top), m_options(options), m_tracer(context, options.trace),
           m_chance(options.seed), m_inputs(inputs(top)), m_outputs(outputs(top)), m_ports(ports(top)) {
-        for (const DramPins& pins : drams(top)) m_drams.push_back(std::make_unique<Dram>(pins, options));
+        for (const DramPins& pins : drams(top)) m_drams.push_back(std::make_unique<Dram>(pins, options.dram));
     }
 
     void reset() {
