@@ -62,14 +62,17 @@ def insert_chains(block: ir.Block) -> dict[ir.Value, Part]:
 
     A chain is known by its insertions and not by its root: two chains may start from one tensor.empty.
 
+    A slice that something else uses too, such as a second insertion of equal elements, is made once more for it.
+
     Raises:
         GradcamError: the slices of a chain overlap, its root is something else, or a slice is no result of a
-            linalg.generic that only the insertion uses.
+            linalg.generic.
     """
     chains: dict[ir.Value, Chain] = {}
     parts: dict[ir.Value, Part] = {}
-    for op in block.operations:
+    for op in list(block.operations):
         if op.operation.name == "tensor.insert_slice":
+            _make_apart(op)
             source, whole = list(op.operands)[:2]
             chain = chains[whole] if whole in chains else Chain(_root(op, whole))
             part = _part(op, chain)
@@ -79,6 +82,14 @@ def insert_chains(block: ir.Block) -> dict[ir.Value, Part]:
             chains[op.results[0]] = chain
             parts[source] = part
     return parts
+
+
+def _make_apart(op: Any) -> None:
+    """Gives an insertion a slice that nothing else uses."""
+    source = op.operands[0]
+    if owner_name(source) == "linalg.generic" and len(list(source.uses)) != 1:
+        with ir.InsertionPoint(source.owner):
+            op.operation.operands[0] = source.owner.operation.clone().results[ir.OpResult(source).result_number]
 
 
 def _root(op: Any, whole: ir.Value) -> Any:
@@ -94,8 +105,8 @@ def _part(op: Any, chain: Chain) -> Part:
     source, whole = list(op.operands)[:2]
     if len(op.operands) != 2 or ir.RankedTensorType(source.type).rank != ir.RankedTensorType(whole.type).rank:
         raise fail(op, "a slice must have the rank of the whole, and constant offsets, sizes and strides")
-    if owner_name(source) != "linalg.generic" or len(list(source.uses)) != 1:
-        raise fail(op, "a slice must be the result of a linalg.generic, and nothing else may use it")
+    if owner_name(source) != "linalg.generic":
+        raise fail(op, "a slice must be the result of a linalg.generic")
     if chain.parts and len(list(whole.uses)) != 1:
         raise fail(op, "the whole may only be read when all its slices are inserted")
     numbers = (list(ir.DenseI64ArrayAttr(op.attributes[f"static_{n}"])) for n in ("offsets", "sizes", "strides"))

@@ -87,6 +87,7 @@ DESIGNS = [
     ("norm", "gradcam", "4x4"),
     ("strided", "layercam", "8x8"),
     ("block", "hirescam", "4x8"),
+    ("dilated", "gradcam", "4x4"),  # two parities with equal tap sums
     ("last", "gradcam", "8x4"),
 ]
 
