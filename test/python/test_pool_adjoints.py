@@ -183,7 +183,7 @@ def test_rtl_equals_the_integer_reference(target, method, pe, tmp_path):
         assert results[-1].cycles[phase] == cycles
     (traced,) = simulator.run(images[:1], 4, trace=True)
     trace = compare_trace(simulator.program, traced, module, images[0], 4)
-    assert trace.difference is None and not trace.skipped
+    assert trace.difference is None and all(name.endswith(".unfold") for name in trace.skipped)
     assert {"layers.21", "layers.21.index", "layers.20.mask", "layers.20.adjoint"} <= set(trace.compared)
     with pytest.raises(GradcamError, match="in the integer reference"):
         check_outputs(results[-1], module, images[0], 4)
