@@ -8,7 +8,7 @@ from test_rtl import check_design
 from torch import nn
 from torch_mlir import ir
 
-from gradcam.compiler import pipeline_for
+from gradcam.compiler import Settings, pipeline_for
 from gradcam.dialect import make_context
 from gradcam.errors import GradcamError
 from gradcam.jit import run_affine, run_linalg
@@ -32,7 +32,7 @@ def lowered(text, pe):
     """The module at each of `LEVELS`."""
     module = ir.Module.parse(text)
     for level, _ in LEVELS:
-        module = PassManager.parse(f"builtin.module({pipeline_for(level, pe)})").run(module)
+        module = PassManager.parse(f"builtin.module({pipeline_for(level, Settings('', pe=pe))})").run(module)
         yield level, module
 
 
