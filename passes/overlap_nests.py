@@ -171,15 +171,15 @@ def _needed(nest: Nest, traffic: _Traffic) -> np.ndarray | None:
     """How many iterations of the producer's outer loops must be written before each step of the nest.
 
     Returns:
-        int64, one dimension per loop of the nest; None where it reads what is not written, or not once.
+        int64, one dimension per loop of the nest; None where a part is written more than once. What is never written,
+        such as lanes beyond the last channel, need not be waited for.
     """
+    if len(np.unique(traffic.written)) < len(traffic.written):
+        return None
     order = np.full(traffic.parts, -1)
     order[traffic.written] = traffic.maker
-    last = order[traffic.read]
-    if len(np.unique(traffic.written)) < len(traffic.written) or not len(last) or last.min() < 0:
-        return None
     needed = np.zeros(nest.steps, np.int64)
-    np.maximum.at(needed, traffic.reader, last + 1)
+    np.maximum.at(needed, traffic.reader, order[traffic.read] + 1)
     return needed.reshape([loop.trip for loop in nest.loops])
 
 
