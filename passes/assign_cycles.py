@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from torch_mlir import ir
 
 from gradcam.errors import fail
 from gradcam.passes.engines import access_kind
 from gradcam.passes.ir_queries import main_function
-from gradcam.passes.nest import Dataflow, Nest, Node, nests
+from gradcam.passes.nest import Nest, nests
 from gradcam.passes.pass_base import Pass
+from gradcam.passes.runs import Run, follows_of
+from gradcam.passes.stages import assign_stages, set_integer
 from gradcam.passes.streams import check_streams
 from gradcam.passes.tape import read_tape
 from gradcam.passes.tape_timing import TapeTiming
-
-#: Cycles from the inputs of an op to its result; 0 means combinational within the stage.
-LATENCY = {"arith.muli": 1, "arith.shrsi": 1, "arith.shrui": 1, "reduce": 1}
 
 #: Cycles of a nest besides its steps and the stages of its pipeline: the one in which the sequencer issues it.
 ISSUE = 1
@@ -41,7 +40,8 @@ class AssignCycles(Pass):
         } {gradcam.start = 0 : i64, gradcam.end = 727 : i64, gradcam.phase = "inference"}
 
     and sums the cycles by phase in the module's attribute `gradcam.cycles`. A nest that reads the weight tape also
-    waits for late words of an ideal DRAM, for `gradcam.stalls` cycles (`passes/tape_timing.py`).
+    waits for late words of an ideal DRAM, for `gradcam.stalls` cycles (`passes/tape_timing.py`). A nest that follows
+    its producer starts in the same cycle and waits for what it reads (`passes/runs.py`).
     """
 
     name: ClassVar[str] = "gradcam-assign-cycles"
@@ -55,27 +55,30 @@ class AssignCycles(Pass):
             check_streams(program)
             phases = _phases(module, program)
             cycles: dict[str, int] = dict.fromkeys(("load", "inference", "explanation", "store", "total"), 0)
-            depths = [_assign_stages(nest) for nest in program]
-            tape = read_tape(module, program)
+            depths = [assign_stages(nest) for nest in program]
+            follows, tape = follows_of(program), read_tape(module, program)
             timing = TapeTiming(tape) if tape else None
+            runs: list[Run] = []
             for number, (nest, phase, depth) in enumerate(zip(program, phases, depths, strict=True)):
-                start, last = cycles["total"], cycles["total"] + nest.steps
-                if timing:
-                    last = timing.nest(number, start, nest.steps)
-                    _set(nest.op, "stalls", last - start - nest.steps)
+                total = cycles["total"]
+                run = timing.nest(number, total, nest.steps) if timing else Run(total, nest.steps)
+                runs.append(run)
+                start, last = run.start, run.last
+                if follow := follows.get(number - 1):
+                    producer = runs[number - 1]
+                    start, last = producer.start, follow.last(producer, depths[number - 1])
                 end = last + depth + ISSUE
-                _set(nest.op, "start", start)
-                _set(nest.op, "end", end)
+                set_integer(nest.op, "start", start)
+                set_integer(nest.op, "end", end)
+                if timing:
+                    set_integer(nest.op, "stalls", run.stalls)
                 nest.op.attributes["gradcam.phase"] = ir.StringAttr.get(phase)
-                cycles[phase] += end - start
-                cycles["total"] = end
+                # Of a nest that follows, a phase has only what is left when its producer has ended.
+                cycles[phase] += max(0, end - total)
+                cycles["total"] = max(total, end)
             i64 = ir.IntegerType.get_signless(64)
             attribute = ir.DictAttr.get({n: ir.IntegerAttr.get(i64, v) for n, v in cycles.items()})
             module.operation.attributes["gradcam.cycles"] = attribute
-
-
-def _set(op: Any, name: str, value: int) -> None:
-    op.attributes[f"gradcam.{name}"] = ir.IntegerAttr.get(ir.IntegerType.get_signless(64), value)
 
 
 def _phases(module: ir.Module, program: list[Nest]) -> list[str]:
@@ -99,57 +102,3 @@ def _phases(module: ir.Module, program: list[Nest]) -> list[str]:
         )
         phases.append(phase)
     return phases
-
-
-def _assign_stages(nest: Nest) -> int:
-    """Sets the stages of a nest as early as possible; returns the stage of its last write."""
-    base = 1
-    if nest.body is not None:
-        base = 1 + _body_stages(nest.body)
-    ready: dict[int, int] = {}
-    for node in nest.epilogue.nodes:
-        # An epilogue read is issued late, so that the address waits in the pipeline and not the data.
-        _place_node(node, ready, read_stage=base - 1, accumulator_stage=base)
-    return _place_sinks(nest.epilogue, ready)
-
-
-def _body_stages(body: Dataflow) -> int:
-    """Stages of a reduction body; returns the stage in which the accumulators change."""
-    ready: dict[int, int] = {}
-    for node in body.nodes:
-        _place_node(node, ready, 0, 0)
-    update = max(ready[id(s.value)] for s in body.sinks)
-    ready.clear()
-    for node in body.nodes:
-        _place_node(node, ready, 0, update)
-    for sink in body.sinks:
-        if ready[id(sink.value)] != update:
-            raise fail(
-                sink.op, "an accumulator must change in one cycle: no product, shift or sum over lanes may depend on it"
-            )
-        _set(sink.op, "stage", update)
-    return update
-
-
-def _place_node(node: Node, ready: dict[int, int], read_stage: int, accumulator_stage: int) -> None:
-    if node.kind in ("const", "iv"):
-        ready[id(node)] = 0
-    elif node.kind == "acc":
-        ready[id(node)] = accumulator_stage
-    elif node.kind == "load":
-        direct = access_kind(node.what) in ("register", "port")
-        stage = read_stage + direct
-        _set(node.what.op, "stage", stage)
-        ready[id(node)] = stage + (not direct)
-    else:
-        stage = max((ready[id(a)] for a in node.args), default=0)
-        _set(node.op, "stage", stage)
-        ready[id(node)] = stage + LATENCY.get(node.kind, 0)
-
-
-def _place_sinks(flow: Dataflow, ready: dict[int, int]) -> int:
-    """All writes of an epilogue happen in one stage, so that one flag ends the nest."""
-    stage = max(ready[id(s.value)] for s in flow.sinks)
-    for sink in flow.sinks:
-        _set(sink.op, "stage", stage)
-    return stage

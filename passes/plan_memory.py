@@ -8,9 +8,11 @@ from typing import Any, ClassVar
 from torch_mlir import ir
 
 from gradcam.errors import fail
+from gradcam.passes.hw.layout import ring_of
 from gradcam.passes.ir_queries import is_argument, is_global, is_scalar, main_function
 from gradcam.passes.nest import Access, nests
 from gradcam.passes.pass_base import Pass
+from gradcam.passes.runs import slots_of
 
 
 @dataclass(frozen=True)
@@ -50,13 +52,17 @@ class PlanMemory(Pass):
 
 @dataclass(eq=False)
 class _Buffer:
-    """A buffer in memory with its lifetime in nests, first write to last read."""
+    """A buffer in memory with its lifetime, first write to last read, in slots of time as `slots_of` numbers them.
+
+    `ring` says that element i lies at i modulo `elements`, so that the buffer starts at a multiple of its words.
+    """
 
     value: ir.Value
     constant: bool
     bits: int
     lanes: int
     elements: int
+    ring: bool
     first: int
     last: int
     used_with: set[ir.Value] = field(default_factory=set)
@@ -94,10 +100,10 @@ class _Bank:
 
     def offset_for(self, buffer: _Buffer) -> int:
         """Lowest offset where `buffer` overlaps nothing that lives at the same time (first fit)."""
-        offset = 0
+        offset, unit = 0, buffer.words if buffer.ring else 1
         for other in sorted(self.buffers, key=lambda b: b.offset):
             if buffer.meets(other) and other.offset < offset + buffer.words:
-                offset = max(offset, other.offset + other.words)
+                offset = max(offset, -(-(other.offset + other.words) // unit) * unit)
         return offset
 
     def attribute(self, i64: ir.Type) -> ir.Attribute:
@@ -110,17 +116,22 @@ class _Bank:
 def _buffers(module: ir.Module) -> list[_Buffer]:
     """All buffers that need memory, in the order of their first use."""
     accesses: dict[ir.Value, list[tuple[int, Access]]] = {}
+    program = list(nests(module))
+    slots = slots_of(program)
+    #: What is read, and what is written, while the nests of a slot run.
+    ports: dict[tuple[int, str], list[ir.Value]] = {}
+    for slot, nest in zip(slots, program, strict=True):
+        for port, group in (("read", nest.loads), ("write", nest.stores)):
+            used = ports.setdefault((slot, port), [])
+            for access in filter(_in_memory, group):
+                if port == "read" and access.memref in used:
+                    raise fail(nest.op, "one buffer is read twice in a cycle; run gradcam-duplicate-buffers first")
+                accesses.setdefault(access.memref, []).append((slot, access))
+                used.append(access.memref)
     together: dict[ir.Value, set[ir.Value]] = {}
-    for number, nest in enumerate(nests(module)):
-        for access in nest.loads + nest.stores:
-            if _in_memory(access):
-                accesses.setdefault(access.memref, []).append((number, access))
-        loaded, stored = ([a.memref for a in group if _in_memory(a)] for group in (nest.loads, nest.stores))
-        if len(set(loaded)) != len(loaded):
-            raise fail(nest.op, "the nest reads one buffer twice in a cycle; run gradcam-duplicate-buffers first")
-        for group in (loaded, stored):
-            for memref in group:
-                together.setdefault(memref, set()).update(m for m in group if m != memref)
+    for used in ports.values():
+        for memref in used:
+            together.setdefault(memref, set()).update(m for m in used if m != memref)
     _check_unused(module, accesses)
     widest: dict[tuple[bool, int], int] = {}
     for memref, uses in accesses.items():
@@ -138,8 +149,8 @@ def _buffer(
     elements = 1
     for n in ir.MemRefType(memref.type).shape:
         elements *= n
-    numbers = [n for n, _ in uses]
-    return _Buffer(memref, constant, bits, lanes, elements, min(numbers), max(numbers), together)
+    ring, numbers = ring_of(memref), [n for n, _ in uses]
+    return _Buffer(memref, constant, bits, lanes, ring or elements, bool(ring), min(numbers), max(numbers), together)
 
 
 def _in_memory(access: Access) -> bool:

@@ -23,7 +23,7 @@ PIPELINES: dict[str, str] = {
     "gradcam-affine-pipeline": "convert-linalg-to-affine,canonicalize",
     "gradcam-schedule-pipeline": (
         "gradcam-stream-inputs,gradcam-split-time-space,gradcam-duplicate-buffers,gradcam-form-engines,"
-        "gradcam-plan-memory,gradcam-assign-cycles"
+        "gradcam-overlap-nests,gradcam-plan-memory,gradcam-assign-cycles"
     ),
     "gradcam-hw-pipeline": "convert-affine-to-hw,canonicalize,cse",
     "gradcam-sv-pipeline": "lower-seq-to-sv,canonicalize,cse,hw.module(prettify-verilog,hw-cleanup)",
@@ -137,6 +137,7 @@ for _entry in (
     ("gradcam-stream-inputs", "stream_inputs", "StreamInputs"),
     ("gradcam-split-time-space", "split_time_space", "SplitTimeSpace"),
     ("gradcam-duplicate-buffers", "duplicate_buffers", "DuplicateBuffers"),
+    ("gradcam-overlap-nests", "overlap_nests", "OverlapNests"),
     ("gradcam-plan-memory", "plan_memory", "PlanMemory"),
     ("gradcam-stream-weights", "stream_weights", "StreamWeights"),
     ("gradcam-limit-memory", "limit_memory", "LimitMemory"),

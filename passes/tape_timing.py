@@ -12,6 +12,7 @@ cycle, bursts in order. Cycle 0 is the first one in which the program runs. The 
 
 from __future__ import annotations
 
+from gradcam.passes.runs import Run
 from gradcam.passes.tape import Tape, Use
 
 
@@ -30,25 +31,29 @@ class TapeTiming:
         self._freed: list[tuple[int, int]] = []  # (cycle, beats free in all)
         self._used_frees = 0
 
-    def nest(self, number: int, start: int, steps: int) -> int:
-        """The cycle of a nest's last step, which comes `steps` cycles after its start when no word is late."""
+    def nest(self, number: int, start: int, steps: int) -> Run:
+        """When the steps of a nest run that has `start` from then on; one that follows has it after its producer."""
         self._begins.append(start)
         use = self._by_nest.get(number)
-        return start + steps + (self._delay(use, start) if use else 0)
+        return Run(start, steps, self._waits(use, start) if use else ())
 
-    def _delay(self, use: Use, start: int) -> int:
-        """Runs a nest; returns the cycles that it waits."""
+    def _waits(self, use: Use, start: int) -> list[tuple[int, int]]:
+        """Runs a nest that reads the tape; returns its waits, as in `Run`."""
         steps, wanted = use.tile_steps()
         word, delay = use.position, 0
+        waits: list[tuple[int, int]] = []
         for tile in range(use.tiles):
             first = start + 1 + tile * steps  # the cycle of the tile's first step without any wait
             for step in wanted:
-                delay = max(delay, self._arrival(word) + 1 - first - step)
+                late = self._arrival(word) + 1 - first - step
+                if late > delay:
+                    delay = late
+                    waits.append((tile * steps + step, delay))
                 word += 1
             freed = self._freed[-1][1] if self._freed else 0
             end = first + steps - 1 + delay + use.stage
             self._freed.append((end, freed + use.tile * self._tape.word_beats))
-        return delay
+        return waits
 
     def _arrival(self, word: int) -> int:
         while len(self._arrivals) <= word:

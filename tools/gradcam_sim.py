@@ -55,7 +55,7 @@ def _simulate(options: argparse.Namespace) -> str:
         trace = compare_trace(program, result, load_quantized(program), image, cls)
         if trace.difference is not None:
             raise GradcamError(str(trace.difference))
-        print(f"trace: {len(trace.compared)} buffers equal, {len(trace.skipped)} without a tensor to compare with")
+        print(f"trace: {trace}")
     if not options.no_check:
         check_outputs(result, load_quantized(program), image, cls)
         equal = True

@@ -7,12 +7,12 @@ from itertools import product
 from typing import Any
 
 from gradcam.errors import fail
-from gradcam.passes.assign_cycles import LATENCY
 from gradcam.passes.engines import Engine, Slot, stage_of
 from gradcam.passes.hw.builder import PREDICATES, Builder, Value
 from gradcam.passes.hw.dsp import find_pairing, high_product, low_product, multiply_both
 from gradcam.passes.hw.odometer import Odometer
 from gradcam.passes.nest import Access, Dataflow, Node
+from gradcam.passes.stages import LATENCY
 
 #: arith op -> comb op, for those whose operands keep their width.
 COMB = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,10 +12,13 @@ from gradcam.errors import fail
 from gradcam.passes.engines import Engine, Slot, stage_of
 from gradcam.passes.hw.builder import Builder, Value, bits_for, module
 from gradcam.passes.hw.datapath import Datapath
-from gradcam.passes.hw.layout import Bank, address_form, place_of, slices_of
+from gradcam.passes.hw.layout import Bank, address_form, place_of, ring_of, slices_of
 from gradcam.passes.hw.odometer import Odometer, range_of
+from gradcam.passes.hw.sequencer import progress_bits
 from gradcam.passes.ir_queries import symbol_register
 from gradcam.passes.linear_form import Linear
+from gradcam.passes.nest import Nest
+from gradcam.passes.runs import Follow
 from gradcam.passes.streams import moving_loops
 from gradcam.passes.tape import Tape, Use
 
@@ -57,11 +61,21 @@ class Port:
         if access is None:
             return None
         bank, use = self.banks[self.bank_of[row]], self.uses[row]
-        form = address_form(access, bank, place_of(access.memref)[1], self.slices)
+        offset = 0 if ring_of(access.memref) else place_of(access.memref)[1]
+        form = address_form(access, bank, offset, self.slices)
         if use is not None and use.symbol is not None:
             # The tape reader follows it: what a symbol picks has one place in the ring.
             form.pop(use.symbol, None)
         return form
+
+    def row_ring(self, row: int) -> tuple[int, int] | None:
+        """Size and first address of the ring that a row accesses, in slices; the first is a multiple of the size."""
+        access = self.slot.rows[row]
+        size = ring_of(access.memref) if access else None
+        if access is None or size is None:
+            return None
+        words = -(-size // self.banks[0].lanes)
+        return words * self.slices, place_of(access.memref)[1] * self.slices
 
 
 @dataclass(eq=False)
@@ -125,6 +139,7 @@ class EngineBuilder:
         registers: dict[mlir.Value, str],
         dsp_packing: bool,
         tape: Tape | None,
+        follows: Mapping[int, Follow],
     ) -> None:
         """Lays out the engine's ports.
 
@@ -134,8 +149,13 @@ class EngineBuilder:
             registers: names of one-element buffers, for symbols in addresses.
             dsp_packing: two products of one multiplication where lanes share a factor.
             tape: the weight tape; None when all constants are on chip.
+            follows: the nests that follow, by the number of their producer.
         """
         self.engine = engine
+        #: Per row, what other nests count of it, and what it waits for.
+        self.counted = [next((f for f in follows.values() if f.producer is nest), None) for nest in engine.rows]
+        self.gates = [next((f for f in follows.values() if f.nest is nest), None) for nest in engine.rows]
+        self.progress_bits = progress_bits(follows)
         self.dsp_packing = dsp_packing
         self.ports = [make_port(s, banks, tape) for s in engine.slots]
         #: The ports that read the tape; each says what it takes and frees, and waits for late words.
@@ -178,6 +198,10 @@ class EngineBuilder:
         inputs, outputs = [("go", 1)], [("done", 1)]
         if len(self.engine.rows) > 1:
             inputs.append(("row", self.row_bits))
+        if any(self.gates):
+            inputs.append(("progress", self.progress_bits))
+        if any(self.counted):
+            outputs.append(("landed", 1))
         inputs += [(name, symbol.bits) for name, symbol in self.symbols.items()]
         for port in self.ports:
             name, kind, store = port.name, port.slot.kind, port.slot.store
@@ -214,7 +238,8 @@ class EngineBuilder:
         words = [b.any_of(b.negate(wanted), p[f"{name}_ready"]) for name, wanted in fresh.items()]
         # Whether a step needs a beat is known from registers that follow the odometer, which the step moves.
         arrived = b.wire(1, "arrived") if source else None
-        valid = b.all_of(running, *([arrived[0]] if arrived else []), *words)
+        released = [self._released(b, p["progress"], odometer)] if any(self.gates) else []
+        valid = b.all_of(running, *([arrived[0]] if arrived else []), *words, *released)
         # A stalled output stream stops the whole pipeline; an input or a word that is late only the next step.
         stall = b.wire(1, "stalling") if sink else None
         enable = b.any_of(b.negate(stall[0]), p[f"{sink.name}_ready"]) if sink and stall else None
@@ -241,13 +266,38 @@ class EngineBuilder:
                 self._write(b, p, port, path, outputs)
         if sink and stall:
             stall[1](outputs[f"{sink.name}_valid"])
-        ends = []
-        for number, epilogue in enumerate(engine.epilogues):
-            stage = stage_of(epilogue.flow.sinks[0].op)
-            ends.append(path.flag(b.all_of(valid, odometer.final, path.picked(number)), stage, "final"))
-        done = b.any_of(*ends)
-        outputs["done"] = b.all_of(done, enable) if enable is not None else done
+        outputs["done"] = self._stored(b, path, odometer.final, "final")
+        if any(self.counted):
+            depths = [f.counted if f else 0 for f in self.counted]
+            firsts = [self._inner(nest, depth) for nest, depth in zip(engine.rows, depths, strict=True)]
+            counts = b.table(row, [int(depth > 0) for depth in depths], 1)
+            over = b.all_of(odometer.inside(firsts, odometer.at_end), counts)
+            outputs["landed"] = self._stored(b, path, over, "landed")
         return outputs
+
+    def _stored(self, b: Builder, path: Datapath, step: Value, name: str) -> Value:
+        """i1: the stores of a step for which `step` is 1 happen in this cycle."""
+        ends = []
+        for number, epilogue in enumerate(self.engine.epilogues):
+            stage = stage_of(epilogue.flow.sinks[0].op)
+            ends.append(path.flag(b.all_of(path.valid, step, path.picked(number)), stage, name))
+        return b.all_of(b.any_of(*ends), *([] if path.enable is None else [path.enable]))
+
+    def _inner(self, nest: Nest, count: int) -> int:
+        """The number of the odometer's first loop inside the nest's `count` outermost ones."""
+        loops = self.engine.loops(nest)
+        return loops.index(nest.loops[count - 1]) + 1 if count else 0
+
+    def _released(self, b: Builder, progress: Value, odometer: Odometer) -> Value:
+        """i1: the step is not the first of an iteration whose operands the producer has not written yet."""
+        gates, rows = self.gates, self.engine.rows
+        starts = {i: odometer.at_start(i) for i in odometer.live}
+        firsts = [self._inner(nest, f.gated if f else 0) for nest, f in zip(rows, gates, strict=True)]
+        forms: list[Linear] = [f.need if f else {} for f in gates]  # a row without a gate needs nothing
+        base = b.table(odometer.row, [form.get(None, 0) for form in forms], self.progress_bits)
+        deltas = [self.engine.deltas(nest, form) for nest, form in zip(rows, forms, strict=True)]
+        need = odometer.follow("need", self.progress_bits, base, deltas)
+        return b.any_of(b.negate(odometer.inside(firsts, starts)), b.compare("uge", progress, need))
 
     def _fresh(self, b: Builder, port: Port, row: Value | None, odometer: Odometer) -> Value:
         """i1: the step reads a word of the tape for the first time."""
@@ -268,11 +318,8 @@ class EngineBuilder:
         for nest, use in zip(self.engine.rows, port.uses, strict=True):
             loops = self.engine.loops(nest)
             firsts.append(loops.index(use.loops[use.depth - 1]) + 1 if use and use.depth else 0)
-        ends = [step]
-        for i in path.odometer.live:
-            outside = b.table(path.row, [int(i < first) for first in firsts], 1)
-            ends.append(b.any_of(outside, path.odometer.at_end[i]))
-        over = path.flag(b.all_of(*ends), port.slot.stage, f"over_{port.name}")
+        ended = path.odometer.inside(firsts, path.odometer.at_end)
+        over = path.flag(b.all_of(step, ended), port.slot.stage, f"over_{port.name}")
         tiles = b.table(path.row, [use.tile if use else 0 for use in port.uses], self.free_bits)
         return b.mux(over, tiles, b.const(0, self.free_bits))
 
@@ -291,7 +338,13 @@ class EngineBuilder:
         base = b.table(path.row, [0 if f is None else f.get(None, 0) for f in forms], width)
         base = b.add(base, *self._symbol_terms(b, p, forms, width, path.row))
         deltas = [engine.deltas(n, {} if f is None else f) for n, f in zip(engine.rows, forms, strict=True)]
-        return path.odometer.follow(f"agu_{port.name}", width, base, deltas)
+        address = path.odometer.follow(f"agu_{port.name}", width, base, deltas)
+        rings = [port.row_ring(i) for i in range(len(engine.rows))]
+        if not any(rings):
+            return address
+        low = b.table(path.row, [ring[0] - 1 if ring else -1 for ring in rings], width)
+        high = b.table(path.row, [ring[1] if ring else 0 for ring in rings], width)
+        return b.variadic("or", [b.variadic("and", [address, low]), high])
 
     def _symbol_terms(
         self, b: Builder, p: dict[str, Value], forms: list[Linear | None], width: int, row: Value | None

@@ -59,6 +59,12 @@ def place_of(memref: ir.Value) -> tuple[str, int]:
     return ir.StringAttr(attributes["gradcam.bank"]).value, ir.IntegerAttr(attributes["gradcam.offset"]).value
 
 
+def ring_of(memref: ir.Value) -> int | None:
+    """Elements of a buffer that is a ring, a power of two: element i lies at i modulo that; None for other buffers."""
+    attributes = {} if isinstance(memref.owner, ir.Block) else memref.owner.attributes
+    return ir.IntegerAttr(attributes["gradcam.ring"]).value if "gradcam.ring" in attributes else None
+
+
 def slices_of(accesses: list[Access], bank: Bank) -> int:
     """How many accesses fit side by side into a word, each in a power of two of lanes: 1 when each starts a word.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from gradcam.passes.engines import Engine
 from gradcam.passes.hw.builder import Builder, Value, bits_for, signed_bits, width_of
@@ -44,6 +44,11 @@ class Odometer:
     def ended_inside(self, loop: int) -> Value:
         """i1: every loop inside loop number `loop` is at its end; of -1: every loop."""
         return self.b.all_of(*(self.at_end[i] for i in reversed(self.live) if i > loop))
+
+    def inside(self, firsts: Sequence[int], flags: Mapping[int, Value]) -> Value:
+        """i1: the flag is 1 of every live loop from number `firsts[row]` on inwards."""
+        outside = {i: self.b.table(self.row, [int(i < first) for first in firsts], 1) for i in self.live}
+        return self.b.all_of(*(self.b.any_of(outside[i], flags[i]) for i in self.live if i >= min(firsts)))
 
     def at_start(self, loop: int) -> Value:
         """i1: a live loop is at its first iteration."""

@@ -16,6 +16,7 @@ from gradcam.passes.hw.sequencer import build_sequencer
 from gradcam.passes.hw.tape_reader import axi_ports, build_tape_reader
 from gradcam.passes.ir_queries import is_argument, is_scalar, main_function
 from gradcam.passes.nest import nests
+from gradcam.passes.runs import follows_of
 from gradcam.passes.tape import read_tape
 
 TOP = "gradcam_top"
@@ -24,7 +25,8 @@ TOP = "gradcam_top"
 def build_design(module_: mlir.Module, dsp_packing: bool = False) -> None:
     """Builds all modules of a scheduled program in the current insertion point, as `dsp_packing` says for the engines.
 
-    Ports of the top: `clk`, `rst`; `start`, `busy`, `done`, `nest`; per input or output stream `NAME_valid`,
+    Ports of the top: `clk`, `rst`; `start`, `busy`, `done`, `nest`, and where nests overlap `following` (see
+    `build_sequencer`); per input or output stream `NAME_valid`,
     `NAME_data`, `NAME_ready`; per one-element input `NAME`, sampled at `start`; per register of the program, such as
     the class that is explained, its value. With weights in DRAM the read channels of AXI4 as `dram_NAME`, addresses
     counted from the start of the tape, and `dram_error`, 1 from the first beat with an error to the next start.
@@ -40,14 +42,18 @@ class _Top:
         self.arguments = argument_names(module_)
         self.registers = registers_of(module_)
         self.tape = read_tape(module_, self.program)
-        self.builders = [EngineBuilder(e, self.banks, self.registers, dsp_packing, self.tape) for e in self.engines]
+        self.follows = follows_of(self.program)
+        self.builders = [
+            EngineBuilder(e, self.banks, self.registers, dsp_packing, self.tape, self.follows) for e in self.engines
+        ]
 
     def build(self) -> None:
-        sequencer = build_sequencer(self.program, self.engines)
+        sequencer = build_sequencer(self.program, self.engines, self.follows)
         engines = [e.build() for e in self.builders]
         banks = {n: build_bank(bank, self._groups(bank)) for n, bank in self.banks.items()}
         reader = self._build_reader()
         inputs, outputs = [("start", 1)], [("busy", 1), ("done", 1), ("nest", bits_for(len(self.program)))]
+        outputs += [("following", 1)] if self.follows else []
         outputs += [(n.removesuffix("_q"), 32) for n in self.registers.values()]
         for _, port in self._ports():
             name = self._argument(port)
@@ -92,9 +98,10 @@ class _Top:
     def _wire(
         self, b: Builder, p: dict[str, Value], sequencer: Any, engines: list[Any], banks: dict[str, Any], reader: Any
     ) -> dict[str, Value]:
-        done = {e.engine.name: b.wire(1, f"{e.engine.name}_done") for e in self.builders}
-        finished = {f"{name}_done": wire for name, (wire, _) in done.items()}
-        program = b.instance(sequencer, "sequencer", {"start": p["start"], **finished})
+        reports = [(e, n) for e in self.builders for n in ("done", *(["landed"] if any(e.counted) else []))]
+        wires = {(e.engine.name, n): b.wire(1, f"{e.engine.name}_{n}") for e, n in reports}
+        reported = {f"{name}_{n}": wire for (name, n), (wire, _) in wires.items()}
+        program = b.instance(sequencer, "sequencer", {"start": p["start"], **reported})
         begin = b.all_of(p["start"], b.negate(program["busy"]))
         scalars = {name: b.state(32, name) for name in self.registers.values()}
         arrived = b.wire(1, "tape_ready") if reader else None
@@ -105,6 +112,8 @@ class _Top:
             inputs = {"go": program[f"{name}_go"]}
             if len(builder.engine.rows) > 1:
                 inputs["row"] = program[f"{name}_row"]
+            if any(builder.gates):
+                inputs["progress"] = program["progress"]
             row = inputs.get("row")
             for symbol, part in builder.symbols.items():
                 inputs[symbol] = b.bits(_of_row(b, row, part.registers, scalars), part.low, part.bits)
@@ -117,10 +126,11 @@ class _Top:
             if arrived:
                 inputs |= {f"{port.name}_ready": arrived[0] for port in builder.tape_ports}
             instances[id(builder)] = b.instance(op, f"engine_{name}", inputs)
-            done[name][1](instances[id(builder)]["done"])
-        outputs = {n: program[n] for n in ("busy", "done", "nest")} | {
-            n.removesuffix("_q"): scalars[n][0] for n in scalars
-        }
+            for report in ("done", "landed"):
+                if (name, report) in wires:
+                    wires[name, report][1](instances[id(builder)][report])
+        outputs = {n: program[n] for n in ("busy", "done", "nest", *(["following"] if self.follows else []))}
+        outputs |= {n.removesuffix("_q"): scalars[n][0] for n in scalars}
         tape: dict[str, Value] = {}
         if self.tape and arrived:
             tape = self._read_tape(b, p, reader, {"go": begin, "nest": program["nest"]}, scalars, instances)

@@ -8,10 +8,11 @@ from torch_mlir import ir
 
 from gradcam.passes.engines import access_kind, tag
 from gradcam.passes.explanations import explanations, map_names
-from gradcam.passes.hw.layout import banks_of, place_of
+from gradcam.passes.hw.layout import banks_of, place_of, ring_of
 from gradcam.passes.hw.top import TOP, argument_names, registers_of
 from gradcam.passes.ir_queries import is_argument, location_name
 from gradcam.passes.nest import Access, Nest, nests
+from gradcam.passes.runs import follows_of
 from gradcam.passes.tape import Tape, read_tape
 from gradcam.quant_types import is_quantized
 
@@ -20,9 +21,10 @@ def describe_program(module: ir.Module) -> dict[str, Any]:
     """The program of a scheduled module (after gradcam-assign-cycles), ready for JSON.
 
     Returns:
-        `top`, `streams`, `ports`, `nests` (engine, trip counts, start and end cycle, what it writes), `buffers` (bank,
-        word offset, shape), `banks`, `dram` (None when all weights are on chip); `memories`, `rtl` and the name of the
-        DRAM's file are filled in when the files are written.
+        `top`, `streams`, `ports`, `nests` (engine, trip counts, start and end cycle, what it writes, the number of the
+        nest that it `follows`), `buffers` (bank, word offset, shape, elements of a `ring`), `banks`, `dram` (None when
+        all weights are on chip); `memories`, `rtl` and the name of the DRAM's file are filled in when the files are
+        written.
     """
     with module.context:
         program = list(nests(module))
@@ -31,7 +33,7 @@ def describe_program(module: ir.Module) -> dict[str, Any]:
         streams = {a.memref.arg_number: _stream(a, arguments) for a in accesses if access_kind(a) == "stream"}
         ports = {a.memref.arg_number: a for a in accesses if access_kind(a) == "port"}
         registers = registers_of(module)
-        tape = read_tape(module, program)
+        tape, follows = read_tape(module, program), follows_of(program)
         buffers: dict[ir.Value, dict[str, Any]] = {}
         for nest in program:
             for store in nest.stores:
@@ -43,7 +45,10 @@ def describe_program(module: ir.Module) -> dict[str, Any]:
             "top": TOP,
             "streams": list(streams.values()),
             "ports": [{"name": arguments[i], "bits": a.element_bits} for i, a in ports.items()],
-            "nests": [_nest(n, buffers) | _tape_reads(tape, i, n) for i, n in enumerate(program)],
+            "nests": [
+                _nest(n, buffers) | _tape_reads(tape, i, n) | ({"follows": i - 1} if i - 1 in follows else {})
+                for i, n in enumerate(program)
+            ],
             "buffers": list(buffers.values()),
             "banks": {n: _bank(b) for n, b in banks_of(module).items()},
             "dram": _dram(tape) if tape else None,
@@ -83,7 +88,9 @@ def _buffer(access: Access, name: str, registers: dict[ir.Value, str]) -> dict[s
     if access.memref in registers:
         return entry | {"register": registers[access.memref], "element_bits": access.element_bits}
     bank, offset = place_of(access.memref)
-    return entry | {"bank": bank, "offset": offset, "element_bits": access.element_bits}
+    ring = ring_of(access.memref)
+    entry |= {"bank": bank, "offset": offset, "element_bits": access.element_bits}
+    return entry | ({"ring": ring} if ring else {})
 
 
 def _nest(nest: Nest, buffers: dict[ir.Value, dict[str, Any]]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 from torch_mlir import ir
@@ -26,7 +27,8 @@ def make_report(
     Returns:
         `macs` of an inference (multiply-adds of the model's convolutions and linear layers, padding channels not
         counted), `multipliers` of the array, `cycles` by phase, `overhead` = explanation / inference, `utilization` =
-        macs / multipliers / inference cycles, `memory_bytes` by bank, `dram`: see `dram_figures`.
+        macs / multipliers / inference cycles, `memory_bytes` by bank, `activation_bytes` of the banks that nests write,
+        `overlaps`: see `overlap_figures`, `dram`: see `dram_figures`.
     """
     cycles = {
         e.name: ir.IntegerAttr(e.attr).value for e in ir.DictAttr(scheduled.operation.attributes["gradcam.cycles"])
@@ -34,7 +36,7 @@ def make_report(
     program["quantization"] = quantization_of(quantized)
     pe = PE.parse(settings.pe)
     macs = count_macs(quantized)
-    banks = program["banks"]
+    memory = {n: b["lanes"] * b["bits"] * b["words"] // 8 for n, b in program["banks"].items()}
     return {
         "model": name,
         "target_layer": settings.target_layer,
@@ -46,7 +48,9 @@ def make_report(
         "cycles": {n: cycles[n] for n in ("load", "inference", "explanation", "store", "total")},
         "overhead": cycles["explanation"] / cycles["inference"],
         "utilization": macs / (pe.oc * pe.ic) / cycles["inference"],
-        "memory_bytes": {n: b["lanes"] * b["bits"] * b["words"] // 8 for n, b in banks.items()},
+        "memory_bytes": memory,
+        "activation_bytes": sum(memory[n] for n in {b["bank"] for b in program["buffers"] if "bank" in b}),
+        "overlaps": overlap_figures(program),
         "dram": dram_figures(program),
         "scales": {n: v["scale"] for n, v in program["quantization"].items() if n != "explain"},
     }
@@ -60,6 +64,24 @@ def count_multiplications(design: Any) -> dict[str, int]:
         operations = module.regions[0].blocks[0].operations
         counts[name] = sum(op.operation.name == "comb.mul" for op in operations)
     return {name: count for name, count in counts.items() if count}
+
+
+def overlap_figures(program: dict[str, Any]) -> list[dict[str, Any]]:
+    """The nests that run beside the one before them.
+
+    Returns:
+        Per nest its number `nest` and `name`, the `producer` that it follows, `added_cycles` from the end of that to
+        its own, and `rings`: by name of a buffer that is not kept whole, the `elements` that are, `of` how many.
+    """
+    nests, figures = program["nests"], []
+    rings = {b["name"]: {"elements": b["ring"], "of": prod(b["shape"])} for b in program["buffers"] if "ring" in b}
+    for number, nest in enumerate(nests):
+        if "follows" in nest:
+            producer = nests[nest["follows"]]
+            entry = {"nest": number, "name": nest["name"], "producer": producer["name"]}
+            entry["added_cycles"] = max(0, nest["end"] - producer["end"])
+            figures.append(entry | {"rings": {n: rings[n] for n in producer["writes"] if n in rings}})
+    return figures
 
 
 def dram_figures(program: dict[str, Any]) -> list[dict[str, Any]] | None:
@@ -110,11 +132,18 @@ def report_text(report: dict[str, Any]) -> str:
         *((f"cycles, {n}", f"{c:,}") for n, c in cycles.items()),
         ("explanation / inference", f"{report['overhead']:.5f}"),
         ("utilization", f"{report['utilization']:.4f}"),
+        *((f"overlap, {o['name']}", _overlap_text(o)) for o in report["overlaps"]),
         *((f"memory, {n}", f"{b:,} bytes") for n, b in memory.items()),
+        ("memory of activations", f"{report['activation_bytes']:,} bytes"),
         *((f"dram, {d['name']}", _dram_text(d)) for d in report["dram"] or ()),
     ]
     width = max(len(label) for label, _ in rows)
     return "".join(f"{label:<{width}}  {value}\n" for label, value in rows)
+
+
+def _overlap_text(figures: dict[str, Any]) -> str:
+    rings = (f"; {r['elements']:,} of {r['of']:,} elements of {n} are kept" for n, r in figures["rings"].items())
+    return f"beside {figures['producer']}, {figures['added_cycles']:,} cycles after it{''.join(rings)}"
 
 
 def _dram_text(figures: dict[str, Any]) -> str:

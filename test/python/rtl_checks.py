@@ -52,7 +52,7 @@ def check_design(net: Network, folder: Path, count: int = 3, inner: str = r".*\.
     for image, cls, result, late in zip(images, classes, free, stalled, strict=True):
         check_outputs(result, module, image, cls)
         check_outputs(late, module, image, cls)
-        assert result.nest_cycles == nest_lengths(folder)
+        assert result.nest_cycles == nest_lengths(folder) and result.cycles == simulator.program.predicted_cycles()
         assert len(np.unique(result.logits)) > 1
         assert result.heatmap is None or result.heatmap.any()
     assert len({r.logits.tobytes() for r in free}) == count

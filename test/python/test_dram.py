@@ -39,8 +39,10 @@ def predicted(module: ir.Module, latency: int) -> list[int]:
         tape["latency"] = ir.IntegerAttr.get(ir.IntegerType.get_signless(64), latency)
         module.operation.attributes["gradcam.tape"] = ir.DictAttr.get(tape)
         PassManager.parse("gradcam-assign-cycles").run(module)
-        ends = [ir.IntegerAttr(nest.op.attributes["gradcam.end"]).value for nest in nests(module)]
-    return np.diff([0, *ends]).tolist()
+        times = [
+            [ir.IntegerAttr(n.op.attributes[f"gradcam.{t}"]).value for t in ("start", "end")] for n in nests(module)
+        ]
+    return [end - start for start, end in times]
 
 
 def check_design(net: Network, settings: Settings, folder) -> None:

@@ -16,7 +16,7 @@ from gradcam.errors import GradcamError
 from gradcam.jit import compile_affine
 from gradcam.models import tinyml_resnet18
 from gradcam.output import compile_to_folder
-from gradcam.passes.hw.layout import banks_of, place_of
+from gradcam.passes.hw.layout import banks_of, place_of, ring_of
 from gradcam.passes.ir_queries import is_argument, is_global, is_scalar
 from gradcam.passes.nest import nests
 from gradcam.sim import Simulator
@@ -186,18 +186,23 @@ def plan_faults(module):
     """What is wrong with a memory plan: buffers that overlap while both are alive, and ports used twice in a cycle."""
     with module.context:
         banks, alive, program = banks_of(module), {}, list(nests(module))
-        faults = []
+        faults, ports = [], {}
         for number, nest in enumerate(program):
-            for accesses in map(in_memory, (nest.loads, nest.stores)):
-                used = [place_of(a.memref)[0] for a in accesses]
-                faults += [f"{nest.name} uses {bank} twice" for bank in set(used) if used.count(bank) > 1]
+            number -= "gradcam.follows" in nest.op.attributes  # it runs beside the one before it
+            for port, accesses in (("reads", in_memory(nest.loads)), ("writes", in_memory(nest.stores))):
+                used = ports.setdefault((number, port), [])
+                used += [place_of(a.memref)[0] for a in accesses]
+                faults += [f"{nest.name} {port} {bank} twice" for bank in set(used) if used.count(bank) > 1]
             for access in in_memory(nest.loads + nest.stores):
                 first, _ = alive.get(access.memref, (number, number))
                 alive[access.memref] = (0, len(program)) if is_global(access.memref) else (first, number)
         words = {}
         for memref, (first, last) in alive.items():
             bank, offset = place_of(memref)
-            elements = int(np.prod(ir.MemRefType(memref.type).shape))
+            ring = ring_of(memref)
+            elements = ring or int(np.prod(ir.MemRefType(memref.type).shape))
+            if ring and offset % -(-ring // banks[bank].lanes):
+                faults.append(f"a ring of {ring} elements starts at word {offset}")
             end = offset + -(-elements // banks[bank].lanes)
             if end > banks[bank].words:
                 faults.append(f"a buffer ends at word {end} of {bank}, which has {banks[bank].words}")

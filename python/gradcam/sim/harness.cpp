@@ -5,7 +5,8 @@
 // Usage: simulator RUNS RESULTS LIMIT [--stall SEED IN OUT] [--trace FILE]
 //                  [--dram IMAGE LATENCY INTERVAL [--dram-stall SEED STALL] [--dram-fault BEAT]]
 //   RUNS     per run: 8 bytes per port, then the beats of the input streams, little-endian, in the order of design.h
-//   RESULTS  per run: the beats of the output streams, a uint64 per nest (cycles), a double (seconds)
+//   RESULTS  per run: the beats of the output streams, a uint64 per nest (cycles), a uint64 (cycles in all), a double
+//            (seconds)
 //   LIMIT    cycles after which a run is given up
 //   IN, OUT  probability that an input has nothing to offer, or an output is not taken, in a cycle
 //   FILE     per run: the words of every dump of design.h
@@ -43,6 +44,11 @@ struct StreamPins {
 struct PortPins {
     void* data;
     size_t bits;
+};
+
+struct FollowPins {  // a nest that runs beside the one before it
+    size_t nest;
+    const CData* runs;
 };
 
 struct Dump {  // words of a memory, or a register, to write out after a nest
@@ -182,9 +188,9 @@ public:
         if (!m_file) fail("cannot write " + path);
         for (const Dump& dump : dumps()) m_dumps.push_back({dump, locate(context, dump)});
     }
-    void nest_ended(size_t nest) {
+    void nests_ended(size_t first, size_t end) {
         for (const auto& [dump, data] : m_dumps) {
-            if (dump.nest == nest) m_file.write(data, static_cast<std::streamsize>(dump.words * dump.word_bytes));
+            if (dump.nest >= first && dump.nest < end) m_file.write(data, static_cast<std::streamsize>(dump.words * dump.word_bytes));
         }
     }
     void close() {
@@ -211,7 +217,7 @@ class Harness {
 public:
     Harness(VerilatedContext& context, Vdesign& top, const Options& options)
         : m_context(context), m_top(top), m_options(options), m_tracer(context, options.trace),
-          m_chance(options.seed), m_inputs(inputs(top)), m_outputs(outputs(top)), m_ports(ports(top)) {
+          m_chance(options.seed), m_follows(follows(top)), m_inputs(inputs(top)), m_outputs(outputs(top)), m_ports(ports(top)) {
         for (const DramPins& pins : drams(top)) m_drams.push_back(std::make_unique<Dram>(pins, options.dram));
     }
 
@@ -238,13 +244,15 @@ public:
             beats += pins.beats * pins.beat_bytes;
         }
         std::vector<Sink> sinks(m_outputs.begin(), m_outputs.end());
-        const std::vector<uint64_t> cycles = execute(data, sources, sinks);
+        uint64_t total = 0;
+        const std::vector<uint64_t> cycles = execute(data, sources, sinks, total);
         for (const Source& source : sources) source.finish();
         for (const Sink& sink : sinks) sink.finish();
         for (const auto& dram : m_drams) dram->finish();
         const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - begin;
         for (const Sink& sink : sinks) write(results, sink.bytes().data(), sink.bytes().size());
         write(results, cycles.data(), cycles.size() * sizeof(uint64_t));
+        write(results, &total, sizeof total);
         const double wall = seconds.count();
         write(results, &wall, sizeof wall);
     }
@@ -252,8 +260,9 @@ public:
     void close() { m_tracer.close(); }
 
 private:
-    // One run from start to the idle cycle after the last nest, in which `done` must be 1.
-    std::vector<uint64_t> execute(const char* data, std::vector<Source>& sources, std::vector<Sink>& sinks) {
+    // One run from start to the idle cycle after the last nest, in which `done` must be 1. Returns the cycles of every
+    // nest: those in which it has `nest`, or, of one that runs beside the one before it, those from its issue to its end.
+    std::vector<uint64_t> execute(const char* data, std::vector<Source>& sources, std::vector<Sink>& sinks, uint64_t& total) {
         std::vector<uint64_t> cycles(nest_count);
         uint64_t elapsed = 0;
         bool started = false;
@@ -272,13 +281,15 @@ private:
             const size_t nest = m_top.nest;
             if (started) {
                 if (nest >= cycles.size()) fail("the design runs nest " + std::to_string(nest) + ", which the program lacks");
-                ++cycles[nest];
+                count(nest, cycles);
+                ++total;
             }
             m_top.clk = 1;
             m_top.eval();
             for (Source& source : sources) source.clock();
             for (const auto& dram : m_drams) dram->clock();
-            if (started && (!m_top.busy || m_top.nest != nest)) m_tracer.nest_ended(nest);
+            if (started && !m_top.busy) m_tracer.nests_ended(nest, nest_count);
+            else if (started && m_top.nest != nest) m_tracer.nests_ended(nest, m_top.nest);
             if (!started) {
                 started = true;
                 m_top.start = 0;
@@ -291,6 +302,15 @@ private:
         tick();
         if (m_top.done) fail("'done' is 1 for more than one cycle");
         return cycles;
+    }
+
+    void count(size_t nest, std::vector<uint64_t>& cycles) const {
+        bool follows = false;  // while it has `nest`, it is counted as what it is: one that follows
+        for (const FollowPins& pins : m_follows) {
+            follows |= pins.nest == nest;
+            if (*pins.runs && (pins.nest == nest || pins.nest == nest + 1)) ++cycles[pins.nest];
+        }
+        if (!follows) ++cycles[nest];
     }
 
     [[noreturn]] void give_up(const std::vector<Source>& sources, const std::vector<Sink>& sinks) const {
@@ -326,6 +346,7 @@ private:
     const Options& m_options;
     Tracer m_tracer;
     Chance m_chance;
+    const std::vector<FollowPins> m_follows;
     const std::vector<StreamPins> m_inputs, m_outputs;
     const std::vector<PortPins> m_ports;
     std::vector<std::unique_ptr<Dram>> m_drams;

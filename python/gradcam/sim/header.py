@@ -32,12 +32,12 @@ class Dump:
 
 
 def dumps(program: Program) -> list[Dump]:
-    """The dumps of a trace in the order in which a run makes them."""
-    return [_dump(program, i, name) for i, nest in enumerate(program.nests) for name in nest.writes]
+    """The dumps of a trace in the order in which a run makes them; of a ring, which holds no whole tensor, none."""
+    writes = [(i, program.buffers[name]) for i, nest in enumerate(program.nests) for name in nest.writes]
+    return [_dump(program, i, buffer) for i, buffer in writes if buffer.ring is None]
 
 
-def _dump(program: Program, nest: int, name: str) -> Dump:
-    buffer = program.buffers[name]
+def _dump(program: Program, nest: int, buffer: Buffer) -> Dump:
     lanes = 1 if buffer.bank is None else program.banks[buffer.bank].lanes
     words = -(-math.prod(buffer.shape) // lanes)
     return Dump(nest, buffer, words, lanes, _storage_bytes(lanes * buffer.element_bits))
@@ -56,6 +56,7 @@ def design_header(program: Program) -> str:
     lines = [
         "// Made from program.json; see harness.cpp.",
         f"constexpr size_t nest_count = {len(program.nests)};",
+        *_function("std::vector<FollowPins> follows([[maybe_unused]] const Vdesign& top)", _follows(program)),
         *_function("std::vector<StreamPins> inputs(Vdesign& top)", map(_stream, program.inputs)),
         *_function("std::vector<StreamPins> outputs(Vdesign& top)", map(_stream, program.outputs)),
         *_function(
@@ -70,6 +71,11 @@ def design_header(program: Program) -> str:
 
 def _function(signature: str, entries: Iterable[str]) -> list[str]:
     return [f"{signature} {{", "    return {", *(f"        {entry}," for entry in entries), "    };", "}"]
+
+
+def _follows(program: Program) -> list[str]:
+    """An entry per nest that runs beside its producer: its number, and the pin that says that one runs."""
+    return [f"{{{i}, &top.following}}" for i, nest in enumerate(program.nests) if nest.follows is not None]
 
 
 def _stream(stream: Stream) -> str:

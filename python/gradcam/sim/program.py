@@ -68,11 +68,13 @@ class Nest:
         name: of the tensor it makes.
         phase: "load", "inference", "explanation" or "store".
         writes: names of the buffers it writes.
+        follows: the number of the nest before it, beside which it runs; None for a nest that runs alone.
     """
 
     name: str
     phase: str
     writes: tuple[str, ...]
+    follows: int | None = None
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,7 @@ class Buffer:
         bank: the memory it lives in; None for a register.
         offset: first word in the bank.
         register: the register; None for a buffer in a bank.
+        ring: elements that are kept, the last ones written; None for a buffer that is kept whole.
     """
 
     name: str
@@ -94,6 +97,7 @@ class Buffer:
     bank: str | None = None
     offset: int = 0
     register: str | None = None
+    ring: int | None = None
 
     @property
     def dtype(self) -> np.dtype:
@@ -260,7 +264,7 @@ def _program(folder: Path, data: Mapping[str, Any]) -> Program:
         top=data["top"],
         streams=tuple(_stream(s) for s in data["streams"]),
         ports=tuple(Port(p["name"], p["bits"]) for p in data["ports"]),
-        nests=tuple(Nest(n["name"], n["phase"], tuple(n["writes"])) for n in data["nests"]),
+        nests=tuple(Nest(n["name"], n["phase"], tuple(n["writes"]), n.get("follows")) for n in data["nests"]),
         buffers=_unique({b.name: b for b in buffers}, len(buffers)),
         banks={name: Bank(b["lanes"], b["bits"], b["words"], b["constant"]) for name, b in data["banks"].items()},
         memories={m["file"]: m["sha256"] for m in data["memories"].values()},
@@ -285,7 +289,7 @@ def _stream(data: Mapping[str, Any]) -> Stream:
 
 
 def _buffer(data: Mapping[str, Any]) -> Buffer:
-    place = {key: data[key] for key in ("bank", "offset", "register") if key in data}
+    place = {key: data[key] for key in ("bank", "offset", "register", "ring") if key in data}
     return Buffer(data["name"], tuple(data["shape"]), data["element_bits"], **place)
 
 
@@ -301,7 +305,9 @@ def _check(program: Program, path: Path) -> None:
     for buffer in program.buffers.values():
         if (buffer.bank is None) == (buffer.register is None) or (buffer.bank and buffer.bank not in program.banks):
             raise GradcamError(f"{path}: buffer '{buffer.name}' is in no bank and no register that exist")
-    for nest in program.nests:
+    for number, nest in enumerate(program.nests):
+        if nest.follows is not None and nest.follows != number - 1:
+            raise GradcamError(f"{path}: nest '{nest.name}' follows nest {nest.follows}, not the one before it")
         missing = [name for name in nest.writes if name not in program.buffers]
         if missing:
             raise GradcamError(f"{path}: nest '{nest.name}' writes '{missing[0]}', which is no buffer")

@@ -26,8 +26,8 @@ class Result:
 
     Attributes:
         outputs: what every output stream delivered, in its shape; int8, int16 or int32.
-        nest_cycles: clock cycles of every nest.
-        cycles: their sums by phase, and "total".
+        nest_cycles: clock cycles of every nest, from its issue to its end.
+        cycles: clock cycles by phase, and "total"; a nest that runs beside its producer adds what it takes longer.
         seconds: wall time of the run in the simulator.
         buffers: with a trace, one array per write of a nest, in the order of `gradcam.sim.header.dumps`.
     """
@@ -206,7 +206,7 @@ class Simulator:
         outputs, nests = self.program.outputs, self.program.nests
         layout = np.dtype(
             [(s.name, s.dtype, s.shape) for s in outputs]
-            + [("nest cycles", "<u8", (len(nests),)), ("wall seconds", "<f8")]
+            + [("nest cycles", "<u8", (len(nests),)), ("cycles", "<u8"), ("wall seconds", "<f8")]
         )
         records = np.frombuffer(data, layout)
         traces = _split_trace(trace, dumps(self.program), len(records)) if trace else [[]] * len(records)
@@ -216,8 +216,8 @@ class Simulator:
         nest_cycles = record["nest cycles"].tolist()
         cycles: dict[str, int] = dict.fromkeys(PHASES, 0)
         for nest, n in zip(self.program.nests, nest_cycles, strict=True):
-            cycles[nest.phase] += n
-        cycles["total"] = sum(nest_cycles)
+            cycles[nest.phase] += n if nest.follows is None else max(0, n - nest_cycles[nest.follows])
+        cycles["total"] = int(record["cycles"])
         outputs = {s.name: record[s.name].copy() for s in self.program.outputs}
         return Result(outputs, nest_cycles, cycles, float(record["wall seconds"]), buffers)
 

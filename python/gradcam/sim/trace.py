@@ -61,12 +61,19 @@ class Trace:
     Attributes:
         compared: names of the tensors that were compared, in the order of the nests.
         skipped: buffers that the reference has no tensor for.
+        rings: buffers of which only a part is kept, so that there is nothing to compare.
         difference: the first one, None when all are equal.
     """
 
     compared: list[str] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
+    rings: list[str] = field(default_factory=list)
     difference: Difference | None = None
+
+    def __str__(self) -> str:
+        text = f"{len(self.compared)} buffers equal, {len(self.skipped)} without a tensor to compare with"
+        rings = ", ".join(self.rings)
+        return f"{text}, {len(self.rings)} kept in part only and not compared ({rings})" if rings else text
 
 
 def load_quantized(program: Program) -> ir.Module:
@@ -133,7 +140,7 @@ def compare_buffers(program: Program, buffers: Sequence[np.ndarray], tensors: Se
     names = [_tensor_name(program.nests[d.nest].name, d.buffer.name, tensors) for d, _ in finished]
     writes = [(d.nest, n) for (d, _), n in zip(finished, names, strict=True)]
     partners = _partners(writes, [b for _, b in finished], tensors)
-    trace = Trace()
+    trace = Trace(rings=[buffer.name for buffer in program.buffers.values() if buffer.ring is not None])
     for (dump, buffer), name, tensor in zip(finished, names, partners, strict=True):
         if tensor is None:
             trace.skipped.append(dump.buffer.name)

@@ -61,7 +61,7 @@ func.func @main(%image: memref<8x4xi8>, %out: memref<4x4xi8>) {
 
 func.func @twice(%out: memref<7xi8>) {
   %x = memref.alloc() : memref<8xi8>
-  // expected-error@+1 {{the nest reads one buffer twice in a cycle; run gradcam-duplicate-buffers first}}
+  // expected-error@+1 {{one buffer is read twice in a cycle; run gradcam-duplicate-buffers first}}
   affine.for %i = 0 to 7 {
     affine.parallel (%l) = (0) to (1) {
       %a = affine.load %x[%i] : memref<8xi8>

@@ -1,0 +1,131 @@
+"""When nests run: the steps of a nest, and those of a nest that follows its producer while that still runs.
+
+A nest that **follows** the one before it, its producer, is issued together with it. Its engine holds the first step of
+an iteration of its outer loops until the producer has written what that iteration reads. The producer is never held;
+whatever delays it (an input beat, a word from DRAM) delays the nest that follows by as much or less.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from math import prod
+
+import numpy as np
+from torch_mlir import ir
+
+from gradcam.errors import fail
+from gradcam.passes.linear_form import Linear, map_forms
+from gradcam.passes.nest import Nest
+from gradcam.passes.streams import form_values
+
+
+@dataclass(frozen=True)
+class Run:
+    """When the steps of a nest run: one per cycle, from the cycle after its issue on, later by what it waits.
+
+    Attributes:
+        start: the cycle of its issue.
+        steps: their number.
+        waits: (step, cycles): by how much that step and those behind it are late in all, in the order of the steps.
+    """
+
+    start: int
+    steps: int
+    waits: Sequence[tuple[int, int]] = ()
+
+    @property
+    def stalls(self) -> int:
+        """Cycles that the nest waits."""
+        return self.waits[-1][1] if self.waits else 0
+
+    @property
+    def last(self) -> int:
+        """The cycle of the last step."""
+        return self.start + self.steps + self.stalls
+
+    def cycles(self, steps: np.ndarray) -> np.ndarray:
+        """The cycle of each of the steps, numbered from 0."""
+        late = np.array([0, *(cycles for _, cycles in self.waits)])
+        return self.start + 1 + steps + late[np.searchsorted([step for step, _ in self.waits], steps, side="right")]
+
+
+@dataclass(frozen=True)
+class Follow:
+    """A nest that follows its producer.
+
+    Attributes:
+        producer: the nest that writes what it reads.
+        counted: outer loops of the producer whose iterations are counted as they are written.
+        nest: the nest itself.
+        gated: loops of it, outermost first, whose iterations wait.
+        need: how many counted iterations must have been written before an iteration, over the gated loops; when the
+            producer has ended, nothing waits any more.
+    """
+
+    producer: Nest
+    counted: int
+    nest: Nest
+    gated: int
+    need: Linear
+
+    @property
+    def steps(self) -> int:
+        """Steps of an iteration of the gated loops."""
+        return prod(loop.trip for loop in self.nest.loops[self.gated :])
+
+    @property
+    def count(self) -> int:
+        """Counted iterations."""
+        return prod(loop.trip for loop in self.producer.outer[: self.counted])
+
+    @property
+    def needs(self) -> np.ndarray:
+        """`need` in every iteration, in the order in which they run."""
+        loops = self.nest.loops[: self.gated]
+        return np.broadcast_to(form_values(self.need, loops), [loop.trip for loop in loops]).ravel()
+
+    def starts(self, producer: Run, stage: int) -> np.ndarray:
+        """The cycle of the first step of every iteration of the gated loops.
+
+        An iteration starts behind the one before it, and in the cycle after the last write that it needs.
+
+        Args:
+            producer: when the producer runs; both are issued in the same cycle.
+            stage: the pipeline stage of its stores.
+        """
+        written = producer.cycles(np.arange(1, self.count + 1) * (producer.steps // self.count) - 1) + stage
+        needs = np.minimum(self.needs, self.count)
+        released = np.where(needs > 0, written[needs - 1], producer.start) + 1
+        before = np.arange(len(needs)) * self.steps
+        return np.maximum.accumulate(released - before) + before
+
+    def last(self, producer: Run, stage: int) -> int:
+        """The cycle of the last step; see `starts`."""
+        return int(self.starts(producer, stage)[-1]) + self.steps - 1
+
+
+def follows_of(program: Sequence[Nest]) -> dict[int, Follow]:
+    """The nests that follow, by the number of their producer, as gradcam-overlap-nests marked them.
+
+    Raises:
+        GradcamError: a nest follows one whose iterations are not counted.
+    """
+    found = {}
+    for number, (producer, nest) in enumerate(pairwise(program)):
+        if "gradcam.follows" in nest.op.attributes:
+            if "gradcam.counted" not in producer.op.attributes:
+                raise fail(nest.op, "the nest before it has no 'gradcam.counted'; run gradcam-overlap-nests")
+            counted = ir.IntegerAttr(producer.op.attributes["gradcam.counted"]).value
+            map_ = ir.AffineMapAttr(nest.op.attributes["gradcam.follows"]).value
+            loops = nest.loops[: map_.n_dims]
+            (need,) = map_forms(nest.op, map_, [{loop.iv: 1} for loop in loops])
+            found[number] = Follow(producer, counted, nest, len(loops), need)
+    return found
+
+
+def slots_of(program: Sequence[Nest]) -> list[int]:
+    """A number for the time in which each nest runs: a nest that follows runs in that of its producer."""
+    follows = follows_of(program)
+    return [number - 1 if number - 1 in follows else number for number in range(len(program))]
