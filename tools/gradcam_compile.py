@@ -22,6 +22,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("model", help="package.module:callable that gives an nn.Module, or a .pt2 file written by torch.export.save")
+    add("--state-dict", metavar="FILE", help="weights for the callable's module: .safetensors, or saved by torch.save")
     add("-o", dest="output", required=True, metavar="PATH", help="output folder; for other levels a file, - for stdout")
     add(
         "--target-layer",
@@ -82,7 +83,7 @@ def _compile(options: argparse.Namespace) -> None:
     from gradcam.progress import stages
 
     with stages("gradcam-compile") as say:
-        model = load_model(options.model)
+        model = load_model(options.model, options.state_dict)
         if folder is None:
             module = Compilation(settings, say=say).run(model, options.emit)
             write_output(options.output, [_text(module)])

@@ -21,6 +21,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("model", help="package.module:callable that gives an nn.Module, or a .pt2 file written by torch.export.save")
+    add("--state-dict", metavar="FILE", help="weights for the callable's module: .safetensors, or saved by torch.save")
     add(
         "--target-layer",
         metavar="PATH",
@@ -43,7 +44,7 @@ def _parser() -> argparse.ArgumentParser:
 def _output(options: argparse.Namespace) -> bytes:
     from gradcam import frontend  # imports torch: --help need not wait for it
 
-    model = frontend.load_model(options.model)
+    model = frontend.load_model(options.model, options.state_dict)
     if options.list_layers:
         return "".join(f"{path}\n" for path in frontend.target_layers(model, options.input_shape)).encode()
     if options.level == "torch":
