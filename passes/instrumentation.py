@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from gradcam.passes.elision import LARGE, elided_text
 from gradcam.passes.pass_manager import Instrumentation
 from gradcam.passes.steps import Step, nest
 
@@ -57,8 +58,8 @@ def _percent(part: float, total: float) -> str:
 
 
 def print_module(module: Any) -> str:
-    """A module's text."""
-    return module.operation.get_asm()
+    """A module's text for reading, without large constants."""
+    return elided_text(module, LARGE)
 
 
 class PrintIR(Instrumentation):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +13,12 @@ from gradcam.command import run, shape_argument
 from gradcam.compiler import LEVELS, PLACES, Compilation, Settings
 from gradcam.errors import GradcamError
 from gradcam.files import write_output
+from gradcam.passes.elision import elided_text
+
+_OUTPUT = "output folder; for other levels a file, - for stdout: .mlirbc is bytecode, text lacks large constants"
+
+#: Elements of the largest constant that `--emit` writes as text.
+TEXT_LIMIT = 4096
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -22,7 +29,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("model", help="package.module:callable that gives an nn.Module, or a .pt2 file written by torch.export.save")
-    add("-o", dest="output", required=True, metavar="PATH", help="output folder; for other levels a file, - for stdout")
+    add("--state-dict", metavar="FILE", help="weights for the callable's module: .safetensors, or saved by torch.save")
+    add("-o", dest="output", required=True, metavar="PATH", help=_OUTPUT)
     add(
         "--target-layer",
         metavar="PATH",
@@ -82,10 +90,10 @@ def _compile(options: argparse.Namespace) -> None:
     from gradcam.progress import stages
 
     with stages("gradcam-compile") as say:
-        model = load_model(options.model)
+        model = load_model(options.model, options.state_dict)
         if folder is None:
             module = Compilation(settings, say=say).run(model, options.emit)
-            write_output(options.output, [_text(module)])
+            write_output(options.output, [_encoded(module, options.output)])
             return
         compile_to_folder(model, options.model, settings, folder, options.force, options.print_ir, say)
     print((folder / "report.txt").read_text(encoding="utf-8"), end="")
@@ -106,8 +114,13 @@ def _folder(options: argparse.Namespace) -> Path | None:
     return folder
 
 
-def _text(module: Any) -> bytes:
-    return module.operation.get_asm(enable_debug_info=True).rstrip("\n").encode() + b"\n"
+def _encoded(module: Any, name: str) -> bytes:
+    """A module as the file's name asks: whole in bytecode, in text without the weights of all but small networks."""
+    if not name.endswith(".mlirbc"):
+        return elided_text(module, TEXT_LIMIT, enable_debug_info=True).rstrip("\n").encode() + b"\n"
+    buffer = io.BytesIO()
+    module.operation.write_bytecode(buffer)
+    return buffer.getvalue()
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -11,6 +11,7 @@ from typing import Any
 from gradcam.command import run, shape_argument
 from gradcam.dialect.methods import EPS, METHODS
 from gradcam.files import write_output
+from gradcam.passes.elision import elided_text
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -21,6 +22,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("model", help="package.module:callable that gives an nn.Module, or a .pt2 file written by torch.export.save")
+    add("--state-dict", metavar="FILE", help="weights for the callable's module: .safetensors, or saved by torch.save")
     add(
         "--target-layer",
         metavar="PATH",
@@ -35,7 +37,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--list-layers", action="store_true", help="print the module paths that --target-layer can name, and exit")
     add("-o", dest="output", metavar="FILE", default="-", help="output, written only on success (default: stdout)")
     add("--emit-bytecode", action="store_true", help="write MLIR bytecode: smaller and faster to read than text")
-    add("--mlir-elide-elementsattrs-if-larger", type=int, metavar="N", help="leave out larger constants")
+    add("--mlir-elide-elementsattrs-if-larger", type=int, metavar="N", help="leave out larger constants, for reading")
     add("--mlir-print-debuginfo", action="store_true", help="print the module path of every op")
     return parser
 
@@ -43,7 +45,7 @@ def _parser() -> argparse.ArgumentParser:
 def _output(options: argparse.Namespace) -> bytes:
     from gradcam import frontend  # imports torch: --help need not wait for it
 
-    model = frontend.load_model(options.model)
+    model = frontend.load_model(options.model, options.state_dict)
     if options.list_layers:
         return "".join(f"{path}\n" for path in frontend.target_layers(model, options.input_shape)).encode()
     if options.level == "torch":
@@ -58,9 +60,8 @@ def _encode(module: Any, options: argparse.Namespace) -> bytes:
         buffer = io.BytesIO()
         module.operation.write_bytecode(buffer)
         return buffer.getvalue()
-    text = module.operation.get_asm(
-        large_elements_limit=options.mlir_elide_elementsattrs_if_larger, enable_debug_info=options.mlir_print_debuginfo
-    )
+    limit = options.mlir_elide_elementsattrs_if_larger
+    text = elided_text(module, limit, enable_debug_info=options.mlir_print_debuginfo)
     return text.rstrip("\n").encode() + b"\n"
 
 

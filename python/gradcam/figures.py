@@ -86,18 +86,18 @@ def figures(m: Measured) -> list[Figure]:
     return [
         *(_exact(shape) for shape in m.shapes),
         Figure("buffers of a run, nest by nest", "no difference", _traced(m), m.traced > 0 and not m.trace_difference),
-        _at_least("class equal to the float model's", images - 1, m.same_class, "d", f" of {images}"),
-        _at_least("Pearson to autograd's Grad-CAM, median", 0.995, median, ".5f"),
-        _at_least("Pearson to autograd's Grad-CAM, minimum", 0.97, least, ".5f"),
-        _at_least(f"pointing game hits (float: {m.float_hits})", m.float_hits - 2, m.hits, "d", f" of {images}"),
+        at_least("class equal to the float model's", images - 1, m.same_class, "d", f" of {images}"),
+        at_least("Pearson to autograd's Grad-CAM, median", 0.995, median, ".5f"),
+        at_least("Pearson to autograd's Grad-CAM, minimum", 0.97, least, ".5f"),
+        at_least(f"pointing game hits (float: {m.float_hits})", m.float_hits - 2, m.hits, "d", f" of {images}"),
         *(_cycles(shape) for shape in m.shapes),
-        _at_most(f"explanation / inference, {main.pe}", 0.002, overhead, ".6f"),
-        _at_least(f"utilization, {main.pe}", 0.90, utilization, ".4f"),
-        _at_most("compile time", 60, m.compile_seconds, ".1f", " s", strict=True),
-        _at_most("compile peak memory", 4, m.compile_peak / GB, ".2f", " GB", strict=True),
-        _at_most("Verilator and g++", 90, m.build_seconds, ".1f", " s", strict=True),
+        at_most(f"explanation / inference, {main.pe}", 0.002, overhead, ".6f"),
+        at_least(f"utilization, {main.pe}", 0.90, utilization, ".4f"),
+        at_most("compile time", 60, m.compile_seconds, ".1f", " s", strict=True),
+        at_most("compile peak memory", 4, m.compile_peak / GB, ".2f", " GB", strict=True),
+        at_most("Verilator and g++", 90, m.build_seconds, ".1f", " s", strict=True),
         Figure("simulated cycles/s", "> 200,000", f"{m.cycles_per_second:,.0f}", m.cycles_per_second > 200_000),
-        _at_least("float accuracy, composed test images", 98, 100 * m.accuracy, ".2f", " %"),
+        at_least("float accuracy, composed test images", 98, 100 * m.accuracy, ".2f", " %"),
     ]
 
 
@@ -119,11 +119,13 @@ def _cycles(shape: ShapeRun) -> Figure:
     return Figure(f"cycles predicted and simulated, {shape.pe}", "equal in every phase", measured, not wrong)
 
 
-def _at_least(what: str, limit: float, value: float, form: str, unit: str = "") -> Figure:
+def at_least(what: str, limit: float, value: float, form: str, unit: str = "") -> Figure:
+    """The row of a value that must not be less than `limit`."""
     return Figure(what, f">= {limit:g}{unit}", f"{value:{form}}{unit}", value >= limit)
 
 
-def _at_most(what: str, limit: float, value: float, form: str, unit: str = "", strict: bool = False) -> Figure:
+def at_most(what: str, limit: float, value: float, form: str, unit: str = "", strict: bool = False) -> Figure:
+    """The row of a value that must not be more than `limit`, with `strict` less than it."""
     ok = value < limit if strict else value <= limit
     return Figure(what, f"{'<' if strict else '<='} {limit:g}{unit}", f"{value:{form}}{unit}", ok)
 

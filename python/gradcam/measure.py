@@ -52,7 +52,7 @@ def run_measured(command: Sequence[str]) -> Usage:
     return Usage(seconds, usage.ru_maxrss * 1024)
 
 
-def measured_compile(model: str, target_layer: str, pe: str, folder: Path) -> Usage:
+def measured_compile(model: str, target_layer: str, pe: str, folder: Path, options: Sequence[str] = ()) -> Usage:
     """Compiles a model into a new folder with `gradcam-compile`, in a process of its own.
 
     Args:
@@ -60,9 +60,10 @@ def measured_compile(model: str, target_layer: str, pe: str, folder: Path) -> Us
         target_layer: module path of the feature map to explain.
         pe: the array, OCxIC.
         folder: output folder; it must not exist.
+        options: further ones of the command.
 
     Raises:
         GradcamError: the model cannot be compiled.
     """
     command = [sys.executable, "-m", "gradcam.tools.gradcam_compile", model]
-    return run_measured([*command, "--target-layer", target_layer, "--pe", pe, "-o", str(folder)])
+    return run_measured([*command, "--target-layer", target_layer, "--pe", pe, "-o", str(folder), *options])

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from gradcam import data
 from gradcam.errors import GradcamError
+from gradcam.state import load_state
 
 TINYML_WEIGHTS = Path(__file__).parent / "assets" / "tinyml_resnet18.safetensors"
 
@@ -85,27 +86,38 @@ def _stage(in_channels: int, channels: int, stride: int) -> nn.Sequential:
     return nn.Sequential(BasicBlock(in_channels, channels, stride), BasicBlock(channels, channels, 1))
 
 
-def resnet18(width: int = 64, num_classes: int = 1000, stem: str = "imagenet", in_channels: int = 3) -> ResNet18:
-    """Makes a ResNet-18 with fresh weights, in training mode.
+def resnet18(
+    width: int = 64,
+    num_classes: int = 1000,
+    stem: str = "imagenet",
+    in_channels: int = 3,
+    weights: str | Path | None = None,
+) -> ResNet18:
+    """Makes a ResNet-18: with fresh weights in training mode, with the weights of a file in eval mode.
 
     Args:
         width: channels of the first stage; the stages have 1, 2, 4 and 8 times as many.
         num_classes: number of logits.
         stem: "imagenet" (7x7 stride 2, then 3x3 max-pool stride 2) or "cifar" (3x3 stride 1, no max-pool).
         in_channels: channels of the input image.
+        weights: a state dict of these names and shapes, such as torchvision's `resnet18` weights; see `load_state`.
 
     Returns:
         The module. With the default arguments its state dict has exactly the names and shapes of torchvision's.
 
     Raises:
-        GradcamError: an argument has no meaning.
+        GradcamError: an argument has no meaning, or the file does not hold the weights.
     """
     for name, value in (("width", width), ("num_classes", num_classes), ("in_channels", in_channels)):
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
             raise GradcamError(f"resnet18: {name} must be a positive integer, got {value!r}")
     if stem not in ("imagenet", "cifar"):
         raise GradcamError(f"resnet18: stem must be 'imagenet' or 'cifar', got {stem!r}")
-    return ResNet18(width, num_classes, stem, in_channels)
+    model = ResNet18(width, num_classes, stem, in_channels)
+    if weights is None:
+        return model
+    load_state(model, weights)
+    return model.eval()
 
 
 def tinyml_architecture() -> ResNet18:
@@ -122,20 +134,11 @@ def tinyml_resnet18(weights: str | Path = TINYML_WEIGHTS) -> ResNet18:
     Its `calibration_images` attribute is `data.calibration_images`, which makes inputs from the training split.
 
     Args:
-        weights: a safetensors file with the state dict; floating-point tensors may have any precision.
+        weights: a file with the state dict; see `load_state`.
 
     Raises:
         GradcamError: the file is missing or does not hold this network's parameters.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
     model = tinyml_architecture()
-    try:
-        state = {k: v.float() if v.is_floating_point() else v for k, v in load_file(weights).items()}
-        model.load_state_dict(state)
-    except (OSError, SafetensorError) as error:
-        raise GradcamError(f"cannot read weights {weights}: {error}") from error
-    except RuntimeError as error:
-        raise GradcamError(f"{weights} does not hold the parameters of tinyml_resnet18") from error
+    load_state(model, weights)
     return model.eval()

@@ -64,7 +64,7 @@ def compile_to_folder(
     with replace_folder(folder) as work:
         for part in ("rtl", "mem", "ir"):
             (work / part).mkdir()
-        compilation = Compilation(settings, [_print_ir(work / "ir")] if print_ir else [], say)
+        compilation = Compilation(settings, [PrintIR(directory=work / "ir")] if print_ir else [], say)
         facts: dict[str, Any] = {}
 
         def quantized(module: Any) -> None:
@@ -89,11 +89,6 @@ def compile_to_folder(
         write_json(work / "report.json", report)
         (work / "report.txt").write_text(report_text(report), encoding="utf-8")
     return report
-
-
-def _print_ir(folder: Path) -> PrintIR:
-    """Numbered IR files, without large constants: they would be most of the text."""
-    return PrintIR(directory=folder, printer=lambda module: module.operation.get_asm(large_elements_limit=64))
 
 
 def write_json(path: Path, value: Any) -> None:

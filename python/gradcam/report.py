@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from math import prod
+import itertools
+import math
+from collections.abc import Iterator
 from typing import Any
 
 from torch_mlir import ir
 
 from gradcam.compiler import Settings
+from gradcam.passes.ir_queries import location_name
 from gradcam.pe import PE
 from gradcam.program import quantization_of
 
@@ -28,7 +31,7 @@ def make_report(
         `macs` of an inference (multiply-adds of the model's convolutions and linear layers, padding channels not
         counted), `multipliers` of the array, `cycles` by phase, `overhead` = explanation / inference, `utilization` =
         macs / multipliers / inference cycles, `memory_bytes` by bank, `activation_bytes` of the banks that nests write,
-        `overlaps`: see `overlap_figures`, `dram`: see `dram_figures`.
+        `layers`: see `layer_figures`, `overlaps`: see `overlap_figures`, `dram`: see `dram_figures`.
     """
     cycles = {
         e.name: ir.IntegerAttr(e.attr).value for e in ir.DictAttr(scheduled.operation.attributes["gradcam.cycles"])
@@ -50,6 +53,7 @@ def make_report(
         "utilization": macs / (pe.oc * pe.ic) / cycles["inference"],
         "memory_bytes": memory,
         "activation_bytes": sum(memory[n] for n in {b["bank"] for b in program["buffers"] if "bank" in b}),
+        "layers": layer_figures(quantized, program, pe.oc * pe.ic),
         "overlaps": overlap_figures(program),
         "dram": dram_figures(program),
         "scales": {n: v["scale"] for n, v in program["quantization"].items() if n != "explain"},
@@ -74,7 +78,7 @@ def overlap_figures(program: dict[str, Any]) -> list[dict[str, Any]]:
         its own, and `rings`: by name of a buffer that is not kept whole, the `elements` that are, `of` how many.
     """
     nests, figures = program["nests"], []
-    rings = {b["name"]: {"elements": b["ring"], "of": prod(b["shape"])} for b in program["buffers"] if "ring" in b}
+    rings = {b["name"]: {"elements": b["ring"], "of": math.prod(b["shape"])} for b in program["buffers"] if "ring" in b}
     for number, nest in enumerate(nests):
         if "follows" in nest:
             producer = nests[nest["follows"]]
@@ -103,21 +107,71 @@ def dram_figures(program: dict[str, Any]) -> list[dict[str, Any]] | None:
     return figures
 
 
+def layer_figures(quantized: Any, program: dict[str, Any], multipliers: int) -> list[dict[str, Any]]:
+    """What every layer takes: a layer is what the nests of one name and phase do.
+
+    Returns:
+        In program order `name`, `phase`, `nests` (their numbers), `cycles`, which add up to all of the program's,
+        `output_bytes` of the buffers that it writes, padding channels counted; where a convolution or linear layer of
+        the inference ends also `op`, its level-2 name without the dialect, `macs`, `weights` and `utilization`.
+    """
+    layers: dict[tuple[str, str], dict[str, Any]] = {}
+    sizes = {b["name"]: _buffer_bytes(b) for b in program["buffers"]}
+    done = 0
+    for number, nest in enumerate(program["nests"]):
+        name, phase = nest["name"], nest["phase"]
+        new = {"name": name, "phase": phase, "nests": [], "cycles": 0, "output_bytes": 0}
+        layer = layers.setdefault((name, phase), new)
+        layer["nests"].append(number)
+        layer["cycles"] += max(0, nest["end"] - done)  # of nests that run at once, the earlier one counts
+        done = max(done, nest["end"])
+        layer["output_bytes"] += sum(sizes.pop(b, 0) for b in nest["writes"])
+    for op in _products(quantized):
+        if layer := _layer_of(op, quantized, layers):
+            layer["op"] = op.operation.name.removeprefix("gradcam.")
+            layer["macs"] = layer.get("macs", 0) + _macs(op)
+            layer["weights"] = layer.get("weights", 0) + _elements(op.operands[1])
+            layer["utilization"] = layer["macs"] / multipliers / layer["cycles"]
+    return list(layers.values())
+
+
+def _buffer_bytes(buffer: dict[str, Any]) -> int:
+    return -(-math.prod(buffer["shape"]) * buffer["element_bits"] // 8)
+
+
+def _layer_of(op: Any, quantized: Any, layers: dict[tuple[str, str], dict[str, Any]]) -> dict[str, Any] | None:
+    """The inference's layer in which an op of level 2 ended: that of its own name, or of the next op made from it."""
+    reached = set(op.results)
+    following = itertools.dropwhile(lambda o: o != op, _operations(quantized))
+    for other in following:
+        if other == op or reached & set(other.operands):
+            if layer := layers.get((location_name(other), "inference")):
+                return layer
+            reached |= set(other.results)
+    return None
+
+
 def count_macs(quantized: Any) -> int:
     """Multiply-adds of a module's convolutions and linear layers: outputs times weights per output."""
-    total = 0
+    return sum(map(_macs, _products(quantized)))
+
+
+def _products(quantized: Any) -> Iterator[Any]:
+    return (op for op in _operations(quantized) if op.operation.name in ("gradcam.conv2d", "gradcam.linear"))
+
+
+def _operations(quantized: Any) -> Iterator[Any]:
     function = next(o for o in quantized.regions[0].blocks[0].operations if o.operation.name == "func.func")
-    for op in function.regions[0].blocks[0].operations:
-        if op.operation.name in ("gradcam.conv2d", "gradcam.linear"):
-            outputs, weights = (ir.RankedTensorType(v.type).shape for v in (op.results[0], op.operands[1]))
-            per_output = 1
-            for n in list(weights)[1:]:
-                per_output *= n
-            count = per_output
-            for n in outputs:
-                count *= n
-            total += count
-    return total
+    return iter(function.regions[0].blocks[0].operations)
+
+
+def _macs(op: Any) -> int:
+    channels = ir.RankedTensorType(op.operands[1].type).shape[0]
+    return _elements(op.results[0]) * _elements(op.operands[1]) // channels
+
+
+def _elements(value: ir.Value) -> int:
+    return math.prod(ir.RankedTensorType(value.type).shape)
 
 
 def report_text(report: dict[str, Any]) -> str:

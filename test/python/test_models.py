@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
+from torch import nn
 
 from gradcam import data, models
 from gradcam.errors import GradcamError
@@ -183,8 +185,91 @@ def test_bad_files(tmp_path):
             data.read_image(path)
         with pytest.raises(GradcamError, match="cannot read weights"):
             models.tinyml_resnet18(path)
-    from safetensors.torch import save_file
 
-    save_file({"fc.bias": torch.zeros(10)}, damaged)
-    with pytest.raises(GradcamError, match="does not hold the parameters"):
-        models.tinyml_resnet18(damaged)
+
+@pytest.fixture(scope="module")
+def torchvisions_state():
+    """Random values by torchvision's names and shapes."""
+    torch.manual_seed(1)
+    return {
+        name: torch.tensor(3) if name.endswith("num_batches_tracked") else torch.rand(shape) + 0.5
+        for name, shape in torchvision_shapes().items()
+    }
+
+
+@pytest.mark.parametrize("name", ["resnet18.safetensors", "resnet18.pth"])
+def test_torchvisions_weights_load_by_name(torchvisions_state, tmp_path, name):
+    (save_file if name.endswith("safetensors") else torch.save)(torchvisions_state, tmp_path / name)
+    model = models.resnet18(weights=tmp_path / name)
+    assert not any(module.training for module in model.modules())
+    assert model.layer3[0].downsample[1].running_var.equal(torchvisions_state["layer3.0.downsample.1.running_var"])
+    assert all(value.equal(torchvisions_state[name]) for name, value in model.state_dict().items())
+
+
+def test_the_published_file_has_no_counters_and_may_be_half(torchvisions_state, tmp_path):
+    """resnet18-f37072fd.pth was written before PyTorch kept num_batches_tracked."""
+    old = {k: v.half() for k, v in torchvisions_state.items() if not k.endswith("num_batches_tracked")}
+    assert len(old) == 102
+    torch.save(old, tmp_path / "resnet18.pth")
+    model = models.resnet18(weights=tmp_path / "resnet18.pth")
+    assert model.fc.weight.dtype == torch.float32 and model.fc.weight.equal(old["fc.weight"].float())
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"fc.bias": None, "bn1.weight": None}, "missing 'bn1.weight' and 1 more"),
+        ({"fc.bias": None}, "missing 'fc.bias'"),
+        ({"head.weight": torch.zeros(2)}, "unexpected 'head.weight'"),
+        ({"fc.weight": torch.zeros(10, 512)}, "'fc.weight' of another shape: 10x512, expected 1000x512"),
+        (
+            {"fc.bias": None, "head.bias": torch.zeros(()), "bn1.bias": torch.zeros(())},
+            "missing 'fc.bias'; unexpected 'head.bias'; 'bn1.bias' of another shape: a single value, expected 64",
+        ),
+    ],
+)
+def test_other_names_and_shapes_are_refused_in_one_line(torchvisions_state, tmp_path, change, message):
+    path = tmp_path / "weights.pth"
+    torch.save({k: v for k, v in (torchvisions_state | change).items() if v is not None}, path)
+    with pytest.raises(GradcamError) as error:
+        models.resnet18(weights=path)
+    assert error.value.message == f"{path} does not hold the parameters of ResNet18: {message}"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"no zip, no pickle", "torch.load takes no plain tensors from it"),
+        ({"state_dict": {"fc.bias": torch.zeros(10)}}, "it must map names to tensors"),
+        (torch.zeros(3), "it must map names to tensors"),
+        (nn.Linear(2, 2), "torch.load takes no plain tensors from it"),  # would run code
+    ],
+)
+def test_a_file_that_is_no_state_dict_is_refused_in_one_line(tmp_path, content, message):
+    path = tmp_path / "weights.pth"
+    path.write_bytes(content) if isinstance(content, bytes) else torch.save(content, path)
+    with pytest.raises(GradcamError, match=message) as error:
+        models.resnet18(weights=path)
+    assert "\n" not in error.value.message
+    path.rename(tmp_path / "weights.safetensors")
+    with pytest.raises(GradcamError, match="cannot read weights"):
+        models.resnet18(weights=tmp_path / "weights.safetensors")
+
+
+def test_the_tools_take_a_state_dict(tmp_path, capfd):
+    from gradcam.tools import gradcam_import
+
+    model = models.resnet18(8, 10, "cifar")
+    path = tmp_path / "tiny.pth"
+    torch.save(models.tinyml_architecture().state_dict() | {"fc.bias": torch.full((10,), 0.125)}, path)
+    tool = ["gradcam.models:tinyml_architecture", "--state-dict", str(path)]
+    assert gradcam_import.main([*tool, "--mlir-elide-elementsattrs-if-larger", "4"]) == 0
+    out, err = capfd.readouterr()
+    assert "dense<1.250000e-01> : tensor<10xf32>" in out and err == ""  # nor a warning of training mode
+    torch.save(model.state_dict(), path)
+    assert gradcam_import.main(tool) == 1
+    assert capfd.readouterr().err.startswith(
+        f"gradcam-import: error: {path} does not hold the parameters of ResNet18: "
+    )
+    assert gradcam_import.main(["model.pt2", "--state-dict", str(path)]) == 1
+    assert "model.pt2 has weights of its own" in capfd.readouterr().err

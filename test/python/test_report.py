@@ -17,7 +17,7 @@ from gradcam.output import compile_to_folder
 from gradcam.passes.calibrate import calibrate
 from gradcam.passes.pass_manager import PassManager
 from gradcam.program import describe_program
-from gradcam.report import count_macs, make_report, report_text
+from gradcam.report import count_macs, layer_figures, make_report, report_text
 
 
 class Tiny(nn.Module):
@@ -94,6 +94,36 @@ def test_the_figures_follow_from_the_schedule():
     assert report["utilization"] == report["macs"] / 16 / cycles["inference"] < 1
     # Weights of the convolution and of the classifier, 4 x 4 int8 each.
     assert report["memory_bytes"]["weights"] == 2 * 9 * 16 + 2 * 16
+
+
+def test_layers_add_up_to_the_whole(compiled):
+    layers = {(layer["name"], layer["phase"]): layer for layer in compiled.report["layers"]}
+    assert sum(layer["cycles"] for layer in layers.values()) == compiled.report["cycles"]["total"]
+    counted = {k: (v["op"], v["macs"], v["weights"]) for k, v in layers.items() if "op" in v}
+    assert counted == {
+        ("stem.1", "inference"): ("conv2d", 8 * 8 * 4 * 3 * 9, 4 * 3 * 9),
+        ("body.1", "inference"): ("conv2d", 4 * 4 * 4 * 4 * 9, 4 * 4 * 9),
+        ("fc", "inference"): ("linear", 4 * 2, 4 * 2),
+    }
+    assert sum(macs for _, macs, _ in counted.values()) == compiled.report["macs"]
+    assert layers["stem.1", "inference"]["output_bytes"] == 8 * 8 * 4
+    assert layers["fc", "inference"]["output_bytes"] == 4 * 4  # two logits of 32 bits, and two padding ones
+    body = layers["body.1", "inference"]
+    assert body["utilization"] == body["macs"] / 16 / body["cycles"] < 1
+
+
+def test_a_layer_whose_mask_is_kept_has_its_convolution(tmp_path):
+    report = compile_to_folder(Tiny(), "tiny", Settings("stem", pe="4x4"), tmp_path / "design")
+    assert sum(layer.get("macs", 0) for layer in report["layers"]) == report["macs"]
+
+
+def test_nests_that_run_at_once_are_counted_once():
+    net = Network((1, 4, 6, 6))
+    quantized = level2(net.module(*net.head(net.image, 4)), (1, 4, 6, 6)).operation
+    times = {"conv": (0, 100), "pool": (10, 104), "conv.2": (20, 50)}
+    nests = [{"name": n, "phase": "inference", "writes": [], "start": a, "end": b} for n, (a, b) in times.items()]
+    layers = layer_figures(quantized, {"buffers": [], "nests": nests}, 16)
+    assert [layer["cycles"] for layer in layers] == [100, 4, 0]
 
 
 def test_the_report_has_what_the_readme_promises(compiled):

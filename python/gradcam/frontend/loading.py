@@ -12,16 +12,18 @@ import torch
 from torch import nn
 
 from gradcam.errors import GradcamError
+from gradcam.state import load_state
 
 _log = logging.getLogger(__name__)
 
 
-def load_model(spec: str) -> nn.Module | torch.export.ExportedProgram:
+def load_model(spec: str, weights: str | Path | None = None) -> nn.Module | torch.export.ExportedProgram:
     """Loads the model that `spec` names.
 
     Args:
         spec: `package.module:callable`, called without arguments and giving an `nn.Module`; or the path of a `.pt2`
             file written by `torch.export.save`.
+        weights: a file with a state dict for the module; see `gradcam.state.load_state`.
 
     Returns:
         The program, or the module in eval mode: it was just made for this call, and a warning says so when it was not.
@@ -34,6 +36,10 @@ def load_model(spec: str) -> nn.Module | torch.export.ExportedProgram:
         GradcamError: there is no such model, or loading it fails.
     """
     if spec.endswith(".pt2"):
+        if weights is not None:
+            raise GradcamError(
+                f"{spec} has weights of its own; a state dict needs a model named package.module:callable"
+            )
         return _load_program(Path(spec))
     module_name, colon, attribute = spec.partition(":")
     if not (module_name and colon and attribute):
@@ -45,6 +51,9 @@ def load_model(spec: str) -> nn.Module | torch.export.ExportedProgram:
         raise GradcamError(f"{spec}() failed: {describe(error)}") from error
     if not isinstance(model, nn.Module):
         raise GradcamError(f"{spec}() gave {type(model).__name__}; it must give an nn.Module")
+    if weights is not None:
+        load_state(model, weights)
+        model.eval()
     if any(module.training for module in model.modules()):
         _log.warning("%s() gave a model in training mode; it is taken in eval mode", spec)
         model.eval()

@@ -18,6 +18,9 @@ _DESCRIPTION = """Runs passes on MLIR: the project's own, upstream MLIR's and CI
 A pass is also a flag: --canonicalize --gradcam-quantize='option=value option=value', in the order given."""
 
 
+_ELIDE = "leave constants of more elements out of text, which no tool takes back (default: 64 in printed IR, else none)"
+
+
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: error: {message}\n")
@@ -69,7 +72,7 @@ def _make_parser() -> _Parser:
     add("--mlir-print-ir-after-change", action="store_true", help="print after a pass only if it changed the IR")
     add("--mlir-print-ir-tree-dir", metavar="DIR", help="print into files NN-pass.mlir there; alone, after every pass")
     add("--mlir-timing", action="store_true", help="report the wall time of every pass")
-    add("--mlir-elide-elementsattrs-if-larger", type=int, metavar="N", help="elide constants of more elements")
+    add("--mlir-elide-elementsattrs-if-larger", type=int, metavar="N", help=_ELIDE)
     add("--mlir-print-debuginfo", action="store_true", help="print locations")
     add("--mlir-print-op-generic", action="store_true", help="print ops in generic form")
     failure = parser.add_argument_group("reproducers")

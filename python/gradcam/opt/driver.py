@@ -20,12 +20,14 @@ from gradcam.opt.cli import CommandLine
 from gradcam.opt.expected import mismatches
 from gradcam.passes import sides
 from gradcam.passes.diagnostics import Diagnostic, from_exception, from_mlir
+from gradcam.passes.elision import LARGE, elided_text, find_elided
 from gradcam.passes.instrumentation import CrashReproducer, PrintIR, Timing
 from gradcam.passes.pass_manager import Instrumentation, PassFailure
 from gradcam.passes.pass_options import did_you_mean
 from gradcam.passes.pipeline_parser import PipelineError
 
 _CONFIGURATION = re.compile(rb"^// configuration: (.*)$", re.MULTILINE)
+_ELIDED = "the value of this constant was left out when the file was written; write bytecode, which keeps it"
 _PRETTY_GRADCAM_OP = re.compile(r"^(?:[^\"/\n]*=)?\s*(gradcam\.\w+)", re.MULTILINE)
 
 
@@ -94,7 +96,7 @@ class Driver:
             after = None
         if before != [] or after != []:
             path = Path(directory) if directory else None
-            self._manager.instrument(PrintIR(before, after, only_changes, path, self._text))
+            self._manager.instrument(PrintIR(before, after, only_changes, path, self._dump))
         if options.mlir_pass_pipeline_crash_reproducer:
             self._manager.instrument(CrashReproducer(Path(options.mlir_pass_pipeline_crash_reproducer)))
         self._manager.instrument(self._timing)
@@ -127,6 +129,8 @@ class Driver:
 
     def _process(self, chunk: Chunk, hear: Callable[[Diagnostic], None]) -> tuple[bytes, list[Diagnostic]]:
         """Runs the pipeline on `chunk`, in a fresh context; returns the output, and why there is none."""
+        if place := find_elided(chunk.data):
+            return b"", [Diagnostic("error", _ELIDED, chunk.name, *place)]
         context = sides.make_context("circt" if self._manager.source == "circt" else sides.guess_side(chunk.data))
         context.allow_unregistered_dialects = self._options.allow_unregistered_dialect
         listener = Listener(hear)
@@ -156,17 +160,23 @@ class Driver:
             lines.append(Diagnostic("note", message, reproducer, 1, 1))
         return lines
 
-    def _text(self, module: Any) -> str:
+    def _dump(self, module: Any) -> str:
+        """Text to look at: without large constants, unless the option says which."""
+        limit = self._options.mlir_elide_elementsattrs_if_larger
+        return self._text(module, LARGE if limit is None else limit)
+
+    def _text(self, module: Any, limit: int | None) -> str:
         options = self._options
-        return module.operation.get_asm(
-            large_elements_limit=options.mlir_elide_elementsattrs_if_larger,
+        return elided_text(
+            module,
+            limit,
             enable_debug_info=options.mlir_print_debuginfo,
             print_generic_op_form=options.mlir_print_op_generic,
         )
 
     def _encode(self, module: Any) -> bytes:
         if not self._options.emit_bytecode:
-            return self._text(module).rstrip("\n").encode() + b"\n"
+            return self._text(module, self._options.mlir_elide_elementsattrs_if_larger).rstrip("\n").encode() + b"\n"
         buffer = io.BytesIO()
         module.operation.write_bytecode(buffer)
         return buffer.getvalue()

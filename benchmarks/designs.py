@@ -1,0 +1,153 @@
+"""Designs of untrained ResNet-18s, compiled by `gradcam-compile` in a process of its own, and their reports."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from gradcam.measure import Usage, measured_compile, run_measured
+from gradcam.pe import PE
+
+MAKER = Path(__file__).parent / "networks.py"
+
+
+@dataclass(frozen=True)
+class Network:
+    """A ResNet-18; see `networks.untrained`."""
+
+    width: int = 64
+    side: int = 224
+    classes: int = 1000
+    stem: str = "imagenet"
+
+
+@dataclass(frozen=True)
+class Design:
+    """What to compile.
+
+    Attributes:
+        network: the model, or the name of one as gradcam-compile takes it, which brings its calibration images.
+        pe: the array, OCxIC.
+        target: module path of the feature map.
+        weights: "onchip" or "dram".
+    """
+
+    network: Network | str = field(default_factory=Network)
+    pe: str = "16x16"
+    target: str = "layer4"
+    weights: str = "dram"
+
+    @property
+    def name(self) -> str:
+        """Of the network, for reading."""
+        network = self.network
+        return network if isinstance(network, str) else f"width {network.width}, {network.side}x{network.side}"
+
+    @property
+    def multipliers(self) -> int:
+        """Of the array."""
+        pe = PE.parse(self.pe)
+        return pe.oc * pe.ic
+
+    @property
+    def dram_width(self) -> int:
+        """Bits of a beat: a quarter of one per multiplier, so 64 at 16x16 and 256 at 32x32.
+
+        A tile of weights, a byte per multiplier, is used for every pixel of a map. At the smallest map that the large
+        ResNet-18 convolves, 7x7, that is a byte per 49 multipliers and cycle; the DRAM brings one per 32.
+        """
+        return max(8, self.multipliers // 4)
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """A design as its report describes it.
+
+    Attributes:
+        design: what was asked for.
+        report: the compile's report.json.
+        program: its program.json.
+        usage: seconds and peak memory of the command, the import of PyTorch included.
+    """
+
+    design: Design
+    report: dict[str, Any]
+    program: dict[str, Any]
+    usage: Usage
+
+    @property
+    def cycles(self) -> dict[str, int]:
+        """By phase, predicted."""
+        return self.report["cycles"]
+
+    @property
+    def waiting(self) -> int:
+        """Cycles that nests wait for the DRAM."""
+        return sum(d["stall_cycles"] for d in self.report["dram"] or ())
+
+    @property
+    def memory(self) -> int:
+        """Bytes on chip."""
+        return sum(self.report["memory_bytes"].values())
+
+    @property
+    def activations(self) -> int:
+        """Bytes on chip that no constant fills, nor the DRAM."""
+        return sum(size for name, size in self.report["memory_bytes"].items() if name not in self.program["memories"])
+
+    @property
+    def bandwidth(self) -> float:
+        """The most bytes per cycle that a convolution needs from the DRAM in order not to wait."""
+        convolutions = {n for layer in self.report["layers"] if layer.get("op") == "conv2d" for n in layer["nests"]}
+        return max((d["bytes_per_cycle"] for d in self.report["dram"] or () if d["nest"] in convolutions), default=0.0)
+
+
+class Workshop:
+    """Compiles designs in a folder, every network and every design once."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._networks: dict[Network, Path] = {}
+        self._designs: dict[Design, tuple[Compiled, Path]] = {}
+
+    def compile(self, design: Design) -> Compiled:
+        """The design's report.
+
+        Raises:
+            GradcamError: the network cannot be made or compiled.
+        """
+        if design not in self._designs:
+            target = self._folder / f"design{len(self._designs)}"
+            model, options = self._model(design.network)
+            if design.weights == "dram":
+                options += ["--weights", "dram", "--dram-width", str(design.dram_width)]
+            usage = measured_compile(model, design.target, design.pe, target, options)
+            report, program = (json.loads((target / f"{n}.json").read_text("utf-8")) for n in ("report", "program"))
+            self._designs[design] = Compiled(design, report, program, usage), target
+        return self._designs[design][0]
+
+    def folder(self, design: Design) -> Path:
+        """The output folder of a design that was compiled."""
+        return self._designs[design][1]
+
+    def calibration(self, network: Network) -> Path:
+        """The file of a network's calibration images, float32, N x 3 x side x side."""
+        return self._made(network) / "calibration.npy"
+
+    def _model(self, network: Network | str) -> tuple[str, list[str]]:
+        """A model as gradcam-compile takes it, and the options that belong to it."""
+        if isinstance(network, str):
+            return network, []
+        return str(self._made(network) / "model.pt2"), ["--calibration", str(self.calibration(network))]
+
+    def _made(self, network: Network) -> Path:
+        if network not in self._networks:
+            folder = self._folder / f"network{len(self._networks)}"
+            folder.mkdir()
+            sizes = ["--width", network.width, "--side", network.side, "--classes", network.classes]
+            run_measured([sys.executable, str(MAKER), *map(str, sizes), "--stem", network.stem, "-o", str(folder)])
+            self._networks[network] = folder
+        return self._networks[network]
