@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -13,7 +14,7 @@ from gradcam.passes.ir_queries import main_function
 from gradcam.passes.nest import Dataflow, Nest, Node, nests
 from gradcam.passes.pass_base import Pass
 from gradcam.passes.streams import check_streams
-from gradcam.passes.tape import read_tape
+from gradcam.passes.tape import Tape, read_tape
 from gradcam.passes.tape_timing import TapeTiming
 
 #: Cycles from the inputs of an op to its result; 0 means combinational within the stage.
@@ -55,15 +56,12 @@ class AssignCycles(Pass):
             check_streams(program)
             phases = _phases(module, program)
             cycles: dict[str, int] = dict.fromkeys(("load", "inference", "explanation", "store", "total"), 0)
-            depths = [_assign_stages(nest) for nest in program]
+            depths = [assign_stages(nest) for nest in program]
             tape = read_tape(module, program)
-            timing = TapeTiming(tape) if tape else None
-            for number, (nest, phase, depth) in enumerate(zip(program, phases, depths, strict=True)):
-                start, last = cycles["total"], cycles["total"] + nest.steps
-                if timing:
-                    last = timing.nest(number, start, nest.steps)
-                    _set(nest.op, "stalls", last - start - nest.steps)
-                end = last + depth + ISSUE
+            times = nest_times(program, depths, tape)
+            for nest, phase, (start, stalls, end) in zip(program, phases, times, strict=True):
+                if tape:
+                    _set(nest.op, "stalls", stalls)
                 _set(nest.op, "start", start)
                 _set(nest.op, "end", end)
                 nest.op.attributes["gradcam.phase"] = ir.StringAttr.get(phase)
@@ -72,6 +70,18 @@ class AssignCycles(Pass):
             i64 = ir.IntegerType.get_signless(64)
             attribute = ir.DictAttr.get({n: ir.IntegerAttr.get(i64, v) for n, v in cycles.items()})
             module.operation.attributes["gradcam.cycles"] = attribute
+
+
+def nest_times(program: Sequence[Nest], depths: Sequence[int], tape: Tape | None) -> list[tuple[int, int, int]]:
+    """Start, cycles of waiting for the tape and end of every nest; `depths` are the stages of their last writes."""
+    timing = TapeTiming(tape) if tape else None
+    times, start = [], 0
+    for number, (nest, depth) in enumerate(zip(program, depths, strict=True)):
+        last = timing.nest(number, start, nest.steps) if timing else start + nest.steps
+        end = last + depth + ISSUE
+        times.append((start, last - start - nest.steps, end))
+        start = end
+    return times
 
 
 def _set(op: Any, name: str, value: int) -> None:
@@ -101,7 +111,7 @@ def _phases(module: ir.Module, program: list[Nest]) -> list[str]:
     return phases
 
 
-def _assign_stages(nest: Nest) -> int:
+def assign_stages(nest: Nest) -> int:
     """Sets the stages of a nest as early as possible; returns the stage of its last write."""
     base = 1
     if nest.body is not None:
