@@ -51,8 +51,12 @@ class ChooseSchedule(Pass):
 
     def run(self, module: ir.Module) -> None:
         """Rebuilds the nests whose loops change; sets `gradcam.loops` on every nest."""
-        asked = read_schedule(self.file).nests
+        schedule = read_schedule(self.file)
+        asked = schedule.nests
         with module.context, ir.Location.unknown():
+            if schedule.ring and not self.dram_width:
+                reason = "weights are on chip; leave it out, or put them in DRAM"
+                raise fail(main_function(module), f"the schedule has a ring of weights, but {reason}")
             program = list(nests(module))
             names = nest_names(program)
             unknown = next((n for n in asked if n not in names), None)
