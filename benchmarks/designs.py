@@ -94,11 +94,6 @@ class Compiled:
         return sum(self.report["memory_bytes"].values())
 
     @property
-    def activations(self) -> int:
-        """Bytes on chip that no constant fills, nor the DRAM."""
-        return sum(size for name, size in self.report["memory_bytes"].items() if name not in self.program["memories"])
-
-    @property
     def bandwidth(self) -> float:
         """The most bytes per cycle that a convolution needs from the DRAM in order not to wait."""
         convolutions = {n for layer in self.report["layers"] if layer.get("op") == "conv2d" for n in layer["nests"]}

@@ -125,7 +125,7 @@ def array_table(rows: Sequence[Compiled]) -> str:
             f"{row.report['utilization']:.4f}",
             f"{row.report['overhead']:.6f}",
             f"{row.memory:,}",
-            f"{row.activations:,}",
+            f"{row.report["activation_bytes"]:,}",
             f"{row.design.multipliers} / {row.design.multipliers // 2}",
         ]
         for row in rows
@@ -175,7 +175,7 @@ def figures(m: Measurements) -> list[Figure]:
         at_least("utilization, 32x32", 0.90, utilization["32x32"], ".4f"),
         at_most("explanation / inference, layer4", 0.0005, m.main.report["overhead"], ".6f"),
         at_most("explanation / inference, layer3", 0.21, m.deeper.report["overhead"], ".4f"),
-        at_most("activations on chip, 16x16", 1.0, m.main.activations / 1e6, ".3f", " MB"),
+        at_most("activations on chip, 16x16", 1.0, m.main.report["activation_bytes"] / 1e6, ".3f", " MB"),
         at_most("DRAM bytes per cycle of a convolution, 16x16", 8, m.main.bandwidth, ".2f"),
         at_most("compile time", 60, m.main.usage.seconds, ".1f", " s"),
         at_most("compile peak memory", 6, m.main.usage.peak / GB, ".2f", " GB"),

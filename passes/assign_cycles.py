@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -15,7 +16,7 @@ from gradcam.passes.pass_base import Pass
 from gradcam.passes.runs import Run, follows_of
 from gradcam.passes.stages import assign_stages, set_integer
 from gradcam.passes.streams import check_streams
-from gradcam.passes.tape import read_tape
+from gradcam.passes.tape import Tape, read_tape
 from gradcam.passes.tape_timing import TapeTiming
 
 #: Cycles of a nest besides its steps and the stages of its pipeline: the one in which the sequencer issues it.
@@ -56,29 +57,38 @@ class AssignCycles(Pass):
             phases = _phases(module, program)
             cycles: dict[str, int] = dict.fromkeys(("load", "inference", "explanation", "store", "total"), 0)
             depths = [assign_stages(nest) for nest in program]
-            follows, tape = follows_of(program), read_tape(module, program)
-            timing = TapeTiming(tape) if tape else None
-            runs: list[Run] = []
-            for number, (nest, phase, depth) in enumerate(zip(program, phases, depths, strict=True)):
-                total = cycles["total"]
-                run = timing.nest(number, total, nest.steps) if timing else Run(total, nest.steps)
-                runs.append(run)
-                start, last = run.start, run.last
-                if follow := follows.get(number - 1):
-                    producer = runs[number - 1]
-                    start, last = producer.start, follow.last(producer, depths[number - 1])
-                end = last + depth + ISSUE
+            tape = read_tape(module, program)
+            times = nest_times(program, depths, tape)
+            for nest, phase, (start, stalls, end) in zip(program, phases, times, strict=True):
+                if tape:
+                    set_integer(nest.op, "stalls", stalls)
                 set_integer(nest.op, "start", start)
                 set_integer(nest.op, "end", end)
-                if timing:
-                    set_integer(nest.op, "stalls", run.stalls)
                 nest.op.attributes["gradcam.phase"] = ir.StringAttr.get(phase)
                 # Of a nest that follows, a phase has only what is left when its producer has ended.
-                cycles[phase] += max(0, end - total)
-                cycles["total"] = max(total, end)
+                cycles[phase] += max(0, end - cycles["total"])
+                cycles["total"] = max(cycles["total"], end)
             i64 = ir.IntegerType.get_signless(64)
             attribute = ir.DictAttr.get({n: ir.IntegerAttr.get(i64, v) for n, v in cycles.items()})
             module.operation.attributes["gradcam.cycles"] = attribute
+
+
+def nest_times(program: Sequence[Nest], depths: Sequence[int], tape: Tape | None) -> list[tuple[int, int, int]]:
+    """Start, cycles of waiting for the tape and end of every nest; `depths` are the stages of their last writes."""
+    timing, follows = TapeTiming(tape) if tape else None, follows_of(program)
+    runs: list[Run] = []
+    times, total = [], 0
+    for number, (nest, depth) in enumerate(zip(program, depths, strict=True)):
+        run = timing.nest(number, total, nest.steps) if timing else Run(total, nest.steps)
+        runs.append(run)
+        start, last = run.start, run.last
+        if follow := follows.get(number - 1):
+            producer = runs[number - 1]
+            start, last = producer.start, follow.last(producer, depths[number - 1])
+        end = last + depth + ISSUE
+        times.append((start, run.stalls, end))
+        total = max(total, end)
+    return times
 
 
 def _phases(module: ir.Module, program: list[Nest]) -> list[str]:

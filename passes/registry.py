@@ -22,8 +22,8 @@ PIPELINES: dict[str, str] = {
     "gradcam-linalg-pipeline": "gradcam-unfold-stem,convert-gradcam-to-linalg,fuse-epilogues,canonicalize,cse",
     "gradcam-affine-pipeline": "convert-linalg-to-affine,canonicalize",
     "gradcam-schedule-pipeline": (
-        "gradcam-stream-inputs,gradcam-split-time-space,gradcam-duplicate-buffers,gradcam-form-engines,"
-        "gradcam-overlap-nests,gradcam-plan-memory,gradcam-assign-cycles"
+        "gradcam-stream-inputs,gradcam-split-time-space,gradcam-choose-schedule,gradcam-duplicate-buffers,"
+        "gradcam-form-engines,gradcam-overlap-nests,gradcam-plan-memory,gradcam-assign-cycles"
     ),
     "gradcam-hw-pipeline": "convert-affine-to-hw,canonicalize,cse",
     "gradcam-sv-pipeline": "lower-seq-to-sv,canonicalize,cse,hw.module(prettify-verilog,hw-cleanup)",
@@ -136,10 +136,12 @@ for _entry in (
     ("convert-linalg-to-affine", "convert_linalg_to_affine", "ConvertLinalgToAffine"),
     ("gradcam-stream-inputs", "stream_inputs", "StreamInputs"),
     ("gradcam-split-time-space", "split_time_space", "SplitTimeSpace"),
+    ("gradcam-choose-schedule", "choose_schedule", "ChooseSchedule"),
     ("gradcam-duplicate-buffers", "duplicate_buffers", "DuplicateBuffers"),
     ("gradcam-overlap-nests", "overlap_nests", "OverlapNests"),
     ("gradcam-plan-memory", "plan_memory", "PlanMemory"),
     ("gradcam-stream-weights", "stream_weights", "StreamWeights"),
+    ("gradcam-size-ring", "size_ring", "SizeRing"),
     ("gradcam-limit-memory", "limit_memory", "LimitMemory"),
     ("gradcam-form-engines", "form_engines", "FormEngines"),
     ("gradcam-assign-cycles", "assign_cycles", "AssignCycles"),

@@ -158,7 +158,14 @@ def _annotate(module: ir.Module, tape: Tape) -> None:
     numbers = {"width": tape.width, "outstanding": tape.outstanding, "latency": tape.latency}
     entries: dict[str, Any] = {n: ir.IntegerAttr.get(i64, v) for n, v in numbers.items()}
     attributes["gradcam.tape"] = ir.DictAttr.get({"bank": ir.StringAttr.get(tape.bank.name)} | entries)
+    set_ring(module, tape.bank, tape.ring_words)
+
+
+def set_ring(module: ir.Module, bank: Bank, words: int) -> None:
+    """Makes the bank a ring of `words` words."""
+    attributes = module.operation.attributes
     banks = {e.name: e.attr for e in ir.DictAttr(attributes["gradcam.banks"])}
-    ring = {e.name: e.attr for e in ir.DictAttr(banks[tape.bank.name])}
-    ring |= {"words": ir.IntegerAttr.get(i64, tape.ring_words), "constant": ir.BoolAttr.get(False)}
-    attributes["gradcam.banks"] = ir.DictAttr.get(banks | {tape.bank.name: ir.DictAttr.get(ring)})
+    ring = {e.name: e.attr for e in ir.DictAttr(banks[bank.name])}
+    number = ir.IntegerAttr.get(ir.IntegerType.get_signless(64), words)
+    ring |= {"words": number, "constant": ir.BoolAttr.get(False)}
+    attributes["gradcam.banks"] = ir.DictAttr.get(banks | {bank.name: ir.DictAttr.get(ring)})

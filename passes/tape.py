@@ -1,9 +1,9 @@
 """The weight tape: what `gradcam-stream-weights` laid out, read back into Python.
 
 The tape holds the words of one bank in the order in which the nests read them. On chip that bank is a ring: the word at
-tape position p lies at address p modulo the ring's size, a power of two, so that address registers need only wrap.
-A **tile** is what a nest reads again and again before it goes on: the words of one iteration of the loops outside of
-which nothing is read twice. Words arrive one by one; a tile's place is free when its last step is over.
+tape position p lies at address p modulo the ring's size. A **tile** is what a nest reads again and again before it goes
+on: the words of one iteration of the loops outside of which nothing is read twice. Words arrive one by one; a word's
+place is free when it has been read for the last time.
 
 A stretch that a run-time symbol such as the class picks is on the tape once per value, and read once.
 """
@@ -78,15 +78,17 @@ class Use:
         """Whether the loop comes back to words that it has read in its first iteration."""
         return any(loop is n for n in self.loops) and loop is not None and not self.form.get(loop.iv)
 
-    def tile_steps(self) -> tuple[int, list[int]]:
-        """Steps of a tile, and after how many of them each of its words is wanted first."""
+    def tile_steps(self) -> tuple[int, list[int], int]:
+        """Steps of a tile, after how many each of its words is wanted first, and how many later it is read last."""
         inner = self.loops[self.depth :]
-        wanted = np.zeros(1, dtype=np.int64)
+        wanted, again = np.zeros(1, dtype=np.int64), 0
         for i, loop in enumerate(inner):
+            step = prod(n.trip for n in inner[i + 1 :]) * self.rest
             if self.form.get(loop.iv):
-                step = prod(n.trip for n in inner[i + 1 :]) * self.rest
                 wanted = (wanted[:, None] + step * np.arange(loop.trip)).ravel()
-        return prod(n.trip for n in inner) * self.rest, (wanted + self.rest - 1).tolist()
+            else:
+                again += step * (loop.trip - 1)
+        return prod(n.trip for n in inner) * self.rest, (wanted + self.rest - 1).tolist(), again
 
 
 def tile_depth(coefficients: Sequence[int], trips: Sequence[int]) -> int:
@@ -164,13 +166,23 @@ class Tape:
         return max(self.word_beats, self.burst) * self.width // 8
 
     @property
+    def burst_words(self) -> int:
+        """Words that a burst can hold a part of."""
+        return max(1, self.burst // self.word_beats)
+
+    @property
     def ring_words(self) -> int:
-        """Words of the ring: two tiles in a row, to read one while the next arrives, and all bursts under way."""
-        burst = max(1, self.burst // self.word_beats)
+        """Words of a ring to start with: two tiles in a row, all bursts under way, rounded up to a power of two."""
         tiles = [t for use in self.uses for t in [use.tile] * min(2, use.tiles)]
         pairs = max((a + b for a, b in pairwise(tiles)), default=0)
-        needed = max(pairs, max(tiles) + burst, self.outstanding * burst)
+        needed = max(pairs, max(tiles) + self.burst_words, self.outstanding * self.burst_words)
         return max(2, _power_of_two(min(needed, sum(use.words for use in self.uses))))
+
+    @property
+    def least_ring_words(self) -> int:
+        """Words with which a program ends: a tile, and the burst that brings its last word."""
+        words = sum(use.words for use in self.uses)
+        return max(2, min(max(use.tile for use in self.uses) + self.burst_words, words))
 
     @property
     def segments(self) -> list[Segment]:
@@ -306,8 +318,8 @@ def read_tape(module: ir.Module, program: Sequence[Nest]) -> Tape | None:
     bank = banks_of(module)[ir.StringAttr(entries["bank"]).value]
     uses = uses_of(program, bank)
     tape = Tape(bank, **numbers, uses=uses, writers={u.symbol: _writer(program, u) for u in uses if u.symbol})
-    if bank.words < tape.ring_words:
-        raise fail(module.operation, f"the ring {bank.name} needs {tape.ring_words} words, it has {bank.words}")
+    if bank.words < tape.least_ring_words:
+        raise fail(module.operation, f"the ring {bank.name} needs {tape.least_ring_words} words, it has {bank.words}")
     return tape
 
 

@@ -7,7 +7,7 @@ cycle, bursts in order. Cycle 0 is the first one in which the program runs. The 
 - A burst is requested in a cycle of its own, when the ring has room for it, fewer than `outstanding` bursts are under
   way, and the nest in which its symbol is known has begun. What happens in a cycle counts from the next one on.
 - A word can be read from the cycle after its last beat on.
-- A tile is free in the cycle after its last step, or after the last read where that comes later in the pipeline.
+- A word is free in the cycle after its last read, in the stage of the pipeline that reads it.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class TapeTiming:
 
     def _waits(self, use: Use, start: int) -> list[tuple[int, int]]:
         """Runs a nest that reads the tape; returns its waits, as in `Run`."""
-        steps, wanted = use.tile_steps()
+        steps, wanted, again = use.tile_steps()
         word, delay = use.position, 0
         waits: list[tuple[int, int]] = []
         for tile in range(use.tiles):
@@ -50,9 +50,10 @@ class TapeTiming:
                     delay = late
                     waits.append((tile * steps + step, delay))
                 word += 1
-            freed = self._freed[-1][1] if self._freed else 0
-            end = first + steps - 1 + delay + use.stage
-            self._freed.append((end, freed + use.tile * self._tape.word_beats))
+            # All words have come when the first one is read for the last time.
+            for step in wanted:
+                freed = self._freed[-1][1] if self._freed else 0
+                self._freed.append((first + step + again + delay + use.stage, freed + self._tape.word_beats))
         return waits
 
     def _arrival(self, word: int) -> int:

@@ -15,9 +15,11 @@ from gradcam.dialect import layout_ops, ops
 from gradcam.dialect.adjoints import part_location
 from gradcam.dialect.layout_ops import channels_per_tap
 from gradcam.dialect.verify import ints, shape
+from gradcam.errors import fail
 from gradcam.passes.constants import erase_if_unused
 from gradcam.passes.ir_queries import owner_name
 from gradcam.passes.pass_base import Pass
+from gradcam.passes.schedule_file import read_schedule
 from gradcam.pe import PE
 from gradcam.quant_types import per_channel, per_tensor, scale, scales
 from gradcam.reference.interpreter import constant
@@ -29,9 +31,10 @@ class UnfoldStem(Pass):
 
     A 3-channel stem on 16 input lanes wastes 13 of them in each of its kernel positions. With the pixels of several
     positions side by side it needs one step for all of them; the sums stay the same integers. The image is laid out
-    while it arrives (gradcam-stream-inputs), so that it costs the inference no cycle. How many rows and columns of the
-    kernel go into the channels is what takes the fewest steps; where it saves none, nothing changes. Convolutions that
-    share an image must have the same window.
+    while it arrives (gradcam-stream-inputs). How many rows and columns of the kernel go into the channels is what takes
+    the fewest steps: those of the convolutions, and those in which the image arrives. Where it saves none, nothing
+    changes. A schedule `file` can decide it instead. Convolutions that share an image must have the same window. The
+    module's attribute `gradcam.stem` keeps the choice.
 
     This pass turns:
 
@@ -48,16 +51,25 @@ class UnfoldStem(Pass):
 
     name: ClassVar[str] = "gradcam-unfold-stem"
     pe: str = "16x16"
+    file: str = ""
 
     def run(self, module: ir.Module) -> None:
         """Rewrites the quantized convolutions of the arguments of every function for which it saves steps."""
-        pe = PE.parse(self.pe)
+        pe, asked = PE.parse(self.pe), read_schedule(self.file).stem
         with module.context, ir.Location.unknown():
             for function in module.body.operations:
                 if function.operation.name == "func.func" and function.regions[0].blocks:
                     entry = function.regions[0].blocks[0]
-                    for image in entry.arguments:
-                        _unfold_image(image, [op for op in entry.operations if image in list(op.operands)], pe)
+                    readers = [(x, [op for op in entry.operations if x in list(op.operands)]) for x in entry.arguments]
+                    stems = [(image, ops) for image, ops in readers if _is_stem(ops)]
+                    if asked and not stems:
+                        reason = "no input is read by convolutions with one window alone"
+                        raise fail(function, f"the schedule has a stem, but {reason}")
+                    for image, ops in stems:
+                        chosen = _choose(image, ops, pe, asked)
+                        module.operation.attributes["gradcam.stem"] = _pair(a.factor for a in chosen)
+                        if any(a.factor > 1 for a in chosen):
+                            _unfold_image(image, ops, chosen)
 
 
 class _Axis(NamedTuple):
@@ -100,31 +112,63 @@ class _Axis(NamedTuple):
         """Stride, padding and dilation of the convolution of the unfolded image."""
         return (self.stride, self.padding, self.dilation) if self.factor == 1 else (1, 0, self.distance)
 
+    @property
+    def load(self) -> int:
+        """Steps in which the pixels arrive, and are stored once per window (gradcam-stream-inputs)."""
+        if self.factor == 1:
+            return self.size
+        held = -(-self.factor // self.stride)
+        pixels = max(self.windows + self.dilation * (held - 1), -(-(self.size + self.padding) // self.stride))
+        return pixels * self.stride * held
+
+    @property
+    def fault(self) -> str | None:
+        """Why the factor cannot be; None when it can."""
+        apart = self.dilation * self.factor
+        if self.factor > self.kernel:
+            return f"the kernel has {self.kernel} positions"
+        if self.factor > 1 and 1 not in (self.stride, self.dilation):
+            order = "strided and dilated windows take them in another order"
+            return f"it violates a dependence, from each pixel of the stream to the next one: {order}"
+        if self.factor > 1 and self.groups > 1 and apart % self.stride:
+            return f"what is left would lie {apart} pixels apart, no whole windows of stride {self.stride}"
+        return None
+
     def choices(self) -> list[_Axis]:
-        """The axis with every factor for which the positions that are left lie whole windows apart.
-
-        Pixels of strided and dilated windows do not arrive in the order of the windows, so these stay as they are.
-        """
-        factors = range(1, self.kernel + 1 if 1 in (self.stride, self.dilation) else 2)
-        axes = [self._replace(factor=f) for f in factors]
-        return [a for a in axes if a.factor == 1 or a.groups == 1 or a.dilation * a.factor % a.stride == 0]
+        """The axis with every factor that can be."""
+        return [a for a in (self._replace(factor=f) for f in range(1, self.kernel + 1)) if a.fault is None]
 
 
-def _unfold_image(image: ir.Value, readers: list[Any], pe: PE) -> None:
-    if not readers or not all(map(_is_quantized_conv, readers)):
-        return
-    axes, *others = [_axes(op) for op in readers]
-    if any(a != axes for a in others):
-        return
-    channels = shape(image)[1]
-    chosen = min(
-        (pair for pair in product(*(a.choices() for a in axes)) if _lanes(pair, channels) <= max(pe.ic, channels)),
-        key=_steps,
-    )
-    if _steps(chosen)[0] < _steps(axes)[0]:
-        unfolded = _unfold(readers[0], image, chosen)
-        for op in readers:
-            _replace(op, unfolded, chosen)
+def _is_stem(readers: list[Any]) -> bool:
+    """Whether quantized convolutions with one window, and nothing else, read an image."""
+    return bool(readers) and all(map(_is_quantized_conv, readers)) and len(set(map(_axes, readers))) == 1
+
+
+def _choose(image: ir.Value, readers: list[Any], pe: PE, asked: tuple[int, int] | None) -> tuple[_Axis, ...]:
+    """The axes with the factors asked for, or those that take the fewest steps.
+
+    Raises:
+        GradcamError: what is asked for cannot be.
+    """
+    axes, channels = _axes(readers[0]), shape(image)[1]
+    most = max(pe.ic, channels)
+    if asked is None:
+        fitting = (pair for pair in product(*(a.choices() for a in axes)) if _lanes(pair, channels) <= most)
+        tiles = sum(-(-shape(op.w)[0] // pe.oc) for op in readers) * -(-channels // pe.ic)
+        return min(fitting, key=lambda pair: _steps(pair, tiles))
+    chosen = tuple(a._replace(factor=f) for a, f in zip(axes, asked, strict=True))
+    fault = next((a.fault for a in chosen if a.fault), None)
+    if fault is None and _lanes(chosen, channels) > most:
+        fault = f"it takes {_lanes(chosen, channels)} lanes, and the array has {pe.ic}"
+    if fault:
+        raise fail(readers[0], f"the schedule's stem of {asked[0]} rows and {asked[1]} columns cannot be: {fault}")
+    return chosen
+
+
+def _unfold_image(image: ir.Value, readers: list[Any], chosen: tuple[_Axis, ...]) -> None:
+    unfolded = _unfold(readers[0], image, chosen)
+    for op in readers:
+        _replace(op, unfolded, chosen)
 
 
 def _is_quantized_conv(op: Any) -> bool:
@@ -144,10 +188,14 @@ def _lanes(axes: tuple[_Axis, ...], channels: int) -> int:
     return taps * channels_per_tap(channels) if taps > 1 else channels
 
 
-def _steps(axes: tuple[_Axis, ...]) -> tuple[int, int]:
-    """Steps per output, and the taps to be stored; of two equal choices rows stay rows."""
+def _steps(axes: tuple[_Axis, ...], tiles: int) -> tuple[int, int]:
+    """Steps of the convolutions, of so many tiles of weights per kernel position, and of the load; then taps to store.
+
+    Of two equal choices rows stay rows.
+    """
     rows, columns = axes
-    return rows.groups * columns.groups, rows.windows * rows.factor * columns.windows * columns.factor
+    convolution = tiles * rows.out * columns.out * rows.groups * columns.groups
+    return convolution + rows.load * columns.load, rows.windows * rows.factor * columns.windows * columns.factor
 
 
 def _unfold(op: Any, image: ir.Value, axes: tuple[_Axis, ...]) -> ir.Value:
@@ -186,8 +234,12 @@ def _moved(w: np.ndarray, axes: tuple[_Axis, ...]) -> np.ndarray:
 
 def _pairs(axes: Iterable[tuple[int, ...]]) -> list[ir.ArrayAttr]:
     """Attributes with a number for height and one for width, from all numbers of either."""
+    return [_pair(pair) for pair in zip(*axes, strict=True)]
+
+
+def _pair(numbers: Iterable[int]) -> ir.ArrayAttr:
     i64 = ir.IntegerType.get_signless(64)
-    return [ir.ArrayAttr.get([ir.IntegerAttr.get(i64, n) for n in pair]) for pair in zip(*axes, strict=True)]
+    return ir.ArrayAttr.get([ir.IntegerAttr.get(i64, n) for n in numbers])
 
 
 def _quantized(array: np.ndarray, type_: ir.RankedTensorType) -> ir.Value:

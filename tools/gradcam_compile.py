@@ -56,6 +56,7 @@ def _parser() -> argparse.ArgumentParser:
         help="cycles to a first beat to predict for (default: 64)",
     )
     add("--max-onchip-bytes", type=int, metavar="N", help="refuse a design with more memory on chip")
+    add("--schedule", metavar="FILE", help="loop orders, stem and ring as in the schedule.json of another compile")
     add("--emit", choices=LEVELS, default="verilog", help="stop at this level (default: verilog)")
     add("--print-ir", action="store_true", help="also write ir/NN-pass.mlir after every pass")
     add("--force", action="store_true", help="replace an output folder that exists")
@@ -79,6 +80,7 @@ def _settings(options: argparse.Namespace) -> Settings:
         options.dram_outstanding,
         options.dram_latency,
         options.max_onchip_bytes,
+        options.schedule,
     )
 
 

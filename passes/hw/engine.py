@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -160,7 +160,6 @@ class EngineBuilder:
         self.ports = [make_port(s, banks, tape) for s in engine.slots]
         #: The ports that read the tape; each says what it takes and frees, and waits for late words.
         self.tape_ports = [port for port in self.ports if any(port.uses)]
-        self.free_bits = bits_for(tape.bank.words + 1) if tape else 0
         self.registers = registers
         self.row_bits = bits_for(len(engine.rows))
         self.symbols: dict[str, Symbol] = {}
@@ -220,7 +219,7 @@ class EngineBuilder:
                     outputs.append((f"{name}_en", 1))
         for port in self.tape_ports:
             inputs.append((f"{port.name}_ready", 1))
-            outputs += [(f"{port.name}_fresh", 1), (f"{port.name}_free", self.free_bits)]
+            outputs += [(f"{port.name}_fresh", 1), (f"{port.name}_free", 1)]
         return inputs, outputs
 
     def build(self) -> Any:
@@ -301,27 +300,27 @@ class EngineBuilder:
 
     def _fresh(self, b: Builder, port: Port, row: Value | None, odometer: Odometer) -> Value:
         """i1: the step reads a word of the tape for the first time."""
+        return self._turn(b, port, row, odometer, odometer.at_start)
+
+    def _turn(
+        self, b: Builder, port: Port, row: Value | None, odometer: Odometer, extreme: Callable[[int], Value]
+    ) -> Value:
+        """i1: the step reads a word of the tape in that iteration of all loops that come back to it."""
         flags = [b.table(row, [int(use is not None) for use in port.uses], 1)]
         for i in odometer.live:
             loops = [self.engine.loops(nest)[i] for nest in self.engine.rows]
             back = [use is not None and use.repeats(loop) for use, loop in zip(port.uses, loops, strict=True)]
             if any(back):
-                flags.append(b.any_of(b.table(row, [int(not n) for n in back], 1), odometer.at_start(i)))
+                flags.append(b.any_of(b.table(row, [int(not n) for n in back], 1), extreme(i)))
         late = [use is not None and not use.in_body for use in port.uses]
         if any(late):
             flags.append(b.any_of(b.table(row, [int(not n) for n in late], 1), odometer.last))
         return b.all_of(*flags)
 
     def _free(self, b: Builder, port: Port, path: Datapath, step: Value) -> Value:
-        """Words of the tape that the row needs no longer, in the cycle of their last read: a tile, else 0."""
-        firsts = []  # the loops from here on lie within a tile
-        for nest, use in zip(self.engine.rows, port.uses, strict=True):
-            loops = self.engine.loops(nest)
-            firsts.append(loops.index(use.loops[use.depth - 1]) + 1 if use and use.depth else 0)
-        ended = path.odometer.inside(firsts, path.odometer.at_end)
-        over = path.flag(b.all_of(step, ended), port.slot.stage, f"over_{port.name}")
-        tiles = b.table(path.row, [use.tile if use else 0 for use in port.uses], self.free_bits)
-        return b.mux(over, tiles, b.const(0, self.free_bits))
+        """i1: a word of the tape is read for the last time, in the cycle of that read."""
+        last = self._turn(b, port, path.row, path.odometer, path.odometer.at_end.__getitem__)
+        return path.flag(b.all_of(step, last), port.slot.stage, f"over_{port.name}")
 
     def _moves_on(self, source: Port, odometer: Odometer) -> Value:
         """i1: the next step reads another beat; a stream has one reader, the engine's only row."""
@@ -335,10 +334,12 @@ class EngineBuilder:
         engine = self.engine
         width = port.address + (port.slices - 1).bit_length()
         forms = [port.row_form(i) for i in range(len(engine.rows))]
-        base = b.table(path.row, [0 if f is None else f.get(None, 0) for f in forms], width)
+        modulus = port.banks[0].words * port.slices if any(port.uses) else None
+        bases = [0 if f is None else f.get(None, 0) for f in forms]
+        base = b.table(path.row, [n % modulus if modulus else n for n in bases], width)
         base = b.add(base, *self._symbol_terms(b, p, forms, width, path.row))
         deltas = [engine.deltas(n, {} if f is None else f) for n, f in zip(engine.rows, forms, strict=True)]
-        address = path.odometer.follow(f"agu_{port.name}", width, base, deltas)
+        address = path.odometer.follow(f"agu_{port.name}", width, base, deltas, modulus)
         rings = [port.row_ring(i) for i in range(len(engine.rows))]
         if not any(rings):
             return address

@@ -54,22 +54,31 @@ class Odometer:
         """i1: a live loop is at its first iteration."""
         return self.b.compare("eq", self.counters[loop], self.b.const(0, width_of(self.counters[loop])))
 
-    def follow(self, name: str, width: int, bases: Value, deltas: Sequence[Sequence[int]]) -> Value:
+    def follow(
+        self, name: str, width: int, bases: Value, deltas: Sequence[Sequence[int]], modulus: int | None = None
+    ) -> Value:
         """A register that starts at `bases` and adds, at each step, the delta of the outermost loop that ticks.
 
         Args:
             name: name of the register.
-            width: its bits; sums wrap.
+            width: its bits.
             bases: start value for the row, read in the cycle of `go`.
             deltas: per row, the delta of every loop.
+            modulus: sums wrap at it, at most 2**width; None for 2**width.
         """
         b = self.b
         value, connect = b.state(width, name)
-        delta = b.const(0, width)
+        wraps = modulus is not None and modulus != 1 << width
+        bits = width + 1 if wraps else width
+        delta = b.const(0, bits)
         for i in reversed(self.live):
-            column = b.table(self.row, [d[i] for d in deltas], width)
+            column = b.table(self.row, [d[i] % modulus if modulus else d[i] for d in deltas], bits)
             delta = b.mux(self.carry[i], column, delta) if i != self.live[-1] else column
-        connect(b.mux(self.go, bases, b.add(value, delta)), b.any_of(self.go, self.step))
+        total = b.add(b.zero_extend(value, bits), delta)
+        if modulus and wraps:
+            over = b.compare("uge", total, b.const(modulus, bits))
+            total = b.bits(b.mux(over, b.add(total, b.const(-modulus, bits)), total), 0, width)
+        connect(b.mux(self.go, bases, total), b.any_of(self.go, self.step))
         return value
 
 

@@ -32,7 +32,7 @@ def build_tape_reader(tape: Tape, nest_bits: int, symbols: dict[Any, int]) -> An
     """The module `tape_reader`.
 
     It starts over with `go`. While `ready` is 1, a word that no engine has read yet is in the ring. In a cycle, an
-    engine takes one such word (`fresh`) and gives back `free` words that it needs no longer. Because requests never
+    engine takes one such word (`fresh`) and gives back one that it needs no longer (`free`). Because requests never
     exceed the room in the ring, `rready` is always 1. `error` says that a beat of this run had an error response.
 
     Args:
@@ -42,7 +42,7 @@ def build_tape_reader(tape: Tape, nest_bits: int, symbols: dict[Any, int]) -> An
     """
     waits = any(segment.after for segment in tape.segments)
     requests, channel = axi_ports(tape.width)
-    inputs = [("go", 1), ("fresh", 1), ("free", bits_for(tape.bank.words + 1)), *requests]
+    inputs = [("go", 1), ("fresh", 1), ("free", 1), *requests]
     inputs += [("nest", nest_bits)] if waits else []
     inputs += [(f"symbol{i}", width) for i, width in enumerate(symbols.values())]
     beats = tape.word_beats
@@ -153,6 +153,9 @@ class _Reader:
         low, words = (tape.word_beats - 1).bit_length(), bits_for(tape.bank.words)
         place, connect_place = b.state(low + words, "place")
         next_place = b.add(place, b.const(1, low + words))
+        if tape.bank.words != 1 << words:
+            end = b.const(tape.bank.words * tape.word_beats - 1, low + words)
+            next_place = b.mux(b.compare("eq", place, end), b.const(0, low + words), next_place)
         go, arrives = p["go"], p["rvalid"]
         connect_place(b.mux(go, b.const(0, low + words), next_place), b.any_of(go, arrives))
         enables, complete = [arrives], arrives

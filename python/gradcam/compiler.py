@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gradcam.dialect.methods import method_fault
@@ -11,7 +12,9 @@ from gradcam.dram import check_dram
 from gradcam.errors import GradcamError
 from gradcam.passes.instrumentation import Timing
 from gradcam.passes.pass_manager import Instrumentation, PassManager
+from gradcam.passes.pass_options import value_text
 from gradcam.passes.registry import PIPELINES
+from gradcam.passes.schedule_file import read_schedule
 from gradcam.pe import PE
 
 if TYPE_CHECKING:  # it imports torch
@@ -54,10 +57,12 @@ class Settings:
         dram_outstanding: reads that may be under way.
         dram_latency: cycles from a read to its first beat that the predicted cycles assume.
         max_onchip_bytes: most bytes of memory on chip; None sets no limit.
+        schedule: a file such as the `schedule.json` of a compile, which says what is else chosen; see
+            `gradcam.passes.schedule_file`.
 
     Raises:
         GradcamError: there is no such method or place, the array is not one of powers of two, `top_k` is less than 1,
-            or no DRAM is like that.
+            no DRAM is like that, or the schedule cannot be read.
     """
 
     target_layer: str | Sequence[str]
@@ -74,6 +79,7 @@ class Settings:
     dram_outstanding: int = 8
     dram_latency: int = 64
     max_onchip_bytes: int | None = None
+    schedule: str | Path | None = None
 
     def __post_init__(self) -> None:
         if fault := method_fault(self.method):
@@ -84,6 +90,16 @@ class Settings:
         if self.weights not in PLACES:
             raise GradcamError(f"weights must be one of {', '.join(PLACES)}, got '{self.weights}'")
         check_dram(self.dram_width, self.dram_outstanding, self.dram_latency)
+        read_schedule(self.schedule or "")
+
+    @property
+    def options(self) -> dict[str, str]:
+        """Options of the passes that these settings change, as pipeline text."""
+        file = "" if self.schedule is None else f" file={value_text(str(self.schedule))}"
+        width = f" dram-width={self.dram_width}" if self.weights == "dram" else ""
+        options = dict.fromkeys(("convert-gradcam-to-linalg", "gradcam-split-time-space"), f"pe={self.pe}")
+        options |= {"gradcam-unfold-stem": f"pe={self.pe}{file}", "gradcam-choose-schedule": (file + width).lstrip()}
+        return options | ({"convert-affine-to-hw": "dsp-packing"} if self.dsp_packing else {})
 
     @property
     def memory_passes(self) -> list[str]:
@@ -91,7 +107,9 @@ class Settings:
         passes = []
         if self.weights == "dram":
             numbers = f"width={self.dram_width} outstanding={self.dram_outstanding} latency={self.dram_latency}"
-            passes.append(f"gradcam-stream-weights{{{numbers}}}")
+            ring = [f"bytes={self.max_onchip_bytes}"] if self.max_onchip_bytes is not None else []
+            ring += [f"file={value_text(str(self.schedule))}"] if self.schedule is not None else []
+            passes += [f"gradcam-stream-weights{{{numbers}}}", f"gradcam-size-ring{{{' '.join(ring)}}}"]
         if self.max_onchip_bytes is not None:
             passes.append(f"gradcam-limit-memory{{bytes={self.max_onchip_bytes}}}")
         return passes
@@ -100,10 +118,9 @@ class Settings:
 def pipeline_for(level: str, settings: Settings) -> str:
     """The passes that lead to `level` from the level before with `settings`, as pipeline text."""
     text = PIPELINES.get(_PIPELINE[level], _PIPELINE[level])
-    for name in ("gradcam-unfold-stem", "convert-gradcam-to-linalg", "gradcam-split-time-space"):
-        text = text.replace(name, f"{name}{{pe={settings.pe}}}")
-    text = text.replace("gradcam-plan-memory", ",".join(["gradcam-plan-memory", *settings.memory_passes]))
-    return text.replace("convert-affine-to-hw", "convert-affine-to-hw{dsp-packing}") if settings.dsp_packing else text
+    for name, options in settings.options.items():
+        text = text.replace(name, f"{name}{{{options}}}")
+    return text.replace("gradcam-plan-memory", ",".join(["gradcam-plan-memory", *settings.memory_passes]))
 
 
 class Compilation:

@@ -65,7 +65,7 @@ def test_steps_of_the_stem_of_resnet18():
         *_, (_, module) = lowered(stem_text(stem), pe)
         (load,) = loading(module)
         steps[pe] = load.steps, next(n.steps for n in nests(module) if n.reduction)
-    assert steps == {"16x16": (224 * 115 * 2 * 2, 4 * 12544 * 14), "32x32": (224 * 115 * 2 * 4, 2 * 12544 * 7)}
+    assert steps == {"16x16": (224 * 115 * 2 * 2, 4 * 12544 * 14), "32x32": (230 * 230 * 2, 2 * 12544 * 8)}
 
 
 def test_an_image_with_another_reader_is_copied():
@@ -169,7 +169,7 @@ def stem_network(stem):
     return net.classify(3)
 
 
-@pytest.mark.parametrize("number", [2, 3, 5, 6])
+@pytest.mark.parametrize("number", [2, 3, 6, 7])
 def test_rtl_of_unfolded_stems(number, tmp_path):
     """7x7 of 3 channels, rows and columns of one channel, and a dilated window, free and stalled."""
     stem, pe, *_ = STEMS[number]

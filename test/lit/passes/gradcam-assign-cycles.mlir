@@ -176,7 +176,7 @@ func.func @disorder(%out: memref<6x2xi8>) {
 
 // -----
 
-// expected-error@+1 {{the ring weights needs 8 words, it has 4}}
+// expected-error@+1 {{the ring weights needs 6 words, it has 4}}
 module attributes {
   gradcam.banks = {weights = {bits = 8 : i64, constant = false, lanes = 2 : i64, words = 4 : i64}},
   gradcam.tape = {bank = "weights", latency = 10 : i64, outstanding = 8 : i64, width = 8 : i64}} {

@@ -9,16 +9,16 @@
 // CHECK: "gradcam.conv2d"
 // CHECK-SAME: dilation = [1, 2]
 // CHECK-SAME: padding = [3, 0], stride = [2, 1]
-// CHECK-SAME: tensor<4x16x7x2x!quant.uniform<i8:f32:0, {1.000000e-01,2.000000e-01,3.000000e-01,4.000000e-01}>>
-// CHECK-SAME: -> tensor<1x4x8x8x!quant.uniform<i8:f32, 2.500000e-01>>
+// CHECK-SAME: tensor<20x16x7x2x!quant.uniform<i8:f32:0, {1.000000e-01,
+// CHECK-SAME: -> tensor<1x20x8x8x!quant.uniform<i8:f32, 2.500000e-01>>
 
 // Two taps of four channels do not fit four lanes.
 // NARROW-NOT: unfold2d
-func.func @stem(%x: tensor<1x3x16x16x!quant.uniform<i8:f32, 0.5>>) -> tensor<1x4x8x8x!quant.uniform<i8:f32, 0.25>> {
-  %c = arith.constant dense<3> : tensor<4x3x7x7xi8>
-  %w = "quant.scast"(%c) : (tensor<4x3x7x7xi8>) -> tensor<4x3x7x7x!quant.uniform<i8:f32:0, {0.1, 0.2, 0.3, 0.4}>>
-  %y = "gradcam.conv2d"(%x, %w) {operandSegmentSizes = array<i32: 1, 1, 0>, stride = [2, 2], padding = [3, 3], dilation = [1, 1], groups = 1 : i64} : (tensor<1x3x16x16x!quant.uniform<i8:f32, 0.5>>, tensor<4x3x7x7x!quant.uniform<i8:f32:0, {0.1, 0.2, 0.3, 0.4}>>) -> tensor<1x4x8x8x!quant.uniform<i8:f32, 0.25>> loc("conv1")
-  return %y : tensor<1x4x8x8x!quant.uniform<i8:f32, 0.25>>
+func.func @stem(%x: tensor<1x3x16x16x!quant.uniform<i8:f32, 0.5>>) -> tensor<1x20x8x8x!quant.uniform<i8:f32, 0.25>> {
+  %c = arith.constant dense<3> : tensor<20x3x7x7xi8>
+  %w = "quant.scast"(%c) : (tensor<20x3x7x7xi8>) -> tensor<20x3x7x7x!quant.uniform<i8:f32:0, {0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1}>>
+  %y = "gradcam.conv2d"(%x, %w) {operandSegmentSizes = array<i32: 1, 1, 0>, stride = [2, 2], padding = [3, 3], dilation = [1, 1], groups = 1 : i64} : (tensor<1x3x16x16x!quant.uniform<i8:f32, 0.5>>, tensor<20x3x7x7x!quant.uniform<i8:f32:0, {0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1}>>) -> tensor<1x20x8x8x!quant.uniform<i8:f32, 0.25>> loc("conv1")
+  return %y : tensor<1x20x8x8x!quant.uniform<i8:f32, 0.25>>
 }
 
 // A kernel of one pixel has nothing to unfold.
