@@ -125,7 +125,7 @@ def array_table(rows: Sequence[Compiled]) -> str:
             f"{row.report['utilization']:.4f}",
             f"{row.report['overhead']:.6f}",
             f"{row.memory:,}",
-            f"{row.report["activation_bytes"]:,}",
+            f"{row.report['activation_bytes']:,}",
             f"{row.design.multipliers} / {row.design.multipliers // 2}",
         ]
         for row in rows

@@ -155,7 +155,8 @@ def test_a_small_design_all_the_way(tmp_path):
     assert shop.compile(design) is small
     assert small.usage.seconds > 0 and small.usage.peak > 1e8
     assert small.waiting > 0 and 0 < small.bandwidth < 16  # bytes of a tile
-    assert small.report["activation_bytes"] == sum(n for name, n in small.report["memory_bytes"].items() if name.startswith("bank"))
+    banks = [size for name, size in small.report["memory_bytes"].items() if name.startswith("bank")]
+    assert small.report["activation_bytes"] == sum(banks)
     assert cells(benchmark.layer_table(small))[-1][3] == f"{small.cycles['total']:,}"
     simulated = simulations.simulate(shop.folder(design), 2)
     assert len(simulated.seconds) == 2
