@@ -192,11 +192,6 @@ class Engine:
         return [c - sum(span[i + 1 :]) for i, c in enumerate(coefficients)]
 
 
-def is_counted(engine: Engine) -> bool:
-    """Whether a row of the engine is a producer that another nest follows; see `passes/runs.py`."""
-    return any("gradcam.counted" in nest.op.attributes for nest in engine.rows)
-
-
 def collect(all_nests: Iterable[Nest]) -> list[Engine]:
     """Engines of a program, from the `gradcam.engine` and `gradcam.epilogue` tags."""
     groups: dict[str, list[Nest]] = {}

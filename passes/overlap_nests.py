@@ -41,7 +41,7 @@ class OverlapNests(Pass):
 
     into:
 
-        %y = memref.alloc() {gradcam.ring = 32768 : i64} : memref<112x112x64xi8>
+        %y = memref.alloc() {gradcam.ring = 16384 : i64} : memref<112x112x64xi8>
         affine.for %ct, %h, %w, %kh, %kw { ... } {gradcam.counted = 3 : i64, gradcam.engine = "mac"}
         affine.for %ct, %h, %w, %kh, %kw { ... }
           {gradcam.follows = affine_map<(ct, h, w) -> (ct * 12544 + h * 224 + w * 2 + 114)>}

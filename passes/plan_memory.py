@@ -32,7 +32,8 @@ class PlanMemory(Pass):
         %w = memref.get_global @w : memref<1x1x3x3x16x16xi8> {gradcam.bank = "weights", gradcam.offset = 0 : i64}
         %y = memref.alloc() {gradcam.bank = "bank0", gradcam.offset = 4096 : i64} : memref<64x64x16xi8>
 
-    and lists the banks, with lanes per word, bits per lane and words, in the module's attribute `gradcam.banks`.
+    and lists the banks, with lanes per word, bits per lane and words, in the module's attribute `gradcam.banks`. A ring
+    (see gradcam-overlap-nests) starts at a multiple of its words; a nest that follows another runs at the same time.
     """
 
     name: ClassVar[str] = "gradcam-plan-memory"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from gradcam.passes.engines import Engine, is_counted
+from gradcam.passes.engines import Engine
 from gradcam.passes.hw.builder import Builder, Value, bits_for, module
 from gradcam.passes.nest import Nest
 from gradcam.passes.runs import Follow
@@ -14,6 +14,11 @@ from gradcam.passes.runs import Follow
 def progress_bits(follows: Mapping[int, Follow]) -> int:
     """Width of the count of what a producer has written, which also holds every number that is waited for."""
     return bits_for(max((max(int(f.needs.max()), f.count) for f in follows.values()), default=0) + 1)
+
+
+def is_counted(engine: Engine, follows: Mapping[int, Follow]) -> bool:
+    """Whether the engine runs a producer, so that it says when iterations are written."""
+    return any(follow.producer in engine.rows for follow in follows.values())
 
 
 def build_sequencer(program: list[Nest], engines: list[Engine], follows: Mapping[int, Follow]) -> Any:
@@ -33,7 +38,7 @@ def _ports(
     program: list[Nest], engines: list[Engine], follows: Mapping[int, Follow]
 ) -> tuple[list[tuple[str, int]], list[tuple[str, int]]]:
     inputs = [("start", 1), *((f"{e.name}_done", 1) for e in engines)]
-    inputs += [(f"{e.name}_landed", 1) for e in engines if is_counted(e)]
+    inputs += [(f"{e.name}_landed", 1) for e in engines if is_counted(e, follows)]
     outputs = [("busy", 1), ("done", 1), ("nest", bits_for(len(program)))]
     if follows:
         outputs += [("following", 1), ("progress", progress_bits(follows))]
@@ -113,6 +118,6 @@ class _Sequencer:
         """Iterations of the producer that are written; all ones after its end."""
         bits = progress_bits(self.follows)
         count, connect = b.state(bits, "count")
-        landed = b.any_of(*(p[f"{e.name}_landed"] for e in self.engines if is_counted(e)))
+        landed = b.any_of(*(p[f"{e.name}_landed"] for e in self.engines if is_counted(e, self.follows)))
         connect(b.mux(issue, b.const(0, bits), b.add(count, b.zero_extend(landed, bits))))
         return b.mux(self._among(b, nest, self.follows), count, b.const(-1, bits))

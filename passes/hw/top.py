@@ -9,9 +9,10 @@ from torch_mlir import ir as mlir
 
 from gradcam.passes.engines import collect
 from gradcam.passes.hw.builder import Builder, Value, bits_for, module, width_of
-from gradcam.passes.hw.engine import EngineBuilder, Port, symbol_field
+from gradcam.passes.hw.engine import EngineBuilder
 from gradcam.passes.hw.layout import Bank, banks_of
 from gradcam.passes.hw.memory import address_bits, build_bank
+from gradcam.passes.hw.ports import Port, symbol_field
 from gradcam.passes.hw.sequencer import build_sequencer
 from gradcam.passes.hw.tape_reader import axi_ports, build_tape_reader
 from gradcam.passes.ir_queries import is_argument, is_scalar, main_function
@@ -25,11 +26,11 @@ TOP = "gradcam_top"
 def build_design(module_: mlir.Module, dsp_packing: bool = False) -> None:
     """Builds all modules of a scheduled program in the current insertion point, as `dsp_packing` says for the engines.
 
-    Ports of the top: `clk`, `rst`; `start`, `busy`, `done`, `nest`, and where nests overlap `following` (see
-    `build_sequencer`); per input or output stream `NAME_valid`,
-    `NAME_data`, `NAME_ready`; per one-element input `NAME`, sampled at `start`; per register of the program, such as
-    the class that is explained, its value. With weights in DRAM the read channels of AXI4 as `dram_NAME`, addresses
-    counted from the start of the tape, and `dram_error`, 1 from the first beat with an error to the next start.
+    Ports of the top: `clk`, `rst`; `start`, `busy`, `done`, `nest`, and where nests run side by side `following` (see
+    `build_sequencer`); per input or output stream `NAME_valid`, `NAME_data`, `NAME_ready`; per one-element input
+    `NAME`, sampled at `start`; per register of the program, such as the class that is explained, its value. With
+    weights in DRAM the read channels of AXI4 as `dram_NAME`, addresses counted from the start of the tape, and
+    `dram_error`, 1 from the first beat with an error to the next start.
     """
     _Top(module_, dsp_packing).build()
 
@@ -98,7 +99,7 @@ class _Top:
     def _wire(
         self, b: Builder, p: dict[str, Value], sequencer: Any, engines: list[Any], banks: dict[str, Any], reader: Any
     ) -> dict[str, Value]:
-        reports = [(e, n) for e in self.builders for n in ("done", *(["landed"] if any(e.counted) else []))]
+        reports = [(e, n) for e in self.builders for n in ("done", "landed") if n == "done" or any(e.counted)]
         wires = {(e.engine.name, n): b.wire(1, f"{e.engine.name}_{n}") for e, n in reports}
         reported = {f"{name}_{n}": wire for (name, n), (wire, _) in wires.items()}
         program = b.instance(sequencer, "sequencer", {"start": p["start"], **reported})

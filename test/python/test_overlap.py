@@ -308,7 +308,7 @@ def test_pools_of_all_kinds(tmp_path):
 
 def test_weights_from_dram(tmp_path):
     net, folder = pooled((13, 10), nn.MaxPool2d(3, 2, 1), nn.MaxPool2d(2)), tmp_path / "design"
-    test_dram.check_design(net, test_dram.from_dram(net.settings("4x4"), 32, 2), folder)
+    test_dram.check_design(net, test_dram.from_dram(net.settings("4x4"), 8, 1), folder)
     assert followers(folder) == {"layers.3": {"layers.2"}, "layers.6": {"layers.5"}}
     report = json.loads((folder / "report.json").read_text())
     (result,) = Simulator(folder).run(net.images(1))

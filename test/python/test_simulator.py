@@ -227,6 +227,10 @@ def test_what_is_no_design_is_refused(copy, tmp_path):
     path.write_text(json.dumps(program))
     with pytest.raises(GradcamError, match="nest 'image' writes 'nowhere', which is no buffer"):
         Simulator(copy)
+    program["nests"][0]["writes"], program["nests"][2]["follows"] = ["image"], 0
+    path.write_text(json.dumps(program))
+    with pytest.raises(GradcamError, match="nest 'avgpool' follows nest 0, not the one before it"):
+        Simulator(copy)
     path.write_text("{")
     with pytest.raises(GradcamError, match="not valid JSON"):
         Simulator(copy)

@@ -264,3 +264,55 @@ func.func @twice(%image: memref<4xi8>, %out: memref<4xi8>) {
   }
   return
 }
+
+// -----
+
+// The second nest is issued with the first. Element i is written in cycle i + 2 and read from the next one on, so the second
+// nest takes its first step in cycle 3 and its last in cycle 10. It adds one cycle: the first nest ends in cycle 10, it in 12.
+// CHECK-LABEL: func.func @beside
+// CHECK: {gradcam.counted = 1 : i64, gradcam.end = 10 : i64, gradcam.phase = "load", gradcam.start = 0 : i64}
+// CHECK: {gradcam.end = 12 : i64, gradcam.follows = #{{.+}}, gradcam.phase = "inference", gradcam.start = 0 : i64}
+// CHECK: {gradcam.end = 22 : i64, gradcam.phase = "store", gradcam.start = 12 : i64}
+func.func @beside(%image: memref<8xi8>, %out: memref<8xi8>) {
+  %x = memref.alloc() : memref<8xi8>
+  %y = memref.alloc() : memref<8xi8>
+  affine.for %i = 0 to 8 {
+    affine.parallel (%l) = (0) to (1) {
+      %v = affine.load %image[%i] : memref<8xi8>
+      affine.store %v, %x[%i] : memref<8xi8>
+    }
+  } {gradcam.counted = 1 : i64}
+  affine.for %i = 0 to 8 {
+    affine.parallel (%l) = (0) to (1) {
+      %v = affine.load %x[%i] : memref<8xi8>
+      affine.store %v, %y[%i] : memref<8xi8>
+    }
+  } {gradcam.follows = affine_map<(d0) -> (d0 + 1)>}
+  affine.for %i = 0 to 8 {
+    affine.parallel (%l) = (0) to (1) {
+      %v = affine.load %y[%i] : memref<8xi8>
+      affine.store %v, %out[%i] : memref<8xi8>
+    }
+  }
+  return
+}
+
+// -----
+
+func.func @uncounted(%image: memref<8xi8>, %out: memref<8xi8>) {
+  %x = memref.alloc() : memref<8xi8>
+  affine.for %i = 0 to 8 {
+    affine.parallel (%l) = (0) to (1) {
+      %v = affine.load %image[%i] : memref<8xi8>
+      affine.store %v, %x[%i] : memref<8xi8>
+    }
+  }
+  // expected-error@+1 {{the nest before it has no 'gradcam.counted'; run gradcam-overlap-nests}}
+  affine.for %i = 0 to 8 {
+    affine.parallel (%l) = (0) to (1) {
+      %v = affine.load %x[%i] : memref<8xi8>
+      affine.store %v, %out[%i] : memref<8xi8>
+    }
+  } {gradcam.follows = affine_map<(d0) -> (d0 + 1)>}
+  return
+}

@@ -126,3 +126,59 @@ func.func @two(%image: memref<8x4xi8>, %first: memref<8x4xi8>, %second: memref<8
   }
   return
 }
+
+// -----
+
+// %y is read beside %x and written beside %z, as the two nests run at the same time. It is a ring of two words, so it starts
+// at the next even word behind %v.
+// CHECK: bank0 = {bits = 8 : i64, constant = false, lanes = 4 : i64, words = 6 : i64}
+// CHECK-SAME: bank1 = {bits = 8 : i64, constant = false, lanes = 4 : i64, words = 16 : i64}
+// CHECK: memref.alloc() {gradcam.bank = "bank0", gradcam.offset = 0 : i64} : memref<3x4xi8>
+// CHECK: memref.alloc() {gradcam.bank = "bank1", gradcam.offset = 0 : i64} : memref<8x4xi8>
+// CHECK: memref.alloc() {gradcam.bank = "bank0", gradcam.offset = 4 : i64, gradcam.ring = 8 : i64} : memref<8x4xi8>
+// CHECK: memref.alloc() {gradcam.bank = "bank1", gradcam.offset = 8 : i64} : memref<8x4xi8>
+func.func @side_by_side(%first: memref<3x4xi8>, %second: memref<8x4xi8>, %sum: memref<3x4xi8>, %out: memref<8x4xi8>) {
+  %v = memref.alloc() : memref<3x4xi8>
+  %x = memref.alloc() : memref<8x4xi8>
+  %y = memref.alloc() {gradcam.ring = 8 : i64} : memref<8x4xi8>
+  %z = memref.alloc() : memref<8x4xi8>
+  affine.for %i = 0 to 3 {
+    affine.parallel (%l) = (0) to (4) {
+      %e = affine.load %first[%i, %l] : memref<3x4xi8>
+      affine.store %e, %v[%i, %l] : memref<3x4xi8>
+    }
+  }
+  affine.for %i = 0 to 8 {
+    affine.parallel (%l) = (0) to (4) {
+      %e = affine.load %second[%i, %l] : memref<8x4xi8>
+      affine.store %e, %x[%i, %l] : memref<8x4xi8>
+    }
+  }
+  affine.for %i = 0 to 8 {
+    affine.parallel (%l) = (0) to (4) {
+      %e = affine.load %x[%i, %l] : memref<8x4xi8>
+      affine.store %e, %y[%i, %l] : memref<8x4xi8>
+    }
+  } {gradcam.counted = 1 : i64}
+  affine.for %i = 0 to 8 {
+    affine.parallel (%l) = (0) to (4) {
+      %e = affine.load %y[%i, %l] : memref<8x4xi8>
+      affine.store %e, %z[%i, %l] : memref<8x4xi8>
+    }
+  } {gradcam.follows = affine_map<(d0) -> (d0 + 1)>}
+  affine.for %i = 0 to 3 {
+    affine.parallel (%l) = (0) to (4) {
+      %e = affine.load %v[%i, %l] : memref<3x4xi8>
+      %u = affine.load %x[%i, %l] : memref<8x4xi8>
+      %n = arith.addi %e, %u : i8
+      affine.store %n, %sum[%i, %l] : memref<3x4xi8>
+    }
+  }
+  affine.for %i = 0 to 8 {
+    affine.parallel (%l) = (0) to (4) {
+      %e = affine.load %z[%i, %l] : memref<8x4xi8>
+      affine.store %e, %out[%i, %l] : memref<8x4xi8>
+    }
+  }
+  return
+}
