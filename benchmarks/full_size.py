@@ -29,6 +29,7 @@ from gradcam.progress import stages
 
 MAIN = Design()
 PHASES = ("load", "inference", "explanation", "store")
+COUNTED = (("macs", ","), ("utilization", ".4f"), ("weights", ","))  # what layers that multiply have, and its format
 ARRAYS = ("8x8", "8x16", "16x16", "16x32", "32x32")
 WIDTHS, SIDES = (16, 32, 64), (32, 64, 128, 224)
 TINYML = Design("gradcam.models:tinyml_resnet18", weights="onchip")
@@ -100,10 +101,11 @@ def layer_table(compiled: Compiled, phases: Sequence[str] = PHASES) -> str:
             continue
         read = [reads[nest] for nest in layer["nests"] if nest in reads]
         rate = f"{max(d['bytes_per_cycle'] for d in read):.2f}" if read else "-"
-        utilization = f"{layer['utilization']:.4f}" if "op" in layer else "-"
-        sizes = layer["output_bytes"], layer.get("weights", 0), sum(d["bytes"] for d in read)
-        counts = [f"{layer.get('macs', 0):,}", f"{layer['cycles']:,}", utilization, *(f"{n:,}" for n in sizes)]
-        lines.append([layer["name"], layer["phase"], *counts, rate, f"{sum(d['stall_cycles'] for d in read):,}"])
+        macs, utilization, weights = (format(layer[k], f) if k in layer else "-" for k, f in COUNTED)
+        sizes = f"{layer['output_bytes']:,}", weights, f"{sum(d['bytes'] for d in read):,}"
+        waiting = f"{sum(d['stall_cycles'] for d in read):,}"
+        cycles = f"{layer['cycles']:,}"
+        lines.append([layer["name"], layer["phase"], macs, cycles, utilization, *sizes, rate, waiting])
     layers, report = compiled.report["layers"], compiled.report
     sizes = (sum(layer.get(key, 0) for layer in layers) for key in ("output_bytes", "weights"))
     sizes = *sizes, sum(d["bytes"] for d in reads.values())

@@ -16,8 +16,8 @@ from gradcam.errors import GradcamError
 def load_state(model: nn.Module, path: str | Path) -> None:
     """Loads a file's state dict into `model`, whose names and shapes it must have exactly.
 
-    Floating-point tensors may have any precision. The counters `num_batches_tracked` may be missing, as they are in
-    files older than PyTorch 0.4.1, such as torchvision's own: nothing reads them in eval mode.
+    Floating-point tensors may have any precision. The counters `num_batches_tracked`, which PyTorch has since 0.4.1,
+    may be missing: nothing reads them in eval mode.
 
     Args:
         model: gets the values; its mode stays as it is.

@@ -114,7 +114,7 @@ def test_the_tables_have_the_figures_of_the_reports():
     assert relu[:5] == ["relu", "inference", "2,300,000", "9,000", "0.9983"]
     assert relu[5:] == ["640", "4,000", "6,500", "7.00", "0"]
     assert fc[5:] == ["64", "100", "5,000", "50.00", "20"]
-    assert heatmap == ["map", "explanation", "0", "4", "-", "16", "0", "400", "100.00", "3"]
+    assert heatmap == ["map", "explanation", "-", "4", "-", "16", "-", "400", "100.00", "3"]
     # The bandwidth that convolutions need; the classifier and the map wait.
     assert whole == ["whole design", "", "2,500,000", "10,019", "0.9766", "720", "4,100", "11,900", "7.00", "23"]
     assert cells(benchmark.layer_table(GOOD.main, ["explanation"]))[2:] == [heatmap, whole]

@@ -206,8 +206,8 @@ def test_torchvisions_weights_load_by_name(torchvisions_state, tmp_path, name):
     assert all(value.equal(torchvisions_state[name]) for name, value in model.state_dict().items())
 
 
-def test_the_published_file_has_no_counters_and_may_be_half(torchvisions_state, tmp_path):
-    """resnet18-f37072fd.pth was written before PyTorch kept num_batches_tracked."""
+def test_counters_may_be_missing_and_weights_half(torchvisions_state, tmp_path):
+    """PyTorch keeps num_batches_tracked since 0.4.1; older files, such as torchvision's first ones, have none."""
     old = {k: v.half() for k, v in torchvisions_state.items() if not k.endswith("num_batches_tracked")}
     assert len(old) == 102
     torch.save(old, tmp_path / "resnet18.pth")
