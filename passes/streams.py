@@ -40,10 +40,10 @@ def check_streams(program: Sequence[Nest]) -> None:
 def _check_order(nest: Nest, access: Access) -> None:
     is_load = access.op.operation.name == "affine.load"
     loops = moving_loops(access, nest.loops) if is_load else nest.outer
-    visited = np.broadcast_to(_values(access.index, loops), [loop.trip for loop in loops])
+    visited = np.broadcast_to(form_values(access.index, loops), [loop.trip for loop in loops])
     inside = np.ones_like(visited, np.bool_)
     for guard in access.guards:
-        inside &= _values(guard, loops) >= 0
+        inside &= form_values(guard, loops) >= 0
     elements = prod(ir.MemRefType(access.memref.type).shape)
     is_known = all(t is None or isinstance(t, ir.Value) for form in (access.index, *access.guards) for t in form)
     if not is_known or not np.array_equal(visited[inside], np.arange(0, elements, access.lanes)):
@@ -51,7 +51,7 @@ def _check_order(nest: Nest, access: Access) -> None:
         raise fail(nest.op, f"the nest {verb} argument {number} out of order: elements pass once, row by row")
 
 
-def _values(form: Linear, loops: Sequence[Loop]) -> np.ndarray:
+def form_values(form: Linear, loops: Sequence[Loop]) -> np.ndarray:
     """The form in every iteration: int64, one dimension per loop, of size 1 where the form does not depend on it."""
     total = np.full([1] * len(loops), form.get(None, 0))
     for axis, loop in enumerate(loops):

@@ -99,8 +99,8 @@ DEPENDENCES = {
           }
         } loc("nest")""",
         ["y", "ic", "x"],
-        "from the store of an accumulator in one iteration of ic to its load in the next, which the loop x between them "
-        "would set to another output",
+        "from the store of an accumulator in one iteration of ic to its load in the next, which the loop x between "
+        "them would set to another output",
         ["x%2", "y", "x/2", "ic"],
     ),
     "accumulator": (
@@ -359,7 +359,7 @@ SCHEDULES = [
     (nests_of("oc", "ky", "y", "x", "ic", "kx"), "oc, ky, y, x, ic, kx, violates a dependence: from the store of an "),
     (
         {"nests": {"image": {"loops": ["x", "y"]}}},
-        "x, y, violates a dependence: from the beat at (y=0, x=0) to that at (y=0, x=1) of argument 0, which it reads: "
+        "x, y, violates a dependence: from the beat at (y=0, x=1) to that at (y=1, x=0) of argument 0, which it reads: "
         "elements pass once, row by row",
     ),
     ({"nests": {"explain.class": {"loops": ["ic", "d0"]}}}, "ic, d0, violates a dependence: from the store of an "),
