@@ -9,6 +9,7 @@ from torch_mlir import ir
 from gradcam.compiler import Settings
 from gradcam.pe import PE
 from gradcam.program import quantization_of
+from gradcam.schedule import describe_schedule
 
 
 def make_report(
@@ -26,7 +27,8 @@ def make_report(
     Returns:
         `macs` of an inference (multiply-adds of the model's convolutions and linear layers, padding channels not
         counted), `multipliers` of the array, `cycles` by phase, `overhead` = explanation / inference, `utilization` =
-        macs / multipliers / inference cycles, `memory_bytes` by bank, `dram`: see `dram_figures`.
+        macs / multipliers / inference cycles, `memory_bytes` by bank, `dram`: see `dram_figures`, `schedule`: see
+        `describe_schedule`.
     """
     cycles = {
         e.name: ir.IntegerAttr(e.attr).value for e in ir.DictAttr(scheduled.operation.attributes["gradcam.cycles"])
@@ -48,6 +50,7 @@ def make_report(
         "utilization": macs / (pe.oc * pe.ic) / cycles["inference"],
         "memory_bytes": {n: b["lanes"] * b["bits"] * b["words"] // 8 for n, b in banks.items()},
         "dram": dram_figures(program),
+        "schedule": describe_schedule(scheduled),
         "scales": {n: v["scale"] for n, v in program["quantization"].items() if n != "explain"},
     }
 
@@ -112,6 +115,7 @@ def report_text(report: dict[str, Any]) -> str:
         ("utilization", f"{report['utilization']:.4f}"),
         *((f"memory, {n}", f"{b:,} bytes") for n, b in memory.items()),
         *((f"dram, {d['name']}", _dram_text(d)) for d in report["dram"] or ()),
+        *((f"loops, {n}", _loops_text(s)) for n, s in report["schedule"]["nests"].items()),
     ]
     width = max(len(label) for label, _ in rows)
     return "".join(f"{label:<{width}}  {value}\n" for label, value in rows)
@@ -120,6 +124,12 @@ def report_text(report: dict[str, Any]) -> str:
 def _dram_text(figures: dict[str, Any]) -> str:
     bandwidth, stalls = figures["bytes_per_cycle"], figures["stall_cycles"]
     return f"{figures['bytes']:,} bytes, {bandwidth:.2f} bytes per cycle, {stalls:,} cycles of waiting"
+
+
+def _loops_text(nest: dict[str, Any]) -> str:
+    """The loops of a nest, outermost first, with their trip counts, and what stays on the array."""
+    loops = ", ".join(f"{loop} {trip}" for loop, trip in zip(nest["loops"], nest["trips"], strict=True))
+    return loops + (f"; {nest['stationary']} stationary" if nest["stationary"] else "")
 
 
 def _explained(report: dict[str, Any]) -> str:
