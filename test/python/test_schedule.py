@@ -281,12 +281,15 @@ BY_HAND = {
 
 @pytest.mark.parametrize("weights", ["onchip", "dram"])
 def test_rtl_of_a_schedule_by_hand(small, weights, tmp_path):
-    """Outputs bit for bit, cycles as predicted, nest by nest, with a ring that is no power of two."""
+    """Outputs bit for bit, cycles as predicted, nest by nest, with the smallest ring there can be: 81 words and 16."""
     net, settings, chosen = small
-    file = schedules.write(tmp_path / "s.json", BY_HAND, stem=[1, 1], **({"ring": 139} if weights == "dram" else {}))
+    file = schedules.write(tmp_path / "s.json", BY_HAND, stem=[1, 1], **({"ring": 97} if weights == "dram" else {}))
     settings = dataclasses.replace(settings, schedule=file)
     if weights == "dram":
         settings = test_dram.from_dram(settings, 32, 2)
+        smaller = schedules.write(tmp_path / "smaller.json", BY_HAND, ring=96)
+        with pytest.raises(GradcamError, match="a ring of 96 words cannot be: a tile and a burst take 97"):
+            compiled(net, dataclasses.replace(settings, schedule=smaller))
         test_dram.check_design(net, settings, tmp_path / "design")
     else:
         compile_to_folder(net, "test", settings, tmp_path / "design")
@@ -295,7 +298,7 @@ def test_rtl_of_a_schedule_by_hand(small, weights, tmp_path):
     assert all(written["nests"][name]["loops"] == loops for name, loops in BY_HAND.items())
     steps = {name: np.prod(nest["trips"]) for name, nest in chosen["nests"].items()}
     assert {name: np.prod(nest["trips"]) for name, nest in written["nests"].items()} == steps
-    assert written.get("ring") == (139 if weights == "dram" else None)
+    assert written.get("ring") == (97 if weights == "dram" else None)
 
 
 # What is refused.
@@ -363,6 +366,7 @@ SCHEDULES = [
         "elements pass once, row by row",
     ),
     ({"nests": {"explain.class": {"loops": ["ic", "d0"]}}}, "ic, d0, violates a dependence: from the store of an "),
+    ({"nests": {"explain.class": {"loops": ["d0", "ic/1", "ic%1"]}}}, "tiles ic, whose number the nest computes with"),
     ({"stem": [4, 1]}, "the schedule's stem of 4 rows and 1 columns cannot be: the kernel has 3 positions"),
     ({"stem": [1, 2]}, "the schedule's stem of 1 rows and 2 columns cannot be: it takes 8 lanes, and the array has 4"),
     ({"ring": 99}, "the schedule has a ring of weights, but weights are on chip; leave it out, or put them in DRAM"),
