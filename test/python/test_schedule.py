@@ -9,8 +9,8 @@ import pytest
 import rtl_networks
 import schedules
 import test_dram
-import test_rtl
 import torch
+from rtl_checks import check_design
 from rtl_networks import random_network
 from torch_mlir import ir
 
@@ -293,7 +293,7 @@ def test_rtl_of_a_schedule_by_hand(small, weights, tmp_path):
         test_dram.check_design(net, settings, tmp_path / "design")
     else:
         compile_to_folder(net, "test", settings, tmp_path / "design")
-        test_rtl.check_design(net, tmp_path / "design")
+        check_design(net, tmp_path / "design")
     written = json.loads((tmp_path / "design/schedule.json").read_text())
     assert all(written["nests"][name]["loops"] == loops for name, loops in BY_HAND.items())
     steps = {name: np.prod(nest["trips"]) for name, nest in chosen["nests"].items()}
