@@ -12,15 +12,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import product
+from itertools import chain, product
+from operator import mul
+from typing import Any
 
 import numpy as np
 from torch_mlir import ir
 
 from gradcam.passes.engines import access_kind
-from gradcam.passes.ir_queries import location_name
-from gradcam.passes.linear_form import Linear
-from gradcam.passes.nest import Access, Dataflow, Nest, Node
+from gradcam.passes.ir_queries import is_argument, location_name
+from gradcam.passes.nest import Access, Dataflow, Loop, Nest, Node
+from gradcam.passes.streams import form_values
 from gradcam.passes.time_loops import Part
 
 #: Updates of an accumulator whose steps may come in any order: integer sums wrap.
@@ -41,26 +43,21 @@ def violation(nest: Nest, parts: Sequence[Part]) -> str | None:
                 f"from the store of an accumulator in one iteration of {part} to its load in the next, which the loop "
                 f"{inside} between them would set to another output"
             )
-    return _carried(nest, parts) or _first(_buffer(nest, parts)) or _first(_streams(nest, parts))
+    return next(chain(_accumulators(nest, parts), _buffers(nest, parts), _streams(nest, parts)), None)
 
 
-def _first(found: Iterator[str]) -> str | None:
-    return next(found, None)
-
-
-def _carried(nest: Nest, parts: Sequence[Part]) -> str | None:
-    """A dependence through an accumulator that is no sum, maximum or minimum."""
+def _accumulators(nest: Nest, parts: Sequence[Part]) -> Iterator[str]:
+    """Dependences through accumulators that are neither sums nor maxima nor minima: from each step to the next one."""
     if nest.body is None or all(_is_commutative(nest.body, i) for i in range(len(nest.accumulators))):
-        return None
-    loops = [loop for loop in nest.reduction if loop.trip > 1]
-    inner = [p for p in parts if p.trip > 1 and any(p.loop is loop for loop in loops)]
-    broken = _out_of_order(_ranks(nest, nest.reduction, inner))
-    if broken is None:
-        return None
-    names = {id(p.loop): p.name for p in parts}
-    places = (_place(step, [(names[id(n)], n.trip) for n in nest.reduction]) for step in broken)
-    before, after = places
-    return f"from the store of an accumulator at {before} to its load at {after}, which is neither a sum nor a maximum"
+        return
+    inner = [p for p in parts if any(p.loop is loop for loop in nest.reduction)]
+    (early,) = np.nonzero(np.diff(_ranks(nest.reduction, inner)) < 0)
+    for step in early[:1]:
+        names = {id(p.loop): p.name for p in parts}
+        loops = [(names[id(loop)], loop.trip) for loop in nest.reduction]
+        before, after = _place(step, loops), _place(step + 1, loops)
+        accumulator = f"from the store of an accumulator at {before} to its load at {after}"
+        yield f"{accumulator}, which is neither a sum nor a maximum"
 
 
 def _is_commutative(body: Dataflow, number: int) -> bool:
@@ -77,7 +74,7 @@ def _reads_accumulator(node: Node) -> bool:
     return node.kind == "acc" or any(_reads_accumulator(a) for a in node.args)
 
 
-def _ranks(nest: Nest, loops: Sequence, parts: Sequence[Part]) -> np.ndarray:
+def _ranks(loops: Sequence[Loop], parts: Sequence[Part]) -> np.ndarray:
     """When each step of `loops`, in their own order, runs in the order of `parts`: int64, flat."""
     rank = np.zeros([loop.trip for loop in loops], np.int64)
     later = 1
@@ -90,13 +87,7 @@ def _ranks(nest: Nest, loops: Sequence, parts: Sequence[Part]) -> np.ndarray:
     return rank.ravel()
 
 
-def _out_of_order(ranks: np.ndarray) -> tuple[int, int] | None:
-    """Two steps in a row of which the second one runs first."""
-    (drops,) = np.nonzero(np.diff(ranks) < 0)
-    return (int(drops[0]), int(drops[0]) + 1) if drops.size else None
-
-
-def _place(step: int, loops: Sequence[tuple[str, int]]) -> str:
+def _place(step: Any, loops: Sequence[tuple[str, int]]) -> str:
     """The iteration of every loop at a step: (y=3, x=0); loops of one iteration are left out."""
     numbers = np.unravel_index(step, [trip for _, trip in loops])
     return f"({', '.join(f'{name}={n}' for (name, trip), n in zip(loops, numbers, strict=True) if trip > 1)})"
@@ -119,26 +110,17 @@ def _events(nest: Nest, access: Access) -> _Events:
     rest = 1 if in_body else nest.steps // int(np.prod(trips))
     inside = np.ones(trips, np.bool_)
     for guard in access.guards:
-        inside &= _values(guard, loops) >= 0
+        inside &= form_values(guard, loops) >= 0
     step = (np.arange(inside.size).reshape(trips) + 1) * rest - 1
-    first = np.broadcast_to(_values(access.index, loops), trips)
-    used = [(s, e) for s, e in zip(access.strides, access.extents, strict=True) if s]
-    lanes = np.array(
-        [sum(s * i for (s, _), i in zip(used, p, strict=True)) for p in product(*(range(e) for _, e in used))]
-    )
+    first = np.broadcast_to(form_values(access.index, loops), trips)
+    strides = [s for s in access.strides if s]
+    extents = [e for s, e in zip(access.strides, access.extents, strict=True) if s]
+    lanes = np.array([sum(map(mul, strides, p)) for p in product(*map(range, extents))])
     element = first[inside][:, None] + lanes
     return _Events(access, element.ravel(), np.repeat(step[inside], lanes.size))
 
 
-def _values(form: Linear, loops: Sequence) -> np.ndarray:
-    total = np.full([1] * len(loops), form.get(None, 0))
-    for axis, loop in enumerate(loops):
-        steps = np.arange(loop.trip).reshape([-1 if i == axis else 1 for i in range(len(loops))])
-        total = total + form.get(loop.iv, 0) * steps
-    return total
-
-
-def _buffer(nest: Nest, parts: Sequence[Part]) -> Iterator[str]:
+def _buffers(nest: Nest, parts: Sequence[Part]) -> Iterator[str]:
     """Dependences through buffers: of every two accesses of an element one of which is a store."""
     for memref in {s.memref: None for s in nest.stores}:
         accesses = [a for a in (*nest.loads, *nest.stores) if a.memref == memref]
@@ -151,7 +133,7 @@ def _buffer(nest: Nest, parts: Sequence[Part]) -> Iterator[str]:
         if not np.any(element[1:] == element[:-1]):
             continue
         # What an element is touched by, times the accesses so that those of one step stay in their order.
-        time = _ranks(nest, nest.loops, parts)[step] * len(events) + number
+        time = _ranks(nest.loops, parts)[step] * len(events) + number
         group = np.cumsum(np.r_[0, element[1:] != element[:-1]]) * (nest.steps * len(events))
         latest = np.maximum.accumulate(time + group)
         earliest = np.minimum.accumulate((time + group)[::-1])[::-1]
@@ -163,18 +145,17 @@ def _buffer(nest: Nest, parts: Sequence[Part]) -> Iterator[str]:
             after = mates[(mates > wrong) & (time[mates] < time[wrong])]
             a, b = (before[0], wrong) if before.size else (wrong, after[0])
             places = [f"the {'store' if store[i] else 'load'} at {_at(nest, parts, step[i])}" for i in (a, b)]
-            yield f"from {places[0]} to {places[1]} of element {element[wrong]} of {_memref(nest, accesses[0])}"
+            yield f"from {places[0]} to {places[1]} of element {element[wrong]} of {_buffer_text(accesses[0])}"
 
 
-def _memref(nest: Nest, access: Access) -> str:
-    owner = access.memref.owner
-    name = "" if isinstance(owner, ir.Block) else location_name(owner)
+def _buffer_text(access: Access) -> str:
+    name = "" if is_argument(access.memref) else location_name(access.memref.owner)
     return f"the buffer '{name}'" if name else f"its {ir.MemRefType(access.memref.type)}"
 
 
-def _at(nest: Nest, parts: Sequence[Part], step: int) -> str:
+def _at(nest: Nest, parts: Sequence[Part], step: Any) -> str:
     names = {id(part.loop): part.name for part in parts}
-    return _place(int(step), [(names[id(loop)], loop.trip) for loop in nest.loops])
+    return _place(step, [(names[id(loop)], loop.trip) for loop in nest.loops])
 
 
 def _streams(nest: Nest, parts: Sequence[Part]) -> Iterator[str]:
@@ -183,16 +164,18 @@ def _streams(nest: Nest, parts: Sequence[Part]) -> Iterator[str]:
         if access_kind(access) != "stream":
             continue
         events = _events(nest, access)
-        number = events.element // access.lanes
-        order = np.argsort(_ranks(nest, nest.loops, parts)[events.step], kind="stable")
-        old, new = (v[np.r_[True, v[1:] != v[:-1]]] for v in (number, number[order]))
+        beat = events.element // access.lanes
+        order = np.argsort(_ranks(nest.loops, parts)[events.step], kind="stable")
+        # A beat may be held for several steps in a row.
+        old, new = (v[np.r_[True, v[1:] != v[:-1]]] for v in (beat, beat[order]))
         if not np.array_equal(old, new):
-            first = int(np.nonzero(old[: new.size] != new[: old.size])[0][0]) if old.size and new.size else 0
-            verb = "reads" if access.op.operation.name == "affine.load" else "writes"
-            beats = [
-                _at(nest, parts, events.step[np.nonzero(number == n)[0][0]]) for n in old[[max(first - 1, 0), first]]
+            both = min(old.size, new.size)
+            first = next(iter(np.nonzero(old[:both] != new[:both])[0]), both)
+            places = [
+                _at(nest, parts, events.step[np.argmax(beat == n)]) for n in (old[min(first, both - 1)], new[first])
             ]
+            verb = "reads" if access.op.operation.name == "affine.load" else "writes"
             yield (
-                f"from the beat at {beats[0]} to that at {beats[1]} of argument {access.memref.arg_number}, which it "
+                f"from the beat at {places[0]} to that at {places[1]} of argument {access.memref.arg_number}, which it "
                 f"{verb}: elements pass once, row by row"
             )

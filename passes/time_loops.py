@@ -126,8 +126,7 @@ def _band(old: Any, parts: Sequence[Part], inner: Sequence[Any]) -> Any:
             part.loop.iv.replace_all_uses_with(iv)
     if tiled:
         _rewrite(block, tiled)
-    top = ivs[0].owner.owner
-    return top
+    return ivs[0].owner.owner
 
 
 def _rewrite(block: ir.Block, by: dict[ir.Value, Linear]) -> None:

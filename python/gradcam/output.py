@@ -14,7 +14,7 @@ from gradcam.files import check_replaceable, replace_folder
 from gradcam.passes.instrumentation import PrintIR
 from gradcam.program import describe_program
 from gradcam.report import count_multiplications, make_report, report_text
-from gradcam.schedule import describe_schedule, schedule_text
+from gradcam.schedule import schedule_text
 
 #: All that a compile, and a simulator built in its folder, write there.
 FILES = ("rtl", "mem", "ir", "sim", "program.json", "schedule.json", "report.json", "report.txt")
@@ -75,7 +75,6 @@ def compile_to_folder(
 
         def scheduled(module: Any) -> None:
             facts["program"] = describe_program(module)
-            facts["schedule"] = schedule_text(describe_schedule(module))
             write_memories(module, work, facts["program"])
             facts["report"] = make_report(name, settings, facts["quantized"], module, facts["program"])
 
@@ -88,7 +87,7 @@ def compile_to_folder(
         report = facts["report"]
         report["passes"] = [{"name": t.name, "seconds": round(t.seconds, 4)} for t in compilation.timing.times]
         write_json(work / "program.json", facts["program"])
-        (work / "schedule.json").write_text(facts["schedule"], encoding="utf-8")
+        (work / "schedule.json").write_text(schedule_text(report["schedule"]), encoding="utf-8")
         write_json(work / "report.json", report)
         (work / "report.txt").write_text(report_text(report), encoding="utf-8")
     return report

@@ -13,6 +13,7 @@ from gradcam.compiler import Settings
 from gradcam.passes.ir_queries import location_name
 from gradcam.pe import PE
 from gradcam.program import quantization_of
+from gradcam.schedule import describe_schedule
 
 
 def make_report(
@@ -31,7 +32,8 @@ def make_report(
         `macs` of an inference (multiply-adds of the model's convolutions and linear layers, padding channels not
         counted), `multipliers` of the array, `cycles` by phase, `overhead` = explanation / inference, `utilization` =
         macs / multipliers / inference cycles, `memory_bytes` by bank, `activation_bytes` of the banks that nests write,
-        `layers`: see `layer_figures`, `overlaps`: see `overlap_figures`, `dram`: see `dram_figures`.
+        `layers`: see `layer_figures`, `overlaps`: see `overlap_figures`, `dram`: see `dram_figures`, `schedule`: see
+        `describe_schedule`.
     """
     cycles = {
         e.name: ir.IntegerAttr(e.attr).value for e in ir.DictAttr(scheduled.operation.attributes["gradcam.cycles"])
@@ -56,6 +58,7 @@ def make_report(
         "layers": layer_figures(quantized, program, pe.oc * pe.ic),
         "overlaps": overlap_figures(program),
         "dram": dram_figures(program),
+        "schedule": describe_schedule(scheduled),
         "scales": {n: v["scale"] for n, v in program["quantization"].items() if n != "explain"},
     }
 
@@ -190,6 +193,7 @@ def report_text(report: dict[str, Any]) -> str:
         *((f"memory, {n}", f"{b:,} bytes") for n, b in memory.items()),
         ("memory of activations", f"{report['activation_bytes']:,} bytes"),
         *((f"dram, {d['name']}", _dram_text(d)) for d in report["dram"] or ()),
+        *((f"loops, {n}", _loops_text(s)) for n, s in report["schedule"]["nests"].items()),
     ]
     width = max(len(label) for label, _ in rows)
     return "".join(f"{label:<{width}}  {value}\n" for label, value in rows)
@@ -203,6 +207,12 @@ def _overlap_text(figures: dict[str, Any]) -> str:
 def _dram_text(figures: dict[str, Any]) -> str:
     bandwidth, stalls = figures["bytes_per_cycle"], figures["stall_cycles"]
     return f"{figures['bytes']:,} bytes, {bandwidth:.2f} bytes per cycle, {stalls:,} cycles of waiting"
+
+
+def _loops_text(nest: dict[str, Any]) -> str:
+    """The loops of a nest, outermost first, with their trip counts, and what stays on the array."""
+    loops = ", ".join(f"{loop} {trip}" for loop, trip in zip(nest["loops"], nest["trips"], strict=True))
+    return loops + (f"; {nest['stationary']} stationary" if nest["stationary"] else "")
 
 
 def _explained(report: dict[str, Any]) -> str:

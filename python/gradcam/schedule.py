@@ -7,6 +7,7 @@ from typing import Any
 
 from torch_mlir import ir
 
+from gradcam.errors import fail
 from gradcam.passes.ir_queries import is_argument, is_global
 from gradcam.passes.nest import Nest, nests
 from gradcam.passes.tape import Tape, read_tape
@@ -36,6 +37,8 @@ def describe_schedule(module: ir.Module) -> dict[str, Any]:
 
 
 def _nest(nest: Nest) -> dict[str, Any]:
+    if "gradcam.loops" not in nest.op.attributes:
+        raise fail(nest.op, "the nest has no 'gradcam.loops'; run gradcam-choose-schedule first")
     loops = [ir.StringAttr(n).value for n in ir.ArrayAttr(nest.op.attributes["gradcam.loops"])]
     trips = [loop.trip for loop in nest.loops]
     return {

@@ -1,12 +1,21 @@
-"""Random orders of the time loops of a program, and what the compiler makes of a network with a schedule."""
+"""A network and schedules for it: files, random orders of loops, and the way from level 4 to a program."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from rtl_networks import Network
+from torch_mlir import ir
+
+from gradcam.compiler import Compilation, Settings, pipeline_for
+from gradcam.dialect import make_context
+from gradcam.passes.pass_manager import PassManager
 
 #: What a schedule file says about nests: loops by nest.
 Loops = dict[str, list[str]]
@@ -39,3 +48,33 @@ def write(path: Path, loops: Loops, **more: Any) -> Path:
     """A schedule file."""
     path.write_text(json.dumps(more | {"nests": {name: {"loops": order} for name, order in loops.items()}}))
     return path
+
+
+def write_json(path: Path, data: Any) -> Path:
+    """A file that should be a schedule; a text stands as it is."""
+    path.write_text(data if isinstance(data, str) else json.dumps(data))
+    return path
+
+
+def network() -> Network:
+    """Four convolutions of more than one tile, a pool between them, a head; 8x6 pixels behind the stem."""
+    net = Network(3, 16, 12, seed=4)
+    x = net.add(torch.nn.ReLU(), net.conv(0, 9, 3, 2, 1))
+    x = net.add(torch.nn.MaxPool2d(2), net.block(x, 9))
+    net.explain(net.add(torch.nn.ReLU(), net.conv(x, 12)))
+    net.add(torch.nn.AdaptiveAvgPool2d(1))
+    return net.classify(5)
+
+
+def affine(net: Network, settings: Settings, at: dict[str, Callable[[Any], None]] | None = None) -> bytes:
+    """A network before it is scheduled, as bytecode: it can be scheduled many times."""
+    module = Compilation(settings).run(net, "affine", at)
+    file = BytesIO()
+    module.operation.write_bytecode(file)
+    return file.getvalue()
+
+
+def scheduled(bytecode: bytes, settings: Settings) -> ir.Module:
+    """The program of a network."""
+    module = ir.Module.parse(bytecode, make_context())
+    return PassManager.parse(f"builtin.module({pipeline_for('scheduled', settings)})").run(module)

@@ -60,7 +60,7 @@ def test_a_changed_digit_is_found(folder, block):
 
 def test_every_listing_is_checked():
     assert [b.number for b in BLOCKS if b.language == "mlir" and not b.source] == []
-    assert [b.language for b in BLOCKS if b.mark == "run"] == ["sh", "python", "sh"]
+    assert [b.language for b in BLOCKS if b.mark == "run"] == ["sh", "python", "sh", "sh"]
 
 
 def test_the_compile_wrote_what_the_readme_lists(folder):

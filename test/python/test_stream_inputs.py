@@ -1,5 +1,9 @@
 """Images laid out while they arrive: scheduled IR and RTL of unfolded stems against the integer reference."""
 
+import itertools
+import json
+import re
+
 import numpy as np
 import pytest
 from rtl_checks import check_design
@@ -28,11 +32,11 @@ def mlir():
         yield
 
 
-def lowered(text, pe):
+def lowered(text, pe, schedule=None):
     """The module at each of `LEVELS`."""
-    module = ir.Module.parse(text)
+    module, settings = ir.Module.parse(text), Settings("", pe=pe, schedule=schedule)
     for level, _ in LEVELS:
-        module = PassManager.parse(f"builtin.module({pipeline_for(level, Settings('', pe=pe))})").run(module)
+        module = PassManager.parse(f"builtin.module({pipeline_for(level, settings)})").run(module)
         yield level, module
 
 
@@ -66,6 +70,66 @@ def test_steps_of_the_stem_of_resnet18():
         (load,) = loading(module)
         steps[pe] = load.steps, next(n.steps for n in nests(module) if n.reduction)
     assert steps == {"16x16": (224 * 115 * 2 * 2, 4 * 12544 * 14), "32x32": (230 * 230 * 2, 2 * 12544 * 8)}
+
+
+def steps_of(text, pe, file, factors):
+    """Steps of the load and of the convolutions with these kernel rows and columns in the channels; None: chosen."""
+    file.write_text(json.dumps({"stem": factors} if factors else {}))
+    *_, (_, module) = lowered(text, pe, file)
+    return sum(n.steps for n in [*loading(module), *(n for n in nests(module) if n.reduction)])
+
+
+@pytest.mark.parametrize("number", [1, 3, 4, 6, 7, 10])
+def test_what_is_chosen_takes_the_fewest_steps(number, tmp_path):
+    """Of all choices that a schedule can pin, counted in the nests that come out."""
+    stem, pe, *_ = STEMS[number]
+    counted = {}
+    for factors in itertools.product(*(range(1, k + 1) for k in stem.kernel)):
+        try:
+            counted[factors] = steps_of(stem_text(stem), pe, tmp_path / "s.json", factors)
+        except GradcamError as error:
+            assert f"the schedule's stem of {factors[0]} rows and {factors[1]} columns cannot be: " in str(error)
+    chosen = steps_of(stem_text(stem), pe, tmp_path / "s.json", None)
+    assert chosen == min(counted.values()) < max(counted.values())
+
+
+@pytest.mark.parametrize(
+    ("stem", "factors", "message"),
+    [
+        (Stem(3, (5, 5), (2, 2)), [1, 3], "what is left would lie 3 pixels apart, no whole windows of stride 2"),
+        (
+            Stem(3, (3, 3), (2, 2), (2, 2), (2, 2)),
+            [1, 3],
+            "it violates a dependence, from each pixel of the stream to the next one: strided and dilated windows take "
+            "them in another order",
+        ),
+        (Stem(3, (5, 5)), [2, 3], "it takes 24 lanes, and the array has 16"),
+        (Stem(3, (1, 5)), [2, 2], "the kernel has 1 positions"),
+    ],
+)
+def test_stems_that_cannot_be(stem, factors, message, tmp_path):
+    with pytest.raises(GradcamError) as caught:
+        steps_of(stem_text(stem), "16x16", tmp_path / "s.json", factors)
+    stem_of = f"the schedule's stem of {factors[0]} rows and {factors[1]} columns cannot be: "
+    assert str(caught.value).endswith(stem_of + message) and "conv0" in str(caught.value.location)
+
+
+def test_a_stem_is_asked_of_a_network_without_one(tmp_path):
+    text = stem_text(Stem(3, (3, 3)), Stem(3, (5, 5)))
+    with pytest.raises(GradcamError, match="the schedule has a stem, but no input is read by convolutions with one wi"):
+        steps_of(text, "16x16", tmp_path / "s.json", [1, 1])
+
+
+def test_a_held_pixel_keeps_its_steps_together(tmp_path):
+    """The windows of a pixel are the innermost loop: outside, the image would have to pass twice."""
+    *_, (_, module) = lowered(stem_text(Stem(3, (3, 3))), "16x16")
+    (load,) = loading(module)
+    assert [loop.trip for loop in load.outer] == [9, 10, 3]
+    file = tmp_path / "s.json"
+    for order, beats in (("oc, y, x", "(y=8, x=9, oc=0) to that at (y=0, x=0, oc=0)"), ("y, oc, x", "")):
+        file.write_text(json.dumps({"nests": {"conv0.unfold": {"loops": order.split(", ")}}}))
+        with pytest.raises(GradcamError, match=f"{order}, violates a dependence: from the beat at {re.escape(beats)}"):
+            list(lowered(stem_text(Stem(3, (3, 3))), "16x16", file))
 
 
 def test_an_image_with_another_reader_is_copied():
