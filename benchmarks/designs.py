@@ -54,12 +54,13 @@ class Design:
 
     @property
     def dram_width(self) -> int:
-        """Bits of a beat: a quarter of one per multiplier, so 64 at 16x16 and 256 at 32x32.
+        """Bits of a beat: half of one per multiplier, so 128 at 16x16, as wide as a memory port of Zynq UltraScale+.
 
         A tile of weights, a byte per multiplier, is used for every pixel of a map. At the smallest map that the large
-        ResNet-18 convolves, 7x7, that is a byte per 49 multipliers and cycle; the DRAM brings one per 32.
+        ResNet-18 convolves, 7x7, that is a byte per 49 multipliers and cycle; the DRAM brings one per 16. What is more
+        than that shortens the waits of products with vectors, which use a weight once.
         """
-        return max(8, self.multipliers // 4)
+        return max(8, self.multipliers // 2)
 
 
 @dataclass(frozen=True)
