@@ -12,7 +12,7 @@ import test_deeper_targets
 import torch
 from pycde import circt
 from pycde.circt import ir
-from test_rtl import check_design, nest_lengths
+from rtl_checks import check_design, nest_lengths
 
 from gradcam.errors import GradcamError
 from gradcam.output import compile_to_folder

@@ -7,10 +7,10 @@ from math import prod
 import numpy as np
 import pytest
 import test_dram
-import test_rtl
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rtl_checks import check_design
 from rtl_networks import Network, Sum, design
 from torch import nn
 from torch_mlir import ir
@@ -303,7 +303,7 @@ def test_pools_of_all_kinds(tmp_path):
     rings = {"layers.1": {"image"}, "layers.4": {"layers.3"}, "layers.9": {"layers.7", "layers.7.2"}}
     assert followers(folder) == rings | {"layers.12": set(), "layers.15": set()}
     assert [entry["name"] for entry in report["overlaps"]] == list(followers(folder))
-    test_rtl.check_design(readers(), folder)
+    check_design(readers(), folder)
 
 
 def test_weights_from_dram(tmp_path):

@@ -4,23 +4,20 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from rtl_checks import check_design
 from rtl_networks import Network
 from torch import nn
 from torch_mlir import ir
 
 from gradcam.compiler import Compilation, Settings
 from gradcam.dialect import make_context
-from gradcam.errors import GradcamError
 from gradcam.evaluate import pearson
 from gradcam.jit import compile_linalg
 from gradcam.output import compile_to_folder
 from gradcam.reference import float32, integer
 from gradcam.reference.float32 import run_float
 from gradcam.reference.integer import quantize_image, run_integer
-from gradcam.sim import Simulator, compare_trace
-from gradcam.sim.check import check_outputs
 from gradcam.sim.header import dumps
-from gradcam.sim.trace import load_quantized
 
 torch.set_num_threads(1)
 
@@ -172,27 +169,11 @@ DESIGNS = [("norm", "gradcam", "4x4"), ("relu", "hirescam", "8x4"), ("pool", "la
 @pytest.mark.parametrize(("target", "method", "pe"), DESIGNS, ids=["-".join(d) for d in DESIGNS])
 def test_rtl_equals_the_integer_reference(target, method, pe, tmp_path):
     net, folder = network(), tmp_path / "design"
-    report = compile_to_folder(net, "test", settings(target, method, pe), folder)
-    simulator = Simulator(folder)
-    module, images = load_quantized(simulator.program), net.images(3)
-    results = simulator.run(images, (-1, 4, 0), stall_seed=1) + simulator.run(images, (-1, 4, 0))
-    for image, cls, result in zip([*images] * 2, (-1, 4, 0) * 2, results, strict=True):
-        check_outputs(result, module, image, cls)
-        assert result.heatmap.any()
-    for phase, cycles in report["cycles"].items():
-        assert results[-1].cycles[phase] == cycles
-    (traced,) = simulator.run(images[:1], 4, trace=True)
-    trace = compare_trace(simulator.program, traced, module, images[0], 4)
-    assert trace.difference is None and all(name.endswith(".unfold") for name in trace.skipped)
-    assert {"layers.21", "layers.21.index", "layers.20.mask", "layers.20.adjoint"} <= set(trace.compared)
-    with pytest.raises(GradcamError, match="in the integer reference"):
-        check_outputs(results[-1], module, images[0], 4)
+    compile_to_folder(net, "test", settings(target, method, pe), folder)
+    checked = check_design(net, folder)
+    assert {"layers.21", "layers.21.index", "layers.20.mask", "layers.20.adjoint"} <= set(checked.trace.compared)
     # One wrong index is seen where it is kept.
-    (number,) = [i for i, b in enumerate(traced.buffers) if b.any() and _is_index(simulator, i)][:1]
-    traced.buffers[number][0, 0, 0] ^= 1
-    trace = compare_trace(simulator.program, traced, module, images[0], 4)
-    assert "index[0, 0, 0, 0]" in str(trace.difference)
-
-
-def _is_index(simulator, number):
-    return dumps(simulator.program)[number].buffer.name.endswith(".index")
+    buffers = zip(dumps(checked.simulator.program), checked.traced.buffers, strict=True)
+    index = next(b for dump, b in buffers if dump.buffer.name.endswith(".index") and b.any())
+    index[0, 0, 0] ^= 1
+    assert "index[0, 0, 0, 0]" in str(checked.compare().difference)

@@ -1,6 +1,5 @@
 """Whole networks through the compiler: RTL and scheduled IR against the integer reference, and the plan's promises."""
 
-import json
 import os
 import shutil
 
@@ -8,6 +7,7 @@ import numpy as np
 import pytest
 import rtl_networks
 import torch
+from rtl_checks import check_design, nest_lengths
 from rtl_networks import Network, design, random_network, scheduled, second_network
 from torch import nn
 from torch_mlir import ir
@@ -19,7 +19,7 @@ from gradcam.output import compile_to_folder
 from gradcam.passes.hw.layout import banks_of, place_of, ring_of
 from gradcam.passes.ir_queries import is_argument, is_global, is_scalar
 from gradcam.passes.nest import nests
-from gradcam.sim import Simulator, compare_trace
+from gradcam.sim import Simulator
 from gradcam.sim.check import check_outputs
 from gradcam.sim.trace import load_quantized
 
@@ -27,33 +27,6 @@ torch.set_num_threads(1)
 
 #: How many random networks go to RTL; each takes 5 to 30 seconds, so none by default.
 FUZZ = int(os.environ.get("GRADCAM_FUZZ_RTL", "0"))
-
-
-def nest_lengths(folder):
-    program = json.loads((folder / "program.json").read_text())
-    return [nest["end"] - nest["start"] for nest in program["nests"]]
-
-
-def check_design(net, folder, count=3):
-    """Outputs of several runs, free and stalled, predicted cycles nest by nest, and every buffer of the first run."""
-    simulator = Simulator(folder)
-    module, images = load_quantized(simulator.program), net.images(count)
-    explained = bool(simulator.program.ports)
-    last = len(net.values[-1][0]) - 1
-    classes = [(-1, last, 0)[i % 3] if explained else -1 for i in range(count)]
-    free = simulator.run(images, classes)
-    stalled = simulator.run(images, classes, stall_seed=1)
-    for image, cls, result, late in zip(images, classes, free, stalled, strict=True):
-        check_outputs(result, module, image, cls)
-        check_outputs(late, module, image, cls)
-        assert result.nest_cycles == nest_lengths(folder) and result.cycles == simulator.program.predicted_cycles()
-        assert len(np.unique(result.logits)) > 1
-        assert result.heatmap is None or result.heatmap.any()
-    assert len({r.logits.tobytes() for r in free}) == count
-    (traced,) = simulator.run(images[:1], classes[0], trace=True)
-    trace = compare_trace(simulator.program, traced, module, images[0], classes[0])
-    assert trace.difference is None
-    assert all(name.endswith(".unfold") for name in trace.skipped)
 
 
 DESIGNS = [

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
+from rtl_checks import check_design
 from rtl_networks import Network, design
 from stem_text import STEMS, Stem, image, stem_text
-from test_rtl import check_design
 from torch import nn
 from torch_mlir import ir
 
