@@ -26,6 +26,7 @@ def nests_of(*loops):
 
 FILES = [
     ("{", "is no JSON: Expecting property name enclosed in double quotes at line 1, column 2"),
+    ("[" * 100000, " is nested too deeply"),
     ('{"ring": 3, "ring": 4}', ": 'ring' stands twice in one object"),
     ([], ": it must be an object, {...}, got []"),
     ({"stems": [1, 1]}, ": it has an unknown entry 'stems'; did you mean 'stem'?"),
