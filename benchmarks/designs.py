@@ -70,13 +70,11 @@ class Compiled:
     Attributes:
         design: what was asked for.
         report: the compile's report.json.
-        program: its program.json.
         usage: seconds and peak memory of the command, the import of PyTorch included.
     """
 
     design: Design
     report: dict[str, Any]
-    program: dict[str, Any]
     usage: Usage
 
     @property
@@ -121,8 +119,8 @@ class Workshop:
             if design.weights == "dram":
                 options += ["--weights", "dram", "--dram-width", str(design.dram_width)]
             usage = measured_compile(model, design.target, design.pe, target, options)
-            report, program = (json.loads((target / f"{n}.json").read_text("utf-8")) for n in ("report", "program"))
-            self._designs[design] = Compiled(design, report, program, usage), target
+            report = json.loads((target / "report.json").read_text("utf-8"))
+            self._designs[design] = Compiled(design, report, usage), target
         return self._designs[design][0]
 
     def folder(self, design: Design) -> Path:
