@@ -36,7 +36,8 @@ class Measured:
         multipliers: of the main design's array.
         macs: multiply-adds of an inference.
         traced: buffers compared with the reference, nest by nest.
-        untraced: buffers that it has no tensor for, such as the columns that a lowering lays side by side.
+        untraced: buffers that it has no tensor for, such as the columns that a lowering lays side by side, or of which
+            a part only is kept.
         trace_difference: the first difference found there, "" for none.
         same_class: images with the class that the float model predicts.
         correlations: of the device's and the float model's low-resolution maps, one per image.
