@@ -6,11 +6,9 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from gradcam.errors import GradcamError
 from gradcam.figures import Figure, at_most
 
 STALL_SEED = 1
@@ -70,6 +68,7 @@ def simulate(folder: Path, images: int, say: Callable[[str], None] = lambda _: N
     from networks import SEED, photographs
 
     from gradcam.data import to_input
+    from gradcam.sim.check import output_difference
     from gradcam.sim.inputs import quantize
     from gradcam.sim.simulator import DramModel, Simulator
     from gradcam.sim.trace import compare_trace, load_quantized
@@ -94,21 +93,10 @@ def simulate(folder: Path, images: int, say: Callable[[str], None] = lambda _: N
         build_seconds,
         [r.seconds for r in results],
         [r.cycles for r in results],
-        [_difference(r, module, image) for r, image in zip(results, quantized, strict=True)],
+        [output_difference(r, module, image) for r, image in zip(results, quantized, strict=True)],
         len(trace.compared),
         len(trace.skipped),
         "" if trace.difference is None else str(trace.difference),
         all(np.array_equal(stalled.outputs[name], value) for name, value in results[0].outputs.items()),
         stalled.cycles["total"],
     )
-
-
-def _difference(result: Any, module: Any, image: np.ndarray) -> str:
-    """The first element that differs from the integer reference, "" for none."""
-    from gradcam.sim.check import check_outputs
-
-    try:
-        check_outputs(result, module, image)
-    except GradcamError as error:
-        return error.message
-    return ""

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 
 from gradcam.data import SIZE, Images, compose, load_test_images, test_image_paths, to_input
-from gradcam.errors import GradcamError
 from gradcam.figures import Figure, Measured, ShapeRun, figures, table
 from gradcam.files import check_replaceable, replace_folder
 from gradcam.measure import Usage, measured_compile
@@ -96,6 +95,7 @@ class _Run:
 
 def _simulate(folder: Path, pe: str, images: np.ndarray, say: Say) -> _Run:
     """Builds a design's simulator, runs float images (N x C x H x W) and compares with the integer reference."""
+    from gradcam.sim.check import output_difference
     from gradcam.sim.inputs import quantize
     from gradcam.sim.simulator import Simulator
     from gradcam.sim.trace import load_quantized
@@ -111,19 +111,8 @@ def _simulate(folder: Path, pe: str, images: np.ndarray, say: Say) -> _Run:
         results += simulator.run(quantized[i : i + CHUNK])
     say(f"compare {pe} with the integer reference")
     module = load_quantized(simulator.program)
-    differences = [_difference(result, module, image) for result, image in zip(results, quantized, strict=True)]
+    differences = [output_difference(result, module, image) for result, image in zip(results, quantized, strict=True)]
     return _Run(pe, simulator, quantized, results, differences, build_seconds)
-
-
-def _difference(result: Any, module: Any, image: np.ndarray) -> str:
-    """The first element that differs from the integer reference, "" for none."""
-    from gradcam.sim.check import check_outputs
-
-    try:
-        check_outputs(result, module, image)
-    except GradcamError as error:
-        return error.message
-    return ""
 
 
 def _compare(folder: Path, usage: Usage, say: Say) -> list[Figure]:

@@ -32,6 +32,15 @@ def check_outputs(result: Result, module: ir.Module, image: np.ndarray, cls: int
         _demand_equal(name, result.outputs[name], value)
 
 
+def output_difference(result: Result, module: ir.Module, image: np.ndarray) -> str:
+    """What `check_outputs` says of a run that explains the predicted class; "" when all is equal."""
+    try:
+        check_outputs(result, module, image)
+    except GradcamError as error:
+        return error.message
+    return ""
+
+
 def _demand_equal(name: str, got: np.ndarray, expected: np.ndarray) -> None:
     if got.shape != expected.shape:
         raise GradcamError(f"{name} has shape {got.shape}, in the integer reference {expected.shape}")
