@@ -22,7 +22,7 @@ from torch_mlir import ir
 from gradcam.passes.engines import access_kind
 from gradcam.passes.ir_queries import is_argument, location_name
 from gradcam.passes.nest import Access, Dataflow, Loop, Nest, Node
-from gradcam.passes.streams import form_values
+from gradcam.passes.streams import visits
 from gradcam.passes.time_loops import Part
 
 #: Updates of an accumulator whose steps may come in any order: integer sums wrap.
@@ -108,11 +108,8 @@ def _events(nest: Nest, access: Access) -> _Events:
     loops = nest.loops if in_body else nest.outer
     trips = [loop.trip for loop in loops]
     rest = 1 if in_body else nest.steps // int(np.prod(trips))
-    inside = np.ones(trips, np.bool_)
-    for guard in access.guards:
-        inside &= form_values(guard, loops) >= 0
+    first, inside = visits(access, loops)
     step = (np.arange(inside.size).reshape(trips) + 1) * rest - 1
-    first = np.broadcast_to(form_values(access.index, loops), trips)
     strides = [s for s in access.strides if s]
     extents = [e for s, e in zip(access.strides, access.extents, strict=True) if s]
     lanes = np.array([sum(map(mul, strides, p)) for p in product(*map(range, extents))])

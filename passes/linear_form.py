@@ -64,6 +64,18 @@ def guard_forms(op: Any) -> list[Linear]:
     return _applied(op, ir.AffineMapAttr(ir.Attribute.parse(f"affine_map<{head} -> ({results})>")).value, op.operands)
 
 
+def guarded_store(op: Any) -> Any:
+    """The affine.store that an affine.if without a result guards.
+
+    Raises:
+        GradcamError: it guards something else.
+    """
+    then, *otherwise = [list(region.blocks[0].operations) for region in op.regions if region.blocks]
+    if [o.operation.name for o in then] != ["affine.store", "affine.yield"] or otherwise:
+        raise fail(op, "affine.if without a result must guard one store")
+    return then[0]
+
+
 def _applied(op: Any, map_: ir.AffineMap, operands: Sequence[ir.Value]) -> list[Linear]:
     dims, symbols = list(operands)[: map_.n_dims], list(operands)[map_.n_dims :]
     return map_forms(op, map_, [{value: 1} for value in dims], [symbol(value) for value in symbols])

@@ -35,7 +35,7 @@ from gradcam.passes.ir_queries import (
     parallel_extents,
     strides_of,
 )
-from gradcam.passes.linear_form import Linear, access_forms, guard_forms, plus
+from gradcam.passes.linear_form import Linear, access_forms, guard_forms, guarded_store, plus
 
 
 @dataclass(eq=False)
@@ -316,13 +316,11 @@ class _FlowReader:
         self._load(then[0], guard_forms(op), constant, op.results[0])
 
     def _guarded_store(self, op: ir.OpView) -> None:
-        then, *otherwise = [list(r.blocks[0].operations) for r in op.regions if r.blocks]
-        if [o.operation.name for o in then] != ["affine.store", "affine.yield"] or otherwise:
-            raise fail(op, "affine.if without a result must guard one store")
-        memref = then[0].operands[1]
+        store = guarded_store(op)
+        memref = store.operands[1]
         if is_argument(memref) or is_scalar(memref) or self._accumulator(memref) is not None:
             raise fail(op, "only a store to a buffer in memory can be guarded")
-        self._store(then[0], guard_forms(op))
+        self._store(store, guard_forms(op))
 
     def _store(self, op: ir.OpView, guards: list[Linear] | None = None) -> None:
         value, memref, *indices = op.operands

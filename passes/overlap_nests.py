@@ -17,7 +17,7 @@ from gradcam.passes.nest import Access, Loop, Nest, nests
 from gradcam.passes.pass_base import Pass
 from gradcam.passes.runs import Follow, Run
 from gradcam.passes.stages import assign_stages, set_integer
-from gradcam.passes.streams import form_values
+from gradcam.passes.streams import form_values, visits
 
 
 @dataclass(frozen=True)
@@ -130,12 +130,8 @@ def _traffic(producer: Nest, nest: Nest, memref: ir.Value) -> _Traffic:
 
 def _touched(access: Access, loops: Sequence[Loop], unit: int) -> tuple[np.ndarray, np.ndarray]:
     """The parts that an access touches, and the iteration of the loops that touches each of them."""
-    trips = [loop.trip for loop in loops]
-    inside = np.ones(trips, np.bool_)
-    for guard in access.guards:
-        inside &= form_values(guard, loops) >= 0
-    first = np.broadcast_to(form_values(access.index, loops), trips)[inside] // unit
-    count = access.lanes // unit
+    visited, inside = visits(access, loops)
+    first, count = visited[inside] // unit, access.lanes // unit
     return (first[:, None] + np.arange(count)).ravel(), np.repeat(np.flatnonzero(inside), count)
 
 

@@ -9,7 +9,7 @@ from torch_mlir import ir
 
 from gradcam.errors import fail
 from gradcam.passes.ir_queries import block_ops, constant_trip
-from gradcam.passes.linear_form import Linear, access_forms, guard_forms
+from gradcam.passes.linear_form import Linear, access_forms, guard_forms, guarded_store
 
 
 @dataclass(eq=False)
@@ -112,10 +112,8 @@ def _touch(op: Any, operands: list[ir.Value]) -> Touch:
 
 def _guarded(op: Any) -> Touch:
     """A store inside an affine.if."""
-    then, *otherwise = [list(region.blocks[0].operations) for region in op.regions if region.blocks]
-    if [o.operation.name for o in then] != ["affine.store", "affine.yield"] or otherwise:
-        raise fail(op, "affine.if without a result must guard one store")
-    touch = _touch(then[0], list(then[0].operands)[1:])
+    store = guarded_store(op)
+    touch = _touch(store, list(store.operands)[1:])
     touch.guards = guard_forms(op)
     return touch
 

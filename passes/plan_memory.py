@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from torch_mlir import ir
 
 from gradcam.errors import fail
-from gradcam.passes.hw.layout import ring_of
+from gradcam.passes.hw.layout import power_of_two, ring_of
 from gradcam.passes.ir_queries import is_argument, is_global, is_scalar, main_function
 from gradcam.passes.nest import Access, nests
 from gradcam.passes.pass_base import Pass
@@ -137,7 +137,7 @@ def _buffers(module: ir.Module) -> list[_Buffer]:
     widest: dict[tuple[bool, int], int] = {}
     for memref, uses in accesses.items():
         key = (is_global(memref), uses[0][1].element_bits)
-        widest[key] = max(widest.get(key, 1), *(_power_of_two(a.lanes) for _, a in uses))
+        widest[key] = max(widest.get(key, 1), *(power_of_two(a.lanes) for _, a in uses))
     return [_buffer(memref, uses, widest, together.get(memref, set())) for memref, uses in accesses.items()]
 
 
@@ -146,7 +146,7 @@ def _buffer(
 ) -> _Buffer:
     constant, bits = is_global(memref), uses[0][1].element_bits
     # Constants of one kind are always read with the same lanes; a narrower kind gets narrower words.
-    lanes = max(_power_of_two(a.lanes) for _, a in uses) if constant else widest[(False, bits)]
+    lanes = max(power_of_two(a.lanes) for _, a in uses) if constant else widest[(False, bits)]
     elements = 1
     for n in ir.MemRefType(memref.type).shape:
         elements *= n
@@ -162,10 +162,6 @@ def _check_unused(module: ir.Module, accesses: dict[ir.Value, Any]) -> None:
     for op in main_function(module).regions[0].blocks[0].operations:
         if op.operation.name == "memref.alloc" and not is_scalar(op.results[0]) and op.results[0] not in accesses:
             raise fail(op, "no nest uses the buffer; run canonicalize first")
-
-
-def _power_of_two(n: int) -> int:
-    return 1 << (n - 1).bit_length()
 
 
 def _place(buffer: _Buffer, banks: list[_Bank]) -> None:

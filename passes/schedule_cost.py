@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from itertools import permutations
 from math import prod
 
+from gradcam.passes.hw.layout import power_of_two
 from gradcam.passes.ir_queries import is_global
 from gradcam.passes.linear_form import Linear
 from gradcam.passes.nest import Access, Nest
@@ -53,7 +54,7 @@ def weights_of(program: Sequence[Nest], width: int) -> dict[int, Reads]:
     for number, nest in enumerate(program):
         for access in nest.loads:
             if is_global(access.memref) and access.element_bits == 8:
-                lanes = 1 << (access.lanes - 1).bit_length()
+                lanes = power_of_two(access.lanes)
                 name = str(access.memref.owner.attributes["name"])
                 banks.setdefault(lanes, {})[name] = prod(access.memref.type.shape)
                 reads.setdefault(lanes, []).append((number, access))

@@ -40,15 +40,25 @@ def check_streams(program: Sequence[Nest]) -> None:
 def _check_order(nest: Nest, access: Access) -> None:
     is_load = access.op.operation.name == "affine.load"
     loops = moving_loops(access, nest.loops) if is_load else nest.outer
-    visited = np.broadcast_to(form_values(access.index, loops), [loop.trip for loop in loops])
-    inside = np.ones_like(visited, np.bool_)
-    for guard in access.guards:
-        inside &= form_values(guard, loops) >= 0
+    visited, inside = visits(access, loops)
     elements = prod(ir.MemRefType(access.memref.type).shape)
     is_known = all(t is None or isinstance(t, ir.Value) for form in (access.index, *access.guards) for t in form)
     if not is_known or not np.array_equal(visited[inside], np.arange(0, elements, access.lanes)):
         verb, number = "reads" if is_load else "writes", access.memref.arg_number
         raise fail(nest.op, f"the nest {verb} argument {number} out of order: elements pass once, row by row")
+
+
+def visits(access: Access, loops: Sequence[Loop]) -> tuple[np.ndarray, np.ndarray]:
+    """Evaluates an access in every iteration, one dimension per loop.
+
+    Returns:
+        int64, the element that lane 0 touches; bool, whether the access happens.
+    """
+    trips = [loop.trip for loop in loops]
+    inside = np.ones(trips, np.bool_)
+    for guard in access.guards:
+        inside &= form_values(guard, loops) >= 0
+    return np.broadcast_to(form_values(access.index, loops), trips), inside
 
 
 def form_values(form: Linear, loops: Sequence[Loop]) -> np.ndarray:

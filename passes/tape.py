@@ -21,7 +21,7 @@ from torch_mlir import ir
 
 from gradcam.errors import fail
 from gradcam.passes.engines import stage_of
-from gradcam.passes.hw.layout import Bank, banks_of, constants_of, place_of
+from gradcam.passes.hw.layout import Bank, banks_of, constants_of, place_of, power_of_two
 from gradcam.passes.ir_queries import is_global, symbol_register
 from gradcam.passes.linear_form import Linear
 from gradcam.passes.nest import Access, Loop, Nest
@@ -176,7 +176,7 @@ class Tape:
         tiles = [t for use in self.uses for t in [use.tile] * min(2, use.tiles)]
         pairs = max((a + b for a, b in pairwise(tiles)), default=0)
         needed = max(pairs, max(tiles) + self.burst_words, self.outstanding * self.burst_words)
-        return max(2, _power_of_two(min(needed, sum(use.words for use in self.uses))))
+        return max(2, power_of_two(min(needed, sum(use.words for use in self.uses))))
 
     @property
     def least_ring_words(self) -> int:
@@ -222,10 +222,6 @@ class Tape:
                 start = segment.base + i * self.stride(segment)
                 image[start : start + row.size] = row
         return image.tobytes()
-
-
-def _power_of_two(n: int) -> int:
-    return 1 << (n - 1).bit_length()
 
 
 def uses_of(program: Sequence[Nest], bank: Bank) -> list[Use]:

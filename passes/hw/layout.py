@@ -65,6 +65,11 @@ def ring_of(memref: ir.Value) -> int | None:
     return ir.IntegerAttr(attributes["gradcam.ring"]).value if "gradcam.ring" in attributes else None
 
 
+def power_of_two(n: int) -> int:
+    """The least power of two that is not less than `n`."""
+    return 1 << (n - 1).bit_length()
+
+
 def slices_of(accesses: list[Access], bank: Bank) -> int:
     """How many accesses fit side by side into a word, each in a power of two of lanes: 1 when each starts a word.
 
@@ -76,7 +81,7 @@ def slices_of(accesses: list[Access], bank: Bank) -> int:
             break
     else:
         return 1
-    lanes = 1 << (accesses[0].lanes - 1).bit_length()
+    lanes = power_of_two(accesses[0].lanes)
     for access in accesses:
         if bank.lanes % lanes or any(c % lanes for c in access.index.values()):
             words = f"the {bank.lanes}-lane words of {bank.name}"
