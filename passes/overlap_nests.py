@@ -17,7 +17,7 @@ from gradcam.passes.nest import Access, Loop, Nest, nests
 from gradcam.passes.pass_base import Pass
 from gradcam.passes.runs import Follow, Run
 from gradcam.passes.stages import assign_stages, set_integer
-from gradcam.passes.streams import form_values, visits
+from gradcam.passes.streams import form_values, is_plain, visits
 
 
 @dataclass(frozen=True)
@@ -84,16 +84,11 @@ def _fit(producer: Nest, nest: Nest, alone: set[ir.Value]) -> bool:
     return (
         tag(producer, "engine") != tag(nest, "engine")
         and all(access_kind(a) != "stream" for a in producer.stores)
-        and all(access_kind(a) == "memory" and _is_plain(a) for a in accesses)
+        and all(access_kind(a) == "memory" and is_plain(a) for a in accesses)
         and bool(read)
         and read <= (made & alone) - taken
         and not written & (made | taken)
     )
-
-
-def _is_plain(access: Access) -> bool:
-    """Whether no run-time value is in the index."""
-    return all(t is None or isinstance(t, ir.Value) for form in (access.index, *access.guards) for t in form)
 
 
 @dataclass(frozen=True)
@@ -151,8 +146,8 @@ def _overlap(producer: Nest, nest: Nest, only: set[ir.Value]) -> bool:
         for gated in range(1, len(nest.loops) + 1)
     ]
     # The earliest end; among equals the one with the fewest loops.
-    best = min(follows, key=lambda follow: (follow.last(run, stage), follow.counted + follow.gated))
-    if 2 * (run.last + nest.steps - best.last(run, stage)) < min(producer.steps, nest.steps):
+    best = min(follows, key=lambda follow: (follow.run(run, stage).last, follow.counted + follow.gated))
+    if 2 * (run.last + nest.steps - best.run(run, stage).last) < min(producer.steps, nest.steps):
         return False
     set_integer(producer.op, "counted", best.counted)
     nest.op.attributes["gradcam.follows"] = _map(best)

@@ -19,6 +19,7 @@ from gradcam.output import compile_to_folder
 from gradcam.passes.hw.layout import banks_of, place_of, ring_of
 from gradcam.passes.ir_queries import is_argument, is_global, is_scalar
 from gradcam.passes.nest import nests
+from gradcam.passes.runs import turns_of
 from gradcam.sim import Simulator
 from gradcam.sim.check import check_outputs
 from gradcam.sim.trace import load_quantized
@@ -189,8 +190,7 @@ def plan_faults(module):
     with module.context:
         banks, alive, program = banks_of(module), {}, list(nests(module))
         faults, ports = [], {}
-        for number, nest in enumerate(program):
-            number -= "gradcam.follows" in nest.op.attributes  # it runs beside the one before it
+        for number, nest in zip(turns_of(program), program, strict=True):
             for port, accesses in (("reads", in_memory(nest.loads)), ("writes", in_memory(nest.stores))):
                 used = ports.setdefault((number, port), [])
                 used += [place_of(a.memref)[0] for a in accesses]
