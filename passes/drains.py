@@ -1,8 +1,8 @@
 """How early the next turn may be issued: while the pipeline of a nest drains, the nests of the next one may start.
 
-The **drain** of a nest is for how many cycles its pipeline still works when the next turn is issued. After the last step
-it runs on by itself, and whatever delays a later nest only puts off what that does. So it is enough that what is in the
-pipeline is early enough when no later nest waits for anything:
+The **drain** of a nest is for how many cycles its pipeline still works when the next turn is issued. After the last
+step it runs on by itself, and whatever delays a later nest only puts off what that does. So it is enough that what is
+in the pipeline is early enough when no later nest waits for anything:
 
 - no two nests read, or write, one bank in one cycle;
 - nothing is read before it is written; the elements of the last stores and of the first loads are compared;

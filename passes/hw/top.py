@@ -27,10 +27,10 @@ def build_design(module_: mlir.Module, dsp_packing: bool = False) -> None:
     """Builds all modules of a scheduled program in the current insertion point, as `dsp_packing` says for the engines.
 
     Ports of the top: `clk`, `rst`; `start`, `busy`, `done`, `nest` and `running` (see `build_sequencer`); per input or
-    output stream `NAME_valid`, `NAME_data`, `NAME_ready`; per one-element input `NAME`, sampled at `start`; per register
-    of the program, such as the class that is explained, its value. With weights in DRAM the read channels of AXI4 as
-    `dram_NAME`, addresses counted from the start of the tape, and `dram_error`, 1 from the first beat with an error to
-    the next start.
+    output stream `NAME_valid`, `NAME_data`, `NAME_ready`; per one-element input `NAME`, sampled at `start`; per
+    register of the program, such as the class that is explained, its value. With weights in DRAM the read channels of
+    AXI4 as `dram_NAME`, addresses counted from the start of the tape, and `dram_error`, 1 from the first beat with an
+    error to the next start.
     """
     _Top(module_, dsp_packing).build()
 
