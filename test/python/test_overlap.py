@@ -351,7 +351,7 @@ def test_pools_of_all_kinds(tmp_path):
     rings = {"layers.1": {"image"}, "layers.4": {"layers.3"}, "layers.8": {"layers.6", "layers.6.2"}}
     rings |= {"layers.11": {"layers.10"}, "layers.12": {"layers.11"}}
     # The convolution that follows the pool of the image reads that a second time, for the second tile of channels.
-    assert followers(folder) == rings | dict.fromkeys(["layers.3", "layers.15", "layers.18"], set())
+    assert followers(folder) == rings | {name: set() for name in ("layers.3", "layers.15", "layers.18")}
     assert [n["follows"] for n in program_of(folder)["nests"][1:4]] == [0, 1, 2]
     assert [entry["name"] for entry in report["overlaps"]] == list(followers(folder))
     check_design(readers(), folder)
