@@ -194,10 +194,11 @@ def module(
     outputs: Sequence[tuple[str, int]],
     build: Callable[[Builder, dict[str, Value]], dict[str, Value]],
     reset: bool = True,
+    comment: str = "",
 ) -> Any:
     """An `hw.module` with integer ports, plus `clk` and (where anything is reset) `rst`.
 
-    `build` gets the inputs by name and returns the outputs by name.
+    `build` gets the inputs by name and returns the outputs by name. The SystemVerilog has `comment` above the module.
     """
     ports = [
         ("clk", seq.ClockType.get()),
@@ -209,4 +210,6 @@ def module(
         values = op.inputs()
         return build(Builder(values["clk"], values.get("rst")), values)
 
-    return hw.HWModuleOp(name, ports, [(n, integer(w)) for n, w in outputs], body_builder=body)
+    results = [(n, integer(w)) for n, w in outputs]
+    attributes = {"comment": ir.StringAttr.get(comment)}
+    return hw.HWModuleOp(name, ports, results, attributes=attributes, body_builder=body)

@@ -69,7 +69,8 @@ class _Top:
             requests, channel = axi_ports(self.tape.width)
             inputs += [(f"dram_{name}", width) for name, width in requests]
             outputs += [(f"dram_{name}", width) for name, width in [*channel, ("error", 1)]]
-        module(TOP, inputs, outputs, lambda b, p: self._wire(b, p, sequencer, engines, banks, reader))
+        comment = "Top: sequencer, engines and banks"
+        module(TOP, inputs, outputs, lambda b, p: self._wire(b, p, sequencer, engines, banks, reader), comment=comment)
 
     def _ports(self) -> list[tuple[EngineBuilder, Port]]:
         return [(e, port) for e in self.builders for port in e.ports]
