@@ -137,7 +137,7 @@ def play(
         script |= {"weights": str((folder / program["dram"]["file"]).resolve()) if program["dram"] else ""}
         (work / "script.json").write_text(json.dumps(script), encoding="utf-8")
         runner = get_runner(simulator)
-        environment = {"GRADCAM_SCRIPT": str(work / "script.json")}
+        environment = {"GRADCAM_SCRIPT": str(work / "script.json"), "PYTHONWARNINGS": "ignore"}
         environment["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
         log = work / "output.txt"
         try:

@@ -26,7 +26,9 @@ PIPELINES: dict[str, str] = {
         "gradcam-form-engines,gradcam-overlap-nests,gradcam-plan-memory,gradcam-assign-cycles"
     ),
     "gradcam-hw-pipeline": "convert-affine-to-hw,gradcam-add-core,canonicalize,cse",
-    "gradcam-sv-pipeline": "lower-seq-to-sv,canonicalize,cse,hw.module(prettify-verilog,hw-cleanup)",
+    "gradcam-sv-pipeline": (
+        "lower-seq-to-sv,canonicalize,cse,hw.module(hw-legalize-modules,prettify-verilog,hw-cleanup)"
+    ),
 }
 
 #: Upstream passes worth suggesting for a misspelt name: the bindings do not list theirs.
@@ -58,6 +60,7 @@ UPSTREAM_PASSES: dict[str, tuple[str, ...]] = {
         "convert-fsm-to-sv",
         "cse",
         "hw-cleanup",
+        "hw-legalize-modules",
         "lower-pipeline-to-hw",
         "lower-seq-to-sv",
         "map-arith-to-comb",

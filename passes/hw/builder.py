@@ -195,11 +195,12 @@ def module(
     build: Callable[[Builder, dict[str, Value]], dict[str, Value]],
     reset: bool = True,
     clock: str = "clk",
+    comment: str = "",
 ) -> Any:
     """An `hw.module` with integer ports, plus the clock, `clk` where it has no other name, and (where anything is
     reset) `rst`.
 
-    `build` gets the inputs by name and returns the outputs by name.
+    `build` gets the inputs by name and returns the outputs by name. The SystemVerilog has `comment` above the module.
     """
     ports = [
         (clock, seq.ClockType.get()),
@@ -211,4 +212,6 @@ def module(
         values = op.inputs()
         return build(Builder(values[clock], values.get("rst")), values)
 
-    return hw.HWModuleOp(name, ports, [(n, integer(w)) for n, w in outputs], body_builder=body)
+    results = [(n, integer(w)) for n, w in outputs]
+    attributes = {"comment": ir.StringAttr.get(comment)}
+    return hw.HWModuleOp(name, ports, results, attributes=attributes, body_builder=body)

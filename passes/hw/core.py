@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from gradcam.core.register_map import register_map
@@ -110,7 +111,9 @@ class _Core:
             "image_buffer": build_frame_buffer("image_buffer", self.image.bits, self.image.beats),
             "result_buffer": build_frame_buffer("result_buffer", WORD, self.words, self.header),
         }
-        return module(CORE, inputs, outputs, lambda b, p: self._wire(b, p, modules), reset=False, clock="aclk")
+        comment = "Core: the top behind AXI4-Lite, AXI4-Stream and, for weights in DRAM, AXI4"
+        wire = partial(self._wire, modules=modules)
+        return module(CORE, inputs, outputs, wire, reset=False, clock="aclk", comment=comment)
 
     def _wire(self, b: Builder, p: dict[str, Value], modules: dict[str, Any]) -> dict[str, Value]:
         b.rst = b.negate(p["aresetn"])

@@ -63,7 +63,7 @@ def build_frame_buffer(name: str, width: int, words: int, first: int = 0) -> Any
             "take_last": b.register(at_end, "last", take),
         }
 
-    return module(name, inputs, outputs, build)
+    return module(name, inputs, outputs, build, comment=f"Frame buffer: one packet of {words} words")
 
 
 def _next(b: Builder, place: Value, end: Value) -> Value:

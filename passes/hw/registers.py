@@ -42,7 +42,8 @@ def build_registers(registers: Sequence[Register]) -> Any:
     def build(b: Builder, p: dict[str, Value]) -> dict[str, Value]:
         return _Registers(b, p, registers).outputs()
 
-    return module("registers", [*INPUTS, *inputs], [*OUTPUTS, *outputs], build)
+    comment = "Control registers of registers.rdl behind AXI4-Lite"
+    return module("registers", [*INPUTS, *inputs], [*OUTPUTS, *outputs], build, comment=comment)
 
 
 class _Registers:

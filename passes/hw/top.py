@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from torch_mlir import ir as mlir
@@ -71,7 +72,9 @@ class _Top:
             requests, channel = axi_ports(self.tape.width)
             inputs += [(f"dram_{name}", width) for name, width in requests]
             outputs += [(f"dram_{name}", width) for name, width in [*channel, ("error", 1)]]
-        top = module(TOP, inputs, outputs, lambda b, p: self._wire(b, p, sequencer, engines, banks, reader))
+        comment = "Top: sequencer, engines and banks"
+        wire = partial(self._wire, sequencer=sequencer, engines=engines, banks=banks, reader=reader)
+        top = module(TOP, inputs, outputs, wire, comment=comment)
         top.attributes[ATTRIBUTE] = self.interface.attribute()
 
     def _ports(self) -> list[tuple[EngineBuilder, Port]]:
