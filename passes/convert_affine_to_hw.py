@@ -11,6 +11,9 @@ from pycde.circt import ir
 from gradcam.passes.hw.top import build_design
 from gradcam.passes.pass_base import Pass
 
+#: Yosys and Icarus read neither variables declared in an always block nor assignment patterns of packed arrays.
+PRINTING = "disallowLocalVariables,disallowPackedArrays"
+
 
 @dataclass(frozen=True)
 class ConvertAffineToHw(Pass):
@@ -45,6 +48,7 @@ class ConvertAffineToHw(Pass):
         circt.register_dialects(context)
         with module.context, context, ir.Location.unknown():
             design = ir.Module.create()
+            design.operation.attributes["circt.loweringOptions"] = ir.StringAttr.get(PRINTING)
             with ir.InsertionPoint(design.body):
                 build_design(module, self.dsp_packing)
         return design

@@ -25,8 +25,10 @@ PIPELINES: dict[str, str] = {
         "gradcam-stream-inputs,gradcam-split-time-space,gradcam-choose-schedule,gradcam-duplicate-buffers,"
         "gradcam-form-engines,gradcam-overlap-nests,gradcam-plan-memory,gradcam-assign-cycles"
     ),
-    "gradcam-hw-pipeline": "convert-affine-to-hw,canonicalize,cse",
-    "gradcam-sv-pipeline": "lower-seq-to-sv,canonicalize,cse,hw.module(prettify-verilog,hw-cleanup)",
+    "gradcam-hw-pipeline": "convert-affine-to-hw,gradcam-add-core,canonicalize,cse",
+    "gradcam-sv-pipeline": (
+        "lower-seq-to-sv,canonicalize,cse,hw.module(hw-legalize-modules,prettify-verilog,hw-cleanup)"
+    ),
 }
 
 #: Upstream passes worth suggesting for a misspelt name: the bindings do not list theirs.
@@ -58,6 +60,7 @@ UPSTREAM_PASSES: dict[str, tuple[str, ...]] = {
         "convert-fsm-to-sv",
         "cse",
         "hw-cleanup",
+        "hw-legalize-modules",
         "lower-pipeline-to-hw",
         "lower-seq-to-sv",
         "map-arith-to-comb",
@@ -146,5 +149,6 @@ for _entry in (
     ("gradcam-form-engines", "form_engines", "FormEngines"),
     ("gradcam-assign-cycles", "assign_cycles", "AssignCycles"),
     ("convert-affine-to-hw", "convert_affine_to_hw", "ConvertAffineToHw"),
+    ("gradcam-add-core", "add_core", "AddCore"),
 ):
     register_lazy(*_entry)

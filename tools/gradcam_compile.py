@@ -31,11 +31,19 @@ def _parser() -> argparse.ArgumentParser:
     add("model", help="package.module:callable that gives an nn.Module, or a .pt2 file written by torch.export.save")
     add("--state-dict", metavar="FILE", help="weights for the callable's module: .safetensors, or saved by torch.save")
     add("-o", dest="output", required=True, metavar="PATH", help=_OUTPUT)
-    add(
+    explained = parser.add_mutually_exclusive_group()
+    explained.add_argument(
         "--target-layer",
         metavar="PATH",
         action="append",
         help="module path of the feature map to explain (default: layer4); may repeat: one map each",
+    )
+    explained.add_argument(
+        "--no-explanation",
+        dest="target_layer",
+        action="store_const",
+        const=[],
+        help="logits only: the same design without Grad-CAM",
     )
     add("--top-k", type=int, default=1, metavar="K", help="classes to explain, from the best one on (default: 1)")
     add("--method", default="gradcam", help="gradcam (default), hirescam, ...: see the README")
@@ -64,9 +72,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _settings(options: argparse.Namespace) -> Settings:
-    layers = options.target_layer or ["layer4"]
+    layers = ["layer4"] if options.target_layer is None else options.target_layer
     return Settings(
-        layers[0] if len(layers) == 1 else layers,
+        layers if len(layers) > 1 else next(iter(layers), None),
         options.method,
         options.pe,
         options.calibration,

@@ -118,7 +118,9 @@ class EngineBuilder:
 
     def build(self) -> Any:
         """The module."""
-        return module(self.name, *self.port_list(), self._body)
+        rows = ", ".join(f"{i} {nest.name}" for i, nest in enumerate(self.engine.rows))
+        comment = f"Engine {self.engine.name}; rows of its program, by the nests that they run: {rows}"
+        return module(self.name, *self.port_list(), self._body, comment=comment)
 
     def _body(self, b: Builder, p: dict[str, Value]) -> dict[str, Value]:
         engine, row = self.engine, p.get("row")

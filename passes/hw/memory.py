@@ -38,13 +38,17 @@ def build_bank(bank: Bank, groups: int) -> Any:
             _write(clock, _word(memory, p["waddr"], bank.width), parts)
         return {"rdata": _read(clock, memory, bank.width, p["ren"], p["raddr"])}
 
-    return module(bank.name, inputs, [("rdata", bank.width)], build, reset=False)
+    kind = "constants of all nests" if bank.constant else "buffers between nests, or a ring of the weight tape"
+    comment = f"Bank of {bank.words} words of {bank.lanes} x {bank.bits} bits: {kind}"
+    return module(bank.name, inputs, [("rdata", bank.width)], build, reset=False, comment=comment)
 
 
 def _memory(bank: Bank) -> Value:
     style = sv.SVAttributeAttr.get("ram_style", '"block"')
     array = ir.Type.parse(f"!hw.uarray<{bank.words}xi{bank.width}>")
-    return sv.RegOp(hw.InOutType.get(array), "memory", svAttributes=[style]).result
+    memory = sv.RegOp(hw.InOutType.get(array), "memory")
+    memory.operation.attributes["sv.attributes"] = ir.ArrayAttr.get([style])  # the name that CIRCT's export reads
+    return memory.result
 
 
 def _at_clock(clock: Value) -> ir.InsertionPoint:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from gradcam.passes.engines import Engine
+from gradcam.passes.engines import Engine, tag
 from gradcam.passes.hw.builder import Builder, Value, bits_for, module
 from gradcam.passes.nest import Nest
 from gradcam.passes.runs import Follow, turns_of
@@ -37,7 +37,10 @@ def build_sequencer(program: list[Nest], engines: list[Engine], follows: Mapping
     `NAME_progress`, for an engine that runs nests which follow, counts what the producer has written (`landed` of its
     engine); it is all ones when the producer has ended.
     """
-    return module("sequencer", *_ports(program, engines, follows), _Sequencer(program, engines, follows).build)
+    steps = ", ".join(f"{i} {nest.name} on {tag(nest, 'engine')}" for i, nest in enumerate(program))
+    comment = f"Sequencer; the nests of the program and their engines: {steps}"
+    sequencer = _Sequencer(program, engines, follows)
+    return module("sequencer", *_ports(program, engines, follows), sequencer.build, comment=comment)
 
 
 def _ports(

@@ -52,7 +52,8 @@ def build_tape_reader(tape: Tape, nest_bits: int, symbols: dict[Any, int]) -> An
     def build(b: Builder, p: dict[str, Value]) -> dict[str, Value]:
         return _Reader(tape, b, p, list(symbols)).outputs()
 
-    return module("tape_reader", inputs, outputs, build)
+    comment = f"Reader of the weight tape: an AXI4 master with {tape.width} bits of data, ahead of the engines"
+    return module("tape_reader", inputs, outputs, build, comment=comment)
 
 
 class _Reader:

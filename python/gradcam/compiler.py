@@ -43,7 +43,7 @@ class Settings:
     """What a compile can be told.
 
     Attributes:
-        target_layer: module path of the feature map to explain, or several.
+        target_layer: module path of the feature map to explain, or several; None: logits only.
         method: one of `gradcam.dialect.methods.METHODS`.
         pe: the processing-element array, OCxIC.
         calibration: a folder of images, an .npy file or an iterable of images; None takes the model's own.
@@ -61,11 +61,11 @@ class Settings:
             `gradcam.passes.schedule_file`.
 
     Raises:
-        GradcamError: there is no such method or place, the array is not one of powers of two, `top_k` is less than 1,
-            no DRAM is like that, or the schedule cannot be read.
+        GradcamError: there is no such method or place, the array is not one of powers of two, `top_k` is less than 1
+            or more without a target layer, no DRAM is like that, or the schedule cannot be read.
     """
 
-    target_layer: str | Sequence[str]
+    target_layer: str | Sequence[str] | None
     method: str = "gradcam"
     pe: str = "16x16"
     calibration: Any = None
@@ -87,6 +87,8 @@ class Settings:
         PE.parse(self.pe)
         if self.top_k < 1:
             raise GradcamError(f"top-k must be at least 1, got {self.top_k}")
+        if self.top_k > 1 and not self.target_layer:
+            raise GradcamError(f"top-k {self.top_k} asks for explanations; name a target layer")
         if self.weights not in PLACES:
             raise GradcamError(f"weights must be one of {', '.join(PLACES)}, got '{self.weights}'")
         check_dram(self.dram_width, self.dram_outstanding, self.dram_latency)

@@ -117,12 +117,14 @@ def summary(report: Mapping[str, Any], target: Path) -> str:
     """What a user wants to know first, in lines of text."""
     simulated, predicted = report["simulated_cycles"], report["cycles"]
     classes = report["explained_class"]
-    explained = f"classes {', '.join(map(str, classes))}" if isinstance(classes, list) else f"class {classes}"
-    lines = [f"predicted class {report['predicted_class']}, explained {explained}"]
+    lines = [f"predicted class {report['predicted_class']}"]
+    if classes is not None:
+        some = f"classes {', '.join(map(str, classes))}" if isinstance(classes, list) else f"class {classes}"
+        lines[0] += f", explained {some}"
     lines.append("cycles: " + ", ".join(f"{phase} {n}" for phase, n in simulated.items()))
     if simulated["total"] != predicted["total"]:
         lines.append(f"the compiler predicted a total of {predicted['total']}")
-    if simulated["inference"]:
+    if simulated["inference"] and classes is not None:
         lines.append(f"overhead of the explanation: {simulated['explanation'] / simulated['inference']:.3%}")
     if report["diagnostic"]:
         lines.append(f"note: {report['diagnostic']}")
