@@ -100,9 +100,8 @@ class Settings:
         file = "" if self.schedule is None else f" file={value_text(str(self.schedule))}"
         width = f" dram-width={self.dram_width}" if self.weights == "dram" else ""
         options = dict.fromkeys(("convert-gradcam-to-linalg", "gradcam-split-time-space"), f"pe={self.pe}")
-        if self.weights == "dram":
-            options["gradcam-overlap-nests"] = "late-constants"
         options |= {"gradcam-unfold-stem": f"pe={self.pe}{file}", "gradcam-choose-schedule": (file + width).lstrip()}
+        options |= {"gradcam-overlap-nests": "late-constants"} if self.weights == "dram" else {}
         return options | ({"convert-affine-to-hw": "dsp-packing"} if self.dsp_packing else {})
 
     @property
