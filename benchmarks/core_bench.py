@@ -61,8 +61,6 @@ class Bench:
         self.images = np.load(script["images"])
         self.log: list[dict[str, Any]] = []
         clock, reset = dut.aclk, {"reset": dut.aresetn, "reset_active_level": False}
-        cocotb.start_soon(Clock(clock, PERIOD_NS, unit="ns", impl="gpi").start())
-        dut.aresetn.value = 0
         self.control = AxiLiteMaster(AxiLiteBus.from_prefix(dut, "s_axi_control"), clock, **reset)
         self.source = AxiStreamSource(AxiStreamBus.from_prefix(dut, "s_axis_image"), clock, **reset)
         self.sink = AxiStreamSink(AxiStreamBus.from_prefix(dut, "m_axis_result"), clock, **reset)
@@ -349,6 +347,10 @@ async def script(dut: Any) -> None:
     """Plays the script."""
     for name in ("cocotb.gradcam_core", "cocotb"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    # The models look at the core when they are made: it must have been reset, or what they see is unknown.
+    cocotb.start_soon(Clock(dut.aclk, PERIOD_NS, unit="ns", impl="gpi").start())
+    dut.aresetn.value = 0
+    await ClockCycles(dut.aclk, 4)
     text = json.loads(Path(os.environ["GRADCAM_SCRIPT"]).read_text(encoding="utf-8"))
     bench = Bench(dut, text)
     await bench.reset()

@@ -127,7 +127,8 @@ class _Core:
         wrong = self._wrong_class(b, registers)
         go, connect_go = b.wire(1, "go")
         drop, connect_drop = b.wire(1, "drop")
-        image, number, broken = self._receive(b, p, modules["image_buffer"], go, drop)
+        taken, connect_taken = b.wire(1, "image_taken")
+        image, number, broken = self._receive(b, p, modules["image_buffer"], {"go": go, "drop": drop, "taken": taken})
         ready = b.all_of(image["waiting"], b.negate(active), wanted)
         connect_go(b.all_of(ready, b.negate(wrong)))
         connect_drop(b.all_of(ready, wrong))
@@ -137,9 +138,15 @@ class _Core:
                 b.all_of(start, b.negate(b.any_of(active, started))),
             )
         )
-        top = self._run(b, p, registers, go, image)
-        image["connect_ready"](top[f"{self.image.name}_ready"])
-        result, ended, failed = self._send(b, p, modules["result_buffer"], top, b.register(number, "number", go))
+        room, connect_room = self._wires(b, [(f"{c.name}_ready", 1) for c in self.interface.outputs])
+        top = b.instance(self.top, "gradcam_top", room | self._inputs(b, p, registers, go, image))
+        connect_taken(top[f"{self.image.name}_ready"])
+        number = b.register(number, "number", go)
+        result, ended, failed = self._send(b, p, modules["result_buffer"], top, number)
+        # One stream is taken at a time, the earlier one first.
+        valids = [top[f"{c.name}_valid"] for c in self.interface.outputs]
+        earlier = [b.any_of(*valids[:i]) for i in range(len(valids))]
+        connect_room({n: b.all_of(result["put_ready"], b.negate(e)) for n, e in zip(room, earlier, strict=True)})
         connect_active(b.any_of(go, b.all_of(active, b.negate(b.any_of(ended, failed)))))
         counts = self._counts(b, top, go, ended)
         errors = {"error_class_range": drop, "error_start_busy": b.all_of(start, b.any_of(active, started))}
@@ -193,46 +200,46 @@ class _Core:
         return self.interface.outputs[0].beats
 
     def _receive(
-        self, b: Builder, p: dict[str, Value], buffer: Any, go: Value, drop: Value
-    ) -> tuple[dict[str, Any], Value, dict[str, Value]]:
+        self, b: Builder, p: dict[str, Value], buffer: Any, orders: dict[str, Value]
+    ) -> tuple[dict[str, Value], Value, dict[str, Value]]:
         """Takes image packets in.
 
+        Args:
+            orders: `go`, the image that waits is run; `drop`, it is not; `taken`, the top takes a pixel.
+
         Returns:
-            The outputs of the buffer with `waiting` (a whole image does), `tready` and what connects the top's ready;
-            the number of the image that waits; the errors of packets.
+            The outputs of the buffer with `waiting` (a whole image does) and `tready`; the number of the image that
+            waits; the errors of packets.
         """
         offered, last = p[f"{IMAGE}_tvalid"], p[f"{IMAGE}_tlast"]
         skipping, connect_skipping = b.state(1, "skipping", reset=0)  # the rest of a packet that is too long
         leaving, connect_leaving = b.state(1, "leaving", reset=0)
         commit, connect_commit = b.wire(1, "image_commit")
         rewind, connect_rewind = b.wire(1, "image_rewind")
-        taken, connect_taken = b.wire(1, "image_taken")
-        inputs = {"put_valid": b.all_of(offered, b.negate(skipping))}
-        inputs |= {"put_data": b.bits(p[f"{IMAGE}_tdata"], 0, self.image.bits), "commit": commit, "rewind": rewind}
-        image: dict[str, Any] = b.instance(
-            buffer, "image_buffer", {**inputs, "leave": leaving, "drop": drop, "take_ready": taken}
-        )
+        inputs = {"put_valid": b.all_of(offered, b.negate(skipping)), "commit": commit, "rewind": rewind}
+        inputs |= {"put_data": b.bits(p[f"{IMAGE}_tdata"], 0, self.image.bits), "leave": leaving}
+        inputs |= {"drop": orders["drop"], "take_ready": orders["taken"]}
+        image = b.instance(buffer, "image_buffer", inputs)
         put = b.all_of(inputs["put_valid"], image["put_ready"])
         whole = b.all_of(put, image["put_last"], last)
         short = b.all_of(put, b.negate(image["put_last"]), last)
         long = b.all_of(put, image["put_last"], b.negate(last))
         connect_commit(whole)
         connect_rewind(b.any_of(short, long))
-        connect_leaving(b.any_of(go, b.all_of(leaving, image["whole"])))
+        connect_leaving(b.any_of(orders["go"], b.all_of(leaving, image["whole"])))
         image["tready"] = b.any_of(skipping, image["put_ready"])
         ends = b.all_of(offered, image["tready"], last)
         connect_skipping(b.any_of(long, b.all_of(skipping, b.negate(ends))))
         packets, connect_packets = b.state(WORD, "packets", reset=0)
         connect_packets(b.add(packets, b.zero_extend(ends, WORD)))
         image["waiting"] = b.all_of(image["whole"], b.negate(leaving))
-        image["connect_ready"] = connect_taken
         number = b.register(packets, "waiting_number", whole)
         return image, number, {"error_short_packet": short, "error_long_packet": long}
 
-    def _run(
-        self, b: Builder, p: dict[str, Value], registers: dict[str, Value], go: Value, image: dict[str, Any]
+    def _inputs(
+        self, b: Builder, p: dict[str, Value], registers: dict[str, Value], go: Value, image: dict[str, Value]
     ) -> dict[str, Value]:
-        """The outputs of the top's instance."""
+        """The inputs of the top, but for what makes room for its results."""
         name = self.image.name
         inputs = {"start": go, f"{name}_valid": image["take_valid"], f"{name}_data": image["take_data"]}
         for request in self.interface.requests:
@@ -240,8 +247,7 @@ class _Core:
             inputs[request] = b.mux(registers["class_select_argmax"], b.const(-1, WORD), index)
         if self.interface.dram_bits:
             inputs |= {f"dram_{n}": p[f"{WEIGHTS}_{n}"] for n, _ in axi_ports(self.interface.dram_bits)[0]}
-        ready, self._connect_ready = self._wires(b, [(f"{c.name}_ready", 1) for c in self.interface.outputs])
-        return b.instance(self.top, "gradcam_top", inputs | ready)
+        return inputs
 
     def _send(
         self, b: Builder, p: dict[str, Value], buffer: Any, top: dict[str, Value], number: Value
@@ -262,10 +268,7 @@ class _Core:
         inputs = {"put_valid": b.any_of(closing, *valids), "put_data": b.mux(closing, first, b.first_of(valids, words))}
         inputs |= {"commit": ended, "rewind": failed, "leave": b.const(1, 1), "drop": b.const(0, 1)}
         result = b.instance(buffer, "result_buffer", {**inputs, "take_ready": p[f"{RESULT}_tready"]})
-        earlier = [b.negate(valid) for valid in valids]
-        room = result["put_ready"]
-        self._connect_ready({f"{c.name}_ready": b.all_of(room, *earlier[:i]) for i, c in enumerate(streams)})
-        put = b.all_of(closing, room)
+        put = b.all_of(closing, result["put_ready"])
         connect_ended(b.all_of(put, result["put_last"]))
         connect_place(
             b.mux(closing, b.add(place, b.const(1, width_of(place))), b.const(0, width_of(place))),

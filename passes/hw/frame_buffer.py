@@ -10,7 +10,7 @@ from gradcam.passes.hw.memory import build_bank
 
 
 def build_frame_buffer(name: str, width: int, words: int, first: int = 0) -> Any:
-    """The module `name`, and `NAME_memory` inside it.
+    """The module `name`, and `NAME_memory` in it.
 
     Words are put in order, beginning with word `first` and going round, and taken in order from word 0 on. A packet
     becomes `whole` with `commit`, in the cycle of its last word; `rewind`, in that of any word or none, forgets what
@@ -51,7 +51,7 @@ def build_frame_buffer(name: str, width: int, words: int, first: int = 0) -> Any
         connect_read(b.mux(empty, b.const(0, bits), b.add(read, one)), b.any_of(empty, take))
         connect_held(b.any_of(take, b.all_of(held, b.negate(p["take_ready"]))))
         words_ = b.instance(
-            bank, "memory", {"ren": take, "raddr": read, "wen": put, "waddr": write, "wdata": p["put_data"]}
+            bank, "words", {"ren": take, "raddr": read, "wen": put, "waddr": write, "wdata": p["put_data"]}
         )
         before = b.const((first - 1) % words, bits)
         return {
