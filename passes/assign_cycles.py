@@ -60,7 +60,7 @@ class AssignCycles(Pass):
             depths = [assign_stages(nest) for nest in program]
             tape = read_tape(module, program)
             windows = nest_windows(program, depths, tape)
-            shares = _shares(turns_of(program), phases, windows)
+            shares = shares_of(turns_of(program), phases, windows)
             for nest, phase, window, share in zip(program, phases, windows, shares, strict=True):
                 if tape:
                     set_integer(nest.op, "stalls", window.stalls)
@@ -112,7 +112,7 @@ def nest_windows(program: Sequence[Nest], depths: Sequence[int], tape: Tape | No
     return windows
 
 
-def _shares(turns: Sequence[int], phases: Sequence[str], windows: Sequence[Window]) -> list[int]:
+def shares_of(turns: Sequence[int], phases: Sequence[str], windows: Sequence[Window]) -> list[int]:
     """What each nest adds to the cycles of its phase.
 
     In a turn, a nest has what it takes longer than those before it, but one that loads has what it adds to the others.

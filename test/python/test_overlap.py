@@ -19,6 +19,7 @@ from torch_mlir import ir
 
 import gradcam.output
 from gradcam.errors import GradcamError
+from gradcam.passes.assign_cycles import Window, shares_of
 from gradcam.passes.hw.layout import ring_of
 from gradcam.passes.nest import nests
 from gradcam.passes.overlap_nests import ring_size
@@ -303,6 +304,16 @@ def test_waits_add_up():
     run = Run(10, 6, [(2, 3), (4, 5)])
     assert run.cycles(np.arange(6)).tolist() == [11, 12, 16, 17, 20, 21]
     assert (run.last, run.stalls) == (21, 5)
+
+
+def test_a_turn_is_counted_once():
+    def windows(*cycles):
+        return [Window(start, end, 0, held, 0) for start, end, held in cycles]
+
+    convolution = windows((0, 100, 0), (0, 104, 60), (0, 50, 9), (104, 110, 0))
+    assert shares_of([0, 0, 0, 3], ["inference"] * 4, convolution) == [100, 4, 0, 6]
+    image = windows((0, 90, 0), (0, 101, 20), (0, 103, 30))
+    assert shares_of([0, 0, 0], ["load", "inference", "inference"], image) == [20, 81, 2]
 
 
 # Networks, in RTL.
