@@ -20,7 +20,7 @@ from gradcam.passes.streams import check_streams
 from gradcam.passes.tape import Tape, read_tape
 from gradcam.passes.tape_timing import TapeTiming
 
-#: Cycles of a nest besides its steps and the stages of its pipeline: the one in which the sequencer issues it.
+#: Cycles of a nest before its first step: the one in which the sequencer issues it.
 ISSUE = 1
 
 
@@ -29,7 +29,8 @@ class AssignCycles(Pass):
     """Puts every op of a nest into a pipeline stage and every nest into a window of cycles.
 
     One step of the flattened time loops starts per cycle. A memory read, a product, a sum over lanes and a shift take
-    one cycle, everything else none. A nest runs for its steps, the stages to its last write, and one cycle of issue.
+    one cycle, everything else none. A nest runs for one cycle of issue, its steps, and the stages to its last write,
+    but the last ones, its drain, which run beside the nests of the next turn (`passes/drains.py`).
 
     This pass turns:
 
@@ -39,11 +40,13 @@ class AssignCycles(Pass):
 
         affine.for %oct = 0 to 2 {
           ... arith.muli ... {gradcam.stage = 1 : i64} ... affine.store ... {gradcam.stage = 6 : i64}
-        } {gradcam.start = 0 : i64, gradcam.end = 727 : i64, gradcam.phase = "inference"}
+        } {gradcam.start = 0 : i64, gradcam.end = 721 : i64, gradcam.drain = 6 : i64, gradcam.cycles = 721 : i64,
+           gradcam.phase = "inference"}
 
     and sums the cycles by phase in the module's attribute `gradcam.cycles`. A nest that reads the weight tape also
     waits for late words of an ideal DRAM, for `gradcam.stalls` cycles (`passes/tape_timing.py`). A nest that follows
-    its producer starts in the same cycle and waits for what it reads (`passes/runs.py`).
+    its producer starts in the same cycle and waits for what it reads (`passes/runs.py`); `gradcam.cycles` of a nest is
+    what it adds to its phase.
     """
 
     name: ClassVar[str] = "gradcam-assign-cycles"
