@@ -1,9 +1,9 @@
 """When nests run: the steps of a nest, and those of a nest that follows its producer while that still runs.
 
-A nest that **follows** the one before it, its producer, is issued together with it: in one **turn**. Its engine holds the
-first step of an iteration of its outer loops until the producer has written what that iteration reads. The producer is
-never held by it; whatever delays the producer (an input beat, a word from DRAM) delays the nest that follows by as much
-or less. The producer may follow another nest.
+A nest that **follows** the one before it, its producer, is issued together with it, in one **turn**. Its engine holds
+the first step of an iteration of its outer loops until the producer has written what that iteration reads. The producer
+is never held by it; whatever delays the producer (an input beat, a word from DRAM) delays the nest that follows by as
+much or less. The producer may follow another nest.
 """
 
 from __future__ import annotations
