@@ -25,7 +25,7 @@ PIPELINES: dict[str, str] = {
         "gradcam-stream-inputs,gradcam-split-time-space,gradcam-choose-schedule,gradcam-duplicate-buffers,"
         "gradcam-form-engines,gradcam-overlap-nests,gradcam-plan-memory,gradcam-assign-cycles"
     ),
-    "gradcam-hw-pipeline": "convert-affine-to-hw,canonicalize,cse",
+    "gradcam-hw-pipeline": "convert-affine-to-hw,gradcam-add-core,canonicalize,cse",
     "gradcam-sv-pipeline": (
         "lower-seq-to-sv,canonicalize,cse,hw.module(hw-legalize-modules,prettify-verilog,hw-cleanup)"
     ),
@@ -149,5 +149,6 @@ for _entry in (
     ("gradcam-form-engines", "form_engines", "FormEngines"),
     ("gradcam-assign-cycles", "assign_cycles", "AssignCycles"),
     ("convert-affine-to-hw", "convert_affine_to_hw", "ConvertAffineToHw"),
+    ("gradcam-add-core", "add_core", "AddCore"),
 ):
     register_lazy(*_entry)

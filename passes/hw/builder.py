@@ -194,21 +194,23 @@ def module(
     outputs: Sequence[tuple[str, int]],
     build: Callable[[Builder, dict[str, Value]], dict[str, Value]],
     reset: bool = True,
+    clock: str = "clk",
     comment: str = "",
 ) -> Any:
-    """An `hw.module` with integer ports, plus `clk` and (where anything is reset) `rst`.
+    """An `hw.module` with integer ports, plus the clock, `clk` where it has no other name, and (where anything is
+    reset) `rst`.
 
     `build` gets the inputs by name and returns the outputs by name. The SystemVerilog has `comment` above the module.
     """
     ports = [
-        ("clk", seq.ClockType.get()),
+        (clock, seq.ClockType.get()),
         *([("rst", integer(1))] if reset else []),
         *((n, integer(w)) for n, w in inputs),
     ]
 
     def body(op: Any) -> dict[str, Value]:
         values = op.inputs()
-        return build(Builder(values["clk"], values.get("rst")), values)
+        return build(Builder(values[clock], values.get("rst")), values)
 
     results = [(n, integer(w)) for n, w in outputs]
     attributes = {"comment": ir.StringAttr.get(comment)}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+from functools import partial
 from typing import Any
 
 from torch_mlir import ir as mlir
@@ -10,12 +10,14 @@ from torch_mlir import ir as mlir
 from gradcam.passes.engines import collect
 from gradcam.passes.hw.builder import Builder, Value, bits_for, module, width_of
 from gradcam.passes.hw.engine import EngineBuilder
+from gradcam.passes.hw.interface import ATTRIBUTE, Interface
 from gradcam.passes.hw.layout import Bank, banks_of
 from gradcam.passes.hw.memory import address_bits, build_bank
+from gradcam.passes.hw.names import argument_names, registers_of
 from gradcam.passes.hw.ports import Port, symbol_field
 from gradcam.passes.hw.sequencer import build_sequencer
 from gradcam.passes.hw.tape_reader import axi_ports, build_tape_reader
-from gradcam.passes.ir_queries import is_argument, is_scalar, main_function
+from gradcam.passes.ir_queries import is_argument
 from gradcam.passes.nest import nests
 from gradcam.passes.runs import follows_of
 from gradcam.passes.tape import read_tape
@@ -44,6 +46,7 @@ class _Top:
         self.registers = registers_of(module_)
         self.tape = read_tape(module_, self.program)
         self.follows = follows_of(self.program)
+        self.interface = Interface.of(module_, self.tape.width if self.tape else 0)
         self.builders = [
             EngineBuilder(e, self.banks, self.registers, dsp_packing, self.tape, self.follows) for e in self.engines
         ]
@@ -70,7 +73,9 @@ class _Top:
             inputs += [(f"dram_{name}", width) for name, width in requests]
             outputs += [(f"dram_{name}", width) for name, width in [*channel, ("error", 1)]]
         comment = "Top: sequencer, engines and banks"
-        module(TOP, inputs, outputs, lambda b, p: self._wire(b, p, sequencer, engines, banks, reader), comment=comment)
+        wire = partial(self._wire, sequencer=sequencer, engines=engines, banks=banks, reader=reader)
+        top = module(TOP, inputs, outputs, wire, comment=comment)
+        top.attributes[ATTRIBUTE] = self.interface.attribute()
 
     def _ports(self) -> list[tuple[EngineBuilder, Port]]:
         return [(e, port) for e in self.builders for port in e.ports]
@@ -233,28 +238,3 @@ def _of_row(b: Builder, row: Value | None, registers: list[str | None], scalars:
         return scalars[used[0]][0]
     number = b.table(row, [used.index(r) if r else 0 for r in registers], bits_for(len(used)))
     return b.choose(number, [scalars[r][0] for r in used])
-
-
-def registers_of(module_: mlir.Module) -> dict[mlir.Value, str]:
-    """Names of the one-element buffers, from the nests that write them."""
-    names: dict[mlir.Value, str] = {}
-    for nest in nests(module_):
-        for store in nest.stores:
-            if is_scalar(store.memref) and not is_argument(store.memref) and store.memref not in names:
-                stem = re.sub(r"\W", "_", nest.name) or "register"
-                taken = names.values()
-                names[store.memref] = f"{stem}_q" if f"{stem}_q" not in taken else f"{stem}{len(names)}_q"
-    return names
-
-
-def argument_names(module_: mlir.Module) -> list[str]:
-    """Names of the function's arguments, which become the streams and ports of the top: `gradcam.name` of each."""
-    function = main_function(module_)
-    count = len(function.regions[0].blocks[0].arguments)
-    names = [f"arg{i}" for i in range(count)]
-    if "arg_attrs" in function.attributes:
-        for i, attribute in enumerate(mlir.ArrayAttr(function.attributes["arg_attrs"])):
-            entries = mlir.DictAttr(attribute)
-            if "gradcam.name" in entries:
-                names[i] = mlir.StringAttr(entries["gradcam.name"]).value
-    return names

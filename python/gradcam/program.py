@@ -8,8 +8,11 @@ from torch_mlir import ir
 
 from gradcam.passes.engines import access_kind, tag
 from gradcam.passes.explanations import explanations, map_names
+from gradcam.passes.hw.core import describe_core
+from gradcam.passes.hw.interface import Interface
 from gradcam.passes.hw.layout import banks_of, place_of, ring_of
-from gradcam.passes.hw.top import TOP, argument_names, registers_of
+from gradcam.passes.hw.names import argument_names, registers_of
+from gradcam.passes.hw.top import TOP
 from gradcam.passes.ir_queries import is_argument, location_name
 from gradcam.passes.nest import Access, Nest, nests
 from gradcam.passes.runs import follows_of
@@ -23,8 +26,8 @@ def describe_program(module: ir.Module) -> dict[str, Any]:
     Returns:
         `top`, `streams`, `ports`, `nests` (engine, trip counts, start and end cycle, what it writes, the number of the
         nest that it `follows`), `buffers` (bank, word offset, shape, elements of a `ring`), `banks`, `dram` (None when
-        all weights are on chip); `memories`, `rtl` and the name of the DRAM's file are filled in when the files are
-        written.
+        all weights are on chip), `core` (see `describe_core`); `memories`, `rtl` and the name of the DRAM's file are
+        filled in when the files are written.
     """
     with module.context:
         program = list(nests(module))
@@ -52,6 +55,7 @@ def describe_program(module: ir.Module) -> dict[str, Any]:
             "buffers": list(buffers.values()),
             "banks": {n: _bank(b) for n, b in banks_of(module).items()},
             "dram": _dram(tape) if tape else None,
+            "core": describe_core(Interface.of(module, tape.width if tape else 0)),
             "memories": {},
             "rtl": {},
         }

@@ -31,9 +31,9 @@ def make_report(
     Returns:
         `macs` of an inference (multiply-adds of the model's convolutions and linear layers, padding channels not
         counted), `multipliers` of the array, `cycles` by phase, `overhead` = explanation / inference, `utilization` =
-        macs / multipliers / inference cycles, `memory_bytes` by bank, `activation_bytes` of the banks that nests write,
-        `layers`: see `layer_figures`, `overlaps`: see `overlap_figures`, `dram`: see `dram_figures`, `schedule`: see
-        `describe_schedule`.
+        macs / multipliers / inference cycles, `memory_bytes` by bank, `packet_bytes` by packet buffer,
+        `activation_bytes` of the banks that nests write, `layers`: see `layer_figures`, `overlaps`: see
+        `overlap_figures`, `dram`: see `dram_figures`, `schedule`: see `describe_schedule`.
     """
     cycles = {
         e.name: ir.IntegerAttr(e.attr).value for e in ir.DictAttr(scheduled.operation.attributes["gradcam.cycles"])
@@ -54,6 +54,7 @@ def make_report(
         "overhead": cycles["explanation"] / cycles["inference"],
         "utilization": macs / (pe.oc * pe.ic) / cycles["inference"],
         "memory_bytes": memory,
+        "packet_bytes": program["core"]["buffers"],
         "activation_bytes": sum(memory[n] for n in {b["bank"] for b in program["buffers"] if "bank" in b}),
         "layers": layer_figures(quantized, program, pe.oc * pe.ic),
         "overlaps": overlap_figures(program),
@@ -190,7 +191,7 @@ def report_text(report: dict[str, Any]) -> str:
         ("explanation / inference", f"{report['overhead']:.5f}"),
         ("utilization", f"{report['utilization']:.4f}"),
         *((f"overlap, {o['name']}", _overlap_text(o)) for o in report["overlaps"]),
-        *((f"memory, {n}", f"{b:,} bytes") for n, b in memory.items()),
+        *((f"memory, {n}", f"{b:,} bytes") for n, b in (memory | report["packet_bytes"]).items()),
         ("memory of activations", f"{report['activation_bytes']:,} bytes"),
         *((f"dram, {d['name']}", _dram_text(d)) for d in report["dram"] or ()),
         *((f"loops, {n}", _loops_text(s)) for n, s in report["schedule"]["nests"].items()),

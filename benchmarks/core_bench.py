@@ -1,0 +1,364 @@
+"""A cocotb bench that plays a script on `gradcam_core` through its interfaces alone, and writes down what came back.
+
+The models of AXI are cocotbext-axi's. The script is the JSON file that the environment variable GRADCAM_SCRIPT names,
+made by `core_simulation.py`; what is expected of it is decided there, not here.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import random
+from pathlib import Path
+from typing import Any
+
+import cocotb
+import numpy as np
+from cocotb.clock import Clock
+from cocotb.triggers import ClockCycles, RisingEdge, SimTimeoutError, with_timeout
+from cocotb.utils import get_sim_time
+from cocotbext.axi import (
+    AxiLiteBus,
+    AxiLiteMaster,
+    AxiReadBus,
+    AxiSlaveRead,
+    AxiStreamBus,
+    AxiStreamFrame,
+    AxiStreamSink,
+    AxiStreamSource,
+    MemoryRegion,
+)
+
+from gradcam.core.register_map import Register, register_map
+
+PERIOD_NS = 10
+
+#: Where the bench puts the weights.
+WEIGHTS_BASE = 0x1_2345_6000
+
+REGISTERS = {register.name: register for register in register_map()}
+
+
+class Weights(MemoryRegion):
+    """The weights in DRAM; the `fail` next reads have an error response."""
+
+    fail = 0
+
+    async def _read(self, address: int, length: int, **options: Any) -> bytes:
+        if self.fail:
+            self.fail -= 1
+            raise OSError("an uncorrectable error, as the script wants it")
+        return await super()._read(address, length, **options)
+
+
+class Bench:
+    """The core and the models around it."""
+
+    def __init__(self, dut: Any, script: dict[str, Any]) -> None:
+        self.dut, self.script = dut, script
+        self.random = random.Random(script["seed"])
+        self.images = np.load(script["images"])
+        self.log: list[dict[str, Any]] = []
+        clock, reset = dut.aclk, {"reset": dut.aresetn, "reset_active_level": False}
+        cocotb.start_soon(Clock(clock, PERIOD_NS, unit="ns", impl="gpi").start())
+        dut.aresetn.value = 0
+        self.control = AxiLiteMaster(AxiLiteBus.from_prefix(dut, "s_axi_control"), clock, **reset)
+        self.source = AxiStreamSource(AxiStreamBus.from_prefix(dut, "s_axis_image"), clock, **reset)
+        self.sink = AxiStreamSink(AxiStreamBus.from_prefix(dut, "m_axis_result"), clock, **reset)
+        self.weights: Weights | None = None
+        write, read = self.control.write_if, self.control.read_if
+        channels = {"s_axis_image_t": self.source, "m_axis_result_t": self.sink}
+        channels |= {f"s_axi_control_{n}": getattr(write, f"{n}_channel") for n in ("aw", "w", "b")}
+        channels |= {f"s_axi_control_{n}": getattr(read, f"{n}_channel") for n in ("ar", "r")}
+        if script["weights"]:
+            contents = Path(script["weights"]).read_bytes()
+            self.weights = Weights(size=len(contents), mem=bytearray(contents))
+            bus = AxiReadBus.from_prefix(dut, "m_axi_weights")
+            dram = AxiSlaveRead(bus, clock, **reset, target=_Offset(self.weights, WEIGHTS_BASE))
+            channels |= {f"m_axi_weights_{n}": getattr(dram, f"{n}_channel") for n in ("ar", "r")}
+        if script["pause"]:
+            for name, channel in channels.items():
+                cocotb.start_soon(self._pauses(channel, getattr(dut, f"{name}valid")))
+
+    async def _pauses(self, channel: Any, valid: Any) -> None:
+        """Lets a channel wait about half of the cycles in which it has something to do, in random pieces."""
+        draw = random.Random(self.random.random())
+        while True:
+            if str(valid.value) != "1":  # nothing to do: a bench that sleeps is fast
+                await RisingEdge(valid)
+            await ClockCycles(self.dut.aclk, draw.randint(1, 8))
+            channel.pause = True
+            await ClockCycles(self.dut.aclk, draw.randint(1, 8))
+            channel.pause = False
+            await ClockCycles(self.dut.aclk, 2)  # a sender that waited shows what it has
+
+    async def reset(self, cycles: int = 4) -> None:
+        """Resets the core and the models, and says where the weights are."""
+        self.dut.aresetn.value = 0
+        await ClockCycles(self.dut.aclk, cycles)
+        self.dut.aresetn.value = 1
+        await ClockCycles(self.dut.aclk, 2)
+        if self.weights is not None:
+            self.weights.fail = 0
+            await self.write("WEIGHTS_LOW", WEIGHTS_BASE & 0xFFFFFFFF)
+            await self.write("WEIGHTS_HIGH", WEIGHTS_BASE >> 32)
+
+    async def read(self, name: str, field: str | None = None) -> int:
+        """A register, or a field of it."""
+        word = await self.control.read_dword(REGISTERS[name].address)
+        if field is None:
+            return word
+        (found,) = (f for f in REGISTERS[name].fields if f.name == field)
+        return word >> found.low & (1 << found.bits) - 1
+
+    async def write(self, name: str, word: int) -> None:
+        """Writes a register."""
+        await self.control.write_dword(REGISTERS[name].address, word)
+
+    def send(self, image: int, beats: int | None = None) -> None:
+        """Queues the packet of an image, cut or stretched to a number of beats."""
+        pixels = self.images[image]
+        if beats is not None:
+            pixels = np.resize(pixels, (beats, pixels.shape[1]))
+        self.source.send_nowait(AxiStreamFrame(pixels.tobytes()))
+
+    async def receive(self) -> None:
+        """Waits for a result and writes it down."""
+        frame = await self.sink.recv()
+        data = bytes(frame.tdata)
+        words = np.frombuffer(data, "<i4").tolist()
+        self.log.append({"step": "result", "words": words, "cycle": _cycle(frame.sim_time_end)})
+
+    async def until(self, name: str, field: str, value: int, polls: int = 20_000) -> None:
+        """Polls a field; a core that hangs ends the bench."""
+        for _ in range(polls):
+            if await self.read(name, field) == value:
+                return
+            await ClockCycles(self.dut.aclk, self.script["poll"])
+        raise AssertionError(f"{name}.{field} does not become {value}")
+
+    async def errors(self, step: str) -> None:
+        """Writes down ERROR and clears it."""
+        word = await self.read("ERROR")
+        pending = await self.read("IRQ_STATUS", "error")
+        await self.write("ERROR", word)
+        self.log.append({"step": step, "errors": word, "pending": pending, "left": await self.read("ERROR")})
+
+    async def counters(self) -> dict[str, int]:
+        """All counters."""
+        names = ("INFERENCE", "EXPLANATION", "STALL")
+        return {"images": await self.read("IMAGES")} | {name.lower(): await self.read(name) for name in names}
+
+
+class _Offset:
+    """A memory as a bus sees it, from an address on."""
+
+    def __init__(self, memory: Weights, base: int) -> None:
+        self.memory, self.base = memory, base
+
+    async def read(self, address: int, length: int, **options: Any) -> bytes:
+        assert self.base <= address and address + length <= self.base + self.memory.size, hex(address)
+        assert address // 4096 == (address + length - 1) // 4096, "a burst crosses a block of 4 KB"
+        return await self.memory.read(address - self.base, length, **options)
+
+
+def _cycle(time: int) -> int:
+    return round(time / (1000 * PERIOD_NS))
+
+
+def _bits(register: Register, kinds: tuple[str, ...]) -> int:
+    return sum(((1 << f.bits) - 1) << f.low for f in register.fields if f.kind in kinds)
+
+
+async def play(bench: Bench, step: dict[str, Any]) -> None:
+    """One step of a script, named by its key `do`."""
+    await globals()[f"do_{step['do']}"](bench, **{name: value for name, value in step.items() if name != "do"})
+
+
+async def do_images(bench: Bench, images: list[int], eager: bool) -> None:
+    """Back to back; a bench that is not eager sleeps while the core takes no beat."""
+
+    async def send() -> None:
+        for image in images:
+            if not eager and str(bench.dut.s_axis_image_tready.value) != "1":
+                await RisingEdge(bench.dut.s_axis_image_tready)
+            bench.send(image)
+            if not eager:
+                await bench.source.wait()
+                await ClockCycles(bench.dut.aclk, 2)
+
+    sender = cocotb.start_soon(send())
+    for _ in images:
+        await bench.receive()
+    await sender
+    bench.log[-1]["counters"] = await bench.counters()
+
+
+async def do_blocked(bench: Bench, images: list[int], cycles: int) -> None:
+    """Back to back; no result is taken for so many cycles."""
+    bench.sink.pause = True
+    for image in images:
+        bench.send(image)
+    await ClockCycles(bench.dut.aclk, cycles)
+    bench.sink.pause = False
+    for i, _ in enumerate(images):
+        await bench.receive()
+        if i == 1:  # of the run that could not write its result
+            bench.log[-1]["counters"] = await bench.counters()
+
+
+async def do_explain(bench: Bench, image: int, cls: int) -> None:
+    """One image with a class of its own."""
+    await bench.write("CLASS_SELECT", 1 << 31 if cls < 0 else cls)
+    bench.send(image)
+    await bench.receive()
+    await bench.write("CLASS_SELECT", 1 << 31)
+
+
+async def do_start(bench: Bench, image: int, early: bool) -> None:
+    """One image that waits for a start, or a start that waits for an image; and both only once."""
+    await bench.write("CONTROL", 0)
+    if early:
+        await bench.write("CONTROL", 1)
+        await bench.until("STATUS", "started", 1)
+        bench.send(image)
+    else:
+        bench.send(image)
+        await bench.until("STATUS", "image", 1)
+        await ClockCycles(bench.dut.aclk, 50)
+        assert await bench.read("STATUS", "busy") == 0
+        await bench.write("CONTROL", 1)
+    await bench.receive()
+    assert await bench.read("STATUS", "started") == 0
+    await bench.write("CONTROL", 2)
+
+
+async def do_short(bench: Bench, image: int, beats: int) -> None:
+    """A packet that ends too early."""
+    bench.send(image, beats)
+    await bench.until("ERROR", "short_packet", 1)
+    await bench.errors("short")
+
+
+async def do_long(bench: Bench, image: int, beats: int) -> None:
+    """A packet that goes on behind the last pixel."""
+    bench.send(image, beats)
+    await bench.source.wait()
+    await bench.until("ERROR", "long_packet", 1)
+    await bench.errors("long")
+
+
+async def do_class_range(bench: Bench, image: int, cls: int) -> None:
+    """An image with a class that does not exist."""
+    await bench.write("CLASS_SELECT", cls)
+    bench.send(image)
+    await bench.until("ERROR", "class_range", 1)
+    await bench.write("CLASS_SELECT", 1 << 31)
+    await bench.errors("class_range")
+
+
+async def do_start_busy(bench: Bench, image: int) -> None:
+    """A start while the image of the step runs: it has its result, and no other image runs for the start."""
+    bench.send(image)
+    await bench.until("STATUS", "busy", 1)
+    await bench.write("CONTROL", 3)
+    await bench.errors("start_busy")
+    await bench.receive()
+
+
+async def do_dram(bench: Bench, image: int, after: int) -> None:
+    """An error response to a read, so many cycles after the run began."""
+    assert bench.weights is not None
+    bench.send(image)
+    await bench.until("STATUS", "busy", 1)
+    await ClockCycles(bench.dut.aclk, max(after, 1))
+    bench.weights.fail = 1
+    await bench.until("ERROR", "dram", 1)
+    await bench.errors("dram")
+
+
+async def do_reset(bench: Bench, image: int, after: int) -> None:
+    """A reset so many cycles after an image began to arrive; what has not left by then is lost."""
+    bench.send(image)
+    await ClockCycles(bench.dut.aclk, after)
+    await bench.reset()
+    left = bench.sink.count()
+    for _ in range(left):
+        await bench.receive()
+    await bench.errors("reset")
+    bench.log[-1]["status"] = await bench.read("STATUS")
+    bench.log[-1]["images"] = await bench.read("IMAGES")
+
+
+async def do_registers(bench: Bench) -> None:
+    """Every field as software may read and write it, whole and byte by byte, and addresses without a register."""
+    seen: dict[str, Any] = {"reset": {name: await bench.read(name) for name in REGISTERS}}
+    for pattern in (0xFFFFFFFF, 0xA5A5A5A5, 0x5A5A5A5A, 0):
+        for name, register in REGISTERS.items():
+            if _bits(register, ("storage",)):
+                await bench.write(name, pattern & _bits(register, ("storage",)))
+        seen[f"{pattern:08x}"] = {name: await bench.read(name) for name in REGISTERS}
+    for name, register in REGISTERS.items():
+        if _bits(register, ("storage",)):
+            for byte in range(4):
+                await bench.control.write(
+                    register.address + byte, bytes([_bits(register, ("storage",)) >> 8 * byte & 255])
+                )
+                seen.setdefault("bytes", {}).setdefault(name, []).append(await bench.read(name))
+            await bench.write(name, sum(f.reset << f.low for f in register.fields if f.kind == "storage"))
+    for register in REGISTERS.values():
+        if not _bits(register, ("storage", "pulse", "sticky")):
+            await bench.write(register.name, 0xFFFFFFFF)
+    seen["restored"] = {name: await bench.read(name) for name in REGISTERS}
+    hole = max(register.address for register in REGISTERS.values()) + 4
+    seen["hole"] = [(await bench.control.read(hole, 4)).resp, (await bench.control.write(hole, bytes(4))).resp]
+    if bench.weights is not None:
+        await bench.write("WEIGHTS_LOW", WEIGHTS_BASE & 0xFFFFFFFF)
+        await bench.write("WEIGHTS_HIGH", WEIGHTS_BASE >> 32)
+    bench.log.append({"step": "registers", **seen})
+
+
+async def do_interrupt(bench: Bench, image: int) -> None:
+    """The interrupt of a result and of an error: raised where it is enabled, until the event is cleared."""
+    seen = []
+    await bench.write("IRQ_STATUS", 1)
+    for enable in (0, 1):
+        await bench.write("IRQ_ENABLE", enable)
+        bench.send(image)
+        await bench.receive()
+        await ClockCycles(bench.dut.aclk, 4)
+        seen.append((int(bench.dut.interrupt.value), await bench.read("IRQ_STATUS", "done")))
+        await bench.write("IRQ_STATUS", 1)
+        await ClockCycles(bench.dut.aclk, 4)
+        seen.append((int(bench.dut.interrupt.value), await bench.read("IRQ_STATUS", "done")))
+    await bench.write("IRQ_ENABLE", 2)
+    bench.send(image, 1)
+    await bench.until("ERROR", "short_packet", 1)
+    await ClockCycles(bench.dut.aclk, 4)
+    seen.append((int(bench.dut.interrupt.value), await bench.read("IRQ_STATUS", "error")))
+    await bench.write("ERROR", 0xFFFFFFFF)
+    await ClockCycles(bench.dut.aclk, 4)
+    seen.append((int(bench.dut.interrupt.value), await bench.read("IRQ_STATUS", "error")))
+    await bench.write("IRQ_ENABLE", 0)
+    bench.log.append({"step": "interrupt", "seen": seen})
+
+
+@cocotb.test()
+async def script(dut: Any) -> None:
+    """Plays the script."""
+    for name in ("cocotb.gradcam_core", "cocotb"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    text = json.loads(Path(os.environ["GRADCAM_SCRIPT"]).read_text(encoding="utf-8"))
+    bench = Bench(dut, text)
+    await bench.reset()
+    for step in text["steps"]:
+        try:
+            await with_timeout(play(bench, step), text["limit"] * PERIOD_NS, "ns")
+        except SimTimeoutError:
+            words = {name: hex(await bench.read(name)) for name in ("STATUS", "ERROR", "IMAGES")}
+            raise AssertionError(f"{step} does not end within {text['limit']} cycles: {words}") from None
+    await RisingEdge(dut.aclk)
+    assert bench.sink.count() == 0 and bench.sink.empty(), "there are more results than images"
+    end = _cycle(get_sim_time("step"))
+    Path(text["log"]).write_text(json.dumps({"log": bench.log, "cycle": end}), encoding="utf-8")

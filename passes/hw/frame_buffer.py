@@ -1,0 +1,72 @@
+"""A frame buffer: a memory between two sides that keeps one whole packet, while the next one follows it in."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gradcam.passes.hw.builder import Builder, Value, bits_for, module
+from gradcam.passes.hw.layout import Bank
+from gradcam.passes.hw.memory import build_bank
+
+
+def build_frame_buffer(name: str, width: int, words: int, first: int = 0) -> Any:
+    """The module `name`, and `NAME_memory` inside it.
+
+    Words are put in order, beginning with word `first` and going round, and taken in order from word 0 on. A packet
+    becomes `whole` with `commit`, in the cycle of its last word; `rewind`, in that of any word or none, forgets what
+    was put of it. A whole packet leaves while `leave` is 1, and is forgotten with `drop`. The next packet may be put as
+    far as words have left, so that no cycle is lost between two.
+
+    Ports: `put_valid`, `put_data`, `put_ready`, and `put_last` with the last word of a packet, whether it is put or
+    not; `take_valid`, `take_data`, `take_ready`, `take_last`; `commit`, `rewind`, `leave`, `drop`, `whole`.
+
+    Args:
+        name: of the module.
+        width: bits of a word.
+        words: of a packet.
+        first: the number of the word that is put first; those before it come last.
+    """
+    bits = bits_for(words)
+    memory = Bank(f"{name}_memory", 1, width, words, constant=False)
+    bank = build_bank(memory, 1)
+    inputs = [("put_valid", 1), ("put_data", width), ("commit", 1), ("rewind", 1), ("leave", 1), ("drop", 1)]
+    inputs += [("take_ready", 1)]
+    outputs = [("put_ready", 1), ("put_last", 1), ("whole", 1), ("take_valid", 1), ("take_data", width)]
+    outputs += [("take_last", 1)]
+
+    def build(b: Builder, p: dict[str, Value]) -> dict[str, Value]:
+        one, end = b.const(1, bits), b.const(words - 1, bits)
+        write, connect_write = b.state(bits, "write", reset=first)
+        read, connect_read = b.state(bits, "read", reset=0)
+        whole, connect_whole = b.state(1, "whole_q", reset=0)
+        held, connect_held = b.state(1, "held", reset=0)  # the word that was read last is on its way out
+        room = b.any_of(b.negate(whole), b.compare("ult", write, read))
+        put = b.all_of(p["put_valid"], room)
+        starts_over = b.any_of(p["rewind"], p["commit"])
+        connect_write(b.mux(starts_over, b.const(first, bits), _next(b, write, end)), b.any_of(starts_over, put))
+        take = b.all_of(whole, p["leave"], b.any_of(b.negate(held), p["take_ready"]))
+        at_end = b.compare("eq", read, end)
+        empty = b.any_of(p["drop"], b.all_of(take, at_end))
+        connect_whole(b.any_of(p["commit"], b.all_of(whole, b.negate(empty))))
+        connect_read(b.mux(empty, b.const(0, bits), b.add(read, one)), b.any_of(empty, take))
+        connect_held(b.any_of(take, b.all_of(held, b.negate(p["take_ready"]))))
+        words_ = b.instance(
+            bank, "memory", {"ren": take, "raddr": read, "wen": put, "waddr": write, "wdata": p["put_data"]}
+        )
+        before = b.const((first - 1) % words, bits)
+        return {
+            "put_ready": room,
+            "put_last": b.compare("eq", write, before),
+            "whole": whole,
+            "take_valid": held,
+            "take_data": words_["rdata"],
+            "take_last": b.register(at_end, "last", take),
+        }
+
+    return module(name, inputs, outputs, build, comment=f"Frame buffer: one packet of {words} words")
+
+
+def _next(b: Builder, place: Value, end: Value) -> Value:
+    """The word after `place`, going round."""
+    bits = place.type.width
+    return b.mux(b.compare("eq", place, end), b.const(0, bits), b.add(place, b.const(1, bits)))

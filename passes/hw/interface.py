@@ -1,0 +1,144 @@
+"""What lies behind the ports of `gradcam_top`: what `gradcam_core` must know to drive them."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from math import prod
+from typing import Any
+
+from pycde.circt import ir as circt
+from torch_mlir import ir as mlir
+
+from gradcam.errors import fail
+from gradcam.passes.engines import access_kind, tag
+from gradcam.passes.hw.layout import constants_of
+from gradcam.passes.hw.names import argument_names, registers_of
+from gradcam.passes.ir_queries import symbol_register
+from gradcam.passes.nest import Access, Nest, nests
+
+#: The attribute of the top's `hw.module` that holds an `Interface`.
+ATTRIBUTE = "gradcam_interface"
+
+
+@dataclass(frozen=True)
+class Channel:
+    """A valid/ready stream of the top: its name, beats of a run, and bits of a beat."""
+
+    name: str
+    beats: int
+    bits: int
+
+
+@dataclass(frozen=True)
+class Interface:
+    """What a run of the top takes and gives.
+
+    Attributes:
+        inputs: the streams that it reads.
+        outputs: the streams that it writes, in the order in which it does.
+        requests: the plain inputs, sampled at its start: the class to explain, where one is explained.
+        classes: the registers that hold the explained classes when it has ended, the best one first.
+        phases: of every nest.
+        cycles: of a run without waiting, as predicted.
+        fingerprint: a CRC-32 over constants and schedule.
+        dram_bits: of a beat of the DRAM; 0 when no weights are there.
+    """
+
+    inputs: Sequence[Channel]
+    outputs: Sequence[Channel]
+    requests: Sequence[str]
+    classes: Sequence[str]
+    phases: Sequence[str]
+    cycles: int
+    fingerprint: int
+    dram_bits: int
+
+    @staticmethod
+    def of(module: mlir.Module, dram_bits: int) -> Interface:
+        """The interface of a scheduled program."""
+        program, names = list(nests(module)), argument_names(module)
+        loads, stores = ([a for nest in program for a in accesses(nest)] for accesses in (_loads, _stores))
+        requests = {a.memref.arg_number: None for a in loads if access_kind(a) == "port"}
+        total = mlir.DictAttr(module.operation.attributes["gradcam.cycles"])["total"]
+        return Interface(
+            _channels(loads, names),
+            _channels(stores, names),
+            [names[i] for i in requests],
+            _class_registers(module, program),
+            [tag(nest, "phase") for nest in program],
+            mlir.IntegerAttr(total).value,
+            _fingerprint(module, program),
+            dram_bits,
+        )
+
+    def attribute(self) -> Any:
+        """As an attribute of CIRCT's side."""
+        return _attribute(asdict(self))
+
+    @staticmethod
+    def read(module: Any) -> Interface:
+        """The interface that the `hw.module` of a top carries.
+
+        Raises:
+            GradcamError: it has none.
+        """
+        if ATTRIBUTE not in module.attributes:
+            raise fail(module, f"the module has no '{ATTRIBUTE}'; build it with convert-affine-to-hw")
+        values = _plain(module.attributes[ATTRIBUTE])
+        ends = {n: [Channel(**channel) for channel in values[n]] for n in ("inputs", "outputs")}
+        return Interface(**(values | ends))
+
+
+def _loads(nest: Nest) -> Sequence[Access]:
+    return nest.loads
+
+
+def _stores(nest: Nest) -> Sequence[Access]:
+    return nest.stores
+
+
+def _channels(accesses: Sequence[Access], names: Sequence[str]) -> list[Channel]:
+    """The streams among the accesses, in their order."""
+    streams = {a.memref.arg_number: a for a in accesses if access_kind(a) == "stream"}
+    return [
+        Channel(names[i], prod(mlir.MemRefType(a.memref.type).shape) // a.lanes, a.lanes * a.element_bits)
+        for i, a in streams.items()
+    ]
+
+
+def _class_registers(module: mlir.Module, program: Sequence[Nest]) -> list[str]:
+    """The registers that pick what a nest reads."""
+    forms = (form for nest in program for a in nest.loads for form in (a.index, *a.guards))
+    used = {symbol_register(term[1]) for form in forms for term in form if isinstance(term, tuple)}
+    return [name.removesuffix("_q") for memref, name in registers_of(module).items() if memref in used]
+
+
+def _fingerprint(module: mlir.Module, program: Sequence[Nest]) -> int:
+    """Differs, but for chance, where weights, rescales, array or schedule differ."""
+    state = 0
+    for data in constants_of(module).values():
+        state = zlib.crc32(data.tobytes(), state)
+    for nest in program:
+        schedule = {name: str(nest.op.attributes[name]) for name in nest.op.attributes}
+        state = zlib.crc32(repr((nest.name, [loop.trip for loop in nest.loops], schedule)).encode(), state)
+    return state
+
+
+def _attribute(value: Any) -> Any:
+    if isinstance(value, dict):
+        return circt.DictAttr.get({n: _attribute(v) for n, v in value.items()})
+    if isinstance(value, list | tuple):
+        return circt.ArrayAttr.get([_attribute(v) for v in value])
+    if isinstance(value, str):
+        return circt.StringAttr.get(value)
+    return circt.IntegerAttr.get(circt.IntegerType.get_signless(64), value)
+
+
+def _plain(attribute: Any) -> Any:
+    if isinstance(attribute, circt.DictAttr):
+        return {entry.name: _plain(entry.attr) for entry in attribute}
+    if isinstance(attribute, circt.ArrayAttr):
+        return [_plain(entry) for entry in attribute]
+    return attribute.value

@@ -1,0 +1,1 @@
+"""The core that a design is used through: its registers and packets."""

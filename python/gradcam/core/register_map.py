@@ -1,0 +1,77 @@
+"""The register map of `gradcam_core`, read from registers.rdl."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Literal
+
+from systemrdl import RDLCompiler
+from systemrdl.node import FieldNode, RegNode
+from systemrdl.rdltypes import OnWriteType
+
+#: The SystemRDL source.
+SOURCE = Path(__file__).parent / "registers.rdl"
+
+#: What a field is made of: a number, a value of the core, a register that software writes, one cycle of 1 when
+#: software writes a 1, or a bit that the core sets and a written 1 clears.
+Kind = Literal["constant", "input", "storage", "pulse", "sticky"]
+
+
+@dataclass(frozen=True)
+class Field:
+    """Some bits of a register.
+
+    Attributes:
+        low: the lowest bit.
+        bits: their number.
+        kind: see `Kind`.
+        reset: the value of a constant, or after reset.
+        port: its name among all fields.
+    """
+
+    name: str
+    low: int
+    bits: int
+    kind: Kind
+    reset: int
+    port: str
+
+
+@dataclass(frozen=True)
+class Register:
+    """A 32-bit word at a byte address."""
+
+    name: str
+    address: int
+    fields: tuple[Field, ...]
+
+
+@cache
+def register_map() -> tuple[Register, ...]:
+    """The registers in the order of their addresses."""
+    compiler = RDLCompiler()
+    compiler.compile_file(str(SOURCE))
+    top = compiler.elaborate().top
+    return tuple(_register(node) for node in top.registers())
+
+
+def _register(node: RegNode) -> Register:
+    fields = tuple(_field(node.inst_name, field) for field in node.fields())
+    return Register(node.inst_name, node.absolute_address, fields)
+
+
+def _field(register: str, node: FieldNode) -> Field:
+    name, reset = node.inst_name, node.get_property("reset")
+    return Field(name, node.low, node.width, _kind(node), reset or 0, f"{register}_{name}".lower())
+
+
+def _kind(node: FieldNode) -> Kind:
+    if node.get_property("singlepulse"):
+        return "pulse"
+    if node.get_property("onwrite") == OnWriteType.woclr:
+        return "sticky"
+    if node.is_sw_writable:
+        return "storage"
+    return "input" if node.is_hw_writable else "constant"
