@@ -25,11 +25,11 @@ class Odometer:
         self.live = [i for i, column in enumerate(trips) if max(column) > 1]
         self.counters: dict[int, Value] = {}
         self.at_end: dict[int, Value] = {}
-        connects = {}
+        connects, ends = {}, {}
         for i in self.live:
-            width = bits_for(max(trips[i]))
-            self.counters[i], connects[i] = b.state(width, f"count{i}")
-            self.at_end[i] = b.compare("eq", self.counters[i], b.table(row, [t - 1 for t in trips[i]], width))
+            self.counters[i], connects[i] = b.state(bits_for(max(trips[i])), f"count{i}")
+            # A register, so that what ticks is known when the step begins.
+            self.at_end[i], ends[i] = b.state(1, f"end{i}")
         self.carry = {i: self.ended_inside(i) for i in reversed(self.live)}
         self.final = self.ended_inside(-1)
         for i in self.live:
@@ -37,6 +37,10 @@ class Odometer:
             up = b.mux(self.at_end[i], zero, b.add(self.counters[i], b.const(1, trips_width)))
             ticked = b.mux(self.carry[i], up, self.counters[i])
             connects[i](b.mux(go, zero, ticked), b.any_of(go, step))
+            single = [int(t == 1) for t in trips[i]]
+            before = b.compare("eq", self.counters[i], b.column(row, [t - 2 for t in trips[i]], trips_width))
+            end = b.mux(self.carry[i], b.mux(self.at_end[i], b.column(row, single, 1), before), self.at_end[i])
+            ends[i](b.mux(go, b.table(row, single, 1), end), b.any_of(go, step))
         reduction = [i for i in self.live if i >= engine.outer_depth]
         self.first = b.all_of(*(self.at_start(i) for i in reduction))
         self.last = b.all_of(*(self.at_end[i] for i in reduction))
@@ -47,7 +51,7 @@ class Odometer:
 
     def inside(self, firsts: Sequence[int], flags: Mapping[int, Value]) -> Value:
         """i1: the flag is 1 of every live loop from number `firsts[row]` on inwards."""
-        outside = {i: self.b.table(self.row, [int(i < first) for first in firsts], 1) for i in self.live}
+        outside = {i: self.b.column(self.row, [int(i < first) for first in firsts], 1) for i in self.live}
         return self.b.all_of(*(self.b.any_of(outside[i], flags[i]) for i in self.live if i >= min(firsts)))
 
     def at_start(self, loop: int) -> Value:
@@ -72,7 +76,7 @@ class Odometer:
         bits = width + 1 if wraps else width
         delta = b.const(0, bits)
         for i in reversed(self.live):
-            column = b.table(self.row, [d[i] % modulus if modulus else d[i] for d in deltas], bits)
+            column = b.column(self.row, [d[i] % modulus if modulus else d[i] for d in deltas], bits)
             delta = b.mux(self.carry[i], column, delta) if i != self.live[-1] else column
         total = b.add(b.zero_extend(value, bits), delta)
         if modulus and wraps:
