@@ -40,7 +40,7 @@ def run_logged(command: Sequence[str], folder: Path, log: Path, say: Callable[[s
         GradcamError: the tool fails; the message is the first error that it printed.
     """
     name, errors, last = Path(command[0]).name, [], "it printed nothing"
-    with log.open("w", encoding="utf-8") as file:
+    with log.open("w", encoding="utf-8", buffering=1) as file:  # a line at a time, for who looks on
         process = subprocess.Popen(
             command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
         )
