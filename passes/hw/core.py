@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from gradcam.core.register_map import register_map
+from gradcam.core.register_map import describe_registers, register_map
 from gradcam.errors import fail
 from gradcam.passes.hw.builder import Builder, Value, bits_for, module, width_of
 from gradcam.passes.hw.frame_buffer import build_frame_buffer
@@ -56,15 +56,19 @@ def describe_core(interface: Interface) -> dict[str, Any]:
     """What the user of a core must know, ready for JSON.
 
     Returns:
-        `top`, `fingerprint`, `cycles` of a run without waiting; `image` and `result`: beats of a packet and bytes of a
-        beat; `fields`: what a result packet holds, in order, as name and words of 32 bits; `buffers`: the bytes of
-        those of either packet.
+        `top`, `ports`, `registers`; `fingerprint`, `cycles` of a run without waiting; `image` and `result`: beats of a
+        packet and bytes of a beat; `fields`: what a result packet holds, in order, as name and words of 32 bits;
+        `buffers`: the bytes of those of either packet.
     """
     (image,) = interface.inputs
     fields = result_fields(interface)
     words = sum(count for _, count in fields)
+    inputs, outputs = core_ports(interface)
+    ports = [("aclk", 1, "in"), *((*port, "in") for port in inputs), *((*port, "out") for port in outputs)]
     return {
         "top": CORE,
+        "ports": [{"name": name, "direction": direction, "bits": bits} for name, bits, direction in ports],
+        "registers": describe_registers(),
         "fingerprint": interface.fingerprint,
         "cycles": interface.cycles,
         "image": {"beats": image.beats, "bytes": image_bits(image) // 8},
@@ -85,6 +89,23 @@ def image_bits(image: Channel) -> int:
     return power_of_two(max(8, image.bits))
 
 
+def core_ports(interface: Interface) -> tuple[list[tuple[str, int]], list[tuple[str, int]]]:
+    """Inputs, besides the clock, and outputs of the core: (name, bits)."""
+    inputs = [("aresetn", 1), *((f"{CONTROL}_{n}", bits) for n, bits in INPUTS)]
+    outputs = [("interrupt", 1), *((f"{CONTROL}_{n}", bits) for n, bits in OUTPUTS)]
+    inputs += [(f"{IMAGE}_tvalid", 1), (f"{IMAGE}_tdata", image_bits(interface.inputs[0])), (f"{IMAGE}_tlast", 1)]
+    inputs += [(f"{RESULT}_tready", 1)]
+    outputs += [(f"{IMAGE}_tready", 1), (f"{RESULT}_tvalid", 1), (f"{RESULT}_tdata", WORD)]
+    outputs += [(f"{RESULT}_tkeep", WORD // 8), (f"{RESULT}_tlast", 1)]
+    if interface.dram_bits:
+        responses, requests = axi_ports(interface.dram_bits)
+        wide = [(n, WIDE if n == "araddr" else bits) for n, bits in requests]
+        inputs += [(f"{WEIGHTS}_{n}", bits) for n, bits in [*responses, ("rid", 1)]]
+        outputs += [(f"{WEIGHTS}_{n}", bits) for n, bits in wide]
+        outputs += [(f"{WEIGHTS}_{n}", bits) for n, bits, _ in READ_CONSTANTS]
+    return inputs, outputs
+
+
 class _Core:
     def __init__(self, top: Any, interface: Interface) -> None:
         self.top, self.interface = top, interface
@@ -94,18 +115,7 @@ class _Core:
         self.registers = register_map()
 
     def build(self) -> Any:
-        inputs = [("aresetn", 1), *((f"{CONTROL}_{n}", bits) for n, bits in INPUTS)]
-        outputs = [("interrupt", 1), *((f"{CONTROL}_{n}", bits) for n, bits in OUTPUTS)]
-        inputs += [(f"{IMAGE}_tvalid", 1), (f"{IMAGE}_tdata", image_bits(self.image)), (f"{IMAGE}_tlast", 1)]
-        inputs += [(f"{RESULT}_tready", 1)]
-        outputs += [(f"{IMAGE}_tready", 1), (f"{RESULT}_tvalid", 1), (f"{RESULT}_tdata", WORD)]
-        outputs += [(f"{RESULT}_tkeep", WORD // 8), (f"{RESULT}_tlast", 1)]
-        if self.interface.dram_bits:
-            responses, requests = axi_ports(self.interface.dram_bits)
-            wide = [(n, WIDE if n == "araddr" else bits) for n, bits in requests]
-            inputs += [(f"{WEIGHTS}_{n}", bits) for n, bits in [*responses, ("rid", 1)]]
-            outputs += [(f"{WEIGHTS}_{n}", bits) for n, bits in wide]
-            outputs += [(f"{WEIGHTS}_{n}", bits) for n, bits, _ in READ_CONSTANTS]
+        inputs, outputs = core_ports(self.interface)
         modules = {
             "registers": build_registers(self.registers),
             "image_buffer": build_frame_buffer("image_buffer", self.image.bits, self.image.beats),
