@@ -7,9 +7,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-from systemrdl import RDLCompiler
+from systemrdl.compiler import RDLCompiler
 from systemrdl.node import AddrmapNode, FieldNode, RegNode
-from systemrdl.rdltypes import OnWriteType
+from systemrdl.rdltypes.builtin_enums import OnWriteType
 
 #: The SystemRDL source.
 SOURCE = Path(__file__).parent / "registers.rdl"
@@ -84,7 +84,15 @@ def _register(node: RegNode) -> Register:
 
 def _field(register: str, node: FieldNode) -> Field:
     name, reset, text = node.inst_name, node.get_property("reset"), node.get_property("desc")
-    return Field(name, node.low, node.width, _kind(node), reset or 0, f"{register}_{name}".lower(), text or "")
+    return Field(
+        name,
+        node.low,
+        node.width,
+        _kind(node),
+        reset if isinstance(reset, int) else 0,
+        f"{register}_{name}".lower(),
+        text or "",
+    )
 
 
 def _kind(node: FieldNode) -> Kind:
