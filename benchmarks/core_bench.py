@@ -389,6 +389,29 @@ async def do_interrupt(bench: Bench, image: int) -> None:
     bench.log.append({"step": "interrupt", "seen": seen})
 
 
+async def do_recorded(bench: Bench, step: dict[str, Any], signals: list[str]) -> None:
+    """Another step, with the values that its signals have at every rising edge of the clock."""
+    seen: dict[str, list[int]] = {name: [] for name in signals}
+
+    async def watch() -> None:
+        while True:
+            await RisingEdge(bench.dut.aclk)
+            for name, values in seen.items():
+                values.append(int(getattr(bench.dut, name).value))
+
+    watcher = cocotb.start_soon(watch())
+    await play(bench, step)
+    await ClockCycles(bench.dut.aclk, 2)
+    watcher.cancel()
+    bench.log.append({"step": "recorded", "signals": seen})
+
+
+async def do_access(bench: Bench, register: str, word: int) -> None:
+    """A write of a register, and a read."""
+    await bench.write(register, word)
+    bench.log.append({"step": "access", "word": await bench.read(register)})
+
+
 async def do_session(bench: Bench, function: str, **arguments: Any) -> None:
     """Software that drives the core, module:function; the core does not know yet where its weights are."""
     if bench.weights is not None:
