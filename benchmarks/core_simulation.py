@@ -16,9 +16,9 @@ import cocotb_tools.config
 import numpy as np
 from cocotb_tools.runner import get_runner
 
+from gradcam.core.driver import image_beats
 from gradcam.errors import GradcamError
 from gradcam.passes.hw.core import CORE
-from gradcam.passes.hw.layout import power_of_two
 from gradcam.sim.build import OPTIMIZATION
 from gradcam.sim.header import WAIVERS
 from gradcam.verilator import find_toolchain
@@ -138,7 +138,9 @@ def play(
     program = json.loads((folder / "program.json").read_text(encoding="utf-8"))
     with tempfile.TemporaryDirectory(prefix="gradcam-core-") as temporary:
         work = Path(temporary)
-        np.save(work / "images.npy", beats_of(images, program["streams"][0]["lanes"]))
+        np.save(
+            work / "images.npy", image_beats(images, program["streams"][0]["lanes"], program["core"]["image"]["bytes"])
+        )
         script = {"steps": list(steps), "images": str(work / "images.npy"), "log": str(work / "log.json")}
         script |= {"seed": seed, "pause": pause, "limit": limit, "poll": poll}
         script |= {"weights": str((folder / program["dram"]["file"]).resolve()) if program["dram"] else ""}
@@ -166,9 +168,3 @@ def play(
             raise GradcamError(f"the bench of {CORE} failed:\n{text[-4000:]}")
         found = json.loads((work / "log.json").read_text(encoding="utf-8"))
     return Played(found["log"], found["cycle"])
-
-
-def beats_of(images: np.ndarray, lanes: int) -> np.ndarray:
-    """The beats of image packets: int8 (n, C, H, W) to uint8 (n, beats, bytes of a beat), a power of two of them."""
-    elements = images.view(np.uint8).transpose(0, 2, 3, 1).reshape(len(images), -1, lanes)
-    return np.pad(elements, ((0, 0), (0, 0), (0, power_of_two(lanes) - lanes)))

@@ -5,11 +5,11 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from gradcam.core.register_map import register_map
+from gradcam.core.register_map import describe_registers, register_map
 from gradcam.errors import fail
 from gradcam.passes.hw.builder import Builder, Value, bits_for, module, width_of
 from gradcam.passes.hw.frame_buffer import build_frame_buffer
-from gradcam.passes.hw.interface import Channel, Interface
+from gradcam.passes.hw.interface import WORD, Channel, Interface
 from gradcam.passes.hw.layout import power_of_two
 from gradcam.passes.hw.registers import INPUTS, OUTPUTS, build_registers
 from gradcam.passes.hw.tape_reader import ADDRESS, axi_ports
@@ -19,8 +19,8 @@ CORE = "gradcam_core"
 #: Prefixes of the ports of the four interfaces.
 CONTROL, IMAGE, RESULT, WEIGHTS = "s_axi_control", "s_axis_image", "m_axis_result", "m_axi_weights"
 
-#: Bits of a beat of the result, and of an address of the weights.
-WORD, WIDE = 32, 64
+#: Bits of an address of the weights.
+WIDE = 64
 
 #: Constant fields of a read: no identifier, unprivileged data, normal and bufferable, not locked.
 READ_CONSTANTS = (("arid", 1, 0), ("arprot", 3, 0), ("arcache", 4, 0b0011), ("arlock", 1, 0))
@@ -56,28 +56,24 @@ def describe_core(interface: Interface) -> dict[str, Any]:
     """What the user of a core must know, ready for JSON.
 
     Returns:
-        `top`, `fingerprint`, `cycles` of a run without waiting; `image` and `result`: beats of a packet and bytes of a
-        beat; `fields`: what a result packet holds, in order, as name and words of 32 bits; `buffers`: the bytes of
-        those of either packet.
+        `top`, `ports`, `registers`; `fingerprint`, `cycles` of a run without waiting; `image` and `result`: beats of a
+        packet and bytes of a beat; `fields`: what a result packet holds, in order, as name and words of 32 bits;
+        `buffers`: the bytes of those of either packet.
     """
     (image,) = interface.inputs
-    fields = result_fields(interface)
-    words = sum(count for _, count in fields)
+    inputs, outputs = core_ports(interface)
+    ports = [("aclk", 1, "in"), *((*port, "in") for port in inputs), *((*port, "out") for port in outputs)]
     return {
         "top": CORE,
+        "ports": [{"name": name, "direction": direction, "bits": bits} for name, bits, direction in ports],
+        "registers": describe_registers(),
         "fingerprint": interface.fingerprint,
         "cycles": interface.cycles,
         "image": {"beats": image.beats, "bytes": image_bits(image) // 8},
-        "result": {"beats": words, "bytes": WORD // 8},
-        "fields": [{"name": name, "words": count} for name, count in fields],
-        "buffers": {"image_buffer": image.beats * image.bits // 8, "result_buffer": words * WORD // 8},
+        "result": {"beats": interface.words, "bytes": WORD // 8},
+        "fields": [{"name": name, "words": count} for name, count in interface.fields],
+        "buffers": interface.buffers,
     }
-
-
-def result_fields(interface: Interface) -> list[tuple[str, int]]:
-    """What a result packet holds, in order: (name, words of 32 bits)."""
-    classes = [("classes", len(interface.classes))] if interface.classes else []
-    return [("packet", 1), *classes, *((channel.name, channel.beats) for channel in interface.outputs)]
 
 
 def image_bits(image: Channel) -> int:
@@ -85,31 +81,36 @@ def image_bits(image: Channel) -> int:
     return power_of_two(max(8, image.bits))
 
 
+def core_ports(interface: Interface) -> tuple[list[tuple[str, int]], list[tuple[str, int]]]:
+    """Inputs, besides the clock, and outputs of the core: (name, bits)."""
+    inputs = [("aresetn", 1), *((f"{CONTROL}_{n}", bits) for n, bits in INPUTS)]
+    outputs = [("interrupt", 1), *((f"{CONTROL}_{n}", bits) for n, bits in OUTPUTS)]
+    inputs += [(f"{IMAGE}_tvalid", 1), (f"{IMAGE}_tdata", image_bits(interface.inputs[0])), (f"{IMAGE}_tlast", 1)]
+    inputs += [(f"{RESULT}_tready", 1)]
+    outputs += [(f"{IMAGE}_tready", 1), (f"{RESULT}_tvalid", 1), (f"{RESULT}_tdata", WORD)]
+    outputs += [(f"{RESULT}_tkeep", WORD // 8), (f"{RESULT}_tlast", 1)]
+    if interface.dram_bits:
+        responses, requests = axi_ports(interface.dram_bits)
+        wide = [(n, WIDE if n == "araddr" else bits) for n, bits in requests]
+        inputs += [(f"{WEIGHTS}_{n}", bits) for n, bits in [*responses, ("rid", 1)]]
+        outputs += [(f"{WEIGHTS}_{n}", bits) for n, bits in wide]
+        outputs += [(f"{WEIGHTS}_{n}", bits) for n, bits, _ in READ_CONSTANTS]
+    return inputs, outputs
+
+
 class _Core:
     def __init__(self, top: Any, interface: Interface) -> None:
         self.top, self.interface = top, interface
         (self.image,) = interface.inputs
-        self.words = sum(words for _, words in result_fields(interface))
         self.header = 1 + len(interface.classes)
         self.registers = register_map()
 
     def build(self) -> Any:
-        inputs = [("aresetn", 1), *((f"{CONTROL}_{n}", bits) for n, bits in INPUTS)]
-        outputs = [("interrupt", 1), *((f"{CONTROL}_{n}", bits) for n, bits in OUTPUTS)]
-        inputs += [(f"{IMAGE}_tvalid", 1), (f"{IMAGE}_tdata", image_bits(self.image)), (f"{IMAGE}_tlast", 1)]
-        inputs += [(f"{RESULT}_tready", 1)]
-        outputs += [(f"{IMAGE}_tready", 1), (f"{RESULT}_tvalid", 1), (f"{RESULT}_tdata", WORD)]
-        outputs += [(f"{RESULT}_tkeep", WORD // 8), (f"{RESULT}_tlast", 1)]
-        if self.interface.dram_bits:
-            responses, requests = axi_ports(self.interface.dram_bits)
-            wide = [(n, WIDE if n == "araddr" else bits) for n, bits in requests]
-            inputs += [(f"{WEIGHTS}_{n}", bits) for n, bits in [*responses, ("rid", 1)]]
-            outputs += [(f"{WEIGHTS}_{n}", bits) for n, bits in wide]
-            outputs += [(f"{WEIGHTS}_{n}", bits) for n, bits, _ in READ_CONSTANTS]
+        inputs, outputs = core_ports(self.interface)
         modules = {
             "registers": build_registers(self.registers),
             "image_buffer": build_frame_buffer("image_buffer", self.image.bits, self.image.beats),
-            "result_buffer": build_frame_buffer("result_buffer", WORD, self.words, self.header),
+            "result_buffer": build_frame_buffer("result_buffer", WORD, self.interface.words, self.header),
         }
         comment = "Core: the top behind AXI4-Lite, AXI4-Stream and, for weights in DRAM, AXI4"
         wire = partial(self._wire, modules=modules)
@@ -305,7 +306,7 @@ class _Core:
         interface = self.interface
         maps = len(interface.outputs) - 1
         facts = {"design_fingerprint": interface.fingerprint, "image_beats": self.image.beats}
-        facts |= {"result_beats": self.words, "shape_classes": self._classes, "shape_maps": maps}
+        facts |= {"result_beats": self.interface.words, "shape_classes": self._classes, "shape_maps": maps}
         facts |= {"shape_top_k": len(interface.classes)}
         bits = {field.port: field.bits for field in self._fields("input")}
         return {name: b.const(value, bits[name]) for name, value in facts.items()}

@@ -28,7 +28,7 @@ def build_frame_buffer(name: str, width: int, words: int, first: int = 0) -> Any
     """
     bits = bits_for(words)
     memory = Bank(f"{name}_memory", 1, width, words, constant=False)
-    bank = build_bank(memory, 1)
+    bank = build_bank(memory, 1, "a packet")
     inputs = [("put_valid", 1), ("put_data", width), ("commit", 1), ("rewind", 1), ("leave", 1), ("drop", 1)]
     inputs += [("take_ready", 1)]
     outputs = [("put_ready", 1), ("put_last", 1), ("whole", 1), ("take_valid", 1), ("take_data", width)]
