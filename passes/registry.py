@@ -146,6 +146,7 @@ for _entry in (
     ("gradcam-stream-weights", "stream_weights", "StreamWeights"),
     ("gradcam-size-ring", "size_ring", "SizeRing"),
     ("gradcam-limit-memory", "limit_memory", "LimitMemory"),
+    ("gradcam-target-clock", "target_clock", "TargetClock"),
     ("gradcam-form-engines", "form_engines", "FormEngines"),
     ("gradcam-assign-cycles", "assign_cycles", "AssignCycles"),
     ("convert-affine-to-hw", "convert_affine_to_hw", "ConvertAffineToHw"),

@@ -65,6 +65,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--max-onchip-bytes", type=int, metavar="N", help="refuse a design with more memory on chip")
     add("--schedule", metavar="FILE", help="loop orders, stem and ring as in the schedule.json of another compile")
+    add("--clock-mhz", type=float, metavar="F", help="clock to pipeline for (default: products, shifts and sums only)")
+    add("--family", default="ecp5", help="FPGA family of --clock-mhz: ecp5 (default) or xcup")
     add("--emit", choices=LEVELS, default="verilog", help="stop at this level (default: verilog)")
     add("--print-ir", action="store_true", help="also write ir/NN-pass.mlir after every pass")
     add("--force", action="store_true", help="replace an output folder that exists")
@@ -89,6 +91,8 @@ def _settings(options: argparse.Namespace) -> Settings:
         options.dram_latency,
         options.max_onchip_bytes,
         options.schedule,
+        options.clock_mhz,
+        options.family,
     )
 
 

@@ -143,6 +143,12 @@ class Builder:
         constants = [self.const(e, width) for e in entries]
         return constants[0] if index is None else self.choose(index, constants)
 
+    def column(self, index: Value | None, entries: Sequence[int], width: int) -> Value:
+        """`table` in a register: for an index that changes before the entry is used."""
+        if index is None or len({e & ((1 << width) - 1) for e in entries}) == 1:
+            return self.table(None, entries, width)
+        return self.register(self.table(index, entries, width), "column")
+
     def register(self, value: Value, name: str, enable: Value | None = None, reset: int | None = None) -> Value:
         """A register fed by `value`, with clock enable and synchronous reset value where given."""
         key = ("register", value, enable, reset)

@@ -7,12 +7,13 @@ from itertools import product
 from typing import Any
 
 from gradcam.errors import fail
+from gradcam.passes.clock import FACTOR, unextended
 from gradcam.passes.engines import Engine, Slot, stage_of
-from gradcam.passes.hw.builder import PREDICATES, Builder, Value
+from gradcam.passes.hw.builder import PREDICATES, Builder, Value, width_of
 from gradcam.passes.hw.dsp import find_pairing, high_product, low_product, multiply_both
 from gradcam.passes.hw.odometer import Odometer
 from gradcam.passes.nest import Access, Dataflow, Node
-from gradcam.passes.stages import LATENCY
+from gradcam.passes.stages import latency_of
 
 #: arith op -> comb op, for those whose operands keep their width.
 COMB = {
@@ -79,7 +80,7 @@ class Datapath:
     def picked(self, number: int) -> Value:
         """i1: the row that runs picks epilogue `number`."""
         rows = self.engine.epilogues[number].rows
-        return self.b.table(self.row, [int(i in rows) for i in range(len(self.engine.rows))], 1)
+        return self.b.column(self.row, [int(i in rows) for i in range(len(self.engine.rows))], 1)
 
     def active(self, slot: Slot) -> Value:
         """i1: the slot is accessed in this cycle (at its own stage); a read outside its buffer is made all the same."""
@@ -93,7 +94,7 @@ class Datapath:
 
     def _used(self, slot: Slot) -> Value:
         """i1: the row that runs uses the slot."""
-        return self.b.table(self.row, [int(a is not None) for a in slot.rows], 1)
+        return self.b.column(self.row, [int(a is not None) for a in slot.rows], 1)
 
     # Construction.
 
@@ -134,7 +135,7 @@ class Datapath:
                 places.setdefault(key, []).append(node)
         for key, column in entries.items():
             default = next(e for e in column if e is not None)
-            value = self.b.table(self.row, [default if e is None else e for e in column], places[key][0].bits)
+            value = self.b.column(self.row, [default if e is None else e for e in column], places[key][0].bits)
             self._columns |= {id(n): value for n in places[key]}
 
     def _constants(self, flow: Dataflow) -> list[tuple[Any, Node]]:
@@ -177,7 +178,7 @@ class Datapath:
             for lane in range(nest.accumulators[sink.target].lanes):
                 connects[sink.target, lane](self._at(sink.value, (lane,), self._accumulator_stage), update)
         # In the epilogue, one stage on, the accumulator is the register itself.
-        self._accumulators = registers
+        self._accumulators, self._accumulator_stage = registers, self._accumulator_stage + 1
 
     def _gather(self, access: Access, node: Node, stage: int) -> Value:
         """All lanes of a stored value side by side."""
@@ -212,11 +213,11 @@ class Datapath:
             counter = self.odometer.counters.get(self.engine.loops(self._row_of(node)).index(node.what))
             return b.zero_extend(counter, 32) if counter is not None else b.const(0, 32), 0
         if node.kind == "acc":
-            return self._accumulators[node.what, point[0]], None
+            return self._accumulators[node.what, point[0]], self._accumulator_stage
         if node.kind == "load":
             return self._load(node, point)
         stage = stage_of(node.op)
-        latency = LATENCY.get(node.kind, 0)
+        latency = latency_of(node.op, node.kind)
         packed = self._packed_product(node, point, stage) if self.dsp_packing else None
         if packed is not None:
             return packed, stage + latency
@@ -225,12 +226,36 @@ class Datapath:
                 self._at(node.args[0], (*point, *inner), stage)
                 for inner in product(*(range(self._extent(node, d)) for d in node.reduced))
             ]
-            result = b.add(*terms)
-        else:
-            result = self._compute(node, [self._at(a, point, stage) for a in node.args])
+            return self._sum(terms, latency), stage + latency
+        if latency > 1:
+            return self._wide_product(node, point, stage), stage + latency
+        result = self._compute(node, [self._at(a, point, stage) for a in node.args])
         if latency:
             result = self.b.bits(result, 0, min(node.bits, self._bits_read(node)))
         return self.delay(result, latency, node.kind.split(".")[-1]), stage + latency
+
+    def _sum(self, terms: list[Value], stages: int) -> Value:
+        """The sum of all lanes in `stages` stages, each with as many levels of a tree of adders."""
+        levels = -(-(len(terms) - 1).bit_length() // stages) or 1
+        for _ in range(stages):
+            groups = [terms[i : i + (1 << levels)] for i in range(0, len(terms), 1 << levels)]
+            terms = [self.delay(self.b.add(*group), 1, "reduce") for group in groups]
+        return terms[0]
+
+    def _wide_product(self, node: Node, point: tuple[int, ...], stage: int) -> Value:
+        """A product in two stages: one of each half of the wider factor, then their sum."""
+        b, (narrow, wide) = self.b, sorted(map(unextended, node.args), key=lambda n: n.bits)
+        factor, value = (self._at(n, point, stage) for n in (narrow, wide))
+        half = FACTOR - 1
+        parts = b.zero_extend(b.bits(value, 0, half), FACTOR), b.bits(value, half, wide.bits - half)
+        products = []
+        for number, part in enumerate(parts):
+            bits = width_of(part) + narrow.bits
+            both = [b.sign_extend(v, bits) for v in (part, factor)]
+            products.append(self.delay(b.op("comb.mul", both[0].type, both), 1, f"part{number}"))
+        low, high = (b.sign_extend(p, node.bits) for p in products)
+        shifted = b.concat([b.bits(high, 0, node.bits - half), b.const(0, half)])
+        return self.delay(b.add(low, shifted), 1, "muli")
 
     def _packed_product(self, node: Node, point: tuple[int, ...], stage: int) -> Value | None:
         """A product that comes out of one multiplication with the neighbouring lane's; None where nothing is shared."""
@@ -244,7 +269,7 @@ class Datapath:
         own = [self._at(pairing.own, lane, stage) for lane in (low, high)]
         both = multiply_both(self.b, self._at(pairing.shared, point, stage), *own)
         # The register is between the multiplication and its two readers, which find the same one.
-        both = self.delay(both, LATENCY[node.kind], "products")
+        both = self.delay(both, latency_of(node.op, node.kind), "products")
         return self.b.sign_extend(low_product(self.b, both) if point == low else high_product(self.b, both), node.bits)
 
     def _bits_read(self, node: Node) -> int:
@@ -282,7 +307,7 @@ class Datapath:
         if guard is None:
             return value
         entries = [a.otherwise if a is not None else 0 for a in slot.rows]
-        return self.b.mux(guard, value, self.b.table(self.row, entries, bits))
+        return self.b.mux(guard, value, self.b.column(self.row, entries, bits))
 
     def _compute(self, node: Node, args: list[Value]) -> Value:
         b, kind = self.b, node.kind

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from gradcam.passes.clock import unextended
 from gradcam.passes.hw.builder import Builder, Value, width_of
 from gradcam.passes.nest import Node
 
@@ -52,15 +53,10 @@ def find_pairing(product: Node, dims: Callable[[Node], frozenset[int]]) -> Pairi
     for shared, own in (product.args, product.args[::-1]):
         free = dims(own) - dims(shared)
         if free:
-            pairing = Pairing(_unextended(shared), _unextended(own), min(free))
+            pairing = Pairing(unextended(shared), unextended(own), min(free))
             fits = pairing.field + pairing.own.bits < WIDE and pairing.shared.bits <= NARROW
             return pairing if fits and pairing.field <= product.bits else None
     return None
-
-
-def _unextended(node: Node) -> Node:
-    """The value before its sign extension."""
-    return node.args[0] if node.kind == "arith.extsi" else node
 
 
 def multiply_both(b: Builder, shared: Value, low: Value, high: Value) -> Value:

@@ -18,6 +18,7 @@ from gradcam.passes.ir_queries import symbol_register
 from gradcam.passes.linear_form import Linear
 from gradcam.passes.nest import Nest
 from gradcam.passes.runs import Follow
+from gradcam.passes.stages import latency_of
 from gradcam.passes.streams import moving_loops
 from gradcam.passes.tape import Tape
 
@@ -164,7 +165,7 @@ class EngineBuilder:
         if any(self.counted):
             depths = [f.counted if f else 0 for f in self.counted]
             firsts = [self._inner(nest, depth) for nest, depth in zip(engine.rows, depths, strict=True)]
-            counts = b.table(row, [int(depth > 0) for depth in depths], 1)
+            counts = b.column(row, [int(depth > 0) for depth in depths], 1)
             over = b.all_of(odometer.inside(firsts, odometer.at_end), counts)
             outputs["landed"] = self._stored(b, path, over, "landed")
         return outputs
@@ -201,15 +202,15 @@ class EngineBuilder:
         self, b: Builder, port: Port, row: Value | None, odometer: Odometer, extreme: Callable[[int], Value]
     ) -> Value:
         """i1: the step reads a word of the tape in that iteration of all loops that come back to it."""
-        flags = [b.table(row, [int(use is not None) for use in port.uses], 1)]
+        flags = [b.column(row, [int(use is not None) for use in port.uses], 1)]
         for i in odometer.live:
             loops = [self.engine.loops(nest)[i] for nest in self.engine.rows]
             back = [use is not None and use.repeats(loop) for use, loop in zip(port.uses, loops, strict=True)]
             if any(back):
-                flags.append(b.any_of(b.table(row, [int(not n) for n in back], 1), extreme(i)))
+                flags.append(b.any_of(b.column(row, [int(not n) for n in back], 1), extreme(i)))
         late = [use is not None and not use.in_body for use in port.uses]
         if any(late):
-            flags.append(b.any_of(b.table(row, [int(not n) for n in late], 1), odometer.last))
+            flags.append(b.any_of(b.column(row, [int(not n) for n in late], 1), odometer.last))
         return b.all_of(*flags)
 
     def _free(self, b: Builder, port: Port, path: Datapath, step: Value) -> Value:
@@ -238,8 +239,8 @@ class EngineBuilder:
         rings = [port.row_ring(i) for i in range(len(engine.rows))]
         if not any(rings):
             return address
-        low = b.table(path.row, [ring[0] - 1 if ring else -1 for ring in rings], width)
-        high = b.table(path.row, [ring[1] if ring else 0 for ring in rings], width)
+        low = b.column(path.row, [ring[0] - 1 if ring else -1 for ring in rings], width)
+        high = b.column(path.row, [ring[1] if ring else 0 for ring in rings], width)
         return b.variadic("or", [b.variadic("and", [address, low]), high])
 
     def _symbol_terms(
@@ -274,13 +275,14 @@ class EngineBuilder:
         return b.negate(b.any_of(*signs)) if signs else None
 
     def _bank_number(self, b: Builder, port: Port, path: Datapath) -> Value:
-        return b.table(path.row, port.bank_of, bits_for(len(port.banks)))
+        return b.column(path.row, port.bank_of, bits_for(len(port.banks)))
 
     def _read(self, b: Builder, p: dict[str, Value], port: Port, path: Datapath, outputs: dict[str, Value]) -> None:
         slot, name = port.slot, port.name
         data, guard = p[f"{name}_data"], path.guards[id(port.slot)]
+        latency = latency_of(slot.example.op, "load")
         if guard is not None:  # it is known when the step starts
-            guard = path.delay(guard, slot.stage + 1, f"inside_{name}")
+            guard = path.delay(guard, slot.stage + latency, f"inside_{name}")
         if slot.kind == "memory":
             address = path.delay(self._address(b, p, port, path), slot.stage, f"agu_{name}")
             low = (port.slices - 1).bit_length()
@@ -289,11 +291,12 @@ class EngineBuilder:
             outputs[f"{name}_en"] = b.all_of(active, path.enable) if path.enable is not None else active
             if len(port.banks) > 1:
                 outputs[f"{name}_bank"] = self._bank_number(b, port, path)
+            data = path.delay(data, latency - 1, f"{name}_q")  # the bank has the first register
             if port.slices > 1:
                 width = port.width // port.slices
-                choice = path.delay(b.bits(address, 0, low), 1, f"{name}_slice")
+                choice = path.delay(b.bits(address, 0, low), latency, f"{name}_slice")
                 data = b.choose(choice, [b.bits(data, i * width, width) for i in range(port.slices)])
-            path.inputs[id(slot)] = data, slot.stage + 1, guard
+            path.inputs[id(slot)] = data, slot.stage + latency, guard
         elif slot.kind == "stream":
             path.inputs[id(slot)] = path.delay(data, 1, f"{name}_q"), 1, guard
         else:

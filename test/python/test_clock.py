@@ -1,0 +1,132 @@
+"""Pipelines made for a clock: the same outputs, predicted cycles, and no stage longer than the period."""
+
+import dataclasses
+
+import pytest
+import rtl_networks
+import test_deeper_targets
+import torch
+from rtl_checks import check_design
+from torch_mlir import ir
+
+from gradcam.compiler import Compilation, Settings
+from gradcam.errors import GradcamError
+from gradcam.output import compile_to_folder
+from gradcam.passes.clock import DELAYS, FACTOR, Clock, unextended
+from gradcam.passes.engines import stage_of
+from gradcam.passes.nest import nests
+from gradcam.passes.stages import latency_of
+from gradcam.sim import Simulator
+from gradcam.sim.check import check_outputs
+from gradcam.sim.trace import load_quantized
+
+torch.set_num_threads(1)
+
+
+def clocked(settings: Settings, mhz: float, family: str = "ecp5") -> Settings:
+    return dataclasses.replace(settings, clock_mhz=mhz, family=family)
+
+
+# RTL.
+
+DESIGNS = [
+    (rtl_networks.windows, "8x8", 120, "ecp5"),
+    (rtl_networks.sums, "4x4", 300, "xcup"),
+    (rtl_networks.table, "2x8", 60, "ecp5"),
+]
+
+
+@pytest.mark.parametrize(("network", "pe", "mhz", "family"), DESIGNS, ids=[f"{d[0].__name__}-{d[2]}" for d in DESIGNS])
+def test_rtl_equals_the_integer_reference(network, pe, mhz, family, tmp_path):
+    net = network()
+    report = compile_to_folder(net, "test", clocked(net.settings(pe), mhz, family), tmp_path / "design")
+    check_design(net, tmp_path / "design")
+    plain = Compilation(net.settings(pe)).run(net, "scheduled").operation.attributes["gradcam.cycles"]
+    assert report["cycles"]["total"] > ir.IntegerAttr(ir.DictAttr(plain)["total"]).value, "stages fill and drain"
+
+
+@pytest.mark.parametrize("options", [{"dsp_packing": True}, {"weights": "dram"}], ids=["packing", "dram"])
+def test_a_deeper_target(options, tmp_path):
+    net, folder = test_deeper_targets.network(), tmp_path / "design"
+    settings = dataclasses.replace(clocked(test_deeper_targets.settings("strided", "layercam", "4x4"), 120), **options)
+    report = compile_to_folder(net, "test", settings, folder)
+    simulator = Simulator(folder)
+    reference, images = load_quantized(simulator.program), net.images(2)
+    for image, cls, result in zip(images, (-1, 4), simulator.run(images, (-1, 4)), strict=True):
+        check_outputs(result, reference, image, cls)
+        assert result.cycles == report["cycles"] and result.heatmap.any()
+
+
+# Stages.
+
+
+def longest(module: ir.Module, clock: Clock) -> float:
+    """Longest chain of ops between two registers, in ns, as the stages in the IR say; where no accumulator is."""
+    d, most = clock.delays, 0.0
+    with module.context:
+        flows = [flow for nest in nests(module) for flow in nest.flows]
+    for flow in flows:
+        # When a value is ready: the stage, the delay since its beginning, and whether an accumulator is in it.
+        ready = {}
+        for node in flow.nodes:
+            if node.kind in ("const", "iv", "acc"):
+                ready[id(node)] = (-1, 0.0, node.kind == "acc" and flow.sinks[0].target == 0)
+                continue
+            op = node.what.op if node.kind == "load" else node.op
+            stage, latency = stage_of(op), latency_of(op, node.kind)
+            delay = max((ready[id(a)][1] for a in node.args if ready[id(a)][0] == stage), default=0.0)
+            updates = any(ready[id(a)][2] for a in node.args)
+            if node.kind in ("arith.muli", "reduce"):
+                assert delay == 0, "a multiplier or a tree of adders behind a register"
+                # What one stage of it takes.
+                adds = -(-(flow.extents[node.reduced[0]] - 1).bit_length() // latency) if node.kind == "reduce" else 0
+                most = max(most, d.multiply if node.kind == "arith.muli" else adds * (d.carry + d.bit * node.bits))
+                ready[id(node)] = (stage + latency, 0.0, updates)
+                continue
+            delay += 0.0 if node.kind == "load" else clock.delay(node)
+            if not updates:
+                most = max(most, delay)
+            ready[id(node)] = (stage + latency, 0.0 if latency and node.kind != "load" else delay, updates)
+    return most
+
+
+@pytest.mark.parametrize(("mhz", "family"), [(120, "ecp5"), (90, "ecp5"), (350, "xcup")])
+def test_no_stage_is_longer_than_the_period(mhz, family):
+    net, clock = rtl_networks.windows(), Clock.named(family, mhz)
+    module = Compilation(clocked(net.settings("8x8"), mhz, family)).run(net, "scheduled")
+    assert 0 < longest(module, clock) <= clock.budget
+    faster = Clock.named(family, mhz * 0.5)
+    slow = Compilation(clocked(net.settings("8x8"), mhz * 0.5, family)).run(net, "scheduled")
+    assert longest(slow, faster) > clock.budget, "half the clock chains more than this one allows"
+
+
+def test_a_product_wider_than_a_multiplier_takes_two_stages():
+    net = rtl_networks.table()
+    module = Compilation(clocked(net.settings("4x4"), 120)).run(net, "scheduled")
+    with module.context:
+        nodes = [n for nest in nests(module) for flow in nest.flows for n in flow.nodes if n.kind == "arith.muli"]
+        wide = {max(unextended(a).bits for a in n.args) > FACTOR: latency_of(n.op, n.kind) for n in nodes}
+    assert wide == {True: 2, False: 1}
+
+
+# Mistakes.
+
+
+@pytest.mark.parametrize(
+    ("family", "mhz", "message"),
+    [
+        ("ice40", 50, "there is no family 'ice40'; choose one of ecp5, xcup"),
+        ("ecp5", 0, "a clock must be above 0 MHz, got 0"),
+        ("ecp5", float("nan"), "a clock must be above 0 MHz, got nan"),
+        ("ecp5", 500, "500 MHz is too fast for ecp5; choose at most 133"),
+    ],
+)
+def test_refusals(family, mhz, message):
+    with pytest.raises(GradcamError, match=f"^{message}$"):
+        Settings("layer4", clock_mhz=mhz, family=family)
+
+
+def test_the_fastest_clock_that_is_named_is_taken():
+    for family, d in DELAYS.items():
+        fastest = 1000 // (d.register + max(d.shift, d.multiply))
+        assert Clock.named(family, fastest).budget >= max(d.shift, d.multiply)

