@@ -202,6 +202,10 @@ class SimulatedTransport:
         """Lets so many cycles pass."""
         resume(ClockCycles)(self.bench.dut.aclk, cycles)
 
+    def hold(self, results: bool) -> None:
+        """Takes no result, or takes them again."""
+        self.bench.sink.pause = results
+
     def fail(self) -> None:
         """Gives the next read of weights an error response."""
         assert self.bench.weights is not None

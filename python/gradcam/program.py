@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from math import isinf
 from typing import Any
 
 from torch_mlir import ir
 
+from gradcam.passes.clock import Clock
 from gradcam.passes.engines import access_kind, tag
 from gradcam.passes.explanations import explanations, map_names
 from gradcam.passes.hw.core import describe_core
@@ -27,8 +29,8 @@ def describe_program(module: ir.Module) -> dict[str, Any]:
         `top`, `streams`, `ports`, `nests` (engine, trip counts, start and end cycle, the cycles that it `drain`s after
         its end, the `cycles` that it adds to its phase, what it writes, the number of the nest that it `follows`),
         `buffers` (bank, word offset, shape, elements of a `ring`), `banks`, `dram` (None when all weights are on chip),
-        `core` (see `describe_core`); `memories`, `rtl` and the name of the DRAM's file are filled in when the files are
-        written.
+        `clock_ns` (the period that the pipelines are made for, None for no clock in particular), `core` (see
+        `describe_core`); `memories`, `rtl` and the name of the DRAM's file are filled in when the files are written.
     """
     with module.context:
         program = list(nests(module))
@@ -56,6 +58,7 @@ def describe_program(module: ir.Module) -> dict[str, Any]:
             "buffers": list(buffers.values()),
             "banks": {n: _bank(b) for n, b in banks_of(module).items()},
             "dram": _dram(tape) if tape else None,
+            "clock_ns": None if isinf(period := Clock.of(module.operation).period) else period,
             "core": describe_core(Interface.of(module, tape.width if tape else 0)),
             "memories": {},
             "rtl": {},

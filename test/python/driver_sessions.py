@@ -1,9 +1,12 @@
 """Software that uses the driver on a simulated core; what each function gives back goes into the log as JSON."""
 
+from pathlib import Path
+
 import numpy as np
 
 from gradcam.core.driver import Core, CoreError
 from gradcam.errors import GradcamError
+from gradcam.files import read_json
 
 TIMEOUT = 120.0  # seconds, for a slow machine
 
@@ -44,6 +47,18 @@ def images(transport, folder, file):
         "pending": pending,
         "real": [part.tolist() for part in (real[0], *real[1])],
     }
+
+
+def full(transport, folder, file):
+    """As many images as go in while no result is taken; what STATUS says then; their results."""
+    core, pixels = Core(transport, folder, TIMEOUT), np.load(file)
+    transport.hold(True)
+    for image in pixels[:3]:
+        transport.send(core.packet(image))
+    transport.wait(4 * read_json(Path(folder) / "program.json")["core"]["cycles"])
+    status, size = core.status, 4 * core.read("RESULT", "beats")
+    transport.hold(False)
+    return {"status": status, "results": [plain(core.decode(transport.receive(size))) for _ in range(3)]}
 
 
 def refusals(transport, folder, file):

@@ -86,6 +86,12 @@ def test_float_images_are_quantized_as_the_calibration_says(onchip, session):
     assert without_packet(gave["results"][2]) == expected(onchip, onchip.images[1])
 
 
+def test_three_images_go_in_while_no_result_leaves(onchip, session):
+    gave = session(onchip, "full", onchip.images)
+    assert gave["status"] == {"busy": 1, "image": 1, "result": 1, "started": 0}
+    assert [without_packet(r) for r in gave["results"]] == [expected(onchip, image) for image in onchip.images[:3]]
+
+
 def test_refusals(onchip, session):
     gave = session(onchip, "refusals", onchip.images)
     expected_image = "an image of this design is int8 or float, 1 x 9 x 7; got "

@@ -166,6 +166,16 @@ def test_the_constraint_names_the_clock(folder):
     assert line == "create_clock -name aclk -period 5.000 [get_ports aclk]"
 
 
+def test_the_clock_of_the_compile_is_that_of_the_projects(tmp_path):
+    net = last_layer()
+    compile_to_folder(net, "test", replace(net.settings("4x4"), clock_mhz=125.0), tmp_path / "design")
+    assert "-period 8.000 " in (tmp_path / "design/gradcam_core.xdc").read_text()
+    root = ET.parse(tmp_path / "design/component.xml").getroot()
+    parameters = root.iterfind("s:busInterfaces/s:busInterface/s:parameters/s:parameter", S)
+    values = {p.findtext("s:name", None, S): p.findtext("s:value", None, S) for p in parameters}
+    assert values["FREQ_HZ"] == "125000000"
+
+
 # IP-XACT.
 
 
@@ -213,7 +223,7 @@ def test_component_has_the_registers(folder):
 def test_a_port_that_no_interface_has_is_none_of_axi():
     """What the ports make up follows from their names alone."""
     ports = [{"name": name} for name in ("aclk", "s_axis_image_tdata", "s_axi_control_araddr", "m_axi_weights_rdata")]
-    found = {bus.name: (bus.kind[1], bus.mode) for bus in buses_of(ports)}
+    found = {bus.name: (bus.kind[1], bus.mode) for bus in buses_of(ports, 1)}
     assert found["s_axis_image"] == ("axis", "slave")
     assert found["s_axi_control"] == ("aximm", "slave") and found["m_axi_weights"] == ("aximm", "master")
 

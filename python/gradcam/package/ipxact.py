@@ -10,7 +10,7 @@ from typing import Any
 from peakrdl_ipxact import IPXACTExporter, Standard
 
 from gradcam.core.register_map import address_map
-from gradcam.package.sources import CLOCK, LIBRARY, VENDOR, memory_files, rtl_files, version
+from gradcam.package.sources import LIBRARY, VENDOR, memory_files, period, rtl_files, version
 from gradcam.package.text import exported
 
 SPIRIT = "http://www.spiritconsortium.org/XMLSchema/SPIRIT/1685-2009"
@@ -53,7 +53,7 @@ def component(program: dict[str, Any]) -> str:
     for size in maps.iterfind(f"{_tag('memoryMap')}/{_tag('addressBlock')}/{_tag('range')}"):
         size.text = str(PAGE)
     place = list(root).index(maps)
-    buses = buses_of(core["ports"])
+    buses = buses_of(core["ports"], round(10**9 / period(program)))
     interfaces = ET.Element(_tag("busInterfaces"))
     interfaces.extend([_bus(bus, name or "") for bus in buses])
     parts = [interfaces]
@@ -68,7 +68,7 @@ def component(program: dict[str, Any]) -> str:
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + ET.tostring(root, encoding="unicode") + "\n"
 
 
-def buses_of(ports: Sequence[dict[str, Any]]) -> list[Bus]:
+def buses_of(ports: Sequence[dict[str, Any]], hertz: int) -> list[Bus]:
     """The interfaces that the ports make up: by the prefixes of AXI, then clock, reset and interrupt."""
     found: dict[str, dict[str, str]] = {}
     for port in ports:
@@ -83,7 +83,7 @@ def buses_of(ports: Sequence[dict[str, Any]]) -> list[Bus]:
         if kind == "aximm" and mode == "master":
             parameters["READ_WRITE_MODE"] = "READ_ONLY"
         buses.append(Bus(name, ("interface", kind), mode, members, parameters))
-    clock = {"ASSOCIATED_BUSIF": ":".join(found), "ASSOCIATED_RESET": "aresetn", "FREQ_HZ": str(CLOCK * 10**6)}
+    clock = {"ASSOCIATED_BUSIF": ":".join(found), "ASSOCIATED_RESET": "aresetn", "FREQ_HZ": str(hertz)}
     return [
         *buses,
         Bus("aclk", ("signal", "clock"), "slave", {"CLK": "aclk"}, clock),

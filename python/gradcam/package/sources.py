@@ -7,14 +7,19 @@ from typing import Any
 #: Vendor, library and name of the core, as FuseSoC and IP-XACT name it.
 VENDOR, LIBRARY = "gradcam", "mlir"
 
-#: MHz that a synthesis aims at where nothing else is asked.
-CLOCK = 200
+#: Period in ns that a synthesis aims at where a design was made for no clock in particular.
+PERIOD = 5.0
 
 
 def version(program: dict[str, Any]) -> str:
     """The version of registers and packets: MAJOR.MINOR."""
     fields = program["core"]["registers"]["VERSION"]["fields"]
     return f"{fields['major']['reset']}.{fields['minor']['reset']}"
+
+
+def period(program: dict[str, Any]) -> float:
+    """The period of the clock that a synthesis aims at, in ns."""
+    return program["clock_ns"] or PERIOD
 
 
 def rtl_files(program: dict[str, Any]) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from gradcam.package.fusesoc import PART
-from gradcam.package.sources import CLOCK, memory_files, rtl_files
+from gradcam.package.sources import memory_files, period, rtl_files
 
 #: What the script does behind the lists of files.
 _STEPS = """\
@@ -34,10 +34,10 @@ write_checkpoint -force [file join $out $top.dcp]
 
 def constraints(program: dict[str, Any]) -> str:
     """The text of the constraints: the clock, in ns."""
-    name = program["core"]["top"]
+    name, time = program["core"]["top"], period(program)
     return (
-        f"# The clock that {name} is to reach: {CLOCK} MHz.\n"
-        f"create_clock -name aclk -period {1000 / CLOCK:.3f} [get_ports aclk]\n"
+        f"# The clock that {name} is to reach: {1000 / time:g} MHz.\n"
+        f"create_clock -name aclk -period {time:.3f} [get_ports aclk]\n"
     )
 
 
