@@ -255,7 +255,7 @@ def _many(program: Program, count: int, images: int) -> Scenario:
 def _run(options: argparse.Namespace) -> None:
     from gradcam.data import load_test_images, to_input
     from gradcam.frontend import load_model
-    from gradcam.sim.inputs import quantize
+    from gradcam.numerics import quantize
 
     with stages("core") as say, tempfile.TemporaryDirectory(prefix="gradcam-core-") as temporary:
         folder = Path(temporary) / "design"

@@ -6,6 +6,7 @@ made by `core_simulation.py`; what is expected of it is decided there, not here.
 
 from __future__ import annotations
 
+import importlib
 import json
 import logging
 import os
@@ -16,6 +17,7 @@ from typing import Any
 import cocotb
 import numpy as np
 from cocotb.clock import Clock
+from cocotb.task import bridge, resume
 from cocotb.triggers import ClockCycles, RisingEdge, SimTimeoutError, with_timeout
 from cocotb.utils import get_sim_time
 from cocotbext.axi import (
@@ -61,8 +63,6 @@ class Bench:
         self.images = np.load(script["images"])
         self.log: list[dict[str, Any]] = []
         clock, reset = dut.aclk, {"reset": dut.aresetn, "reset_active_level": False}
-        cocotb.start_soon(Clock(clock, PERIOD_NS, unit="ns", impl="gpi").start())
-        dut.aresetn.value = 0
         self.control = AxiLiteMaster(AxiLiteBus.from_prefix(dut, "s_axi_control"), clock, **reset)
         self.source = AxiStreamSource(AxiStreamBus.from_prefix(dut, "s_axis_image"), clock, **reset)
         self.sink = AxiStreamSink(AxiStreamBus.from_prefix(dut, "m_axis_result"), clock, **reset)
@@ -161,6 +161,51 @@ class _Offset:
         assert self.base <= address and address + length <= self.base + self.memory.size, hex(address)
         assert address // 4096 == (address + length - 1) // 4096, "a burst crosses a block of 4 KB"
         return await self.memory.read(address - self.base, length, **options)
+
+
+class SimulatedTransport:
+    """A `gradcam.core.driver.Transport` into the simulation, for a function that `bridge` runs in a thread."""
+
+    def __init__(self, bench: Bench) -> None:
+        self.bench = bench
+
+    def read32(self, address: int) -> int:
+        """A register."""
+        return resume(self.bench.control.read_dword)(address)
+
+    def write32(self, address: int, word: int) -> None:
+        """Writes a register."""
+        resume(self.bench.control.write_dword)(address, word)
+
+    def send(self, packet: bytes) -> None:
+        """Sends an image packet."""
+
+        async def send() -> None:
+            await self.bench.source.send(AxiStreamFrame(packet))
+            await self.bench.source.wait()
+
+        resume(send)()
+
+    def receive(self, count: int) -> bytes:
+        """Takes a result packet."""
+        data = bytes(resume(self.bench.sink.recv)().tdata)
+        assert len(data) == count, f"a result of {len(data)} bytes, not of {count}"
+        return data
+
+    def place(self, data: bytes) -> int:
+        """Puts weights into the DRAM."""
+        assert self.bench.weights is not None
+        self.bench.weights.mem[:] = data
+        return WEIGHTS_BASE
+
+    def wait(self, cycles: int) -> None:
+        """Lets so many cycles pass."""
+        resume(ClockCycles)(self.bench.dut.aclk, cycles)
+
+    def fail(self) -> None:
+        """Gives the next read of weights an error response."""
+        assert self.bench.weights is not None
+        self.bench.weights.fail = 1
 
 
 def _cycle(time: int) -> int:
@@ -344,11 +389,50 @@ async def do_interrupt(bench: Bench, image: int) -> None:
     bench.log.append({"step": "interrupt", "seen": seen})
 
 
+async def do_recorded(bench: Bench, step: dict[str, Any], signals: list[str]) -> None:
+    """Another step, with the values that its signals have at every rising edge of the clock."""
+    seen: dict[str, list[int]] = {name: [] for name in signals}
+
+    async def watch() -> None:
+        while True:
+            await RisingEdge(bench.dut.aclk)
+            for name, values in seen.items():
+                values.append(int(getattr(bench.dut, name).value))
+
+    watcher = cocotb.start_soon(watch())
+    await play(bench, step)
+    await ClockCycles(bench.dut.aclk, 2)
+    watcher.cancel()
+    bench.log.append({"step": "recorded", "signals": seen})
+
+
+async def do_access(bench: Bench, register: str, word: int) -> None:
+    """A write of a register, and a read."""
+    await bench.write(register, word)
+    bench.log.append({"step": "access", "word": await bench.read(register)})
+
+
+async def do_session(bench: Bench, function: str, **arguments: Any) -> None:
+    """Software that drives the core, module:function; the core does not know yet where its weights are."""
+    if bench.weights is not None:
+        bench.weights.mem[:] = bytes(bench.weights.size)
+        await bench.write("WEIGHTS_LOW", 0)
+        await bench.write("WEIGHTS_HIGH", 0)
+    module, _, name = function.partition(":")
+    session = getattr(importlib.import_module(module), name)
+    gave = await bridge(session)(SimulatedTransport(bench), **arguments)
+    bench.log.append({"step": "session", "gave": gave})
+
+
 @cocotb.test()
 async def script(dut: Any) -> None:
     """Plays the script."""
     for name in ("cocotb.gradcam_core", "cocotb"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    # The models look at the core when they are made: it must have been reset, or what they see is unknown.
+    cocotb.start_soon(Clock(dut.aclk, PERIOD_NS, unit="ns", impl="gpi").start())
+    dut.aresetn.value = 0
+    await ClockCycles(dut.aclk, 4)
     text = json.loads(Path(os.environ["GRADCAM_SCRIPT"]).read_text(encoding="utf-8"))
     bench = Bench(dut, text)
     await bench.reset()

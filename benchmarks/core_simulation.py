@@ -16,14 +16,21 @@ import cocotb_tools.config
 import numpy as np
 from cocotb_tools.runner import get_runner
 
+from gradcam.core.driver import image_beats
 from gradcam.errors import GradcamError
 from gradcam.passes.hw.core import CORE
-from gradcam.passes.hw.layout import power_of_two
 from gradcam.sim.build import OPTIMIZATION
 from gradcam.sim.header import WAIVERS
 from gradcam.verilator import find_toolchain
 
 SIMULATORS = ("verilator", "icarus")
+
+#: Warnings of -Wall besides those waived for all designs; as (rule, text to match, reason).
+CORE_WAIVERS = (
+    ("PINCONNECTEMPTY", "*", "a design does not need every output of a module that all designs have"),
+    ("SYMRSVDWORD", "*'interrupt'*", "the usual name of the port"),
+    ("UNUSEDSIGNAL", "*m_axi_weights_rid*", "all reads have the same identifier"),
+)
 
 
 @dataclass(frozen=True)
@@ -94,7 +101,7 @@ def lint(folder: Path) -> str:
     toolchain = find_toolchain()
     with tempfile.TemporaryDirectory(prefix="gradcam-lint-") as temporary:
         config = Path(temporary) / "core.vlt"
-        lines = [f'lint_off -rule {rule} -file "*" -match "{match}"' for rule, match, _ in WAIVERS]
+        lines = [f'lint_off -rule {rule} -file "*" -match "{match}"' for rule, match, _ in WAIVERS + CORE_WAIVERS]
         config.write_text("\n".join(["`verilator_config", *lines]) + "\n", encoding="utf-8")
         sources = sorted((folder / "rtl").glob("*.sv"))
         flags = ("--lint-only", "-Wall", "-Wno-fatal", "--quiet", "--top-module", CORE)
@@ -131,7 +138,9 @@ def play(
     program = json.loads((folder / "program.json").read_text(encoding="utf-8"))
     with tempfile.TemporaryDirectory(prefix="gradcam-core-") as temporary:
         work = Path(temporary)
-        np.save(work / "images.npy", beats_of(images, program["streams"][0]["lanes"]))
+        np.save(
+            work / "images.npy", image_beats(images, program["streams"][0]["lanes"], program["core"]["image"]["bytes"])
+        )
         script = {"steps": list(steps), "images": str(work / "images.npy"), "log": str(work / "log.json")}
         script |= {"seed": seed, "pause": pause, "limit": limit, "poll": poll}
         script |= {"weights": str((folder / program["dram"]["file"]).resolve()) if program["dram"] else ""}
@@ -159,9 +168,3 @@ def play(
             raise GradcamError(f"the bench of {CORE} failed:\n{text[-4000:]}")
         found = json.loads((work / "log.json").read_text(encoding="utf-8"))
     return Played(found["log"], found["cycle"])
-
-
-def beats_of(images: np.ndarray, lanes: int) -> np.ndarray:
-    """The beats of image packets: int8 (n, C, H, W) to uint8 (n, beats, bytes of a beat), a power of two of them."""
-    elements = images.view(np.uint8).transpose(0, 2, 3, 1).reshape(len(images), -1, lanes)
-    return np.pad(elements, ((0, 0), (0, 0), (0, power_of_two(lanes) - lanes)))

@@ -68,8 +68,8 @@ def simulate(folder: Path, images: int, say: Callable[[str], None] = lambda _: N
     from networks import SEED, photographs
 
     from gradcam.data import to_input
+    from gradcam.numerics import quantize
     from gradcam.sim.check import output_difference
-    from gradcam.sim.inputs import quantize
     from gradcam.sim.simulator import DramModel, Simulator
     from gradcam.sim.trace import compare_trace, load_quantized
 

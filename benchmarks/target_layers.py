@@ -94,7 +94,7 @@ def measure(
     Returns:
         The row, and the map of every shipped image, int32, N x h x w: of the RTL as far as it was simulated.
     """
-    from gradcam.sim.inputs import quantize
+    from gradcam.numerics import quantize
     from gradcam.sim.simulator import Simulator
     from gradcam.sim.trace import load_quantized
 

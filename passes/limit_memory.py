@@ -8,9 +8,15 @@ from typing import ClassVar
 from torch_mlir import ir
 
 from gradcam.errors import fail
+from gradcam.passes.hw.interface import Packets
 from gradcam.passes.hw.layout import banks_of
 from gradcam.passes.ir_queries import main_function
 from gradcam.passes.pass_base import Pass
+
+
+def memory_sizes(module: ir.Module) -> dict[str, int]:
+    """Bytes of every memory on chip: the banks, and the buffers of packets in the core."""
+    return {b.name: b.bytes for b in banks_of(module).values()} | Packets.of(module).buffers
 
 
 @dataclass(frozen=True)
@@ -32,7 +38,7 @@ class LimitMemory(Pass):
     def run(self, module: ir.Module) -> None:
         """Changes nothing."""
         with module.context:
-            sizes = {b.name: b.bytes for b in banks_of(module).values()}
+            sizes = memory_sizes(module)
             total = sum(sizes.values())
             if total > self.bytes:
                 largest = sorted(sizes.items(), key=lambda item: -item[1])

@@ -10,8 +10,8 @@ from torch_mlir import ir
 
 from gradcam.errors import fail
 from gradcam.passes.assign_cycles import nest_times
-from gradcam.passes.hw.layout import banks_of
 from gradcam.passes.ir_queries import main_function
+from gradcam.passes.limit_memory import memory_sizes
 from gradcam.passes.nest import nests
 from gradcam.passes.pass_base import Pass
 from gradcam.passes.schedule_file import read_schedule
@@ -62,6 +62,6 @@ class SizeRing(Pass):
             sizes, present = range(least, tape.bank.words + 1), cycles(tape.bank.words)
             words = asked or sizes[bisect_left(sizes, True, key=lambda n: cycles(n) <= present)]
             if self.bytes and not asked:
-                others = sum(b.bytes for b in banks_of(module).values() if b.name != tape.bank.name)
+                others = sum(size for name, size in memory_sizes(module).items() if name != tape.bank.name)
                 words = max(least, min(words, (self.bytes - others) * 8 // tape.bank.width))
             set_ring(module, tape.bank, words)

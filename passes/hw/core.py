@@ -5,11 +5,11 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from gradcam.core.register_map import register_map
+from gradcam.core.register_map import describe_registers, register_map
 from gradcam.errors import fail
 from gradcam.passes.hw.builder import Builder, Value, bits_for, module, width_of
 from gradcam.passes.hw.frame_buffer import build_frame_buffer
-from gradcam.passes.hw.interface import Channel, Interface
+from gradcam.passes.hw.interface import WORD, Channel, Interface
 from gradcam.passes.hw.layout import power_of_two
 from gradcam.passes.hw.registers import INPUTS, OUTPUTS, build_registers
 from gradcam.passes.hw.tape_reader import ADDRESS, axi_ports
@@ -19,8 +19,8 @@ CORE = "gradcam_core"
 #: Prefixes of the ports of the four interfaces.
 CONTROL, IMAGE, RESULT, WEIGHTS = "s_axi_control", "s_axis_image", "m_axis_result", "m_axi_weights"
 
-#: Bits of a beat of the result, and of an address of the weights.
-WORD, WIDE = 32, 64
+#: Bits of an address of the weights.
+WIDE = 64
 
 #: Constant fields of a read: no identifier, unprivileged data, normal and bufferable, not locked.
 READ_CONSTANTS = (("arid", 1, 0), ("arprot", 3, 0), ("arcache", 4, 0b0011), ("arlock", 1, 0))
@@ -56,28 +56,24 @@ def describe_core(interface: Interface) -> dict[str, Any]:
     """What the user of a core must know, ready for JSON.
 
     Returns:
-        `top`, `fingerprint`, `cycles` of a run without waiting; `image` and `result`: beats of a packet and bytes of a
-        beat; `fields`: what a result packet holds, in order, as name and words of 32 bits; `buffers`: the bytes of
-        those of either packet.
+        `top`, `ports`, `registers`; `fingerprint`, `cycles` of a run without waiting; `image` and `result`: beats of a
+        packet and bytes of a beat; `fields`: what a result packet holds, in order, as name and words of 32 bits;
+        `buffers`: the bytes of those of either packet.
     """
     (image,) = interface.inputs
-    fields = result_fields(interface)
-    words = sum(count for _, count in fields)
+    inputs, outputs = core_ports(interface)
+    ports = [("aclk", 1, "in"), *((*port, "in") for port in inputs), *((*port, "out") for port in outputs)]
     return {
         "top": CORE,
+        "ports": [{"name": name, "direction": direction, "bits": bits} for name, bits, direction in ports],
+        "registers": describe_registers(),
         "fingerprint": interface.fingerprint,
         "cycles": interface.cycles,
         "image": {"beats": image.beats, "bytes": image_bits(image) // 8},
-        "result": {"beats": words, "bytes": WORD // 8},
-        "fields": [{"name": name, "words": count} for name, count in fields],
-        "buffers": {"image_buffer": image.beats * image.bits // 8, "result_buffer": words * WORD // 8},
+        "result": {"beats": interface.words, "bytes": WORD // 8},
+        "fields": [{"name": name, "words": count} for name, count in interface.fields],
+        "buffers": interface.buffers,
     }
-
-
-def result_fields(interface: Interface) -> list[tuple[str, int]]:
-    """What a result packet holds, in order: (name, words of 32 bits)."""
-    classes = [("classes", len(interface.classes))] if interface.classes else []
-    return [("packet", 1), *classes, *((channel.name, channel.beats) for channel in interface.outputs)]
 
 
 def image_bits(image: Channel) -> int:
@@ -85,31 +81,36 @@ def image_bits(image: Channel) -> int:
     return power_of_two(max(8, image.bits))
 
 
+def core_ports(interface: Interface) -> tuple[list[tuple[str, int]], list[tuple[str, int]]]:
+    """Inputs, besides the clock, and outputs of the core: (name, bits)."""
+    inputs = [("aresetn", 1), *((f"{CONTROL}_{n}", bits) for n, bits in INPUTS)]
+    outputs = [("interrupt", 1), *((f"{CONTROL}_{n}", bits) for n, bits in OUTPUTS)]
+    inputs += [(f"{IMAGE}_tvalid", 1), (f"{IMAGE}_tdata", image_bits(interface.inputs[0])), (f"{IMAGE}_tlast", 1)]
+    inputs += [(f"{RESULT}_tready", 1)]
+    outputs += [(f"{IMAGE}_tready", 1), (f"{RESULT}_tvalid", 1), (f"{RESULT}_tdata", WORD)]
+    outputs += [(f"{RESULT}_tkeep", WORD // 8), (f"{RESULT}_tlast", 1)]
+    if interface.dram_bits:
+        responses, requests = axi_ports(interface.dram_bits)
+        wide = [(n, WIDE if n == "araddr" else bits) for n, bits in requests]
+        inputs += [(f"{WEIGHTS}_{n}", bits) for n, bits in [*responses, ("rid", 1)]]
+        outputs += [(f"{WEIGHTS}_{n}", bits) for n, bits in wide]
+        outputs += [(f"{WEIGHTS}_{n}", bits) for n, bits, _ in READ_CONSTANTS]
+    return inputs, outputs
+
+
 class _Core:
     def __init__(self, top: Any, interface: Interface) -> None:
         self.top, self.interface = top, interface
         (self.image,) = interface.inputs
-        self.words = sum(words for _, words in result_fields(interface))
         self.header = 1 + len(interface.classes)
         self.registers = register_map()
 
     def build(self) -> Any:
-        inputs = [("aresetn", 1), *((f"{CONTROL}_{n}", bits) for n, bits in INPUTS)]
-        outputs = [("interrupt", 1), *((f"{CONTROL}_{n}", bits) for n, bits in OUTPUTS)]
-        inputs += [(f"{IMAGE}_tvalid", 1), (f"{IMAGE}_tdata", image_bits(self.image)), (f"{IMAGE}_tlast", 1)]
-        inputs += [(f"{RESULT}_tready", 1)]
-        outputs += [(f"{IMAGE}_tready", 1), (f"{RESULT}_tvalid", 1), (f"{RESULT}_tdata", WORD)]
-        outputs += [(f"{RESULT}_tkeep", WORD // 8), (f"{RESULT}_tlast", 1)]
-        if self.interface.dram_bits:
-            responses, requests = axi_ports(self.interface.dram_bits)
-            wide = [(n, WIDE if n == "araddr" else bits) for n, bits in requests]
-            inputs += [(f"{WEIGHTS}_{n}", bits) for n, bits in [*responses, ("rid", 1)]]
-            outputs += [(f"{WEIGHTS}_{n}", bits) for n, bits in wide]
-            outputs += [(f"{WEIGHTS}_{n}", bits) for n, bits, _ in READ_CONSTANTS]
+        inputs, outputs = core_ports(self.interface)
         modules = {
             "registers": build_registers(self.registers),
             "image_buffer": build_frame_buffer("image_buffer", self.image.bits, self.image.beats),
-            "result_buffer": build_frame_buffer("result_buffer", WORD, self.words, self.header),
+            "result_buffer": build_frame_buffer("result_buffer", WORD, self.interface.words, self.header),
         }
         comment = "Core: the top behind AXI4-Lite, AXI4-Stream and, for weights in DRAM, AXI4"
         wire = partial(self._wire, modules=modules)
@@ -127,7 +128,8 @@ class _Core:
         wrong = self._wrong_class(b, registers)
         go, connect_go = b.wire(1, "go")
         drop, connect_drop = b.wire(1, "drop")
-        image, number, broken = self._receive(b, p, modules["image_buffer"], go, drop)
+        taken, connect_taken = b.wire(1, "image_taken")
+        image, number, broken = self._receive(b, p, modules["image_buffer"], {"go": go, "drop": drop, "taken": taken})
         ready = b.all_of(image["waiting"], b.negate(active), wanted)
         connect_go(b.all_of(ready, b.negate(wrong)))
         connect_drop(b.all_of(ready, wrong))
@@ -137,9 +139,15 @@ class _Core:
                 b.all_of(start, b.negate(b.any_of(active, started))),
             )
         )
-        top = self._run(b, p, registers, go, image)
-        image["connect_ready"](top[f"{self.image.name}_ready"])
-        result, ended, failed = self._send(b, p, modules["result_buffer"], top, b.register(number, "number", go))
+        room, connect_room = self._wires(b, [(f"{c.name}_ready", 1) for c in self.interface.outputs])
+        top = b.instance(self.top, "gradcam_top", room | self._inputs(b, p, registers, go, image))
+        connect_taken(top[f"{self.image.name}_ready"])
+        number = b.register(number, "number", go)
+        result, ended, failed = self._send(b, p, modules["result_buffer"], top, number)
+        # One stream is taken at a time, the earlier one first.
+        valids = [top[f"{c.name}_valid"] for c in self.interface.outputs]
+        earlier = [b.any_of(*valids[:i]) for i in range(len(valids))]
+        connect_room({n: b.all_of(result["put_ready"], b.negate(e)) for n, e in zip(room, earlier, strict=True)})
         connect_active(b.any_of(go, b.all_of(active, b.negate(b.any_of(ended, failed)))))
         counts = self._counts(b, top, go, ended)
         errors = {"error_class_range": drop, "error_start_busy": b.all_of(start, b.any_of(active, started))}
@@ -193,46 +201,46 @@ class _Core:
         return self.interface.outputs[0].beats
 
     def _receive(
-        self, b: Builder, p: dict[str, Value], buffer: Any, go: Value, drop: Value
-    ) -> tuple[dict[str, Any], Value, dict[str, Value]]:
+        self, b: Builder, p: dict[str, Value], buffer: Any, orders: dict[str, Value]
+    ) -> tuple[dict[str, Value], Value, dict[str, Value]]:
         """Takes image packets in.
 
+        Args:
+            orders: `go`, the image that waits is run; `drop`, it is not; `taken`, the top takes a pixel.
+
         Returns:
-            The outputs of the buffer with `waiting` (a whole image does), `tready` and what connects the top's ready;
-            the number of the image that waits; the errors of packets.
+            The outputs of the buffer with `waiting` (a whole image does) and `tready`; the number of the image that
+            waits; the errors of packets.
         """
         offered, last = p[f"{IMAGE}_tvalid"], p[f"{IMAGE}_tlast"]
         skipping, connect_skipping = b.state(1, "skipping", reset=0)  # the rest of a packet that is too long
         leaving, connect_leaving = b.state(1, "leaving", reset=0)
         commit, connect_commit = b.wire(1, "image_commit")
         rewind, connect_rewind = b.wire(1, "image_rewind")
-        taken, connect_taken = b.wire(1, "image_taken")
-        inputs = {"put_valid": b.all_of(offered, b.negate(skipping))}
-        inputs |= {"put_data": b.bits(p[f"{IMAGE}_tdata"], 0, self.image.bits), "commit": commit, "rewind": rewind}
-        image: dict[str, Any] = b.instance(
-            buffer, "image_buffer", {**inputs, "leave": leaving, "drop": drop, "take_ready": taken}
-        )
+        inputs = {"put_valid": b.all_of(offered, b.negate(skipping)), "commit": commit, "rewind": rewind}
+        inputs |= {"put_data": b.bits(p[f"{IMAGE}_tdata"], 0, self.image.bits), "leave": leaving}
+        inputs |= {"drop": orders["drop"], "take_ready": orders["taken"]}
+        image = b.instance(buffer, "image_buffer", inputs)
         put = b.all_of(inputs["put_valid"], image["put_ready"])
         whole = b.all_of(put, image["put_last"], last)
         short = b.all_of(put, b.negate(image["put_last"]), last)
         long = b.all_of(put, image["put_last"], b.negate(last))
         connect_commit(whole)
         connect_rewind(b.any_of(short, long))
-        connect_leaving(b.any_of(go, b.all_of(leaving, image["whole"])))
+        connect_leaving(b.any_of(orders["go"], b.all_of(leaving, image["whole"])))
         image["tready"] = b.any_of(skipping, image["put_ready"])
         ends = b.all_of(offered, image["tready"], last)
         connect_skipping(b.any_of(long, b.all_of(skipping, b.negate(ends))))
         packets, connect_packets = b.state(WORD, "packets", reset=0)
         connect_packets(b.add(packets, b.zero_extend(ends, WORD)))
         image["waiting"] = b.all_of(image["whole"], b.negate(leaving))
-        image["connect_ready"] = connect_taken
         number = b.register(packets, "waiting_number", whole)
         return image, number, {"error_short_packet": short, "error_long_packet": long}
 
-    def _run(
-        self, b: Builder, p: dict[str, Value], registers: dict[str, Value], go: Value, image: dict[str, Any]
+    def _inputs(
+        self, b: Builder, p: dict[str, Value], registers: dict[str, Value], go: Value, image: dict[str, Value]
     ) -> dict[str, Value]:
-        """The outputs of the top's instance."""
+        """The inputs of the top, but for what makes room for its results."""
         name = self.image.name
         inputs = {"start": go, f"{name}_valid": image["take_valid"], f"{name}_data": image["take_data"]}
         for request in self.interface.requests:
@@ -240,8 +248,7 @@ class _Core:
             inputs[request] = b.mux(registers["class_select_argmax"], b.const(-1, WORD), index)
         if self.interface.dram_bits:
             inputs |= {f"dram_{n}": p[f"{WEIGHTS}_{n}"] for n, _ in axi_ports(self.interface.dram_bits)[0]}
-        ready, self._connect_ready = self._wires(b, [(f"{c.name}_ready", 1) for c in self.interface.outputs])
-        return b.instance(self.top, "gradcam_top", inputs | ready)
+        return inputs
 
     def _send(
         self, b: Builder, p: dict[str, Value], buffer: Any, top: dict[str, Value], number: Value
@@ -262,10 +269,7 @@ class _Core:
         inputs = {"put_valid": b.any_of(closing, *valids), "put_data": b.mux(closing, first, b.first_of(valids, words))}
         inputs |= {"commit": ended, "rewind": failed, "leave": b.const(1, 1), "drop": b.const(0, 1)}
         result = b.instance(buffer, "result_buffer", {**inputs, "take_ready": p[f"{RESULT}_tready"]})
-        earlier = [b.negate(valid) for valid in valids]
-        room = result["put_ready"]
-        self._connect_ready({f"{c.name}_ready": b.all_of(room, *earlier[:i]) for i, c in enumerate(streams)})
-        put = b.all_of(closing, room)
+        put = b.all_of(closing, result["put_ready"])
         connect_ended(b.all_of(put, result["put_last"]))
         connect_place(
             b.mux(closing, b.add(place, b.const(1, width_of(place))), b.const(0, width_of(place))),
@@ -302,7 +306,7 @@ class _Core:
         interface = self.interface
         maps = len(interface.outputs) - 1
         facts = {"design_fingerprint": interface.fingerprint, "image_beats": self.image.beats}
-        facts |= {"result_beats": self.words, "shape_classes": self._classes, "shape_maps": maps}
+        facts |= {"result_beats": self.interface.words, "shape_classes": self._classes, "shape_maps": maps}
         facts |= {"shape_top_k": len(interface.classes)}
         bits = {field.port: field.bits for field in self._fields("input")}
         return {name: b.const(value, bits[name]) for name, value in facts.items()}

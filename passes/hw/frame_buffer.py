@@ -10,7 +10,7 @@ from gradcam.passes.hw.memory import build_bank
 
 
 def build_frame_buffer(name: str, width: int, words: int, first: int = 0) -> Any:
-    """The module `name`, and `NAME_memory` inside it.
+    """The module `name`, and `NAME_memory` in it.
 
     Words are put in order, beginning with word `first` and going round, and taken in order from word 0 on. A packet
     becomes `whole` with `commit`, in the cycle of its last word; `rewind`, in that of any word or none, forgets what
@@ -28,7 +28,7 @@ def build_frame_buffer(name: str, width: int, words: int, first: int = 0) -> Any
     """
     bits = bits_for(words)
     memory = Bank(f"{name}_memory", 1, width, words, constant=False)
-    bank = build_bank(memory, 1)
+    bank = build_bank(memory, 1, "a packet")
     inputs = [("put_valid", 1), ("put_data", width), ("commit", 1), ("rewind", 1), ("leave", 1), ("drop", 1)]
     inputs += [("take_ready", 1)]
     outputs = [("put_ready", 1), ("put_last", 1), ("whole", 1), ("take_valid", 1), ("take_data", width)]
@@ -51,7 +51,7 @@ def build_frame_buffer(name: str, width: int, words: int, first: int = 0) -> Any
         connect_read(b.mux(empty, b.const(0, bits), b.add(read, one)), b.any_of(empty, take))
         connect_held(b.any_of(take, b.all_of(held, b.negate(p["take_ready"]))))
         words_ = b.instance(
-            bank, "memory", {"ren": take, "raddr": read, "wen": put, "waddr": write, "wdata": p["put_data"]}
+            bank, "words", {"ren": take, "raddr": read, "wen": put, "waddr": write, "wdata": p["put_data"]}
         )
         before = b.const((first - 1) % words, bits)
         return {

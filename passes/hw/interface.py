@@ -18,6 +18,9 @@ from gradcam.passes.hw.names import argument_names, registers_of
 from gradcam.passes.ir_queries import symbol_register
 from gradcam.passes.nest import Access, Nest, nests
 
+#: Bits of a beat of the result.
+WORD = 32
+
 #: The attribute of the top's `hw.module` that holds an `Interface`.
 ATTRIBUTE = "gradcam_interface"
 
@@ -32,41 +35,74 @@ class Channel:
 
 
 @dataclass(frozen=True)
-class Interface:
-    """What a run of the top takes and gives.
+class Packets:
+    """What goes in and out of a run.
 
     Attributes:
-        inputs: the streams that it reads.
-        outputs: the streams that it writes, in the order in which it does.
+        inputs: the streams that are read.
+        outputs: the streams that are written, in the order in which they are.
+        classes: the registers that hold the explained classes when the run has ended, the best one first.
+    """
+
+    inputs: Sequence[Channel]
+    outputs: Sequence[Channel]
+    classes: Sequence[str]
+
+    @staticmethod
+    def of(module: mlir.Module) -> Packets:
+        """Of a program with its schedule, known before its cycles are."""
+        program, names = list(nests(module)), argument_names(module)
+        loads, stores = [a for n in program for a in n.loads], [a for n in program for a in n.stores]
+        return Packets(_channels(loads, names), _channels(stores, names), _class_registers(module, program))
+
+    @property
+    def fields(self) -> list[tuple[str, int]]:
+        """What a result packet holds, in order: (name, words of 32 bits)."""
+        classes = [("classes", len(self.classes))] if self.classes else []
+        return [("packet", 1), *classes, *((channel.name, channel.beats) for channel in self.outputs)]
+
+    @property
+    def words(self) -> int:
+        """Words of a result packet."""
+        return sum(words for _, words in self.fields)
+
+    @property
+    def buffers(self) -> dict[str, int]:
+        """Bytes of the buffer of either packet in the core; of a program that reads or writes none, none."""
+        image = {"image_buffer": sum(c.beats * c.bits // 8 for c in self.inputs)} if self.inputs else {}
+        return image | ({"result_buffer": self.words * WORD // 8} if self.outputs else {})
+
+
+@dataclass(frozen=True)
+class Interface(Packets):
+    """What a run of the top takes and gives, besides its streams.
+
+    Attributes:
         requests: the plain inputs, sampled at its start: the class to explain, where one is explained.
-        classes: the registers that hold the explained classes when it has ended, the best one first.
         phases: of every nest.
         cycles: of a run without waiting, as predicted.
         fingerprint: a CRC-32 over constants and schedule.
         dram_bits: of a beat of the DRAM; 0 when no weights are there.
     """
 
-    inputs: Sequence[Channel]
-    outputs: Sequence[Channel]
     requests: Sequence[str]
-    classes: Sequence[str]
     phases: Sequence[str]
     cycles: int
     fingerprint: int
     dram_bits: int
 
     @staticmethod
-    def of(module: mlir.Module, dram_bits: int) -> Interface:
+    def of(module: mlir.Module, dram_bits: int = 0) -> Interface:
         """The interface of a scheduled program."""
-        program, names = list(nests(module)), argument_names(module)
-        loads, stores = ([a for nest in program for a in accesses(nest)] for accesses in (_loads, _stores))
+        program, names, packets = list(nests(module)), argument_names(module), Packets.of(module)
+        loads = [a for nest in program for a in nest.loads]
         requests = {a.memref.arg_number: None for a in loads if access_kind(a) == "port"}
         total = mlir.DictAttr(module.operation.attributes["gradcam.cycles"])["total"]
         return Interface(
-            _channels(loads, names),
-            _channels(stores, names),
+            packets.inputs,
+            packets.outputs,
+            packets.classes,
             [names[i] for i in requests],
-            _class_registers(module, program),
             [tag(nest, "phase") for nest in program],
             mlir.IntegerAttr(total).value,
             _fingerprint(module, program),
@@ -91,17 +127,9 @@ class Interface:
         return Interface(**(values | ends))
 
 
-def _loads(nest: Nest) -> Sequence[Access]:
-    return nest.loads
-
-
-def _stores(nest: Nest) -> Sequence[Access]:
-    return nest.stores
-
-
 def _channels(accesses: Sequence[Access], names: Sequence[str]) -> list[Channel]:
     """The streams among the accesses, in their order."""
-    streams = {a.memref.arg_number: a for a in accesses if access_kind(a) == "stream"}
+    streams: dict[int, Access] = {a.memref.arg_number: a for a in accesses if access_kind(a) == "stream"}
     return [
         Channel(names[i], prod(mlir.MemRefType(a.memref.type).shape) // a.lanes, a.lanes * a.element_bits)
         for i, a in streams.items()

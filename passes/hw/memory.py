@@ -16,8 +16,8 @@ def address_bits(bank: Bank) -> int:
     return bits_for(bank.words)
 
 
-def build_bank(bank: Bank, groups: int) -> Any:
-    """The module of a bank.
+def build_bank(bank: Bank, groups: int, holds: str = "") -> Any:
+    """The module of a bank; what it holds is for the comment above it.
 
     A read takes one cycle and holds its value while `ren` is 0. The word is split into `groups` lane groups with a
     write enable each, so that a write narrower than a word needs no read.
@@ -38,8 +38,8 @@ def build_bank(bank: Bank, groups: int) -> Any:
             _write(clock, _word(memory, p["waddr"], bank.width), parts)
         return {"rdata": _read(clock, memory, bank.width, p["ren"], p["raddr"])}
 
-    kind = "constants of all nests" if bank.constant else "buffers between nests, or a ring of the weight tape"
-    comment = f"Bank of {bank.words} words of {bank.lanes} x {bank.bits} bits: {kind}"
+    usual = "constants of all nests" if bank.constant else "buffers between nests, or a ring of the weight tape"
+    comment = f"Bank of {bank.words} words of {bank.lanes} x {bank.bits} bits: {holds or usual}"
     return module(bank.name, inputs, [("rdata", bank.width)], build, reset=False, comment=comment)
 
 

@@ -46,7 +46,7 @@ class _Top:
         self.registers = registers_of(module_)
         self.tape = read_tape(module_, self.program)
         self.follows = follows_of(self.program)
-        self.interface = Interface.of(module_, self.tape.width if self.tape else 0)
+        self.module = module_
         self.builders = [
             EngineBuilder(e, self.banks, self.registers, dsp_packing, self.tape, self.follows) for e in self.engines
         ]
@@ -75,7 +75,8 @@ class _Top:
         comment = "Top: sequencer, engines and banks"
         wire = partial(self._wire, sequencer=sequencer, engines=engines, banks=banks, reader=reader)
         top = module(TOP, inputs, outputs, wire, comment=comment)
-        top.attributes[ATTRIBUTE] = self.interface.attribute()
+        interface = Interface.of(self.module, self.tape.width if self.tape else 0)
+        top.attributes[ATTRIBUTE] = interface.attribute()
 
     def _ports(self) -> list[tuple[EngineBuilder, Port]]:
         return [(e, port) for e in self.builders for port in e.ports]

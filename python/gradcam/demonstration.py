@@ -95,8 +95,8 @@ class _Run:
 
 def _simulate(folder: Path, pe: str, images: np.ndarray, say: Say) -> _Run:
     """Builds a design's simulator, runs float images (N x C x H x W) and compares with the integer reference."""
+    from gradcam.numerics import quantize
     from gradcam.sim.check import output_difference
-    from gradcam.sim.inputs import quantize
     from gradcam.sim.simulator import Simulator
     from gradcam.sim.trace import load_quantized
 

@@ -1,7 +1,9 @@
-"""Writing files and folders whole or not at all."""
+"""Writing files and folders whole or not at all; reading what was written."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import shutil
 import sys
@@ -10,6 +12,7 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import Any
 
 from gradcam.errors import GradcamError
 
@@ -97,3 +100,32 @@ def check_replaceable(target: Path, ours: Collection[str], writer: str) -> None:
     others = sorted(n for n in names if not target.is_dir() or not any(fnmatchcase(n, own) for own in ours))
     if others:
         raise GradcamError(f"{target} exists and holds '{others[0]}', which {writer} did not write")
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal.
+
+    Raises:
+        GradcamError: the file cannot be read.
+    """
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise GradcamError(f"cannot read {path}: {error.strerror}") from error
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Reads a JSON object.
+
+    Raises:
+        GradcamError: the file cannot be read or holds something else.
+    """
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise GradcamError(f"cannot read {path}: {error.strerror}") from error
+    except ValueError as error:
+        raise GradcamError(f"{path} is not valid JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise GradcamError(f"{path} does not hold a JSON object")
+    return value

@@ -66,3 +66,16 @@ def rescale(acc: ArrayLike, m: ArrayLike, s: int) -> np.ndarray:
         int64, the broadcast shape.
     """
     return (np.asarray(acc, np.int64) * np.asarray(m, np.int64) + (1 << (s - 1))) >> s
+
+
+def quantize(values: np.ndarray, scale: float) -> np.ndarray:
+    """Nearest multiples of `scale`, saturated to int8; int8 values pass as they are.
+
+    Raises:
+        GradcamError: a value is not finite.
+    """
+    if values.dtype == np.int8:
+        return values
+    if not np.isfinite(values).all():
+        raise GradcamError("the input has values that are not finite")
+    return np.clip(np.rint(values.astype(np.float64) / scale), -128, 127).astype(np.int8)

@@ -11,13 +11,14 @@ from typing import Any
 from gradcam.compiler import Compilation, Settings
 from gradcam.errors import GradcamError
 from gradcam.files import check_replaceable, replace_folder
+from gradcam.package import TEXTS, write_package
 from gradcam.passes.instrumentation import PrintIR
 from gradcam.program import describe_program
 from gradcam.report import count_multiplications, make_report, report_text
 from gradcam.schedule import schedule_text
 
 #: All that a compile, and a simulator and a synthesis of it, write there.
-FILES = ("rtl", "mem", "ir", "sim", "synth", "program.json", "schedule.json", "report.json", "report.txt")
+FILES = ("rtl", "mem", "ir", "sim", "synth", "program.json", "schedule.json", "report.json", "report.txt", *TEXTS)
 
 
 def check_target(folder: Path, force: bool) -> None:
@@ -43,8 +44,8 @@ def compile_to_folder(
     """Compiles `model` to SystemVerilog.
 
     The folder gets `rtl/*.sv`, `mem/*.hex`, with weights in DRAM `mem/*.bin`, `ir/quantized.mlirbc` (what the integer
-    reference runs), `program.json` (every nest, buffer and stream), `schedule.json` (what was chosen), `report.json`
-    and `report.txt`; it is written whole or not at all.
+    reference runs), `program.json` (every nest, buffer and stream), `schedule.json` (what was chosen), `report.json`,
+    `report.txt`, and what `gradcam.package` writes for other tools; it is written whole or not at all.
 
     Args:
         model: an nn.Module in eval mode, or an exported program.
@@ -87,6 +88,7 @@ def compile_to_folder(
         report = facts["report"]
         report["passes"] = [{"name": t.name, "seconds": round(t.seconds, 4)} for t in compilation.timing.times]
         write_json(work / "program.json", facts["program"])
+        write_package(work, facts["program"])
         (work / "schedule.json").write_text(schedule_text(report["schedule"]), encoding="utf-8")
         write_json(work / "report.json", report)
         (work / "report.txt").write_text(report_text(report), encoding="utf-8")

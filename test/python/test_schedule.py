@@ -18,7 +18,7 @@ from gradcam.dialect import make_context
 from gradcam.errors import GradcamError
 from gradcam.jit import run_affine
 from gradcam.output import compile_to_folder
-from gradcam.passes.hw.layout import banks_of
+from gradcam.passes.limit_memory import memory_sizes
 from gradcam.passes.pass_manager import PassManager
 from gradcam.reference.integer import run_integer
 from gradcam.schedule import describe_schedule
@@ -310,7 +310,7 @@ def test_the_ring_has_no_word_too_many(small, tmp_path):
 
 def onchip_bytes(module):
     with module.context:
-        return sum(bank.bytes for bank in banks_of(module).values())
+        return sum(memory_sizes(module).values())
 
 
 def total_cycles(module):

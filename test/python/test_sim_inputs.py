@@ -8,7 +8,8 @@ from PIL import Image
 from sim_design import random_images, random_weights, write_design
 
 from gradcam.errors import GradcamError
-from gradcam.sim.inputs import quantize, read_input
+from gradcam.numerics import quantize
+from gradcam.sim.inputs import read_input
 from gradcam.sim.program import Stream, load_program
 
 

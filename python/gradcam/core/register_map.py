@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from systemrdl import RDLCompiler
-from systemrdl.node import FieldNode, RegNode
-from systemrdl.rdltypes import OnWriteType
+from systemrdl.compiler import RDLCompiler
+from systemrdl.node import AddrmapNode, FieldNode, RegNode
+from systemrdl.rdltypes.builtin_enums import OnWriteType
 
 #: The SystemRDL source.
 SOURCE = Path(__file__).parent / "registers.rdl"
@@ -29,6 +29,7 @@ class Field:
         kind: see `Kind`.
         reset: the value of a constant, or after reset.
         port: its name among all fields.
+        text: what it says.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Field:
     kind: Kind
     reset: int
     port: str
+    text: str
 
 
 @dataclass(frozen=True)
@@ -49,12 +51,30 @@ class Register:
 
 
 @cache
-def register_map() -> tuple[Register, ...]:
-    """The registers in the order of their addresses."""
+def address_map() -> AddrmapNode:
+    """The elaborated source, which exporters of SystemRDL take."""
     compiler = RDLCompiler()
     compiler.compile_file(str(SOURCE))
-    top = compiler.elaborate().top
-    return tuple(_register(node) for node in top.registers())
+    return compiler.elaborate().top
+
+
+@cache
+def register_map() -> tuple[Register, ...]:
+    """The registers in the order of their addresses."""
+    return tuple(_register(node) for node in address_map().registers())
+
+
+def describe_registers() -> dict[str, Any]:
+    """The registers, ready for JSON: by name the address and by name the fields, with low bit, bits, reset and text."""
+    return {
+        register.name: {
+            "address": register.address,
+            "fields": {
+                f.name: {"low": f.low, "bits": f.bits, "reset": f.reset, "text": f.text} for f in register.fields
+            },
+        }
+        for register in register_map()
+    }
 
 
 def _register(node: RegNode) -> Register:
@@ -63,8 +83,16 @@ def _register(node: RegNode) -> Register:
 
 
 def _field(register: str, node: FieldNode) -> Field:
-    name, reset = node.inst_name, node.get_property("reset")
-    return Field(name, node.low, node.width, _kind(node), reset or 0, f"{register}_{name}".lower())
+    name, reset, text = node.inst_name, node.get_property("reset"), node.get_property("desc")
+    return Field(
+        name,
+        node.low,
+        node.width,
+        _kind(node),
+        reset if isinstance(reset, int) else 0,
+        f"{register}_{name}".lower(),
+        text or "",
+    )
 
 
 def _kind(node: FieldNode) -> Kind:

@@ -8,6 +8,7 @@ import numpy as np
 
 from gradcam.data import read_image, to_input
 from gradcam.errors import GradcamError
+from gradcam.numerics import quantize
 from gradcam.sim.program import Program
 from gradcam.view import displayable
 
@@ -38,19 +39,6 @@ def read_input(path: Path, program: Program) -> tuple[np.ndarray, np.ndarray]:
         expected = f"{width} x {height} pixels with {channels} channels"
         raise GradcamError(f"{path} must have {expected}, got {_size((pixels.shape[1], pixels.shape[0]))} RGB")
     return quantize(to_input(pixels)[0], scale), pixels
-
-
-def quantize(values: np.ndarray, scale: float) -> np.ndarray:
-    """Nearest multiples of `scale`, saturated to int8; int8 values pass as they are.
-
-    Raises:
-        GradcamError: a value is not finite.
-    """
-    if values.dtype == np.int8:
-        return values
-    if not np.isfinite(values).all():
-        raise GradcamError("the input has values that are not finite")
-    return np.clip(np.rint(values.astype(np.float64) / scale), -128, 127).astype(np.int8)
 
 
 def _read_npy(path: Path) -> np.ndarray:

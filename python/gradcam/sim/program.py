@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from gradcam.errors import GradcamError
+from gradcam.files import digest, read_json
 
 #: Element widths that a buffer can have, with the numpy type of an element; a stream has none of a single bit.
 DTYPES = {1: np.dtype(np.bool_), 8: np.dtype("<i1"), 16: np.dtype("<i2"), 32: np.dtype("<i4")}
@@ -206,35 +205,6 @@ class Program:
                 raise GradcamError(
                     f"{self.folder / name} is truncated or was changed: its SHA-256 is not the compiled one"
                 )
-
-
-def digest(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal.
-
-    Raises:
-        GradcamError: the file cannot be read.
-    """
-    try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError as error:
-        raise GradcamError(f"cannot read {path}: {error.strerror}") from error
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Reads a JSON object.
-
-    Raises:
-        GradcamError: the file cannot be read or holds something else.
-    """
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise GradcamError(f"cannot read {path}: {error.strerror}") from error
-    except ValueError as error:
-        raise GradcamError(f"{path} is not valid JSON: {error}") from error
-    if not isinstance(value, dict):
-        raise GradcamError(f"{path} does not hold a JSON object")
-    return value
 
 
 def load_program(folder: Path | str) -> Program:

@@ -1,13 +1,13 @@
 // RUN: %gradcam_opt %s --pass-pipeline='builtin.module(gradcam-plan-memory,gradcam-stream-weights{width=8 latency=4},gradcam-assign-cycles)' | FileCheck %s --check-prefix=START
 // RUN: %gradcam_opt %s --pass-pipeline='builtin.module(gradcam-plan-memory,gradcam-stream-weights{width=8 latency=4},gradcam-size-ring,gradcam-assign-cycles)' | FileCheck %s --check-prefix=LEAST
-// RUN: %gradcam_opt %s --pass-pipeline='builtin.module(gradcam-plan-memory,gradcam-stream-weights{width=8 latency=4},gradcam-size-ring{bytes=1600},gradcam-assign-cycles)' | FileCheck %s --check-prefix=LIMIT
+// RUN: %gradcam_opt %s --pass-pipeline='builtin.module(gradcam-plan-memory,gradcam-stream-weights{width=8 latency=4},gradcam-size-ring{bytes=19604},gradcam-assign-cycles)' | FileCheck %s --check-prefix=LIMIT
 // RUN: %gradcam_opt %s --pass-pipeline='builtin.module(gradcam-plan-memory,gradcam-stream-weights{width=8 latency=4},gradcam-size-ring{bytes=500},gradcam-assign-cycles)' | FileCheck %s --check-prefix=END
 // RUN: not %gradcam_opt %s --pass-pipeline='builtin.module(gradcam-plan-memory,gradcam-stream-weights{width=8 latency=4},gradcam-size-ring{file=%S/Inputs/size-ring.json})' 2>&1 | FileCheck %s --check-prefix=SMALL
 // RUN: not %gradcam_opt %s --pass-pipeline='builtin.module(gradcam-plan-memory,gradcam-size-ring)' 2>&1 | FileCheck %s --check-prefix=NONE
 
 // Tiles of 300 words of 4 bytes, read five times each. While one is read for the last time, words of the next one
 // arrive in the places that become free, 64 words in a burst: 512 words are as good as 1024. With less there is waiting,
-// and a tile and a burst are the least.
+// and a tile and a burst are the least. The buffer of a result packet takes 4 * (1 + 4500) bytes of what is allowed.
 // START: lanes = 4 : i64, words = 1024 : i64}}{{.*}} total = 5406 : i64
 // LEAST: lanes = 4 : i64, words = 512 : i64}}{{.*}} total = 5406 : i64
 // LIMIT: lanes = 4 : i64, words = 400 : i64}}{{.*}} total = 6172 : i64

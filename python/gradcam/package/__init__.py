@@ -1,0 +1,33 @@
+"""What comes with the RTL in the output folder: projects for synthesis tools, an IP component, headers, a document."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from gradcam.package.fusesoc import core_file
+from gradcam.package.ipxact import component
+from gradcam.package.software import packet_header, register_document, register_header
+from gradcam.package.vivado import constraints, script
+
+#: The files, by what makes the text of each from program.json.
+TEXTS = {
+    "gradcam_core.core": core_file,
+    "gradcam_core.xdc": constraints,
+    "vivado.tcl": script,
+    "component.xml": component,
+    "gradcam_core.h": register_header,
+    "gradcam_packets.h": packet_header,
+    "registers.md": register_document,
+}
+
+
+def write_package(folder: Path, program: dict[str, Any]) -> None:
+    """Writes the files of `TEXTS`.
+
+    Args:
+        folder: the output folder of a compile.
+        program: its program.json, with the names of all files in it.
+    """
+    for name, text in TEXTS.items():
+        (folder / name).write_text(text(program), encoding="utf-8")
