@@ -9,17 +9,18 @@ from typing import ClassVar
 from torch_mlir import ir
 
 from gradcam.errors import fail
+from gradcam.passes.drains import drains_of
 from gradcam.passes.engines import access_kind
 from gradcam.passes.ir_queries import main_function
 from gradcam.passes.nest import Nest, nests
 from gradcam.passes.pass_base import Pass
-from gradcam.passes.runs import Run, follows_of
+from gradcam.passes.runs import Run, follows_of, turns_of
 from gradcam.passes.stages import assign_stages, set_integer
 from gradcam.passes.streams import check_streams
 from gradcam.passes.tape import Tape, read_tape
 from gradcam.passes.tape_timing import TapeTiming
 
-#: Cycles of a nest besides its steps and the stages of its pipeline: the one in which the sequencer issues it.
+#: Cycles of a nest before its first step: the one in which the sequencer issues it.
 ISSUE = 1
 
 
@@ -28,7 +29,8 @@ class AssignCycles(Pass):
     """Puts every op of a nest into a pipeline stage and every nest into a window of cycles.
 
     One step of the flattened time loops starts per cycle. A memory read, a product, a sum over lanes and a shift take
-    one cycle, everything else none. A nest runs for its steps, the stages to its last write, and one cycle of issue.
+    one cycle, everything else none. A nest runs for one cycle of issue, its steps, and the stages to its last write,
+    but the last ones, its drain, which run beside the nests of the next turn (`passes/drains.py`).
 
     This pass turns:
 
@@ -38,11 +40,13 @@ class AssignCycles(Pass):
 
         affine.for %oct = 0 to 2 {
           ... arith.muli ... {gradcam.stage = 1 : i64} ... affine.store ... {gradcam.stage = 6 : i64}
-        } {gradcam.start = 0 : i64, gradcam.end = 727 : i64, gradcam.phase = "inference"}
+        } {gradcam.start = 0 : i64, gradcam.end = 721 : i64, gradcam.drain = 6 : i64, gradcam.cycles = 721 : i64,
+           gradcam.phase = "inference"}
 
     and sums the cycles by phase in the module's attribute `gradcam.cycles`. A nest that reads the weight tape also
     waits for late words of an ideal DRAM, for `gradcam.stalls` cycles (`passes/tape_timing.py`). A nest that follows
-    its producer starts in the same cycle and waits for what it reads (`passes/runs.py`).
+    its producer starts in the same cycle and waits for what it reads (`passes/runs.py`); `gradcam.cycles` of a nest is
+    what it adds to its phase.
     """
 
     name: ClassVar[str] = "gradcam-assign-cycles"
@@ -58,37 +62,74 @@ class AssignCycles(Pass):
             cycles: dict[str, int] = dict.fromkeys(("load", "inference", "explanation", "store", "total"), 0)
             depths = [assign_stages(nest) for nest in program]
             tape = read_tape(module, program)
-            times = nest_times(program, depths, tape)
-            for nest, phase, (start, stalls, end) in zip(program, phases, times, strict=True):
+            windows = nest_windows(program, depths, tape)
+            shares = shares_of(turns_of(program), phases, windows)
+            for nest, phase, window, share in zip(program, phases, windows, shares, strict=True):
                 if tape:
-                    set_integer(nest.op, "stalls", stalls)
-                set_integer(nest.op, "start", start)
-                set_integer(nest.op, "end", end)
+                    set_integer(nest.op, "stalls", window.stalls)
+                for name, value in (("start", window.start), ("end", window.end), ("drain", window.drain)):
+                    set_integer(nest.op, name, value)
+                set_integer(nest.op, "cycles", share)
                 nest.op.attributes["gradcam.phase"] = ir.StringAttr.get(phase)
-                # Of a nest that follows, a phase has only what is left when its producer has ended.
-                cycles[phase] += max(0, end - cycles["total"])
-                cycles["total"] = max(cycles["total"], end)
+                cycles[phase] += share
+                cycles["total"] += share
             i64 = ir.IntegerType.get_signless(64)
             attribute = ir.DictAttr.get({n: ir.IntegerAttr.get(i64, v) for n, v in cycles.items()})
             module.operation.attributes["gradcam.cycles"] = attribute
 
 
-def nest_times(program: Sequence[Nest], depths: Sequence[int], tape: Tape | None) -> list[tuple[int, int, int]]:
-    """Start, cycles of waiting for the tape and end of every nest; `depths` are the stages of their last writes."""
+@dataclass(frozen=True)
+class Window:
+    """The cycles of a nest.
+
+    Attributes:
+        start: that of its issue.
+        end: that in which the next turn may be issued, as far as this nest is concerned.
+        drain: for how many cycles from then on its pipeline still works.
+        held: by how many its last step is late because it waits for its producer.
+        stalls: by how many more because it waits for the tape.
+    """
+
+    start: int
+    end: int
+    drain: int
+    held: int
+    stalls: int
+
+
+def nest_windows(program: Sequence[Nest], depths: Sequence[int], tape: Tape | None) -> list[Window]:
+    """The cycles of every nest; `depths` are the stages of their last writes."""
     timing, follows = TapeTiming(tape) if tape else None, follows_of(program)
+    drains = drains_of(program, depths)
     runs: list[Run] = []
-    times, total = [], 0
-    for number, (nest, depth) in enumerate(zip(program, depths, strict=True)):
-        run = timing.nest(number, total, nest.steps) if timing else Run(total, nest.steps)
-        runs.append(run)
-        start, last = run.start, run.last
+    windows: list[Window] = []
+    for number, (nest, depth, drain) in enumerate(zip(program, depths, drains, strict=True)):
         if follow := follows.get(number - 1):
-            producer = runs[number - 1]
-            start, last = producer.start, follow.last(producer, depths[number - 1])
-        end = last + depth + ISSUE
-        times.append((start, run.stalls, end))
-        total = max(total, end)
-    return times
+            alone = follow.run(runs[-1], depths[number - 1])
+        else:
+            alone = Run(max((w.end for w in windows), default=0), nest.steps)
+        run = timing.nest(number, alone) if timing else alone
+        runs.append(run)
+        end = run.last + depth - drain + ISSUE
+        windows.append(Window(run.start, end, drain, alone.stalls, run.stalls - alone.stalls))
+    return windows
+
+
+def shares_of(turns: Sequence[int], phases: Sequence[str], windows: Sequence[Window]) -> list[int]:
+    """What each nest adds to the cycles of its phase.
+
+    In a turn, a nest has what it takes longer than those before it, but one that loads has what it adds to the others.
+    """
+    shares = []
+    for turn in dict.fromkeys(turns):
+        first, *others = windows[turn : turn + turns.count(turn)]
+        done = others[0].held if others and phases[turn] == "load" else first.end - first.start
+        added = []
+        for window in others:
+            added.append(max(0, window.end - window.start - done))
+            done = max(done, window.end - window.start)
+        shares += [max(w.end for w in (first, *others)) - first.start - sum(added), *added]
+    return shares
 
 
 def _phases(module: ir.Module, program: list[Nest]) -> list[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from math import gcd, prod
 from typing import ClassVar
 
@@ -12,26 +11,29 @@ import numpy as np
 from torch_mlir import ir
 
 from gradcam.passes.engines import access_kind, stage_of, tag
+from gradcam.passes.ir_queries import is_global
 from gradcam.passes.linear_form import Linear
 from gradcam.passes.nest import Access, Loop, Nest, nests
 from gradcam.passes.pass_base import Pass
 from gradcam.passes.runs import Follow, Run
 from gradcam.passes.stages import assign_stages, set_integer
-from gradcam.passes.streams import form_values, visits
+from gradcam.passes.streams import form_values, is_plain, visits
 
 
 @dataclass(frozen=True)
 class OverlapNests(Pass):
     """Lets a nest run beside the one before it, whose results alone it reads, and keeps what only it reads in a ring.
 
-    The two are on different engines. The producer runs as ever and counts iterations of its outer loops; an iteration
-    of the nest that follows starts when as many are written as a linear form over its own loops says. That form is
-    found by evaluating the accesses of both nests; where half of the shorter nest would not be hidden, nothing changes.
+    The nests of a turn are on different engines: one that runs as ever, one that follows it, perhaps one that follows
+    that. A producer counts iterations of its outer loops; an iteration of the nest that follows starts when as many are
+    written as a linear form over its own loops says. That form is found by evaluating the accesses of both nests; where
+    half of the shorter nest would not be hidden, nothing changes. One nest of a turn may read constants.
 
     A ring holds element i of the buffer at i modulo a power of two. It is large enough when no element is written
     before the last read of the one in its place, to the cycle. Stalls cannot break that, since they only delay the
     producer: from the step that releases an iteration to the one that overwrites what the iteration reads, the producer
-    takes no less time, while the nest that follows, once released, takes as long as ever.
+    takes no less time, while the nest that follows, once released, takes as long as ever. What is read by a nest that
+    waits for constants, too, as `late-constants` says, gets no ring.
 
     This pass turns:
 
@@ -48,17 +50,20 @@ class OverlapNests(Pass):
     """
 
     name: ClassVar[str] = "gradcam-overlap-nests"
+    late_constants: bool = False
 
     def run(self, module: ir.Module) -> None:
         """Sets `gradcam.counted` and `gradcam.follows` of pairs of nests, and `gradcam.ring` of buffers."""
         with module.context, ir.Location.unknown():
             program = list(nests(module))
             writers, readers = _users(program)
-            follows = False  # the producer itself
-            for number, (producer, nest) in enumerate(pairwise(program)):
-                alone = {m for m, numbers in writers.items() if numbers == {number}}
-                only = {m for m, numbers in readers.items() if numbers == {number + 1}}
-                follows = not follows and _fit(producer, nest, alone) and _overlap(producer, nest, only)
+            turn: list[Nest] = []
+            for number, nest in enumerate(program):
+                alone = {m for m, numbers in writers.items() if numbers == {number - 1}}
+                only = {m for m, numbers in readers.items() if numbers == {number}}
+                if self.late_constants and _constants(nest):
+                    only = set()
+                turn = [*turn, nest] if turn and _fit(turn, nest, alone) and _overlap(turn[-1], nest, only) else [nest]
 
 
 def _users(program: Sequence[Nest]) -> tuple[dict[ir.Value, set[int]], dict[ir.Value, set[int]]]:
@@ -72,28 +77,29 @@ def _users(program: Sequence[Nest]) -> tuple[dict[ir.Value, set[int]], dict[ir.V
     return writers, readers
 
 
-def _fit(producer: Nest, nest: Nest, alone: set[ir.Value]) -> bool:
-    """Whether nothing but the order of the producer's results can keep the nests apart.
+def _fit(turn: Sequence[Nest], nest: Nest, alone: set[ir.Value]) -> bool:
+    """Whether nothing but the order of the producer's results, and late constants, can hold back the nest.
 
-    The nest reads only memories that the producer alone writes (`alone`) and does not read, and writes only memories
-    that the producer leaves alone. It meets no stream and no weights, so nothing but the producer holds it.
+    Besides constants, which no other nest of the turn reads then, it reads only memories that the last one, its
+    producer, alone writes (`alone`) and that none of the turn reads; it writes only what the turn leaves alone.
     """
-    read, written, made = ({a.memref for a in group} for group in (nest.loads, nest.stores, producer.stores))
-    taken = {a.memref for a in producer.loads}
-    accesses = [*nest.loads, *nest.stores, *(a for a in producer.stores if a.memref in read)]
+    producer = turn[-1]
+    written = {a.memref for a in nest.stores}
+    read = {a.memref for a in nest.loads} - _constants(nest)
+    made, taken = ({a.memref for n in turn for a in group(n)} for group in (lambda n: n.stores, lambda n: n.loads))
     return (
-        tag(producer, "engine") != tag(nest, "engine")
-        and all(access_kind(a) != "stream" for a in producer.stores)
-        and all(access_kind(a) == "memory" and _is_plain(a) for a in accesses)
+        tag(nest, "engine") not in [tag(n, "engine") for n in turn]
+        and all(access_kind(a) == "memory" and is_plain(a) for a in (*nest.loads, *nest.stores, *producer.stores))
+        and not (_constants(nest) and any(map(_constants, turn)))
         and bool(read)
-        and read <= (made & alone) - taken
+        and read <= ({a.memref for a in producer.stores} & alone) - taken
         and not written & (made | taken)
     )
 
 
-def _is_plain(access: Access) -> bool:
-    """Whether no run-time value is in the index."""
-    return all(t is None or isinstance(t, ir.Value) for form in (access.index, *access.guards) for t in form)
+def _constants(nest: Nest) -> set[ir.Value]:
+    """The constants that a nest reads."""
+    return {a.memref for a in nest.loads if is_global(a.memref)}
 
 
 @dataclass(frozen=True)
@@ -101,9 +107,10 @@ class _Traffic:
     """Which parts of a buffer are written when by the producer, and read when by the nest.
 
     Attributes:
-        unit: elements of a part, a power of two; every access touches whole parts.
+        unit: elements of a part, a power of two; a load touches whole parts.
         parts: parts of the buffer.
-        written, maker: the parts that are written, and the iteration of the producer's outer loops that does it.
+        written, maker: the parts that are written, perhaps piece by piece, and the iteration of the producer's outer
+            loops that does it.
         read, reader: the parts that are read, and the step of the nest that does it.
         stages: pipeline stages of the store and of the load.
     """
@@ -117,15 +124,28 @@ class _Traffic:
     stages: tuple[int, int]
 
 
-def _traffic(producer: Nest, nest: Nest, memref: ir.Value) -> _Traffic:
-    """Evaluates the one store of the producer and the one load of the nest, as if that came in every step."""
+def _traffic(producer: Nest, nest: Nest, memref: ir.Value) -> _Traffic | None:
+    """Evaluates the one store of the producer and the one load of the nest, as if that came in every step.
+
+    Returns:
+        None where an element is written more than once.
+    """
     (store,) = (a for a in producer.stores if a.memref == memref)
     (load,) = (a for a in nest.loads if a.memref == memref)
-    common = gcd(*(n for a in (store, load) for n in (a.lanes, *a.index.values())))
-    unit = common & -common
+    unit = _grain(load)
+    piece = min(unit, _grain(store))
+    pieces, maker = _touched(store, producer.outer, piece)
+    if len(np.unique(pieces)) < len(pieces):
+        return None
     parts = -(-prod(ir.MemRefType(memref.type).shape) // unit)
     stages = stage_of(store.op), stage_of(load.op)
-    return _Traffic(unit, parts, *_touched(store, producer.outer, unit), *_touched(load, nest.loops, unit), stages)
+    return _Traffic(unit, parts, pieces * piece // unit, maker, *_touched(load, nest.loops, unit), stages)
+
+
+def _grain(access: Access) -> int:
+    """The largest power of two elements, at a multiple of which an access begins and ends."""
+    common = gcd(access.lanes, *access.index.values())
+    return common & -common
 
 
 def _touched(access: Access, loops: Sequence[Loop], unit: int) -> tuple[np.ndarray, np.ndarray]:
@@ -139,11 +159,12 @@ def _overlap(producer: Nest, nest: Nest, only: set[ir.Value]) -> bool:
     """Marks the nest, and rings among the buffers that `only` it reads, where that hides enough; returns whether."""
     stage = assign_stages(producer)
     assign_stages(nest)
-    traffic = {a.memref: _traffic(producer, nest, a.memref) for a in nest.loads}
-    needed = [_needed(nest, t) for t in traffic.values()]
-    if any(n is None for n in needed):
+    read = {a.memref for a in nest.loads} - _constants(nest)
+    traffic = {m: t for m in read if (t := _traffic(producer, nest, m))}
+    if len(traffic) < len(read):
         return False
-    most = np.maximum.reduce([n for n in needed if n is not None])
+    needed = [_needed(nest, t) for t in traffic.values()]
+    most = np.maximum.reduce(needed)
     run = Run(0, producer.steps)
     follows = [
         _follow(producer, counted, nest, gated, most)
@@ -151,8 +172,8 @@ def _overlap(producer: Nest, nest: Nest, only: set[ir.Value]) -> bool:
         for gated in range(1, len(nest.loops) + 1)
     ]
     # The earliest end; among equals the one with the fewest loops.
-    best = min(follows, key=lambda follow: (follow.last(run, stage), follow.counted + follow.gated))
-    if 2 * (run.last + nest.steps - best.last(run, stage)) < min(producer.steps, nest.steps):
+    best = min(follows, key=lambda follow: (follow.run(run, stage).last, follow.counted + follow.gated))
+    if 2 * (run.last + nest.steps - best.run(run, stage).last) < min(producer.steps, nest.steps):
         return False
     set_integer(producer.op, "counted", best.counted)
     nest.op.attributes["gradcam.follows"] = _map(best)
@@ -163,17 +184,15 @@ def _overlap(producer: Nest, nest: Nest, only: set[ir.Value]) -> bool:
     return True
 
 
-def _needed(nest: Nest, traffic: _Traffic) -> np.ndarray | None:
+def _needed(nest: Nest, traffic: _Traffic) -> np.ndarray:
     """How many iterations of the producer's outer loops must be written before each step of the nest.
 
     Returns:
-        int64, one dimension per loop of the nest; None where a part is written more than once. What is never written,
-        such as lanes beyond the last channel, need not be waited for.
+        int64, one dimension per loop of the nest. What is never written, such as lanes beyond the last channel, need
+        not be waited for.
     """
-    if len(np.unique(traffic.written)) < len(traffic.written):
-        return None
     order = np.full(traffic.parts, -1)
-    order[traffic.written] = traffic.maker
+    np.maximum.at(order, traffic.written, traffic.maker)
     needed = np.zeros(nest.steps, np.int64)
     np.maximum.at(needed, traffic.reader, order[traffic.read] + 1)
     return needed.reshape([loop.trip for loop in nest.loops])
@@ -203,10 +222,13 @@ def _ring(producer: Nest, traffic: _Traffic, run: Run, steps: np.ndarray) -> int
     """Elements of the ring that is enough for a buffer; `steps`: the cycles in which the steps of the nest run."""
     store, load = traffic.stages
     reduction = prod(loop.trip for loop in producer.reduction)
-    written = run.cycles((traffic.maker + 1) * reduction - 1) + store
-    last = np.full(traffic.parts, -1)
+    cycles = run.cycles((traffic.maker + 1) * reduction - 1) + store
+    first, last = np.full(traffic.parts, cycles.max(initial=0)), np.full(traffic.parts, -1)
+    np.minimum.at(first, traffic.written, cycles)
+    np.maximum.at(last, traffic.written, cycles)
     np.maximum.at(last, traffic.read, steps[traffic.reader] + load)
-    size = ring_size(traffic.written, written, np.maximum(last[traffic.written], written), traffic.parts)
+    used = np.unique(traffic.written)
+    size = ring_size(used, first[used], last[used], traffic.parts)
     return size * traffic.unit if size else None
 
 
@@ -215,8 +237,8 @@ def ring_size(places: np.ndarray, written: np.ndarray, read: np.ndarray, limit: 
 
     Args:
         places: int64, where elements lie when there is no ring.
-        written: the cycle in which each is written.
-        read: the cycle in which each is last read.
+        written: the cycle in which each is first written.
+        read: the cycle in which each is last read, or written.
         limit: what there is room for without a ring.
 
     Returns:

@@ -12,7 +12,7 @@ from gradcam.passes.hw.layout import power_of_two, ring_of
 from gradcam.passes.ir_queries import is_argument, is_global, is_scalar, main_function
 from gradcam.passes.nest import Access, nests
 from gradcam.passes.pass_base import Pass
-from gradcam.passes.runs import slots_of
+from gradcam.passes.runs import turns_of
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class PlanMemory(Pass):
 
 @dataclass(eq=False)
 class _Buffer:
-    """A buffer in memory with its lifetime, first write to last read, in slots of time as `slots_of` numbers them.
+    """A buffer in memory with its lifetime, first write to last read, in turns as `turns_of` numbers them.
 
     `ring` says that element i lies at i modulo `elements`, so that the buffer starts at a multiple of its words.
     """
@@ -118,16 +118,16 @@ def _buffers(module: ir.Module) -> list[_Buffer]:
     """All buffers that need memory, in the order of their first use."""
     accesses: dict[ir.Value, list[tuple[int, Access]]] = {}
     program = list(nests(module))
-    slots = slots_of(program)
-    #: What is read, and what is written, while the nests of a slot run.
+    turns = turns_of(program)
+    #: What is read, and what is written, while the nests of a turn run.
     ports: dict[tuple[int, str], list[ir.Value]] = {}
-    for slot, nest in zip(slots, program, strict=True):
+    for turn, nest in zip(turns, program, strict=True):
         for port, group in (("read", nest.loads), ("write", nest.stores)):
-            used = ports.setdefault((slot, port), [])
+            used = ports.setdefault((turn, port), [])
             for access in filter(_in_memory, group):
                 if port == "read" and access.memref in used:
                     raise fail(nest.op, "one buffer is read twice in a cycle; run gradcam-duplicate-buffers first")
-                accesses.setdefault(access.memref, []).append((slot, access))
+                accesses.setdefault(access.memref, []).append((turn, access))
                 used.append(access.memref)
     together: dict[ir.Value, set[ir.Value]] = {}
     for used in ports.values():

@@ -1,14 +1,15 @@
 """When nests run: the steps of a nest, and those of a nest that follows its producer while that still runs.
 
-A nest that **follows** the one before it, its producer, is issued together with it. Its engine holds the first step of
-an iteration of its outer loops until the producer has written what that iteration reads. The producer is never held;
-whatever delays it (an input beat, a word from DRAM) delays the nest that follows by as much or less.
+A nest that **follows** the one before it, its producer, is issued together with it, in one **turn**. Its engine holds
+the first step of an iteration of its outer loops until the producer has written what that iteration reads. The producer
+is never held by it; whatever delays the producer (an input beat, a word from DRAM) delays the nest that follows by as
+much or less. The producer may follow another nest.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from math import prod
 
@@ -40,6 +41,19 @@ class Run:
         """Cycles that the nest waits."""
         return self.waits[-1][1] if self.waits else 0
 
+    def late(self, steps: np.ndarray) -> np.ndarray:
+        """By how many cycles each of the steps, numbered from 0, is late."""
+        late = np.array([0, *(cycles for _, cycles in self.waits)])
+        return late[np.searchsorted([step for step, _ in self.waits], steps, side="right")]
+
+    def waiting(self, waits: Sequence[tuple[int, int]]) -> Run:
+        """The run when its steps wait for something else, too: a step is as late as the later of both makes it."""
+        if not self.waits or not waits:
+            return replace(self, waits=waits or self.waits)
+        steps = np.union1d([step for step, _ in self.waits], [step for step, _ in waits])
+        late = np.maximum(self.late(steps), replace(self, waits=waits).late(steps))
+        return replace(self, waits=list(zip(steps.tolist(), late.tolist(), strict=True)))
+
     @property
     def last(self) -> int:
         """The cycle of the last step."""
@@ -47,8 +61,7 @@ class Run:
 
     def cycles(self, steps: np.ndarray) -> np.ndarray:
         """The cycle of each of the steps, numbered from 0."""
-        late = np.array([0, *(cycles for _, cycles in self.waits)])
-        return self.start + 1 + steps + late[np.searchsorted([step for step, _ in self.waits], steps, side="right")]
+        return self.start + 1 + steps + self.late(steps)
 
 
 @dataclass(frozen=True)
@@ -101,9 +114,13 @@ class Follow:
         before = np.arange(len(needs)) * self.steps
         return np.maximum.accumulate(released - before) + before
 
-    def last(self, producer: Run, stage: int) -> int:
-        """The cycle of the last step; see `starts`."""
-        return int(self.starts(producer, stage)[-1]) + self.steps - 1
+    def run(self, producer: Run, stage: int) -> Run:
+        """When the steps run of a nest that waits for nothing but its producer; see `starts`."""
+        first = np.arange(len(self.needs)) * self.steps
+        late = self.starts(producer, stage) - producer.start - 1 - first
+        later = np.flatnonzero(np.diff(late, prepend=0))
+        waits = zip(first[later].tolist(), late[later].tolist(), strict=True)
+        return Run(producer.start, self.nest.steps, list(waits))
 
 
 def follows_of(program: Sequence[Nest]) -> dict[int, Follow]:
@@ -125,7 +142,9 @@ def follows_of(program: Sequence[Nest]) -> dict[int, Follow]:
     return found
 
 
-def slots_of(program: Sequence[Nest]) -> list[int]:
-    """A number for the time in which each nest runs: a nest that follows runs in that of its producer."""
-    follows = follows_of(program)
-    return [number - 1 if number - 1 in follows else number for number in range(len(program))]
+def turns_of(program: Sequence[Nest]) -> list[int]:
+    """The **turn** in which each nest runs: the number of the first one of those that are issued together."""
+    follows, turns = follows_of(program), list[int]()
+    for number in range(len(program)):
+        turns.append(turns[-1] if number - 1 in follows else number)
+    return turns

@@ -9,7 +9,7 @@ from typing import ClassVar
 from torch_mlir import ir
 
 from gradcam.errors import fail
-from gradcam.passes.assign_cycles import nest_times
+from gradcam.passes.assign_cycles import nest_windows
 from gradcam.passes.ir_queries import main_function
 from gradcam.passes.limit_memory import memory_sizes
 from gradcam.passes.nest import nests
@@ -56,7 +56,7 @@ class SizeRing(Pass):
                 raise fail(main_function(module), reason)
 
             def cycles(words: int) -> int:
-                return nest_times(program, depths, replace(tape, bank=replace(tape.bank, words=words)))[-1][2]
+                return nest_windows(program, depths, replace(tape, bank=replace(tape.bank, words=words)))[-1].end
 
             # More words are never worse, so the first size that is as good as the present one can be searched for.
             sizes, present = range(least, tape.bank.words + 1), cycles(tape.bank.words)

@@ -42,10 +42,28 @@ def _check_order(nest: Nest, access: Access) -> None:
     loops = moving_loops(access, nest.loops) if is_load else nest.outer
     visited, inside = visits(access, loops)
     elements = prod(ir.MemRefType(access.memref.type).shape)
-    is_known = all(t is None or isinstance(t, ir.Value) for form in (access.index, *access.guards) for t in form)
-    if not is_known or not np.array_equal(visited[inside], np.arange(0, elements, access.lanes)):
+    if not is_plain(access) or not np.array_equal(visited[inside], np.arange(0, elements, access.lanes)):
         verb, number = "reads" if is_load else "writes", access.memref.arg_number
         raise fail(nest.op, f"the nest {verb} argument {number} out of order: elements pass once, row by row")
+
+
+def is_plain(access: Access) -> bool:
+    """Whether no run-time value is in the index."""
+    return all(t is None or isinstance(t, ir.Value) for form in (access.index, *access.guards) for t in form)
+
+
+def visit(access: Access, loops: Sequence[Loop], iterations: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Evaluates an access in some iterations of the flattened loops; returns what `visits` does of these."""
+    indices = np.unravel_index(iterations, [loop.trip for loop in loops]) if loops else ()
+    points = {loop.iv: index for loop, index in zip(loops, indices, strict=True)}
+
+    def value(form: Linear) -> np.ndarray:
+        return sum(
+            (form.get(iv, 0) * index for iv, index in points.items()), np.full(len(iterations), form.get(None, 0))
+        )
+
+    inside = [value(guard) >= 0 for guard in access.guards]
+    return value(access.index), np.logical_and.reduce([np.ones(len(iterations), np.bool_), *inside])
 
 
 def visits(access: Access, loops: Sequence[Loop]) -> tuple[np.ndarray, np.ndarray]:

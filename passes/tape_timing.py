@@ -12,6 +12,8 @@ cycle, bursts in order. Cycle 0 is the first one in which the program runs. The 
 
 from __future__ import annotations
 
+import numpy as np
+
 from gradcam.passes.runs import Run
 from gradcam.passes.tape import Tape, Use
 
@@ -31,29 +33,30 @@ class TapeTiming:
         self._freed: list[tuple[int, int]] = []  # (cycle, beats free in all)
         self._used_frees = 0
 
-    def nest(self, number: int, start: int, steps: int) -> Run:
-        """When the steps of a nest run that has `start` from then on; one that follows has it after its producer."""
-        self._begins.append(start)
+    def nest(self, number: int, run: Run) -> Run:
+        """When the steps of a nest run that would run so if all its words were there."""
+        self._begins.append(run.start)
         use = self._by_nest.get(number)
-        return Run(start, steps, self._waits(use, start) if use else ())
+        return run.waiting(self._waits(use, run)) if use else run
 
-    def _waits(self, use: Use, start: int) -> list[tuple[int, int]]:
-        """Runs a nest that reads the tape; returns its waits, as in `Run`."""
+    def _waits(self, use: Use, run: Run) -> list[tuple[int, int]]:
+        """Reads the words of a nest; returns its waits for them, as in `Run`."""
         steps, wanted, again = use.tile_steps()
-        word, delay = use.position, 0
+        word, delay, first = use.position, 0, run.start + 1
         waits: list[tuple[int, int]] = []
         for tile in range(use.tiles):
-            first = start + 1 + tile * steps  # the cycle of the tile's first step without any wait
-            for step in wanted:
+            places = tile * steps + np.array(wanted)
+            for step in places.tolist():
                 late = self._arrival(word) + 1 - first - step
                 if late > delay:
                     delay = late
-                    waits.append((tile * steps + step, delay))
+                    waits.append((step, delay))
                 word += 1
             # All words have come when the first one is read for the last time.
-            for step in wanted:
+            over = places + again
+            for cycle in (first + over + np.maximum(run.late(over), delay)).tolist():
                 freed = self._freed[-1][1] if self._freed else 0
-                self._freed.append((first + step + again + delay + use.stage, freed + self._tape.word_beats))
+                self._freed.append((cycle + use.stage, freed + self._tape.word_beats))
         return waits
 
     def _arrival(self, word: int) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from itertools import product
 from typing import Any
 
@@ -56,7 +57,7 @@ class Datapath:
         bodies = [n.body.nodes for n in engine.rows if n.body]
         self._alike = {id(nodes[0]): nodes for nodes in zip(*bodies, strict=True)}
         self._values: dict[Any, Value] = {}
-        self._columns: dict[int, Value] = {}
+        self._columns: dict[int, list[int]] = {}
         self._shapes: dict[int, int] = {}
         self._shape_numbers: dict[Any, int] = {}
         self._accumulators: dict[tuple[int, int], Value] = {}
@@ -77,24 +78,30 @@ class Datapath:
             value = self.b.register(value, f"{name}_s{i + 1}", self.enable, reset=0)
         return value
 
-    def picked(self, number: int) -> Value:
-        """i1: the row that runs picks epilogue `number`."""
+    def table(self, entries: Sequence[int], width: int, stage: int = 0) -> Value:
+        """The entry of the row whose step is in a stage: the next row may start while a pipeline drains."""
+        if self.row is None or len(set(entries)) == 1:
+            return self.b.table(None, entries, width)
+        # The entry is in a register itself, also in stage 0: a row is there a cycle before its first step.
+        return self.b.column(self.delay(self.row, max(stage - 1, 0), "row"), entries, width)
+
+    def picked(self, number: int, stage: int = 0) -> Value:
+        """i1: the row whose step is in a stage picks epilogue `number`."""
         rows = self.engine.epilogues[number].rows
-        return self.b.column(self.row, [int(i in rows) for i in range(len(self.engine.rows))], 1)
+        return self.table([int(i in rows) for i in range(len(self.engine.rows))], 1, stage)
 
     def active(self, slot: Slot) -> Value:
         """i1: the slot is accessed in this cycle (at its own stage); a read outside its buffer is made all the same."""
         nest, access = next((n, a) for n, a in zip(self.engine.rows, slot.rows, strict=True) if a is not None)
         in_body = nest.body is not None and any(access is a for a in nest.body.loads)
-        # The row counts when the step starts: when a flag is through, a shorter epilogue may have ended the nest.
         start = [self.valid, self._used(slot)] if in_body else [self.valid, self.odometer.last, self._used(slot)]
         guard = self.guards[id(slot)]
         start += [guard] if slot.store and guard is not None else []
         return self.flag(self.b.all_of(*start), slot.stage, "step" if in_body else "output")
 
-    def _used(self, slot: Slot) -> Value:
-        """i1: the row that runs uses the slot."""
-        return self.b.column(self.row, [int(a is not None) for a in slot.rows], 1)
+    def _used(self, slot: Slot, stage: int = 0) -> Value:
+        """i1: the row whose step is in a stage uses the slot."""
+        return self.table([int(a is not None) for a in slot.rows], 1, stage)
 
     # Construction.
 
@@ -115,7 +122,8 @@ class Datapath:
         choices = self._outputs[id(slot)]
         lanes = choices[-1][1]
         for number, choice in choices[:-1]:
-            lanes = [self._select(self.picked(number), c, lane) for c, lane in zip(choice, lanes, strict=True)]
+            picked = self.picked(number, slot.stage)
+            lanes = [self._select(picked, c, lane) for c, lane in zip(choice, lanes, strict=True)]
         return self.b.concat(lanes)
 
     def _select(self, condition: Value, then: Value, otherwise: Value) -> Value:
@@ -144,8 +152,8 @@ class Datapath:
                 places.setdefault(key, []).append(node)
         for key, column in entries.items():
             default = next(e for e in column if e is not None)
-            value = self.b.column(self.row, [default if e is None else e for e in column], places[key][0].bits)
-            self._columns |= {id(n): value for n in places[key]}
+            values = [default if e is None else e for e in column]
+            self._columns |= {id(n): values for n in places[key]}
 
     def _constants(self, flow: Dataflow) -> list[tuple[Any, Node]]:
         """The constants of a flow, each with a key that says where it is used."""
@@ -200,6 +208,8 @@ class Datapath:
 
     def _at(self, node: Node, point: tuple[int, ...], stage: int) -> Value:
         """The node's value at a lane, in a stage at or after the one it is ready in."""
+        if node.kind == "const":
+            return self.table(self._columns[id(node)], node.bits, stage)
         value, ready = self._value(node, point)
         return value if ready is None else self.delay(value, stage - ready, node.kind.split(".")[-1])
 
@@ -216,8 +226,6 @@ class Datapath:
 
     def _make(self, node: Node, point: tuple[int, ...]) -> tuple[Value, int | None]:
         b = self.b
-        if node.kind == "const":
-            return self._columns[id(node)], None
         if node.kind == "iv":
             counter = self.odometer.counters.get(self.engine.loops(self._row_of(node)).index(node.what))
             return b.zero_extend(counter, 32) if counter is not None else b.const(0, 32), 0
@@ -302,21 +310,21 @@ class Datapath:
         """The lane of the port that the row reads the operand through."""
         accesses = [n.what for n in self._alike.get(id(node), (node,))]
         (slot, access), *others = {self.engine.slot_of[id(a)]: a for a in accesses}.items()
-        value = self._lane(slot, access, point)
+        value, stage = self._lane(slot, access, point), self.inputs[id(slot)][1]
         for other, access in others:
-            value = self.b.mux(self._used(other), self._lane(other, access, point), value)
-        return value, self.inputs[id(slot)][1]
+            value = self.b.mux(self._used(other, stage or 0), self._lane(other, access, point), value)
+        return value, stage
 
     def _lane(self, slot: Slot, access: Access, point: tuple[int, ...]) -> Value:
         """What a read port delivers to a lane: the constant of the padding where its guard is 0."""
-        data, _, guard = self.inputs[id(slot)]
+        data, stage, guard = self.inputs[id(slot)]
         bits = access.element_bits
         lane = sum(s * i for s, i in zip(access.strides, point[: len(access.strides)], strict=True))
         value = self.b.bits(data, lane * bits, bits)
         if guard is None:
             return value
         entries = [a.otherwise if a is not None else 0 for a in slot.rows]
-        return self.b.mux(guard, value, self.b.column(self.row, entries, bits))
+        return self.b.mux(guard, value, self.table(entries, bits, stage or 0))
 
     def _compute(self, node: Node, args: list[Value]) -> Value:
         b, kind = self.b, node.kind

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from torch_mlir import ir as mlir
 
+from gradcam.passes.drains import drain_of
 from gradcam.passes.engines import Engine, stage_of
 from gradcam.passes.hw.builder import Builder, Value, bits_for, module
 from gradcam.passes.hw.datapath import Datapath
@@ -161,21 +162,32 @@ class EngineBuilder:
                 self._write(b, p, port, path, outputs)
         if sink and stall:
             stall[1](outputs[f"{sink.name}_valid"])
-        outputs["done"] = self._stored(b, path, odometer.final, "final")
+        outputs["done"] = self._done(b, path)
         if any(self.counted):
             depths = [f.counted if f else 0 for f in self.counted]
             firsts = [self._inner(nest, depth) for nest, depth in zip(engine.rows, depths, strict=True)]
-            counts = b.column(row, [int(depth > 0) for depth in depths], 1)
-            over = b.all_of(odometer.inside(firsts, odometer.at_end), counts)
-            outputs["landed"] = self._stored(b, path, over, "landed")
+            over = odometer.inside(firsts, odometer.at_end)
+            outputs["landed"] = self._after(
+                b, path, over, [d if f else None for d, f in zip(self._depths, self.counted, strict=True)], "landed"
+            )
         return outputs
 
-    def _stored(self, b: Builder, path: Datapath, step: Value, name: str) -> Value:
-        """i1: the stores of a step for which `step` is 1 happen in this cycle."""
+    @property
+    def _depths(self) -> list[int]:
+        """Per row the stage of its stores."""
+        return [stage_of(nest.epilogue.sinks[0].op) for nest in self.engine.rows]
+
+    def _done(self, b: Builder, path: Datapath) -> Value:
+        """i1: the next turn may be issued, as far as the row that ran is concerned."""
+        stages = [d - drain_of(nest) for d, nest in zip(self._depths, self.engine.rows, strict=True)]
+        return self._after(b, path, path.odometer.final, stages, "final")
+
+    def _after(self, b: Builder, path: Datapath, step: Value, stages: Sequence[int | None], name: str) -> Value:
+        """i1: a step of the row for which `step` is 1 is in the stage `stages[row]`; None for never."""
         ends = []
-        for number, epilogue in enumerate(self.engine.epilogues):
-            stage = stage_of(epilogue.flow.sinks[0].op)
-            ends.append(path.flag(b.all_of(path.valid, step, path.picked(number)), stage, name))
+        for stage in sorted({s for s in stages if s is not None}):
+            here = path.table([int(s == stage) for s in stages], 1)
+            ends.append(path.flag(b.all_of(path.valid, step, here), stage, name))
         return b.all_of(b.any_of(*ends), *([] if path.enable is None else [path.enable]))
 
     def _inner(self, nest: Nest, count: int) -> int:
@@ -274,8 +286,8 @@ class EngineBuilder:
             signs.append(b.bits(value, width - 1, 1))
         return b.negate(b.any_of(*signs)) if signs else None
 
-    def _bank_number(self, b: Builder, port: Port, path: Datapath) -> Value:
-        return b.column(path.row, port.bank_of, bits_for(len(port.banks)))
+    def _bank_number(self, port: Port, path: Datapath) -> Value:
+        return path.table(port.bank_of, bits_for(len(port.banks)), port.slot.stage)
 
     def _read(self, b: Builder, p: dict[str, Value], port: Port, path: Datapath, outputs: dict[str, Value]) -> None:
         slot, name = port.slot, port.name
@@ -290,7 +302,7 @@ class EngineBuilder:
             active = path.active(slot)
             outputs[f"{name}_en"] = b.all_of(active, path.enable) if path.enable is not None else active
             if len(port.banks) > 1:
-                outputs[f"{name}_bank"] = self._bank_number(b, port, path)
+                outputs[f"{name}_bank"] = self._bank_number(port, path)
             data = path.delay(data, latency - 1, f"{name}_q")  # the bank has the first register
             if port.slices > 1:
                 width = port.width // port.slices
@@ -323,4 +335,4 @@ class EngineBuilder:
         part = b.zero_extend(data, port.width // port.slices)
         outputs[f"{name}_data"] = b.concat([part] * port.slices)
         if len(port.banks) > 1:
-            outputs[f"{name}_bank"] = self._bank_number(b, port, path)
+            outputs[f"{name}_bank"] = self._bank_number(port, path)

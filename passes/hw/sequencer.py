@@ -1,4 +1,4 @@
-"""The sequencer: walks the program, one nest after the other, or a nest and the one that follows it side by side."""
+"""The sequencer: walks the program turn by turn; a turn is a nest, or several that run side by side."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from gradcam.passes.engines import Engine, tag
 from gradcam.passes.hw.builder import Builder, Value, bits_for, module
 from gradcam.passes.nest import Nest
-from gradcam.passes.runs import Follow
+from gradcam.passes.runs import Follow, turns_of
 
 
 def progress_bits(follows: Mapping[int, Follow]) -> int:
@@ -21,14 +21,20 @@ def is_counted(engine: Engine, follows: Mapping[int, Follow]) -> bool:
     return any(follow.producer in engine.rows for follow in follows.values())
 
 
+def is_gated(engine: Engine, follows: Mapping[int, Follow]) -> bool:
+    """Whether the engine runs a nest that follows another, so that it waits for what that has written."""
+    return any(follow.nest in engine.rows for follow in follows.values())
+
+
 def build_sequencer(program: list[Nest], engines: list[Engine], follows: Mapping[int, Follow]) -> Any:
     """The module `sequencer`.
 
-    `start` begins a run while `busy` is 0. Each nest takes one cycle to issue (`go` of its engine) and then until that
-    engine's `done`. `nest` is the number of the nest that runs; `done` is 1 for one cycle after the last.
+    `start` begins a run while `busy` is 0. The nests of a turn take one cycle to issue (`go` of their engines), and the
+    next turn is issued when each of their engines has given `done`. `nest` is the number of the first nest of the turn;
+    `running` has a bit per engine that is 1 from the issue of its nest to its `done`. `done` is 1 for one cycle after
+    the last turn.
 
-    A nest that follows its producer is issued with it, and has `nest` only when it still runs after the producer has
-    ended. `following` is 1 from its issue to its end. `progress` counts what the producer has written (`landed` of its
+    `NAME_progress`, for an engine that runs nests which follow, counts what the producer has written (`landed` of its
     engine); it is all ones when the producer has ended.
     """
     steps = ", ".join(f"{i} {nest.name} on {tag(nest, 'engine')}" for i, nest in enumerate(program))
@@ -42,85 +48,78 @@ def _ports(
 ) -> tuple[list[tuple[str, int]], list[tuple[str, int]]]:
     inputs = [("start", 1), *((f"{e.name}_done", 1) for e in engines)]
     inputs += [(f"{e.name}_landed", 1) for e in engines if is_counted(e, follows)]
-    outputs = [("busy", 1), ("done", 1), ("nest", bits_for(len(program)))]
-    if follows:
-        outputs += [("following", 1), ("progress", progress_bits(follows))]
+    outputs = [("busy", 1), ("done", 1), ("nest", bits_for(len(program))), ("running", len(engines))]
     for engine in engines:
         outputs.append((f"{engine.name}_go", 1))
         if len(engine.rows) > 1:
             outputs.append((f"{engine.name}_row", bits_for(len(engine.rows))))
+        if is_gated(engine, follows):
+            outputs.append((f"{engine.name}_progress", progress_bits(follows)))
     return inputs, outputs
 
 
 class _Sequencer:
     def __init__(self, program: list[Nest], engines: list[Engine], follows: Mapping[int, Follow]) -> None:
-        self.count, self.engines, self.follows = len(program), engines, follows
+        self.engines, self.follows = engines, follows
+        self.turns = turns_of(program)
         where = {id(nest): (e, r) for e, engine in enumerate(engines) for r, nest in enumerate(engine.rows)}
         self.places = [where[id(nest)] for nest in program]
-        #: By engine, the producers beside which it runs the nest that follows.
-        self.beside = [[i for i in follows if self.places[i + 1][0] == e] for e in range(len(engines))]
 
     def build(self, b: Builder, p: dict[str, Value]) -> dict[str, Value]:
-        width = bits_for(self.count)
+        width = bits_for(len(self.turns))
         busy, connect_busy = b.state(1, "busy", reset=0)
         issue, connect_issue = b.state(1, "issue", reset=0)
         nest, connect_nest = b.state(width, "nest", reset=0)
         begin = b.all_of(p["start"], b.negate(busy))
-        finished = b.any_of(*(self._done(b, p, nest, e) for e in range(len(self.engines))))
-        last = b.compare("eq", nest, b.const(self.count - 1, width))
         values = {"busy": busy, "nest": nest}
-        step, late = b.const(1, width), b.const(0, 1)
-        following, connect_following = b.state(1, "following", reset=0) if self.follows else (late, None)
-        if connect_following:
-            # The nest that follows has `nest` until it ends; one that has ended beside its producer is passed over.
-            late = b.all_of(following, b.negate(self._follower_done(b, p, nest)))
-            skips = b.all_of(self._among(b, nest, self.follows), b.negate(late))
-            step = b.mux(skips, b.const(2, width), step)
-            last = b.any_of(last, b.all_of(skips, b.compare("eq", nest, b.const(self.count - 2, width))))
-            values |= {"following": following, "progress": self._progress(b, p, nest, issue)}
-        ended = b.all_of(finished, last)
-        advance = b.all_of(finished, b.negate(last))
-        after = b.mux(begin, b.const(0, width), b.add(nest, step))
-        issued = b.any_of(begin, b.all_of(advance, b.negate(late)) if connect_following else advance)
-        connect_busy(b.any_of(begin, b.all_of(busy, b.negate(ended))))
-        connect_issue(issued)
-        connect_nest(after, b.any_of(begin, advance))
-        if connect_following:
-            connect_following(b.any_of(late, b.all_of(issued, self._among(b, after, self.follows))))
-        values["done"] = b.register(ended, "done_q", reset=0)
+        running, left, pending = [], [], []
         for number, engine in enumerate(self.engines):
-            mine = {i for i, (e, _) in enumerate(self.places) if e == number}
-            values[f"{engine.name}_go"] = b.all_of(issue, self._among(b, nest, mine | set(self.beside[number])))
+            #: By turn, the row that the engine runs in it.
+            rows = {turn: r for turn, (e, r) in zip(self.turns, self.places, strict=True) if e == number}
+            go = b.all_of(issue, self._among(b, nest, rows))
+            before, connect = b.state(1, f"{engine.name}_pending", reset=0)
+            running.append(b.any_of(go, before))
+            left.append(b.all_of(running[-1], b.negate(p[f"{engine.name}_done"])))
+            pending.append(before)
+            connect(left[-1])
+            values[f"{engine.name}_go"] = go
             if len(engine.rows) > 1:
-                rows = [r if e == number else 0 for e, r in self.places]
-                for i in self.beside[number]:
-                    rows[i] = rows[i + 1]
-                values[f"{engine.name}_row"] = b.table(nest, rows, bits_for(len(engine.rows)))
-        return values
+                column = [rows.get(turn, 0) for turn in range(len(self.turns))]
+                values[f"{engine.name}_row"] = b.table(nest, column, bits_for(len(engine.rows)))
+        over = b.all_of(busy, b.negate(b.any_of(*left)))
+        last = b.compare("eq", nest, b.const(self.turns[-1], width))
+        ended, advance = b.all_of(over, last), b.all_of(over, b.negate(last))
+        sizes = [max(1, self.turns.count(turn)) for turn in range(len(self.turns))]
+        after = b.add(nest, b.table(nest, sizes, width))
+        connect_busy(b.any_of(begin, b.all_of(busy, b.negate(ended))))
+        connect_issue(b.any_of(begin, advance))
+        connect_nest(b.mux(begin, b.const(0, width), after), b.any_of(begin, advance))
+        values |= {"running": b.concat(running[::-1]), "done": b.register(ended, "done_q", reset=0)}
+        return values | self._progress(b, p, nest, issue, pending)
 
-    def _among(self, b: Builder, nest: Value, numbers: Collection[int]) -> Value:
-        """i1: the nest is one of these."""
-        return b.table(nest, [int(i in numbers) for i in range(self.count)], 1)
+    def _among(self, b: Builder, nest: Value, turns: Collection[int]) -> Value:
+        """i1: the turn is one of these."""
+        return b.table(nest, [int(turn in turns) for turn in range(len(self.turns))], 1)
 
-    def _done(self, b: Builder, p: dict[str, Value], nest: Value, number: int) -> Value:
-        """i1: an engine has ended the nest, and not one that runs beside it."""
-        done = p[f"{self.engines[number].name}_done"]
-        beside = self.beside[number]
-        return b.all_of(done, b.negate(self._among(b, nest, beside))) if beside else done
-
-    def _follower_done(self, b: Builder, p: dict[str, Value], nest: Value) -> Value:
-        """i1: the nest that follows has ended, beside its producer or after it."""
-        ends = []
-        for engine, beside in zip(self.engines, self.beside, strict=True):
-            if beside:
-                here = self._among(b, nest, [n for i in beside for n in (i, i + 1)])
-                ends.append(b.all_of(p[f"{engine.name}_done"], here))
-        return b.any_of(*ends)
-
-    def _progress(self, b: Builder, p: dict[str, Value], nest: Value, issue: Value) -> Value:
-        """Iterations of the producer that are written; all ones after its end."""
+    def _progress(
+        self, b: Builder, p: dict[str, Value], nest: Value, issue: Value, pending: list[Value]
+    ) -> dict[str, Value]:
+        """Per gated engine the iterations that its producer has written; all ones after that one's end."""
         bits = progress_bits(self.follows)
-        count, connect = b.state(bits, "count")
-        landed = b.any_of(*(p[f"{e.name}_landed"] for e in self.engines if is_counted(e, self.follows)))
-        connect(b.mux(issue, b.const(0, bits), b.add(count, b.zero_extend(landed, bits))))
-        return b.mux(self._among(b, nest, self.follows), count, b.const(-1, bits))
+        counts: dict[int, Value] = {}
+        for number, engine in enumerate(self.engines):
+            if is_counted(engine, self.follows):
+                count, connect = b.state(bits, f"{engine.name}_count")
+                landed = b.zero_extend(p[f"{engine.name}_landed"], bits)
+                connect(b.mux(issue, b.const(0, bits), b.add(count, landed)))
+                counts[number] = b.mux(pending[number], count, b.const(-1, bits))
+        values = {}
+        for number, engine in enumerate(self.engines):
+            if is_gated(engine, self.follows):
+                # The engine of the producer, where one of the turn's nests here follows it.
+                producers = {self.turns[i]: self.places[i][0] for i in self.follows if self.places[i + 1][0] == number}
+                choices = list(dict.fromkeys(producers.values()))
+                column = [choices.index(producers.get(turn, choices[0])) for turn in range(len(self.turns))]
+                number_of = b.table(nest, column, bits_for(len(choices)))
+                values[f"{engine.name}_progress"] = b.choose(number_of, [counts[c] for c in choices])
+        return values

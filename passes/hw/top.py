@@ -28,11 +28,11 @@ TOP = "gradcam_top"
 def build_design(module_: mlir.Module, dsp_packing: bool = False) -> None:
     """Builds all modules of a scheduled program in the current insertion point, as `dsp_packing` says for the engines.
 
-    Ports of the top: `clk`, `rst`; `start`, `busy`, `done`, `nest`, and where nests run side by side `following` (see
-    `build_sequencer`); per input or output stream `NAME_valid`, `NAME_data`, `NAME_ready`; per one-element input
-    `NAME`, sampled at `start`; per register of the program, such as the class that is explained, its value. With
-    weights in DRAM the read channels of AXI4 as `dram_NAME`, addresses counted from the start of the tape, and
-    `dram_error`, 1 from the first beat with an error to the next start.
+    Ports of the top: `clk`, `rst`; `start`, `busy`, `done`, `nest` and `running` (see `build_sequencer`); per input or
+    output stream `NAME_valid`, `NAME_data`, `NAME_ready`; per one-element input `NAME`, sampled at `start`; per
+    register of the program, such as the class that is explained, its value. With weights in DRAM the read channels of
+    AXI4 as `dram_NAME`, addresses counted from the start of the tape, and `dram_error`, 1 from the first beat with an
+    error to the next start.
     """
     _Top(module_, dsp_packing).build()
 
@@ -57,7 +57,7 @@ class _Top:
         banks = {n: build_bank(bank, self._groups(bank)) for n, bank in self.banks.items()}
         reader = self._build_reader()
         inputs, outputs = [("start", 1)], [("busy", 1), ("done", 1), ("nest", bits_for(len(self.program)))]
-        outputs += [("following", 1)] if self.follows else []
+        outputs += [("running", len(self.engines))]
         outputs += [(n.removesuffix("_q"), 32) for n in self.registers.values()]
         for _, port in self._ports():
             name = self._argument(port)
@@ -121,7 +121,7 @@ class _Top:
             if len(builder.engine.rows) > 1:
                 inputs["row"] = program[f"{name}_row"]
             if any(builder.gates):
-                inputs["progress"] = program["progress"]
+                inputs["progress"] = program[f"{name}_progress"]
             row = inputs.get("row")
             for symbol, part in builder.symbols.items():
                 inputs[symbol] = b.bits(_of_row(b, row, part.registers, scalars), part.low, part.bits)
@@ -137,7 +137,7 @@ class _Top:
             for report in ("done", "landed"):
                 if (name, report) in wires:
                     wires[name, report][1](instances[id(builder)][report])
-        outputs = {n: program[n] for n in ("busy", "done", "nest", *(["following"] if self.follows else []))}
+        outputs = {n: program[n] for n in ("busy", "done", "nest", "running")}
         outputs |= {n.removesuffix("_q"): scalars[n][0] for n in scalars}
         tape: dict[str, Value] = {}
         if self.tape and arrived:
@@ -149,8 +149,11 @@ class _Top:
             instance = instances[id(builder)]
             if id(port) in reads:
                 values = [words[bank.name] for bank in port.banks]
-                number = instance[f"{port.name}_bank"] if len(values) > 1 else None
-                reads[id(port)][1](values[0] if number is None else b.choose(number, values))
+                if len(values) > 1:  # what a bank delivers is that of the last read
+                    enable, bank = (instance[f"{port.name}_{end}"] for end in ("en", "bank"))
+                    number = b.register(bank, f"{builder.engine.name}_{port.name}_bank_q", enable)
+                    values = [b.choose(number, values)]
+                reads[id(port)][1](values[0])
             elif port.slot.kind == "stream":
                 ends = ("valid", "data") if port.slot.store else ("ready",)
                 outputs |= {f"{self._argument(port)}_{end}": instance[f"{port.name}_{end}"] for end in ends}

@@ -110,6 +110,7 @@ class Settings:
         width = f" dram-width={self.dram_width}" if self.weights == "dram" else ""
         options = dict.fromkeys(("convert-gradcam-to-linalg", "gradcam-split-time-space"), f"pe={self.pe}")
         options |= {"gradcam-unfold-stem": f"pe={self.pe}{file}", "gradcam-choose-schedule": (file + width).lstrip()}
+        options |= {"gradcam-overlap-nests": "late-constants"} if self.weights == "dram" else {}
         return options | ({"convert-affine-to-hw": "dsp-packing"} if self.dsp_packing else {})
 
     @property

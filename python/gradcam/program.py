@@ -24,10 +24,11 @@ def describe_program(module: ir.Module) -> dict[str, Any]:
     """The program of a scheduled module (after gradcam-assign-cycles), ready for JSON.
 
     Returns:
-        `top`, `streams`, `ports`, `nests` (engine, trip counts, start and end cycle, what it writes, the number of the
-        nest that it `follows`), `buffers` (bank, word offset, shape, elements of a `ring`), `banks`, `dram` (None when
-        all weights are on chip), `core` (see `describe_core`); `memories`, `rtl` and the name of the DRAM's file are
-        filled in when the files are written.
+        `top`, `streams`, `ports`, `nests` (engine, trip counts, start and end cycle, the cycles that it `drain`s after
+        its end, the `cycles` that it adds to its phase, what it writes, the number of the nest that it `follows`),
+        `buffers` (bank, word offset, shape, elements of a `ring`), `banks`, `dram` (None when all weights are on chip),
+        `core` (see `describe_core`); `memories`, `rtl` and the name of the DRAM's file are filled in when the files are
+        written.
     """
     with module.context:
         program = list(nests(module))
@@ -98,7 +99,7 @@ def _buffer(access: Access, name: str, registers: dict[ir.Value, str]) -> dict[s
 
 
 def _nest(nest: Nest, buffers: dict[ir.Value, dict[str, Any]]) -> dict[str, Any]:
-    start, end = (ir.IntegerAttr(nest.op.attributes[f"gradcam.{n}"]).value for n in ("start", "end"))
+    numbers = {n: ir.IntegerAttr(nest.op.attributes[f"gradcam.{n}"]).value for n in ("start", "end", "drain", "cycles")}
     return {
         "name": nest.name,
         "engine": tag(nest, "engine"),
@@ -106,8 +107,7 @@ def _nest(nest: Nest, buffers: dict[ir.Value, dict[str, Any]]) -> dict[str, Any]
         "phase": tag(nest, "phase"),
         "trips": [loop.trip for loop in nest.loops],
         "steps": nest.steps,
-        "start": start,
-        "end": end,
+        **numbers,
         "writes": [buffers[s.memref]["name"] for s in nest.stores if s.memref in buffers],
     }
 

@@ -121,14 +121,12 @@ def layer_figures(quantized: Any, program: dict[str, Any], multipliers: int) -> 
     """
     layers: dict[tuple[str, str], dict[str, Any]] = {}
     sizes = {b["name"]: _buffer_bytes(b) for b in program["buffers"]}
-    done = 0
     for number, nest in enumerate(program["nests"]):
         name, phase = nest["name"], nest["phase"]
         new = {"name": name, "phase": phase, "nests": [], "cycles": 0, "output_bytes": 0}
         layer = layers.setdefault((name, phase), new)
         layer["nests"].append(number)
-        layer["cycles"] += max(0, nest["end"] - done)  # of nests that run at once, the earlier one counts
-        done = max(done, nest["end"])
+        layer["cycles"] += nest["cycles"]
         layer["output_bytes"] += sum(sizes.pop(b, 0) for b in nest["writes"])
     for op in _products(quantized):
         if layer := _layer_of(op, quantized, layers):

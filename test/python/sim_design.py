@@ -20,11 +20,12 @@ PHASES = ["load", "inference", "inference", "inference", "explanation", "explana
 WRITES = ["image", "relu", "avgpool", "fc", "explain", "explain.1"]
 
 TOP = """module gradcam_top(
-  input clk, rst, start, output busy, done, output [2:0] nest, input [31:0] class_select,
+  input clk, rst, start, output busy, done, output [2:0] nest, output reg running,
+  input [31:0] class_select,
   input image_valid, input [31:0] image_data, output image_ready,
   output logits_valid, output [31:0] logits_data, input logits_ready,
   output heatmap_valid, output [31:0] heatmap_data, input heatmap_ready);
-  reg running, done_q; reg [2:0] nest_q; reg [1:0] i; reg [31:0] class_q, register0;
+  reg done_q; reg [2:0] nest_q; reg [1:0] i; reg [31:0] class_q, register0;
   wire [31:0] x; wire [127:0] sums, w; wire [127:0] dot;
   reg [9:0] total [0:3];
   wire moves = nest_q == 0 ? image_valid : nest_q == 6 ? logits_ready : nest_q == 7 ? heatmap_ready : 1'b1;
@@ -173,7 +174,7 @@ def _program(folder: Path) -> dict:
     # The nests "class" and "map" come from one op of the model, "explain".
     tensors = ["explain" if name in ("class", "map") else name for name in STEPS]
     writes = [[name] for name in WRITES] + [[], []]
-    nests = zip(tensors, PHASES, writes, strict=True)
+    nests = zip(tensors, PHASES, writes, STEPS.values(), strict=True)
     memories = checksums("mem/*.hex")
     return {
         "top": "gradcam_top",
@@ -183,7 +184,9 @@ def _program(folder: Path) -> dict:
             stream("heatmap", "out", [SIZE, SIZE], 32, 1),
         ],
         "ports": [{"name": "class_select", "bits": 32}],
-        "nests": [{"name": n, "phase": p, "writes": w} for n, p, w in nests],
+        "nests": [
+            {"name": n, "engine": "all", "phase": p, "writes": w, "cycles": c, "drain": 0} for n, p, w, c in nests
+        ],
         "buffers": [
             buffer("image", 8, "bank0", 0, [SIZE, SIZE, 4]),
             buffer("relu", 8, "bank0", 4, [SIZE, SIZE, 4]),

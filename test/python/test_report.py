@@ -17,7 +17,7 @@ from gradcam.output import compile_to_folder
 from gradcam.passes.calibrate import calibrate
 from gradcam.passes.pass_manager import PassManager
 from gradcam.program import describe_program
-from gradcam.report import count_macs, layer_figures, make_report, report_text
+from gradcam.report import count_macs, make_report, report_text
 
 
 class Tiny(nn.Module):
@@ -78,14 +78,20 @@ def test_the_figures_follow_from_the_schedule():
         program = describe_program(scheduled)
         report = make_report("net", settings, kept, scheduled, program)
     cycles = report["cycles"]
-    # The pool follows the convolution: it starts with it, and only its end comes later.
-    assert [n["name"] for n in program["nests"] if "follows" in n] == ["avgpool"]
+    # The convolution follows the image, and the pool the convolution: all start at once.
+    image, conv, pool = program["nests"][:3]
+    assert [n["name"] for n in program["nests"] if "follows" in n] == [conv["name"], pool["name"]]
+    assert (image["phase"], pool["name"]) == ("load", "avgpool")
     end, added = 0, dict.fromkeys(("load", "inference", "explanation", "store"), 0)
     for nest in program["nests"]:
         assert nest["start"] == (program["nests"][nest["follows"]]["start"] if "follows" in nest else end)
-        added[nest["phase"]] += nest["end"] - end
-        end = nest["end"]
+        added[nest["phase"]] += nest["cycles"]
+        end = max(end, nest["end"])
     assert cycles == added | {"total": end} and all(added.values())
+    assert sum(added.values()) == end
+    # The convolution has its steps, stages and issue, the image what the convolution waits for it.
+    assert conv["cycles"] + image["cycles"] == conv["end"] and conv["cycles"] - conv["steps"] < 9
+    assert pool["cycles"] == pool["end"] - conv["end"]
     assert report["macs"] == 6 * 6 * 8 * 4 * 9 + 8 * 4
     # 3 x 3 taps, 8 x 4 channels on 4 x 4 multipliers: 36 positions of 2 tiles of 9 steps.
     (conv,) = (n for n in program["nests"] if n["engine"] == "mac" and n["phase"] == "inference" and n["steps"] > 100)
@@ -115,15 +121,6 @@ def test_layers_add_up_to_the_whole(compiled):
 def test_a_layer_whose_mask_is_kept_has_its_convolution(tmp_path):
     report = compile_to_folder(Tiny(), "tiny", Settings("stem", pe="4x4"), tmp_path / "design")
     assert sum(layer.get("macs", 0) for layer in report["layers"]) == report["macs"]
-
-
-def test_nests_that_run_at_once_are_counted_once():
-    net = Network((1, 4, 6, 6))
-    quantized = level2(net.module(*net.head(net.image, 4)), (1, 4, 6, 6)).operation
-    times = {"conv": (0, 100), "pool": (10, 104), "conv.2": (20, 50)}
-    nests = [{"name": n, "phase": "inference", "writes": [], "start": a, "end": b} for n, (a, b) in times.items()]
-    layers = layer_figures(quantized, {"buffers": [], "nests": nests}, 16)
-    assert [layer["cycles"] for layer in layers] == [100, 4, 0]
 
 
 def test_the_report_has_what_the_readme_promises(compiled):

@@ -19,6 +19,7 @@ from gradcam.output import compile_to_folder
 from gradcam.passes.hw.layout import banks_of, place_of, ring_of
 from gradcam.passes.ir_queries import is_argument, is_global, is_scalar
 from gradcam.passes.nest import nests
+from gradcam.passes.runs import turns_of
 from gradcam.sim import Simulator
 from gradcam.sim.check import check_outputs
 from gradcam.sim.trace import load_quantized
@@ -88,16 +89,18 @@ def test_a_second_network(second):
     assert report["overhead"] < 0.05
 
 
-def test_stalls_change_only_load_and_store(second):
+def test_stalls_change_only_turns_with_a_stream(second):
     net, folder, _ = second
     simulator, images = Simulator(folder), net.images(1)
     (free,) = simulator.run(images)
+    nests_ = simulator.program.nests
+    turns = {nest.turn for nest in nests_ if nest.phase in ("load", "store")}
     for seed in range(8):
         (late,) = simulator.run(images, stall_seed=seed, stall=(0.1 * seed, 0.8 - 0.1 * seed))
         for name, value in free.outputs.items():
             np.testing.assert_array_equal(late.outputs[name], value)
-        for nest, a, b in zip(simulator.program.nests, free.nest_cycles, late.nest_cycles, strict=True):
-            assert a == b or (nest.phase in ("load", "store") and b > a)
+        for nest, a, b in zip(nests_, free.nest_cycles, late.nest_cycles, strict=True):
+            assert a == b or (nest.turn in turns and b > a)
 
 
 def test_a_run_leaves_nothing_behind(second):
@@ -189,8 +192,7 @@ def plan_faults(module):
     with module.context:
         banks, alive, program = banks_of(module), {}, list(nests(module))
         faults, ports = [], {}
-        for number, nest in enumerate(program):
-            number -= "gradcam.follows" in nest.op.attributes  # it runs beside the one before it
+        for number, nest in zip(turns_of(program), program, strict=True):
             for port, accesses in (("reads", in_memory(nest.loads)), ("writes", in_memory(nest.stores))):
                 used = ports.setdefault((number, port), [])
                 used += [place_of(a.memref)[0] for a in accesses]

@@ -46,9 +46,10 @@ struct PortPins {
     size_t bits;
 };
 
-struct FollowPins {  // a nest that runs beside the one before it
-    size_t nest;
-    const CData* runs;
+struct NestFacts {
+    size_t turn;    // the first nest of those that are issued together with it
+    size_t engine;  // its bit of `running`
+    size_t drain;   // cycles from its end until its last write is done
 };
 
 struct Dump {  // words of a memory, or a register, to write out after a nest
@@ -180,7 +181,7 @@ private:
     bool m_waiting = false;
 };
 
-class Tracer {  // writes the memories that a nest wrote, when the nest has ended
+class Tracer {  // writes the memories that a nest wrote, when its last write is done
 public:
     Tracer(const VerilatedContext& context, const std::string& path) {
         if (path.empty()) return;
@@ -188,9 +189,21 @@ public:
         if (!m_file) fail("cannot write " + path);
         for (const Dump& dump : dumps()) m_dumps.push_back({dump, locate(context, dump)});
     }
-    void nests_ended(size_t first, size_t end) {
-        for (const auto& [dump, data] : m_dumps) {
-            if (dump.nest >= first && dump.nest < end) m_file.write(data, static_cast<std::streamsize>(dump.words * dump.word_bytes));
+    void nest_ended(size_t nest, size_t drain) {
+        for (Copy& copy : m_dumps) {
+            if (copy.dump.nest == nest) copy.left = drain + 1;
+        }
+    }
+    void clock() {  // after every cycle
+        for (Copy& copy : m_dumps) {
+            if (copy.left && !--copy.left) copy.words.assign(copy.data, copy.data + copy.dump.words * copy.dump.word_bytes);
+        }
+    }
+    void run_ended() {
+        for (Copy& copy : m_dumps) {
+            if (copy.left) fail("the run ended before nest " + std::to_string(copy.dump.nest) + " did");
+            m_file.write(copy.words.data(), static_cast<std::streamsize>(copy.words.size()));
+            copy.words.clear();
         }
     }
     void close() {
@@ -200,6 +213,12 @@ public:
     }
 
 private:
+    struct Copy {
+        Dump dump;
+        const char* data;
+        size_t left = 0;  // cycles until it is made
+        std::vector<char> words = {};
+    };
     static const char* locate(const VerilatedContext& context, const Dump& dump) {
         const VerilatedScope* const scope = context.scopeFind(dump.scope);
         const VerilatedVar* const variable = scope ? scope->varFind(dump.variable) : nullptr;
@@ -210,14 +229,14 @@ private:
         return static_cast<const char*>(variable->datap()) + dump.first * dump.word_bytes;
     }
     std::ofstream m_file;
-    std::vector<std::pair<Dump, const char*>> m_dumps;
+    std::vector<Copy> m_dumps;
 };
 
 class Harness {
 public:
     Harness(VerilatedContext& context, Vdesign& top, const Options& options)
         : m_context(context), m_top(top), m_options(options), m_tracer(context, options.trace),
-          m_chance(options.seed), m_follows(follows(top)), m_inputs(inputs(top)), m_outputs(outputs(top)), m_ports(ports(top)) {
+          m_chance(options.seed), m_nests(nests()), m_inputs(inputs(top)), m_outputs(outputs(top)), m_ports(ports(top)) {
         for (const DramPins& pins : drams(top)) m_drams.push_back(std::make_unique<Dram>(pins, options.dram));
     }
 
@@ -261,9 +280,9 @@ public:
 
 private:
     // One run from start to the idle cycle after the last nest, in which `done` must be 1. Returns the cycles of every
-    // nest: those in which it has `nest`, or, of one that runs beside the one before it, those from its issue to its end.
+    // nest, those from its issue to its end.
     std::vector<uint64_t> execute(const char* data, std::vector<Source>& sources, std::vector<Sink>& sinks, uint64_t& total) {
-        std::vector<uint64_t> cycles(nest_count);
+        std::vector<uint64_t> cycles(m_nests.size());
         uint64_t elapsed = 0;
         bool started = false;
         m_top.start = 1;
@@ -288,8 +307,10 @@ private:
             m_top.eval();
             for (Source& source : sources) source.clock();
             for (const auto& dram : m_drams) dram->clock();
-            if (started && !m_top.busy) m_tracer.nests_ended(nest, nest_count);
-            else if (started && m_top.nest != nest) m_tracer.nests_ended(nest, m_top.nest);
+            if (started && (!m_top.busy || m_top.nest != nest)) {
+                for (size_t n = nest; n < m_nests.size() && m_nests[n].turn == nest; ++n) m_tracer.nest_ended(n, m_nests[n].drain);
+            }
+            m_tracer.clock();
             if (!started) {
                 started = true;
                 m_top.start = 0;
@@ -298,19 +319,17 @@ private:
             }
             if (++elapsed > m_options.limit) give_up(sources, sinks);
         }
+        m_tracer.run_ended();
         if (!m_top.done) fail("'done' is not 1 in the cycle after the last nest");
         tick();
         if (m_top.done) fail("'done' is 1 for more than one cycle");
         return cycles;
     }
 
-    void count(size_t nest, std::vector<uint64_t>& cycles) const {
-        bool follows = false;  // while it has `nest`, it is counted as what it is: one that follows
-        for (const FollowPins& pins : m_follows) {
-            follows |= pins.nest == nest;
-            if (*pins.runs && (pins.nest == nest || pins.nest == nest + 1)) ++cycles[pins.nest];
+    void count(size_t turn, std::vector<uint64_t>& cycles) const {
+        for (size_t nest = turn; nest < m_nests.size() && m_nests[nest].turn == turn; ++nest) {
+            cycles[nest] += m_top.running >> m_nests[nest].engine & 1;
         }
-        if (!follows) ++cycles[nest];
     }
 
     [[noreturn]] void give_up(const std::vector<Source>& sources, const std::vector<Sink>& sinks) const {
@@ -346,7 +365,7 @@ private:
     const Options& m_options;
     Tracer m_tracer;
     Chance m_chance;
-    const std::vector<FollowPins> m_follows;
+    const std::vector<NestFacts> m_nests;
     const std::vector<StreamPins> m_inputs, m_outputs;
     const std::vector<PortPins> m_ports;
     std::vector<std::unique_ptr<Dram>> m_drams;

@@ -55,8 +55,7 @@ def design_header(program: Program) -> str:
     """The text of design.h, included by harness.cpp after the types that it uses."""
     lines = [
         "// Made from program.json; see harness.cpp.",
-        f"constexpr size_t nest_count = {len(program.nests)};",
-        *_function("std::vector<FollowPins> follows([[maybe_unused]] const Vdesign& top)", _follows(program)),
+        *_function("std::vector<NestFacts> nests()", _nests(program)),
         *_function("std::vector<StreamPins> inputs(Vdesign& top)", map(_stream, program.inputs)),
         *_function("std::vector<StreamPins> outputs(Vdesign& top)", map(_stream, program.outputs)),
         *_function(
@@ -73,9 +72,10 @@ def _function(signature: str, entries: Iterable[str]) -> list[str]:
     return [f"{signature} {{", "    return {", *(f"        {entry}," for entry in entries), "    };", "}"]
 
 
-def _follows(program: Program) -> list[str]:
-    """An entry per nest that runs beside its producer: its number, and the pin that says that one runs."""
-    return [f"{{{i}, &top.following}}" for i, nest in enumerate(program.nests) if nest.follows is not None]
+def _nests(program: Program) -> list[str]:
+    """An entry per nest: turn, its engine's bit of `running`, which has one per engine in order of use, and drain."""
+    engines = list(dict.fromkeys(nest.engine for nest in program.nests))
+    return [f"{{{nest.turn}, {engines.index(nest.engine)}, {nest.drain}}}" for nest in program.nests]
 
 
 def _stream(stream: Stream) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -65,14 +65,22 @@ class Nest:
 
     Attributes:
         name: of the tensor it makes.
+        engine: that runs it.
         phase: "load", "inference", "explanation" or "store".
         writes: names of the buffers it writes.
+        cycles: what it was predicted to add to its phase.
+        drain: cycles from its end until its last write is done.
+        turn: the number of the first nest of those that are issued together with it.
         follows: the number of the nest before it, beside which it runs; None for a nest that runs alone.
     """
 
     name: str
+    engine: str
     phase: str
     writes: tuple[str, ...]
+    cycles: int
+    drain: int
+    turn: int
     follows: int | None = None
 
 
@@ -234,7 +242,7 @@ def _program(folder: Path, data: Mapping[str, Any]) -> Program:
         top=data["top"],
         streams=tuple(_stream(s) for s in data["streams"]),
         ports=tuple(Port(p["name"], p["bits"]) for p in data["ports"]),
-        nests=tuple(Nest(n["name"], n["phase"], tuple(n["writes"]), n.get("follows")) for n in data["nests"]),
+        nests=tuple(_nests(data["nests"])),
         buffers=_unique({b.name: b for b in buffers}, len(buffers)),
         banks={name: Bank(b["lanes"], b["bits"], b["words"], b["constant"]) for name, b in data["banks"].items()},
         memories={m["file"]: m["sha256"] for m in data["memories"].values()},
@@ -242,6 +250,14 @@ def _program(folder: Path, data: Mapping[str, Any]) -> Program:
         quantization=data["quantization"],
         dram=_dram(data.get("dram")),
     )
+
+
+def _nests(data: Sequence[Mapping[str, Any]]) -> Iterator[Nest]:
+    turn = 0
+    for number, n in enumerate(data):
+        turn = turn if "follows" in n else number
+        facts = n["name"], n["engine"], n["phase"], tuple(n["writes"]), n["cycles"], n["drain"]
+        yield Nest(*facts, turn, n.get("follows"))
 
 
 def _dram(data: Mapping[str, Any] | None) -> Dram | None:

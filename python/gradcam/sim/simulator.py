@@ -27,7 +27,8 @@ class Result:
     Attributes:
         outputs: what every output stream delivered, in its shape; int8, int16 or int32.
         nest_cycles: clock cycles of every nest, from its issue to its end.
-        cycles: clock cycles by phase, and "total"; a nest that runs beside its producer adds what it takes longer.
+        cycles: clock cycles by phase, and "total"; of nests that run side by side, the first one has what the predicted
+            cycles of the others leave.
         seconds: wall time of the run in the simulator.
         buffers: with a trace, one array per write of a nest, in the order of `gradcam.sim.header.dumps`.
     """
@@ -215,8 +216,13 @@ class Simulator:
     def _result(self, record: np.void, buffers: list[np.ndarray]) -> Result:
         nest_cycles = record["nest cycles"].tolist()
         cycles: dict[str, int] = dict.fromkeys(PHASES, 0)
-        for nest, n in zip(self.program.nests, nest_cycles, strict=True):
-            cycles[nest.phase] += n if nest.follows is None else max(0, n - nest_cycles[nest.follows])
+        nests = self.program.nests
+        for turn in dict.fromkeys(nest.turn for nest in nests):
+            first, *others = (number for number, nest in enumerate(nests) if nest.turn == turn)
+            for number in others:
+                cycles[nests[number].phase] += nests[number].cycles
+            added = sum(nests[number].cycles for number in others)
+            cycles[nests[first].phase] += max(nest_cycles[n] for n in (first, *others)) - added
         cycles["total"] = int(record["cycles"])
         outputs = {s.name: record[s.name].copy() for s in self.program.outputs}
         return Result(outputs, nest_cycles, cycles, float(record["wall seconds"]), buffers)
