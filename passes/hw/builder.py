@@ -66,6 +66,12 @@ class Builder:
         """Sum modulo 2**width."""
         return self.variadic("add", values)
 
+    def terms(self, value: Value) -> list[Value]:
+        """What `add` summed up to a value; nothing for another value."""
+        if isinstance(value.owner, ir.Block) or value.owner.operation.name != "comb.add":
+            return []
+        return list(value.owner.operands)
+
     def all_of(self, *values: Value) -> Value:
         """And; of nothing: 1."""
         values = tuple(v for v in values if v != self.const(1, 1)) or values[:1]

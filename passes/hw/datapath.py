@@ -62,7 +62,7 @@ class Datapath:
         self._shape_numbers: dict[Any, int] = {}
         self._accumulators: dict[tuple[int, int], Value] = {}
         self._accumulator_stage = 0
-        self._outputs: dict[int, list[tuple[int, Value]]] = {}
+        self._outputs: dict[int, list[tuple[int, list[Value]]]] = {}
 
     # Flags and delays.
 
@@ -120,10 +120,20 @@ class Datapath:
     def output(self, slot: Slot) -> Value:
         """What a store slot writes: the value of the epilogue that the row picks."""
         choices = self._outputs[id(slot)]
-        value = choices[-1][1]
+        lanes = choices[-1][1]
         for number, choice in choices[:-1]:
-            value = self.b.mux(self.picked(number, slot.stage), choice, value)
-        return value
+            picked = self.picked(number, slot.stage)
+            lanes = [self._select(picked, c, lane) for c, lane in zip(choice, lanes, strict=True)]
+        return self.b.concat(lanes)
+
+    def _select(self, condition: Value, then: Value, otherwise: Value) -> Value:
+        """A mux; of a value and its sum with something, one adder whose second operand is 0 where it is not wanted."""
+        for value, total, adds in ((then, otherwise, 0), (otherwise, then, 1)):
+            terms = self.b.terms(total)
+            if len(terms) == 2 and value in terms:
+                rest, zero = terms[terms[0] == value], self.b.const(0, width_of(value))
+                return self.b.add(value, self.b.mux(condition, *((rest, zero) if adds else (zero, rest))))
+        return self.b.mux(condition, then, otherwise)
 
     def _make_columns(self) -> None:
         """A table column per constant operand; a column whose entries are all equal is a constant.
@@ -187,12 +197,12 @@ class Datapath:
         # In the epilogue, one stage on, the accumulator is the register itself.
         self._accumulators, self._accumulator_stage = registers, self._accumulator_stage + 1
 
-    def _gather(self, access: Access, node: Node, stage: int) -> Value:
-        """All lanes of a stored value side by side."""
+    def _gather(self, access: Access, node: Node, stage: int) -> list[Value]:
+        """All lanes of a stored value, the first one last."""
         lanes: dict[int, Value] = {}
         for point in product(*map(range, access.extents)):
             lanes[sum(s * i for s, i in zip(access.strides, point, strict=True))] = self._at(node, point, stage)
-        return self.b.concat([lanes[i] for i in reversed(range(access.lanes))])
+        return [lanes[i] for i in reversed(range(access.lanes))]
 
     # Values.
 
