@@ -12,7 +12,8 @@ from typing import Any
 from gradcam.errors import GradcamError
 from gradcam.files import check_replaceable, replace_folder
 from gradcam.output import write_json
-from gradcam.sim.program import Bank, Program, load_program
+from gradcam.passes.hw.core import CORE
+from gradcam.sim.program import Bank, Program, load_program, read_json
 from gradcam.synth.families import FAMILIES, RESOURCES, Family, Part
 from gradcam.synth.report import report_text
 from gradcam.synth.tools import find, run_logged
@@ -58,8 +59,8 @@ def synthesize(
     with replace_folder(output) as work:
         modules = _map(program, target, yosys, work, say)
         total = {r: sum(m[r] for m in modules.values()) for r in RESOURCES}
-        report = {"family": family, "top": program.top, "total": total, "modules": modules}
-        report["banks"] = bank_figures(program.banks, modules)
+        report = {"family": family, "top": CORE, "total": total, "modules": modules}
+        report["banks"] = bank_figures(program.banks | packet_banks(program), modules)
         check_banks(report["banks"])
         report |= {"part": None, "timing": None}
         if target.part and nextpnr:
@@ -79,7 +80,7 @@ def _map(
     place = work.relative_to(program.folder)
     commands = [
         *(f"read_verilog -sv {name}" for name in sorted(program.rtl)),
-        f"{family.map} -top {program.top}",
+        f"{family.map} -top {CORE}",
         f"tee -q -o {place}/stat.json stat -json",
         *(["flatten", "clean", f"write_json {place}/netlist.json"] if family.part else []),
     ]
@@ -87,7 +88,7 @@ def _map(
     stat = work / "stat.json"
     modules = json.loads(stat.read_text(encoding="utf-8"))["modules"]
     stat.unlink()
-    return module_figures(modules, program.top, family)
+    return module_figures(modules, CORE, family)
 
 
 def module_figures(modules: Mapping[str, Any], top: str, family: Family) -> dict[str, dict[str, float]]:
@@ -109,6 +110,14 @@ def module_figures(modules: Mapping[str, Any], top: str, family: Family) -> dict
             for resource, amount in family.resources(cell).items():
                 figures[name][resource] += times * number * amount
     return figures
+
+
+def packet_banks(program: Program) -> dict[str, Bank]:
+    """The memories of the core's packet buffers."""
+    core = read_json(program.folder / "program.json")["core"]
+    beats = {"image_buffer": core["image"]["beats"], "result_buffer": core["result"]["beats"]}
+    sizes = {name: size * 8 // beats[name] for name, size in core["buffers"].items()}
+    return {f"{name}_memory": Bank(1, bits, beats[name], False) for name, bits in sizes.items()}
 
 
 def bank_figures(banks: Mapping[str, Bank], modules: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, Any]]:

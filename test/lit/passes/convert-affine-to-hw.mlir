@@ -7,7 +7,7 @@
 
 // A convolution of stride 2 with padding on a 2x2 array, with bias, rescale and clamp, between a stream in and one out.
 
-// CHECK: hw.module @sequencer(in %clk : !seq.clock, in %rst : i1, in %start : i1, in %load_done : i1, in %mac_done : i1, in %store_done : i1, out busy : i1, out done : i1, out nest : i2, out load_go : i1, out mac_go : i1, out store_go : i1)
+// CHECK: hw.module @sequencer(in %clk : !seq.clock, in %rst : i1, in %start : i1, in %load_done : i1, in %mac_done : i1, in %store_done : i1, out busy : i1, out done : i1, out nest : i2, out running : i3, out load_go : i1, out mac_go : i1, out store_go : i1)
 // CHECK: hw.module @engine_load({{.+}} in %x_valid : i1, in %x_data : i16, out done : i1, out x_ready : i1, out y_en : i1, {{.+}} out y_data : i16)
 // CHECK: hw.module @engine_mac({{.+}} in %x_data : i16, in %w_data : i32, in %b_data : i64, in %m_data : i32, out done : i1,
 // No multiplier computes an address, and none where a padding test is.
@@ -32,7 +32,7 @@
 // CHECK: sv.reg {{.+}}.attributes = {{.+}}ram_style{{.+}}block{{.+}} : !hw.inout<uarray<47xi16>>
 // CHECK: hw.module @weights(in %clk : !seq.clock, in %ren : i1, in %raddr : i4, out rdata : i32)
 // CHECK: sv.readmem {{.+}}, "mem/weights.hex", MemBaseHex : !hw.inout<uarray<9xi32>>
-// CHECK: hw.module @gradcam_top(in %clk : !seq.clock, in %rst : i1, in %start : i1, in %image_valid : i1, in %image_data : i16, in %out_ready : i1, out busy : i1, out done : i1, out nest : i2, out image_ready : i1, out out_valid : i1, out out_data : i8)
+// CHECK: hw.module @gradcam_top(in %clk : !seq.clock, in %rst : i1, in %start : i1, in %image_valid : i1, in %image_data : i16, in %out_ready : i1, out busy : i1, out done : i1, out nest : i2, out running : i3, out image_ready : i1, out out_valid : i1, out out_data : i8)
 // CHECK: hw.instance "sequencer" @sequencer
 // CHECK: hw.instance "engine_mac" @engine_mac
 // CHECK: hw.instance "weights" @weights
