@@ -33,7 +33,9 @@ def access_kind(access: Access) -> str:
 
 def pattern(access: Access) -> tuple[Any, ...]:
     """What must be equal for two accesses to share a port of an engine."""
-    argument = access.memref.arg_number if is_argument(access.memref) else None
+    # A stream out is picked by the row, so that all results leave through one engine.
+    is_input = is_argument(access.memref) and access.op.operation.name == "affine.load"
+    argument = access.memref.arg_number if is_input else None
     return access_kind(access), argument, access.strides, access.extents, access.element_bits
 
 

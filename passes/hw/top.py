@@ -17,7 +17,6 @@ from gradcam.passes.hw.names import argument_names, registers_of
 from gradcam.passes.hw.ports import Port, symbol_field
 from gradcam.passes.hw.sequencer import build_sequencer
 from gradcam.passes.hw.tape_reader import axi_ports, build_tape_reader
-from gradcam.passes.ir_queries import is_argument
 from gradcam.passes.nest import nests
 from gradcam.passes.runs import follows_of
 from gradcam.passes.tape import read_tape
@@ -60,14 +59,14 @@ class _Top:
         outputs += [("running", len(self.engines))]
         outputs += [(n.removesuffix("_q"), 32) for n in self.registers.values()]
         for _, port in self._ports():
-            name = self._argument(port)
-            if port.slot.kind == "port":
-                if (name, port.width) not in inputs:
-                    inputs.append((name, port.width))
-            elif port.slot.kind == "stream":
-                data, ready = (outputs, inputs) if port.slot.store else (inputs, outputs)
-                data += [(f"{name}_valid", 1), (f"{name}_data", port.width)]
-                ready.append((f"{name}_ready", 1))
+            for name in dict.fromkeys(self._arguments(port)):
+                if port.slot.kind == "port":
+                    if (name, port.width) not in inputs:
+                        inputs.append((name, port.width))
+                elif port.slot.kind == "stream":
+                    data, ready = (outputs, inputs) if port.slot.store else (inputs, outputs)
+                    data += [(f"{name}_valid", 1), (f"{name}_data", port.width)]
+                    ready.append((f"{name}_ready", 1))
         if self.tape:
             requests, channel = axi_ports(self.tape.width)
             inputs += [(f"dram_{name}", width) for name, width in requests]
@@ -81,9 +80,13 @@ class _Top:
     def _ports(self) -> list[tuple[EngineBuilder, Port]]:
         return [(e, port) for e in self.builders for port in e.ports]
 
-    def _argument(self, port: Port) -> str:
-        memref = port.slot.example.memref
-        return self.arguments[memref.arg_number] if is_argument(memref) else ""
+    def _arguments(self, port: Port) -> list[str]:
+        """The argument that each row accesses through a stream or port, none for other ports."""
+        if port.slot.kind not in ("stream", "port"):
+            return []
+        used = [None if a is None else self.arguments[a.memref.arg_number] for a in port.slot.rows]
+        first = next(name for name in used if name is not None)
+        return [name or first for name in used]
 
     def _build_reader(self) -> Any:
         """The tape reader, None without a tape."""
@@ -154,9 +157,14 @@ class _Top:
                     number = b.register(bank, f"{builder.engine.name}_{port.name}_bank_q", enable)
                     values = [b.choose(number, values)]
                 reads[id(port)][1](values[0])
+            elif port.slot.kind == "stream" and port.slot.store:
+                row, names = program.get(f"{builder.engine.name}_row"), self._arguments(port)
+                for name in dict.fromkeys(names):
+                    here = b.table(row, [int(n == name) for n in names], 1)
+                    outputs[f"{name}_valid"] = b.all_of(instance[f"{port.name}_valid"], here)
+                    outputs[f"{name}_data"] = instance[f"{port.name}_data"]
             elif port.slot.kind == "stream":
-                ends = ("valid", "data") if port.slot.store else ("ready",)
-                outputs |= {f"{self._argument(port)}_{end}": instance[f"{port.name}_{end}"] for end in ends}
+                outputs[f"{self._arguments(port)[0]}_ready"] = instance[f"{port.name}_ready"]
             elif port.slot.kind == "register" and port.slot.store:
                 row, registers = program.get(f"{builder.engine.name}_row"), self._registers_of(port)
                 for register in dict.fromkeys(r for r in registers if r):
@@ -173,12 +181,15 @@ class _Top:
         self, b: Builder, p: dict[str, Value], port: Port, row: Value | None, scalars: dict[str, Any], begin: Value
     ) -> dict[str, Value]:
         """Inputs of a port that do not come from a bank."""
-        slot, name, argument = port.slot, port.name, self._argument(port)
+        slot, name, arguments = port.slot, port.name, self._arguments(port)
+        if slot.kind == "stream" and slot.store:
+            used = list(dict.fromkeys(arguments))
+            number = b.table(row, [used.index(n) for n in arguments], bits_for(len(used)))
+            return {f"{name}_ready": b.choose(number, [p[f"{n}_ready"] for n in used])}
         if slot.kind == "stream":
-            ends = ("ready",) if slot.store else ("valid", "data")
-            return {f"{name}_{end}": p[f"{argument}_{end}"] for end in ends}
+            return {f"{name}_{end}": p[f"{arguments[0]}_{end}"] for end in ("valid", "data")}
         if slot.kind == "port":
-            return {f"{name}_data": b.register(p[argument], f"{argument}_q", begin)}
+            return {f"{name}_data": b.register(p[arguments[0]], f"{arguments[0]}_q", begin)}
         if slot.kind == "register" and not slot.store:
             return {f"{name}_data": _of_row(b, row, self._registers_of(port), scalars)}
         return {}
