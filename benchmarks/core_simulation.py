@@ -25,13 +25,6 @@ from gradcam.verilator import find_toolchain
 
 SIMULATORS = ("verilator", "icarus")
 
-#: Warnings of -Wall besides those waived for all designs; as (rule, text to match, reason).
-CORE_WAIVERS = (
-    ("PINCONNECTEMPTY", "*", "a design does not need every output of a module that all designs have"),
-    ("SYMRSVDWORD", "*'interrupt'*", "the usual name of the port"),
-    ("UNUSEDSIGNAL", "*m_axi_weights_rid*", "all reads have the same identifier"),
-)
-
 
 @dataclass(frozen=True)
 class Played:
@@ -101,7 +94,7 @@ def lint(folder: Path) -> str:
     toolchain = find_toolchain()
     with tempfile.TemporaryDirectory(prefix="gradcam-lint-") as temporary:
         config = Path(temporary) / "core.vlt"
-        lines = [f'lint_off -rule {rule} -file "*" -match "{match}"' for rule, match, _ in WAIVERS + CORE_WAIVERS]
+        lines = [f'lint_off -rule {rule} -file "*" -match "{match}"' for rule, match, _ in WAIVERS]
         config.write_text("\n".join(["`verilator_config", *lines]) + "\n", encoding="utf-8")
         sources = sorted((folder / "rtl").glob("*.sv"))
         flags = ("--lint-only", "-Wall", "-Wno-fatal", "--quiet", "--top-module", CORE)

@@ -94,7 +94,7 @@ def test_pictures_and_links_exist():
 
 
 def test_named_passes_exist():
-    tools = {"gradcam-import", "gradcam-opt", "gradcam-compile", "gradcam-sim", "gradcam-mlir"}
+    tools = {"gradcam-import", "gradcam-opt", "gradcam-compile", "gradcam-sim", "gradcam-synth", "gradcam-mlir"}
     pictures = (ROOT / "docs" / "pictures.py").read_text(encoding="utf-8")
     named = set(re.findall(r"\b(?:gradcam|convert)-[a-z0-9-]+", TEXT + pictures)) - tools - set(METHODS)
     assert len(named) > 5
