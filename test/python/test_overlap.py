@@ -389,6 +389,6 @@ def test_what_is_wrong_gives_wrong_outputs(tamper, tmp_path, monkeypatch):
     monkeypatch.setattr(gradcam.output, "describe_program", tampered)
     design(net, "4x4", folder)
     simulator, image = Simulator(folder), net.images(1)[0]
-    (result,) = simulator.run(image[None])
-    with pytest.raises(GradcamError, match="in the integer reference"):
+    with pytest.raises(GradcamError, match=r"in the integer reference|has too many beats"):
+        (result,) = simulator.run(image[None])
         check_outputs(result, load_quantized(simulator.program), image)
