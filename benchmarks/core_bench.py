@@ -371,24 +371,25 @@ async def do_registers(bench: Bench) -> None:
 async def do_interrupt(bench: Bench, image: int) -> None:
     """The interrupt of a result and of an error: raised where it is enabled, until the event is cleared."""
     seen = []
+
+    async def look(event: str) -> None:
+        await ClockCycles(bench.dut.aclk, 4)
+        seen.append((int(bench.dut.interrupt.value), await bench.read("IRQ_STATUS", event)))
+
     await bench.write("IRQ_STATUS", 1)
     for enable in (0, 1):
         await bench.write("IRQ_ENABLE", enable)
         bench.send(image)
         await bench.receive()
-        await ClockCycles(bench.dut.aclk, 4)
-        seen.append((int(bench.dut.interrupt.value), await bench.read("IRQ_STATUS", "done")))
+        await look("done")
         await bench.write("IRQ_STATUS", 1)
-        await ClockCycles(bench.dut.aclk, 4)
-        seen.append((int(bench.dut.interrupt.value), await bench.read("IRQ_STATUS", "done")))
+        await look("done")
     await bench.write("IRQ_ENABLE", 2)
     bench.send(image, 1)
     await bench.until("ERROR", "short_packet", 1)
-    await ClockCycles(bench.dut.aclk, 4)
-    seen.append((int(bench.dut.interrupt.value), await bench.read("IRQ_STATUS", "error")))
+    await look("error")
     await bench.write("ERROR", 0xFFFFFFFF)
-    await ClockCycles(bench.dut.aclk, 4)
-    seen.append((int(bench.dut.interrupt.value), await bench.read("IRQ_STATUS", "error")))
+    await look("error")
     await bench.write("IRQ_ENABLE", 0)
     bench.log.append({"step": "interrupt", "seen": seen})
 

@@ -20,7 +20,7 @@ from gradcam.core.driver import image_beats
 from gradcam.errors import GradcamError
 from gradcam.passes.hw.core import CORE
 from gradcam.sim.build import OPTIMIZATION
-from gradcam.sim.header import WAIVERS
+from gradcam.sim.header import waiver_lines
 from gradcam.verilator import find_toolchain
 
 SIMULATORS = ("verilator", "icarus")
@@ -94,8 +94,7 @@ def lint(folder: Path) -> str:
     toolchain = find_toolchain()
     with tempfile.TemporaryDirectory(prefix="gradcam-lint-") as temporary:
         config = Path(temporary) / "core.vlt"
-        lines = [f'lint_off -rule {rule} -file "*" -match "{match}"' for rule, match, _ in WAIVERS]
-        config.write_text("\n".join(["`verilator_config", *lines]) + "\n", encoding="utf-8")
+        config.write_text("\n".join(["`verilator_config", *waiver_lines()]) + "\n", encoding="utf-8")
         sources = sorted((folder / "rtl").glob("*.sv"))
         flags = ("--lint-only", "-Wall", "-Wno-fatal", "--quiet", "--top-module", CORE)
         return toolchain.run([toolchain.verilator, *flags, config, *sources], Path(temporary)).stdout

@@ -66,6 +66,14 @@ class Builder:
         """Sum modulo 2**width."""
         return self.variadic("add", values)
 
+    def following(self, place: Value, count: int) -> Value:
+        """`place` + 1 going round after `count` places."""
+        bits = width_of(place)
+        up = self.add(place, self.const(1, bits))
+        if count == 1 << bits:
+            return up
+        return self.mux(self.compare("eq", place, self.const(count - 1, bits)), self.const(0, bits), up)
+
     def terms(self, value: Value) -> list[Value]:
         """What `add` summed up to a value; nothing for another value."""
         if isinstance(value.owner, ir.Block) or value.owner.operation.name != "comb.add":

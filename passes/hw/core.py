@@ -123,7 +123,7 @@ class _Core:
         registers = b.instance(modules["registers"], "registers", {**control, **fields})
         active, connect_active = b.state(1, "active", reset=0)
         started, connect_started = b.state(1, "started", reset=0)
-        start = registers["control_start"]
+        start, asked = registers["control_start"], b.any_of(active, started)
         wanted = b.any_of(registers["control_run_on_arrival"], started)
         wrong = self._wrong_class(b, registers)
         go, connect_go = b.wire(1, "go")
@@ -133,12 +133,7 @@ class _Core:
         ready = b.all_of(image["waiting"], b.negate(active), wanted)
         connect_go(b.all_of(ready, b.negate(wrong)))
         connect_drop(b.all_of(ready, wrong))
-        connect_started(
-            b.any_of(
-                b.all_of(started, b.negate(ready)),
-                b.all_of(start, b.negate(b.any_of(active, started))),
-            )
-        )
+        connect_started(b.any_of(b.all_of(started, b.negate(ready)), b.all_of(start, b.negate(asked))))
         room, connect_room = self._wires(b, [(f"{c.name}_ready", 1) for c in self.interface.outputs])
         top = b.instance(self.top, "gradcam_top", room | self._inputs(b, p, registers, go, image))
         connect_taken(top[f"{self.image.name}_ready"])
@@ -150,7 +145,7 @@ class _Core:
         connect_room({n: b.all_of(result["put_ready"], b.negate(e)) for n, e in zip(room, earlier, strict=True)})
         connect_active(b.any_of(go, b.all_of(active, b.negate(b.any_of(ended, failed)))))
         counts = self._counts(b, top, go, ended)
-        errors = {"error_class_range": drop, "error_start_busy": b.all_of(start, b.any_of(active, started))}
+        errors = {"error_class_range": drop, "error_start_busy": b.all_of(start, asked)}
         errors |= {"error_dram": failed, **broken}
         error = b.any_of(*(registers[f"{n}_q"] for n in errors))
         done = registers["irq_status_done_q"]

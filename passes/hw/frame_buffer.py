@@ -43,7 +43,7 @@ def build_frame_buffer(name: str, width: int, words: int, first: int = 0) -> Any
         room = b.any_of(b.negate(whole), b.compare("ult", write, read))
         put = b.all_of(p["put_valid"], room)
         starts_over = b.any_of(p["rewind"], p["commit"])
-        connect_write(b.mux(starts_over, b.const(first, bits), _next(b, write, end)), b.any_of(starts_over, put))
+        connect_write(b.mux(starts_over, b.const(first, bits), b.following(write, words)), b.any_of(starts_over, put))
         take = b.all_of(whole, p["leave"], b.any_of(b.negate(held), p["take_ready"]))
         at_end = b.compare("eq", read, end)
         empty = b.any_of(p["drop"], b.all_of(take, at_end))
@@ -64,9 +64,3 @@ def build_frame_buffer(name: str, width: int, words: int, first: int = 0) -> Any
         }
 
     return module(name, inputs, outputs, build, comment=f"Frame buffer: one packet of {words} words")
-
-
-def _next(b: Builder, place: Value, end: Value) -> Value:
-    """The word after `place`, going round."""
-    bits = place.type.width
-    return b.mux(b.compare("eq", place, end), b.const(0, bits), b.add(place, b.const(1, bits)))

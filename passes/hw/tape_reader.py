@@ -153,10 +153,7 @@ class _Reader:
         b, p, tape = self.b, self.p, self.tape
         low, words = (tape.word_beats - 1).bit_length(), bits_for(tape.bank.words)
         place, connect_place = b.state(low + words, "place")
-        next_place = b.add(place, b.const(1, low + words))
-        if tape.bank.words != 1 << words:
-            end = b.const(tape.bank.words * tape.word_beats - 1, low + words)
-            next_place = b.mux(b.compare("eq", place, end), b.const(0, low + words), next_place)
+        next_place = b.following(place, tape.bank.words * tape.word_beats)
         go, arrives = p["go"], p["rvalid"]
         connect_place(b.mux(go, b.const(0, low + words), next_place), b.any_of(go, arrives))
         enables, complete = [arrives], arrives

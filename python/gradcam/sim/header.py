@@ -122,6 +122,12 @@ def verilator_config(program: Program) -> str:
         lines.append(f'public_flat_rd -module "{name}" -var "{MEMORY}"')
     for name in sorted({b.register for b in program.buffers.values() if b.register}):
         lines.append(f'public_flat_rd -module "{program.top}" -var "{name}"')
+    return "\n".join([*lines, *waiver_lines()]) + "\n"
+
+
+def waiver_lines() -> list[str]:
+    """The waived warnings as lines of a Verilator configuration, each behind its reason."""
+    lines = []
     for rule, match, reason in WAIVERS:
         lines += [f"// {reason[0].upper()}{reason[1:]}.", f'lint_off -rule {rule} -file "*" -match "{match}"']
-    return "\n".join(lines) + "\n"
+    return lines
