@@ -60,7 +60,7 @@ def synthesize(
         modules = _map(program, target, yosys, work, say)
         total = {r: sum(m[r] for m in modules.values()) for r in RESOURCES}
         report = {"family": family, "top": CORE, "total": total, "modules": modules}
-        report["banks"] = bank_figures(program.banks | packet_banks(program), modules)
+        report["banks"] = bank_figures({**program.banks, **packet_banks(program)}, modules)
         check_banks(report["banks"])
         report |= {"part": None, "timing": None}
         if target.part and nextpnr:
