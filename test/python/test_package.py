@@ -99,7 +99,8 @@ def fusesoc(folder, work, *arguments):
 
 def test_fusesoc_lints_the_core(folder, tmp_path):
     done = fusesoc(folder, tmp_path, "run", "--target", "lint", "--build-root", tmp_path / "build", CORE)
-    assert done.returncode == 0 and "verilator -f" in done.stdout, done.stdout + done.stderr
+    # Verilator's own words: whether make prints its commands is up to a make that runs this test.
+    assert done.returncode == 0 and "Built from" in done.stdout, done.stdout + done.stderr
     program = read_json(folder / "program.json")
     (work,) = (tmp_path / "build").glob("*/lint")
     assert {f"rtl/{p.name}" for p in work.glob("src/*/rtl/*")} == set(program["rtl"])
