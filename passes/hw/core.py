@@ -125,17 +125,19 @@ class _Core:
         started, connect_started = b.state(1, "started", reset=0)
         start, asked = registers["control_start"], b.any_of(active, started)
         wanted = b.any_of(registers["control_run_on_arrival"], started)
-        wrong = self._wrong_class(b, registers)
+        request, wrong = self._request(b, registers)
         go, connect_go = b.wire(1, "go")
         drop, connect_drop = b.wire(1, "drop")
         taken, connect_taken = b.wire(1, "image_taken")
         image, number, broken = self._receive(b, p, modules["image_buffer"], {"go": go, "drop": drop, "taken": taken})
-        ready = b.all_of(image["waiting"], b.negate(active), wanted)
+        # What starts a run is a register, for it reaches every part of the top.
+        ready, connect_ready = b.state(1, "image_ready", reset=0)
+        connect_ready(b.all_of(image["waiting"], b.negate(active), wanted, b.negate(ready)))
         connect_go(b.all_of(ready, b.negate(wrong)))
         connect_drop(b.all_of(ready, wrong))
         connect_started(b.any_of(b.all_of(started, b.negate(ready)), b.all_of(start, b.negate(asked))))
         room, connect_room = self._wires(b, [(f"{c.name}_ready", 1) for c in self.interface.outputs])
-        top = b.instance(self.top, "gradcam_top", room | self._inputs(b, p, registers, go, image))
+        top = b.instance(self.top, "gradcam_top", room | self._inputs(b, p, request, go, image))
         connect_taken(top[f"{self.image.name}_ready"])
         number = b.register(number, "number", go)
         result, ended, failed = self._send(b, p, modules["result_buffer"], top, number)
@@ -182,14 +184,14 @@ class _Core:
 
         return {name: value for name, (value, _) in wires.items()}, connect
 
-    def _wrong_class(self, b: Builder, registers: dict[str, Value]) -> Value:
-        """i1: a class is asked for that does not exist."""
-        if not self.interface.requests:
-            return b.const(0, 1)
-        index = registers["class_select_index"]
+    def _request(self, b: Builder, registers: dict[str, Value]) -> tuple[Value, Value]:
+        """The class that is asked for, all ones for the best one, and i1: it does not exist; both a cycle late."""
+        index, argmax = registers["class_select_index"], registers["class_select_argmax"]
+        request = b.mux(argmax, b.const(-1, WORD), b.zero_extend(index, WORD))
         bits = max(width_of(index), bits_for(self._classes + 1))
         over = b.compare("uge", b.zero_extend(index, bits), b.const(self._classes, bits))
-        return b.all_of(b.negate(registers["class_select_argmax"]), over)
+        wrong = b.all_of(b.negate(argmax), over) if self.interface.requests else b.const(0, 1)
+        return b.register(request, "class_request"), b.register(wrong, "class_wrong")
 
     @property
     def _classes(self) -> int:
@@ -233,14 +235,12 @@ class _Core:
         return image, number, {"error_short_packet": short, "error_long_packet": long}
 
     def _inputs(
-        self, b: Builder, p: dict[str, Value], registers: dict[str, Value], go: Value, image: dict[str, Value]
+        self, b: Builder, p: dict[str, Value], request: Value, go: Value, image: dict[str, Value]
     ) -> dict[str, Value]:
         """The inputs of the top, but for what makes room for its results."""
         name = self.image.name
         inputs = {"start": go, f"{name}_valid": image["take_valid"], f"{name}_data": image["take_data"]}
-        for request in self.interface.requests:
-            index = b.zero_extend(registers["class_select_index"], WORD)
-            inputs[request] = b.mux(registers["class_select_argmax"], b.const(-1, WORD), index)
+        inputs |= dict.fromkeys(self.interface.requests, request)
         if self.interface.dram_bits:
             inputs |= {f"dram_{n}": p[f"{WEIGHTS}_{n}"] for n, _ in axi_ports(self.interface.dram_bits)[0]}
         return inputs
@@ -288,12 +288,14 @@ class _Core:
         elapsed, explaining = last
         predicted = b.const(self.interface.cycles, WORD)
         stalls = b.op("comb.sub", one.type, [elapsed, predicted])
+        # A run may be faster than predicted: a DRAM may answer sooner.
+        stalls = b.mux(b.compare("ult", elapsed, predicted), zero, stalls)
+        inferring = b.op("comb.sub", one.type, [elapsed, explaining])
         return {
             "images_count": images,
-            "inference_cycles": b.op("comb.sub", one.type, [elapsed, explaining]),
+            "inference_cycles": b.register(inferring, "inference_cycles", reset=0),
             "explanation_cycles": explaining,
-            # A run may be faster than predicted: a DRAM may answer sooner.
-            "stall_cycles": b.mux(b.compare("ult", elapsed, predicted), zero, stalls),
+            "stall_cycles": b.register(stalls, "stall_cycles", reset=0),
         }
 
     def _facts(self, b: Builder) -> dict[str, Value]:

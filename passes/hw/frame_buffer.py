@@ -26,7 +26,7 @@ def build_frame_buffer(name: str, width: int, words: int, first: int = 0) -> Any
         words: of a packet.
         first: the number of the word that is put first; those before it come last.
     """
-    bits = bits_for(words)
+    bits, before = bits_for(words), (first - 1) % words
     memory = Bank(f"{name}_memory", 1, width, words, constant=False)
     bank = build_bank(memory, 1, "a packet")
     inputs = [("put_valid", 1), ("put_data", width), ("commit", 1), ("rewind", 1), ("leave", 1), ("drop", 1)]
@@ -40,23 +40,29 @@ def build_frame_buffer(name: str, width: int, words: int, first: int = 0) -> Any
         read, connect_read = b.state(bits, "read", reset=0)
         whole, connect_whole = b.state(1, "whole_q", reset=0)
         held, connect_held = b.state(1, "held", reset=0)  # the word that was read last is on its way out
-        room = b.any_of(b.negate(whole), b.compare("ult", write, read))
+        # Both are registers, for they hold back whoever puts: room may be seen a cycle late.
+        room, connect_room = b.state(1, "room", reset=1)
+        last, connect_last = b.state(1, "put_last_q", reset=int(first == before))
         put = b.all_of(p["put_valid"], room)
         starts_over = b.any_of(p["rewind"], p["commit"])
-        connect_write(b.mux(starts_over, b.const(first, bits), b.following(write, words)), b.any_of(starts_over, put))
+        moving = b.any_of(starts_over, put)
+        connect_write(b.mux(starts_over, b.const(first, bits), b.following(write, words)), moving)
+        nearly = b.compare("eq", write, b.const((before - 1) % words, bits))
+        connect_last(b.mux(starts_over, b.const(int(first == before), 1), nearly), moving)
+        ahead = b.compare("ult", b.add(b.zero_extend(write, bits + 1), b.const(1, bits + 1)), b.zero_extend(read, bits + 1))
         take = b.all_of(whole, p["leave"], b.any_of(b.negate(held), p["take_ready"]))
         at_end = b.compare("eq", read, end)
         empty = b.any_of(p["drop"], b.all_of(take, at_end))
+        connect_room(b.all_of(b.negate(p["commit"]), b.any_of(b.negate(whole), empty, ahead)))
         connect_whole(b.any_of(p["commit"], b.all_of(whole, b.negate(empty))))
         connect_read(b.mux(empty, b.const(0, bits), b.add(read, one)), b.any_of(empty, take))
         connect_held(b.any_of(take, b.all_of(held, b.negate(p["take_ready"]))))
         words_ = b.instance(
             bank, "words", {"ren": take, "raddr": read, "wen": put, "waddr": write, "wdata": p["put_data"]}
         )
-        before = b.const((first - 1) % words, bits)
         return {
             "put_ready": room,
-            "put_last": b.compare("eq", write, before),
+            "put_last": last,
             "whole": whole,
             "take_valid": held,
             "take_data": words_["rdata"],

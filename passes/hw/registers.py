@@ -97,7 +97,7 @@ class _Registers:
         strobes = [b.bits(p["wstrb"], (field.low + i) // 8, 1) for i in reversed(range(field.bits))]
         taken = b.variadic("and", [b.concat(strobes), b.spread(write, field.bits)])
         if field.kind == "pulse":
-            return b.variadic("and", [new, taken])
+            return b.register(b.variadic("and", [new, taken]), f"{field.port}_q", reset=0)
         value, connect = b.state(field.bits, f"{field.port}_q", reset=field.reset)
         if field.kind == "sticky":
             kept = b.variadic("and", [value, b.negate(b.variadic("and", [new, taken]))])
