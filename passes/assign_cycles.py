@@ -9,6 +9,7 @@ from typing import ClassVar
 from torch_mlir import ir
 
 from gradcam.errors import fail
+from gradcam.passes.clock import Clock
 from gradcam.passes.drains import drains_of
 from gradcam.passes.engines import access_kind
 from gradcam.passes.ir_queries import main_function
@@ -19,10 +20,6 @@ from gradcam.passes.stages import assign_stages, set_integer
 from gradcam.passes.streams import check_streams
 from gradcam.passes.tape import Tape, read_tape
 from gradcam.passes.tape_timing import TapeTiming
-
-#: Cycles of a nest before its first step: the one in which the sequencer issues it.
-ISSUE = 1
-
 
 @dataclass(frozen=True)
 class AssignCycles(Pass):
@@ -101,17 +98,18 @@ def nest_windows(program: Sequence[Nest], depths: Sequence[int], tape: Tape | No
     """The cycles of every nest; `depths` are the stages of their last writes."""
     timing, follows = TapeTiming(tape) if tape else None, follows_of(program)
     drains = drains_of(program, depths)
+    wait = Clock.of(program[0].op).issue - 1
     runs: list[Run] = []
     windows: list[Window] = []
     for number, (nest, depth, drain) in enumerate(zip(program, depths, drains, strict=True)):
         if follow := follows.get(number - 1):
             alone = follow.run(runs[-1], depths[number - 1])
         else:
-            alone = Run(max((w.end for w in windows), default=0), nest.steps)
-        run = timing.nest(number, alone) if timing else alone
+            alone = Run(max((w.end for w in windows), default=0) + wait, nest.steps)
+        run = timing.nest(number, alone.start - wait, alone) if timing else alone
         runs.append(run)
-        end = run.last + depth - drain + ISSUE
-        windows.append(Window(run.start, end, drain, alone.stalls, run.stalls - alone.stalls))
+        end = run.last + depth - drain + 1
+        windows.append(Window(run.start - wait, end, drain, alone.stalls, run.stalls - alone.stalls))
     return windows
 
 

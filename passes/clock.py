@@ -99,14 +99,24 @@ class Clock:
         return self.period - self.delays.register if self.delays else math.inf
 
     @property
-    def address(self) -> int:
-        """Stage in which a memory is read first: with a clock the address is registered on its way there."""
+    def hop(self) -> int:
+        """Cycles between sequencer, engines and banks: with a clock, what crosses is registered on its way."""
         return int(self.delays is not None)
 
     @property
+    def issue(self) -> int:
+        """Cycles from the issue of a nest to its first step."""
+        return 1 + self.hop
+
+    @property
+    def address(self) -> int:
+        """Stage in which a memory is read first: with a clock the address is registered in the engine, too."""
+        return 2 * self.hop
+
+    @property
     def read(self) -> int:
-        """Cycles of a read: with a clock the word is registered behind the memory, too."""
-        return 2 if self.delays else 1
+        """Cycles of a read: with a clock the word is registered behind the memory and in the engine, too."""
+        return 1 + 2 * self.hop
 
     @property
     def lane(self) -> float:

@@ -89,10 +89,8 @@ def _distance(nest: Nest, depth: int, later: Nest) -> int:
             if place_of(mine.memref)[0] != place_of(other.memref)[0]:
                 continue
             least = stage_of(mine.op) - _first(later, other)
-            if _is_store(mine) == _is_store(other):
+            if _is_store(mine) == _is_store(other) or _is_store(other):
                 distance = max(distance, least + 1)
-            elif _is_store(other):
-                distance = max(distance, least)
             elif mine.memref == other.memref:
                 distance = max(distance, _until_written(nest, mine, later, other))
     return distance

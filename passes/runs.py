@@ -17,6 +17,7 @@ import numpy as np
 from torch_mlir import ir
 
 from gradcam.errors import fail
+from gradcam.passes.clock import Clock
 from gradcam.passes.linear_form import Linear, map_forms
 from gradcam.passes.nest import Nest
 from gradcam.passes.streams import form_values
@@ -24,10 +25,10 @@ from gradcam.passes.streams import form_values
 
 @dataclass(frozen=True)
 class Run:
-    """When the steps of a nest run: one per cycle, from the cycle after its issue on, later by what it waits.
+    """When the steps of a nest run: one per cycle, later by what it waits.
 
     Attributes:
-        start: the cycle of its issue.
+        start: the cycle before its first step can run; that of its issue without a clock.
         steps: their number.
         waits: (step, cycles): by how much that step and those behind it are late in all, in the order of the steps.
     """
@@ -102,7 +103,8 @@ class Follow:
     def starts(self, producer: Run, stage: int) -> np.ndarray:
         """The cycle of the first step of every iteration of the gated loops.
 
-        An iteration starts behind the one before it, and in the cycle after the last write that it needs.
+        An iteration starts behind the one before it, and in the cycle after the sequencer has counted the last write
+        that it needs.
 
         Args:
             producer: when the producer runs; both are issued in the same cycle.
@@ -110,7 +112,8 @@ class Follow:
         """
         written = producer.cycles(np.arange(1, self.count + 1) * (producer.steps // self.count) - 1) + stage
         needs = np.minimum(self.needs, self.count)
-        released = np.where(needs > 0, written[needs - 1], producer.start) + 1
+        seen = written + Clock.of(self.producer.op).hop
+        released = np.where(needs > 0, seen[needs - 1], producer.start) + 1
         before = np.arange(len(needs)) * self.steps
         return np.maximum.accumulate(released - before) + before
 

@@ -70,6 +70,8 @@ class _Stages:
         self._place_all(base - self.clock.read, base, False)
         # All writes of an epilogue happen in one stage, so that one flag ends the nest.
         stage = max(self._start([s.value])[0] for s in self.flow.sinks)
+        if any(isinstance(s.target, Access) and access_kind(s.target) == "memory" for s in self.flow.sinks):
+            stage += self.clock.hop
         for sink in self.flow.sinks:
             set_integer(sink.op, "stage", stage)
         return stage

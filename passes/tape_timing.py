@@ -33,9 +33,9 @@ class TapeTiming:
         self._freed: list[tuple[int, int]] = []  # (cycle, beats free in all)
         self._used_frees = 0
 
-    def nest(self, number: int, run: Run) -> Run:
-        """When the steps of a nest run that would run so if all its words were there."""
-        self._begins.append(run.start)
+    def nest(self, number: int, begin: int, run: Run) -> Run:
+        """When the steps of a nest, issued in the cycle `begin`, run that would run so if all its words were there."""
+        self._begins.append(begin)
         use = self._by_nest.get(number)
         return run.waiting(self._waits(use, run)) if use else run
 

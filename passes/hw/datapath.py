@@ -8,9 +8,9 @@ from itertools import product
 from typing import Any
 
 from gradcam.errors import fail
-from gradcam.passes.clock import FACTOR, unextended
+from gradcam.passes.clock import FACTOR, Clock, unextended
 from gradcam.passes.engines import Engine, Slot, stage_of
-from gradcam.passes.hw.builder import PREDICATES, Builder, Value, width_of
+from gradcam.passes.hw.builder import PREDICATES, Builder, Value, signed_bits, width_of
 from gradcam.passes.hw.dsp import find_pairing, high_product, low_product, multiply_both
 from gradcam.passes.hw.odometer import Odometer
 from gradcam.passes.nest import Access, Dataflow, Node
@@ -62,6 +62,8 @@ class Datapath:
         self._shape_numbers: dict[Any, int] = {}
         self._accumulators: dict[tuple[int, int], Value] = {}
         self._accumulator_stage = 0
+        #: What an accumulator is when it is updated: whether it begins, what it begins with, and its register.
+        self._starts: dict[Value, tuple[Value, Value, Value]] = {}
         self._outputs: dict[int, list[tuple[int, list[Value]]]] = {}
 
     # Flags and delays.
@@ -90,14 +92,18 @@ class Datapath:
         rows = self.engine.epilogues[number].rows
         return self.table([int(i in rows) for i in range(len(self.engine.rows))], 1, stage)
 
+    def departure(self, slot: Slot) -> int:
+        """The stage in which an access leaves the engine: with a clock it crosses to its bank in the last cycle."""
+        return slot.stage - (Clock.of(slot.example.op).hop if slot.kind == "memory" else 0)
+
     def active(self, slot: Slot) -> Value:
-        """i1: the slot is accessed in this cycle (at its own stage); a read outside its buffer is made all the same."""
+        """i1: an access leaves the engine in this cycle; a read outside its buffer is made all the same."""
         nest, access = next((n, a) for n, a in zip(self.engine.rows, slot.rows, strict=True) if a is not None)
         in_body = nest.body is not None and any(access is a for a in nest.body.loads)
         start = [self.valid, self._used(slot)] if in_body else [self.valid, self.odometer.last, self._used(slot)]
         guard = self.guards[id(slot)]
         start += [guard] if slot.store and guard is not None else []
-        return self.flag(self.b.all_of(*start), slot.stage, "step" if in_body else "output")
+        return self.flag(self.b.all_of(*start), self.departure(slot), "step" if in_body else "output")
 
     def _used(self, slot: Slot, stage: int = 0) -> Value:
         """i1: the row whose step is in a stage uses the slot."""
@@ -114,7 +120,7 @@ class Datapath:
         for number, epilogue in enumerate(self.engine.epilogues):
             for sink in epilogue.flow.sinks:
                 slot = self.engine.slot_of[id(sink.target)]
-                value = self._gather(sink.target, sink.value, stage_of(sink.op))
+                value = self._gather(sink.target, sink.value, self.departure(slot))
                 self._outputs.setdefault(id(slot), []).append((number, value))
 
     def output(self, slot: Slot) -> Value:
@@ -122,7 +128,7 @@ class Datapath:
         choices = self._outputs[id(slot)]
         lanes = choices[-1][1]
         for number, choice in choices[:-1]:
-            picked = self.picked(number, slot.stage)
+            picked = self.picked(number, self.departure(slot))
             lanes = [self._select(picked, c, lane) for c, lane in zip(choice, lanes, strict=True)]
         return self.b.concat(lanes)
 
@@ -189,6 +195,7 @@ class Datapath:
                 registers[number, lane], connects[number, lane] = b.state(accumulator.bits, f"acc{number}_{lane}")
                 initial = b.const(accumulator.initial, accumulator.bits)
                 start = b.mux(first, initial, registers[number, lane])
+                self._starts[start] = first, initial, registers[number, lane]
                 self._accumulators[number, lane] = start
         for sink in body.sinks:
             assert isinstance(sink.target, int)
@@ -261,18 +268,23 @@ class Datapath:
 
     def _wide_product(self, node: Node, point: tuple[int, ...], stage: int) -> Value:
         """A product in two stages: one of each half of the wider factor, then their sum."""
-        b, (narrow, wide) = self.b, sorted(map(unextended, node.args), key=lambda n: n.bits)
+        b, (narrow, wide) = self.b, sorted(map(unextended, node.args), key=self._bits_needed)
         factor, value = (self._at(n, point, stage) for n in (narrow, wide))
-        half = FACTOR - 1
+        half, factor = FACTOR - 1, b.bits(factor, 0, self._bits_needed(narrow))
         parts = b.zero_extend(b.bits(value, 0, half), FACTOR), b.bits(value, half, wide.bits - half)
         products = []
         for number, part in enumerate(parts):
-            bits = width_of(part) + narrow.bits
+            bits = width_of(part) + width_of(factor)
             both = [b.sign_extend(v, bits) for v in (part, factor)]
             products.append(self.delay(b.op("comb.mul", both[0].type, both), 1, f"part{number}"))
         low, high = (b.sign_extend(p, node.bits) for p in products)
         shifted = b.concat([b.bits(high, 0, node.bits - half), b.const(0, half)])
         return self.delay(b.add(low, shifted), 1, "muli")
+
+    def _bits_needed(self, node: Node) -> int:
+        """Bits of a value; of a constant those that its rows need."""
+        column = self._columns.get(id(node))
+        return signed_bits(min(column), max(column)) if column else node.bits
 
     def _packed_product(self, node: Node, point: tuple[int, ...], stage: int) -> Value | None:
         """A product that comes out of one multiplication with the neighbouring lane's; None where nothing is shared."""
@@ -326,6 +338,15 @@ class Datapath:
         entries = [a.otherwise if a is not None else 0 for a in slot.rows]
         return self.b.mux(guard, value, self.table(entries, bits, stage or 0))
 
+    def _compare(self, predicate: str, left: Value, right: Value) -> Value:
+        """i1 of `left predicate right`; of an accumulator both ways: its register need not pass a mux before."""
+        for place, start in enumerate((left, right)):
+            if start in self._starts:
+                first, *ways = self._starts[start]
+                either = [self.b.compare(predicate, *((w, right) if place == 0 else (left, w))) for w in ways]
+                return self.b.mux(first, *either)
+        return self.b.compare(predicate, left, right)
+
     def _compute(self, node: Node, args: list[Value]) -> Value:
         b, kind = self.b, node.kind
         if kind in COMB:
@@ -338,11 +359,11 @@ class Datapath:
             return b.zero_extend(args[0], node.bits)
         if kind == "arith.cmpi":
             predicate = PREDICATES[int(node.what["predicate"].split(" ")[0])]
-            return b.compare(predicate, args[0], args[1])
+            return self._compare(predicate, args[0], args[1])
         if kind == "arith.select":
             return b.mux(args[0], args[1], args[2])
         if kind in ("arith.maxsi", "arith.minsi"):
-            return b.mux(b.compare("sgt" if kind == "arith.maxsi" else "slt", args[0], args[1]), args[0], args[1])
+            return b.mux(self._compare("sgt" if kind == "arith.maxsi" else "slt", *args), *args)
         raise fail(
             node.op,
             f"'{kind}' has no hardware form; lanes compute with integer add, multiply, shift, compare and select",

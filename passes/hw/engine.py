@@ -7,6 +7,7 @@ from typing import Any
 
 from torch_mlir import ir as mlir
 
+from gradcam.passes.clock import Clock
 from gradcam.passes.drains import drain_of
 from gradcam.passes.engines import Engine, stage_of
 from gradcam.passes.hw.builder import Builder, Value, bits_for, module
@@ -51,6 +52,7 @@ class EngineBuilder:
         self.counted = [next((f for f in follows.values() if f.producer is nest), None) for nest in engine.rows]
         self.gates = [next((f for f in follows.values() if f.nest is nest), None) for nest in engine.rows]
         self.progress_bits = progress_bits(follows)
+        self.hop = Clock.of(engine.rows[0].op).hop
         self.dsp_packing = dsp_packing
         self.ports = [make_port(s, banks, tape) for s in engine.slots]
         #: The ports that read the tape; each says what it takes and frees, and waits for late words.
@@ -87,6 +89,12 @@ class EngineBuilder:
         """Module name."""
         return f"engine_{self.engine.name}"
 
+    @property
+    def freezes(self) -> bool:
+        """Whether its pipeline can stop while a read is on its way, with registers that are not in the engine."""
+        kinds = {(port.slot.kind, port.slot.store) for port in self.ports}
+        return bool(self.hop) and {("stream", True), ("memory", False)} <= kinds
+
     def port_list(self) -> tuple[list[tuple[str, int]], list[tuple[str, int]]]:
         """Inputs and outputs besides clk and rst."""
         inputs, outputs = [("go", 1)], [("done", 1)]
@@ -103,7 +111,8 @@ class EngineBuilder:
                 enable = port.slices if store else 1
                 outputs += [(f"{name}_en", enable), (f"{name}_addr", port.address)]
                 if len(port.banks) > 1:
-                    outputs.append((f"{name}_bank", bits_for(len(port.banks))))
+                    ends = ("bank",) if store else ("bank", "from")
+                    outputs += [(f"{name}_{end}", bits_for(len(port.banks))) for end in ends]
                 (outputs if store else inputs).append((f"{name}_data", port.width))
             elif kind == "stream":
                 (outputs if store else inputs).extend([(f"{name}_valid", 1), (f"{name}_data", port.width)])
@@ -112,6 +121,8 @@ class EngineBuilder:
                 (outputs if store else inputs).append((f"{name}_data", port.width))
                 if store:
                     outputs.append((f"{name}_en", 1))
+        if self.freezes:
+            outputs.append(("moving", 1))
         for port in self.tape_ports:
             inputs.append((f"{port.name}_ready", 1))
             outputs += [(f"{port.name}_fresh", 1), (f"{port.name}_free", 1)]
@@ -162,6 +173,8 @@ class EngineBuilder:
                 self._write(b, p, port, path, outputs)
         if sink and stall:
             stall[1](outputs[f"{sink.name}_valid"])
+        if self.freezes and enable is not None:
+            outputs["moving"] = enable
         outputs["done"] = self._done(b, path)
         if any(self.counted):
             depths = [f.counted if f else 0 for f in self.counted]
@@ -246,6 +259,7 @@ class EngineBuilder:
         bases = [0 if f is None else f.get(None, 0) for f in forms]
         base = b.table(path.row, [n % modulus if modulus else n for n in bases], width)
         base = b.add(base, *self._symbol_terms(b, p, forms, width, path.row))
+        base = b.register(base, f"base_{port.name}") if self.hop else base
         deltas = [engine.deltas(n, {} if f is None else f) for n, f in zip(engine.rows, forms, strict=True)]
         address = path.odometer.follow(f"agu_{port.name}", width, base, deltas, modulus)
         rings = [port.row_ring(i) for i in range(len(engine.rows))]
@@ -286,8 +300,9 @@ class EngineBuilder:
             signs.append(b.bits(value, width - 1, 1))
         return b.negate(b.any_of(*signs)) if signs else None
 
-    def _bank_number(self, port: Port, path: Datapath) -> Value:
-        return path.table(port.bank_of, bits_for(len(port.banks)), port.slot.stage)
+    def _bank_number(self, port: Port, path: Datapath, stage: int) -> Value:
+        """The bank of the row whose step is in a stage."""
+        return path.table(port.bank_of, bits_for(len(port.banks)), stage)
 
     def _read(self, b: Builder, p: dict[str, Value], port: Port, path: Datapath, outputs: dict[str, Value]) -> None:
         slot, name = port.slot, port.name
@@ -296,17 +311,20 @@ class EngineBuilder:
         if guard is not None:  # it is known when the step starts
             guard = path.delay(guard, slot.stage + latency, f"inside_{name}")
         if slot.kind == "memory":
-            address = path.delay(self._address(b, p, port, path), slot.stage, f"agu_{name}")
+            stage = path.departure(slot)
+            address = path.delay(self._address(b, p, port, path), stage, f"agu_{name}")
             low = (port.slices - 1).bit_length()
             outputs[f"{name}_addr"] = b.bits(address, low, port.address)
             active = path.active(slot)
-            outputs[f"{name}_en"] = b.all_of(active, path.enable) if path.enable is not None else active
+            stops = path.enable is not None and not self.freezes
+            outputs[f"{name}_en"] = b.all_of(active, path.enable) if stops else active
             if len(port.banks) > 1:
-                outputs[f"{name}_bank"] = self._bank_number(port, path)
-            data = path.delay(data, latency - 1, f"{name}_q")  # the bank has the first register
+                outputs[f"{name}_bank"] = self._bank_number(port, path, stage)
+                outputs[f"{name}_from"] = self._bank_number(port, path, slot.stage + latency - self.hop)
+            data = path.delay(data, self.hop, f"{name}_q")  # bank and top have the first registers
             if port.slices > 1:
                 width = port.width // port.slices
-                choice = path.delay(b.bits(address, 0, low), latency, f"{name}_slice")
+                choice = path.delay(b.bits(address, 0, low), slot.stage + latency - stage, f"{name}_slice")
                 data = b.choose(choice, [b.bits(data, i * width, width) for i in range(port.slices)])
             path.inputs[id(slot)] = data, slot.stage + latency, guard
         elif slot.kind == "stream":
@@ -316,14 +334,14 @@ class EngineBuilder:
 
     def _write(self, b: Builder, p: dict[str, Value], port: Port, path: Datapath, outputs: dict[str, Value]) -> None:
         slot, name = port.slot, port.name
-        active, data = path.active(slot), path.output(slot)
+        active, data, stage = path.active(slot), path.output(slot), path.departure(slot)
         if slot.kind == "stream":
             outputs |= {f"{name}_valid": active, f"{name}_data": data}
             return
         if slot.kind == "register":
             outputs |= {f"{name}_en": active, f"{name}_data": data}
             return
-        address = path.delay(self._address(b, p, port, path), slot.stage, f"agu_{name}")
+        address = path.delay(self._address(b, p, port, path), stage, f"agu_{name}")
         low = (port.slices - 1).bit_length()
         outputs[f"{name}_addr"] = b.bits(address, low, port.address)
         if port.slices > 1:
@@ -335,4 +353,4 @@ class EngineBuilder:
         part = b.zero_extend(data, port.width // port.slices)
         outputs[f"{name}_data"] = b.concat([part] * port.slices)
         if len(port.banks) > 1:
-            outputs[f"{name}_bank"] = self._bank_number(port, path)
+            outputs[f"{name}_bank"] = self._bank_number(port, path, stage)

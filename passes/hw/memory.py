@@ -44,10 +44,11 @@ def build_bank(bank: Bank, groups: int, holds: str = "") -> Any:
 
 
 def _memory(bank: Bank) -> Value:
-    style = sv.SVAttributeAttr.get("ram_style", '"block"')
+    # No element is written in the cycle in which it is read, so nothing needs to decide which of both comes first.
+    attributes = [sv.SVAttributeAttr.get("ram_style", '"block"'), sv.SVAttributeAttr.get("no_rw_check")]
     array = ir.Type.parse(f"!hw.uarray<{bank.words}xi{bank.width}>")
     memory = sv.RegOp(hw.InOutType.get(array), "memory")
-    memory.operation.attributes["sv.attributes"] = ir.ArrayAttr.get([style])  # the name that CIRCT's export reads
+    memory.operation.attributes["sv.attributes"] = ir.ArrayAttr.get(attributes)  # the name that CIRCT's export reads
     return memory.result
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from gradcam.passes.clock import Clock
 from gradcam.passes.engines import Engine, tag
 from gradcam.passes.hw.builder import Builder, Value, bits_for, module
 from gradcam.passes.nest import Nest
@@ -30,7 +31,8 @@ def build_sequencer(program: list[Nest], engines: list[Engine], follows: Mapping
     """The module `sequencer`.
 
     `start` begins a run while `busy` is 0. The nests of a turn take one cycle to issue (`go` of their engines), and the
-    next turn is issued when each of their engines has given `done`. `nest` is the number of the first nest of the turn;
+    next turn is issued when each of their engines has given `done`. With a clock, `go` and `NAME_progress` come a cycle
+    later than rows and counts. `nest` is the number of the first nest of the turn;
     `running` has a bit per engine that is 1 from the issue of its nest to its `done`. `done` is 1 for one cycle after
     the last turn.
 
@@ -64,6 +66,7 @@ class _Sequencer:
         self.turns = turns_of(program)
         where = {id(nest): (e, r) for e, engine in enumerate(engines) for r, nest in enumerate(engine.rows)}
         self.places = [where[id(nest)] for nest in program]
+        self.hop = Clock.of(program[0].op).hop
 
     def build(self, b: Builder, p: dict[str, Value]) -> dict[str, Value]:
         width = bits_for(len(self.turns))
@@ -76,13 +79,13 @@ class _Sequencer:
         for number, engine in enumerate(self.engines):
             #: By turn, the row that the engine runs in it.
             rows = {turn: r for turn, (e, r) in zip(self.turns, self.places, strict=True) if e == number}
-            go = b.all_of(issue, self._among(b, nest, rows))
+            issued = b.all_of(issue, self._among(b, nest, rows))
             before, connect = b.state(1, f"{engine.name}_pending", reset=0)
-            running.append(b.any_of(go, before))
+            running.append(b.any_of(issued, before))
             left.append(b.all_of(running[-1], b.negate(p[f"{engine.name}_done"])))
             pending.append(before)
             connect(left[-1])
-            values[f"{engine.name}_go"] = go
+            values[f"{engine.name}_go"] = b.register(issued, f"{engine.name}_go_q", reset=0) if self.hop else issued
             if len(engine.rows) > 1:
                 column = [rows.get(turn, 0) for turn in range(len(self.turns))]
                 values[f"{engine.name}_row"] = b.table(nest, column, bits_for(len(engine.rows)))
@@ -121,5 +124,6 @@ class _Sequencer:
                 choices = list(dict.fromkeys(producers.values()))
                 column = [choices.index(producers.get(turn, choices[0])) for turn in range(len(self.turns))]
                 number_of = b.table(nest, column, bits_for(len(choices)))
-                values[f"{engine.name}_progress"] = b.choose(number_of, [counts[c] for c in choices])
+                progress = b.choose(number_of, [counts[c] for c in choices])
+                values[f"{engine.name}_progress"] = b.register(progress, "progress_q") if self.hop else progress
         return values

@@ -7,6 +7,7 @@ from typing import Any
 
 from torch_mlir import ir as mlir
 
+from gradcam.passes.clock import Clock
 from gradcam.passes.engines import collect
 from gradcam.passes.hw.builder import Builder, Value, bits_for, module, width_of
 from gradcam.passes.hw.engine import EngineBuilder
@@ -152,10 +153,8 @@ class _Top:
             instance = instances[id(builder)]
             if id(port) in reads:
                 values = [words[bank.name] for bank in port.banks]
-                if len(values) > 1:  # what a bank delivers is that of the last read
-                    enable, bank = (instance[f"{port.name}_{end}"] for end in ("en", "bank"))
-                    number = b.register(bank, f"{builder.engine.name}_{port.name}_bank_q", enable)
-                    values = [b.choose(number, values)]
+                if len(values) > 1:
+                    values = [b.choose(instance[f"{port.name}_from"], values)]
                 reads[id(port)][1](values[0])
             elif port.slot.kind == "stream" and port.slot.store:
                 row, names = program.get(f"{builder.engine.name}_row"), self._arguments(port)
@@ -214,8 +213,11 @@ class _Top:
     def _bank(
         self, b: Builder, bank: Bank, op: Any, instances: dict[int, dict[str, Value]], tape: dict[str, Value]
     ) -> Value:
-        """Read data of a bank's instance: each of its two ports belongs to the one engine port that is active."""
-        address = address_bits(bank)
+        """Read data of a bank: each of its two ports belongs to the one engine port that is active.
+
+        With a clock what goes into a bank and what comes out of it is registered.
+        """
+        address, hop = address_bits(bank), Clock.of(self.module.operation).hop
         inputs: dict[str, Value] = {}
         for store in (False, True):
             if store and bank.constant:
@@ -243,7 +245,17 @@ class _Top:
                 inputs["waddr"], inputs["wdata"] = b.first_of(active, addresses), b.first_of(active, data)
             else:
                 inputs["ren"], inputs["raddr"] = b.any_of(*active), b.first_of(active, addresses)
-        return b.instance(op, bank.name, inputs)["rdata"]
+        if not hop:
+            return b.instance(op, bank.name, inputs)["rdata"]
+        # An engine that stops does so with the reads that are on their way.
+        stopping = [e for e in self.builders if e.freezes and any(bank in port.banks for port in e.ports)]
+        moving = b.all_of(*(instances[id(e)]["moving"] for e in stopping))
+        for name, value in inputs.items():
+            enable = moving if name in ("ren", "raddr") else None
+            reset = 0 if name in ("ren", "wen") else None
+            inputs[name] = b.register(value, f"{bank.name}_{name}_q", enable, reset)
+        inputs["ren"] = b.all_of(inputs["ren"], moving)
+        return b.register(b.instance(op, bank.name, inputs)["rdata"], f"{bank.name}_rdata_q", moving)
 
 
 def _of_row(b: Builder, row: Value | None, registers: list[str | None], scalars: dict[str, Any]) -> Value:
