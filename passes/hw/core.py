@@ -141,10 +141,8 @@ class _Core:
         connect_taken(top[f"{self.image.name}_ready"])
         number = b.register(number, "number", go)
         result, ended, failed = self._send(b, p, modules["result_buffer"], top, number)
-        # One stream is taken at a time, the earlier one first.
-        valids = [top[f"{c.name}_valid"] for c in self.interface.outputs]
-        earlier = [b.any_of(*valids[:i]) for i in range(len(valids))]
-        connect_room({n: b.all_of(result["put_ready"], b.negate(e)) for n, e in zip(room, earlier, strict=True)})
+        # Nests that write a stream have turns of their own, so that no two streams give something at once.
+        connect_room(dict.fromkeys(room, result["put_ready"]))
         connect_active(b.any_of(go, b.all_of(active, b.negate(b.any_of(ended, failed)))))
         counts = self._counts(b, top, go, ended)
         errors = {"error_class_range": drop, "error_start_busy": b.all_of(start, asked)}

@@ -211,20 +211,19 @@ class EngineBuilder:
     def _released(self, b: Builder, progress: Value, odometer: Odometer) -> Value:
         """i1: the step is not the first of an iteration whose operands the producer has not written yet."""
         gates, rows = self.gates, self.engine.rows
-        starts = {i: odometer.at_start(i) for i in odometer.live}
         firsts = [self._inner(nest, f.gated if f else 0) for nest, f in zip(rows, gates, strict=True)]
         forms: list[Linear] = [f.need if f else {} for f in gates]  # a row without a gate needs nothing
-        base = b.table(odometer.row, [form.get(None, 0) for form in forms], self.progress_bits)
+        base = self._base(b, odometer.row, [form.get(None, 0) for form in forms], self.progress_bits)
         deltas = [self.engine.deltas(nest, form) for nest, form in zip(rows, forms, strict=True)]
         need = odometer.follow("need", self.progress_bits, base, deltas)
-        return b.any_of(b.negate(odometer.inside(firsts, starts)), b.compare("uge", progress, need))
+        return b.any_of(b.negate(odometer.begins(firsts)), b.compare("uge", progress, need))
 
     def _fresh(self, b: Builder, port: Port, row: Value | None, odometer: Odometer) -> Value:
         """i1: the step reads a word of the tape for the first time."""
         return self._turn(b, port, row, odometer, odometer.at_start)
 
     def _turn(
-        self, b: Builder, port: Port, row: Value | None, odometer: Odometer, extreme: Callable[[int], Value]
+        self, b: Builder, port: Port, row: Value | None, odometer: Odometer, extreme: Mapping[int, Value]
     ) -> Value:
         """i1: the step reads a word of the tape in that iteration of all loops that come back to it."""
         flags = [b.column(row, [int(use is not None) for use in port.uses], 1)]
@@ -232,7 +231,7 @@ class EngineBuilder:
             loops = [self.engine.loops(nest)[i] for nest in self.engine.rows]
             back = [use is not None and use.repeats(loop) for use, loop in zip(port.uses, loops, strict=True)]
             if any(back):
-                flags.append(b.any_of(b.column(row, [int(not n) for n in back], 1), extreme(i)))
+                flags.append(b.any_of(b.column(row, [int(not n) for n in back], 1), extreme[i]))
         late = [use is not None and not use.in_body for use in port.uses]
         if any(late):
             flags.append(b.any_of(b.column(row, [int(not n) for n in late], 1), odometer.last))
@@ -240,7 +239,7 @@ class EngineBuilder:
 
     def _free(self, b: Builder, port: Port, path: Datapath, step: Value) -> Value:
         """i1: a word of the tape is read for the last time, in the cycle of that read."""
-        last = self._turn(b, port, path.row, path.odometer, path.odometer.at_end.__getitem__)
+        last = self._turn(b, port, path.row, path.odometer, path.odometer.at_end)
         return path.flag(b.all_of(step, last), port.slot.stage, f"over_{port.name}")
 
     def _moves_on(self, source: Port, odometer: Odometer) -> Value:
@@ -257,9 +256,8 @@ class EngineBuilder:
         forms = [port.row_form(i) for i in range(len(engine.rows))]
         modulus = port.banks[0].words * port.slices if any(port.uses) else None
         bases = [0 if f is None else f.get(None, 0) for f in forms]
-        base = b.table(path.row, [n % modulus if modulus else n for n in bases], width)
-        base = b.add(base, *self._symbol_terms(b, p, forms, width, path.row))
-        base = b.register(base, f"base_{port.name}") if self.hop else base
+        terms = self._symbol_terms(b, p, forms, width, path.row)
+        base = self._base(b, path.row, [n % modulus if modulus else n for n in bases], width, terms)
         deltas = [engine.deltas(n, {} if f is None else f) for n, f in zip(engine.rows, forms, strict=True)]
         address = path.odometer.follow(f"agu_{port.name}", width, base, deltas, modulus)
         rings = [port.row_ring(i) for i in range(len(engine.rows))]
@@ -268,6 +266,16 @@ class EngineBuilder:
         low = b.column(path.row, [ring[0] - 1 if ring else -1 for ring in rings], width)
         high = b.column(path.row, [ring[1] if ring else 0 for ring in rings], width)
         return b.variadic("or", [b.variadic("and", [address, low]), high])
+
+    def _base(
+        self, b: Builder, row: Value | None, entries: Sequence[int], width: int, terms: Sequence[Value] = ()
+    ) -> Value:
+        """What something that follows the odometer starts from, in the cycle of `go`, to which the terms are added.
+
+        With a clock the row is there a cycle before, and a register beside it.
+        """
+        base = b.add(b.table(row, entries, width), *terms)
+        return b.register(base, "base") if self.hop else base
 
     def _symbol_terms(
         self, b: Builder, p: dict[str, Value], forms: list[Linear | None], width: int, row: Value | None
@@ -294,7 +302,7 @@ class EngineBuilder:
         for i in range(count):
             forms = [a.guards[i] if a and i < len(a.guards) else None for a in port.slot.rows]
             width = range_of(self.engine, forms)
-            base = b.table(path.row, [0 if f is None else f.get(None, 0) for f in forms], width)
+            base = self._base(b, path.row, [0 if f is None else f.get(None, 0) for f in forms], width)
             deltas = [self.engine.deltas(n, f or {}) for n, f in zip(self.engine.rows, forms, strict=True)]
             value = path.odometer.follow(f"guard_{port.name}{i}", width, base, deltas)
             signs.append(b.bits(value, width - 1, 1))

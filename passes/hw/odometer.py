@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from gradcam.passes.clock import Clock
 from gradcam.passes.engines import Engine
-from gradcam.passes.hw.builder import Builder, Value, bits_for, signed_bits, width_of
+from gradcam.passes.hw.builder import Builder, Value, bits_for, signed_bits
 
 
 class Odometer:
@@ -15,15 +16,17 @@ class Odometer:
         carry: by loop: it ticks, as every loop inside it is at its end.
         final: this is the last step.
         first, last: all reduction loops are at their first, last iteration.
-        at_end: per live loop, it is at its last iteration.
+        at_start, at_end: per live loop, it is at its first, its last iteration.
     """
 
     def __init__(self, b: Builder, engine: Engine, row: Value | None, go: Value, step: Value) -> None:
-        self.b, self.engine, self.row, self.go, self.step = b, engine, row, go, step
+        self.b, self.engine, self.row, self.go = b, engine, row, go
+        self.hop = Clock.of(engine.rows[0].op).hop
         trips = [list(column) for column in zip(*(engine.trips(n) for n in engine.rows), strict=True)]
         # A loop with one iteration in every row never ticks and needs no counter.
         self.live = [i for i, column in enumerate(trips) if max(column) > 1]
         self.counters: dict[int, Value] = {}
+        self.at_start: dict[int, Value] = {}
         self.at_end: dict[int, Value] = {}
         # Ends and carries are registers: what ticks is known when the step begins, and its addresses need only add.
         self.carry: dict[int, Value] = {}
@@ -31,25 +34,28 @@ class Odometer:
         for i in reversed(self.live):
             inside = i == self.live[-1]
             self.carry[i], connects["carry", i] = (b.const(1, 1), None) if inside else b.state(1, f"carry{i}")
+            self.at_start[i], connects["start", i] = b.state(1, f"start{i}")
             self.at_end[i], connects["end", i] = b.state(1, f"end{i}")
             self.counters[i], connects["count", i] = b.state(bits_for(max(trips[i])), f"count{i}")
         self.final = self.ended_inside(-1)
-        moving = b.any_of(go, step)
+        self.moving = moving = b.any_of(go, step)
         ended: list[Value] = []  # the loops inside are at their end in the next step,
         alone = [1] * len(engine.rows)  # and in the first one, by row
         for i in reversed(self.live):
             if connect := connects["carry", i]:
-                connect(b.mux(go, b.table(row, alone, 1), b.all_of(*ended)), moving)
+                connect(b.mux(go, self._at_go(alone), b.all_of(*ended)), moving)
             counter, at_end, width = self.counters[i], self.at_end[i], bits_for(max(trips[i]))
             zero, single = b.const(0, width), [int(t == 1) for t in trips[i]]
             up = b.mux(at_end, zero, b.add(counter, b.const(1, width)))
             connects["count", i](b.mux(go, zero, b.mux(self.carry[i], up, counter)), moving)
             before = b.compare("eq", counter, b.column(row, [t - 2 for t in trips[i]], width))
             ended.append(b.mux(self.carry[i], b.mux(at_end, b.column(row, single, 1), before), at_end))
-            connects["end", i](b.mux(go, b.table(row, single, 1), ended[-1]), moving)
+            connects["end", i](b.mux(go, self._at_go(single), ended[-1]), moving)
+            starts = b.mux(self.carry[i], at_end, self.at_start[i])
+            connects["start", i](b.any_of(go, starts), moving)
             alone = [a & s for a, s in zip(alone, single, strict=True)]
         reduction = [i for i in self.live if i >= engine.outer_depth]
-        self.first = b.all_of(*(self.at_start(i) for i in reduction))
+        self.first = b.all_of(*(self.at_start[i] for i in reduction))
         self.last = b.all_of(*(self.at_end[i] for i in reduction))
 
     def ended_inside(self, loop: int) -> Value:
@@ -61,9 +67,15 @@ class Odometer:
         outside = {i: self.b.column(self.row, [int(i < first) for first in firsts], 1) for i in self.live}
         return self.b.all_of(*(self.b.any_of(outside[i], flags[i]) for i in self.live if i >= min(firsts)))
 
-    def at_start(self, loop: int) -> Value:
-        """i1: a live loop is at its first iteration."""
-        return self.b.compare("eq", self.counters[loop], self.b.const(0, width_of(self.counters[loop])))
+    def begins(self, firsts: Sequence[int]) -> Value:
+        """i1: every live loop from number `firsts[row]` on inwards is at its first iteration."""
+        value, connect = self.b.state(1, "begins")
+        connect(self.b.any_of(self.go, self.inside(firsts, self.at_end)), self.moving)
+        return value
+
+    def _at_go(self, entries: Sequence[int]) -> Value:
+        """i1 of the row in the cycle of `go`; with a clock the row is there a cycle before."""
+        return (self.b.column if self.hop else self.b.table)(self.row, entries, 1)
 
     def follow(
         self, name: str, width: int, bases: Value, deltas: Sequence[Sequence[int]], modulus: int | None = None
@@ -91,7 +103,7 @@ class Odometer:
         if modulus and wraps:
             over = b.compare("uge", total, b.const(modulus, bits))
             total = b.bits(b.mux(over, b.add(total, b.const(-modulus, bits)), total), 0, width)
-        connect(b.mux(self.go, bases, total), b.any_of(self.go, self.step))
+        connect(b.mux(self.go, bases, total), self.moving)
         return value
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any
 
 from gradcam.passes.clock import Clock
@@ -64,22 +65,25 @@ class _Sequencer:
     def __init__(self, program: list[Nest], engines: list[Engine], follows: Mapping[int, Follow]) -> None:
         self.engines, self.follows = engines, follows
         self.turns = turns_of(program)
+        self.starts = list(dict.fromkeys(self.turns))
         where = {id(nest): (e, r) for e, engine in enumerate(engines) for r, nest in enumerate(engine.rows)}
         self.places = [where[id(nest)] for nest in program]
         self.hop = Clock.of(program[0].op).hop
 
     def build(self, b: Builder, p: dict[str, Value]) -> dict[str, Value]:
-        width = bits_for(len(self.turns))
         busy, connect_busy = b.state(1, "busy", reset=0)
         issue, connect_issue = b.state(1, "issue", reset=0)
-        nest, connect_nest = b.state(width, "nest", reset=0)
-        begin = b.all_of(p["start"], b.negate(busy))
-        values = {"busy": busy, "nest": nest}
+        self.begin = b.all_of(p["start"], b.negate(busy))
+        self.moving, connect_moving = b.wire(1, "moving")
+        self.nest, connect_nest = b.state(bits_for(len(self.turns)), "nest", reset=0)
+        connect_nest(self._next(b, dict(zip(self.turns, self.turns, strict=True)), bits_for(len(self.turns))), self.moving)
+        last = self._of_turn(b, "last", {self.turns[-1]: 1}, 1)
+        values = {"busy": busy, "nest": self.nest}
         running, left, pending = [], [], []
         for number, engine in enumerate(self.engines):
             #: By turn, the row that the engine runs in it.
             rows = {turn: r for turn, (e, r) in zip(self.turns, self.places, strict=True) if e == number}
-            issued = b.all_of(issue, self._among(b, nest, rows))
+            issued = b.all_of(issue, self._of_turn(b, f"{engine.name}_runs", dict.fromkeys(rows, 1), 1))
             before, connect = b.state(1, f"{engine.name}_pending", reset=0)
             running.append(b.any_of(issued, before))
             left.append(b.all_of(running[-1], b.negate(p[f"{engine.name}_done"])))
@@ -87,25 +91,31 @@ class _Sequencer:
             connect(left[-1])
             values[f"{engine.name}_go"] = b.register(issued, f"{engine.name}_go_q", reset=0) if self.hop else issued
             if len(engine.rows) > 1:
-                column = [rows.get(turn, 0) for turn in range(len(self.turns))]
-                values[f"{engine.name}_row"] = b.table(nest, column, bits_for(len(engine.rows)))
+                values[f"{engine.name}_row"] = self._of_turn(b, f"{engine.name}_row_q", rows, bits_for(len(engine.rows)))
         over = b.all_of(busy, b.negate(b.any_of(*left)))
-        last = b.compare("eq", nest, b.const(self.turns[-1], width))
         ended, advance = b.all_of(over, last), b.all_of(over, b.negate(last))
-        sizes = [max(1, self.turns.count(turn)) for turn in range(len(self.turns))]
-        after = b.add(nest, b.table(nest, sizes, width))
-        connect_busy(b.any_of(begin, b.all_of(busy, b.negate(ended))))
-        connect_issue(b.any_of(begin, advance))
-        connect_nest(b.mux(begin, b.const(0, width), after), b.any_of(begin, advance))
+        connect_busy(b.any_of(self.begin, b.all_of(busy, b.negate(ended))))
+        connect_issue(b.any_of(self.begin, advance))
+        connect_moving(b.any_of(self.begin, advance))
         values |= {"running": b.concat(running[::-1]), "done": b.register(ended, "done_q", reset=0)}
-        return values | self._progress(b, p, nest, issue, pending)
+        return values | self._progress(b, p, issue, pending)
 
-    def _among(self, b: Builder, nest: Value, turns: Collection[int]) -> Value:
-        """i1: the turn is one of these."""
-        return b.table(nest, [int(turn in turns) for turn in range(len(self.turns))], 1)
+    def _of_turn(self, b: Builder, name: str, entries: Mapping[int, int], width: int) -> Value:
+        """The entry of the turn that runs, 0 for a turn without one; from a register, read during the turn before."""
+        if len(self.starts) == 1:
+            return b.const(entries.get(0, 0), width)
+        value, connect = b.state(width, name, reset=0)
+        connect(self._next(b, entries, width), self.moving)
+        return value
+
+    def _next(self, b: Builder, entries: Mapping[int, int], width: int) -> Value:
+        """The entry of the next turn."""
+        after = dict(pairwise(self.starts))
+        column = [entries.get(after.get(turn, 0), 0) for turn in range(len(self.turns))]
+        return b.mux(self.begin, b.const(entries.get(0, 0), width), b.table(self.nest, column, width))
 
     def _progress(
-        self, b: Builder, p: dict[str, Value], nest: Value, issue: Value, pending: list[Value]
+        self, b: Builder, p: dict[str, Value], issue: Value, pending: list[Value]
     ) -> dict[str, Value]:
         """Per gated engine the iterations that its producer has written; all ones after that one's end."""
         bits = progress_bits(self.follows)
@@ -122,8 +132,8 @@ class _Sequencer:
                 # The engine of the producer, where one of the turn's nests here follows it.
                 producers = {self.turns[i]: self.places[i][0] for i in self.follows if self.places[i + 1][0] == number}
                 choices = list(dict.fromkeys(producers.values()))
-                column = [choices.index(producers.get(turn, choices[0])) for turn in range(len(self.turns))]
-                number_of = b.table(nest, column, bits_for(len(choices)))
+                numbers = {turn: choices.index(producer) for turn, producer in producers.items()}
+                number_of = self._of_turn(b, f"{engine.name}_follows", numbers, bits_for(len(choices)))
                 progress = b.choose(number_of, [counts[c] for c in choices])
                 values[f"{engine.name}_progress"] = b.register(progress, "progress_q") if self.hop else progress
         return values
