@@ -21,6 +21,7 @@ import numpy as np
 from torch_mlir import ir
 
 from gradcam.errors import fail
+from gradcam.passes.clock import Clock
 from gradcam.passes.engines import access_kind, stage_of
 from gradcam.passes.hw.layout import place_of
 from gradcam.passes.nest import Access, Nest
@@ -46,7 +47,9 @@ def drains_of(program: Sequence[Nest], depths: Sequence[int]) -> list[int]:
             waits = max(waits, _distance(nest, depth, program[later]) - apart)
         # The run ends with the last nest, and with it everything else.
         ends = nest is program[-1] or depth + 1 > _apart(program, turns, number) + program[-1].steps + depths[-1]
-        drains.append(0 if ends or _is_whole(nest) else depth - min(depth, waits))
+        # With a clock what ends a turn comes out of a register: one cycle of the pipeline is not in the drain.
+        left = max(Clock.of(nest.op).hop, min(depth, waits))
+        drains.append(0 if ends or _is_whole(nest) else depth - left)
     return drains
 
 

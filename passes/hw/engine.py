@@ -10,12 +10,11 @@ from torch_mlir import ir as mlir
 from gradcam.passes.clock import Clock
 from gradcam.passes.drains import drain_of
 from gradcam.passes.engines import Engine, stage_of
-from gradcam.passes.hw.builder import Builder, Value, bits_for, module
+from gradcam.passes.hw.builder import Builder, Value, bits_for, module, signed_bits
 from gradcam.passes.hw.datapath import Datapath
 from gradcam.passes.hw.layout import Bank
 from gradcam.passes.hw.odometer import Odometer, range_of
 from gradcam.passes.hw.ports import Port, Symbol, Term, make_port, symbol_field
-from gradcam.passes.hw.sequencer import progress_bits
 from gradcam.passes.ir_queries import symbol_register
 from gradcam.passes.linear_form import Linear
 from gradcam.passes.nest import Nest
@@ -51,7 +50,6 @@ class EngineBuilder:
         #: Per row, what other nests count of it, and what it waits for.
         self.counted = [next((f for f in follows.values() if f.producer is nest), None) for nest in engine.rows]
         self.gates = [next((f for f in follows.values() if f.nest is nest), None) for nest in engine.rows]
-        self.progress_bits = progress_bits(follows)
         self.hop = Clock.of(engine.rows[0].op).hop
         self.dsp_packing = dsp_packing
         self.ports = [make_port(s, banks, tape) for s in engine.slots]
@@ -101,7 +99,7 @@ class EngineBuilder:
         if len(self.engine.rows) > 1:
             inputs.append(("row", self.row_bits))
         if any(self.gates):
-            inputs.append(("progress", self.progress_bits))
+            inputs += [("written", 1), ("over", 1)]
         if any(self.counted):
             outputs.append(("landed", 1))
         inputs += [(name, symbol.bits) for name, symbol in self.symbols.items()]
@@ -145,7 +143,7 @@ class EngineBuilder:
         words = [b.any_of(b.negate(wanted), p[f"{name}_ready"]) for name, wanted in fresh.items()]
         # Whether a step needs a beat is known from registers that follow the odometer, which the step moves.
         arrived = b.wire(1, "arrived") if source else None
-        released = [self._released(b, p["progress"], odometer)] if any(self.gates) else []
+        released = [self._released(b, p, odometer)] if any(self.gates) else []
         valid = b.all_of(running, *([arrived[0]] if arrived else []), *words, *released)
         # A stalled output stream stops the whole pipeline; an input or a word that is late only the next step.
         stall = b.wire(1, "stalling") if sink else None
@@ -208,15 +206,18 @@ class EngineBuilder:
         loops = self.engine.loops(nest)
         return loops.index(nest.loops[count - 1]) + 1 if count else 0
 
-    def _released(self, b: Builder, progress: Value, odometer: Odometer) -> Value:
+    def _released(self, b: Builder, p: dict[str, Value], odometer: Odometer) -> Value:
         """i1: the step is not the first of an iteration whose operands the producer has not written yet."""
         gates, rows = self.gates, self.engine.rows
         firsts = [self._inner(nest, f.gated if f else 0) for nest, f in zip(rows, gates, strict=True)]
-        forms: list[Linear] = [f.need if f else {} for f in gates]  # a row without a gate needs nothing
-        base = self._base(b, odometer.row, [form.get(None, 0) for form in forms], self.progress_bits)
+        # What is written but not needed yet; a row without a gate needs nothing.
+        forms: list[Linear] = [{t: -n for t, n in f.need.items()} if f else {} for f in gates]
+        bits = max(signed_bits(-int(f.needs.max()), f.count - int(f.needs.min())) for f in gates if f)
+        base = self._base(b, odometer.row, [form.get(None, 0) for form in forms], bits)
         deltas = [self.engine.deltas(nest, form) for nest, form in zip(rows, forms, strict=True)]
-        need = odometer.follow("need", self.progress_bits, base, deltas)
-        return b.any_of(b.negate(odometer.begins(firsts)), b.compare("uge", progress, need))
+        ahead = odometer.follow("ahead", bits, base, deltas, more=b.zero_extend(p["written"], bits))
+        short = b.all_of(b.bits(ahead, bits - 1, 1), b.negate(p["over"]))
+        return b.negate(b.all_of(odometer.begins(firsts), short))
 
     def _fresh(self, b: Builder, port: Port, row: Value | None, odometer: Odometer) -> Value:
         """i1: the step reads a word of the tape for the first time."""
@@ -274,8 +275,9 @@ class EngineBuilder:
 
         With a clock the row is there a cycle before, and a register beside it.
         """
-        base = b.add(b.table(row, entries, width), *terms)
-        return b.register(base, "base") if self.hop else base
+        if not self.hop:
+            return b.add(b.table(row, entries, width), *terms)
+        return b.add(b.column(row, entries, width), *(b.register(term, "term") for term in terms))
 
     def _symbol_terms(
         self, b: Builder, p: dict[str, Value], forms: list[Linear | None], width: int, row: Value | None

@@ -20,7 +20,7 @@ class Odometer:
     """
 
     def __init__(self, b: Builder, engine: Engine, row: Value | None, go: Value, step: Value) -> None:
-        self.b, self.engine, self.row, self.go = b, engine, row, go
+        self.b, self.engine, self.row, self.go, self.step = b, engine, row, go, step
         self.hop = Clock.of(engine.rows[0].op).hop
         trips = [list(column) for column in zip(*(engine.trips(n) for n in engine.rows), strict=True)]
         # A loop with one iteration in every row never ticks and needs no counter.
@@ -78,7 +78,13 @@ class Odometer:
         return (self.b.column if self.hop else self.b.table)(self.row, entries, 1)
 
     def follow(
-        self, name: str, width: int, bases: Value, deltas: Sequence[Sequence[int]], modulus: int | None = None
+        self,
+        name: str,
+        width: int,
+        bases: Value,
+        deltas: Sequence[Sequence[int]],
+        modulus: int | None = None,
+        more: Value | None = None,
     ) -> Value:
         """A register that starts at `bases` and adds, at each step, the delta of the outermost loop that ticks.
 
@@ -88,6 +94,7 @@ class Odometer:
             bases: start value for the row, read in the cycle of `go`.
             deltas: per row, the delta of every loop.
             modulus: sums wrap at it, at most 2**width; None for 2**width.
+            more: what is added in every cycle, whether a step is made in it or not.
         """
         b = self.b
         value, connect = b.state(width, name)
@@ -99,11 +106,13 @@ class Odometer:
             ticks = self.carry[i] if outer is None else b.all_of(self.carry[i], b.negate(self.carry[outer]))
             picked.append(b.variadic("and", [b.spread(ticks, bits), column]))
         delta = b.variadic("or", picked) if picked else b.const(0, bits)
+        if more is not None:
+            delta = b.add(b.variadic("and", [b.spread(self.step, bits), delta]), more)
         total = b.add(b.zero_extend(value, bits), delta)
         if modulus and wraps:
             over = b.compare("uge", total, b.const(modulus, bits))
             total = b.bits(b.mux(over, b.add(total, b.const(-modulus, bits)), total), 0, width)
-        connect(b.mux(self.go, bases, total), self.moving)
+        connect(b.mux(self.go, bases, total), self.moving if more is None else None)
         return value
 
 

@@ -13,11 +13,6 @@ from gradcam.passes.nest import Nest
 from gradcam.passes.runs import Follow, turns_of
 
 
-def progress_bits(follows: Mapping[int, Follow]) -> int:
-    """Width of the count of what a producer has written, which also holds every number that is waited for."""
-    return bits_for(max((max(int(f.needs.max()), f.count) for f in follows.values()), default=0) + 1)
-
-
 def is_counted(engine: Engine, follows: Mapping[int, Follow]) -> bool:
     """Whether the engine runs a producer, so that it says when iterations are written."""
     return any(follow.producer in engine.rows for follow in follows.values())
@@ -32,13 +27,13 @@ def build_sequencer(program: list[Nest], engines: list[Engine], follows: Mapping
     """The module `sequencer`.
 
     `start` begins a run while `busy` is 0. The nests of a turn take one cycle to issue (`go` of their engines), and the
-    next turn is issued when each of their engines has given `done`. With a clock, `go` and `NAME_progress` come a cycle
-    later than rows and counts. `nest` is the number of the first nest of the turn;
+    next turn is issued when each of their engines has given `done`. With a clock, these and `go` come a
+    cycle later than rows. `nest` is the number of the first nest of the turn;
     `running` has a bit per engine that is 1 from the issue of its nest to its `done`. `done` is 1 for one cycle after
     the last turn.
 
-    `NAME_progress`, for an engine that runs nests which follow, counts what the producer has written (`landed` of its
-    engine); it is all ones when the producer has ended.
+    For an engine that runs nests which follow, `NAME_written` says that the producer has written another iteration
+    (`landed` of its engine), and `NAME_over` that it has ended.
     """
     steps = ", ".join(f"{i} {nest.name} on {tag(nest, 'engine')}" for i, nest in enumerate(program))
     comment = f"Sequencer; the nests of the program and their engines: {steps}"
@@ -57,7 +52,7 @@ def _ports(
         if len(engine.rows) > 1:
             outputs.append((f"{engine.name}_row", bits_for(len(engine.rows))))
         if is_gated(engine, follows):
-            outputs.append((f"{engine.name}_progress", progress_bits(follows)))
+            outputs += [(f"{engine.name}_written", 1), (f"{engine.name}_over", 1)]
     return inputs, outputs
 
 
@@ -98,7 +93,7 @@ class _Sequencer:
         connect_issue(b.any_of(self.begin, advance))
         connect_moving(b.any_of(self.begin, advance))
         values |= {"running": b.concat(running[::-1]), "done": b.register(ended, "done_q", reset=0)}
-        return values | self._progress(b, p, issue, pending)
+        return values | self._progress(b, p, pending)
 
     def _of_turn(self, b: Builder, name: str, entries: Mapping[int, int], width: int) -> Value:
         """The entry of the turn that runs, 0 for a turn without one; from a register, read during the turn before."""
@@ -114,18 +109,8 @@ class _Sequencer:
         column = [entries.get(after.get(turn, 0), 0) for turn in range(len(self.turns))]
         return b.mux(self.begin, b.const(entries.get(0, 0), width), b.table(self.nest, column, width))
 
-    def _progress(
-        self, b: Builder, p: dict[str, Value], issue: Value, pending: list[Value]
-    ) -> dict[str, Value]:
-        """Per gated engine the iterations that its producer has written; all ones after that one's end."""
-        bits = progress_bits(self.follows)
-        counts: dict[int, Value] = {}
-        for number, engine in enumerate(self.engines):
-            if is_counted(engine, self.follows):
-                count, connect = b.state(bits, f"{engine.name}_count")
-                landed = b.zero_extend(p[f"{engine.name}_landed"], bits)
-                connect(b.mux(issue, b.const(0, bits), b.add(count, landed)))
-                counts[number] = b.mux(pending[number], count, b.const(-1, bits))
+    def _progress(self, b: Builder, p: dict[str, Value], pending: list[Value]) -> dict[str, Value]:
+        """What gated engines are told of their producers."""
         values = {}
         for number, engine in enumerate(self.engines):
             if is_gated(engine, self.follows):
@@ -134,6 +119,11 @@ class _Sequencer:
                 choices = list(dict.fromkeys(producers.values()))
                 numbers = {turn: choices.index(producer) for turn, producer in producers.items()}
                 number_of = self._of_turn(b, f"{engine.name}_follows", numbers, bits_for(len(choices)))
-                progress = b.choose(number_of, [counts[c] for c in choices])
-                values[f"{engine.name}_progress"] = b.register(progress, "progress_q") if self.hop else progress
+                reports = {
+                    "written": [p[f"{self.engines[c].name}_landed"] for c in choices],
+                    "over": [b.negate(pending[c]) for c in choices],
+                }
+                for name, choice in reports.items():
+                    value = b.choose(number_of, choice)
+                    values[f"{engine.name}_{name}"] = b.register(value, f"{name}_q") if self.hop else value
         return values

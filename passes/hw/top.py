@@ -125,7 +125,7 @@ class _Top:
             if len(builder.engine.rows) > 1:
                 inputs["row"] = program[f"{name}_row"]
             if any(builder.gates):
-                inputs["progress"] = program[f"{name}_progress"]
+                inputs |= {end: program[f"{name}_{end}"] for end in ("written", "over")}
             row = inputs.get("row")
             for symbol, part in builder.symbols.items():
                 inputs[symbol] = b.bits(_of_row(b, row, part.registers, scalars), part.low, part.bits)
