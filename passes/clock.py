@@ -43,7 +43,7 @@ DELAYS: Mapping[str, Delays] = {
 }
 
 _CARRY = ("arith.addi", "arith.subi", "arith.cmpi")
-_EXTREME = ("arith.maxsi", "arith.minsi")
+EXTREME = ("arith.maxsi", "arith.minsi")
 _SHIFT = ("arith.shrsi", "arith.shrui", "arith.shli")
 _LOGIC = ("arith.select", "arith.andi", "arith.ori", "arith.xori")
 
@@ -128,27 +128,28 @@ class Clock:
         d = self.delays
         if d is None:
             return 0.0
-        add = d.carry + d.bit * node.bits
         if node.kind in _CARRY:
             return d.carry + d.bit * max(a.bits for a in node.args)
-        if node.kind in _EXTREME:
-            return add + d.logic
         if node.kind in _SHIFT:
             return d.shift
         if node.kind in _LOGIC:
             return d.logic
-        # A multiplier and a lane sum start behind a register.
-        return math.inf if node.kind in ("arith.muli", "reduce") else 0.0
+        # A multiplier, a lane sum and a saturation start behind a register.
+        return math.inf if node.kind in ("arith.muli", "reduce", *EXTREME) else 0.0
 
     def latency(self, node: Node, terms: int = 1) -> int:
         """Cycles from the inputs of an op to its result; of a lane sum of `terms`, too."""
-        if self.delays is None or node.kind not in LATENCY:
+        if self.delays is None or node.kind not in (*LATENCY, *EXTREME):
             return LATENCY.get(node.kind, 0)
         if node.kind == "arith.muli":
             return 2 if is_wide(node) else 1
         if node.kind == "reduce":
             return max(1, -(-(terms - 1).bit_length() // self.levels(node.bits)))
         return 1
+
+    def rest(self, node: Node) -> float:
+        """Delay of what an op with a latency does in its last stage."""
+        return self.delays.logic if self.delays and node.kind in EXTREME else 0.0
 
     def levels(self, bits: int) -> int:
         """Levels of a tree of adders in one stage."""

@@ -8,7 +8,7 @@ from typing import Any
 from torch_mlir import ir
 
 from gradcam.errors import fail
-from gradcam.passes.clock import LATENCY, Clock
+from gradcam.passes.clock import EXTREME, LATENCY, Clock
 from gradcam.passes.engines import access_kind
 from gradcam.passes.nest import Access, Dataflow, Nest, Node
 
@@ -91,17 +91,21 @@ class _Stages:
             return accumulator_stage, 0.0
         if node.kind == "load":
             return self._place_load(node.what, read_stage)
-        if any(id(a) in self.updates for a in node.args):
-            # What comes from elsewhere is registered before it meets the accumulator.
-            stage = max(self._start([a])[0] if id(a) not in self.updates else self.ready[id(a)][0] for a in node.args)
-            delay = 0.0
+        updates = any(id(a) in self.updates for a in node.args)
+        if updates:
+            # What comes from elsewhere is registered before it meets the accumulator; what is compared with it even a
+            # cycle earlier, so that the comparison with what it begins with is made by then.
+            early = clock.hop if node.kind in ("arith.cmpi", *EXTREME) else 0
+            ready = (self.ready[id(a)][0] if id(a) in self.updates else self._start([a])[0] + early for a in node.args)
+            stage, delay = max(ready), 0.0
         else:
             stage, delay = self._after(node.args)
             if delay > 0 and delay + clock.delay(node) > clock.budget:
                 stage, delay = stage + 1, 0.0
-        latency = clock.latency(node, prod(self.flow.extents[d] for d in node.reduced))
+        terms = prod(self.flow.extents[d] for d in node.reduced)
+        latency = 0 if updates and node.kind in EXTREME else clock.latency(node, terms)
         _set_stage(node.op, node.kind, stage, latency)
-        return stage + latency, 0.0 if latency else delay + clock.delay(node)
+        return stage + latency, clock.rest(node) if latency else delay + clock.delay(node)
 
     def _place_load(self, access: Access, read_stage: int) -> Ready:
         kind, clock = access_kind(access), self.clock

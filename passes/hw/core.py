@@ -221,7 +221,7 @@ class _Core:
         short = b.all_of(put, b.negate(image["put_last"]), last)
         long = b.all_of(put, image["put_last"], b.negate(last))
         connect_commit(whole)
-        connect_rewind(b.any_of(short, long))
+        connect_rewind(b.all_of(put, b.compare("ne", image["put_last"], last)))
         connect_leaving(b.any_of(orders["go"], b.all_of(leaving, image["whole"])))
         image["tready"] = b.any_of(skipping, image["put_ready"])
         ends = b.all_of(offered, image["tready"], last)

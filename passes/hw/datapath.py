@@ -8,7 +8,7 @@ from itertools import product
 from typing import Any
 
 from gradcam.errors import fail
-from gradcam.passes.clock import FACTOR, Clock, unextended
+from gradcam.passes.clock import EXTREME, FACTOR, Clock, unextended
 from gradcam.passes.engines import Engine, Slot, stage_of
 from gradcam.passes.hw.builder import PREDICATES, Builder, Value, signed_bits, width_of
 from gradcam.passes.hw.dsp import find_pairing, high_product, low_product, multiply_both
@@ -253,6 +253,9 @@ class Datapath:
             return self._sum(terms, latency), stage + latency
         if latency > 1:
             return self._wide_product(node, point, stage), stage + latency
+        if node.kind in ("arith.cmpi", *EXTREME):
+            holds = self._compare(node, point, stage)
+            return (holds, stage) if node.kind == "arith.cmpi" else self._extreme(node, point, stage, latency, holds)
         result = self._compute(node, [self._at(a, point, stage) for a in node.args])
         if latency:
             result = self.b.bits(result, 0, min(node.bits, self._bits_read(node)))
@@ -338,14 +341,34 @@ class Datapath:
         entries = [a.otherwise if a is not None else 0 for a in slot.rows]
         return self.b.mux(guard, value, self.table(entries, bits, stage or 0))
 
-    def _compare(self, predicate: str, left: Value, right: Value) -> Value:
-        """i1 of `left predicate right`; of an accumulator both ways: its register need not pass a mux before."""
-        for place, start in enumerate((left, right)):
-            if start in self._starts:
-                first, *ways = self._starts[start]
-                either = [self.b.compare(predicate, *((w, right) if place == 0 else (left, w))) for w in ways]
-                return self.b.mux(first, *either)
-        return self.b.compare(predicate, left, right)
+    def _compare(self, node: Node, point: tuple[int, ...], stage: int) -> Value:
+        """i1: a comparison holds, or the first argument is the extreme one."""
+        b, hop = self.b, Clock.of(node.op).hop
+        predicate = {"arith.maxsi": "sgt", "arith.minsi": "slt"}.get(node.kind)
+        predicate = predicate or PREDICATES[int(node.what["predicate"].split(" ")[0])]
+        args = [self._at(a, point, stage) for a in node.args]
+        for place, arg in enumerate(args):
+            if arg in self._starts:
+                # Made both ways, the one with what the accumulator begins with a cycle early where there is a clock: its
+                # register need not pass a mux before.
+                first, initial, register = self._starts[arg]
+                early = self._at(node.args[1 - place], point, stage - hop)
+                begun = b.compare(predicate, *((initial, early) if place == 0 else (early, initial)))
+                args[place] = register
+                return b.mux(first, self.delay(begun, hop, "begun"), b.compare(predicate, *args))
+        return b.compare(predicate, *args)
+
+    def _extreme(
+        self, node: Node, point: tuple[int, ...], stage: int, latency: int, holds: Value
+    ) -> tuple[Value, int | None]:
+        """One of two values, in the stage in which they are compared or, with a latency, the one behind."""
+        bits = min(node.bits, self._bits_read(node)) if latency else node.bits
+        args = []
+        for arg in node.args:
+            late = latency if arg.kind == "const" else 0
+            value = self.b.bits(self._at(arg, point, stage + late), 0, bits)
+            args.append(self.delay(value, latency - late, "saturated"))
+        return self.b.mux(self.delay(holds, latency, "holds"), *args), stage + latency
 
     def _compute(self, node: Node, args: list[Value]) -> Value:
         b, kind = self.b, node.kind
@@ -357,13 +380,8 @@ class Datapath:
             return b.zero_extend(args[0], node.bits)
         if kind == "arith.extui":
             return b.zero_extend(args[0], node.bits)
-        if kind == "arith.cmpi":
-            predicate = PREDICATES[int(node.what["predicate"].split(" ")[0])]
-            return self._compare(predicate, args[0], args[1])
         if kind == "arith.select":
             return b.mux(args[0], args[1], args[2])
-        if kind in ("arith.maxsi", "arith.minsi"):
-            return b.mux(self._compare("sgt" if kind == "arith.maxsi" else "slt", *args), *args)
         raise fail(
             node.op,
             f"'{kind}' has no hardware form; lanes compute with integer add, multiply, shift, compare and select",

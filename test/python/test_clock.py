@@ -83,6 +83,11 @@ def longest(module: ir.Module, clock: Clock) -> float:
                 most = max(most, d.multiply if node.kind == "arith.muli" else adds * (d.carry + d.bit * node.bits))
                 ready[id(node)] = (stage + latency, 0.0, updates)
                 continue
+            if node.kind in ("arith.maxsi", "arith.minsi") and not updates:
+                assert delay == 0 and latency == 1, "a comparison in one stage, the choice in the next one"
+                most = max(most, d.carry + d.bit * node.bits)
+                ready[id(node)] = (stage + latency, d.logic, updates)
+                continue
             delay += 0.0 if node.kind == "load" else clock.delay(node)
             if not updates:
                 most = max(most, delay)
