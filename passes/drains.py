@@ -9,7 +9,7 @@ in the pipeline is early enough when no later nest waits for anything:
 - nothing in a bank is overwritten before the last read of it.
 
 A pipeline that can stop (an output stream), that makes or uses a register, which is not known by element, or whose
-iterations are counted, is drained to its end.
+iterations are counted, is drained to its end. With a clock one that can stop is over a cycle later even, a drain of -1.
 """
 
 from __future__ import annotations
@@ -49,7 +49,8 @@ def drains_of(program: Sequence[Nest], depths: Sequence[int]) -> list[int]:
         ends = nest is program[-1] or depth + 1 > _apart(program, turns, number) + program[-1].steps + depths[-1]
         # With a clock what ends a turn comes out of a register: one cycle of the pipeline is not in the drain.
         left = max(Clock.of(nest.op).hop, min(depth, waits))
-        drains.append(0 if ends or _is_whole(nest) else depth - left)
+        stops = any(access_kind(a) == "stream" for a in nest.stores)
+        drains.append(-Clock.of(nest.op).hop if stops else 0 if ends or _is_whole(nest) else depth - left)
     return drains
 
 

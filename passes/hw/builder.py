@@ -94,7 +94,9 @@ class Builder:
         return self.op("comb.xor", value.type, [value, self.const(-1, width_of(value))])
 
     def compare(self, predicate: str, a: Value, b: Value) -> Value:
-        """i1 of `a predicate b`."""
+        """i1 of `a predicate b`, written as < or >=: for the other two Yosys compares for equality, too."""
+        if predicate[1:] in ("gt", "le"):
+            predicate, a, b = predicate[0] + {"gt": "lt", "le": "ge"}[predicate[1:]], b, a
         attribute = ir.IntegerAttr.get(integer(64), PREDICATES.index(predicate))
         return self.op("comb.icmp", integer(1), [a, b], predicate=attribute)
 

@@ -210,9 +210,7 @@ class _Core:
         offered, last = p[f"{IMAGE}_tvalid"], p[f"{IMAGE}_tlast"]
         skipping, connect_skipping = b.state(1, "skipping", reset=0)  # the rest of a packet that is too long
         leaving, connect_leaving = b.state(1, "leaving", reset=0)
-        commit, connect_commit = b.wire(1, "image_commit")
-        rewind, connect_rewind = b.wire(1, "image_rewind")
-        inputs = {"put_valid": b.all_of(offered, b.negate(skipping)), "commit": commit, "rewind": rewind}
+        inputs = {"put_valid": b.all_of(offered, b.negate(skipping)), "ends": last, "rewind": b.const(0, 1)}
         inputs |= {"put_data": b.bits(p[f"{IMAGE}_tdata"], 0, self.image.bits), "leave": leaving}
         inputs |= {"drop": orders["drop"], "take_ready": orders["taken"]}
         image = b.instance(buffer, "image_buffer", inputs)
@@ -220,8 +218,6 @@ class _Core:
         whole = b.all_of(put, image["put_last"], last)
         short = b.all_of(put, b.negate(image["put_last"]), last)
         long = b.all_of(put, image["put_last"], b.negate(last))
-        connect_commit(whole)
-        connect_rewind(b.all_of(put, b.compare("ne", image["put_last"], last)))
         connect_leaving(b.any_of(orders["go"], b.all_of(leaving, image["whole"])))
         image["tready"] = b.any_of(skipping, image["put_ready"])
         ends = b.all_of(offered, image["tready"], last)
@@ -258,12 +254,12 @@ class _Core:
         closing, connect_closing = b.state(1, "closing", reset=0)  # the first words of the packet are put, as the last
         place, connect_place = b.state(bits_for(self.header), "header_place", reset=0)
         first = b.choose(place, [number, *(top[n] for n in self.interface.classes)])
-        ended, connect_ended = b.wire(1, "ended")
+        final = b.all_of(closing, b.compare("eq", place, b.const(self.header - 1, width_of(place))))
         inputs = {"put_valid": b.any_of(closing, *valids), "put_data": b.mux(closing, first, b.first_of(valids, words))}
-        inputs |= {"commit": ended, "rewind": failed, "leave": b.const(1, 1), "drop": b.const(0, 1)}
+        inputs |= {"ends": final, "rewind": failed, "leave": b.const(1, 1), "drop": b.const(0, 1)}
         result = b.instance(buffer, "result_buffer", {**inputs, "take_ready": p[f"{RESULT}_tready"]})
         put = b.all_of(closing, result["put_ready"])
-        connect_ended(b.all_of(put, result["put_last"]))
+        ended = b.all_of(final, result["put_ready"])
         connect_place(
             b.mux(closing, b.add(place, b.const(1, width_of(place))), b.const(0, width_of(place))),
             b.any_of(put, b.negate(closing)),

@@ -138,17 +138,21 @@ class EngineBuilder:
         source = next((q for q in self.ports if q.slot.kind == "stream" and not q.slot.store), None)
         running, connect_running = b.state(1, "running", reset=0)
         step, connect_step = b.wire(1, "stepping")
-        odometer = Odometer(b, engine, row, p["go"], step)
+        moving, connect_moving = b.wire(1, "odometer_moving")
+        odometer = Odometer(b, engine, row, p["go"], step, moving)
         fresh = {port.name: self._fresh(b, port, row, odometer) for port in self.tape_ports}
         words = [b.any_of(b.negate(wanted), p[f"{name}_ready"]) for name, wanted in fresh.items()]
         # Whether a step needs a beat is known from registers that follow the odometer, which the step moves.
         arrived = b.wire(1, "arrived") if source else None
         released = [self._released(b, p, odometer)] if any(self.gates) else []
-        valid = b.all_of(running, *([arrived[0]] if arrived else []), *words, *released)
+        allowed = [*([arrived[0]] if arrived else []), *words, *released]
+        valid = b.all_of(running, *allowed)
         # A stalled output stream stops the whole pipeline; an input or a word that is late only the next step.
         stall = b.wire(1, "stalling") if sink else None
         enable = b.any_of(b.negate(stall[0]), p[f"{sink.name}_ready"]) if sink and stall else None
         connect_step(b.all_of(valid, enable) if enable is not None else valid)
+        # Whatever an idle engine does: `go` need not be known where the odometer stands still.
+        connect_moving(b.any_of(b.negate(running), b.all_of(*allowed, *([] if enable is None else [enable]))))
         finish = b.all_of(step, odometer.final)
         connect_running(b.any_of(p["go"], b.all_of(running, b.negate(finish))))
         path = Datapath(b, engine, row, odometer, valid, enable, self.dsp_packing)
@@ -190,8 +194,10 @@ class EngineBuilder:
 
     def _done(self, b: Builder, path: Datapath) -> Value:
         """i1: the next turn may be issued, as far as the row that ran is concerned."""
-        stages = [d - drain_of(nest) for d, nest in zip(self._depths, self.engine.rows, strict=True)]
-        return self._after(b, path, path.odometer.final, stages, "final")
+        drains = [drain_of(nest) for nest in self.engine.rows]
+        stages = [d - max(0, drain) for d, drain in zip(self._depths, drains, strict=True)]
+        done = self._after(b, path, path.odometer.final, stages, "final")
+        return b.register(done, "done_q", reset=0) if min(drains) < 0 else done
 
     def _after(self, b: Builder, path: Datapath, step: Value, stages: Sequence[int | None], name: str) -> Value:
         """i1: a step of the row for which `step` is 1 is in the stage `stages[row]`; None for never."""

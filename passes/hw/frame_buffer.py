@@ -13,12 +13,12 @@ def build_frame_buffer(name: str, width: int, words: int, first: int = 0) -> Any
     """The module `name`, and `NAME_memory` in it.
 
     Words are put in order, beginning with word `first` and going round, and taken in order from word 0 on. A packet
-    becomes `whole` with `commit`, in the cycle of its last word; `rewind`, in that of any word or none, forgets what
-    was put of it. A whole packet leaves while `leave` is 1, and is forgotten with `drop`. The next packet may be put as
+    becomes `whole` with its last word, if that is put with `ends`; a word that is put with `ends` too early, or is the
+    last one without, makes the buffer forget the packet, and so does `rewind`, in any cycle. A whole packet leaves while `leave` is 1, and is forgotten with `drop`. The next packet may be put as
     far as words have left, so that no cycle is lost between two.
 
     Ports: `put_valid`, `put_data`, `put_ready`, and `put_last` with the last word of a packet, whether it is put or
-    not; `take_valid`, `take_data`, `take_ready`, `take_last`; `commit`, `rewind`, `leave`, `drop`, `whole`.
+    not; `take_valid`, `take_data`, `take_ready`, `take_last`; `ends`, `rewind`, `leave`, `drop`, `whole`.
 
     Args:
         name: of the module.
@@ -29,7 +29,7 @@ def build_frame_buffer(name: str, width: int, words: int, first: int = 0) -> Any
     bits, before = bits_for(words), (first - 1) % words
     memory = Bank(f"{name}_memory", 1, width, words, constant=False)
     bank = build_bank(memory, 1, "a packet")
-    inputs = [("put_valid", 1), ("put_data", width), ("commit", 1), ("rewind", 1), ("leave", 1), ("drop", 1)]
+    inputs = [("put_valid", 1), ("put_data", width), ("ends", 1), ("rewind", 1), ("leave", 1), ("drop", 1)]
     inputs += [("take_ready", 1)]
     outputs = [("put_ready", 1), ("put_last", 1), ("whole", 1), ("take_valid", 1), ("take_data", width)]
     outputs += [("take_last", 1)]
@@ -44,8 +44,9 @@ def build_frame_buffer(name: str, width: int, words: int, first: int = 0) -> Any
         room, connect_room = b.state(1, "room", reset=1)
         last, connect_last = b.state(1, "put_last_q", reset=int(first == before))
         put = b.all_of(p["put_valid"], room)
-        starts_over = b.any_of(p["rewind"], p["commit"])
-        moving = b.any_of(starts_over, put)
+        starts_over = b.any_of(p["rewind"], b.all_of(put, b.any_of(p["ends"], last)))
+        commit = b.all_of(put, p["ends"], last)
+        moving = b.any_of(p["rewind"], put)
         connect_write(b.mux(starts_over, b.const(first, bits), b.following(write, words)), moving)
         nearly = b.compare("eq", write, b.const((before - 1) % words, bits))
         connect_last(b.mux(starts_over, b.const(int(first == before), 1), nearly), moving)
@@ -53,9 +54,10 @@ def build_frame_buffer(name: str, width: int, words: int, first: int = 0) -> Any
         take = b.all_of(whole, p["leave"], b.any_of(b.negate(held), p["take_ready"]))
         at_end = b.compare("eq", read, end)
         empty = b.any_of(p["drop"], b.all_of(take, at_end))
-        connect_room(b.all_of(b.negate(p["commit"]), b.any_of(b.negate(whole), empty, ahead)))
-        connect_whole(b.any_of(p["commit"], b.all_of(whole, b.negate(empty))))
-        connect_read(b.mux(empty, b.const(0, bits), b.add(read, one)), b.any_of(empty, take))
+        connect_room(b.all_of(b.negate(commit), b.any_of(b.negate(whole), empty, ahead)))
+        connect_whole(b.any_of(commit, b.all_of(whole, b.negate(empty))))
+        over = b.any_of(p["drop"], at_end)
+        connect_read(b.mux(over, b.const(0, bits), b.add(read, one)), b.any_of(p["drop"], take))
         connect_held(b.any_of(take, b.all_of(held, b.negate(p["take_ready"]))))
         words_ = b.instance(
             bank, "words", {"ren": take, "raddr": read, "wen": put, "waddr": write, "wdata": p["put_data"]}

@@ -12,6 +12,8 @@ from gradcam.passes.hw.builder import Builder, Value, bits_for, signed_bits
 class Odometer:
     """Counts the flattened time loops of the row that runs; one step per cycle in which `step` is 1.
 
+    Registers change in cycles in which `moving` is 1: in every step, in that of `go`, and in any before it.
+
     Attributes:
         carry: by loop: it ticks, as every loop inside it is at its end.
         final: this is the last step.
@@ -19,7 +21,8 @@ class Odometer:
         at_start, at_end: per live loop, it is at its first, its last iteration.
     """
 
-    def __init__(self, b: Builder, engine: Engine, row: Value | None, go: Value, step: Value) -> None:
+    def __init__(self, b: Builder, engine: Engine, row: Value | None, go: Value, step: Value, moving: Value) -> None:
+        self.moving = moving
         self.b, self.engine, self.row, self.go, self.step = b, engine, row, go, step
         self.hop = Clock.of(engine.rows[0].op).hop
         trips = [list(column) for column in zip(*(engine.trips(n) for n in engine.rows), strict=True)]
@@ -36,9 +39,9 @@ class Odometer:
             self.carry[i], connects["carry", i] = (b.const(1, 1), None) if inside else b.state(1, f"carry{i}")
             self.at_start[i], connects["start", i] = b.state(1, f"start{i}")
             self.at_end[i], connects["end", i] = b.state(1, f"end{i}")
-            self.counters[i], connects["count", i] = b.state(bits_for(max(trips[i])), f"count{i}")
+            # The last step of a nest leaves 0.
+            self.counters[i], connects["count", i] = b.state(bits_for(max(trips[i])), f"count{i}", reset=0)
         self.final = self.ended_inside(-1)
-        self.moving = moving = b.any_of(go, step)
         ended: list[Value] = []  # the loops inside are at their end in the next step,
         alone = [1] * len(engine.rows)  # and in the first one, by row
         for i in reversed(self.live):
@@ -47,7 +50,7 @@ class Odometer:
             counter, at_end, width = self.counters[i], self.at_end[i], bits_for(max(trips[i]))
             zero, single = b.const(0, width), [int(t == 1) for t in trips[i]]
             up = b.mux(at_end, zero, b.add(counter, b.const(1, width)))
-            connects["count", i](b.mux(go, zero, b.mux(self.carry[i], up, counter)), moving)
+            connects["count", i](b.mux(self.carry[i], up, counter), step)
             before = b.compare("eq", counter, b.column(row, [t - 2 for t in trips[i]], width))
             ended.append(b.mux(self.carry[i], b.mux(at_end, b.column(row, single, 1), before), at_end))
             connects["end", i](b.mux(go, self._at_go(single), ended[-1]), moving)

@@ -68,10 +68,12 @@ class _Sequencer:
     def build(self, b: Builder, p: dict[str, Value]) -> dict[str, Value]:
         busy, connect_busy = b.state(1, "busy", reset=0)
         issue, connect_issue = b.state(1, "issue", reset=0)
-        self.begin = b.all_of(p["start"], b.negate(busy))
+        begin = b.all_of(p["start"], b.negate(busy))
         self.moving, connect_moving = b.wire(1, "moving")
-        self.nest, connect_nest = b.state(bits_for(len(self.turns)), "nest", reset=0)
-        connect_nest(self._next(b, dict(zip(self.turns, self.turns, strict=True)), bits_for(len(self.turns))), self.moving)
+        width = bits_for(len(self.turns))
+        # The first turn follows the last one: between runs the sequencer stands there.
+        self.nest, connect_nest = b.state(width, "nest", reset=self.turns[-1])
+        connect_nest(self._next(b, dict(zip(self.turns, self.turns, strict=True)), width), self.moving)
         last = self._of_turn(b, "last", {self.turns[-1]: 1}, 1)
         values = {"busy": busy, "nest": self.nest}
         running, left, pending = [], [], []
@@ -89,9 +91,9 @@ class _Sequencer:
                 values[f"{engine.name}_row"] = self._of_turn(b, f"{engine.name}_row_q", rows, bits_for(len(engine.rows)))
         over = b.all_of(busy, b.negate(b.any_of(*left)))
         ended, advance = b.all_of(over, last), b.all_of(over, b.negate(last))
-        connect_busy(b.any_of(self.begin, b.all_of(busy, b.negate(ended))))
-        connect_issue(b.any_of(self.begin, advance))
-        connect_moving(b.any_of(self.begin, advance))
+        connect_busy(b.any_of(begin, b.all_of(busy, b.negate(ended))))
+        connect_issue(b.any_of(begin, advance))
+        connect_moving(b.any_of(begin, advance))
         values |= {"running": b.concat(running[::-1]), "done": b.register(ended, "done_q", reset=0)}
         return values | self._progress(b, p, pending)
 
@@ -107,7 +109,7 @@ class _Sequencer:
         """The entry of the next turn."""
         after = dict(pairwise(self.starts))
         column = [entries.get(after.get(turn, 0), 0) for turn in range(len(self.turns))]
-        return b.mux(self.begin, b.const(entries.get(0, 0), width), b.table(self.nest, column, width))
+        return b.table(self.nest, column, width)
 
     def _progress(self, b: Builder, p: dict[str, Value], pending: list[Value]) -> dict[str, Value]:
         """What gated engines are told of their producers."""

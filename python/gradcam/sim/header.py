@@ -75,7 +75,7 @@ def _function(signature: str, entries: Iterable[str]) -> list[str]:
 def _nests(program: Program) -> list[str]:
     """An entry per nest: turn, its engine's bit of `running`, which has one per engine in order of use, and drain."""
     engines = list(dict.fromkeys(nest.engine for nest in program.nests))
-    return [f"{{{nest.turn}, {engines.index(nest.engine)}, {nest.drain}}}" for nest in program.nests]
+    return [f"{{{nest.turn}, {engines.index(nest.engine)}, {max(0, nest.drain)}}}" for nest in program.nests]
 
 
 def _stream(stream: Stream) -> str:

@@ -69,7 +69,7 @@ class Nest:
         phase: "load", "inference", "explanation" or "store".
         writes: names of the buffers it writes.
         cycles: what it was predicted to add to its phase.
-        drain: cycles from its end until its last write is done.
+        drain: cycles from its end until its last write is done; -1 where that was one earlier.
         turn: the number of the first nest of those that are issued together with it.
         follows: the number of the nest before it, beside which it runs; None for a nest that runs alone.
     """
