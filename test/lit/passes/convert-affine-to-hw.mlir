@@ -12,11 +12,11 @@
 // CHECK: hw.module @engine_mac({{.+}} in %x_data : i16, in %w_data : i32, in %b_data : i64, in %m_data : i32, out done : i1,
 // No multiplier computes an address, and none where a padding test is.
 // CHECK-NOT: comb.mul
-// CHECK: %guard_x0 = seq.compreg.ce
+// CHECK: %guard_x0 = seq.compreg
 // CHECK-NOT: comb.mul
-// CHECK: %agu_x = seq.compreg.ce
+// CHECK: %agu_x = seq.compreg
 // CHECK-NOT: comb.mul
-// CHECK: %agu_w = seq.compreg.ce
+// CHECK: %agu_w = seq.compreg
 // CHECK-NOT: comb.mul
 // An accumulator per output lane; a product per multiplier, then one per output lane for the rescale.
 // CHECK: %acc0_0 = seq.compreg.ce
