@@ -21,13 +21,15 @@ from gradcam.passes.streams import check_streams
 from gradcam.passes.tape import Tape, read_tape
 from gradcam.passes.tape_timing import TapeTiming
 
+
 @dataclass(frozen=True)
 class AssignCycles(Pass):
     """Puts every op of a nest into a pipeline stage and every nest into a window of cycles.
 
     One step of the flattened time loops starts per cycle. A memory read, a product, a sum over lanes and a shift take
-    one cycle, everything else none; with a clock see `passes/clock.py`. A nest runs for one cycle of issue, its steps, and the stages to its last write,
-    but the last ones, its drain, which run beside the nests of the next turn (`passes/drains.py`).
+    one cycle, everything else none; with a clock see `passes/clock.py`. A nest runs for one cycle of issue, its steps,
+    and the stages to its last write, but the last ones, its drain, which run beside the nests of the next turn
+    (`passes/drains.py`).
 
     This pass turns:
 

@@ -142,7 +142,7 @@ class Clock:
         if self.delays is None or node.kind not in (*LATENCY, *EXTREME):
             return LATENCY.get(node.kind, 0)
         if node.kind == "arith.muli":
-            return 2 if is_wide(node) else 1
+            return 2  # two products and their sum, or factors registered at their multiplier
         if node.kind == "reduce":
             return max(1, -(-(terms - 1).bit_length() // self.levels(node.bits)))
         return 1

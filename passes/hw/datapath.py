@@ -8,10 +8,10 @@ from itertools import product
 from typing import Any
 
 from gradcam.errors import fail
-from gradcam.passes.clock import EXTREME, FACTOR, Clock, unextended
+from gradcam.passes.clock import EXTREME, FACTOR, Clock, is_wide, unextended
 from gradcam.passes.engines import Engine, Slot, stage_of
 from gradcam.passes.hw.builder import PREDICATES, Builder, Value, signed_bits, width_of
-from gradcam.passes.hw.dsp import find_pairing, high_product, low_product, multiply_both
+from gradcam.passes.hw.dsp import find_pairing, high_product, low_product, multiplier_of, multiply_both
 from gradcam.passes.hw.odometer import Odometer
 from gradcam.passes.nest import Access, Dataflow, Node
 from gradcam.passes.stages import latency_of
@@ -61,7 +61,7 @@ class Datapath:
         self._shapes: dict[int, int] = {}
         self._shape_numbers: dict[Any, int] = {}
         self._accumulators: dict[tuple[int, int], Value] = {}
-        self._accumulator_stage = 0
+        self._accumulator_stage = self._multipliers = 0
         #: What an accumulator is when it is updated: whether it begins, what it begins with, and its register.
         self._starts: dict[Value, tuple[Value, Value, Value]] = {}
         self._outputs: dict[int, list[tuple[int, list[Value]]]] = {}
@@ -252,7 +252,8 @@ class Datapath:
             ]
             return self._sum(terms, latency), stage + latency
         if latency > 1:
-            return self._wide_product(node, point, stage), stage + latency
+            product_of = self._wide_product if is_wide(node) else self._local_product
+            return product_of(node, point, stage), stage + latency
         if node.kind in ("arith.cmpi", *EXTREME):
             holds = self._compare(node, point, stage)
             return (holds, stage) if node.kind == "arith.cmpi" else self._extreme(node, point, stage, latency, holds)
@@ -283,6 +284,18 @@ class Datapath:
         low, high = (b.sign_extend(p, node.bits) for p in products)
         shifted = b.concat([b.bits(high, 0, node.bits - half), b.const(0, half)])
         return self.delay(b.add(low, shifted), 1, "muli")
+
+    def _local_product(self, node: Node, point: tuple[int, ...], stage: int) -> Value:
+        """A product whose factors are registered at the multiplier: they may come from far, for several multipliers."""
+        factors = [(self._at(n, point, stage), n.bits) for n in map(unextended, node.args)]
+        if self.enable is not None:
+            both = [self.delay(self.b.sign_extend(v, node.bits), 1, "factor") for v, _ in factors]
+            return self.delay(self.b.op("comb.mul", both[0].type, both), 1, "muli")
+        multiplier = multiplier_of(self.b, *(bits for _, bits in factors))
+        name = f"multiplier{self._multipliers}"
+        self._multipliers += 1
+        product = self.b.instance(multiplier, name, dict(zip("ab", (v for v, _ in factors), strict=True)))["product"]
+        return self.b.sign_extend(product, node.bits)
 
     def _bits_needed(self, node: Node) -> int:
         """Bits of a value; of a constant those that its rows need."""
@@ -349,8 +362,8 @@ class Datapath:
         args = [self._at(a, point, stage) for a in node.args]
         for place, arg in enumerate(args):
             if arg in self._starts:
-                # Made both ways, the one with what the accumulator begins with a cycle early where there is a clock: its
-                # register need not pass a mux before.
+                # Made both ways, so that its register need not pass a mux before; with a clock, the one for what it
+                # begins with a cycle early.
                 first, initial, register = self._starts[arg]
                 early = self._at(node.args[1 - place], point, stage - hop)
                 begun = b.compare(predicate, *((initial, early) if place == 0 else (early, initial)))

@@ -12,9 +12,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
+
+from pycde.circt import ir
 
 from gradcam.passes.clock import unextended
-from gradcam.passes.hw.builder import Builder, Value, width_of
+from gradcam.passes.hw.builder import Builder, Value, module, width_of
 from gradcam.passes.nest import Node
 
 #: Signed factors that one DSP48E2 multiplies.
@@ -67,6 +70,28 @@ def multiply_both(b: Builder, shared: Value, low: Value, high: Value) -> Value:
     both = b.add(shifted, b.sign_extend(low, wide))
     factors = [b.sign_extend(v, 2 * field) for v in (both, shared)]
     return b.op("comb.mul", factors[0].type, factors)
+
+
+def multiplier_of(b: Builder, left: int, right: int) -> Any:
+    """The module of a multiplier of signed numbers of so many bits, `a` and `b`, with registers on both sides.
+
+    It is a module, for tools merge registers in one module that hold the same: a factor that many multipliers share
+    would come from one place.
+    """
+    engine = b.clk.owner.owner
+    name = f"multiplier_{left}x{right}"
+    for op in engine.parent.regions[0].blocks[0].operations:
+        if ir.StringAttr(op.attributes["sym_name"]).value == name:
+            return op
+
+    def build(inside: Builder, p: dict[str, Value]) -> dict[str, Value]:
+        factors = [inside.register(p[n], f"{n}_q") for n in "ab"]
+        wide = [inside.sign_extend(v, left + right) for v in factors]
+        return {"product": inside.register(inside.op("comb.mul", wide[0].type, wide), "product_q")}
+
+    with ir.InsertionPoint(engine):
+        inputs, outputs = [("a", left), ("b", right)], [("product", left + right)]
+        return module(name, inputs, outputs, build, reset=False, comment="Multiplier of signed numbers")
 
 
 def low_product(b: Builder, both: Value) -> Value:

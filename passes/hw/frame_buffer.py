@@ -13,9 +13,10 @@ def build_frame_buffer(name: str, width: int, words: int, first: int = 0) -> Any
     """The module `name`, and `NAME_memory` in it.
 
     Words are put in order, beginning with word `first` and going round, and taken in order from word 0 on. A packet
-    becomes `whole` with its last word, if that is put with `ends`; a word that is put with `ends` too early, or is the
-    last one without, makes the buffer forget the packet, and so does `rewind`, in any cycle. A whole packet leaves while `leave` is 1, and is forgotten with `drop`. The next packet may be put as
-    far as words have left, so that no cycle is lost between two.
+    becomes `whole` with its last word, if that is put with `ends`. A word that is put with `ends` too early, or is the
+    last one without, makes the buffer forget the packet, and so does `rewind`, in any cycle. A whole packet leaves
+    while `leave` is 1, and is forgotten with `drop`. The next packet may be put as far as words have left, so that no
+    cycle is lost between two.
 
     Ports: `put_valid`, `put_data`, `put_ready`, and `put_last` with the last word of a packet, whether it is put or
     not; `take_valid`, `take_data`, `take_ready`, `take_last`; `ends`, `rewind`, `leave`, `drop`, `whole`.
@@ -50,7 +51,8 @@ def build_frame_buffer(name: str, width: int, words: int, first: int = 0) -> Any
         connect_write(b.mux(starts_over, b.const(first, bits), b.following(write, words)), moving)
         nearly = b.compare("eq", write, b.const((before - 1) % words, bits))
         connect_last(b.mux(starts_over, b.const(int(first == before), 1), nearly), moving)
-        ahead = b.compare("ult", b.add(b.zero_extend(write, bits + 1), b.const(1, bits + 1)), b.zero_extend(read, bits + 1))
+        after = b.add(b.zero_extend(write, bits + 1), b.const(1, bits + 1))
+        ahead = b.compare("ult", after, b.zero_extend(read, bits + 1))
         take = b.all_of(whole, p["leave"], b.any_of(b.negate(held), p["take_ready"]))
         at_end = b.compare("eq", read, end)
         empty = b.any_of(p["drop"], b.all_of(take, at_end))

@@ -88,7 +88,9 @@ class _Sequencer:
             connect(left[-1])
             values[f"{engine.name}_go"] = b.register(issued, f"{engine.name}_go_q", reset=0) if self.hop else issued
             if len(engine.rows) > 1:
-                values[f"{engine.name}_row"] = self._of_turn(b, f"{engine.name}_row_q", rows, bits_for(len(engine.rows)))
+                values[f"{engine.name}_row"] = self._of_turn(
+                    b, f"{engine.name}_row_q", rows, bits_for(len(engine.rows))
+                )
         over = b.all_of(busy, b.negate(b.any_of(*left)))
         ended, advance = b.all_of(over, last), b.all_of(over, b.negate(last))
         connect_busy(b.any_of(begin, b.all_of(busy, b.negate(ended))))

@@ -66,12 +66,16 @@ def make_report(
 
 def count_multiplications(design: Any) -> dict[str, int]:
     """Multiplications of a level-5 module by engine, of lanes and of rescales; engines without any are left out."""
-    counts: dict[str, int] = {}
-    for module in design.body.operations:
-        name = str(module.attributes["sym_name"]).strip('"').removeprefix("engine_")
-        operations = module.regions[0].blocks[0].operations
-        counts[name] = sum(op.operation.name == "comb.mul" for op in operations)
-    return {name: count for name, count in counts.items() if count}
+    modules = {
+        str(m.attributes["sym_name"]).strip('"'): m.regions[0].blocks[0].operations for m in design.body.operations
+    }
+
+    def count(name: str) -> int:
+        inside = [str(op.attributes["moduleName"])[1:] for op in modules[name] if op.operation.name == "hw.instance"]
+        return sum(op.operation.name == "comb.mul" for op in modules[name]) + sum(map(count, inside))
+
+    counts = {name.removeprefix("engine_"): count(name) for name in modules if name.startswith("engine_")}
+    return {name: number for name, number in counts.items() if number}
 
 
 def overlap_figures(program: dict[str, Any]) -> list[dict[str, Any]]:

@@ -167,6 +167,8 @@ def _route(
     files = ["--json", f"{place}/{netlist.name}", "--report", f"{place}/{report.name}"]
     # Out of context: pins are no limit, and the paths to and from them are left to the design around it.
     options = [*part.options, "--out-of-context", "--freq", str(clock), "--timing-allow-fail", "--seed", "1"]
+    # It keeps what belongs together closer than the default placer does, and its result is routed in half the time.
+    options += ["--placer", "static"]
     run_logged([nextpnr, *options, *files], program.folder, work / "nextpnr.log", say)
     figures = timing_figures(json.loads(report.read_text(encoding="utf-8")), clock)
     report.unlink()
