@@ -6,7 +6,7 @@ in the pipeline is early enough when no later nest waits for anything:
 
 - no two nests read, or write, one bank in one cycle;
 - nothing is read before it is written; the elements of the last stores and of the first loads are compared;
-- nothing in a bank is overwritten before the last read of it.
+- nothing in a bank is overwritten before the cycle behind the last read of it.
 
 A pipeline that can stop (an output stream), that makes or uses a register, which is not known by element, or whose
 iterations are counted, is drained to its end. With a clock one that can stop is over a cycle later even, a drain of -1.
@@ -93,7 +93,7 @@ def _distance(nest: Nest, depth: int, later: Nest) -> int:
             if place_of(mine.memref)[0] != place_of(other.memref)[0]:
                 continue
             least = stage_of(mine.op) - _first(later, other)
-            if _is_store(mine) == _is_store(other) or _is_store(other):
+            if _is_store(other) or not _is_store(mine):
                 distance = max(distance, least + 1)
             elif mine.memref == other.memref:
                 distance = max(distance, _until_written(nest, mine, later, other))

@@ -27,13 +27,12 @@ def build_sequencer(program: list[Nest], engines: list[Engine], follows: Mapping
     """The module `sequencer`.
 
     `start` begins a run while `busy` is 0. The nests of a turn take one cycle to issue (`go` of their engines), and the
-    next turn is issued when each of their engines has given `done`. With a clock, these and `go` come a
-    cycle later than rows. `nest` is the number of the first nest of the turn;
-    `running` has a bit per engine that is 1 from the issue of its nest to its `done`. `done` is 1 for one cycle after
-    the last turn.
+    next turn is issued when each of their engines has given `done`. `nest` is the number of the first nest of the turn,
+    and between runs that of the last turn; `running` has a bit per engine that is 1 from the issue of its nest to its
+    `done`. `done` is 1 for one cycle after the last turn.
 
     For an engine that runs nests which follow, `NAME_written` says that the producer has written another iteration
-    (`landed` of its engine), and `NAME_over` that it has ended.
+    (`landed` of its engine), and `NAME_over` that it has ended. With a clock, these and `go` come a cycle later.
     """
     steps = ", ".join(f"{i} {nest.name} on {tag(nest, 'engine')}" for i, nest in enumerate(program))
     comment = f"Sequencer; the nests of the program and their engines: {steps}"
