@@ -19,7 +19,7 @@ from gradcam.passes.nest import Node
 
 @dataclass(frozen=True)
 class Delays:
-    """Delays of a family in ns, with the routing to the next op; rounded up from what its tools report.
+    """Delays of a family in ns, with the routing to the next op, rounded up from what its tools report; its block RAMs.
 
     Attributes:
         register: out of one register and into the next.
@@ -27,6 +27,7 @@ class Delays:
         carry, bit: an addition or comparison, and more per bit of it.
         shift: by a number that only the row knows.
         multiply: in a DSP slice.
+        block: bits of a word of a block RAM by their number, more words last.
     """
 
     register: float
@@ -35,11 +36,28 @@ class Delays:
     bit: float
     shift: float
     multiply: float
+    block: Mapping[int, int]
 
 
 DELAYS: Mapping[str, Delays] = {
-    "ecp5": Delays(register=2.0, logic=1.2, carry=2.0, bit=0.04, shift=5.0, multiply=5.5),
-    "xcup": Delays(register=0.7, logic=0.5, carry=0.9, bit=0.012, shift=1.8, multiply=2.0),
+    "ecp5": Delays(
+        register=2.0,
+        logic=1.2,
+        carry=2.0,
+        bit=0.04,
+        shift=5.0,
+        multiply=5.5,
+        block={512: 36, 1024: 18, 2048: 9, 4096: 4, 8192: 2, 16384: 1},
+    ),
+    "xcup": Delays(
+        register=0.7,
+        logic=0.5,
+        carry=0.9,
+        bit=0.012,
+        shift=1.8,
+        multiply=2.0,
+        block={512: 72, 1024: 36, 2048: 18, 4096: 9, 8192: 4, 16384: 2, 32768: 1},
+    ),
 }
 
 _CARRY = ("arith.addi", "arith.subi", "arith.cmpi")
@@ -123,6 +141,27 @@ class Clock:
         """Delay from a word that was read to a lane of it, which may be padding."""
         return self.delays.logic if self.delays else 0.0
 
+    def depth(self, words: int, bits: int) -> int:
+        """Words of each memory that a bank of so many words is made of, the last one may have fewer.
+
+        The words of a memory lie side by side in block RAMs, for a choice between block RAMs is too slow without a
+        register. The deeper a memory, the fewer bits of a word a block RAM holds: the fewest block RAMs win.
+        """
+        if self.delays is None:
+            return words
+        shapes = self.delays.block
+
+        def blocks(depth: int) -> int:
+            """Block RAMs of a memory."""
+            fitting = [wide for deep, wide in shapes.items() if deep >= depth]
+            return -(-bits // fitting[0])
+
+        def cost(depth: int) -> int:
+            whole, rest = divmod(words, depth)
+            return whole * blocks(depth) + (blocks(rest) if rest else 0)
+
+        return min(words, min(reversed(shapes), key=cost))
+
     def delay(self, node: Node) -> float:
         """Delay of an op in the stage in which it starts."""
         d = self.delays
@@ -142,7 +181,7 @@ class Clock:
         if self.delays is None or node.kind not in (*LATENCY, *EXTREME):
             return LATENCY.get(node.kind, 0)
         if node.kind == "arith.muli":
-            return 2  # two products and their sum, or factors registered at their multiplier
+            return 2 + is_wide(node)  # factors registered at their multiplier; of two products, their sum
         if node.kind == "reduce":
             return max(1, -(-(terms - 1).bit_length() // self.levels(node.bits)))
         return 1

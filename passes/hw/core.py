@@ -137,8 +137,13 @@ class _Core:
         connect_drop(b.all_of(ready, wrong))
         connect_started(b.any_of(b.all_of(started, b.negate(ready)), b.all_of(start, b.negate(asked))))
         room, connect_room = self._wires(b, [(f"{c.name}_ready", 1) for c in self.interface.outputs])
-        top = b.instance(self.top, "gradcam_top", room | self._inputs(b, p, request, go, image))
-        connect_taken(top[f"{self.image.name}_ready"])
+        room_in, connect_room_in = b.wire(1, "image_room")
+        stream = image["take_valid"], image["take_data"], room_in
+        valid, data, took = _register_slice(b, *stream) if self.interface.hop else stream
+        connect_taken(took)
+        pixels = {f"{self.image.name}_valid": valid, f"{self.image.name}_data": data}
+        top = b.instance(self.top, "gradcam_top", room | pixels | self._inputs(p, request, go))
+        connect_room_in(top[f"{self.image.name}_ready"])
         number = b.register(number, "number", go)
         result, ended, failed = self._send(b, p, modules["result_buffer"], top, number)
         # Nests that write a stream have turns of their own, so that no two streams give something at once.
@@ -222,19 +227,16 @@ class _Core:
         image["tready"] = b.any_of(skipping, image["put_ready"])
         ends = b.all_of(offered, image["tready"], last)
         connect_skipping(b.any_of(long, b.all_of(skipping, b.negate(ends))))
+        # A packet is counted a cycle late, which is before its run can start.
         packets, connect_packets = b.state(WORD, "packets", reset=0)
-        connect_packets(b.add(packets, b.zero_extend(ends, WORD)))
+        connect_packets(b.add(packets, b.const(1, WORD)), b.register(ends, "packet_ended", reset=0))
         image["waiting"] = b.all_of(image["whole"], b.negate(leaving))
-        number = b.register(packets, "waiting_number", whole)
+        number = b.register(packets, "waiting_number", b.register(whole, "packet_whole", reset=0))
         return image, number, {"error_short_packet": short, "error_long_packet": long}
 
-    def _inputs(
-        self, b: Builder, p: dict[str, Value], request: Value, go: Value, image: dict[str, Value]
-    ) -> dict[str, Value]:
-        """The inputs of the top, but for what makes room for its results."""
-        name = self.image.name
-        inputs = {"start": go, f"{name}_valid": image["take_valid"], f"{name}_data": image["take_data"]}
-        inputs |= dict.fromkeys(self.interface.requests, request)
+    def _inputs(self, p: dict[str, Value], request: Value, go: Value) -> dict[str, Value]:
+        """The inputs of the top, but for its streams."""
+        inputs = {"start": go} | dict.fromkeys(self.interface.requests, request)
         if self.interface.dram_bits:
             inputs |= {f"dram_{n}": p[f"{WEIGHTS}_{n}"] for n, _ in axi_ports(self.interface.dram_bits)[0]}
         return inputs
@@ -311,3 +313,17 @@ class _Core:
         base = b.concat([registers["weights_high_address"], low, b.const(0, ADDRESS - width_of(low))])
         values[f"{WEIGHTS}_araddr"] = b.add(base, b.zero_extend(top["dram_araddr"], WIDE))
         return values | {f"{WEIGHTS}_{n}": b.const(value, bits) for n, bits, value in READ_CONSTANTS}
+
+
+def _register_slice(b: Builder, valid: Value, data: Value, ready: Value) -> tuple[Value, Value, Value]:
+    """A stream behind registers, a beat a cycle: valid and data of its output, and ready of its input.
+
+    The beat that comes in when the output begins to wait is kept aside.
+    """
+    full, connect_full = b.state(1, "slice_full", reset=0)
+    aside, connect_aside = b.state(1, "slice_aside", reset=0)
+    moves = b.any_of(ready, b.negate(full))
+    kept = b.register(data, "slice_kept", b.negate(aside))
+    connect_full(b.any_of(aside, valid), moves)
+    connect_aside(b.all_of(b.any_of(aside, valid), b.negate(moves)))
+    return full, b.register(b.mux(aside, kept, data), "slice_data", moves), b.negate(aside)

@@ -61,7 +61,9 @@ class Datapath:
         self._shapes: dict[int, int] = {}
         self._shape_numbers: dict[Any, int] = {}
         self._accumulators: dict[tuple[int, int], Value] = {}
-        self._accumulator_stage = self._multipliers = 0
+        self._accumulator_stage = 0
+        #: Of the multipliers that are modules, by factors.
+        self._products: dict[tuple[Value, Value], Value] = {}
         #: What an accumulator is when it is updated: whether it begins, what it begins with, and its register.
         self._starts: dict[Value, tuple[Value, Value, Value]] = {}
         self._outputs: dict[int, list[tuple[int, list[Value]]]] = {}
@@ -271,31 +273,37 @@ class Datapath:
         return terms[0]
 
     def _wide_product(self, node: Node, point: tuple[int, ...], stage: int) -> Value:
-        """A product in two stages: one of each half of the wider factor, then their sum."""
+        """A product as the sum of two, one of each half of the wider factor."""
         b, (narrow, wide) = self.b, sorted(map(unextended, node.args), key=self._bits_needed)
         factor, value = (self._at(n, point, stage) for n in (narrow, wide))
-        half, factor = FACTOR - 1, b.bits(factor, 0, self._bits_needed(narrow))
+        half, factor, needed = FACTOR - 1, b.bits(factor, 0, self._bits_needed(narrow)), self._bits_needed(wide)
+        if needed <= FACTOR:  # the rows' constants are narrower than their type
+            product_of = self._product(b.bits(value, 0, needed), factor)
+            return self.delay(b.sign_extend(product_of, node.bits), 1, "muli")
         parts = b.zero_extend(b.bits(value, 0, half), FACTOR), b.bits(value, half, wide.bits - half)
-        products = []
-        for number, part in enumerate(parts):
-            bits = width_of(part) + width_of(factor)
-            both = [b.sign_extend(v, bits) for v in (part, factor)]
-            products.append(self.delay(b.op("comb.mul", both[0].type, both), 1, f"part{number}"))
-        low, high = (b.sign_extend(p, node.bits) for p in products)
+        low, high = (b.sign_extend(self._product(part, factor), node.bits) for part in parts)
         shifted = b.concat([b.bits(high, 0, node.bits - half), b.const(0, half)])
         return self.delay(b.add(low, shifted), 1, "muli")
 
     def _local_product(self, node: Node, point: tuple[int, ...], stage: int) -> Value:
-        """A product whose factors are registered at the multiplier: they may come from far, for several multipliers."""
-        factors = [(self._at(n, point, stage), n.bits) for n in map(unextended, node.args)]
+        """A product of factors that fit a multiplier."""
+        factors = (self._at(n, point, stage) for n in map(unextended, node.args))
+        return self.b.sign_extend(self._product(*factors), node.bits)
+
+    def _product(self, left: Value, right: Value) -> Value:
+        """The product of two signed values, two stages later.
+
+        The factors are registered at the multiplier: they may come from far, for several multipliers.
+        """
+        b, bits = self.b, (width_of(left), width_of(right))
         if self.enable is not None:
-            both = [self.delay(self.b.sign_extend(v, node.bits), 1, "factor") for v, _ in factors]
-            return self.delay(self.b.op("comb.mul", both[0].type, both), 1, "muli")
-        multiplier = multiplier_of(self.b, *(bits for _, bits in factors))
-        name = f"multiplier{self._multipliers}"
-        self._multipliers += 1
-        product = self.b.instance(multiplier, name, dict(zip("ab", (v for v, _ in factors), strict=True)))["product"]
-        return self.b.sign_extend(product, node.bits)
+            both = [self.delay(b.sign_extend(v, sum(bits)), 1, "factor") for v in (left, right)]
+            return self.delay(b.op("comb.mul", both[0].type, both), 1, "muli")
+        if (left, right) not in self._products:
+            name = f"multiplier{len(self._products)}"
+            made = b.instance(multiplier_of(b, *bits), name, {"a": left, "b": right})
+            self._products[left, right] = made["product"]
+        return self._products[left, right]
 
     def _bits_needed(self, node: Node) -> int:
         """Bits of a value; of a constant those that its rows need."""

@@ -151,8 +151,10 @@ class EngineBuilder:
         stall = b.wire(1, "stalling") if sink else None
         enable = b.any_of(b.negate(stall[0]), p[f"{sink.name}_ready"]) if sink and stall else None
         connect_step(b.all_of(valid, enable) if enable is not None else valid)
-        # Whatever an idle engine does: `go` need not be known where the odometer stands still.
-        connect_moving(b.any_of(b.negate(running), b.all_of(*allowed, *([] if enable is None else [enable]))))
+        # Whatever an idle engine does. `go` never comes to another one, but says so to who reads this logic: what it
+        # resets needs no other condition then.
+        moves = b.all_of(*allowed, *([] if enable is None else [enable]))
+        connect_moving(b.any_of(b.negate(running), p["go"], moves) if self.hop else b.any_of(b.negate(running), moves))
         finish = b.all_of(step, odometer.final)
         connect_running(b.any_of(p["go"], b.all_of(running, b.negate(finish))))
         path = Datapath(b, engine, row, odometer, valid, enable, self.dsp_packing)

@@ -45,7 +45,7 @@ def build_frame_buffer(name: str, width: int, words: int, first: int = 0) -> Any
         room, connect_room = b.state(1, "room", reset=1)
         last, connect_last = b.state(1, "put_last_q", reset=int(first == before))
         put = b.all_of(p["put_valid"], room)
-        starts_over = b.any_of(p["rewind"], b.all_of(put, b.any_of(p["ends"], last)))
+        starts_over = b.any_of(p["rewind"], p["ends"], last)  # where it moves
         commit = b.all_of(put, p["ends"], last)
         moving = b.any_of(p["rewind"], put)
         connect_write(b.mux(starts_over, b.const(first, bits), b.following(write, words)), moving)

@@ -12,6 +12,7 @@ from pycde.circt import ir as circt
 from torch_mlir import ir as mlir
 
 from gradcam.errors import fail
+from gradcam.passes.clock import Clock
 from gradcam.passes.engines import access_kind, tag
 from gradcam.passes.hw.layout import constants_of
 from gradcam.passes.hw.names import argument_names, registers_of
@@ -83,6 +84,7 @@ class Interface(Packets):
         cycles: of a run without waiting, as predicted.
         fingerprint: a CRC-32 over constants and schedule.
         dram_bits: of a beat of the DRAM; 0 when no weights are there.
+        hop: 1 where what crosses between its modules is registered, for a clock.
     """
 
     requests: Sequence[str]
@@ -90,6 +92,7 @@ class Interface(Packets):
     cycles: int
     fingerprint: int
     dram_bits: int
+    hop: int
 
     @staticmethod
     def of(module: mlir.Module, dram_bits: int = 0) -> Interface:
@@ -107,6 +110,7 @@ class Interface(Packets):
             mlir.IntegerAttr(total).value,
             _fingerprint(module, program),
             dram_bits,
+            Clock.of(module.operation).hop,
         )
 
     def attribute(self) -> Any:

@@ -8,6 +8,7 @@ import numpy as np
 from torch_mlir import ir
 
 from gradcam.errors import fail
+from gradcam.passes.clock import Clock
 from gradcam.passes.ir_queries import main_function
 from gradcam.passes.linear_form import Linear
 from gradcam.passes.nest import Access
@@ -15,13 +16,26 @@ from gradcam.passes.nest import Access
 
 @dataclass(frozen=True)
 class Bank:
-    """A memory: `words` words of `lanes` x `bits`."""
+    """A memory: `words` words of `lanes` x `bits`.
+
+    Attributes:
+        depth: words of each of the memories that it is made of, a power of two; None for one memory of all words.
+    """
 
     name: str
     lanes: int
     bits: int
     words: int
     constant: bool
+    depth: int | None = None
+
+    @property
+    def parts(self) -> list[tuple[str, int]]:
+        """The memories that it is made of, as number in names, none where there is one only, and words."""
+        if self.depth is None or self.depth >= self.words:
+            return [("", self.words)]
+        starts = range(0, self.words, self.depth)
+        return [(str(i), min(self.depth, self.words - start)) for i, start in enumerate(starts)]
 
     @property
     def width(self) -> int:
@@ -43,11 +57,12 @@ def banks_of(module: ir.Module) -> dict[str, Bank]:
     attributes = module.operation.attributes
     if "gradcam.banks" not in attributes:
         raise fail(module.operation, "the module has no 'gradcam.banks'; run gradcam-plan-memory first")
-    banks = {}
+    banks, clock = {}, Clock.of(module.operation)
     for entry in ir.DictAttr(attributes["gradcam.banks"]):
         value = ir.DictAttr(entry.attr)
         numbers = {n: ir.IntegerAttr(value[n]).value for n in ("lanes", "bits", "words")}
-        banks[entry.name] = Bank(entry.name, **numbers, constant=ir.BoolAttr(value["constant"]).value)
+        depth = clock.depth(numbers["words"], numbers["lanes"] * numbers["bits"])
+        banks[entry.name] = Bank(entry.name, **numbers, constant=ir.BoolAttr(value["constant"]).value, depth=depth)
     return banks
 
 

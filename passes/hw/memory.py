@@ -1,4 +1,4 @@
-"""A bank: one memory with one read and one write port, or a read-only one with contents from a file."""
+"""A bank: a memory with one read and one write port, or a read-only one with contents from a file."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 from pycde.circt import ir
 from pycde.circt.dialects import hw, sv
 
-from gradcam.passes.hw.builder import Builder, Value, bits_for, integer, module
+from gradcam.passes.hw.builder import Builder, Value, bits_for, integer, module, width_of
 from gradcam.passes.hw.layout import Bank
 
 
@@ -16,38 +16,86 @@ def address_bits(bank: Bank) -> int:
     return bits_for(bank.words)
 
 
-def build_bank(bank: Bank, groups: int, holds: str = "") -> Any:
+def build_bank(bank: Bank, groups: int, holds: str = "", hop: int = 0, stops: bool = False) -> Any:
     """The module of a bank; what it holds is for the comment above it.
 
     A read takes one cycle and holds its value while `ren` is 0. The word is split into `groups` lane groups with a
     write enable each, so that a write narrower than a word needs no read.
+
+    With a clock (`hop`) what goes in and what comes out is registered: a read takes three cycles, and its value is there
+    for one. Of several memories the word is chosen behind the registers. Where reads must stop on their way (`stops`),
+    they do while `moving` is 0.
     """
     address = address_bits(bank)
-    inputs = [("ren", 1), ("raddr", address)]
+    inputs = [("ren", 1), ("raddr", address), *([("moving", 1)] if stops else [])]
     if not bank.constant:
         inputs += [("wen", groups), ("waddr", address), ("wdata", bank.width)]
 
     def build(b: Builder, p: dict[str, Value]) -> dict[str, Value]:
-        clock = ir.Operation.create("seq.from_clock", [integer(1)], [b.clk]).results[0]
-        memory = _memory(bank)
-        if bank.constant:
-            _initial(memory, f"mem/{bank.name}.hex")
-        else:
-            width = bank.width // groups
-            parts = [(b.bits(p["wen"], i, 1), b.bits(p["wdata"], i * width, width)) for i in range(groups)]
-            _write(clock, _word(memory, p["waddr"], bank.width), parts)
-        return {"rdata": _read(clock, memory, bank.width, p["ren"], p["raddr"])}
+        return {"rdata": _Bank(b, p, bank, groups, hop).build()}
 
     usual = "constants of all nests" if bank.constant else "buffers between nests, or a ring of the weight tape"
     comment = f"Bank of {bank.words} words of {bank.lanes} x {bank.bits} bits: {holds or usual}"
-    return module(bank.name, inputs, [("rdata", bank.width)], build, reset=False, comment=comment)
+    return module(bank.name, inputs, [("rdata", bank.width)], build, reset=bool(hop), comment=comment)
 
 
-def _memory(bank: Bank) -> Value:
+class _Bank:
+    def __init__(self, b: Builder, p: dict[str, Value], bank: Bank, groups: int, hop: int) -> None:
+        self.b, self.p, self.bank, self.groups, self.hop = b, p, bank, groups, hop
+        self.clock = ir.Operation.create("seq.from_clock", [integer(1)], [b.clk]).results[0]
+        self.moving = p.get("moving")
+
+    def build(self) -> Value:
+        """The word that is read."""
+        words = [self._word(number, name, size) for number, (name, size) in enumerate(self.bank.parts)]
+        if len(words) == 1:
+            return words[0]
+        number = self._number("raddr")
+        for _ in range(1 + 2 * self.hop):
+            number = self.b.register(number, "number", self.moving)
+        return self.b.choose(number, words)
+
+    def _word(self, number: int, name: str, size: int) -> Value:
+        """What is read from a memory, into which what is meant for it is written."""
+        b, p, bank = self.b, self.p, self.bank
+        memory = _memory(bank, name, size)
+        if bank.constant:
+            _initial(memory, f"mem/{bank.name}{name}.hex")
+        else:
+            width, enables = bank.width // self.groups, b.all_of(p["wen"], b.spread(self._here("waddr", number), self.groups))
+            enables, data = self._arrived("wen", enables, reset=0), self._arrived("wdata", p["wdata"])
+            word = _word(memory, self._arrived("waddr", b.bits(p["waddr"], 0, bits_for(size))), bank.width)
+            parts = [(b.bits(enables, i, 1), b.bits(data, i * width, width)) for i in range(self.groups)]
+            _write(self.clock, word, parts)
+        enable = self._arrived("ren", b.all_of(p["ren"], self._here("raddr", number)), self.moving, 0)
+        if self.moving is not None:
+            enable = b.all_of(enable, self.moving)
+        address = self._arrived("raddr", b.bits(p["raddr"], 0, bits_for(size)), self.moving)
+        word = _read(self.clock, memory, bank.width, enable, address)
+        return b.register(word, "word", self.moving) if self.hop else word
+
+    def _arrived(self, name: str, value: Value, enable: Value | None = None, reset: int | None = None) -> Value:
+        """An input where it is used: with a clock behind a register."""
+        return self.b.register(value, f"{name}_q", enable, reset) if self.hop else value
+
+    def _number(self, address: str) -> Value:
+        """The number of the memory that an address is in."""
+        bits, depth = address_bits(self.bank), bits_for(self.bank.parts[0][1])
+        return self.b.bits(self.p[address], depth, bits - depth)
+
+    def _here(self, address: str, number: int) -> Value:
+        """i1: an address is in a memory."""
+        if len(self.bank.parts) == 1:
+            return self.b.const(1, 1)
+        found = self._number(address)
+        return self.b.compare("eq", found, self.b.const(number, width_of(found)))
+
+
+def _memory(bank: Bank, name: str, words: int) -> Value:
     # No element is written in the cycle in which it is read, so nothing needs to decide which of both comes first.
     attributes = [sv.SVAttributeAttr.get("ram_style", '"block"'), sv.SVAttributeAttr.get("no_rw_check")]
-    array = ir.Type.parse(f"!hw.uarray<{bank.words}xi{bank.width}>")
-    memory = sv.RegOp(hw.InOutType.get(array), "memory")
+    array = ir.Type.parse(f"!hw.uarray<{words}xi{bank.width}>")
+    memory = sv.RegOp(hw.InOutType.get(array), f"memory{name}")
     memory.operation.attributes["sv.attributes"] = ir.ArrayAttr.get(attributes)  # the name that CIRCT's export reads
     return memory.result
 

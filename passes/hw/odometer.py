@@ -103,20 +103,26 @@ class Odometer:
         value, connect = b.state(width, name)
         wraps = modulus is not None and modulus != 1 << width
         bits = width + 1 if wraps else width
-        picked = []
-        for i, outer in zip(self.live, [None, *self.live], strict=False):
-            column = b.column(self.row, [d[i] % modulus if modulus else d[i] for d in deltas], bits)
-            ticks = self.carry[i] if outer is None else b.all_of(self.carry[i], b.negate(self.carry[outer]))
-            picked.append(b.variadic("and", [b.spread(ticks, bits), column]))
-        delta = b.variadic("or", picked) if picked else b.const(0, bits)
+        delta = self._of_tick([[d % modulus if modulus else d for d in row] for row in deltas], bits)
         if more is not None:
             delta = b.add(b.variadic("and", [b.spread(self.step, bits), delta]), more)
         total = b.add(b.zero_extend(value, bits), delta)
         if modulus and wraps:
-            over = b.compare("uge", total, b.const(modulus, bits))
-            total = b.bits(b.mux(over, b.add(total, b.const(-modulus, bits)), total), 0, width)
+            # Both sums are made side by side, and the sign of the lower one chooses.
+            lower = self._of_tick([[d % modulus - modulus for d in row] for row in deltas], bits)
+            lower = b.add(b.zero_extend(value, bits), lower)
+            total = b.bits(b.mux(b.bits(lower, width, 1), total, lower), 0, width)
         connect(b.mux(self.go, bases, total), self.moving if more is None else None)
         return value
+
+    def _of_tick(self, entries: Sequence[Sequence[int]], bits: int) -> Value:
+        """The row's entry, of one for every loop, of the outermost loop that ticks; of no loop: 0."""
+        b, picked = self.b, []
+        for i, outer in zip(self.live, [None, *self.live], strict=False):
+            column = b.column(self.row, [row[i] for row in entries], bits)
+            ticks = self.carry[i] if outer is None else b.all_of(self.carry[i], b.negate(self.carry[outer]))
+            picked.append(b.variadic("and", [b.spread(ticks, bits), column]))
+        return b.variadic("or", picked) if picked else b.const(0, bits)
 
 
 def range_of(engine: Engine, forms: Sequence[dict | None]) -> int:

@@ -47,6 +47,7 @@ class _Top:
         self.tape = read_tape(module_, self.program)
         self.follows = follows_of(self.program)
         self.module = module_
+        self.hop = Clock.of(module_.operation).hop
         self.builders = [
             EngineBuilder(e, self.banks, self.registers, dsp_packing, self.tape, self.follows) for e in self.engines
         ]
@@ -54,7 +55,10 @@ class _Top:
     def build(self) -> None:
         sequencer = build_sequencer(self.program, self.engines, self.follows)
         engines = [e.build() for e in self.builders]
-        banks = {n: build_bank(bank, self._groups(bank)) for n, bank in self.banks.items()}
+        banks = {
+            n: build_bank(bank, self._groups(bank), hop=self.hop, stops=bool(self._stopping(bank)))
+            for n, bank in self.banks.items()
+        }
         reader = self._build_reader()
         inputs, outputs = [("start", 1)], [("busy", 1), ("done", 1), ("nest", bits_for(len(self.program)))]
         outputs += [("running", len(self.engines))]
@@ -213,11 +217,8 @@ class _Top:
     def _bank(
         self, b: Builder, bank: Bank, op: Any, instances: dict[int, dict[str, Value]], tape: dict[str, Value]
     ) -> Value:
-        """Read data of a bank: each of its two ports belongs to the one engine port that is active.
-
-        With a clock what goes into a bank and what comes out of it is registered.
-        """
-        address, hop = address_bits(bank), Clock.of(self.module.operation).hop
+        """Read data of a bank: each of its two ports belongs to the one engine port that is active."""
+        address = address_bits(bank)
         inputs: dict[str, Value] = {}
         for store in (False, True):
             if store and bank.constant:
@@ -245,17 +246,13 @@ class _Top:
                 inputs["waddr"], inputs["wdata"] = b.first_of(active, addresses), b.first_of(active, data)
             else:
                 inputs["ren"], inputs["raddr"] = b.any_of(*active), b.first_of(active, addresses)
-        if not hop:
-            return b.instance(op, bank.name, inputs)["rdata"]
-        # An engine that stops does so with the reads that are on their way.
-        stopping = [e for e in self.builders if e.freezes and any(bank in port.banks for port in e.ports)]
-        moving = b.all_of(*(instances[id(e)]["moving"] for e in stopping))
-        for name, value in inputs.items():
-            enable = moving if name in ("ren", "raddr") else None
-            reset = 0 if name in ("ren", "wen") else None
-            inputs[name] = b.register(value, f"{bank.name}_{name}_q", enable, reset)
-        inputs["ren"] = b.all_of(inputs["ren"], moving)
-        return b.register(b.instance(op, bank.name, inputs)["rdata"], f"{bank.name}_rdata_q", moving)
+        if stopping := self._stopping(bank):
+            inputs["moving"] = b.all_of(*(instances[id(e)]["moving"] for e in stopping))
+        return b.instance(op, bank.name, inputs)["rdata"]
+
+    def _stopping(self, bank: Bank) -> list[EngineBuilder]:
+        """The engines that stop with the reads that are on their way from a bank."""
+        return [e for e in self.builders if e.freezes and any(bank in port.banks for port in e.ports)]
 
 
 def _of_row(b: Builder, row: Value | None, registers: list[str | None], scalars: dict[str, Any]) -> Value:

@@ -113,9 +113,12 @@ def write_memories(module: Any, work: Path, program: dict[str, Any]) -> None:
     with module.context:
         banks = banks_of(module)
         for name, words in constant_words(module).items():
-            file = f"mem/{name}.hex"
-            (work / file).write_text(hex_lines(words, banks[name].bits), encoding="ascii")
-            program["memories"][name] = {"file": file, "sha256": _sha256(work / file)}
+            first = 0
+            for number, count in banks[name].parts:
+                file = f"mem/{name}{number}.hex"
+                (work / file).write_text(hex_lines(words[first : first + count], banks[name].bits), encoding="ascii")
+                program["memories"][name + number] = {"file": file, "sha256": _sha256(work / file)}
+                first += count
         if tape := read_tape(module, list(nests(module))):
             file = program["dram"]["file"] = f"mem/{tape.bank.name}.bin"
             (work / file).write_bytes(tape.contents(module))

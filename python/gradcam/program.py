@@ -75,7 +75,8 @@ def _unique(name: str, buffers: dict[Any, dict[str, Any]]) -> str:
 
 
 def _bank(bank: Any) -> dict[str, Any]:
-    return {"lanes": bank.lanes, "bits": bank.bits, "words": bank.words, "constant": bank.constant}
+    words = {"words": bank.words, "parts": [words for _, words in bank.parts]}
+    return {"lanes": bank.lanes, "bits": bank.bits, "constant": bank.constant} | words
 
 
 def _stream(access: Access, arguments: list[str]) -> dict[str, Any]:

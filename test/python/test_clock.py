@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+from collections import Counter
 
 import pytest
 import rtl_networks
@@ -58,6 +59,33 @@ def test_a_deeper_target(options, tmp_path):
         assert result.cycles == report["cycles"] and result.heatmap.any()
 
 
+def test_a_bank_of_several_memories_is_the_same_bank(monkeypatch, tmp_path):
+    small = dataclasses.replace(DELAYS["ecp5"], block={8: 4096, 16: 1})
+    monkeypatch.setitem(DELAYS, "ecp5", small)
+    net = rtl_networks.windows()
+    compile_to_folder(net, "test", clocked(net.settings("8x8"), 120), tmp_path / "design")
+    checked = check_design(net, tmp_path / "design")
+    banks = checked.simulator.program.banks.values()
+    parts = [len(bank.parts) for bank in banks if not bank.constant], [len(b.parts) for b in banks if b.constant]
+    assert max(parts[0]) > 2 and max(parts[1]) > 2, "of activations and of constants"
+    assert all(sum(bank.parts) == bank.words and max(bank.parts) <= 8 for bank in banks)
+
+
+@pytest.mark.parametrize(
+    ("family", "words", "bits", "depth"),
+    [
+        ("ecp5", 2746, 512, 2048),  # 57 block RAMs and 29 more, against 128 of 4096 words
+        ("ecp5", 8192, 64, 8192),  # 32, as with less deep ones
+        ("ecp5", 40000, 8, 16384),  # deeper than any block RAM
+        ("xcup", 2746, 512, 2048),
+        ("xcup", 700, 32, 700),
+    ],
+)
+def test_a_bank_takes_the_fewest_block_rams_without_a_choice_between_them(family, words, bits, depth):
+    assert Clock.named(family, 100).depth(words, bits) == depth
+    assert Clock().depth(words, bits) == words, "one memory where there is no clock"
+
+
 # Stages.
 
 
@@ -106,16 +134,30 @@ def test_no_stage_is_longer_than_the_period(mhz, family):
     assert longest(slow, faster) > clock.budget, "half the clock chains more than this one allows"
 
 
-def test_a_wide_product_is_made_of_two_and_a_narrow_one_registers_its_factors():
-    net = rtl_networks.table()
+def hardware(net) -> dict[str, str]:
+    """The modules of a 4x4 array at 120 MHz by name."""
     design = str(Compilation(clocked(net.settings("4x4"), 120)).run(net, "hw"))
-    modules = {text.split("(")[0]: text for text in design.split("hw.module @")[1:]}
+    return {text.split("(")[0]: text for text in design.split("hw.module @")[1:]}
+
+
+def factors_in(engine: str) -> Counter[tuple[int, int]]:
+    """How many multipliers an engine has, by the bits of their factors."""
+    return Counter((int(a), int(b)) for a, b in re.findall(r"@multiplier_(\d+)x(\d+)\(", engine))
+
+
+def test_a_wide_product_is_made_of_two_and_a_narrow_one_registers_its_factors():
+    modules = hardware(rtl_networks.table())
     local = modules["multiplier_8x8"]
     assert [local.count(f"%{name}_q = seq.compreg ") for name in ("a", "b", "product")] == [1, 1, 1]
-    assert local.count("comb.mul") == 1 and modules["engine_mac"].count("@multiplier_8x8(") == 16
-    bits = [int(n) for n in re.findall(r"comb.mul .* : i(\d+)", modules["engine_mac"])]
-    parts = [n for n in bits if n > FACTOR]
-    assert len(parts) == 8 and max(parts) <= 2 * FACTOR, "two per output lane"
+    assert local.count("comb.mul") == 1
+    factors = factors_in(modules["engine_mac"])
+    assert factors.pop((8, 8)) == 16
+    assert factors.total() == 8 and max(map(max, factors)) == FACTOR, "two per output lane, for all epilogues"
+
+
+def test_a_product_with_a_narrow_constant_of_a_wide_type_is_made_of_one():
+    factors = factors_in(hardware(rtl_networks.sums())["engine_mac"])
+    assert not {(18, 8), (15, 8)} & set(factors) and factors[16, 8] == 20, "five addends per output lane"
 
 
 # Mistakes.

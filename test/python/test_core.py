@@ -54,8 +54,19 @@ def dram(tmp_path_factory):
     return make(last_layer(), tmp_path_factory.mktemp("dram"), weights="dram", top_k=2)
 
 
-def test_images_come_back_in_order_as_fast_as_the_core_runs(core):
-    scenario = Scenario(core.program)
+@pytest.fixture(scope="module")
+def clocked(tmp_path_factory):
+    return make(sums(), tmp_path_factory.mktemp("clocked"), clock_mhz=120.0)
+
+
+@pytest.fixture(params=["core", "clocked"])
+def either(request):
+    """A core made for no clock in particular, and one that is."""
+    return request.getfixturevalue(request.param)
+
+
+def test_images_come_back_in_order_as_fast_as_the_core_runs(either):
+    core, scenario = either, Scenario(either.program)
     scenario.images([0, 1, 2, 3, 4, 0])
     played = core.play(scenario)
     check(played, scenario.expected, core.reference)
@@ -68,21 +79,22 @@ def test_images_come_back_in_order_as_fast_as_the_core_runs(core):
     assert counters["explanation"] == core.program.report()["cycles"]["explanation"]
 
 
-def test_random_waiting_on_every_channel_changes_nothing(core):
-    scenario = Scenario(core.program)
+def test_random_waiting_on_every_channel_changes_nothing(either):
+    scenario = Scenario(either.program)
     scenario.images([0, 1, 2, 3, 4] * 3)
-    check(core.play(scenario, pause=True, seed=3), scenario.expected, core.reference)
+    check(either.play(scenario, pause=True, seed=3), scenario.expected, either.reference)
 
 
-def test_a_result_that_cannot_leave_stalls_the_next_one(core):
-    scenario = Scenario(core.program)
+def test_a_result_that_cannot_leave_stalls_the_next_one(either):
+    scenario = Scenario(either.program)
     scenario.blocked([0, 1, 2, 3])
-    played = core.play(scenario)
-    check(played, scenario.expected, core.reference)
+    played = either.play(scenario)
+    check(played, scenario.expected, either.reference)
     assert played.log[1]["counters"]["stall"] > 0
 
 
-def test_faults_are_reported_and_leave_good_images_right(core):
+def test_faults_are_reported_and_leave_good_images_right(either):
+    core = either
     scenario = faults(core.program, 25, len(core.images), seed=1)
     assert (
         {step["do"] for step in scenario.steps}

@@ -51,7 +51,7 @@ def test_what_a_cell_of_ultrascale_takes(cell, wanted):
 
 
 def bank(words):
-    return Bank(lanes=4, bits=8, words=words, constant=False)
+    return Bank(lanes=4, bits=8, words=words, constant=False, parts=(words,))
 
 
 @pytest.mark.parametrize(

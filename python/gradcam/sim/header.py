@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from gradcam.sim.program import Buffer, Program, Stream
 
-#: Name of the memory array in the module of a bank.
+#: Name of the memory array in the module of a bank; a bank of several has a number behind each.
 MEMORY = "memory"
 
 
@@ -63,7 +63,7 @@ def design_header(program: Program) -> str:
             (f"{{&top.{p.name}, {p.bits}}}" for p in program.ports),
         ),
         *_function("std::vector<DramPins> drams([[maybe_unused]] Vdesign& top)", _dram(program)),
-        *_function("std::vector<Dump> dumps()", (_dump_entry(program, d) for d in dumps(program))),
+        *_function("std::vector<Dump> dumps()", (e for d in dumps(program) for e in _dump_entries(program, d))),
     ]
     return "\n".join(lines) + "\n"
 
@@ -95,11 +95,20 @@ def _dram(program: Program) -> list[str]:
     return [f"{{{pins}, {program.dram.width // 8}}}"]
 
 
-def _dump_entry(program: Program, dump: Dump) -> str:
+def _dump_entries(program: Program, dump: Dump) -> Iterator[str]:
+    """An entry for what each memory, or a register, has of the words."""
     buffer = dump.buffer
-    scope = f"TOP.{program.top}" + (f".{buffer.bank}" if buffer.bank else "")
-    variable = buffer.register or MEMORY
-    return f'{{{dump.nest}, "{scope}", "{variable}", {buffer.offset}, {dump.words}, {dump.word_bytes}}}'
+    if buffer.bank is None:
+        yield f'{{{dump.nest}, "TOP.{program.top}", "{buffer.register}", 0, {dump.words}, {dump.word_bytes}}}'
+        return
+    parts, start = program.banks[buffer.bank].parts, 0
+    for number, size in enumerate(parts):
+        first, end = max(buffer.offset, start), min(buffer.offset + dump.words, start + size)
+        if first < end:
+            variable = f"{MEMORY}{number}" if len(parts) > 1 else MEMORY
+            where = f'"TOP.{program.top}.{buffer.bank}", "{variable}", {first - start}, {end - first}'
+            yield f"{{{dump.nest}, {where}, {dump.word_bytes}}}"
+        start += size
 
 
 #: Warnings of -Wall that say nothing about a design; as (rule, text to match, reason).
@@ -119,7 +128,7 @@ def verilator_config(program: Program) -> str:
     """The text of design.vlt: what a trace reads, and the waived warnings with their reasons."""
     lines = ["`verilator_config", "// Read by the harness for a trace."]
     for name in sorted({b.bank for b in program.buffers.values() if b.bank}):
-        lines.append(f'public_flat_rd -module "{name}" -var "{MEMORY}"')
+        lines.append(f'public_flat_rd -module "{name}" -var "{MEMORY}*"')
     for name in sorted({b.register for b in program.buffers.values() if b.register}):
         lines.append(f'public_flat_rd -module "{program.top}" -var "{name}"')
     return "\n".join([*lines, *waiver_lines()]) + "\n"

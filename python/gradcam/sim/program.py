@@ -114,12 +114,13 @@ class Buffer:
 
 @dataclass(frozen=True)
 class Bank:
-    """A memory of `words` words with `lanes` lanes of `bits` bits."""
+    """`words` words with `lanes` lanes of `bits` bits, in memories of so many words as `parts` says, in order."""
 
     lanes: int
     bits: int
     words: int
     constant: bool
+    parts: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -244,7 +245,7 @@ def _program(folder: Path, data: Mapping[str, Any]) -> Program:
         ports=tuple(Port(p["name"], p["bits"]) for p in data["ports"]),
         nests=tuple(_nests(data["nests"])),
         buffers=_unique({b.name: b for b in buffers}, len(buffers)),
-        banks={name: Bank(b["lanes"], b["bits"], b["words"], b["constant"]) for name, b in data["banks"].items()},
+        banks={name: _bank(b) for name, b in data["banks"].items()},
         memories={m["file"]: m["sha256"] for m in data["memories"].values()},
         rtl=dict(data["rtl"]),
         quantization=data["quantization"],
@@ -258,6 +259,10 @@ def _nests(data: Sequence[Mapping[str, Any]]) -> Iterator[Nest]:
         turn = turn if "follows" in n else number
         facts = n["name"], n["engine"], n["phase"], tuple(n["writes"]), n["cycles"], n["drain"]
         yield Nest(*facts, turn, n.get("follows"))
+
+
+def _bank(data: Mapping[str, Any]) -> Bank:
+    return Bank(data["lanes"], data["bits"], data["words"], data["constant"], tuple(data["parts"]))
 
 
 def _dram(data: Mapping[str, Any] | None) -> Dram | None:

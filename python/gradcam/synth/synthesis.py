@@ -117,19 +117,19 @@ def packet_banks(program: Program) -> dict[str, Bank]:
     core = read_json(program.folder / "program.json")["core"]
     beats = {"image_buffer": core["image"]["beats"], "result_buffer": core["result"]["beats"]}
     sizes = {name: size * 8 // beats[name] for name, size in core["buffers"].items()}
-    return {f"{name}_memory": Bank(1, bits, beats[name], False) for name, bits in sizes.items()}
+    return {f"{name}_memory": Bank(1, bits, beats[name], False, (beats[name],)) for name, bits in sizes.items()}
 
 
 def bank_figures(banks: Mapping[str, Bank], modules: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, Any]]:
     """Per bank its size in `bits`, the block RAMs that hold it, and whether all of it is there, `in block RAM`.
 
     A bank of `SMALL` bits or fewer may be elsewhere. One in LUTs has LUT RAM; one in flip-flops has far more than the
-    registers of a word and an address.
+    registers of a word and an address for each of its memories.
     """
     figures = {}
     for name, bank in banks.items():
         width, found = bank.lanes * bank.bits, modules[name]
-        registers = 2 * width + 64
+        registers = (1 + len(bank.parts)) * (width + 32)
         inside = found["block RAM"] > 0 and found["LUT RAM"] == 0 and found["FF"] <= registers
         figures[name] = {"bits": width * bank.words, "block RAM": found["block RAM"], "in block RAM": inside}
     return figures
