@@ -10,6 +10,7 @@ the width of a product, 16 bits for int8: no product overflows its field, and th
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +20,9 @@ from pycde.circt import ir
 from gradcam.passes.clock import unextended
 from gradcam.passes.hw.builder import Builder, Value, module, width_of
 from gradcam.passes.nest import Node
+
+#: Name of the module of a multiplier, by the bits of its factors.
+_NAME = "multiplier_{}x{}"
 
 #: Signed factors that one DSP48E2 multiplies.
 WIDE, NARROW = 27, 18
@@ -79,7 +83,7 @@ def multiplier_of(b: Builder, left: int, right: int) -> Any:
     would come from one place.
     """
     engine = b.clk.owner.owner
-    name = f"multiplier_{left}x{right}"
+    name = _NAME.format(left, right)
     for op in engine.parent.regions[0].blocks[0].operations:
         if ir.StringAttr(op.attributes["sym_name"]).value == name:
             return op
@@ -92,6 +96,12 @@ def multiplier_of(b: Builder, left: int, right: int) -> Any:
     with ir.InsertionPoint(engine):
         inputs, outputs = [("a", left), ("b", right)], [("product", left + right)]
         return module(name, inputs, outputs, build, reset=False, comment="Multiplier of signed numbers")
+
+
+def multiplier_bits(name: str) -> tuple[int, int] | None:
+    """The bits of the factors of a module that `multiplier_of` made; None for another module."""
+    found = re.fullmatch(_NAME.format(r"(\d+)", r"(\d+)"), name)
+    return (int(found[1]), int(found[2])) if found else None
 
 
 def low_product(b: Builder, both: Value) -> Value:

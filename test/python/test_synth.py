@@ -3,14 +3,18 @@
 import hashlib
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 import rtl_networks
 
 from gradcam.errors import GradcamError
+from gradcam.output import compile_to_folder
+from gradcam.passes.hw.dsp import multiplier_bits
 from gradcam.sim.program import Bank
 from gradcam.synth import tools
 from gradcam.synth.families import FAMILIES, RESOURCES, Part
+from gradcam.synth.multipliers import split_multipliers
 from gradcam.synth.synthesis import SMALL, bank_figures, check_banks, check_capacity, module_figures, timing_figures
 from gradcam.tools.gradcam_synth import main
 
@@ -101,13 +105,23 @@ def test_the_slowest_clock_and_its_path():
         timing_figures({"critical_paths": [], "fmax": {}}, 120)
 
 
+def test_multipliers_of_a_family_with_a_template_are_its_slices():
+    files = ["rtl/engine_mac.sv", "rtl/multiplier_18x8.sv", "rtl/multipliers.sv"]
+    kept, text = split_multipliers(files, "ecp5_multiplier.v")
+    assert kept == ["rtl/engine_mac.sv", "rtl/multipliers.sv"]
+    assert "module multiplier_18x8 (" in text and "input signed [18-1:0] a, input signed [8-1:0] b" in text
+    assert multiplier_bits("multiplier_18x8") == (18, 8) and multiplier_bits("multipliers") is None
+    assert split_multipliers(files, None) == (files, "")
+
+
 # The command.
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("synth") / "design"
-    rtl_networks.design(rtl_networks.table(), "2x2", folder)
+    net = rtl_networks.table()
+    compile_to_folder(net, "test", replace(net.settings("2x2"), clock_mhz=50.0), folder)
     return folder
 
 
@@ -126,6 +140,8 @@ def test_a_small_design_on_ecp5(folder):
     assert main([str(folder), "--family", "ecp5", "--clock-mhz", "50"]) == 0
     report = json.loads((folder / "synth/ecp5/synth.json").read_text())
     assert report["timing"]["fmax_mhz"] > 10 and report["timing"]["goal_mhz"] == 50
+    found = report["modules"]["multiplier_8x8"]
+    assert (found["DSP"], found["FF"], found["LUT"]) == (4, 0, 0), "registers in DSP slices"
     nets = " ".join(step["net"] or "" for step in report["timing"]["critical_path"])
     assert any(module in nets for module in report["modules"]), "the path has names of the design"
     assert sorted(p.name for p in (folder / "synth/ecp5").iterdir()) == [

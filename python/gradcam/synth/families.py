@@ -33,12 +33,14 @@ class Family:
         map: the Yosys command that maps to it; keeps the hierarchy.
         cells: resources that a cell takes, by the beginning of its name; the longest beginning that fits counts.
         part: what to place and route for; None where no free tool does.
+        multiplier: see `gradcam.synth.multipliers`; None where the command maps multipliers with their registers.
     """
 
     title: str
     map: str
     cells: Mapping[str, Mapping[str, float]]
     part: Part | None = None
+    multiplier: str | None = None
 
     def resources(self, cell: str) -> Mapping[str, float]:
         """What a cell takes; nothing for wide muxes, buffers and modules."""
@@ -86,5 +88,6 @@ FAMILIES = {
             options=("--85k", "--speed", "6", "--package", "CABGA756"),
             capacity={"LUT": 83640, "FF": 83640, "DSP": 156, "block RAM": 208},
         ),
+        multiplier="ecp5_multiplier.v",
     ),
 }

@@ -15,6 +15,7 @@ from gradcam.output import write_json
 from gradcam.passes.hw.core import CORE
 from gradcam.sim.program import Bank, Program, load_program, read_json
 from gradcam.synth.families import FAMILIES, RESOURCES, Family, Part
+from gradcam.synth.multipliers import split_multipliers
 from gradcam.synth.report import report_text
 from gradcam.synth.tools import find, run_logged
 
@@ -78,13 +79,17 @@ def _map(
 ) -> dict[str, dict[str, float]]:
     """Resources by module; leaves a netlist without hierarchy in `work` where it is to be placed."""
     place = work.relative_to(program.folder)
+    sources, multipliers = split_multipliers(sorted(program.rtl), family.multiplier)
+    mapped = work / "multipliers.v"
+    mapped.write_text(multipliers, encoding="utf-8")
     commands = [
-        *(f"read_verilog -sv {name}" for name in sorted(program.rtl)),
+        *(f"read_verilog -sv {name}" for name in [*sources, f"{place}/{mapped.name}"]),
         f"{family.map} -top {CORE}",
         f"tee -q -o {place}/stat.json stat -json",
         *(["flatten", "clean", f"write_json {place}/netlist.json"] if family.part else []),
     ]
     run_logged([yosys, "-p", "; ".join(commands)], program.folder, work / "yosys.log", say)
+    mapped.unlink()
     stat = work / "stat.json"
     modules = json.loads(stat.read_text(encoding="utf-8"))["modules"]
     stat.unlink()
