@@ -152,7 +152,7 @@ class _Top:
         for builder, port in self._ports():
             instance = instances[id(builder)]
             if id(port) in reads:
-                values = [words[bank.name] for bank in port.banks]
+                values = [words[bank.name][port.slices] for bank in port.banks]
                 if len(values) > 1:
                     values = [b.choose(instance[f"{port.name}_from"], values)]
                 reads[id(port)][1](values[0])
@@ -212,13 +212,15 @@ class _Top:
 
     def _bank(
         self, b: Builder, bank: Bank, op: Any, instances: dict[int, dict[str, Value]], tape: dict[str, Value]
-    ) -> Value:
-        """Read data of a bank: each of its two ports belongs to the one engine port that is active.
+    ) -> dict[int, Value]:
+        """Read data of a bank by slices per word: each of its two ports belongs to the one engine port that is active.
 
-        With a clock what goes into a bank and what comes out of it is registered.
+        A slice is picked here, once for all engines: wide words then end at their bank, and so does the mux. With a
+        clock what goes into a bank and what comes out of it is registered.
         """
         address, hop = address_bits(bank), Clock.of(self.module.operation).hop
         inputs: dict[str, Value] = {}
+        picks: dict[int, list[tuple[Value, Value]]] = {}
         for store in (False, True):
             if store and bank.constant:
                 break
@@ -236,7 +238,11 @@ class _Top:
                     here = b.compare("eq", instance[f"{port.name}_bank"], number)
                     enable = b.mux(here, enable, b.const(0, port.slices if store else 1))
                 enables.append(enable)
-                addresses.append(b.zero_extend(instance[f"{port.name}_addr"], address))
+                whole = instance[f"{port.name}_addr"]
+                low = width_of(whole) - port.address
+                addresses.append(b.zero_extend(b.bits(whole, low, port.address), address))
+                if low:
+                    picks.setdefault(port.slices, []).append((enable, b.bits(whole, 0, low)))
                 data.append(instance[f"{port.name}_data"] if store else None)
             active = [b.compare("ne", e, b.const(0, width_of(e))) for e in enables]
             if store:
@@ -245,8 +251,10 @@ class _Top:
                 inputs["waddr"], inputs["wdata"] = b.first_of(active, addresses), b.first_of(active, data)
             else:
                 inputs["ren"], inputs["raddr"] = b.any_of(*active), b.first_of(active, addresses)
+        picked = {n: b.first_of(*zip(*choices, strict=True)) for n, choices in picks.items()}
         if not hop:
-            return b.instance(op, bank.name, inputs)["rdata"]
+            picked = {n: b.register(v, f"{bank.name}_pick{n}", inputs["ren"]) for n, v in picked.items()}
+            return _slices(b, b.instance(op, bank.name, inputs)["rdata"], picked)
         # An engine that stops does so with the reads that are on their way.
         stopping = [e for e in self.builders if e.freezes and any(bank in port.banks for port in e.ports)]
         moving = b.all_of(*(instances[id(e)]["moving"] for e in stopping))
@@ -255,7 +263,19 @@ class _Top:
             reset = 0 if name in ("ren", "wen") else None
             inputs[name] = b.register(value, f"{bank.name}_{name}_q", enable, reset)
         inputs["ren"] = b.all_of(inputs["ren"], moving)
-        return b.register(b.instance(op, bank.name, inputs)["rdata"], f"{bank.name}_rdata_q", moving)
+        for stage, enable in enumerate((moving, inputs["ren"], moving)):
+            picked = {n: b.register(v, f"{bank.name}_pick{n}_s{stage}", enable) for n, v in picked.items()}
+        word = b.register(b.instance(op, bank.name, inputs)["rdata"], f"{bank.name}_rdata_q", moving)
+        return _slices(b, word, picked)
+
+
+def _slices(b: Builder, word: Value, picked: dict[int, Value]) -> dict[int, Value]:
+    """The slice of a word that is picked by the number of slices in it; the word itself by 1."""
+    found = {1: word}
+    for count, pick in picked.items():
+        width = width_of(word) // count
+        found[count] = b.choose(pick, [b.bits(word, i * width, width) for i in range(count)])
+    return found
 
 
 def _of_row(b: Builder, row: Value | None, registers: list[str | None], scalars: dict[str, Any]) -> Value:
