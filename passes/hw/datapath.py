@@ -66,7 +66,7 @@ class Datapath:
         self._starts: dict[Value, tuple[Value, Value, Value]] = {}
         #: Slots of what only some rows add to a result: 0 in the other ones.
         self._optional: set[int] = set()
-        #: By store slot the expressions that rows store, the rows that store each, and its lanes.
+        #: By store slot and value the rows that store it, and its lanes.
         self._outputs: dict[int, dict[int, tuple[list[int], list[Value]]]] = {}
 
     # Flags and delays.
@@ -115,18 +115,14 @@ class Datapath:
         body = self.engine.rows[0].body
         if body is not None:
             self._reduce(body)
-        stored: dict[int, list[tuple[Epilogue, Sink]]] = {}
-        for epilogue in self.engine.epilogues:
-            for sink in epilogue.flow.sinks:
-                stored.setdefault(id(self.engine.slot_of[id(sink.target)]), []).append((epilogue, sink))
-        totals = {key: self._totals([sink.value for _, sink in sinks]) for key, sinks in stored.items()}
-        for key, sinks in stored.items():
-            choices = self._outputs.setdefault(key, {})
-            for epilogue, sink in sinks:
-                value = totals[key].get(self._shape(sink.value), sink.value)
-                slot = self.engine.slot_of[id(sink.target)]
+        stores = [slot for slot in self.engine.slots if slot.store]
+        totals = {id(slot): self._totals(slot) for slot in stores}
+        for slot in stores:
+            choices = self._outputs.setdefault(id(slot), {})
+            for epilogue, sink in self._sinks(slot):
+                value = totals[id(slot)].get(sink.value.what, sink.value) if sink.value.kind == "acc" else sink.value
                 lanes = self._gather(sink.target, value, self.departure(slot))
-                choices.setdefault(self._shape(value), ([], lanes))[0].extend(epilogue.rows)
+                choices.setdefault(id(value), ([], lanes))[0].extend(epilogue.rows)
 
     def output(self, slot: Slot) -> Value:
         """What a store slot writes: the value that the row stores."""
@@ -136,17 +132,25 @@ class Datapath:
             lanes = [self.b.mux(picked, c, lane) for c, lane in zip(choice, lanes, strict=True)]
         return self.b.concat(lanes)
 
-    def _totals(self, values: list[Node]) -> dict[int, Node]:
-        """Of stored values that are the sum of another one of them and a loaded term the sum, by the other one's shape.
+    def _sinks(self, slot: Slot) -> list[tuple[Epilogue, Sink]]:
+        """What is stored through a slot, by epilogue."""
+        sinks = [(e, s) for e in self.engine.epilogues for s in e.flow.sinks]
+        return [(e, s) for e, s in sinks if self.engine.slot_of[id(s.target)] is slot]
 
-        The term is 0 in rows without it: one adder serves both, where a mux behind it would be as large again.
+    def _totals(self, slot: Slot) -> dict[int, Node]:
+        """By accumulator that some rows store as it is, its sum with a loaded term that others store in its place.
+
+        The term is 0 in rows without it: one adder serves all, where a second one would be as large again.
         """
-        totals, shapes = {}, {self._shape(v) for v in values}
+        totals, values = {}, [sink.value for _, sink in self._sinks(slot)]
+        plain = {v.what for v in values if v.kind == "acc"}
         for total in (v for v in values if v.kind == "arith.addi"):
             for value, term in (total.args, total.args[::-1]):
-                if term.kind == "load" and self._shape(value) in shapes:
-                    totals[self._shape(value)] = total
-                    self._optional.add(id(self.engine.slot_of[id(term.what)]))
+                if value.kind == "acc" and value.what in plain and term.kind == "load":
+                    source = self.engine.slot_of[id(term.what)]
+                    if self.inputs[id(source)][1] is not None:  # it arrives with a step, whose row is known
+                        totals[value.what] = total
+                        self._optional.add(id(source))
         return totals
 
     def _make_columns(self) -> None:
