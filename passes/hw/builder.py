@@ -74,12 +74,6 @@ class Builder:
             return up
         return self.mux(self.compare("eq", place, self.const(count - 1, bits)), self.const(0, bits), up)
 
-    def terms(self, value: Value) -> list[Value]:
-        """What `add` summed up to a value; nothing for another value."""
-        if isinstance(value.owner, ir.Block) or value.owner.operation.name != "comb.add":
-            return []
-        return list(value.owner.operands)
-
     def all_of(self, *values: Value) -> Value:
         """And; of nothing: 1."""
         values = tuple(v for v in values if v != self.const(1, 1)) or values[:1]

@@ -188,13 +188,14 @@ class _Core:
         return {name: value for name, (value, _) in wires.items()}, connect
 
     def _request(self, b: Builder, registers: dict[str, Value]) -> tuple[Value, Value]:
-        """The class that is asked for, all ones for the best one, and i1: it does not exist; both a cycle late."""
+        """The class that is asked for, below 0 for the best one, and i1: it does not exist; both a cycle late."""
         index, argmax = registers["class_select_index"], registers["class_select_argmax"]
-        request = b.mux(argmax, b.const(-1, WORD), b.zero_extend(index, WORD))
+        # No run begins with a class that needs more bits.
+        request = b.register(b.concat([argmax, b.zero_extend(index, bits_for(self._classes))]), "class_request")
         bits = max(width_of(index), bits_for(self._classes + 1))
         over = b.compare("uge", b.zero_extend(index, bits), b.const(self._classes, bits))
         wrong = b.all_of(b.negate(argmax), over) if self.interface.requests else b.const(0, 1)
-        return b.register(request, "class_request"), b.register(wrong, "class_wrong")
+        return b.sign_extend(request, WORD), b.register(wrong, "class_wrong")
 
     @property
     def _classes(self) -> int:
@@ -249,9 +250,7 @@ class _Core:
         Returns:
             The outputs of the result buffer; i1, the run has ended and its result is whole; i1, it has failed.
         """
-        streams = self.interface.outputs
-        valids = [top[f"{c.name}_valid"] for c in streams]
-        words = [b.sign_extend(top[f"{c.name}_data"], WORD) for c in streams]
+        valids, words = self._streams(b, top)
         failed = b.all_of(top["done"], top["dram_error"]) if self.interface.dram_bits else b.const(0, 1)
         closing, connect_closing = b.state(1, "closing", reset=0)  # the first words of the packet are put, as the last
         place, connect_place = b.state(bits_for(self.header), "header_place", reset=0)
@@ -269,6 +268,15 @@ class _Core:
         begins = b.all_of(top["done"], b.negate(failed))
         connect_closing(b.any_of(begins, b.all_of(closing, b.negate(ended))))
         return result, ended, failed
+
+    def _streams(self, b: Builder, top: dict[str, Value]) -> tuple[list[Value], list[Value]]:
+        """Valid and word of what the top gives; of streams that leave it on one wire the words are the same."""
+        driver = dict(zip(self.top.type.output_names, self.top.body.blocks[0].operations[-1].operands, strict=True))
+        wires: dict[Value, list[str]] = {}
+        for stream in self.interface.outputs:
+            wires.setdefault(driver[f"{stream.name}_data"], []).append(stream.name)
+        valids = [b.any_of(*(top[f"{name}_valid"] for name in names)) for names in wires.values()]
+        return valids, [b.sign_extend(top[f"{names[0]}_data"], WORD) for names in wires.values()]
 
     def _counts(self, b: Builder, top: dict[str, Value], go: Value, ended: Value) -> dict[str, Value]:
         """The counters, those of a run as they were when the last one ended."""

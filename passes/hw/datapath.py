@@ -9,11 +9,11 @@ from typing import Any
 
 from gradcam.errors import fail
 from gradcam.passes.clock import EXTREME, FACTOR, Clock, is_wide, unextended
-from gradcam.passes.engines import Engine, Slot, stage_of
+from gradcam.passes.engines import Engine, Epilogue, Slot, stage_of
 from gradcam.passes.hw.builder import PREDICATES, Builder, Value, signed_bits, width_of
 from gradcam.passes.hw.dsp import find_pairing, high_product, low_product, multiplier_of, multiply_both
 from gradcam.passes.hw.odometer import Odometer
-from gradcam.passes.nest import Access, Dataflow, Node
+from gradcam.passes.nest import Access, Dataflow, Node, Sink
 from gradcam.passes.stages import latency_of
 
 #: arith op -> comb op, for those whose operands keep their width.
@@ -66,7 +66,10 @@ class Datapath:
         self._products: dict[tuple[Value, Value], Value] = {}
         #: What an accumulator is when it is updated: whether it begins, what it begins with, and its register.
         self._starts: dict[Value, tuple[Value, Value, Value]] = {}
-        self._outputs: dict[int, list[tuple[int, list[Value]]]] = {}
+        #: Slots of what only some rows add to a result: 0 in the other ones.
+        self._optional: set[int] = set()
+        #: By store slot and value the rows that store it, and its lanes.
+        self._outputs: dict[int, dict[int, tuple[list[int], list[Value]]]] = {}
 
     # Flags and delays.
 
@@ -88,11 +91,6 @@ class Datapath:
             return self.b.table(None, entries, width)
         # The entry is in a register itself, also in stage 0: a row is there a cycle before its first step.
         return self.b.column(self.delay(self.row, max(stage - 1, 0), "row"), entries, width)
-
-    def picked(self, number: int, stage: int = 0) -> Value:
-        """i1: the row whose step is in a stage picks epilogue `number`."""
-        rows = self.engine.epilogues[number].rows
-        return self.table([int(i in rows) for i in range(len(self.engine.rows))], 1, stage)
 
     def departure(self, slot: Slot) -> int:
         """The stage in which an access leaves the engine: with a clock it crosses to its bank in the last cycle."""
@@ -119,29 +117,43 @@ class Datapath:
         body = self.engine.rows[0].body
         if body is not None:
             self._reduce(body)
-        for number, epilogue in enumerate(self.engine.epilogues):
-            for sink in epilogue.flow.sinks:
-                slot = self.engine.slot_of[id(sink.target)]
-                value = self._gather(sink.target, sink.value, self.departure(slot))
-                self._outputs.setdefault(id(slot), []).append((number, value))
+        stores = [slot for slot in self.engine.slots if slot.store]
+        totals = {id(slot): self._totals(slot) for slot in stores}
+        for slot in stores:
+            choices = self._outputs.setdefault(id(slot), {})
+            for epilogue, sink in self._sinks(slot):
+                value = totals[id(slot)].get(sink.value.what, sink.value) if sink.value.kind == "acc" else sink.value
+                lanes = self._gather(sink.target, value, self.departure(slot))
+                choices.setdefault(id(value), ([], lanes))[0].extend(epilogue.rows)
 
     def output(self, slot: Slot) -> Value:
-        """What a store slot writes: the value of the epilogue that the row picks."""
-        choices = self._outputs[id(slot)]
-        lanes = choices[-1][1]
-        for number, choice in choices[:-1]:
-            picked = self.picked(number, self.departure(slot))
-            lanes = [self._select(picked, c, lane) for c, lane in zip(choice, lanes, strict=True)]
+        """What a store slot writes: the value that the row stores."""
+        *choices, (_, lanes) = self._outputs[id(slot)].values()
+        for rows, choice in choices:
+            picked = self.table([int(i in rows) for i in range(len(self.engine.rows))], 1, self.departure(slot))
+            lanes = [self.b.mux(picked, c, lane) for c, lane in zip(choice, lanes, strict=True)]
         return self.b.concat(lanes)
 
-    def _select(self, condition: Value, then: Value, otherwise: Value) -> Value:
-        """A mux; of a value and its sum with something, one adder whose second operand is 0 where it is not wanted."""
-        for value, total, adds in ((then, otherwise, 0), (otherwise, then, 1)):
-            terms = self.b.terms(total)
-            if len(terms) == 2 and value in terms:
-                rest, zero = terms[terms[0] == value], self.b.const(0, width_of(value))
-                return self.b.add(value, self.b.mux(condition, *((rest, zero) if adds else (zero, rest))))
-        return self.b.mux(condition, then, otherwise)
+    def _sinks(self, slot: Slot) -> list[tuple[Epilogue, Sink]]:
+        """What is stored through a slot, by epilogue."""
+        sinks = [(e, s) for e in self.engine.epilogues for s in e.flow.sinks]
+        return [(e, s) for e, s in sinks if self.engine.slot_of[id(s.target)] is slot]
+
+    def _totals(self, slot: Slot) -> dict[int, Node]:
+        """By accumulator that some rows store as it is, its sum with a loaded term that others store in its place.
+
+        The term is 0 in rows without it: one adder serves all, where a second one would be as large again.
+        """
+        totals, values = {}, [sink.value for _, sink in self._sinks(slot)]
+        plain = {v.what for v in values if v.kind == "acc"}
+        for total in (v for v in values if v.kind == "arith.addi"):
+            for value, term in (total.args, total.args[::-1]):
+                if value.kind == "acc" and value.what in plain and term.kind == "load":
+                    source = self.engine.slot_of[id(term.what)]
+                    if self.inputs[id(source)][1] is not None:  # it arrives with a step, whose row is known
+                        totals[value.what] = total
+                        self._optional.add(id(source))
+        return totals
 
     def _make_columns(self) -> None:
         """A table column per constant operand; a column whose entries are all equal is a constant.
@@ -349,6 +361,8 @@ class Datapath:
         value, stage = self._lane(slot, access, point), self.inputs[id(slot)][1]
         for other, access in others:
             value = self.b.mux(self._used(other, stage or 0), self._lane(other, access, point), value)
+        if id(slot) in self._optional:
+            value = self.b.mux(self._used(slot, stage or 0), value, self.b.const(0, width_of(value)))
         return value, stage
 
     def _lane(self, slot: Slot, access: Access, point: tuple[int, ...]) -> Value:

@@ -78,7 +78,7 @@ class EngineBuilder:
 
     def _symbol(self, term: Term) -> Symbol:
         """The bits of a register that a symbolic term is."""
-        limit = max(port.address + (port.slices - 1).bit_length() for port in self.ports)
+        limit = max(port.address + port.low for port in self.ports)
         _, low, bits = symbol_field(term, self.registers, limit)
         return Symbol(low, bits, [None] * len(self.engine.rows))
 
@@ -107,7 +107,7 @@ class EngineBuilder:
             name, kind, store = port.name, port.slot.kind, port.slot.store
             if kind == "memory":
                 enable = port.slices if store else 1
-                outputs += [(f"{name}_en", enable), (f"{name}_addr", port.address)]
+                outputs += [(f"{name}_en", enable), (f"{name}_addr", port.address + (0 if store else port.low))]
                 if len(port.banks) > 1:
                     ends = ("bank",) if store else ("bank", "from")
                     outputs += [(f"{name}_{end}", bits_for(len(port.banks))) for end in ends]
@@ -261,7 +261,7 @@ class EngineBuilder:
     def _address(self, b: Builder, p: dict[str, Value], port: Port, path: Datapath) -> Value:
         """Register with the address of the step in stage 0, in slices."""
         engine = self.engine
-        width = port.address + (port.slices - 1).bit_length()
+        width = port.address + port.low
         forms = [port.row_form(i) for i in range(len(engine.rows))]
         modulus = port.banks[0].words * port.slices if any(port.uses) else None
         bases = [0 if f is None else f.get(None, 0) for f in forms]
@@ -330,9 +330,7 @@ class EngineBuilder:
             guard = path.delay(guard, slot.stage + latency, f"inside_{name}")
         if slot.kind == "memory":
             stage = path.departure(slot)
-            address = path.delay(self._address(b, p, port, path), stage, f"agu_{name}")
-            low = (port.slices - 1).bit_length()
-            outputs[f"{name}_addr"] = b.bits(address, low, port.address)
+            outputs[f"{name}_addr"] = path.delay(self._address(b, p, port, path), stage, f"agu_{name}")
             active = path.active(slot)
             stops = path.enable is not None and not self.freezes
             outputs[f"{name}_en"] = b.all_of(active, path.enable) if stops else active
@@ -340,10 +338,6 @@ class EngineBuilder:
                 outputs[f"{name}_bank"] = self._bank_number(port, path, stage)
                 outputs[f"{name}_from"] = self._bank_number(port, path, slot.stage + latency - self.hop)
             data = path.delay(data, self.hop, f"{name}_q")  # bank and top have the first registers
-            if port.slices > 1:
-                width = port.width // port.slices
-                choice = path.delay(b.bits(address, 0, low), slot.stage + latency - stage, f"{name}_slice")
-                data = b.choose(choice, [b.bits(data, i * width, width) for i in range(port.slices)])
             path.inputs[id(slot)] = data, slot.stage + latency, guard
         elif slot.kind == "stream":
             path.inputs[id(slot)] = path.delay(data, 1, f"{name}_q"), 1, guard
@@ -360,11 +354,10 @@ class EngineBuilder:
             outputs |= {f"{name}_en": active, f"{name}_data": data}
             return
         address = path.delay(self._address(b, p, port, path), stage, f"agu_{name}")
-        low = (port.slices - 1).bit_length()
-        outputs[f"{name}_addr"] = b.bits(address, low, port.address)
+        outputs[f"{name}_addr"] = b.bits(address, port.low, port.address)
         if port.slices > 1:
-            choice = b.bits(address, 0, low)
-            enables = [b.all_of(active, b.compare("eq", choice, b.const(i, low))) for i in range(port.slices)]
+            choice = b.bits(address, 0, port.low)
+            enables = [b.all_of(active, b.compare("eq", choice, b.const(i, port.low))) for i in range(port.slices)]
             outputs[f"{name}_en"] = b.concat(enables[::-1])
         else:
             outputs[f"{name}_en"] = active

@@ -25,7 +25,7 @@ class Port:
     Attributes:
         banks: the banks that rows reach through it; `bank_of` is the number of a row's bank in it.
         uses: per row what it reads from the weight tape, None where it reads something else.
-        slices: accesses per word; the lowest address bits pick one.
+        slices: accesses per word; the lowest address bits pick one, of a read behind the bank.
         address: bits of a word address.
     """
 
@@ -43,9 +43,16 @@ class Port:
 
     @property
     def width(self) -> int:
-        """Bits that cross the port: a word of memory, or the lanes of a stream or register."""
+        """Bits that cross the port: a word of memory, of a read its slice, or the lanes of a stream or register."""
         example = self.slot.example
-        return self.banks[0].width if self.banks else example.lanes * example.element_bits
+        if not self.banks:
+            return example.lanes * example.element_bits
+        return self.banks[0].width // (1 if self.slot.store else self.slices)
+
+    @property
+    def low(self) -> int:
+        """Address bits that pick a slice of a word."""
+        return (self.slices - 1).bit_length()
 
     def row_form(self, row: int) -> Linear | None:
         """The address of a row's access in slices."""

@@ -156,7 +156,7 @@ class _Top:
         for builder, port in self._ports():
             instance = instances[id(builder)]
             if id(port) in reads:
-                values = [words[bank.name] for bank in port.banks]
+                values = [words[bank.name][port.slices] for bank in port.banks]
                 if len(values) > 1:
                     values = [b.choose(instance[f"{port.name}_from"], values)]
                 reads[id(port)][1](values[0])
@@ -216,10 +216,14 @@ class _Top:
 
     def _bank(
         self, b: Builder, bank: Bank, op: Any, instances: dict[int, dict[str, Value]], tape: dict[str, Value]
-    ) -> Value:
-        """Read data of a bank: each of its two ports belongs to the one engine port that is active."""
+    ) -> dict[int, Value]:
+        """Read data of a bank by slices per word: each of its two ports belongs to the one engine port that is active.
+
+        A slice is picked here, once for all engines: wide words then end at their bank, and so does the mux.
+        """
         address = address_bits(bank)
         inputs: dict[str, Value] = {}
+        picks: dict[int, list[tuple[Value, Value]]] = {}
         for store in (False, True):
             if store and bank.constant:
                 break
@@ -237,7 +241,11 @@ class _Top:
                     here = b.compare("eq", instance[f"{port.name}_bank"], number)
                     enable = b.mux(here, enable, b.const(0, port.slices if store else 1))
                 enables.append(enable)
-                addresses.append(b.zero_extend(instance[f"{port.name}_addr"], address))
+                whole = instance[f"{port.name}_addr"]
+                low = width_of(whole) - port.address
+                addresses.append(b.zero_extend(b.bits(whole, low, port.address), address))
+                if low:
+                    picks.setdefault(port.slices, []).append((enable, b.bits(whole, 0, low)))
                 data.append(instance[f"{port.name}_data"] if store else None)
             active = [b.compare("ne", e, b.const(0, width_of(e))) for e in enables]
             if store:
@@ -246,13 +254,27 @@ class _Top:
                 inputs["waddr"], inputs["wdata"] = b.first_of(active, addresses), b.first_of(active, data)
             else:
                 inputs["ren"], inputs["raddr"] = b.any_of(*active), b.first_of(active, addresses)
+        moving = None
         if stopping := self._stopping(bank):
-            inputs["moving"] = b.all_of(*(instances[id(e)]["moving"] for e in stopping))
-        return b.instance(op, bank.name, inputs)["rdata"]
+            moving = inputs["moving"] = b.all_of(*(instances[id(e)]["moving"] for e in stopping))
+        picked = {n: b.first_of(*zip(*choices, strict=True)) for n, choices in picks.items()}
+        for _ in range(1 + 2 * self.hop):
+            enable = moving if self.hop else inputs["ren"]
+            picked = {n: b.register(v, f"{bank.name}_pick{n}", enable) for n, v in picked.items()}
+        return _slices(b, b.instance(op, bank.name, inputs)["rdata"], picked)
 
     def _stopping(self, bank: Bank) -> list[EngineBuilder]:
         """The engines that stop with the reads that are on their way from a bank."""
         return [e for e in self.builders if e.freezes and any(bank in port.banks for port in e.ports)]
+
+
+def _slices(b: Builder, word: Value, picked: dict[int, Value]) -> dict[int, Value]:
+    """The slice of a word that is picked by the number of slices in it; the word itself by 1."""
+    found = {1: word}
+    for count, pick in picked.items():
+        width = width_of(word) // count
+        found[count] = b.choose(pick, [b.bits(word, i * width, width) for i in range(count)])
+    return found
 
 
 def _of_row(b: Builder, row: Value | None, registers: list[str | None], scalars: dict[str, Any]) -> Value:

@@ -122,13 +122,3 @@ def test_constant_tables_are_printed_in_the_order_of_their_index():
     # Index 0 is the last operand of hw.array_create; an index past the end gives the last entry.
     operands = next(line for line in text.splitlines() if "hw.array_create" in line)
     assert operands.split("array_create ")[1].split(" :")[0] == "%c30_i8, %c30_i8, %c20_i8, %c10_i8"
-
-
-def test_the_terms_of_a_sum():
-    def body(b, p):
-        total = b.add(p["a"], p["b"])
-        assert b.terms(total) == [p["a"], p["b"]]
-        assert b.terms(p["a"]) == b.terms(b.mux(b.const(1, 1), p["a"], p["b"])) == b.terms(b.negate(total)) == []
-        return {"y": total}
-
-    build(body)

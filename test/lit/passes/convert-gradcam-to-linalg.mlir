@@ -83,6 +83,8 @@ func.func @max_pool(%x: tensor<1x3x6x6x!x>) -> tensor<1x3x3x3x!x> {
 // CHECK: linalg.index 0
 // CHECK: arith.cmpi sgt
 // CHECK: arith.cmpi sge
+// Of a class that is asked for only the bits of one of six count.
+// CHECK: arith.trunci {{.*}} : i32 to i3
 // CHECK: %[[CLASS:.*]] = arith.index_cast {{.*}} : i32 to index
 // CHECK: %[[TILE:.*]] = arith.floordivsi %[[CLASS]]
 // CHECK: %[[LANE:.*]] = arith.remsi %[[CLASS]]
