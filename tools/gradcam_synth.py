@@ -21,6 +21,7 @@ def _parser() -> argparse.ArgumentParser:
     add("design", type=Path, metavar="DIR", help="output folder of gradcam-compile")
     add("--family", required=True, help="xcup (UltraScale+, area only) or ecp5 (LFE5U-85F, speed grade 6)")
     add("--clock-mhz", type=float, default=0, metavar="F", help="clock to work towards (default: 100)")
+    add("--seeds", type=int, default=1, metavar="N", help="placements to try, of which the fastest counts (default: 1)")
     return parser
 
 
@@ -30,7 +31,7 @@ def _synthesize(options: argparse.Namespace) -> None:
     from gradcam.synth import synthesize
 
     with stages("gradcam-synth") as say:
-        synthesize(options.design, options.family, options.clock_mhz, say)
+        synthesize(options.design, options.family, options.clock_mhz, options.seeds, say)
     print((options.design / "synth" / options.family / "synth.txt").read_text(encoding="utf-8"), end="")
 
 

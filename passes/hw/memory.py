@@ -22,9 +22,9 @@ def build_bank(bank: Bank, groups: int, holds: str = "", hop: int = 0, stops: bo
     A read takes one cycle and holds its value while `ren` is 0. The word is split into `groups` lane groups with a
     write enable each, so that a write narrower than a word needs no read.
 
-    With a clock (`hop`) what goes in and what comes out is registered: a read takes three cycles, and its value is there
-    for one. Of several memories the word is chosen behind the registers. Where reads must stop on their way (`stops`),
-    they do while `moving` is 0.
+    With a clock (`hop`) what goes in and what comes out is registered: a read takes three cycles, and its value is
+    there for one. Of several memories the word is chosen behind the registers. Where reads must stop on their way
+    (`stops`), they do while `moving` is 0.
     """
     address = address_bits(bank)
     inputs = [("ren", 1), ("raddr", address), *([("moving", 1)] if stops else [])]
@@ -62,8 +62,9 @@ class _Bank:
         if bank.constant:
             _initial(memory, f"mem/{bank.name}{name}.hex")
         else:
-            width, enables = bank.width // self.groups, b.all_of(p["wen"], b.spread(self._here("waddr", number), self.groups))
-            enables, data = self._arrived("wen", enables, reset=0), self._arrived("wdata", p["wdata"])
+            width, here = bank.width // self.groups, b.spread(self._here("waddr", number), self.groups)
+            enables = self._arrived("wen", b.all_of(p["wen"], here), reset=0)
+            data = self._arrived("wdata", p["wdata"])
             word = _word(memory, self._arrived("waddr", b.bits(p["waddr"], 0, bits_for(size))), bank.width)
             parts = [(b.bits(enables, i, 1), b.bits(data, i * width, width)) for i in range(self.groups)]
             _write(self.clock, word, parts)

