@@ -196,9 +196,9 @@ def _program(folder: Path) -> dict:
             buffer("explain.1", 32, "bank1", 1, [SIZE, SIZE, 4]),
         ],
         "banks": {
-            "bank0": {"lanes": 4, "bits": 8, "words": 16, "constant": False},
-            "bank1": {"lanes": 4, "bits": 32, "words": 8, "constant": False},
-            "weights": {"lanes": 16, "bits": 8, "words": 1, "constant": True},
+            "bank0": {"lanes": 4, "bits": 8, "words": 16, "parts": [16], "constant": False},
+            "bank1": {"lanes": 4, "bits": 32, "words": 8, "parts": [8], "constant": False},
+            "weights": {"lanes": 16, "bits": 8, "words": 1, "parts": [1], "constant": True},
         },
         "memories": {Path(name).stem: {"file": name, "sha256": sha} for name, sha in memories.items()},
         "quantization": {name: {"scale": scale} for name, scale in SCALES.items()} | {"explain": {"eps": 1e-7}},
