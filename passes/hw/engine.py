@@ -154,7 +154,7 @@ class EngineBuilder:
         # Whatever an idle engine does. `go` never comes to another one, but says so to who reads this logic: what it
         # resets needs no other condition then.
         moves = b.all_of(*allowed, *([] if enable is None else [enable]))
-        connect_moving(b.any_of(b.negate(running), p["go"], moves) if self.hop else b.any_of(b.negate(running), moves))
+        connect_moving(b.any_of(b.negate(running), *([p["go"]] if self.hop else []), moves))
         finish = b.all_of(step, odometer.final)
         connect_running(b.any_of(p["go"], b.all_of(running, b.negate(finish))))
         path = Datapath(b, engine, row, odometer, valid, enable, self.dsp_packing)

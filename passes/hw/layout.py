@@ -37,6 +37,10 @@ class Bank:
         starts = range(0, self.words, self.depth)
         return [(str(i), min(self.depth, self.words - start)) for i, start in enumerate(starts)]
 
+    def image(self, number: str) -> str:
+        """The file with what a memory holds, by the number in its name; weights_1 is not the bank weights1."""
+        return f"mem/{self.name}{'_' if number else ''}{number}.hex"
+
     @property
     def width(self) -> int:
         """Bits of a word."""

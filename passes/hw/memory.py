@@ -60,7 +60,7 @@ class _Bank:
         b, p, bank = self.b, self.p, self.bank
         memory = _memory(bank, name, size)
         if bank.constant:
-            _initial(memory, f"mem/{bank.name}{name}.hex")
+            _initial(memory, bank.image(name))
         else:
             width, here = bank.width // self.groups, b.spread(self._here("waddr", number), self.groups)
             enables = self._arrived("wen", b.all_of(p["wen"], here), reset=0)

@@ -115,9 +115,9 @@ def write_memories(module: Any, work: Path, program: dict[str, Any]) -> None:
         for name, words in constant_words(module).items():
             first = 0
             for number, count in banks[name].parts:
-                file = f"mem/{name}{number}.hex"
+                file = banks[name].image(number)
                 (work / file).write_text(hex_lines(words[first : first + count], banks[name].bits), encoding="ascii")
-                program["memories"][name + number] = {"file": file, "sha256": _sha256(work / file)}
+                program["memories"][Path(file).stem] = {"file": file, "sha256": _sha256(work / file)}
                 first += count
         if tape := read_tape(module, list(nests(module))):
             file = program["dram"]["file"] = f"mem/{tape.bank.name}.bin"

@@ -16,6 +16,7 @@ from gradcam.errors import GradcamError
 from gradcam.output import compile_to_folder
 from gradcam.passes.clock import DELAYS, FACTOR, Clock
 from gradcam.passes.engines import stage_of
+from gradcam.passes.hw.layout import Bank
 from gradcam.passes.nest import nests
 from gradcam.passes.stages import latency_of
 from gradcam.sim import Simulator
@@ -69,6 +70,14 @@ def test_a_bank_of_several_memories_is_the_same_bank(monkeypatch, tmp_path):
     parts = [len(bank.parts) for bank in banks if not bank.constant], [len(b.parts) for b in banks if b.constant]
     assert max(parts[0]) > 2 and max(parts[1]) > 2, "of activations and of constants"
     assert all(sum(bank.parts) == bank.words and max(bank.parts) <= 8 for bank in banks)
+    assert len(checked.simulator.program.memories) == sum(parts[1]), "a file for each"
+
+
+def test_memories_of_a_bank_have_no_file_of_another_bank():
+    weights, other = (Bank(name, 4, 8, 16, constant=True, depth=8) for name in ("weights", "weights1"))
+    images = [bank.image(number) for bank in (weights, other) for number, _ in bank.parts]
+    alone = Bank("weights1", 4, 8, 4, constant=True)
+    assert len({*images, *(alone.image(number) for number, _ in alone.parts)}) == 5
 
 
 @pytest.mark.parametrize(

@@ -86,15 +86,17 @@ def _map(
     place = work.relative_to(program.folder)
     sources, multipliers = split_multipliers(sorted(program.rtl), family.multiplier)
     mapped = work / "multipliers.v"
-    mapped.write_text(multipliers, encoding="utf-8")
+    if multipliers:
+        mapped.write_text(multipliers, encoding="utf-8")
+        sources.append(f"{place}/{mapped.name}")
     commands = [
-        *(f"read_verilog -sv {name}" for name in [*sources, f"{place}/{mapped.name}"]),
+        *(f"read_verilog -sv {name}" for name in sources),
         f"{family.map} -top {CORE}",
         f"tee -q -o {place}/stat.json stat -json",
         *(["flatten", "clean", f"write_json {place}/netlist.json"] if family.part else []),
     ]
     run_logged([yosys, "-p", "; ".join(commands)], program.folder, work / "yosys.log", say)
-    mapped.unlink()
+    mapped.unlink(missing_ok=True)
     stat = work / "stat.json"
     modules = json.loads(stat.read_text(encoding="utf-8"))["modules"]
     stat.unlink()
