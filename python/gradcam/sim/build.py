@@ -102,7 +102,7 @@ def _verilate(program: Program, toolchain: Toolchain, work: Path, *flags: str) -
     result = toolchain.run(
         [
             toolchain.verilator,
-            *(flags or ("--cc", "--exe", HARNESS.name, "-CFLAGS", f"-std=c++17 -I{work}")),
+            *(flags or ("--cc", "--exe", HARNESS.name, "-CFLAGS", "-std=c++17")),
             *VERILATOR_FLAGS,
             *("--top-module", program.top, "--prefix", "Vdesign", "--Mdir", "obj", "design.vlt"),
             *(f"rtl/{path.name}" for path in program.rtl_files),
