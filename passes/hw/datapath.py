@@ -13,6 +13,7 @@ from gradcam.passes.engines import Engine, Epilogue, Slot, stage_of
 from gradcam.passes.hw.builder import PREDICATES, Builder, Value, signed_bits, width_of
 from gradcam.passes.hw.dsp import find_pairing, high_product, low_product, multiplier_of, multiply_both
 from gradcam.passes.hw.odometer import Odometer
+from gradcam.passes.hw.sharing import Multiplier, share_multipliers
 from gradcam.passes.nest import Access, Dataflow, Node, Sink
 from gradcam.passes.stages import latency_of
 
@@ -55,7 +56,9 @@ class Datapath:
         self.inputs: dict[int, tuple[Value, int | None, Value | None]] = {}
         #: The nodes of all rows that a node of the first row's body stands for.
         bodies = [n.body.nodes for n in engine.rows if n.body]
-        self._alike = {id(nodes[0]): nodes for nodes in zip(*bodies, strict=True)}
+        self._alike: dict[int, Sequence[Node]] = {id(nodes[0]): nodes for nodes in zip(*bodies, strict=True)}
+        #: By product of an epilogue.
+        self._multipliers: dict[int, Multiplier] = {}
         self._values: dict[Any, Value] = {}
         self._columns: dict[int, list[int]] = {}
         self._shapes: dict[int, int] = {}
@@ -113,12 +116,17 @@ class Datapath:
 
     def build(self) -> None:
         """Makes accumulators and epilogues; afterwards `output` answers."""
+        share_multipliers(self.engine, self._multipliers, self._shape)
+        for multiplier in self._multipliers.values():
+            self._alike |= {id(n): list(multiplier.products.values()) for n in multiplier.products.values()}
         self._make_columns()
         body = self.engine.rows[0].body
         if body is not None:
             self._reduce(body)
         stores = [slot for slot in self.engine.slots if slot.store]
-        totals = {id(slot): self._totals(slot) for slot in stores}
+        totals = {id(slot): self._totals([sink.value for _, sink in self._sinks(slot)]) for slot in stores}
+        for multiplier in self._multipliers.values():
+            multiplier.totals = self._totals([unextended(a) for n in multiplier.products.values() for a in n.args])
         for slot in stores:
             choices = self._outputs.setdefault(id(slot), {})
             for epilogue, sink in self._sinks(slot):
@@ -128,23 +136,33 @@ class Datapath:
 
     def output(self, slot: Slot) -> Value:
         """What a store slot writes: the value that the row stores."""
-        *choices, (_, lanes) = self._outputs[id(slot)].values()
-        for rows, choice in choices:
-            picked = self.table([int(i in rows) for i in range(len(self.engine.rows))], 1, self.departure(slot))
-            lanes = [self.b.mux(picked, c, lane) for c, lane in zip(choice, lanes, strict=True)]
-        return self.b.concat(lanes)
+        rows, lanes = zip(*reversed(self._outputs[id(slot)].values()), strict=True)
+        stage = self.departure(slot)
+        return self.b.concat([self._pick(values, rows, stage) for values in zip(*lanes, strict=True)])
+
+    def _pick(self, values: Sequence[Value], rows: Sequence[Sequence[int]], stage: int) -> Value:
+        """The value of the row whose step is in a stage; `rows` are those of each value."""
+        numbers = [next((i for i, own in enumerate(rows) if row in own), 0) for row in range(len(self.engine.rows))]
+
+        def choose(values: Sequence[Value], bit: int) -> Value:
+            if len(values) == 1:
+                return values[0]
+            odd = self.table([n >> bit & 1 for n in numbers], 1, stage)
+            return self.b.mux(odd, choose(values[1::2], bit + 1), choose(values[::2], bit + 1))
+
+        return choose(values, 0)
 
     def _sinks(self, slot: Slot) -> list[tuple[Epilogue, Sink]]:
         """What is stored through a slot, by epilogue."""
         sinks = [(e, s) for e in self.engine.epilogues for s in e.flow.sinks]
         return [(e, s) for e, s in sinks if self.engine.slot_of[id(s.target)] is slot]
 
-    def _totals(self, slot: Slot) -> dict[int, Node]:
-        """By accumulator that some rows store as it is, its sum with a loaded term that others store in its place.
+    def _totals(self, values: Sequence[Node]) -> dict[int, Node]:
+        """Of values that the rows choose from: by accumulator its sum with a loaded term, where both are among them.
 
         The term is 0 in rows without it: one adder serves all, where a second one would be as large again.
         """
-        totals, values = {}, [sink.value for _, sink in self._sinks(slot)]
+        totals = {}
         plain = {v.what for v in values if v.kind == "acc"}
         for total in (v for v in values if v.kind == "arith.addi"):
             for value, term in (total.args, total.args[::-1]):
@@ -185,7 +203,10 @@ class Datapath:
         """A number for the expression below a node, up to constants: equal expressions have equal numbers."""
         if id(node) not in self._shapes:
             what: Any = node.what
-            if node.kind == "load":
+            args = self._arguments(node)
+            if id(node) in self._multipliers:
+                what, args = id(self._multipliers[id(node)]), ()
+            elif node.kind == "load":
                 what = self.engine.slot_of[id(node.what)].operand
             elif node.kind == "const":
                 what = None
@@ -193,9 +214,15 @@ class Datapath:
                 what = self.engine.loops(self._row_of(node)).index(node.what)
             elif isinstance(what, dict):
                 what = tuple(sorted(what.items()))
-            shape = (node.kind, str(node.type_), what, tuple(self._shape(a) for a in node.args))
+            shape = (node.kind, str(node.type_), what, tuple(self._shape(a) for a in args))
             self._shapes[id(node)] = self._shape_numbers.setdefault(shape, len(self._shape_numbers))
         return self._shapes[id(node)]
+
+    def _arguments(self, node: Node) -> Sequence[Node]:
+        """The arguments; those of a sum of two values in an order of their own, so that it is one sum either way."""
+        if node.kind == "arith.addi" and all(a.kind != "const" for a in node.args):
+            return sorted(node.args, key=self._shape)
+        return node.args
 
     def _reduce(self, body: Dataflow) -> None:
         b = self.b
@@ -271,7 +298,11 @@ class Datapath:
         if node.kind in ("arith.cmpi", *EXTREME):
             holds = self._compare(node, point, stage)
             return (holds, stage) if node.kind == "arith.cmpi" else self._extreme(node, point, stage, latency, holds)
-        result = self._compute(node, [self._at(a, point, stage) for a in node.args])
+        if node.kind == "arith.muli":
+            args = [b.sign_extend(factor, node.bits) for factor in self._factors(node, point, stage)]
+        else:
+            args = [self._at(a, point, stage) for a in self._arguments(node)]
+        result = self._compute(node, args)
         if latency:
             result = self.b.bits(result, 0, min(node.bits, self._bits_read(node)))
         return self.delay(result, latency, node.kind.split(".")[-1]), stage + latency
@@ -284,23 +315,41 @@ class Datapath:
             terms = [self.delay(self.b.add(*group), 1, "reduce") for group in groups]
         return terms[0]
 
+    def _factors(self, node: Node, point: tuple[int, ...], stage: int) -> list[Value]:
+        """The factors of a product before their extension, the narrower one first: those of the row whose step it is.
+
+        Each is as wide as those of all rows that share the multiplier, of which constants have the bits they need.
+        """
+        multiplier = self._multipliers.get(id(node), Multiplier({0: node}))
+        ordered = {r: sorted(map(unextended, n.args), key=self._bits_needed) for r, n in multiplier.products.items()}
+        factors = []
+        for place in range(2):
+            options: dict[Value, list[int]] = {}
+            for row, pair in ordered.items():
+                factor = pair[place]
+                if factor.kind == "acc":
+                    factor = multiplier.totals.get(factor.what, factor)
+                value = self.b.bits(self._at(factor, point, stage), 0, self._bits_needed(factor))
+                options.setdefault(value, []).append(row)
+            width = max(map(width_of, options))
+            values = [self.b.sign_extend(value, width) for value in options]
+            factors.append(self._pick(values, list(options.values()), stage))
+        return factors
+
     def _wide_product(self, node: Node, point: tuple[int, ...], stage: int) -> Value:
         """A product as the sum of two, one of each half of the wider factor."""
-        b, (narrow, wide) = self.b, sorted(map(unextended, node.args), key=self._bits_needed)
-        factor, value = (self._at(n, point, stage) for n in (narrow, wide))
-        half, factor, needed = FACTOR - 1, b.bits(factor, 0, self._bits_needed(narrow)), self._bits_needed(wide)
+        b, (factor, value) = self.b, self._factors(node, point, stage)
+        half, needed = FACTOR - 1, width_of(value)
         if needed <= FACTOR:  # the rows' constants are narrower than their type
-            product_of = self._product(b.bits(value, 0, needed), factor)
-            return self.delay(b.sign_extend(product_of, node.bits), 1, "muli")
-        parts = b.zero_extend(b.bits(value, 0, half), FACTOR), b.bits(value, half, wide.bits - half)
+            return self.delay(b.sign_extend(self._product(value, factor), node.bits), 1, "muli")
+        parts = b.zero_extend(b.bits(value, 0, half), FACTOR), b.bits(value, half, needed - half)
         low, high = (b.sign_extend(self._product(part, factor), node.bits) for part in parts)
         shifted = b.concat([b.bits(high, 0, node.bits - half), b.const(0, half)])
         return self.delay(b.add(low, shifted), 1, "muli")
 
     def _local_product(self, node: Node, point: tuple[int, ...], stage: int) -> Value:
         """A product of factors that fit a multiplier."""
-        factors = (self._at(n, point, stage) for n in map(unextended, node.args))
-        return self.b.sign_extend(self._product(*factors), node.bits)
+        return self.b.sign_extend(self._product(*self._factors(node, point, stage)), node.bits)
 
     def _product(self, left: Value, right: Value) -> Value:
         """The product of two signed values, two stages later.
@@ -324,8 +373,9 @@ class Datapath:
 
     def _packed_product(self, node: Node, point: tuple[int, ...], stage: int) -> Value | None:
         """A product that comes out of one multiplication with the neighbouring lane's; None where nothing is shared."""
+        multiplier = self._multipliers.get(id(node))
         pairing = find_pairing(node, self._dims)
-        if pairing is None:
+        if pairing is None or (multiplier and multiplier.picks(self._shape)):
             return None
         dim = pairing.dim
         low, high = ((*point[:dim], lane, *point[dim + 1 :]) for lane in (point[dim] & ~1, point[dim] | 1))

@@ -5,7 +5,9 @@ from dataclasses import replace
 
 import pytest
 from rtl_networks import last_layer
+from test_deeper_targets import network, settings
 
+from gradcam.compiler import Compilation
 from gradcam.output import compile_to_folder
 
 
@@ -45,3 +47,11 @@ def test_the_core_has_one_word_for_logits_and_map_and_a_short_class(rtl):
     core = rtl[True]["gradcam_core"]
     assert re.search(r"\.heatmap_data +\(/\* unused \*/\)", core)
     assert declared(core, "class_request") == 3  # a sign and 0 to 2
+
+
+@pytest.mark.parametrize("target", ["stem", "block", "wide"])
+def test_rescales_of_a_backward_pass_use_the_multipliers_of_the_inference(target):
+    # They multiply an accumulator without a bias, or with the shifted high half of a gradient in its place.
+    hardware = str(Compilation(settings(target, "gradcam", "4x4")).run(network(), "hw"))
+    (engine,) = (text for text in hardware.split("hw.module @") if text.startswith("engine_mac("))
+    assert len(re.findall(r"comb\.mul .+ : i48", engine)) == 4, "one per output lane"
