@@ -121,7 +121,8 @@ def layer_figures(quantized: Any, program: dict[str, Any], multipliers: int) -> 
     Returns:
         In program order `name`, `phase`, `nests` (their numbers), `cycles`, which add up to all of the program's,
         `output_bytes` of the buffers that it writes, padding channels counted; where a convolution or linear layer of
-        the inference ends also `op`, its level-2 name without the dialect, `macs`, `weights` and `utilization`.
+        the inference ends also `op`, its level-2 name without the dialect, `macs`, `weights`, and `utilization` between
+        its start and its end: beside another layer it may add no cycles.
     """
     layers: dict[tuple[str, str], dict[str, Any]] = {}
     sizes = {b["name"]: _buffer_bytes(b) for b in program["buffers"]}
@@ -137,7 +138,8 @@ def layer_figures(quantized: Any, program: dict[str, Any], multipliers: int) -> 
             layer["op"] = op.operation.name.removeprefix("gradcam.")
             layer["macs"] = layer.get("macs", 0) + _macs(op)
             layer["weights"] = layer.get("weights", 0) + _elements(op.operands[1])
-            layer["utilization"] = layer["macs"] / multipliers / layer["cycles"]
+            running = sum(n["end"] - n["start"] for n in (program["nests"][i] for i in layer["nests"]))
+            layer["utilization"] = layer["macs"] / multipliers / running
     return list(layers.values())
 
 

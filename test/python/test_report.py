@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import rtl_networks
 import torch
 from small_networks import Network, small_resnet
 from torch import nn
@@ -116,6 +117,18 @@ def test_layers_add_up_to_the_whole(compiled):
     assert layers["fc", "inference"]["output_bytes"] == 4 * 4  # two logits of 32 bits, and two padding ones
     body = layers["body.1", "inference"]
     assert body["utilization"] == body["macs"] / 16 / body["cycles"] < 1
+
+
+def test_a_layer_that_another_one_hides_adds_no_cycles_and_is_used_while_it_runs(tmp_path):
+    # The convolution reads two rows of the pool, which it runs beside, and ends before it.
+    net = rtl_networks.Network(4, 12, 12)
+    net.conv(net.add(nn.AvgPool2d(3, 1, 1)), 4, 1, 6, 0)
+    net.add(nn.AdaptiveAvgPool2d(1), net.add(nn.ReLU()))
+    report = rtl_networks.design(net.classify(3), "4x4", tmp_path / "design")
+    (conv,) = (layer for layer in report["layers"] if layer.get("op") == "conv2d")
+    nest = json.loads((tmp_path / "design/program.json").read_text())["nests"][conv["nests"][0]]
+    assert conv["cycles"] == 0 and nest["end"] - nest["start"] > 4
+    assert conv["utilization"] == 2 * 2 * 4 * 4 / 16 / (nest["end"] - nest["start"])
 
 
 def test_a_layer_whose_mask_is_kept_has_its_convolution(tmp_path):
