@@ -55,9 +55,9 @@ def check_design(net: Network, folder: Path, count: int = 3, inner: str = r".*\.
         assert result.nest_cycles == nest_lengths(folder) and result.cycles == simulator.program.predicted_cycles()
         assert len(np.unique(result.logits)) > 1
         assert result.heatmap is None or result.heatmap.any()
-    assert len({r.logits.tobytes() for r in free}) == count
+    other = next(r for r in free if not np.array_equal(r.logits, free[0].logits))
     with pytest.raises(GradcamError, match="in the integer reference"):
-        check_outputs(free[1], module, images[0], classes[0])
+        check_outputs(other, module, images[0], classes[0])
     (traced,) = simulator.run(images[:1], last, trace=True)
     trace = compare_trace(simulator.program, traced, module, images[0], last)
     assert trace.difference is None
