@@ -54,7 +54,7 @@ class Datapath:
         self.dsp_packing = dsp_packing
         self.guards: dict[int, Value | None] = {}
         self.inputs: dict[int, tuple[Value, int | None, Value | None]] = {}
-        #: The nodes of all rows that a node of the first row's body stands for.
+        #: The nodes of all rows that a node of the first row's body, or a product of an epilogue, stands for.
         bodies = [n.body.nodes for n in engine.rows if n.body]
         self._alike: dict[int, Sequence[Node]] = {id(nodes[0]): nodes for nodes in zip(*bodies, strict=True)}
         #: By product of an epilogue.
