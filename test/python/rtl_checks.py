@@ -38,10 +38,13 @@ def nest_lengths(folder: Path) -> list[int]:
     return [nest["end"] - nest["start"] for nest in program["nests"]]
 
 
-def check_design(net: Network, folder: Path, count: int = 3, inner: str = r".*\.unfold") -> Checked:
+def check_design(
+    net: Network, folder: Path, count: int = 3, inner: str = r".*\.unfold", distinct: bool = True
+) -> Checked:
     """Outputs of several runs, free and stalled, predicted cycles nest by nest, and every buffer of a run.
 
     `inner` is a pattern for the names of buffers that the lowering makes and the reference has no tensor for.
+    Unless `distinct`, some images but not all may have the same logits, as in a random network.
     """
     simulator = Simulator(folder)
     module, images = load_quantized(simulator.program), net.images(count)
@@ -55,6 +58,7 @@ def check_design(net: Network, folder: Path, count: int = 3, inner: str = r".*\.
         assert result.nest_cycles == nest_lengths(folder) and result.cycles == simulator.program.predicted_cycles()
         assert len(np.unique(result.logits)) > 1
         assert result.heatmap is None or result.heatmap.any()
+    assert not distinct or len({r.logits.tobytes() for r in free}) == count
     other = next(r for r in free if not np.array_equal(r.logits, free[0].logits))
     with pytest.raises(GradcamError, match="in the integer reference"):
         check_outputs(other, module, images[0], classes[0])
