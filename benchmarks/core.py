@@ -23,9 +23,9 @@ from gradcam.command import run
 from gradcam.compiler import PLACES, Settings
 from gradcam.core.register_map import register_map
 from gradcam.errors import GradcamError
+from gradcam.faults import Faults
 from gradcam.figures import Figure, at_most, table
 from gradcam.output import compile_to_folder
-from gradcam.passes.faults import Faults
 from gradcam.progress import stages
 from gradcam.reference.integer import run_integer
 from gradcam.sim.program import Program, load_program, read_json

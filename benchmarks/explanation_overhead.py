@@ -32,9 +32,9 @@ from gradcam.command import run
 from gradcam.compiler import Compilation, Settings
 from gradcam.data import load_test_images, to_input
 from gradcam.errors import GradcamError
+from gradcam.faults import each, line
 from gradcam.files import write_output
 from gradcam.frontend import load_model, target_layers
-from gradcam.passes.faults import each, line
 from gradcam.progress import stages
 from gradcam.reference.float32 import run_float
 

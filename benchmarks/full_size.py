@@ -23,8 +23,8 @@ from simulations import Simulated, simulate
 
 from gradcam.command import run
 from gradcam.errors import GradcamError
+from gradcam.faults import Faults
 from gradcam.figures import GB, Figure, at_least, at_most, table
-from gradcam.passes.faults import Faults
 from gradcam.progress import stages
 
 MAIN = Design()

@@ -22,7 +22,7 @@ from gradcam.compiler import Compilation, Settings
 from gradcam.data import to_input
 from gradcam.errors import GradcamError
 from gradcam.evaluate import autograd_gradcam, pearson
-from gradcam.passes.ir_queries import main_function
+from gradcam.passes.ir.queries import main_function
 from gradcam.progress import stages
 from gradcam.quant_types import quantize_array
 from gradcam.reference.integer import run_integer

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from gradcam.errors import GradcamError
+from gradcam.faults import line
 from gradcam.measure import measured_compile
-from gradcam.passes.faults import line
 
 
 def measure(model: str, target_layer: str, pe: str, images: int) -> list[tuple[str, str]]:

@@ -27,10 +27,10 @@ from gradcam.compiler import Settings
 from gradcam.data import load_test_images, to_input
 from gradcam.errors import GradcamError
 from gradcam.evaluate import pearson
+from gradcam.faults import Faults
 from gradcam.files import write_output
 from gradcam.frontend import load_model, target_layers
 from gradcam.output import compile_to_folder
-from gradcam.passes.faults import Faults
 from gradcam.progress import stages
 from gradcam.reference.integer import run_integer
 

@@ -1,1 +1,3 @@
-"""The project's passes, one file each; `registry` maps their names to them."""
+"""Passes, a room per level; importing the package makes their names known."""
+
+from gradcam.passes import registry as registry

@@ -1,19 +1,9 @@
-"""Names of the project's passes and pipelines; a pass's module is imported when the pass is first used."""
+"""The table of the project's passes and pipelines, in the order in which a model passes through them."""
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Callable
-from typing import TypeVar
+from gradcam.passes.infra.registry import register_lazy, register_pipeline
 
-from gradcam.errors import GradcamError
-from gradcam.passes.pass_base import Pass
-
-PassClass = TypeVar("PassClass", bound=type[Pass])
-
-_factories: dict[str, Callable[[], type[Pass]]] = {}
-
-#: Pipelines by name; each is the text that its name stands for, and may use other pipelines.
 PIPELINES: dict[str, str] = {
     "gradcam-backward-pipeline": (
         "gradcam-fold-batch-norm,gradcam-batch-norm-to-conv,gradcam-derive-backward,gradcam-simplify-backward,"
@@ -31,125 +21,37 @@ PIPELINES: dict[str, str] = {
     ),
 }
 
-#: Upstream passes worth suggesting for a misspelt name: the bindings do not list theirs.
-UPSTREAM_PASSES: dict[str, tuple[str, ...]] = {
-    "mlir": (
-        "affine-loop-coalescing",
-        "affine-loop-fusion",
-        "affine-loop-normalize",
-        "affine-loop-tile",
-        "affine-loop-unroll",
-        "affine-loop-unroll-jam",
-        "affine-parallelize",
-        "affine-scalrep",
-        "affine-simplify-structures",
-        "canonicalize",
-        "convert-linalg-to-affine-loops",
-        "convert-scf-to-cf",
-        "convert-to-llvm",
-        "cse",
-        "inline",
-        "lower-affine",
-        "one-shot-bufferize",
-        "reconcile-unrealized-casts",
-        "symbol-dce",
-        "transform-interpreter",
-    ),
-    "circt": (
-        "canonicalize",
-        "convert-fsm-to-sv",
-        "cse",
-        "hw-cleanup",
-        "hw-legalize-modules",
-        "lower-pipeline-to-hw",
-        "lower-seq-to-sv",
-        "map-arith-to-comb",
-        "pipeline-explicit-regs",
-        "prettify-verilog",
-    ),
-}
+#: Name, room, module and class of every pass.
+PASSES = (
+    ("convert-torch-to-gradcam", "torch", "convert_torch_to_gradcam", "ConvertTorchToGradcam"),
+    ("gradcam-fold-batch-norm", "backward", "fold_batch_norm", "FoldBatchNorm"),
+    ("gradcam-batch-norm-to-conv", "backward", "batch_norm_to_conv", "BatchNormToConv"),
+    ("gradcam-derive-backward", "backward", "derive_backward", "DeriveBackward"),
+    ("gradcam-simplify-backward", "backward", "simplify_backward", "SimplifyBackward"),
+    ("gradcam-extract-masks", "backward", "extract_masks", "ExtractMasks"),
+    ("gradcam-calibrate", "quantize", "calibrate", "Calibrate"),
+    ("gradcam-quantize", "quantize", "quantize", "Quantize"),
+    ("gradcam-unfold-stem", "linalg", "unfold_stem", "UnfoldStem"),
+    ("convert-gradcam-to-linalg", "linalg", "convert_gradcam_to_linalg", "ConvertGradcamToLinalg"),
+    ("fuse-epilogues", "linalg", "fuse_epilogues", "FuseEpilogues"),
+    ("convert-linalg-to-affine", "affine", "convert_linalg_to_affine", "ConvertLinalgToAffine"),
+    ("gradcam-stream-inputs", "schedule", "stream_inputs", "StreamInputs"),
+    ("gradcam-split-time-space", "schedule", "split_time_space", "SplitTimeSpace"),
+    ("gradcam-choose-schedule", "schedule", "choose_schedule", "ChooseSchedule"),
+    ("gradcam-duplicate-buffers", "schedule", "duplicate_buffers", "DuplicateBuffers"),
+    ("gradcam-overlap-nests", "schedule", "overlap_nests", "OverlapNests"),
+    ("gradcam-plan-memory", "schedule", "plan_memory", "PlanMemory"),
+    ("gradcam-stream-weights", "schedule", "stream_weights", "StreamWeights"),
+    ("gradcam-size-ring", "schedule", "size_ring", "SizeRing"),
+    ("gradcam-limit-memory", "schedule", "limit_memory", "LimitMemory"),
+    ("gradcam-target-clock", "schedule", "target_clock", "TargetClock"),
+    ("gradcam-form-engines", "schedule", "form_engines", "FormEngines"),
+    ("gradcam-assign-cycles", "schedule", "assign_cycles", "AssignCycles"),
+    ("convert-affine-to-hw", "hw", "convert_affine_to_hw", "ConvertAffineToHw"),
+    ("gradcam-add-core", "hw", "add_core", "AddCore"),
+)
 
-
-def _add(name: str, factory: Callable[[], type[Pass]]) -> None:
-    if name in _factories or name in PIPELINES:
-        raise GradcamError(f"pass name '{name}' is taken")
-    _factories[name] = factory
-
-
-def register_lazy(name: str, module: str, class_name: str) -> None:
-    """Registers the pass `name`, the class `class_name` of `gradcam.passes.<module>`.
-
-    Raises:
-        GradcamError: the name is taken.
-    """
-    _add(name, lambda: getattr(importlib.import_module(f"gradcam.passes.{module}"), class_name))
-
-
-def register(cls: PassClass) -> PassClass:
-    """Registers a user's own pass under its `name`; usable as a class decorator.
-
-    Raises:
-        GradcamError: the name is taken.
-    """
-    _add(cls.name, lambda: cls)
-    return cls
-
-
-def is_pass(name: str) -> bool:
-    """Whether a project or user pass has this name; imports nothing."""
-    return name in _factories
-
-
-def pass_names() -> list[str]:
-    """Names of the project's and the user's passes, in the order of their registration."""
-    return list(_factories)
-
-
-def suggestions() -> list[str]:
-    """Names to suggest for a misspelt pass: the registered ones, the pipelines, and some of upstream's."""
-    return [*_factories, *PIPELINES, *UPSTREAM_PASSES["mlir"], *UPSTREAM_PASSES["circt"]]
-
-
-def lookup(name: str) -> type[Pass]:
-    """The class of the pass `name`, imported if need be.
-
-    Raises:
-        GradcamError: there is no such pass, or its module cannot be imported.
-    """
-    if name not in _factories:
-        raise GradcamError(f"unknown pass '{name}'")
-    try:
-        return _factories[name]()
-    except (ImportError, AttributeError) as error:
-        raise GradcamError(f"pass '{name}' is not available: {error}") from error
-
-
-for _entry in (
-    ("convert-torch-to-gradcam", "convert_torch_to_gradcam", "ConvertTorchToGradcam"),
-    ("gradcam-fold-batch-norm", "fold_batch_norm", "FoldBatchNorm"),
-    ("gradcam-batch-norm-to-conv", "batch_norm_to_conv", "BatchNormToConv"),
-    ("gradcam-derive-backward", "derive_backward", "DeriveBackward"),
-    ("gradcam-simplify-backward", "simplify_backward", "SimplifyBackward"),
-    ("gradcam-extract-masks", "extract_masks", "ExtractMasks"),
-    ("gradcam-calibrate", "calibrate", "Calibrate"),
-    ("gradcam-quantize", "quantize", "Quantize"),
-    ("gradcam-unfold-stem", "unfold_stem", "UnfoldStem"),
-    ("convert-gradcam-to-linalg", "convert_gradcam_to_linalg", "ConvertGradcamToLinalg"),
-    ("fuse-epilogues", "fuse_epilogues", "FuseEpilogues"),
-    ("convert-linalg-to-affine", "convert_linalg_to_affine", "ConvertLinalgToAffine"),
-    ("gradcam-stream-inputs", "stream_inputs", "StreamInputs"),
-    ("gradcam-split-time-space", "split_time_space", "SplitTimeSpace"),
-    ("gradcam-choose-schedule", "choose_schedule", "ChooseSchedule"),
-    ("gradcam-duplicate-buffers", "duplicate_buffers", "DuplicateBuffers"),
-    ("gradcam-overlap-nests", "overlap_nests", "OverlapNests"),
-    ("gradcam-plan-memory", "plan_memory", "PlanMemory"),
-    ("gradcam-stream-weights", "stream_weights", "StreamWeights"),
-    ("gradcam-size-ring", "size_ring", "SizeRing"),
-    ("gradcam-limit-memory", "limit_memory", "LimitMemory"),
-    ("gradcam-target-clock", "target_clock", "TargetClock"),
-    ("gradcam-form-engines", "form_engines", "FormEngines"),
-    ("gradcam-assign-cycles", "assign_cycles", "AssignCycles"),
-    ("convert-affine-to-hw", "convert_affine_to_hw", "ConvertAffineToHw"),
-    ("gradcam-add-core", "add_core", "AddCore"),
-):
-    register_lazy(*_entry)
+for _name, _room, _module, _class in PASSES:
+    register_lazy(_name, f"gradcam.passes.{_room}.{_module}", _class)
+for _name, _text in PIPELINES.items():
+    register_pipeline(_name, _text)

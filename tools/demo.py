@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gradcam.errors import GradcamError
-from gradcam.passes.faults import line
+from gradcam.faults import line
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -13,7 +13,7 @@ from gradcam.command import run, shape_argument
 from gradcam.compiler import LEVELS, PLACES, Compilation, Settings
 from gradcam.errors import GradcamError
 from gradcam.files import write_output
-from gradcam.passes.elision import elided_text
+from gradcam.passes.infra.elision import elided_text
 
 _OUTPUT = "output folder; for other levels a file, - for stdout: .mlirbc is bytecode, text lacks large constants"
 

@@ -11,7 +11,7 @@ from typing import Any
 from gradcam.command import run, shape_argument
 from gradcam.dialect.methods import EPS, METHODS
 from gradcam.files import write_output
-from gradcam.passes.elision import elided_text
+from gradcam.passes.infra.elision import elided_text
 
 
 def _parser() -> argparse.ArgumentParser:

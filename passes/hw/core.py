@@ -9,10 +9,11 @@ from gradcam.core.register_map import describe_registers, register_map
 from gradcam.errors import fail
 from gradcam.passes.hw.builder import Builder, Value, bits_for, module, width_of
 from gradcam.passes.hw.frame_buffer import build_frame_buffer
-from gradcam.passes.hw.interface import WORD, Channel, Interface
-from gradcam.passes.hw.layout import power_of_two
+from gradcam.passes.hw.interface import Interface
 from gradcam.passes.hw.registers import INPUTS, OUTPUTS, build_registers
 from gradcam.passes.hw.tape_reader import ADDRESS, axi_ports
+from gradcam.passes.program.banks import power_of_two
+from gradcam.passes.program.packets import WORD, Channel
 
 CORE = "gradcam_core"
 

@@ -8,14 +8,13 @@ from itertools import product
 from typing import Any
 
 from gradcam.errors import fail
-from gradcam.passes.clock import EXTREME, FACTOR, Clock, is_wide, unextended
-from gradcam.passes.engines import Engine, Epilogue, Slot, stage_of
 from gradcam.passes.hw.builder import PREDICATES, Builder, Value, signed_bits, width_of
 from gradcam.passes.hw.dsp import find_pairing, high_product, low_product, multiplier_of, multiply_both
 from gradcam.passes.hw.odometer import Odometer
 from gradcam.passes.hw.sharing import Multiplier, share_multipliers
-from gradcam.passes.nest import Access, Dataflow, Node, Sink
-from gradcam.passes.stages import latency_of
+from gradcam.passes.program.clock import EXTREME, FACTOR, Clock, is_wide, unextended
+from gradcam.passes.program.engines import Engine, Epilogue, Slot, latency_of, stage_of
+from gradcam.passes.program.nest import Access, Dataflow, Node, Sink
 
 #: arith op -> comb op, for those whose operands keep their width.
 COMB = {

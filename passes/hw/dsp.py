@@ -17,9 +17,9 @@ from typing import Any
 
 from pycde.circt import ir
 
-from gradcam.passes.clock import unextended
 from gradcam.passes.hw.builder import Builder, Value, module, width_of
-from gradcam.passes.nest import Node
+from gradcam.passes.program.clock import unextended
+from gradcam.passes.program.nest import Node
 
 #: Name of the module of a multiplier, by the bits of its factors.
 _NAME = "multiplier_{}x{}"

@@ -7,21 +7,19 @@ from typing import Any
 
 from torch_mlir import ir as mlir
 
-from gradcam.passes.clock import Clock
-from gradcam.passes.drains import drain_of
-from gradcam.passes.engines import Engine, stage_of
 from gradcam.passes.hw.builder import Builder, Value, bits_for, module, signed_bits
 from gradcam.passes.hw.datapath import Datapath
-from gradcam.passes.hw.layout import Bank
 from gradcam.passes.hw.odometer import Odometer, range_of
 from gradcam.passes.hw.ports import Port, Symbol, Term, make_port, symbol_field
-from gradcam.passes.ir_queries import symbol_register
-from gradcam.passes.linear_form import Linear
-from gradcam.passes.nest import Nest
-from gradcam.passes.runs import Follow
-from gradcam.passes.stages import latency_of
-from gradcam.passes.streams import moving_loops
-from gradcam.passes.tape import Tape
+from gradcam.passes.ir.linear_form import Linear
+from gradcam.passes.ir.queries import symbol_register
+from gradcam.passes.program.banks import Bank
+from gradcam.passes.program.clock import Clock
+from gradcam.passes.program.engines import Engine, drain_of, latency_of, stage_of
+from gradcam.passes.program.nest import Nest
+from gradcam.passes.program.runs import Follow
+from gradcam.passes.program.streams import moving_loops
+from gradcam.passes.program.tape import Tape
 
 
 class EngineBuilder:

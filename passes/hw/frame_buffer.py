@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from gradcam.passes.hw.builder import Builder, Value, bits_for, module
-from gradcam.passes.hw.layout import Bank
 from gradcam.passes.hw.memory import build_bank
+from gradcam.passes.program.banks import Bank
 
 
 def build_frame_buffer(name: str, width: int, words: int, first: int = 0) -> Any:

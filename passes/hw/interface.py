@@ -5,73 +5,21 @@ from __future__ import annotations
 import zlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from math import prod
 from typing import Any
 
 from pycde.circt import ir as circt
 from torch_mlir import ir as mlir
 
 from gradcam.errors import fail
-from gradcam.passes.clock import Clock
-from gradcam.passes.engines import access_kind, tag
-from gradcam.passes.hw.layout import constants_of
-from gradcam.passes.hw.names import argument_names, registers_of
-from gradcam.passes.ir_queries import symbol_register
-from gradcam.passes.nest import Access, Nest, nests
-
-#: Bits of a beat of the result.
-WORD = 32
+from gradcam.passes.program.banks import constants_of
+from gradcam.passes.program.clock import Clock
+from gradcam.passes.program.engines import access_kind, tag
+from gradcam.passes.program.names import argument_names
+from gradcam.passes.program.nest import Nest, nests
+from gradcam.passes.program.packets import Channel, Packets
 
 #: The attribute of the top's `hw.module` that holds an `Interface`.
 ATTRIBUTE = "gradcam_interface"
-
-
-@dataclass(frozen=True)
-class Channel:
-    """A valid/ready stream of the top: its name, beats of a run, and bits of a beat."""
-
-    name: str
-    beats: int
-    bits: int
-
-
-@dataclass(frozen=True)
-class Packets:
-    """What goes in and out of a run.
-
-    Attributes:
-        inputs: the streams that are read.
-        outputs: the streams that are written, in the order in which they are.
-        classes: the registers that hold the explained classes when the run has ended, the best one first.
-    """
-
-    inputs: Sequence[Channel]
-    outputs: Sequence[Channel]
-    classes: Sequence[str]
-
-    @staticmethod
-    def of(module: mlir.Module) -> Packets:
-        """Of a program with its schedule, known before its cycles are."""
-        program, names = list(nests(module)), argument_names(module)
-        loads, stores = [a for n in program for a in n.loads], [a for n in program for a in n.stores]
-        return Packets(_channels(loads, names), _channels(stores, names), _class_registers(module, program))
-
-    @property
-    def fields(self) -> list[tuple[str, int]]:
-        """What a result packet holds, in order: (name, words of 32 bits)."""
-        classes = [("classes", len(self.classes))] if self.classes else []
-        return [("packet", 1), *classes, *((channel.name, channel.beats) for channel in self.outputs)]
-
-    @property
-    def words(self) -> int:
-        """Words of a result packet."""
-        return sum(words for _, words in self.fields)
-
-    @property
-    def buffers(self) -> dict[str, int]:
-        """Bytes of the buffer of either packet in the core; of a program that reads or writes none, none."""
-        image = {"image_buffer": sum(c.beats * c.bits // 8 for c in self.inputs)} if self.inputs else {}
-        return image | ({"result_buffer": self.words * WORD // 8} if self.outputs else {})
 
 
 @dataclass(frozen=True)
@@ -129,22 +77,6 @@ class Interface(Packets):
         values = _plain(module.attributes[ATTRIBUTE])
         ends = {n: [Channel(**channel) for channel in values[n]] for n in ("inputs", "outputs")}
         return Interface(**(values | ends))
-
-
-def _channels(accesses: Sequence[Access], names: Sequence[str]) -> list[Channel]:
-    """The streams among the accesses, in their order."""
-    streams: dict[int, Access] = {a.memref.arg_number: a for a in accesses if access_kind(a) == "stream"}
-    return [
-        Channel(names[i], prod(mlir.MemRefType(a.memref.type).shape) // a.lanes, a.lanes * a.element_bits)
-        for i, a in streams.items()
-    ]
-
-
-def _class_registers(module: mlir.Module, program: Sequence[Nest]) -> list[str]:
-    """The registers that pick what a nest reads."""
-    forms = (form for nest in program for a in nest.loads for form in (a.index, *a.guards))
-    used = {symbol_register(term[1]) for form in forms for term in form if isinstance(term, tuple)}
-    return [name.removesuffix("_q") for memref, name in registers_of(module).items() if memref in used]
 
 
 def _fingerprint(module: mlir.Module, program: Sequence[Nest]) -> int:

@@ -8,7 +8,7 @@ from pycde.circt import ir
 from pycde.circt.dialects import hw, sv
 
 from gradcam.passes.hw.builder import Builder, Value, bits_for, integer, module, width_of
-from gradcam.passes.hw.layout import Bank
+from gradcam.passes.program.banks import Bank
 
 
 def address_bits(bank: Bank) -> int:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from gradcam.passes.clock import Clock
-from gradcam.passes.engines import Engine
 from gradcam.passes.hw.builder import Builder, Value, bits_for, signed_bits
+from gradcam.passes.program.clock import Clock
+from gradcam.passes.program.engines import Engine
 
 
 class Odometer:

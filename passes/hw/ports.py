@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from torch_mlir import ir as mlir
 
 from gradcam.errors import fail
-from gradcam.passes.engines import Slot
 from gradcam.passes.hw.builder import bits_for
-from gradcam.passes.hw.layout import Bank, address_form, place_of, ring_of, slices_of
-from gradcam.passes.ir_queries import symbol_register
-from gradcam.passes.linear_form import Linear
-from gradcam.passes.tape import Tape, Use
+from gradcam.passes.ir.linear_form import Linear
+from gradcam.passes.ir.queries import symbol_register
+from gradcam.passes.program.banks import Bank, address_form, place_of, ring_of, slices_of
+from gradcam.passes.program.engines import Slot
+from gradcam.passes.program.tape import Tape, Use
 
 #: A symbolic term of an address: mod or floordiv, index value, divisor.
 Term = tuple[str, mlir.Value, int]

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any
 
-from gradcam.passes.clock import Clock
-from gradcam.passes.engines import Engine, tag
 from gradcam.passes.hw.builder import Builder, Value, bits_for, module
-from gradcam.passes.nest import Nest
-from gradcam.passes.runs import Follow, turns_of
+from gradcam.passes.program.clock import Clock
+from gradcam.passes.program.engines import Engine, tag
+from gradcam.passes.program.nest import Nest
+from gradcam.passes.program.runs import Follow, turns_of
 
 
 def is_counted(engine: Engine, follows: Mapping[int, Follow]) -> bool:

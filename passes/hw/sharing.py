@@ -6,9 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from gradcam.passes.engines import Engine, stage_of
-from gradcam.passes.nest import Node
-from gradcam.passes.stages import latency_of
+from gradcam.passes.program.engines import Engine, latency_of, stage_of
+from gradcam.passes.program.nest import Node
 
 
 @dataclass(eq=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from gradcam.passes.hw.builder import Builder, Value, bits_for, module, width_of
-from gradcam.passes.tape import Tape
+from gradcam.passes.program.tape import Tape
 
 #: Width of an address, and of the fields of AXI4 that are constant or counted.
 ADDRESS, LENGTH, SIZE, BURST, RESPONSE = 32, 8, 3, 2, 2

@@ -7,20 +7,20 @@ from typing import Any
 
 from torch_mlir import ir as mlir
 
-from gradcam.passes.clock import Clock
-from gradcam.passes.engines import collect
 from gradcam.passes.hw.builder import Builder, Value, bits_for, module, width_of
 from gradcam.passes.hw.engine import EngineBuilder
 from gradcam.passes.hw.interface import ATTRIBUTE, Interface
-from gradcam.passes.hw.layout import Bank, banks_of
 from gradcam.passes.hw.memory import address_bits, build_bank
-from gradcam.passes.hw.names import argument_names, registers_of
 from gradcam.passes.hw.ports import Port, symbol_field
 from gradcam.passes.hw.sequencer import build_sequencer
 from gradcam.passes.hw.tape_reader import axi_ports, build_tape_reader
-from gradcam.passes.nest import nests
-from gradcam.passes.runs import follows_of
-from gradcam.passes.tape import read_tape
+from gradcam.passes.program.banks import Bank, banks_of
+from gradcam.passes.program.clock import Clock
+from gradcam.passes.program.engines import collect
+from gradcam.passes.program.names import argument_names, registers_of
+from gradcam.passes.program.nest import nests
+from gradcam.passes.program.runs import follows_of
+from gradcam.passes.program.tape import read_tape
 
 TOP = "gradcam_top"
 

@@ -6,11 +6,11 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from gradcam.passes.pass_manager import PassFailure, PassManager
+    from gradcam.passes.infra.pass_manager import PassFailure, PassManager
 
 _LAZY = {
-    "PassFailure": "gradcam.passes.pass_manager",
-    "PassManager": "gradcam.passes.pass_manager",
+    "PassFailure": "gradcam.passes.infra.pass_manager",
+    "PassManager": "gradcam.passes.infra.pass_manager",
 }
 
 __all__ = ["PassFailure", "PassManager"]

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from gradcam.errors import GradcamError
-from gradcam.passes.faults import each, line
+from gradcam.faults import each, line
 
 
 def run(name: str, action: Callable[[], None]) -> int:

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 from gradcam.dialect.methods import method_fault
 from gradcam.dram import check_dram
 from gradcam.errors import GradcamError
-from gradcam.passes.instrumentation import Timing
-from gradcam.passes.pass_manager import Instrumentation, PassManager
-from gradcam.passes.pass_options import value_text
-from gradcam.passes.registry import PIPELINES
-from gradcam.passes.schedule_file import read_schedule
+from gradcam.passes.infra.instrumentation import Timing
+from gradcam.passes.infra.pass_manager import Instrumentation, PassManager
+from gradcam.passes.infra.pass_options import value_text
+from gradcam.passes.infra.registry import PIPELINES
 from gradcam.pe import PE
+from gradcam.schedule_file import read_schedule
 
 if TYPE_CHECKING:  # it imports torch
-    from gradcam.passes.calibrate import Choice
+    from gradcam.passes.quantize.calibrate import Choice
 
 #: What `emit` can name, in the order in which a model passes through it.
 LEVELS = ("gradcam", "simplified", "quantized", "linalg", "affine", "scheduled", "hw", "verilog")
@@ -58,9 +58,9 @@ class Settings:
         dram_latency: cycles from a read to its first beat that the predicted cycles assume.
         max_onchip_bytes: most bytes of memory on chip; None sets no limit.
         schedule: a file such as the `schedule.json` of a compile, which says what is else chosen; see
-            `gradcam.passes.schedule_file`.
+            `gradcam.schedule_file`.
         clock_mhz: the clock that pipelines are made for; None registers products, shifts and lane sums only.
-        family: of FPGAs, for the clock: one of `gradcam.passes.clock.DELAYS`.
+        family: of FPGAs, for the clock: one of `gradcam.passes.program.clock.DELAYS`.
 
     Raises:
         GradcamError: there is no such method or place, the array is not one of powers of two, `top_k` is less than 1
@@ -99,7 +99,7 @@ class Settings:
         check_dram(self.dram_width, self.dram_outstanding, self.dram_latency)
         read_schedule(self.schedule or "")
         if self.clock_mhz is not None:
-            from gradcam.passes.clock import Clock  # it imports MLIR
+            from gradcam.passes.program.clock import Clock  # it imports MLIR
 
             Clock.named(self.family, self.clock_mhz)
 
@@ -191,7 +191,7 @@ class Compilation:
 
     def _calibrate(self, module: Any, model: Any) -> None:
         from gradcam.calibration import load_images
-        from gradcam.passes.calibrate import calibrate, input_shape
+        from gradcam.passes.quantize.calibrate import calibrate, input_shape
 
         images: Any = self.settings.calibration
         if images is None:

@@ -12,7 +12,7 @@ from gradcam.compiler import Compilation, Settings
 from gradcam.errors import GradcamError
 from gradcam.files import check_replaceable, replace_folder
 from gradcam.package import TEXTS, write_package
-from gradcam.passes.instrumentation import PrintIR
+from gradcam.passes.infra.instrumentation import PrintIR
 from gradcam.program import describe_program
 from gradcam.report import count_multiplications, make_report, report_text
 from gradcam.schedule import schedule_text
@@ -106,9 +106,9 @@ def _sha256(path: Path) -> str:
 
 def write_memories(module: Any, work: Path, program: dict[str, Any]) -> None:
     """Writes the contents of a scheduled module's constant banks and DRAM, and their names into its program."""
-    from gradcam.passes.hw.layout import banks_of, constant_words, hex_lines
-    from gradcam.passes.nest import nests
-    from gradcam.passes.tape import read_tape
+    from gradcam.passes.program.banks import banks_of, constant_words, hex_lines
+    from gradcam.passes.program.nest import nests
+    from gradcam.passes.program.tape import read_tape
 
     with module.context:
         banks = banks_of(module)

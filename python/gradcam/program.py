@@ -7,18 +7,18 @@ from typing import Any
 
 from torch_mlir import ir
 
-from gradcam.passes.clock import Clock
-from gradcam.passes.engines import access_kind, tag
-from gradcam.passes.explanations import explanations, map_names
 from gradcam.passes.hw.core import describe_core
 from gradcam.passes.hw.interface import Interface
-from gradcam.passes.hw.layout import banks_of, place_of, ring_of
-from gradcam.passes.hw.names import argument_names, registers_of
 from gradcam.passes.hw.top import TOP
-from gradcam.passes.ir_queries import is_argument, location_name
-from gradcam.passes.nest import Access, Nest, nests
-from gradcam.passes.runs import follows_of
-from gradcam.passes.tape import Tape, read_tape
+from gradcam.passes.ir.explanations import explanations, map_names
+from gradcam.passes.ir.queries import is_argument, location_name
+from gradcam.passes.program.banks import banks_of, place_of, ring_of
+from gradcam.passes.program.clock import Clock
+from gradcam.passes.program.engines import access_kind, tag
+from gradcam.passes.program.names import argument_names, registers_of
+from gradcam.passes.program.nest import Access, Nest, nests
+from gradcam.passes.program.runs import follows_of
+from gradcam.passes.program.tape import Tape, read_tape
 from gradcam.quant_types import is_quantized
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from torch_mlir import ir
 
 from gradcam.compiler import Settings
-from gradcam.passes.ir_queries import location_name
+from gradcam.passes.ir.queries import location_name
 from gradcam.pe import PE
 from gradcam.program import quantization_of
 from gradcam.schedule import describe_schedule

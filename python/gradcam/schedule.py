@@ -8,14 +8,14 @@ from typing import Any
 from torch_mlir import ir
 
 from gradcam.errors import fail
-from gradcam.passes.ir_queries import is_argument, is_global
-from gradcam.passes.nest import Nest, nests
-from gradcam.passes.tape import Tape, read_tape
-from gradcam.passes.time_loops import nest_names
+from gradcam.passes.ir.queries import is_argument, is_global
+from gradcam.passes.program.nest import Nest, nests
+from gradcam.passes.program.tape import Tape, read_tape
+from gradcam.passes.schedule.time_loops import nest_names
 
 
 def describe_schedule(module: ir.Module) -> dict[str, Any]:
-    """What was chosen in a scheduled module, in the form that `gradcam.passes.schedule_file` reads back.
+    """What was chosen in a scheduled module, in the form that `gradcam.schedule_file` reads back.
 
     Returns:
         `stem` and `ring` where there was a choice, and by nest its `loops` and, for reading, their `trips`, the operand

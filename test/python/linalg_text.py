@@ -12,7 +12,7 @@ from torch_mlir import ir
 from gradcam.compiler import Settings, pipeline_for
 from gradcam.dialect import make_context
 from gradcam.output import write_json, write_memories, write_rtl
-from gradcam.passes.pass_manager import PassManager
+from gradcam.passes.infra.pass_manager import PassManager
 from gradcam.program import describe_program
 
 

@@ -15,7 +15,7 @@ from torch_mlir import ir
 
 from gradcam.compiler import Compilation, Settings, pipeline_for
 from gradcam.dialect import make_context
-from gradcam.passes.pass_manager import PassManager
+from gradcam.passes.infra.pass_manager import PassManager
 
 #: What a schedule file says about nests: loops by nest.
 Loops = dict[str, list[str]]

@@ -10,7 +10,7 @@ from torch_mlir import ir
 from gradcam.dialect import adjoint_ops, make_context, ops
 from gradcam.dialect import adjoints as rules
 from gradcam.errors import GradcamError
-from gradcam.passes.derive_backward import DeriveBackward
+from gradcam.passes.backward.derive_backward import DeriveBackward
 from gradcam.reference.float32 import KERNELS, run_float
 from gradcam.reference.interpreter import run
 

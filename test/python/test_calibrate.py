@@ -10,7 +10,7 @@ from gradcam.calibration import load_images
 from gradcam.dialect import make_context
 from gradcam.errors import GradcamError
 from gradcam.histogram import BINS, Histogram
-from gradcam.passes.calibrate import RANGE, Calibrate, calibrate
+from gradcam.passes.quantize.calibrate import RANGE, Calibrate, calibrate
 from gradcam.reference.interpreter import main_function
 
 SHAPE = (1, 3, 4, 5)

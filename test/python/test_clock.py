@@ -14,11 +14,10 @@ from torch_mlir import ir
 from gradcam.compiler import Compilation, Settings
 from gradcam.errors import GradcamError
 from gradcam.output import compile_to_folder
-from gradcam.passes.clock import DELAYS, FACTOR, Clock
-from gradcam.passes.engines import stage_of
-from gradcam.passes.hw.layout import Bank
-from gradcam.passes.nest import nests
-from gradcam.passes.stages import latency_of
+from gradcam.passes.program.banks import Bank
+from gradcam.passes.program.clock import DELAYS, FACTOR, Clock
+from gradcam.passes.program.engines import latency_of, stage_of
+from gradcam.passes.program.nest import nests
 from gradcam.sim import Simulator
 from gradcam.sim.check import check_outputs
 from gradcam.sim.trace import load_quantized

@@ -12,7 +12,7 @@ from rtl_networks import Network, flat, last_layer, sums
 from gradcam.core.register_map import register_map
 from gradcam.errors import GradcamError
 from gradcam.output import compile_to_folder
-from gradcam.passes.pass_manager import PassManager
+from gradcam.passes.infra.pass_manager import PassManager
 from gradcam.sim.program import Program, load_program, read_json
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))  # a folder of scripts, not a package

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from doc_excerpts import Block, blocks, fault, find_source
 
-from gradcam.passes.registry import pass_names
+from gradcam.passes.infra.registry import pass_names
 
 ROOT = Path(__file__).parents[2]
 ARCHITECTURE = ROOT / "docs" / "architecture.md"

@@ -17,8 +17,8 @@ from gradcam.compiler import Compilation, Settings
 from gradcam.errors import GradcamError
 from gradcam.jit import run_affine
 from gradcam.output import compile_to_folder
-from gradcam.passes.nest import nests
-from gradcam.passes.pass_manager import PassManager
+from gradcam.passes.infra.pass_manager import PassManager
+from gradcam.passes.program.nest import nests
 from gradcam.reference.integer import run_integer
 from gradcam.sim import DramModel, Simulator, compare_trace, lint
 from gradcam.sim.check import check_outputs

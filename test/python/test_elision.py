@@ -4,8 +4,8 @@ import pytest
 from torch_mlir import ir
 
 from gradcam.dialect import make_context
-from gradcam.passes.elision import LARGE, elided_text, find_elided
-from gradcam.passes.instrumentation import print_module
+from gradcam.passes.infra.elision import LARGE, elided_text, find_elided
+from gradcam.passes.infra.instrumentation import print_module
 
 NUMBERS = ", ".join(map(str, range(LARGE + 1)))
 TEXT = f"%0 = arith.constant dense<[{NUMBERS}]> : tensor<{LARGE + 1}xi8>"

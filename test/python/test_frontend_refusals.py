@@ -7,8 +7,8 @@ from frontend_models import SHAPE, Classifier, Lambda, Trunk, faults_of
 from torch import nn
 
 from gradcam import frontend
-from gradcam.passes.convert_torch_to_gradcam import ConvertTorchToGradcam
-from gradcam.passes.faults import Faults
+from gradcam.faults import Faults
+from gradcam.passes.torch.convert_torch_to_gradcam import ConvertTorchToGradcam
 
 REFUSED = {
     "silu": (F.silu, "head: aten.silu is not supported"),

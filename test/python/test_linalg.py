@@ -8,8 +8,8 @@ from torch_mlir.passmanager import PassManager
 from gradcam.dialect import make_context
 from gradcam.errors import GradcamError
 from gradcam.jit import compile_affine, compile_linalg, run_affine, run_linalg
-from gradcam.passes.convert_gradcam_to_linalg import ConvertGradcamToLinalg
-from gradcam.passes.fuse_epilogues import FuseEpilogues
+from gradcam.passes.linalg.convert_gradcam_to_linalg import ConvertGradcamToLinalg
+from gradcam.passes.linalg.fuse_epilogues import FuseEpilogues
 from gradcam.pe import PE
 from gradcam.reference.integer import run_integer
 

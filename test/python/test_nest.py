@@ -10,14 +10,14 @@ from torch_mlir import ir
 
 from gradcam.dialect import make_context
 from gradcam.errors import GradcamError
-from gradcam.passes.assign_cycles import AssignCycles
-from gradcam.passes.duplicate_buffers import DuplicateBuffers
-from gradcam.passes.engines import collect, engine_key, signature
-from gradcam.passes.form_engines import FormEngines
-from gradcam.passes.ir_queries import main_function
-from gradcam.passes.linear_form import access_forms, guard_forms, map_forms, plus, substitute, symbol
-from gradcam.passes.nest import nests
-from gradcam.passes.plan_memory import PlanMemory
+from gradcam.passes.ir.linear_form import access_forms, guard_forms, map_forms, plus, substitute, symbol
+from gradcam.passes.ir.queries import main_function
+from gradcam.passes.program.engines import collect, engine_key, signature
+from gradcam.passes.program.nest import nests
+from gradcam.passes.schedule.assign_cycles import AssignCycles
+from gradcam.passes.schedule.duplicate_buffers import DuplicateBuffers
+from gradcam.passes.schedule.form_engines import FormEngines
+from gradcam.passes.schedule.plan_memory import PlanMemory
 
 
 @pytest.fixture(autouse=True)

@@ -19,13 +19,13 @@ from torch_mlir import ir
 
 import gradcam.output
 from gradcam.errors import GradcamError
-from gradcam.passes.assign_cycles import Window, shares_of
-from gradcam.passes.hw.layout import ring_of
-from gradcam.passes.nest import nests
-from gradcam.passes.overlap_nests import ring_size
-from gradcam.passes.pass_manager import PassManager
-from gradcam.passes.runs import Run, follows_of
-from gradcam.passes.stages import set_integer
+from gradcam.passes.infra.pass_manager import PassManager
+from gradcam.passes.program.banks import ring_of
+from gradcam.passes.program.nest import nests
+from gradcam.passes.program.runs import Run, follows_of
+from gradcam.passes.schedule.assign_cycles import Window, shares_of
+from gradcam.passes.schedule.overlap_nests import ring_size
+from gradcam.passes.schedule.stages import set_integer
 from gradcam.sim import Simulator
 from gradcam.sim.check import check_outputs
 from gradcam.sim.trace import load_quantized

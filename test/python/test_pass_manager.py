@@ -13,12 +13,12 @@ from torch_mlir import ir
 from gradcam import PassFailure, PassManager
 from gradcam.dialect import make_context
 from gradcam.errors import GradcamError, fail
-from gradcam.passes import registry, sides
-from gradcam.passes.instrumentation import CrashReproducer, PrintIR, Timing
-from gradcam.passes.pass_base import Pass
-from gradcam.passes.pass_manager import Instrumentation
-from gradcam.passes.pass_options import make_pass
-from gradcam.passes.pipeline_parser import PipelineError, parse_pipeline
+from gradcam.passes.infra import contexts, registry
+from gradcam.passes.infra.instrumentation import CrashReproducer, PrintIR, Timing
+from gradcam.passes.infra.pass_base import Pass
+from gradcam.passes.infra.pass_manager import Instrumentation
+from gradcam.passes.infra.pass_options import make_pass
+from gradcam.passes.infra.pipeline_parser import PipelineError, parse_pipeline
 
 SOURCE = """func.func @f(%a: i32) -> i32 {
   %0 = arith.addi %a, %a : i32
@@ -72,7 +72,7 @@ class Cross(Pass):
           %1 = comb.add %a, %b : i8
           hw.output %0, %1 : i8, i8
         }"""
-        return sides.parse_module(text, sides.make_context("circt"))
+        return contexts.parse_module(text, contexts.make_context("circt"))
 
 
 @pytest.fixture(autouse=True)
@@ -195,7 +195,7 @@ def test_suggested_upstream_passes_exist() -> None:
     for side, names in registry.UPSTREAM_PASSES.items():
         for name in names:
             try:
-                sides.upstream_pass_manager(side).parse(f"builtin.module({name})", sides.bindings(side).Context())
+                contexts.upstream_pass_manager(side).parse(f"builtin.module({name})", contexts.bindings(side).Context())
             except ValueError as error:
                 assert "restricted to" in str(error), name
 
@@ -246,7 +246,7 @@ def test_users_own_pass_in_the_middle(module: ir.Module) -> None:
 
 def test_pipeline_crosses_to_circt(module: ir.Module) -> None:
     result = PassManager.parse("builtin.module(func.func(cse),cross,hw.module(cse))").run(module)
-    assert sides.side_of(result) == "circt"
+    assert contexts.side_of(result) == "circt"
     assert count(result, "comb.add") == 1
 
 
@@ -357,7 +357,7 @@ class Record(Instrumentation):
 
     def after(self, name: str, module: Any, seconds: float) -> None:
         assert seconds >= 0
-        self.events.append((sides.side_of(module), name))
+        self.events.append((contexts.side_of(module), name))
 
     def failed(self, step: Any, module: Any) -> None:
         self.events.append(("failed", step.name))
@@ -427,12 +427,12 @@ def test_nothing_is_written_without_a_failure(module: ir.Module, tmp_path: Any) 
     ],
 )
 def test_side_of_text(text: str, side: str) -> None:
-    assert sides.guess_side(text.encode()) == side
+    assert contexts.guess_side(text.encode()) == side
 
 
 def test_side_of_other_objects() -> None:
     with pytest.raises(GradcamError, match="expected an MLIR module, got str"):
-        sides.side_of("x")
+        contexts.side_of("x")
 
 
 def test_public_name_is_lazy() -> None:

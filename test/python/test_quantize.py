@@ -9,9 +9,9 @@ from torch_mlir import ir
 
 from gradcam.dialect import make_context
 from gradcam.errors import GradcamError
-from gradcam.passes.calibrate import calibrate, input_shape
-from gradcam.passes.quantize import Quantize
-from gradcam.passes.quantize_parameters import weight_scales
+from gradcam.passes.quantize.calibrate import calibrate, input_shape
+from gradcam.passes.quantize.parameters import weight_scales
+from gradcam.passes.quantize.quantize import Quantize
 from gradcam.quant_types import is_accumulator, per_channel, per_tensor, round_scale, scale, scales, storage_bits
 from gradcam.reference.float32 import run_float
 from gradcam.reference.integer import quantize_image, run_integer

@@ -13,7 +13,7 @@ from test_demo import GOOD
 from gradcam.demonstration import demonstrate
 from gradcam.dialect.methods import METHODS
 from gradcam.figures import figures
-from gradcam.passes import registry
+from gradcam.passes.infra import registry
 from gradcam.tools.gradcam_sim import _parser
 
 ROOT = Path(__file__).parents[2]

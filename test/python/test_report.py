@@ -15,8 +15,8 @@ from gradcam.compiler import LEVELS, Settings, pipeline_for
 from gradcam.dialect import make_context
 from gradcam.errors import GradcamError
 from gradcam.output import compile_to_folder
-from gradcam.passes.calibrate import calibrate
-from gradcam.passes.pass_manager import PassManager
+from gradcam.passes.infra.pass_manager import PassManager
+from gradcam.passes.quantize.calibrate import calibrate
 from gradcam.program import describe_program
 from gradcam.report import count_macs, make_report, report_text
 

@@ -16,10 +16,10 @@ from gradcam.errors import GradcamError
 from gradcam.jit import compile_affine
 from gradcam.models import tinyml_resnet18
 from gradcam.output import compile_to_folder
-from gradcam.passes.hw.layout import banks_of, place_of, ring_of
-from gradcam.passes.ir_queries import is_argument, is_global, is_scalar
-from gradcam.passes.nest import nests
-from gradcam.passes.runs import turns_of
+from gradcam.passes.ir.queries import is_argument, is_global, is_scalar
+from gradcam.passes.program.banks import banks_of, place_of, ring_of
+from gradcam.passes.program.nest import nests
+from gradcam.passes.program.runs import turns_of
 from gradcam.sim import Simulator
 from gradcam.sim.check import check_outputs
 from gradcam.sim.trace import load_quantized

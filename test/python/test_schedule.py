@@ -18,8 +18,8 @@ from gradcam.dialect import make_context
 from gradcam.errors import GradcamError
 from gradcam.jit import run_affine
 from gradcam.output import compile_to_folder
-from gradcam.passes.limit_memory import memory_sizes
-from gradcam.passes.pass_manager import PassManager
+from gradcam.passes.infra.pass_manager import PassManager
+from gradcam.passes.schedule.limit_memory import memory_sizes
 from gradcam.reference.integer import run_integer
 from gradcam.schedule import describe_schedule
 
@@ -207,7 +207,7 @@ def test_dependences_by_hand(kind, tmp_path, monkeypatch):
     said = f"the schedule of 'nest', {', '.join(illegal)}, violates a dependence: "
     assert str(caught.value).endswith(said + message)
     if kind != "sum":  # which has no such form
-        monkeypatch.setattr("gradcam.passes.choose_schedule.violation", lambda nest, parts: None)
+        monkeypatch.setattr("gradcam.passes.schedule.choose_schedule.violation", lambda nest, parts: None)
         assert not np.array_equal(scheduled_text(nest, tmp_path / "s.json", illegal), wanted), "it was refused rightly"
 
 

@@ -16,10 +16,10 @@ from gradcam.compiler import Settings, pipeline_for
 from gradcam.dialect import make_context
 from gradcam.errors import GradcamError
 from gradcam.jit import run_affine, run_linalg
-from gradcam.passes.assign_cycles import AssignCycles
-from gradcam.passes.engines import access_kind
-from gradcam.passes.nest import nests
-from gradcam.passes.pass_manager import PassManager
+from gradcam.passes.infra.pass_manager import PassManager
+from gradcam.passes.program.engines import access_kind
+from gradcam.passes.program.nest import nests
+from gradcam.passes.schedule.assign_cycles import AssignCycles
 from gradcam.reference.integer import KERNELS
 from gradcam.reference.interpreter import run
 

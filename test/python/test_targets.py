@@ -16,10 +16,10 @@ from torch_mlir import ir
 from gradcam.dialect.methods import METHODS
 from gradcam.frontend import import_model, target_layers
 from gradcam.models import resnet18
-from gradcam.passes.derive_backward import DeriveBackward
-from gradcam.passes.explanations import explanations
-from gradcam.passes.fold_batch_norm import FoldBatchNorm
-from gradcam.passes.simplify_backward import SimplifyBackward
+from gradcam.passes.backward.derive_backward import DeriveBackward
+from gradcam.passes.backward.fold_batch_norm import FoldBatchNorm
+from gradcam.passes.backward.simplify_backward import SimplifyBackward
+from gradcam.passes.ir.explanations import explanations
 from gradcam.program import quantization_of
 from gradcam.reference.float32 import run_float
 

@@ -9,7 +9,7 @@ import pytest
 from linalg_text import Text, schedule, write_design
 
 from gradcam.jit import run_affine, run_linalg
-from gradcam.passes.explanations import map_names
+from gradcam.passes.ir.explanations import map_names
 from gradcam.sim import Simulator
 from gradcam.sim.trace import Tensor, compare_buffers
 

@@ -10,7 +10,7 @@ from torch_mlir import ir
 
 from gradcam.dialect import make_context
 from gradcam.dialect.verify import ints, shape
-from gradcam.passes.unfold_stem import UnfoldStem
+from gradcam.passes.linalg.unfold_stem import UnfoldStem
 from gradcam.reference import float32, integer
 from gradcam.reference.interpreter import run
 

@@ -14,10 +14,10 @@ from torch_mlir import ir
 from gradcam.dialect import make_context
 from gradcam.dialect.methods import EPS
 from gradcam.errors import GradcamError
+from gradcam.faults import Faults, each
 from gradcam.frontend import export, layers, torch_import
 from gradcam.frontend.loading import load_model
-from gradcam.passes.convert_torch_to_gradcam import ConvertTorchToGradcam
-from gradcam.passes.faults import Faults, each
+from gradcam.passes.torch.convert_torch_to_gradcam import ConvertTorchToGradcam
 
 __all__ = ["import_model", "import_torch", "load_model", "target_layers"]
 

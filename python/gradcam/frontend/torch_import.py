@@ -11,9 +11,9 @@ from torch_mlir import ir
 from torch_mlir.extras.fx_importer import FxImporter, FxImporterHooks, GraphNodeImporter
 
 from gradcam.errors import GradcamError, fail
+from gradcam.faults import Faults
 from gradcam.frontend.layers import NAME
 from gradcam.frontend.loading import describe
-from gradcam.passes.faults import Faults
 
 _FLOATS = {torch.float32: "f32", torch.float64: "f64", torch.float16: "f16", torch.bfloat16: "bf16"}
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from gradcam.errors import GradcamError
-from gradcam.passes import sides
+from gradcam.passes.infra import contexts
 
 _SPLIT = re.compile(rb"^// -----[ \t]*\r?$", re.MULTILINE)
 
@@ -48,7 +48,7 @@ def read_chunks(name: str, split: bool) -> list[Chunk]:
     except OSError as error:
         raise GradcamError(f"cannot read {name}: {error.strerror}") from error
     shown = "<stdin>" if name == "-" else name
-    if not split or sides.is_bytecode(data):
+    if not split or contexts.is_bytecode(data):
         path = Path(name) if name != "-" and Path(name).is_file() else None
         return [Chunk(data, path, shown)]
     chunks, line = [], 0

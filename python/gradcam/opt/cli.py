@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from gradcam.errors import GradcamError
-from gradcam.passes import registry
-from gradcam.passes.pass_manager import PassManager
-from gradcam.passes.pass_options import did_you_mean
-from gradcam.passes.pipeline_parser import PipelineError
-from gradcam.passes.steps import nest
+from gradcam.passes.infra import registry
+from gradcam.passes.infra.pass_manager import PassManager
+from gradcam.passes.infra.pass_options import did_you_mean
+from gradcam.passes.infra.pipeline_parser import PipelineError
+from gradcam.passes.infra.steps import nest
 
 _DESCRIPTION = """Runs passes on MLIR: the project's own, upstream MLIR's and CIRCT's, in one pipeline.
 A pass is also a flag: --canonicalize --gradcam-quantize='option=value option=value', in the order given."""

@@ -18,13 +18,13 @@ from gradcam.files import write_output
 from gradcam.opt.chunks import Chunk, read_chunks
 from gradcam.opt.cli import CommandLine
 from gradcam.opt.expected import mismatches
-from gradcam.passes import sides
-from gradcam.passes.diagnostics import Diagnostic, from_exception, from_mlir
-from gradcam.passes.elision import LARGE, elided_text, find_elided
-from gradcam.passes.instrumentation import CrashReproducer, PrintIR, Timing
-from gradcam.passes.pass_manager import Instrumentation, PassFailure
-from gradcam.passes.pass_options import did_you_mean
-from gradcam.passes.pipeline_parser import PipelineError
+from gradcam.passes.infra import contexts
+from gradcam.passes.infra.diagnostics import Diagnostic, from_exception, from_mlir
+from gradcam.passes.infra.elision import LARGE, elided_text, find_elided
+from gradcam.passes.infra.instrumentation import CrashReproducer, PrintIR, Timing
+from gradcam.passes.infra.pass_manager import Instrumentation, PassFailure
+from gradcam.passes.infra.pass_options import did_you_mean
+from gradcam.passes.infra.pipeline_parser import PipelineError
 
 _CONFIGURATION = re.compile(rb"^// configuration: (.*)$", re.MULTILINE)
 _ELIDED = "the value of this constant was left out when the file was written; write bytecode, which keeps it"
@@ -131,12 +131,12 @@ class Driver:
         """Runs the pipeline on `chunk`, in a fresh context; returns the output, and why there is none."""
         if place := find_elided(chunk.data):
             return b"", [Diagnostic("error", _ELIDED, chunk.name, *place)]
-        context = sides.make_context("circt" if self._manager.source == "circt" else sides.guess_side(chunk.data))
+        context = contexts.make_context("circt" if self._manager.source == "circt" else contexts.guess_side(chunk.data))
         context.allow_unregistered_dialects = self._options.allow_unregistered_dialect
         listener = Listener(hear)
         listener.attach(context)
         try:
-            module = sides.parse_module(chunk.source, context)
+            module = contexts.parse_module(chunk.source, context)
         except Exception as error:
             failures = from_exception(error)
             if failures is None:

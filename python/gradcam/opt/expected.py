@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gradcam.passes.diagnostics import Diagnostic
+from gradcam.passes.infra.diagnostics import Diagnostic
 
 _EXPECTED = re.compile(
     r"expected-(error|warning|remark|note)(-re)? *(?:@([+-]\d+|above|below|unknown))? *\{\{(.*)\}\}\s*$"

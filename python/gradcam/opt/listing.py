@@ -1,4 +1,4 @@
-"""What `gradcam-opt` can list: passes with their documentation, dialects of both sides."""
+"""What `gradcam-opt` can list: passes with their documentation, dialects of both contexts."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import re
 import textwrap
 
 from gradcam.errors import GradcamError
-from gradcam.passes import registry, sides
-from gradcam.passes.pass_options import option_help
+from gradcam.passes.infra import contexts, registry
+from gradcam.passes.infra.pass_options import option_help
 
 
 def list_passes() -> str:
@@ -39,14 +39,14 @@ def _describe(name: str) -> str:
 
 def show_dialects() -> str:
     """The dialects that each side can parse."""
-    return "\n".join(f"{side}: {', '.join(_dialects(side))}" for side in sides.SIDES)
+    return "\n".join(f"{side}: {', '.join(_dialects(side))}" for side in contexts.SIDES)
 
 
 def _dialects(side: str) -> list[str]:
     """Asks the parser: the bindings cannot list dialects, but its message on an unknown one does."""
-    ir = sides.bindings(side)
+    ir = contexts.bindings(side)
     try:
-        ir.Module.parse("unknown_dialect.op", sides.make_context(side))
+        ir.Module.parse("unknown_dialect.op", contexts.make_context(side))
     except ir.MLIRError as error:
         names = re.search(r"Available dialects: (.*?)(?: \(\* corresponding.*)?;", str(error))
         if names:

@@ -6,7 +6,7 @@ import numpy as np
 from torch_mlir import ir
 
 from gradcam.errors import GradcamError
-from gradcam.passes.explanations import map_names
+from gradcam.passes.ir.explanations import map_names
 from gradcam.reference.integer import run_integer
 from gradcam.sim.simulator import Result
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from gradcam.errors import GradcamError, fail
-from gradcam.passes import sides
-from gradcam.passes.pass_base import Pass
-from gradcam.passes.registry import register
+from gradcam.passes.infra import contexts
+from gradcam.passes.infra.pass_base import Pass
+from gradcam.passes.infra.registry import register
 
 
 @register
@@ -31,7 +31,7 @@ class Rename(Pass):
     style: Literal["snake", "kebab"] = "snake"
 
     def run(self, module: Any) -> None:
-        ir = sides.bindings("mlir")
+        ir = contexts.bindings("mlir")
         separator = "_" if self.style == "snake" else "-"
         for op in module.body.operations:
             name = ir.StringAttr(op.attributes["sym_name"]).value
@@ -58,7 +58,7 @@ class BreakIR(Pass):
     name: ClassVar[str] = "test-break"
 
     def run(self, module: Any) -> None:
-        ir = sides.bindings("mlir")
+        ir = contexts.bindings("mlir")
         module.body.operations[0].attributes["function_type"] = ir.TypeAttr.get(ir.FunctionType.get([], []))
 
 
@@ -74,4 +74,4 @@ class Cross(Pass):
         text = (
             b"hw.module @adder(in %a : i8, in %b : i8, out c : i8) {\n%0 = comb.add %a, %b : i8\nhw.output %0 : i8\n}"
         )
-        return sides.parse_module(text, sides.make_context("circt"))
+        return contexts.parse_module(text, contexts.make_context("circt"))

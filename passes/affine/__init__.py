@@ -1,0 +1,1 @@
+"""From level 3 to affine loops."""

@@ -1,0 +1,66 @@
+"""gradcam-batch-norm-to-conv: a batch norm that cannot fold is a convolution, too."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from torch_mlir import ir
+
+from gradcam.dialect import ops
+from gradcam.errors import fail
+from gradcam.passes.backward.fold_batch_norm import check_variance
+from gradcam.passes.backward.rewrites import integers
+from gradcam.passes.infra.pass_base import Pass
+from gradcam.passes.ir.constants import erase_if_unused, make_constant, read_constant
+
+
+@dataclass(frozen=True)
+class BatchNormToConv(Pass):
+    """Turns every batch norm into a 1x1 convolution with a diagonal weight.
+
+    With s = gamma / sqrt(var + eps) the weight is diag(s) and the bias beta - mean * s, computed in f64 and rounded to
+    f32. It runs on the array that runs the other convolutions, forward and backward, at one step for each OC x IC tile
+    on the diagonal and beside it. Run gradcam-fold-batch-norm first: what folds costs nothing.
+
+    This pass turns:
+
+        %y = "gradcam.batch_norm"(%x, %gamma, %beta, %mean, %var) {eps = 1.0e-05 : f64}
+
+    into:
+
+        %y = "gradcam.conv2d"(%x, %diagonal, %bias) {stride = [1, 1], padding = [0, 0], ...}
+    """
+
+    name: ClassVar[str] = "gradcam-batch-norm-to-conv"
+
+    def run(self, module: ir.Module) -> None:
+        """Transforms `module` in place.
+
+        Raises:
+            GradcamError: a parameter is no constant, or a channel's var + eps is not positive.
+        """
+        with module.context:
+            for function in module.body.operations:
+                blocks = [block for region in function.regions for block in region]
+                for norm in [op for block in blocks for op in block.operations if isinstance(op, ops.BatchNormOp)]:
+                    _convert(norm)
+
+
+def _convert(norm: Any) -> None:
+    unused = list(norm.operands)[1:]
+    parameters = [p for p in map(read_constant, unused) if p is not None]
+    if len(parameters) < len(unused):
+        raise fail(norm, "the parameters of 'gradcam.batch_norm' must be constants")
+    gamma, beta, mean, var = (p.astype(np.float64) for p in parameters)
+    check_variance(norm, var)
+    factor = gamma / np.sqrt(var + norm.eps.value)
+    one, zero, groups = integers(1, 1), integers(0, 0), ir.IntegerAttr.get(ir.IntegerType.get_signless(64), 1)
+    with ir.InsertionPoint(norm), norm.location:
+        weight, bias = make_constant(np.diag(factor)[:, :, None, None]), make_constant(beta - mean * factor)
+        conv = ops.Conv2dOp(norm.x, weight, bias, one, zero, one, groups, norm.y.type)
+    norm.y.replace_all_uses_with(conv.y)
+    norm.erase()
+    for value in set(unused):
+        erase_if_unused(value)

@@ -1,0 +1,120 @@
+"""gradcam-extract-masks: what the backward pass needs of an activation or a max-pool, made a value of its own."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from torch_mlir import ir
+
+from gradcam.dialect import adjoint_ops, ops
+from gradcam.dialect.adjoints import part_location
+from gradcam.dialect.verify import shape
+from gradcam.passes.infra.pass_base import Pass
+from gradcam.passes.ir.queries import users
+
+
+@dataclass(frozen=True)
+class ExtractMasks(Pass):
+    """Makes the masks of relu and clamp adjoints and the indices of max-pool adjoints values of their own.
+
+    So the backward pass keeps a bit of each element of a feature map alive, or the number of the tap that won a window,
+    and not the map. A mask is read from the activation's input: where an activation is quantized, that still tells a
+    small positive value, which the mask lets through, from a negative one; the rounded output does not.
+
+    This pass turns:
+
+        %y = "gradcam.relu"(%x)
+        %gx = "gradcam.relu_adjoint"(%g, %y)
+        %z = "gradcam.max_pool2d"(%y) {kernel = [3, 3], ...}
+        %gy = "gradcam.max_pool2d_adjoint"(%gz, %y) {kernel = [3, 3], ...}
+
+    into:
+
+        %y = "gradcam.relu"(%x)
+        %mask = "gradcam.mask"(%x) {lo = 0.0 : f64, hi = 0x7FF0000000000000 : f64} : (...) -> tensor<1x4x8x8xi1>
+        %gx = "gradcam.apply_mask"(%g, %mask)
+        %z = "gradcam.max_pool2d"(%y) {kernel = [3, 3], ...}
+        %index = "gradcam.max_pool2d_index"(%y) {kernel = [3, 3], ...} : (...) -> tensor<1x4x4x4xi8>
+        %gy = "gradcam.max_unpool2d"(%gz, %index) {kernel = [3, 3], ...}
+    """
+
+    name: ClassVar[str] = "gradcam-extract-masks"
+
+    def run(self, module: ir.Module) -> None:
+        """Transforms every function of `module` in place."""
+        with module.context:
+            for function in module.body.operations:
+                kept: dict[Any, ir.Value] = {}
+                for block in (block for region in function.regions for block in region):
+                    for op in list(block.operations):
+                        if isinstance(op, tuple(LIMITS)):
+                            _extract_mask(op, kept)
+                        elif isinstance(op, adjoint_ops.MaxPool2dAdjointOp):
+                            _extract_index(op, kept)
+
+
+def _relu_limits(_: Any) -> tuple[float, float]:
+    return 0.0, math.inf
+
+
+def _clamp_limits(op: Any) -> tuple[float, float]:
+    return op.lo.value, op.hi.value
+
+
+#: Adjoints with a mask, and between which limits of the forward output (or input) the gradient passes.
+LIMITS = {adjoint_ops.ReluAdjointOp: _relu_limits, adjoint_ops.ClampAdjointOp: _clamp_limits}
+
+
+def _extract_mask(op: Any, kept: dict[Any, ir.Value]) -> None:
+    limits = LIMITS[type(op)](op)
+    key = op.y, *limits
+    if key not in kept:
+        kept[key] = _mask(op.y, *limits)
+    with ir.InsertionPoint(op), op.location:
+        masked = adjoint_ops.ApplyMaskOp(op.g, kept[key], op.gx.type)
+    _replace(op, masked.gx)
+
+
+def _extract_index(op: Any, kept: dict[Any, ir.Value]) -> None:
+    window = op.kernel, op.stride, op.padding, op.dilation
+    key = op.x, *window
+    if key not in kept:
+        kept[key] = _index(op, window)
+    with ir.InsertionPoint(op), op.location:
+        moved = adjoint_ops.MaxUnpool2dOp(op.g, kept[key], *window, op.gx.type)
+    _replace(op, moved.gx)
+
+
+def _replace(op: Any, gx: ir.Value) -> None:
+    op.gx.replace_all_uses_with(gx)
+    op.erase()
+
+
+def _mask(y: ir.Value, lo: float, hi: float) -> ir.Value:
+    """The mask of a forward output `y`, made right after it."""
+    op = y.owner
+    x = op.x if isinstance(op, ops.ReluOp | ops.ClampOp) else y
+    f64, i1 = ir.F64Type.get(), ir.IntegerType.get_signless(1)
+    point, location = _behind(op, "mask")
+    with point, location:
+        type_ = ir.RankedTensorType.get(shape(x), i1)
+        return adjoint_ops.MaskOp(x, ir.FloatAttr.get(f64, lo), ir.FloatAttr.get(f64, hi), type_).result
+
+
+def _index(op: Any, window: tuple[ir.ArrayAttr, ...]) -> ir.Value:
+    """The index for a max-pool's adjoint, made right after the pool."""
+    pools = [u for u in users(op.x) if isinstance(u, ops.MaxPool2dOp)]
+    pool = next((p for p in pools if (p.kernel, p.stride, p.padding, p.dilation) == window), op.x.owner)
+    point, location = _behind(pool, "index")
+    with point, location:
+        type_ = ir.RankedTensorType.get(shape(op.g), ir.IntegerType.get_signless(8))
+        return adjoint_ops.MaxPool2dIndexOp(op.x, *window, type_).result
+
+
+def _behind(op: Any, part: str) -> tuple[ir.InsertionPoint, ir.Location]:
+    """Where to build a part of `op`, an op or the block of an argument, and its location."""
+    if isinstance(op, ir.Block):
+        return ir.InsertionPoint.at_block_begin(op), ir.Location.unknown()
+    return ir.InsertionPoint.after(op), part_location(op, part)

@@ -1,0 +1,213 @@
+"""Simplifies the derived backward pass: most of it is known at compile time."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from torch_mlir import ir
+
+from gradcam.dialect import adjoint_ops, cam_ops, ops
+from gradcam.dialect.verify import ints, shape
+from gradcam.passes.backward import cam_patterns, spatial_mean
+from gradcam.passes.backward.rewrites import Pattern, apply_patterns, is_point, like, merge_duplicates, rebuilt, scaled
+from gradcam.passes.infra.pass_base import Pass
+from gradcam.passes.ir.constants import make_constant, read_constant
+from gradcam.reference.float32 import KERNELS
+
+
+@dataclass(frozen=True)
+class SimplifyBackward(Pass):
+    """Applies algebraic patterns to the backward pass until none matches; removes duplicates and what no one reads.
+
+    Behind a global average pool and a linear head nothing of the backward pass is left: the channel weights are one
+    row of the classifier's own weight, and their factor moves out to the map.
+
+    This pass turns:
+
+        %seed = "gradcam.one_hot"(%cls)
+        %gf = "gradcam.linear_adjoint"(%seed, %w)
+        %gp = "gradcam.unflatten"(%gf)
+        %gx = "gradcam.avg_pool2d_adjoint"(%gp) {kernel = [7, 7], ...}
+        %weights = "gradcam.channel_weights"(%gx)
+        %map = "gradcam.weighted_sum"(%weights, %x)
+
+    into:
+
+        %row = "gradcam.class_row"(%w, %cls)
+        %sum = "gradcam.weighted_sum"(%row, %x)
+        %map = "gradcam.scale"(%sum) {factor = 0.020408163265306121 : f64}
+    """
+
+    name: ClassVar[str] = "gradcam-simplify-backward"
+
+    def run(self, module: ir.Module) -> None:
+        """Transforms `module` in place."""
+        with module.context:
+            merge_duplicates(module)
+            apply_patterns(module, PATTERNS)
+            merge_duplicates(module)
+            # After merging, so that methods that want the positive part of one row share its table.
+            apply_patterns(module, {ops.ReluOp: [fold_table]})
+
+
+# The seed and pairs that cancel.
+
+
+def read_class_row(op: Any) -> ir.Value | None:
+    """linear_adjoint(one_hot(c), w) -> class_row(w, c)."""
+    seed = op.g.owner
+    return cam_ops.ClassRowOp(op.w, seed.cls, op.gx.type).result if isinstance(seed, cam_ops.OneHotOp) else None
+
+
+def cancel_flatten(op: Any) -> ir.Value | None:
+    """flatten(unflatten(g)) -> g."""
+    inner = op.x.owner
+    return inner.g if isinstance(inner, adjoint_ops.UnflattenOp) else None
+
+
+def cancel_unflatten(op: Any) -> ir.Value | None:
+    """unflatten(flatten(x)) -> x where the shapes agree."""
+    inner = op.g.owner
+    return inner.x if isinstance(inner, ops.FlattenOp) and inner.x.type == op.gx.type else None
+
+
+def cancel_unit_pool(op: Any) -> ir.Value | None:
+    """avg_pool2d_adjoint(g) -> g for a 1x1 window, such as the global pool of a 1x1 map."""
+    return op.g if ints(op, "kernel", 2, 1) == [1, 1] and op.g.type == op.gx.type else None
+
+
+# Scales move outwards, to the map, and merge.
+
+#: Ops that are linear in operand 0 when the others are held fixed.
+LINEAR_IN_FIRST = (
+    adjoint_ops.LinearAdjointOp,
+    adjoint_ops.Conv2dAdjointOp,
+    adjoint_ops.ReluAdjointOp,
+    adjoint_ops.ClampAdjointOp,
+    adjoint_ops.MaxPool2dAdjointOp,
+    adjoint_ops.AvgPool2dAdjointOp,
+    adjoint_ops.BatchNormAdjointOp,
+    adjoint_ops.UnflattenOp,
+    adjoint_ops.ChannelSliceOp,
+    adjoint_ops.TapSumsOp,
+    ops.FlattenOp,
+    cam_ops.ChannelWeightsOp,
+    cam_ops.XGradCamWeightsOp,
+    cam_ops.MulOp,
+    cam_ops.ChannelSumOp,
+    cam_ops.WeightedSumOp,
+)
+
+
+def pull_scale(op: Any) -> ir.Value | None:
+    """f(scale(g)) -> scale(f(g)) for f linear in g."""
+    inner = op.operands[0].owner
+    if not isinstance(inner, cam_ops.ScaleOp):
+        return None
+    return scaled(rebuilt(op, inner.x), inner.factor.value)
+
+
+def pull_common_scale(op: Any) -> ir.Value | None:
+    """add(scale(x), scale(y)) -> scale(add(x, y)) for equal factors."""
+    x, y = op.x.owner, op.y.owner
+    if not all(isinstance(inner, cam_ops.ScaleOp) for inner in (x, y)) or x.factor.value != y.factor.value:
+        return None
+    return scaled(ops.AddOp(x.x, y.x, op.z.type).result, x.factor.value)
+
+
+def merge_scales(op: Any) -> ir.Value | None:
+    """scale(scale(x)) -> scale(x), the factors multiplied; a factor of 1 disappears."""
+    if op.factor.value == 1:
+        return op.x
+    inner = op.x.owner
+    return scaled(inner.x, inner.factor.value * op.factor.value) if isinstance(inner, cam_ops.ScaleOp) else None
+
+
+# Maps of a row of a constant table are computed for all rows now.
+
+#: Maps of operand 0 alone, without a mask from the image, whose kernels take a table as a batch.
+ON_TABLES = (
+    adjoint_ops.LinearAdjointOp,
+    adjoint_ops.Conv2dAdjointOp,
+    adjoint_ops.AvgPool2dAdjointOp,
+    adjoint_ops.BatchNormAdjointOp,
+    adjoint_ops.ChannelSliceOp,
+    adjoint_ops.TapSumsOp,
+    cam_ops.ChannelWeightsOp,
+)
+
+
+def channelwise_before_avg_pool(op: Any) -> ir.Value | None:
+    """f(avg_pool2d_adjoint(g)) -> avg_pool2d_adjoint(f(g)) for f alike at all positions that mixes no channels."""
+    pool = op.g.owner
+    if not isinstance(pool, adjoint_ops.AvgPool2dAdjointOp):
+        return None
+    small = rebuilt(op, pool.g, like(pool.g, [1, shape(op.gx)[1], *shape(pool.g)[2:]]))
+    return rebuilt(pool, small, op.gx.type)
+
+
+def fold_table(op: Any) -> ir.Value | None:
+    """f(class_row(w, c)) -> class_row(f(w), c), unless the new table would be larger than `w`.
+
+    The mean of a 1x1 map is left to `mean_of_point`, which reads the classifier's own weight and stores no table.
+    """
+    g, *parameters = op.operands
+    is_mean_of_point = isinstance(op, cam_ops.ChannelWeightsOp) and is_point(g)
+    if is_mean_of_point or math.prod(shape(op.results[0])) > math.prod(shape(g)):
+        return None
+    table, cls = _table(g)
+    constants = [read_constant(p) for p in parameters]
+    if table is None or any(c is None for c in constants):
+        return None
+    folded = KERNELS[op.operation.name](op, *(np.asarray(c, np.float64) for c in (table, *constants)))
+    return cam_ops.ClassRowOp(make_constant(folded), cls, op.results[0].type).result
+
+
+def flatten_table(op: Any) -> ir.Value | None:
+    """flatten(class_row(w, c)) -> class_row(w as one vector per class, c); `cancel_flatten` has the unflattened row."""
+    table, cls = _table(op.x)
+    if table is None or isinstance(op.x.owner, adjoint_ops.UnflattenOp):
+        return None
+    return cam_ops.ClassRowOp(make_constant(table.reshape(len(table), -1)), cls, op.y.type).result
+
+
+def _table(g: ir.Value) -> tuple[np.ndarray | None, ir.Value | None]:
+    """The table (K x the shape of `g`) and the class when `g` is a row of a constant, perhaps unflattened."""
+    row = g.owner.g.owner if isinstance(g.owner, adjoint_ops.UnflattenOp) else g.owner
+    if not isinstance(row, cam_ops.ClassRowOp):
+        return None, None
+    table = read_constant(row.w)
+    return (None, None) if table is None else (table.reshape(-1, *shape(g)[1:]), row.cls)
+
+
+def _patterns() -> dict[type, list[Pattern]]:
+    """All patterns, by the op they start from."""
+    patterns: dict[type, list[Pattern]] = {
+        adjoint_ops.LinearAdjointOp: [read_class_row],
+        adjoint_ops.UnflattenOp: [cancel_unflatten],
+        adjoint_ops.AvgPool2dAdjointOp: [cancel_unit_pool],
+        adjoint_ops.ChannelSliceOp: [channelwise_before_avg_pool],
+        adjoint_ops.BatchNormAdjointOp: [channelwise_before_avg_pool],
+        ops.FlattenOp: [cancel_flatten, flatten_table],
+        ops.AddOp: [pull_common_scale],
+        cam_ops.ScaleOp: [merge_scales],
+        cam_ops.ChannelWeightsOp: [*spatial_mean.PATTERNS],
+        cam_ops.XGradCamWeightsOp: [cam_patterns.xgradcam_of_constant_gradient],
+        cam_ops.ChannelSumOp: [cam_patterns.sum_of_products, cam_patterns.sum_of_positive_products],
+        cam_ops.WeightedSumOp: [cam_patterns.sum_of_constant_gradient],
+        ops.ReluOp: [
+            cam_patterns.relu_before_unflatten,
+            cam_patterns.relu_before_global_pool,
+            cam_patterns.relu_before_scale,
+        ],
+    }
+    for kinds, pattern in ((LINEAR_IN_FIRST, pull_scale), (ON_TABLES, fold_table)):
+        for kind in kinds:
+            patterns.setdefault(kind, []).append(pattern)
+    return patterns
+
+
+PATTERNS = _patterns()

@@ -1,0 +1,113 @@
+"""Patterns for `channel_weights`: the spatial mean of a gradient rarely needs the gradient itself."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from torch_mlir import ir
+
+from gradcam.dialect import adjoint_ops, ops
+from gradcam.dialect.adjoints import part_location
+from gradcam.dialect.verify import ints, shape
+from gradcam.passes.backward.rewrites import flat, integers, is_point, like, rebuilt, scaled
+
+
+def mean_of_point(op: Any) -> ir.Value | None:
+    """channel_weights(g) -> flatten(g) for a 1x1 map."""
+    return flat(op.g) if is_point(op.g) else None
+
+
+def mean_of_avg_pool_adjoint(op: Any) -> ir.Value | None:
+    """channel_weights(avg_pool2d_adjoint(g)) -> channel_weights(g) * OH*OW / (H*W).
+
+    A pool hands on each gradient whole, in shares that sum to 1, unless part of it falls on padding that counts.
+    """
+    pool = op.g.owner
+    if not isinstance(pool, adjoint_ops.AvgPool2dAdjointOp):
+        return None
+    if ints(pool, "padding", 2, 0) != [0, 0] and bool(pool.count_include_pad.value):
+        return None
+    return scaled(rebuilt(op, pool.g), _area(pool.g) / _area(pool.gx))
+
+
+def mean_of_max_pool_adjoint(op: Any) -> ir.Value | None:
+    """channel_weights(max_pool2d_adjoint(g, x)) -> channel_weights(g) * OH*OW / (H*W): x is not read.
+
+    Every gradient goes whole to one element.
+    """
+    pool = op.g.owner
+    if not isinstance(pool, adjoint_ops.MaxPool2dAdjointOp):
+        return None
+    return scaled(rebuilt(op, pool.g), _area(pool.g) / _area(pool.gx))
+
+
+def mean_of_batch_norm_adjoint(op: Any) -> ir.Value | None:
+    """channel_weights(batch_norm_adjoint(g)) -> flatten(batch_norm_adjoint(channel_weights(g)))."""
+    norm = op.g.owner
+    if not isinstance(norm, adjoint_ops.BatchNormAdjointOp) or is_point(norm.gx):
+        return None
+    channels = shape(norm.g)[1]
+    point = adjoint_ops.UnflattenOp(rebuilt(op, norm.g), like(norm.g, [1, channels, 1, 1])).result
+    return flat(rebuilt(norm, point, point.type))
+
+
+def mean_of_conv2d_adjoint(op: Any) -> ir.Value | None:
+    """channel_weights(conv2d_adjoint(g, w)) -> flatten(conv2d_adjoint(tap_sums(g), w)) / (H*W).
+
+    Tap (i, j) of the kernel moves the gradient to (h*stride + i*dilation - padding, ...). Of what it moves, the mean
+    only needs the sum that lands inside the input; so the KxK sums of the gradient are multiplied with the kernel, by a
+    conv2d_adjoint with a single output position, which reads the layer's own weight.
+    A gradient that is read elsewhere too is there anyway, and its mean is cheaper.
+    """
+    conv = op.g.owner
+    if not isinstance(conv, adjoint_ops.Conv2dAdjointOp) or is_point(conv.gx) or not _read_once(conv.gx):
+        return None
+    size, kernel = shape(conv.gx)[2:], shape(conv.w)[2:]
+    sums_type = like(conv.g, [1, shape(conv.g)[1], *kernel])
+    window = (integers(*kernel), conv.stride, conv.padding, conv.dilation)
+    sums = adjoint_ops.TapSumsOp(conv.g, *window, integers(*size), sums_type).result
+    point = like(sums, [1, shape(conv.gx)[1], 1, 1])
+    one, last = integers(1, 1), integers(*(k - 1 for k in kernel))
+    product = adjoint_ops.Conv2dAdjointOp(sums, conv.w, one, last, one, conv.groups, point).result
+    return scaled(flat(product), 1 / math.prod(size))
+
+
+def mean_of_add(op: Any) -> ir.Value | None:
+    """channel_weights(add(x, y)) -> add(channel_weights(x), channel_weights(y)) where that frees an adjoint."""
+    total = op.g.owner
+    if not isinstance(total, ops.AddOp) or not _read_once(total.z):
+        return None
+    freed = (
+        adjoint_ops.Conv2dAdjointOp,
+        adjoint_ops.AvgPool2dAdjointOp,
+        adjoint_ops.MaxPool2dAdjointOp,
+        adjoint_ops.BatchNormAdjointOp,
+        ops.AddOp,
+    )
+    if not any(isinstance(x.owner, freed) and _read_once(x) for x in total.operands):
+        return None
+    means = []
+    for number, x in enumerate(total.operands):
+        with part_location(op, f"term{number}"):  # several terms are stored, and a trace tells them apart by name
+            means.append(rebuilt(op, x))
+    return ops.AddOp(*means, op.y.type).result
+
+
+PATTERNS = (
+    mean_of_point,
+    mean_of_avg_pool_adjoint,
+    mean_of_max_pool_adjoint,
+    mean_of_batch_norm_adjoint,
+    mean_of_conv2d_adjoint,
+    mean_of_add,
+)
+
+
+def _area(value: ir.Value) -> int:
+    return math.prod(shape(value)[2:])
+
+
+def _read_once(value: ir.Value) -> bool:
+    """Whether the value has a single use, so that it is gone once that use is."""
+    return len(list(value.uses)) == 1

@@ -1,0 +1,54 @@
+"""convert-affine-to-hw: where the two MLIR contexts meet."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from pycde import circt
+from pycde.circt import ir
+
+from gradcam.passes.hw.top import build_design
+from gradcam.passes.infra.pass_base import Pass
+
+#: Yosys and Icarus read neither variables declared in an always block nor assignment patterns of packed arrays.
+PRINTING = "disallowLocalVariables,disallowPackedArrays"
+
+
+@dataclass(frozen=True)
+class ConvertAffineToHw(Pass):
+    """Builds the hardware of a scheduled program: engines, memories and a sequencer, as hw, comb, seq and sv ops.
+
+    Loops become an odometer, each access an address register with one delta per loop, a padding set sign tests, the ops
+    of an `affine.parallel` lanes with registers between stages, the nests rows of tables.
+
+    This pass turns:
+
+        affine.for %oct = 0 to 2 { ... affine.load %x ... arith.muli ... } {gradcam.engine = "mac", ...}
+
+    into:
+
+        hw.module @engine_mac(in %clk : !seq.clock, in %rst : i1, in %go : i1, in %row : i5, ..., out done : i1, ...)
+        hw.module @bank0(...)
+        hw.module @sequencer(...)
+        hw.module @gradcam_top(...)
+
+    With `dsp-packing` products of two narrow factors, one of them shared with the neighbouring lane, come in pairs out
+    of one multiplication, as wide as a DSP slice multiplies; stages stay the same.
+    """
+
+    name: ClassVar[str] = "convert-affine-to-hw"
+    source: ClassVar[str] = "mlir"
+    target: ClassVar[str] = "circt"
+    dsp_packing: bool = False
+
+    def run(self, module: Any) -> ir.Module:
+        """A new module in a new CIRCT context."""
+        context = ir.Context()
+        circt.register_dialects(context)
+        with module.context, context, ir.Location.unknown():
+            design = ir.Module.create()
+            design.operation.attributes["circt.loweringOptions"] = ir.StringAttr.get(PRINTING)
+            with ir.InsertionPoint(design.body):
+                build_design(module, self.dsp_packing)
+        return design

@@ -1,0 +1,182 @@
+"""Text of a pass's options to typed dataclass fields and back: `tile=4,4 method=hirescam fuse`."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import types
+import typing
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from gradcam.errors import GradcamError
+from gradcam.passes.infra.pass_base import Pass
+
+_BOOLS = {"": True, "1": True, "true": True, "0": False, "false": False}
+_CLOSING = {"'": "'", '"': '"', "{": "}"}
+
+
+class OptionError(GradcamError):
+    """What is wrong with an option, and how many characters into the options' text."""
+
+    def __init__(self, message: str, offset: int) -> None:
+        super().__init__(message)
+        self.offset = offset
+
+
+class OptionText(NamedTuple):
+    """One `name=value` as written; the value of a bare `name` is empty."""
+
+    name: str
+    value: str
+    offset: int
+
+
+def did_you_mean(name: str, candidates: Iterable[str]) -> str:
+    """The end of an error message: "; did you mean 'x'?", or nothing where no candidate is near."""
+    near = difflib.get_close_matches(name, list(candidates), 1)
+    return f"; did you mean '{near[0]}'?" if near else ""
+
+
+def split_options(text: str) -> list[OptionText]:
+    """Splits options at spaces outside quotes and braces, which are taken off the values.
+
+    Raises:
+        OptionError: a quote or brace is not closed.
+    """
+    options, position = [], 0
+    while position < len(text):
+        if text[position].isspace():
+            position += 1
+            continue
+        end = _end_of_option(text, position)
+        name, _, value = text[position:end].partition("=")
+        if value and _CLOSING.get(value[0]) == value[-1] and len(value) > 1:
+            value = value[1:-1]
+        options.append(OptionText(name, value, position))
+        position = end
+    return options
+
+
+def _end_of_option(text: str, start: int) -> int:
+    closing: list[str] = []
+    for position in range(start, len(text)):
+        char = text[position]
+        if closing and char == closing[-1]:
+            closing.pop()
+        elif char in _CLOSING and not (closing and closing[-1] in "'\""):
+            closing.append(_CLOSING[char])
+        elif char.isspace() and not closing:
+            return position
+    if closing:
+        raise OptionError(f"missing {closing[-1]}", start)
+    return len(text)
+
+
+def make_pass(cls: type[Pass], text: str) -> Pass:
+    """Makes the pass `cls` with the options in `text`.
+
+    Raises:
+        OptionError: an option is unknown, given twice, or has a value of another type.
+    """
+    fields, hints = cls.options(), typing.get_type_hints(cls)
+    values: dict[str, Any] = {}
+    options = split_options(text)
+    for option in options:
+        if option.name not in fields:
+            raise OptionError(
+                f"pass '{cls.name}' has no option '{option.name}'"
+                + (did_you_mean(option.name, fields) or _known(fields)),
+                option.offset,
+            )
+        field = fields[option.name].name
+        if field in values:
+            raise OptionError(f"option '{option.name}' of pass '{cls.name}' is given twice", option.offset)
+        try:
+            values[field] = _convert(option.value, hints[field])
+        except ValueError:
+            raise OptionError(
+                f"option '{option.name}' of pass '{cls.name}' takes {type_text(hints[field])}, got '{option.value}'",
+                option.offset,
+            ) from None
+    try:
+        return cls(**values)
+    except (
+        GradcamError,
+        TypeError,
+        ValueError,
+    ) as error:  # a check of the class, or an option without default left out
+        raise OptionError(f"pass '{cls.name}': {error}", options[0].offset if options else 0) from error
+
+
+def _known(fields: Iterable[str]) -> str:
+    return f"; it has {', '.join(fields) or 'none'}"
+
+
+def _alternatives(hint: Any) -> list[Any]:
+    """The members of a union without None; a list of one for any other type."""
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        return [member for member in typing.get_args(hint) if member is not type(None)]
+    return [hint]
+
+
+def _convert(value: str, hint: Any) -> Any:
+    """Converts an option's text to the type `hint`; raises ValueError where it is none."""
+    hint = _alternatives(hint)[0]
+    if typing.get_origin(hint) is typing.Literal:
+        choices = {str(choice): choice for choice in typing.get_args(hint)}
+        if value not in choices:
+            raise ValueError
+        return choices[value]
+    if typing.get_origin(hint) is tuple:
+        element = typing.get_args(hint)[0]
+        return tuple(_convert(part.strip(), element) for part in value.split(",") if part.strip())
+    if hint is bool:
+        if value.lower() not in _BOOLS:
+            raise ValueError
+        return _BOOLS[value.lower()]
+    return hint(value)
+
+
+def type_text(hint: Any) -> str:
+    """A type for people: "an integer", "one of a, b", "integers separated by commas"."""
+    hint = _alternatives(hint)[0]
+    if typing.get_origin(hint) is typing.Literal:
+        return "one of " + ", ".join(map(str, typing.get_args(hint)))
+    if typing.get_origin(hint) is tuple:
+        return {int: "integers", float: "numbers"}.get(typing.get_args(hint)[0], "texts") + " separated by commas"
+    return {int: "an integer", float: "a number", bool: "true or false", str: "a text"}.get(hint, str(hint))
+
+
+def value_text(value: Any) -> str:
+    """An option's value as it is written in a pipeline."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, tuple):
+        return ",".join(map(value_text, value))
+    text = str(value)
+    return f"'{text}'" if isinstance(value, str) and (not text or any(c in " \t{}()'\"" for c in text)) else text
+
+
+def format_pass(pass_: Pass) -> str:
+    """The pass as pipeline text with every option spelt out, also those left at their default; None is not written."""
+    values = {name: getattr(pass_, field.name) for name, field in pass_.options().items()}
+    options = " ".join(
+        f"{name}={value_text(value)}" for name, value in values.items() if value is not None and value != ()
+    )
+    return f"{pass_.name}{{{options}}}" if options else pass_.name
+
+
+def option_help(cls: type[Pass]) -> list[str]:
+    """One line per option: spelling, type and default."""
+    hints = typing.get_type_hints(cls)
+    lines = []
+    for name, field in cls.options().items():
+        required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+        default = "required" if required else f"default {value_text(_default(field))}"
+        lines.append(f"{name}: {type_text(hints[field.name])}, {default}")
+    return lines
+
+
+def _default(field: dataclasses.Field) -> Any:
+    return field.default if field.default_factory is dataclasses.MISSING else field.default_factory()

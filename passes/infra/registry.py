@@ -1,0 +1,120 @@
+"""Passes and pipelines by name; a pass's module is imported when the pass is first used."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from typing import TypeVar
+
+from gradcam.errors import GradcamError
+from gradcam.passes.infra.pass_base import Pass
+
+PassClass = TypeVar("PassClass", bound=type[Pass])
+
+_factories: dict[str, Callable[[], type[Pass]]] = {}
+
+#: Pipelines by name; each is the text that its name stands for, and may use other pipelines.
+PIPELINES: dict[str, str] = {}
+
+#: Upstream passes worth suggesting for a misspelt name: the bindings do not list theirs.
+UPSTREAM_PASSES: dict[str, tuple[str, ...]] = {
+    "mlir": (
+        "affine-loop-coalescing",
+        "affine-loop-fusion",
+        "affine-loop-normalize",
+        "affine-loop-tile",
+        "affine-loop-unroll",
+        "affine-loop-unroll-jam",
+        "affine-parallelize",
+        "affine-scalrep",
+        "affine-simplify-structures",
+        "canonicalize",
+        "convert-linalg-to-affine-loops",
+        "convert-scf-to-cf",
+        "convert-to-llvm",
+        "cse",
+        "inline",
+        "lower-affine",
+        "one-shot-bufferize",
+        "reconcile-unrealized-casts",
+        "symbol-dce",
+        "transform-interpreter",
+    ),
+    "circt": (
+        "canonicalize",
+        "convert-fsm-to-sv",
+        "cse",
+        "hw-cleanup",
+        "hw-legalize-modules",
+        "lower-pipeline-to-hw",
+        "lower-seq-to-sv",
+        "map-arith-to-comb",
+        "pipeline-explicit-regs",
+        "prettify-verilog",
+    ),
+}
+
+
+def _add(name: str, factory: Callable[[], type[Pass]]) -> None:
+    if name in _factories or name in PIPELINES:
+        raise GradcamError(f"pass name '{name}' is taken")
+    _factories[name] = factory
+
+
+def register_lazy(name: str, module: str, class_name: str) -> None:
+    """Registers the pass `name`, the class `class_name` of `module`.
+
+    Raises:
+        GradcamError: the name is taken.
+    """
+    _add(name, lambda: getattr(importlib.import_module(module), class_name))
+
+
+def register(cls: PassClass) -> PassClass:
+    """Registers a user's own pass under its `name`; usable as a class decorator.
+
+    Raises:
+        GradcamError: the name is taken.
+    """
+    _add(cls.name, lambda: cls)
+    return cls
+
+
+def register_pipeline(name: str, text: str) -> None:
+    """Registers the pipeline `name`.
+
+    Raises:
+        GradcamError: the name is taken.
+    """
+    if name in _factories or name in PIPELINES:
+        raise GradcamError(f"pipeline name '{name}' is taken")
+    PIPELINES[name] = text
+
+
+def is_pass(name: str) -> bool:
+    """Whether a project or user pass has this name; imports nothing."""
+    return name in _factories
+
+
+def pass_names() -> list[str]:
+    """Names of the project's and the user's passes, in the order of their registration."""
+    return list(_factories)
+
+
+def suggestions() -> list[str]:
+    """Names to suggest for a misspelt pass: the registered ones, the pipelines, and some of upstream's."""
+    return [*_factories, *PIPELINES, *UPSTREAM_PASSES["mlir"], *UPSTREAM_PASSES["circt"]]
+
+
+def lookup(name: str) -> type[Pass]:
+    """The class of the pass `name`, imported if need be.
+
+    Raises:
+        GradcamError: there is no such pass, or its module cannot be imported.
+    """
+    if name not in _factories:
+        raise GradcamError(f"unknown pass '{name}'")
+    try:
+        return _factories[name]()
+    except (ImportError, AttributeError) as error:
+        raise GradcamError(f"pass '{name}' is not available: {error}") from error

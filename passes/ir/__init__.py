@@ -1,0 +1,1 @@
+"""Questions about IR, affine forms and constants, for passes of several levels."""

@@ -1,0 +1,315 @@
+"""How each quantized op of the backward pass becomes linalg: one function per op, and the table that holds them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from torch_mlir import ir
+from torch_mlir.dialects import arith
+
+from gradcam.dialect.adjoints import part_location
+from gradcam.dialect.verify import shape as type_shape
+from gradcam.errors import fail
+from gradcam.passes.linalg.builders import (
+    clipped,
+    const,
+    elementwise,
+    empty,
+    extract_slice,
+    filled,
+    generic,
+    insert_slice,
+    integer,
+    pad,
+    rescaled,
+    shape,
+    stored,
+    width,
+)
+from gradcam.passes.linalg.lowering import (
+    POINTWISE,
+    Lowering,
+    add_up,
+    factor_vector,
+    fixed,
+    ints,
+    multiply_accumulate,
+    reduce_window,
+    rescaled_result,
+    whole_or_parts,
+)
+from gradcam.passes.linalg.values import Halves, Parities, Row, parities, pointwise
+from gradcam.quant_types import result_rescale, storage_bits, storage_limits
+
+
+@dataclass(frozen=True)
+class Taps:
+    """The taps of a kernel, along one axis, that reach the outputs of one parity: an arithmetic progression.
+
+    Output s * q + a of a transposed convolution is the sum over t of w[first + t * step] g[q + base - t * reach].
+    """
+
+    first: int
+    step: int
+    count: int
+    base: int
+    reach: int
+
+    @property
+    def last(self) -> int:
+        """The last tap of the kernel that counts."""
+        return self.first + (self.count - 1) * self.step
+
+    def windows(self, count: int) -> range:
+        """The q + base - t * reach of all q < count, be there such elements of g or not."""
+        return range(self.base - (self.count - 1) * self.reach, self.base + count)
+
+
+def taps_of(parity: int, kernel: int, stride: int, padding: int, dilation: int) -> Taps | None:
+    """The taps for outputs of a parity; None where no tap reaches them."""
+    hits = [i for i in range(kernel) if (parity + padding - i * dilation) % stride == 0]
+    if not hits:
+        return None
+    step = hits[1] - hits[0] if len(hits) > 1 else 1
+    base = (parity + padding - hits[0] * dilation) // stride
+    return Taps(hits[0], step, len(hits), base, step * dilation // stride)
+
+
+def axes_of(op: Any, kernel: list[int]) -> list[tuple[int, int, int, int]]:
+    """Kernel size, stride, padding and dilation along height and width."""
+    stride, padding, dilation = (ints(op, name) for name in ("stride", "padding", "dilation"))
+    return list(zip(kernel, stride, padding, dilation, strict=True))
+
+
+# --- products with the forward weights ---
+
+
+def adjoint_products(g: ir.Value, w: ir.Value, taps: list[Taps], out: list[int]) -> ir.Value:
+    """Sums of products of gradients with transposed weights, in i32.
+
+    Args:
+        g: H x W x O in lanes.
+        w: the forward convolution's tiles, oct x ict x KH x KW x OC x IC: what was an output lane is summed over now.
+        taps: those that count, along height and width.
+        out: shape of the result, OH x OW x C in lanes.
+    """
+    oc, ic = shape(w)[4:]
+    ict, oh, ow, oct_, kh, kw, i, o = (ir.AffineDimExpr.get(n) for n in range(8))
+    padded, place = windows_over(g, taps, out, [oh, ow], [kh, kw])
+    maps = [[*place, oct_ * oc + o], [oct_, ict, kh, kw, o, i], [oh, ow, ict * ic + i]]
+    return multiply_accumulate([padded, _taken(w, taps)], maps, out)
+
+
+def windows_over(
+    g: ir.Value, taps: list[Taps], out: list[int], at: list[ir.AffineExpr], tap: list[ir.AffineExpr]
+) -> tuple[ir.Value, list[ir.AffineExpr]]:
+    """What an adjoint reads of the windows that cover a position of its result.
+
+    Args:
+        g: H x W x C, one element for each window.
+        taps: under which windows have the position, along height and width.
+        out: height and width of the part of the result with the taps' parities.
+        at: the position in that part.
+        tap: which of the taps.
+
+    Returns:
+        `g` with zeros where there are no windows, and the row and column of it to read.
+    """
+    needed = [t.windows(n) for t, n in zip(taps, out, strict=False)]
+    there = [_inside(r, size) for r, size in zip(needed, shape(g), strict=False)]
+    dims = [*map(len, there), shape(g)[2]]
+    taken = g if dims == shape(g) else extract_slice(g, [*(r.start for r in there), 0], dims, dims)
+    before = [t.start - n.start for n, t in zip(needed, there, strict=True)]
+    after = [n.stop - t.stop for n, t in zip(needed, there, strict=True)]
+    place = [n + (t.count - 1) * t.reach - k * t.reach for n, k, t in zip(at, tap, taps, strict=True)]
+    return pad(taken, [*before, 0], [*after, 0], 0), place
+
+
+def _inside(windows: range, size: int) -> range:
+    """The part of a range of windows that there are."""
+    return range(max(0, windows.start), min(size, windows.stop))
+
+
+def _taken(w: ir.Value, taps: list[Taps]) -> ir.Value:
+    """The weights of the taps alone."""
+    dims = [*shape(w)[:2], *(t.count for t in taps), *shape(w)[4:]]
+    if dims == shape(w):
+        return w
+    return extract_slice(w, [0, 0, *(t.first for t in taps), 0, 0], dims, dims, [1, 1, *(t.step for t in taps), 1, 1])
+
+
+def _adjoint(lowering: Lowering, op: Any, kernel: list[int], axes: list[tuple[int, ...]], size: list[int]) -> Any:
+    """A transposed convolution to a map of `size`, rescaled: a tensor, or parities where it has a stride."""
+    channels = type_shape(op.operands[1])[1]
+    w = lowering.packed(op, op.operands[1], (kernel[0], kernel[1]))
+    g = lowering.values[op.operands[0]]
+    g = g if isinstance(g, Halves) else lowering.tensor(op.operands[0])
+    m, s = fixed(op, result_rescale, op)
+    vector = factor_vector(lowering, m, channels) if m.ndim else None
+    lanes = lowering.pe.padded(channels)
+    windows = [*type_shape(op.operands[0])[2:], 1, 1][:2]
+
+    def part(taps: list[Taps], out: list[int]) -> ir.Value:
+        return _rescaled_products(op, g, w, taps, [*out, lanes], (m, s, vector))
+
+    return by_parity(axes, size, windows, part)
+
+
+def by_parity(
+    axes: list[tuple[int, ...]],
+    size: list[int],
+    windows: list[int],
+    part: Callable[[list[Taps], list[int]], ir.Value],
+) -> ir.Value | Parities:
+    """A map of `size` made of its parities, none of which meets a zero that the stride would insert.
+
+    Args:
+        axes: kernel size, stride, padding and dilation along height and width.
+        size: height and width.
+        windows: how many windows there are along height and width.
+        part: makes the part with the given taps and size.
+
+    Returns:
+        A tensor of a stride of 1, else parities.
+    """
+    stride = (axes[0][1], axes[1][1])
+    whole = Parities((size[0], size[1]), stride, {})
+    for parity in parities(size, stride):
+        taps = [taps_of(a, *axis) for a, axis in zip(parity, axes, strict=True)]
+        out = whole.extent(parity)
+        each = zip(taps, out, windows, strict=True)
+        found = [t for t, n, size in each if t is not None and len(_inside(t.windows(n), size))]
+        whole.parts[parity] = None if len(found) < 2 else part(found, out)
+    return whole.parts[0, 0] if stride == (1, 1) else whole
+
+
+def _rescaled_products(op: Any, g: Any, w: ir.Value, taps: list[Taps], out: list[int], scale: tuple) -> ir.Value:
+    """The products brought to the result's scale; those with the halves of a wide gradient are added up before."""
+    m, s, vector = scale
+    bits = storage_bits(op.results[0])
+    vectors = [] if vector is None else [vector]
+
+    def rescale(acc: ir.Value, *factor: ir.Value) -> ir.Value:
+        return stored(rescaled(acc, factor[0] if factor else int(m), s), bits)
+
+    if not isinstance(g, Halves):
+        return elementwise(adjoint_products(g, w, taps, out), vectors, bits, rescale)
+    with part_location(op, "high"):
+        high = adjoint_products(g.high, w, taps, out)
+    low = adjoint_products(g.low, w, taps, out)
+
+    def combine(low: ir.Value, high: ir.Value, *factor: ir.Value) -> ir.Value:
+        return rescale(arith.addi(low, arith.shli(high, const(32, 8))), *factor)
+
+    return elementwise(low, [high, *vectors], bits, combine)
+
+
+def _lower_conv2d_adjoint(lowering: Lowering, op: Any) -> list[Any]:
+    if ir.IntegerAttr(op.attributes["groups"]).value != 1:
+        raise fail(op, "'gradcam.conv2d_adjoint' with groups has no lowering to linalg")
+    kernel = type_shape(op.operands[1])[2:]
+    return [_adjoint(lowering, op, kernel, axes_of(op, kernel), type_shape(op.results[0])[2:])]
+
+
+def _lower_linear_adjoint(lowering: Lowering, op: Any) -> list[Any]:
+    """A linear layer is a convolution to one position whose kernel is the map that was flattened."""
+    kernel = next((list(size) for w, *size in lowering.weights if w == op.operands[1]), [1, 1])
+    return [_adjoint(lowering, op, kernel, [(k, 1, 0, 1) for k in kernel], kernel)]
+
+
+# --- sums over positions ---
+
+
+def _lower_tap_sums(lowering: Lowering, op: Any) -> list[Any]:
+    """Sums over rows, then over columns, then rescaled to 16 bits in two halves."""
+    sums: ir.Value = lowering.tensor(op.operands[0])
+    kernel, size = ints(op, "kernel"), ints(op, "size")
+    channels = type_shape(op.operands[0])[1]
+    for axis, arguments in enumerate(axes_of(op, kernel)):
+        name = ("rows", "columns")[axis]
+        with part_location(op, name):
+            sums = _landed(lowering, sums, axis, arguments, size[axis])
+    m, s = fixed(op, result_rescale, op)
+    low, high = storage_limits(op.results[0])
+    vectors = [factor_vector(lowering, m, channels)] if m.ndim else []
+
+    def halves(acc: ir.Value, *factor: ir.Value) -> list[ir.Value]:
+        value = clipped(rescaled(acc, factor[0] if factor else int(m), s), low, high)
+        upper = arith.shrsi(arith.addi(value, const(32, 128)), const(32, 8))
+        return [arith.trunci(integer(8), half) for half in (upper, value)]
+
+    with part_location(op, "halves"):
+        return [Halves(*elementwise(sums, vectors, [8, 8], halves))]
+
+
+def _landed(lowering: Lowering, x: ir.Value, axis: int, arguments: tuple[int, ...], size: int) -> ir.Value:
+    """Per kernel tap along `axis`, last tap first, the sum of `x` over the positions that the tap moves to inside."""
+    kernel, stride, *_ = arguments
+    dims = shape(x)
+    dims[axis] = kernel
+    whole = empty(dims, 32)
+    for parity in range(min(stride, size)):
+        taps = taps_of(parity, *arguments)
+        if taps is None:
+            continue
+        sums = _sums_of(lowering, x, axis, taps, -(-(size - parity) // stride))
+        if taps.count == kernel:
+            return sums
+        offsets, strides = [0, 0, 0], [1, 1, 1]
+        offsets[axis], strides[axis] = kernel - 1 - taps.last, taps.step
+        whole = insert_slice(sums, whole, offsets, strides)
+    return whole
+
+
+def _sums_of(lowering: Lowering, x: ir.Value, axis: int, taps: Taps, count: int) -> ir.Value:
+    """Sums of `x` at q + base - t * reach over q < count, 0 outside of `x`: one for each tap t, the last one first."""
+    lanes, dims = lowering.pe.oc, shape(x)
+    start = taps.base - (taps.count - 1) * taps.reach
+    end = count - 1 + taps.base
+    before, after = [0, 0, 0], [0, 0, 0]
+    before[axis], after[axis] = max(0, -start), max(0, end - (dims[axis] - 1))
+    tile, tap, other, q, lane = (ir.AffineDimExpr.get(n) for n in range(5))
+    channel = tile * lanes + lane
+    read, write = [other, other, channel], [other, other, channel]
+    read[axis], write[axis] = q + tap * taps.reach + (start + before[axis]), tap
+    others = dims[1 - axis]
+    dims[axis] = taps.count
+    extents = empty([dims[2] // lanes, taps.count, others, count, lanes], 8)
+    maps = [ir.AffineMap.get(5, 0, m) for m in (read, [tile, tap, other, q, lane], write)]
+    padded = pad(x, before, after, 0)
+    return generic([padded, extents], [filled(dims, 32, 0)], maps, "ppprp", lambda value, _, acc: add_up(acc, value))
+
+
+def _lower_channel_weights(lowering: Lowering, op: Any) -> list[Any]:
+    """An average pool over the whole map."""
+    window = POINTWISE._replace(kernel=type_shape(op.operands[0])[2:])
+    return [rescaled_result(lowering, op, reduce_window(lowering, op, window, 0, 32, add_up))]
+
+
+# --- elementwise ---
+
+
+def _lower_apply_mask(lowering: Lowering, op: Any) -> list[Any]:
+    g, mask = whole_or_parts(lowering, op.operands[0]), lowering.tensor(op.operands[1])
+    bits = storage_bits(op.results[0])
+    return [pointwise([g], [mask], bits, lambda g, mask: arith.select(mask, g, const(width(g), 0)))]
+
+
+def _lower_unflatten(lowering: Lowering, op: Any) -> list[Any]:
+    value, size = lowering.values[op.operands[0]], type_shape(op.results[0])[2:]
+    if isinstance(value, Row) or shape(lowering.tensor(op.operands[0]))[:2] == size:
+        return [value]
+    raise fail(op, "'gradcam.unflatten' of a vector that was not flattened has no lowering to linalg")
+
+
+#: What to do with each op; a lowering returns what the op's results become.
+LOWERINGS: dict[str, Callable[[Lowering, Any], list[Any]]] = {
+    "gradcam.apply_mask": _lower_apply_mask,
+    "gradcam.channel_weights": _lower_channel_weights,
+    "gradcam.conv2d_adjoint": _lower_conv2d_adjoint,
+    "gradcam.linear_adjoint": _lower_linear_adjoint,
+    "gradcam.tap_sums": _lower_tap_sums,
+    "gradcam.unflatten": _lower_unflatten,
+}

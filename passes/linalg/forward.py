@@ -1,0 +1,408 @@
+"""How each quantized op of the forward pass and of the map becomes linalg: one function per op, and their table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from torch_mlir import ir
+from torch_mlir.dialects import arith, func, linalg, tensor
+
+from gradcam.dialect.adjoints import part_location
+from gradcam.dialect.layout_ops import channels_per_tap
+from gradcam.dialect.verify import shape as type_shape
+from gradcam.errors import fail
+from gradcam.passes.linalg import adjoints, pool_adjoints
+from gradcam.passes.linalg.builders import (
+    clipped,
+    const,
+    const_tensor,
+    elementwise,
+    empty,
+    extract_slice,
+    filled,
+    generic,
+    integer,
+    rescaled,
+    shape,
+    stored,
+    width,
+)
+from gradcam.passes.linalg.lowering import (
+    POINTWISE,
+    Lowering,
+    Window,
+    accumulate,
+    add_up,
+    factor_vector,
+    fixed,
+    ints,
+    multiply_lanes,
+    reduce_window,
+    reduce_windows,
+    require_fits,
+    require_int8,
+    rescaled_result,
+    scale_term,
+    stored_constant,
+    tap_numbers,
+    whole_or_parts,
+    window_loops,
+    window_of,
+)
+from gradcam.passes.linalg.packing import pack_channels
+from gradcam.passes.linalg.values import LaneMap, Parities, Row, pointwise
+from gradcam.quant_types import (
+    clamp_bounds,
+    element_type,
+    has_same_scale,
+    is_accumulator,
+    mask_bounds,
+    result_rescale,
+    storage_bits,
+    window_size,
+)
+
+#: Below every logit: an accumulator's magnitude is less than 2^31.
+LEAST = -(1 << 31)
+
+
+def conv(lowering: Lowering, op: Any, x: ir.Value, window: Window, out: list[int]) -> ir.Value:
+    """A convolution with its epilogue, to a map of size `out` (OH x OW)."""
+    require_int8(op, op.operands[0])
+    y, channels = op.results[0], type_shape(op.operands[1])[0]
+    padded = lowering.pe.padded(channels)
+    w = lowering.packed(op, op.operands[1], (window.kernel[0], window.kernel[1]))
+    acc = accumulate(window.pad(x, out, 0), w, window, [*out, padded])
+    bias = stored_constant(op, op.operands[2]) if len(op.operands) == 3 else np.zeros(channels, np.int32)
+    packed_bias = const_tensor(pack_channels(bias, padded, 0, np.int32))
+    if is_accumulator(op):
+        return elementwise(acc, [packed_bias], 32, arith.addi)
+    factors, s = fixed(op, result_rescale, op)
+    products = np.abs(stored_constant(op, op.operands[1]).astype(np.int64)).reshape(channels, -1).sum(1)
+    require_fits(op, 128 * products + np.abs(bias.astype(np.int64)), factors, s)
+    m = factor_vector(lowering, factors, channels)
+    bits = storage_bits(y)
+    return elementwise(
+        acc, [packed_bias, m], bits, lambda acc, bias, m: stored(rescaled(arith.addi(acc, bias), m, s), bits)
+    )
+
+
+def _lower_conv2d(lowering: Lowering, op: Any) -> list[Any]:
+    kernel = type_shape(op.operands[1])[2:]
+    window = Window(kernel, ints(op, "stride"), ints(op, "padding"), ints(op, "dilation"))
+    if ir.IntegerAttr(op.attributes["groups"]).value != 1:
+        raise fail(op, "'gradcam.conv2d' with groups has no lowering to linalg")
+    return [conv(lowering, op, lowering.tensor(op.operands[0]), window, type_shape(op.results[0])[2:])]
+
+
+def _lower_linear(lowering: Lowering, op: Any) -> list[Any]:
+    """A linear layer is a convolution whose kernel is as large as the map that was flattened."""
+    x = lowering.tensor(op.operands[0])
+    return [conv(lowering, op, x, POINTWISE._replace(kernel=shape(x)[:2]), [1, 1])]
+
+
+def _lower_unfold2d(lowering: Lowering, op: Any) -> list[Any]:
+    """Each tap of a window in lanes of its own; lanes behind the last tap stay undefined."""
+    x, (_, lanes, *out) = lowering.tensor(op.operands[0]), type_shape(op.results[0])
+    kernel, stride, low, dilation = (ints(op, name) for name in ("kernel", "stride", "low", "dilation"))
+    window, channels = Window(kernel, stride, low, dilation), channels_per_tap(type_shape(op.operands[0])[1])
+    oh, ow, kh, kw, c = (ir.AffineDimExpr.get(n) for n in range(5))
+    maps = [
+        [*window.reads([oh, ow], [kh, kw]), c],
+        [kh, kw, c],
+        [oh, ow, kh * (kernel[1] * channels) + kw * channels + c],
+    ]
+    # linalg takes loop extents from operands indexed by plain loops: this one only tells the extents.
+    extents, y = empty([*kernel, channels], 8), empty([*out, lowering.pe.padded(lanes)], width(x))
+    pixels = [*shape(x)[:2], channels]
+    padded = window.pad(extract_slice(x, [0, 0, 0], pixels, pixels), out, 0)
+    affine_maps = [ir.AffineMap.get(5, 0, m) for m in maps]
+    return [generic([padded, extents], [y], affine_maps, "ppppp", lambda pixel, *_: pixel)]
+
+
+# --- elementwise ---
+
+
+def _lower_add(lowering: Lowering, op: Any) -> list[Any]:
+    bits = storage_bits(op.results[0])
+    vectors: list[ir.Value] = []
+    first, second = (scale_term(lowering, op, v, vectors) for v in op.operands)
+    x, y = (whole_or_parts(lowering, v) for v in op.operands)
+    return [pointwise([x, y], vectors, bits, lambda x, y, *m: stored(arith.addi(first(x, m), second(y, m)), bits))]
+
+
+def requantized(lowering: Lowering, op: Any, before: Callable[..., ir.Value]) -> list[Any]:
+    """`before` of each element of operand 0, brought to the scale and storage of the result."""
+    bits, vectors = storage_bits(op.results[0]), list[ir.Value]()
+    x = whole_or_parts(lowering, op.operands[0])
+    if has_same_scale(op.operands[0], op.results[0]):
+        return [pointwise([x], [], bits, lambda a: stored(before(a), bits))]
+    term = scale_term(lowering, op, op.operands[0], vectors)
+    masks = [] if isinstance(x, Parities) else _masks_of(op.operands[0])
+    if not masks:
+        return [pointwise([x], vectors, bits, lambda a, *m: stored(term(before(a), m), bits))]
+
+    def with_masks(a: ir.Value, *m: ir.Value) -> list[ir.Value]:
+        return [stored(term(before(a), m), bits), *(_is_between(a, *mask_bounds(mask)) for mask in masks)]
+
+    # The masks are made beside the result, so that what both read is never stored.
+    with _together(op, *masks):
+        result, *bitmaps = elementwise(x, vectors, [bits, *[1] * len(masks)], with_masks)
+    lowering.values |= {mask.results[0]: bitmap for mask, bitmap in zip(masks, bitmaps, strict=True)}
+    return [result]
+
+
+def _masks_of(x: ir.Value) -> list[Any]:
+    return sorted(_users(x, "gradcam.mask"), key=lambda mask: mask_bounds(mask))
+
+
+def _users(x: ir.Value, name: str) -> list[Any]:
+    """The ops called `name` that read `x`."""
+    return [use.owner for use in x.uses if use.owner.operation.name == name]
+
+
+def _together(*ops: Any) -> ir.Location:
+    """The place of a linalg op that makes the results of several ops."""
+    return ir.Location.fused([op.location for op in ops])
+
+
+def _is_between(x: ir.Value, lo: int, hi: int) -> ir.Value:
+    """i1: lo < x < hi, without the comparisons that the width of x makes needless."""
+    low, high = -(1 << (width(x) - 1)), (1 << (width(x) - 1)) - 1
+    above = None if lo < low else arith.cmpi(arith.CmpIPredicate.sgt, x, const(width(x), lo))
+    below = None if hi > high else arith.cmpi(arith.CmpIPredicate.slt, x, const(width(x), hi))
+    given = [test for test in (above, below) if test is not None]
+    return arith.andi(*given) if len(given) == 2 else given[0] if given else const(1, 1)
+
+
+def _lower_mask(lowering: Lowering, op: Any) -> list[Any]:
+    if op.results[0] in lowering.values:  # made beside the activation
+        return [lowering.values[op.results[0]]]
+    bounds = mask_bounds(op)
+    return [elementwise(lowering.tensor(op.operands[0]), [], 1, lambda x: _is_between(x, *bounds))]
+
+
+def _lower_relu(lowering: Lowering, op: Any) -> list[Any]:
+    return requantized(lowering, op, lambda a: arith.maxsi(a, const(width(a), 0)))
+
+
+def _lower_clamp(lowering: Lowering, op: Any) -> list[Any]:
+    lo, hi = clamp_bounds(op)
+    return requantized(lowering, op, lambda x: clipped(x, lo, hi))
+
+
+def _lower_requantize(lowering: Lowering, op: Any) -> list[Any]:
+    return requantized(lowering, op, lambda a: a)
+
+
+def require_same_type(op: Any) -> None:
+    """The op works on stored integers: its input and result must have equal element types."""
+    if element_type(op.operands[0]) != element_type(op.results[0]):
+        types = f"{op.operands[0].type} and {op.results[0].type}"
+        raise fail(op, f"'{op.name}' needs equal element types of input and result, got {types}")
+
+
+# --- pools ---
+
+
+def _lower_max_pool2d(lowering: Lowering, op: Any) -> list[Any]:
+    require_same_type(op)
+    index = next((u for u in _users(op.operands[0], "gradcam.max_pool2d_index") if window_of(u) == window_of(op)), None)
+    if index is None:
+        bits = storage_bits(op.results[0])
+        return [reduce_window(lowering, op, window_of(op), -(1 << (bits - 1)), bits, arith.maxsi)]
+    with _together(op, index):
+        maxima, lowering.values[index.results[0]] = _maxima(lowering, op)
+    return [maxima]
+
+
+def _lower_max_pool2d_index(lowering: Lowering, op: Any) -> list[Any]:
+    if op.results[0] in lowering.values:  # made beside the pool
+        return [lowering.values[op.results[0]]]
+    return [_maxima(lowering, op)[1]]
+
+
+def _maxima(lowering: Lowering, op: Any) -> list[ir.Value]:
+    """The maximum of each window of operand 0 and the number of the first tap that holds it."""
+    window, (_, channels, *out), bits = window_of(op), type_shape(op.results[0]), storage_bits(op.operands[0])
+    least = -(1 << (bits - 1))
+    at, tap = window_loops()
+    x = window.pad(lowering.tensor(op.operands[0]), out, least)
+    ins = [(x, window.reads(at, tap)), (tap_numbers(window.kernel), tap)]
+    return reduce_windows(lowering, channels, ins, window.kernel, out, [(bits, least), (8, 0)], keep_larger)
+
+
+def _lower_avg_pool2d(lowering: Lowering, op: Any) -> list[Any]:
+    if any(ints(op, "padding")) and not ir.IntegerAttr(op.attributes["count_include_pad"]).value:
+        raise fail(op, "'gradcam.avg_pool2d' with padding that does not count has no constant divisor and no lowering")
+    m, s = fixed(op, result_rescale, op)
+    require_fits(op, window_size(op) << (storage_bits(op.operands[0]) - 1), m, s)
+    return [rescaled_result(lowering, op, reduce_window(lowering, op, window_of(op), 0, 32, add_up))]
+
+
+def keep_larger(value: ir.Value, place: ir.Value, best: ir.Value, at: ir.Value) -> list[ir.Value]:
+    """The larger of a value and the best so far, with its place; the first of equal ones stays."""
+    wins = arith.cmpi(arith.CmpIPredicate.sgt, value, best)
+    return [arith.select(wins, value, best), arith.select(wins, place, at)]
+
+
+# --- the explanation ---
+
+
+def logits_vector(lowering: Lowering, value: ir.Value) -> ir.Value:
+    """Features 1xK, packed as 1x1xKp, as a tensor of K."""
+    k = type_shape(value)[1]
+    return extract_slice(lowering.values[value], [0, 0, 0], [1, 1, k], [k])
+
+
+def _first_maximum(logits: ir.Value) -> ir.Value:
+    """The index of the first maximum of K logits, which are all above the least i32: tensor<1xi32>."""
+    k, first = ir.AffineMap.get_identity(1), ir.AffineMap.get(1, 0, [ir.AffineConstantExpr.get(0)])
+
+    def keep_first(value: ir.Value, best: ir.Value, at: ir.Value) -> list[ir.Value]:
+        return keep_larger(value, _index(), best, at)
+
+    start = [filled([1], 32, LEAST), filled([1], 32, 0)]
+    return generic([logits], start, [k, first, first], "r", keep_first)[1]
+
+
+def _index() -> ir.Value:
+    """The number of the iteration, in the body of a one-dimensional op: i32."""
+    return arith.index_cast(integer(32), linalg.IndexOp(0).result)
+
+
+def _lower_select_class(lowering: Lowering, op: Any) -> list[Any]:
+    """The first maximum, then the request where there is one."""
+    logits = logits_vector(lowering, op.operands[0])
+    best, request = _first_maximum(logits), lowering.values[op.operands[1]]
+    k, bits = ir.AffineMap.get_identity(1), max(1, (shape(logits)[0] - 1).bit_length())
+
+    def choose(best: ir.Value, request: ir.Value) -> ir.Value:
+        asked = arith.cmpi(arith.CmpIPredicate.sge, request, const(32, 0))
+        # Only the bits of a class: hardware then chooses between no others.
+        cls = arith.extui(integer(32), arith.trunci(integer(bits), request))
+        return arith.select(asked, cls, best)
+
+    return [generic([best, request], [empty([1], 32)], [k, k, k], "p", lambda b, r, _: choose(b, r))]
+
+
+def _lower_next_class(lowering: Lowering, op: Any) -> list[Any]:
+    """The first maximum of the logits of the classes that are not chosen: all ranks run the scan of `select_class`."""
+    logits, *chosen = op.operands
+    with part_location(op, "others"):
+        others = _without(lowering, logits, chosen)
+    return [_first_maximum(others)]
+
+
+def _without(lowering: Lowering, logits: ir.Value, chosen: list[ir.Value]) -> ir.Value:
+    """The logits with the least i32 in the place of those of chosen classes; a longer list continues a shorter one."""
+    if not chosen:
+        return logits_vector(lowering, logits)
+    key = (logits, *chosen)
+    if key not in lowering.others:
+        before, cls = _without(lowering, logits, chosen[:-1]), lowering.values[chosen[-1]]
+        k, first = ir.AffineMap.get_identity(1), ir.AffineMap.get(1, 0, [ir.AffineConstantExpr.get(0)])
+
+        def strike_out(value: ir.Value, cls: ir.Value, _: ir.Value) -> ir.Value:
+            here = arith.cmpi(arith.CmpIPredicate.eq, _index(), cls)
+            return arith.select(here, const(32, LEAST), value)
+
+        lowering.others[key] = generic([before, cls], [empty(shape(before), 32)], [k, first, k], "p", strike_out)
+    return lowering.others[key]
+
+
+def _lower_class_row(lowering: Lowering, op: Any) -> list[Any]:
+    """The tile of the table's packed weights that holds the row, and the row's lane in it."""
+    w, cls = op.operands
+    pe, index = lowering.pe, ir.IndexType.get()
+    packed = lowering.packed(op, w, _row_size(op))
+    at = arith.index_cast(index, tensor.extract(lowering.values[cls], [arith.constant(index, 0)]))
+    lanes = arith.constant(index, pe.oc)
+    # With one tile of classes there is nothing to choose but the lane.
+    tile = arith.floordivsi(at, lanes) if shape(packed)[0] > 1 else 0
+    return [Row(packed, tile, arith.remsi(at, lanes))]
+
+
+def _row_size(op: Any) -> tuple[int, int]:
+    """Height and width of the map that a row is, from the unflatten that reads it."""
+    sizes = {tuple(type_shape(u.results[0])[2:]) for u in (use.owner for use in op.results[0].uses) if _unflattens(u)}
+    if len(sizes) > 1:
+        raise fail(op, f"a class row is read as maps of different sizes: {sorted(sizes)}")
+    height, width_ = sizes.pop() if sizes else (1, 1)
+    return height, width_
+
+
+def _unflattens(op: Any) -> bool:
+    return op.operation.name == "gradcam.unflatten"
+
+
+def _lower_weighted_sum(lowering: Lowering, op: Any) -> list[Any]:
+    """A convolution of the feature map with the tile of the class's row; one of its lanes is the map.
+
+    Other weights, a vector or a map, take the place of the tile: then all lanes are the map.
+    """
+    weights, a = op.operands
+    row, x = lowering.values[weights], lowering.tensor(a)
+    for operand in (weights, a):
+        require_int8(op, operand)
+    out = [*shape(x)[:2], lowering.pe.oc]
+    if isinstance(row, Row):
+        return [LaneMap(accumulate(x, row.tiles(), POINTWISE, out), row.lane)]
+    return [LaneMap(multiply_lanes(lowering, x, lowering.tensor(weights), out), 0)]
+
+
+def _lower_return(lowering: Lowering, op: Any) -> list[Any]:
+    func.return_([unpacked(lowering, op, v) for v in op.operands])
+    return []
+
+
+def unpacked(lowering: Lowering, op: Any, value: ir.Value) -> ir.Value:
+    """A returned value without its padding lanes: 1xK as K, a map 1xhxw as hxw, 1xCxHxW as HxWxC."""
+    lowered = lowering.values[value]
+    if isinstance(lowered, Parities):
+        lowered = lowered.joined()
+    if isinstance(lowered, LaneMap):
+        h, w, _ = shape(lowered.packed)
+        return extract_slice(lowered.packed, [0, 0, lowered.lane], [h, w, 1], [h, w])
+    dims = type_shape(value)
+    if isinstance(lowered, Row) or (len(dims) == 2 and shape(lowered)[:2] != [1, 1]):
+        raise fail(op, f"a value of type {value.type} has no lowering as a result")
+    if len(dims) == 2:
+        return logits_vector(lowering, value)
+    if len(dims) == 4:
+        _, c, h, w = dims
+        return extract_slice(lowered, [0, 0, 0], [h, w, c], [h, w, c])
+    return lowered
+
+
+def _same_value(lowering: Lowering, op: Any) -> list[Any]:
+    return [lowering.values[op.operands[0]]]
+
+
+#: What to do with each op; a lowering returns what the op's results become.
+LOWERINGS: dict[str, Callable[[Lowering, Any], list[Any]]] = (
+    adjoints.LOWERINGS
+    | pool_adjoints.LOWERINGS
+    | {
+        "func.return": _lower_return,
+        "gradcam.add": _lower_add,
+        "gradcam.avg_pool2d": _lower_avg_pool2d,
+        "gradcam.clamp": _lower_clamp,
+        "gradcam.class_row": _lower_class_row,
+        "gradcam.conv2d": _lower_conv2d,
+        "gradcam.flatten": _same_value,
+        "gradcam.linear": _lower_linear,
+        "gradcam.mask": _lower_mask,
+        "gradcam.max_pool2d": _lower_max_pool2d,
+        "gradcam.max_pool2d_index": _lower_max_pool2d_index,
+        "gradcam.next_class": _lower_next_class,
+        "gradcam.relu": _lower_relu,
+        "gradcam.requantize": _lower_requantize,
+        "gradcam.scale": _same_value,
+        "gradcam.select_class": _lower_select_class,
+        "gradcam.unfold2d": _lower_unfold2d,
+        "gradcam.weighted_sum": _lower_weighted_sum,
+    }
+)

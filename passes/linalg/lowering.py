@@ -1,0 +1,280 @@
+"""What the lowerings of gradcam ops to linalg share: what was lowered already, constants, sums of products."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+from torch_mlir import ir
+from torch_mlir.dialects import arith
+
+from gradcam.dialect.verify import shape as type_shape
+from gradcam.errors import GradcamError, fail
+from gradcam.passes.linalg.builders import (
+    const_tensor,
+    elementwise,
+    empty,
+    filled,
+    generic,
+    pad,
+    rescaled,
+    shape,
+    stored,
+    widened,
+    width,
+)
+from gradcam.passes.linalg.packing import pack_channels, pack_weights
+from gradcam.passes.linalg.values import Parities, Row, joined
+from gradcam.pe import PE
+from gradcam.quant_types import operand_rescale, result_rescale, storage_bits
+
+
+@dataclass
+class Lowering:
+    """What the lowerings share.
+
+    Attributes:
+        pe: the array.
+        values: what each lowered gradcam value became: a tensor or one of the forms of `linalg_values`.
+        weights: packed constant of each weight and kernel size, so that all readers share one.
+        others: the logits without those of chosen classes, by the logits and the classes.
+    """
+
+    pe: PE
+    values: dict[ir.Value, Any] = field(default_factory=dict)
+    weights: dict[tuple[ir.Value, int, int], ir.Value] = field(default_factory=dict)
+    others: dict[tuple[ir.Value, ...], ir.Value] = field(default_factory=dict)
+
+    def tensor(self, value: ir.Value) -> ir.Value:
+        """What `value` became, as one tensor: H x W x C, 1 x 1 x C of a vector."""
+        lowered = self.values[value]
+        if isinstance(lowered, Row):
+            with value.owner.location:
+                lowered = self.values[value] = copied(self, lowered)
+        return joined(lowered)
+
+    def packed(self, op: Any, w: ir.Value, kernel: tuple[int, int]) -> ir.Value:
+        """Weights `w` (O x C x KH x KW, or O x C*KH*KW) of `op` in tiles."""
+        key = (w, *kernel)
+        if key not in self.weights:
+            array = stored_constant(op, w)
+            array = array.reshape(len(array), -1, *kernel)
+            self.weights[key] = const_tensor(pack_weights(array, self.pe))
+        return self.weights[key]
+
+
+def copied(lowering: Lowering, row: Row) -> ir.Value:
+    """The map or vector (H x W x C) that a row of a table is."""
+    lanes = row.lanes()
+    ict, kh, kw, ic = shape(lanes)
+    d = [ir.AffineDimExpr.get(n) for n in range(4)]
+    maps = [ir.AffineMap.get_identity(4), ir.AffineMap.get(4, 0, [d[1], d[2], d[0] * ic + d[3]])]
+    out = empty([kh, kw, lowering.pe.padded(ict * ic)], width(lanes))
+    return generic([lanes], [out], maps, "pppp", lambda x, _: x)
+
+
+class Window(NamedTuple):
+    """A sliding window: entries for height and width."""
+
+    kernel: list[int]
+    stride: list[int]
+    padding: list[int]
+    dilation: list[int]
+
+    def extent(self, out: list[int]) -> list[int]:
+        """Padded height and width that outputs of size `out` read."""
+        each = zip(out, self.kernel, self.stride, self.dilation, strict=True)
+        return [(n - 1) * s + d * (k - 1) + 1 for n, k, s, d in each]
+
+    def pad(self, x: ir.Value, out: list[int], value: int) -> ir.Value:
+        """`x` (HxWxC) with the border that the windows of `out` outputs reach."""
+        high = [max(0, e - n - p) for e, n, p in zip(self.extent(out), shape(x)[:2], self.padding, strict=True)]
+        return pad(x, [*self.padding, 0], [*high, 0], value)
+
+    def reads(self, out: list[ir.AffineExpr], tap: list[ir.AffineExpr]) -> list[ir.AffineExpr]:
+        """Row and column that output `out` reads at kernel position `tap`."""
+        return [o * s + k * d for o, k, s, d in zip(out, tap, self.stride, self.dilation, strict=True)]
+
+
+POINTWISE = Window([1, 1], [1, 1], [0, 0], [1, 1])
+
+
+def fixed(op: Any, compute: Callable[..., Any], *args: Any) -> Any:
+    """`compute(*args)`, rescale constants from the types of `op`, with the op's location in its error."""
+    try:
+        return compute(*args)
+    except GradcamError as error:
+        raise fail(op, error.message) from error
+
+
+def factor_vector(lowering: Lowering, m: np.ndarray, channels: int) -> ir.Value:
+    """Rescale multipliers of `channels` channels as a constant vector of i16 over the packed channels."""
+    packed = pack_channels(np.broadcast_to(m, channels), lowering.pe.padded(channels), 1, np.int16)
+    return const_tensor(packed)
+
+
+def require_fits(op: Any, bound: Any, m: Any, s: int) -> None:
+    """A rescaled accumulator, at most `bound` in magnitude, must fit the i32 that is then saturated."""
+    if ((np.asarray(bound, np.int64) * m) >> s).max() >= 1 << 31:
+        raise fail(op, f"'{op.name}' leaves the 32-bit range when rescaled: its result's scale is too small")
+
+
+def require_int8(op: Any, x: ir.Value) -> None:
+    """Multiplications take 8-bit operands."""
+    if storage_bits(x) != 8:
+        raise fail(op, f"'{op.name}' multiplies 8-bit integers, got {x.type}")
+
+
+def stored_constant(op: Any, value: ir.Value) -> np.ndarray:
+    """The integers of a quantized constant, `quant.scast` of `arith.constant`."""
+    cast = value.owner
+    source = cast.operands[0].owner if getattr(cast, "name", "") == "quant.scast" else None
+    if source is None or getattr(source, "name", "") != "arith.constant":
+        raise fail(op, f"'{op.name}' needs constant weights and bias (quant.scast of arith.constant)")
+    return np.array(ir.DenseElementsAttr(source.attributes["value"]))
+
+
+def ints(op: Any, name: str) -> list[int]:
+    """An integer array attribute."""
+    return [ir.IntegerAttr(a).value for a in ir.ArrayAttr(op.attributes[name])]
+
+
+def accumulate(x: ir.Value, w: ir.Value, window: Window, out: list[int]) -> ir.Value:
+    """Sums of products in i32: x (H x W x Cp, padded) with tiles w to `out` (OH x OW x channels)."""
+    oc, ic = shape(w)[4:]
+    oct_, oh, ow, ict, kh, kw, o, i = (ir.AffineDimExpr.get(n) for n in range(8))
+    maps = [[*window.reads([oh, ow], [kh, kw]), ict * ic + i], [oct_, ict, kh, kw, o, i], [oh, ow, oct_ * oc + o]]
+    return multiply_accumulate([x, w], maps, out)
+
+
+def multiply_accumulate(ins: list[ir.Value], maps: list[list[ir.AffineExpr]], out: list[int]) -> ir.Value:
+    """The generic that the multipliers run: sums of x * w in i32 over loops oct, oh, ow, ict, kh, kw, o, i.
+
+    Args:
+        ins: x, w and perhaps a tensor that only gives loop extents.
+        maps: index expressions of each of `ins` and of the result.
+        out: shape of the result.
+    """
+
+    def multiply_add(x: ir.Value, w: ir.Value, *rest: ir.Value) -> ir.Value:
+        return arith.addi(rest[-1], widened(arith.muli(widened(x, 16), widened(w, 16)), 32))
+
+    affine_maps = [ir.AffineMap.get(8, 0, m) for m in maps]
+    return generic(ins, [filled(out, 32, 0)], affine_maps, "ppprrrpr", multiply_add)
+
+
+def scale_term(lowering: Lowering, op: Any, x: ir.Value, vectors: list[ir.Value]) -> Callable[..., ir.Value]:
+    """A function that brings a scalar of `x` to the scale of the op's result, given the scalars of `vectors`."""
+    constants = fixed(op, operand_rescale, x, op.results[0])
+    if constants is None:
+        return lambda value, _: widened(value, 32)
+    m, s = constants
+    if not m.ndim:
+        return lambda value, _: rescaled(value, int(m), s)
+    position = len(vectors)
+    vectors.append(factor_vector(lowering, m, type_shape(x)[1]))
+    return lambda value, scalars: rescaled(value, scalars[position], s)
+
+
+def whole_or_parts(lowering: Lowering, value: ir.Value) -> Any:
+    """What `value` became, as a tensor or as parities."""
+    lowered = lowering.values[value]
+    return lowered if isinstance(lowered, Parities) else lowering.tensor(value)
+
+
+def window_of(op: Any) -> Window:
+    """The window of a pool."""
+    return Window(*(ints(op, name) for name in Window._fields))
+
+
+def tap_numbers(kernel: list[int]) -> ir.Value:
+    """The number i * KW + j of every tap of a window, a constant KH x KW x 1 of i8."""
+    return const_tensor(np.arange(math.prod(kernel), dtype=np.int8).reshape(*kernel, 1))
+
+
+def reduce_windows(
+    lowering: Lowering,
+    channels: int,
+    ins: Sequence[tuple[ir.Value, list[ir.AffineExpr]]],
+    taps: Sequence[int],
+    out: list[int],
+    starts: Sequence[tuple[int, int]],
+    combine: Callable[..., Any],
+) -> Any:
+    """The generic of a reduction over windows, for each channel on its own: loops ct, oh, ow, kh, kw, lane.
+
+    Args:
+        lowering: gives the lanes.
+        channels: how many there are.
+        ins: tensors (H x W x C, or of one lane that all share) and the row and column to read, see `window_loops`.
+        taps: trip counts of kh and kw.
+        out: height and width of the results.
+        starts: width and initial value of each accumulator.
+        combine: from a scalar of each of `ins` and the accumulators to the new accumulators.
+
+    Returns:
+        The result (out x lanes), or the list of results where there are several accumulators.
+    """
+    lanes, padded = lowering.pe.oc, lowering.pe.padded(channels)
+    ct, oh, ow, kh, kw, lane = (ir.AffineDimExpr.get(n) for n in range(6))
+    channel, one = ct * lanes + lane, ir.AffineConstantExpr.get(0)
+    # linalg takes loop extents from operands indexed by plain loops: this one only tells the extents.
+    extents = empty([-(-channels // lanes), *taps, lanes], 8)
+    maps = [[*place, one if shape(x)[2] == 1 else channel] for x, place in ins]
+    maps += [[ct, kh, kw, lane], *[[oh, ow, channel]] * len(starts)]
+    accumulators = [filled([*out, padded], bits, start) for bits, start in starts]
+
+    def body(*scalars: ir.Value) -> Any:
+        return combine(*scalars[: len(ins)], *scalars[len(ins) + 1 :])
+
+    affine_maps = [ir.AffineMap.get(6, 0, m) for m in maps]
+    return generic([*(x for x, _ in ins), extents], accumulators, affine_maps, "ppprrp", body)
+
+
+def window_loops() -> tuple[list[ir.AffineExpr], list[ir.AffineExpr]]:
+    """Row and column of the result, and of the tap, in `reduce_windows`."""
+    _, oh, ow, kh, kw = (ir.AffineDimExpr.get(n) for n in range(5))
+    return [oh, ow], [kh, kw]
+
+
+def reduce_window(
+    lowering: Lowering, op: Any, window: Window, border: int, bits: int, combine: Callable[..., Any]
+) -> ir.Value:
+    """Combines the elements of each window of operand 0 in a `bits`-wide accumulator that starts with `border`."""
+    _, channels, *out = (*type_shape(op.results[0]), 1, 1)[:4]
+    x = window.pad(lowering.tensor(op.operands[0]), out, border)
+    ins = [(x, window.reads(*window_loops()))]
+    starts = [(bits, border)]
+    return reduce_windows(lowering, channels, ins, window.kernel, out, starts, lambda value, acc: combine(acc, value))
+
+
+def rescaled_result(lowering: Lowering, op: Any, acc: ir.Value) -> ir.Value:
+    """Exact i32 results of `op` at the scale and in the storage of its result's type."""
+    m, s = fixed(op, result_rescale, op)
+    vectors = [factor_vector(lowering, m, type_shape(op.results[0])[1])] if m.ndim else []
+    bits = storage_bits(op.results[0])
+    return elementwise(acc, vectors, bits, lambda a, *f: stored(rescaled(a, f[0] if f else int(m), s), bits))
+
+
+def add_up(acc: ir.Value, value: ir.Value) -> ir.Value:
+    """acc + value, in the width of the accumulator."""
+    return arith.addi(acc, widened(value, width(acc)))
+
+
+def multiply_lanes(lowering: Lowering, x: ir.Value, w: ir.Value, out: list[int]) -> ir.Value:
+    """At each position the sum over lanes of x * w (H x W x C each, or 1 x 1 x C for w), in all `OC` lanes of `out`."""
+    oc, ic, channels = lowering.pe.oc, lowering.pe.ic, shape(x)[2]
+    oct_, oh, ow, ict, kh, kw, o, i = (ir.AffineDimExpr.get(n) for n in range(8))
+    zero = ir.AffineConstantExpr.get(0)
+    place = [zero, zero] if shape(w)[:2] == [1, 1] else [oh, ow]
+    maps = [
+        [oh, ow, ict * ic + i],
+        [*place, ict * ic + i],
+        [oct_, ict, kh, kw, o, i],
+        [oh, ow, oct_ * oc + o],
+    ]
+    extents = empty([1, channels // ic, 1, 1, oc, ic], 8)  # linalg takes loop extents from operands
+    return multiply_accumulate([x, w, extents], maps, out)

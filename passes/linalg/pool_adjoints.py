@@ -1,0 +1,95 @@
+"""How the adjoints of pools become linalg: each position gathers from the windows over it, parity by parity."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from torch_mlir import ir
+from torch_mlir.dialects import arith
+
+from gradcam.dialect.verify import shape as type_shape
+from gradcam.passes.backward.cam_patterns import is_global_pool
+from gradcam.passes.linalg.adjoints import Taps, axes_of, by_parity, windows_over
+from gradcam.passes.linalg.builders import const, empty, extract_slice, generic, rescaled, shape, stored, width
+from gradcam.passes.linalg.lowering import (
+    Lowering,
+    add_up,
+    factor_vector,
+    fixed,
+    ints,
+    reduce_windows,
+    rescaled_result,
+    tap_numbers,
+    window_loops,
+)
+from gradcam.quant_types import result_rescale, storage_bits
+
+
+def _gathered(lowering: Lowering, op: Any, ins: list[ir.Value], share: Callable[..., ir.Value]) -> Any:
+    """Sums at each position what the windows over it send there.
+
+    Args:
+        lowering: what the lowerings share.
+        op: the adjoint of a pool.
+        ins: tensors with an element for each window, OH x OW x C.
+        share: from the number of the tap under which a window has the position, and its scalar of each of `ins`, to
+            what it sends.
+    """
+    kernel = ints(op, "kernel")
+    numbers = tap_numbers(kernel)
+    _, channels, *size = type_shape(op.results[0])
+
+    def part(taps: list[Taps], out: list[int]) -> ir.Value:
+        counts, (at, tap) = [t.count for t in taps], window_loops()
+        read = [(_taken(numbers, taps), tap), *(windows_over(x, taps, out, at, tap) for x in ins)]
+        total = reduce_windows(lowering, channels, read, counts, out, [(32, 0)], add_share)
+        return rescaled_result(lowering, op, total)
+
+    def add_share(*scalars: ir.Value) -> ir.Value:
+        return add_up(scalars[-1], share(*scalars[:-1]))
+
+    return by_parity(axes_of(op, kernel), size, type_shape(op.operands[0])[2:], part)
+
+
+def _taken(numbers: ir.Value, taps: list[Taps]) -> ir.Value:
+    """Of the numbers of all taps those of some."""
+    dims = [*(t.count for t in taps), 1]
+    return extract_slice(numbers, [*(t.first for t in taps), 0], dims, dims, [*(t.step for t in taps), 1])
+
+
+def _lower_max_unpool2d(lowering: Lowering, op: Any) -> list[Any]:
+    def share(tap: ir.Value, g: ir.Value, index: ir.Value) -> ir.Value:
+        return arith.select(arith.cmpi(arith.CmpIPredicate.eq, index, tap), g, const(width(g), 0))
+
+    return [_gathered(lowering, op, [lowering.tensor(v) for v in op.operands], share)]
+
+
+def _lower_avg_pool2d_adjoint(lowering: Lowering, op: Any) -> list[Any]:
+    if is_global_pool(op.opview):
+        return [_spread(lowering, op)]
+    return [_gathered(lowering, op, [lowering.tensor(op.operands[0])], lambda _, g: g)]
+
+
+def _spread(lowering: Lowering, op: Any) -> ir.Value:
+    """The gradient of a pool whose window is the whole map, at every position."""
+    g = lowering.tensor(op.operands[0])
+    channels, bits, lanes = type_shape(op.operands[0])[1], storage_bits(op.results[0]), shape(g)[2]
+    m, s = fixed(op, result_rescale, op)
+    ins = [extract_slice(g, [0, 0, 0], [1, 1, lanes], [lanes])]
+    if m.ndim:
+        ins.append(factor_vector(lowering, m, channels))
+    everywhere, identity = ir.AffineMap.get(3, 0, [ir.AffineDimExpr.get(2)]), ir.AffineMap.get_identity(3)
+    out = empty([*type_shape(op.results[0])[2:], lanes], bits)
+
+    def share(g: ir.Value, *rest: ir.Value) -> ir.Value:
+        return stored(rescaled(g, rest[0] if m.ndim else int(m), s), bits)
+
+    return generic(ins, [out], [*[everywhere] * len(ins), identity], "ppp", share)
+
+
+#: What to do with each op; a lowering returns what the op's results become.
+LOWERINGS: dict[str, Callable[[Lowering, Any], list[Any]]] = {
+    "gradcam.avg_pool2d_adjoint": _lower_avg_pool2d_adjoint,
+    "gradcam.max_unpool2d": _lower_max_unpool2d,
+}

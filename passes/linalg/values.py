@@ -1,0 +1,136 @@
+"""What a gradcam value becomes in linalg besides one tensor, and elementwise ops on all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import product
+from typing import Any, NamedTuple
+
+from torch_mlir import ir
+
+from gradcam.passes.linalg.builders import (
+    const,
+    elementwise,
+    empty,
+    extract_slice,
+    filled,
+    insert_slice,
+    shape,
+    width,
+)
+
+
+class Row(NamedTuple):
+    """One class's weights in a packed table (oct x ict x KH x KW x OC x IC): the tile that holds them, and the lane."""
+
+    table: ir.Value
+    tile: ir.Value | int
+    lane: ir.Value
+
+    def tiles(self) -> ir.Value:
+        """The tile with all its lanes, 1 x ict x KH x KW x OC x IC."""
+        dims = [1, *shape(self.table)[1:]]
+        return extract_slice(self.table, [self.tile, 0, 0, 0, 0, 0], dims, dims)
+
+    def lanes(self) -> ir.Value:
+        """The lane alone, ict x KH x KW x IC."""
+        _, ict, kh, kw, _, ic = shape(self.table)
+        return extract_slice(self.table, [self.tile, 0, 0, 0, self.lane, 0], [1, ict, kh, kw, 1, ic], [ict, kh, kw, ic])
+
+
+class LaneMap(NamedTuple):
+    """A map (h x w) as one lane of a packed tensor (h x w x OC)."""
+
+    packed: ir.Value
+    lane: ir.Value | int
+
+
+class Halves(NamedTuple):
+    """A tensor of 16-bit integers as two of 8 bits: the value is high * 256 + low, and low is signed."""
+
+    high: ir.Value
+    low: ir.Value
+
+
+class Parities(NamedTuple):
+    """A feature map (H x W x lanes) as its strided parts: part (a, b) has rows a, a + s, ..., alike for columns.
+
+    A part is None where all its elements are 0.
+    """
+
+    size: tuple[int, int]
+    stride: tuple[int, int]
+    parts: dict[tuple[int, int], ir.Value | None]
+
+    def take(self, tensor: ir.Value, parity: tuple[int, int]) -> ir.Value:
+        """The elements of a tensor (H x W x C) that belong to a part."""
+        dims = [*self.extent(parity), shape(tensor)[2]]
+        return extract_slice(tensor, [*parity, 0], dims, dims, [*self.stride, 1])
+
+    def extent(self, parity: tuple[int, int]) -> list[int]:
+        """Height and width of a part."""
+        return [-(-(n - a) // s) for n, s, a in zip(self.size, self.stride, parity, strict=True)]
+
+    def joined(self) -> ir.Value:
+        """The whole map as one tensor."""
+        example = next(p for p in self.parts.values() if p is not None)
+        dims, bits = [*self.size, shape(example)[2]], width(example)
+        whole = filled(dims, bits, 0) if any(p is None for p in self.parts.values()) else empty(dims, bits)
+        for parity, part in self.parts.items():
+            if part is not None:
+                whole = insert_slice(part, whole, [*parity, 0], [*self.stride, 1])
+        return whole
+
+
+def parities(size: Sequence[int], stride: Sequence[int]) -> list[tuple[int, int]]:
+    """The parts that a map of `size` has with `stride`."""
+    a, b = (range(min(n, s)) for n, s in zip(size, stride, strict=True))
+    return list(product(a, b))
+
+
+def joined(value: Any) -> ir.Value:
+    """A map as one tensor."""
+    return value.joined() if isinstance(value, Parities) else value
+
+
+def pointwise(maps: Sequence[Any], others: Sequence[ir.Value], bits: int, body: Callable[..., Any]) -> Any:
+    """One result per element of `maps` (tensors H x W x C or Parities), 0 where all of them are 0.
+
+    Args:
+        maps: at least one; `body` gets a scalar of each.
+        others: further operands: tensors as large as the maps, or vectors over C.
+        bits: width of the result.
+        body: gives the scalar result.
+
+    Returns:
+        Parities where one of the maps has them, else a tensor.
+    """
+    split = next((m for m in maps if isinstance(m, Parities)), None)
+    if split is None:
+        return elementwise(maps[0], [*maps[1:], *others], bits, body)
+    alike = [m if not isinstance(m, Parities) or m.stride == split.stride else m.joined() for m in maps]
+    parts = {}
+    for parity in split.parts:
+        values = [m.parts[parity] if isinstance(m, Parities) else split.take(m, parity) for m in alike]
+        more = [split.take(o, parity) if len(shape(o)) == 3 else o for o in others]
+        parts[parity] = _part(values, more, bits, body, [_bits(m) for m in alike])
+    return split._replace(parts=parts)
+
+
+def _part(
+    values: list[ir.Value | None], others: list[ir.Value], bits: int, body: Callable[..., Any], widths: list[int]
+) -> ir.Value | None:
+    present = [v for v in values if v is not None]
+    if not present:
+        return None
+
+    def with_zeros(*scalars: ir.Value) -> Any:
+        rest = iter(scalars)
+        filled_in = [const(w, 0) if v is None else next(rest) for v, w in zip(values, widths, strict=True)]
+        return body(*filled_in, *rest)
+
+    return elementwise(present[0], [*present[1:], *others], bits, with_zeros)
+
+
+def _bits(value: Any) -> int:
+    return width(next(p for p in value.parts.values() if p is not None) if isinstance(value, Parities) else value)

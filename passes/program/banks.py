@@ -1,0 +1,155 @@
+"""Banks and buffers as gradcam-plan-memory placed them, and accesses in the words of a bank."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from torch_mlir import ir
+
+from gradcam.errors import fail
+from gradcam.passes.ir.linear_form import Linear
+from gradcam.passes.ir.queries import main_function
+from gradcam.passes.program.clock import Clock
+from gradcam.passes.program.nest import Access
+
+
+@dataclass(frozen=True)
+class Bank:
+    """A memory: `words` words of `lanes` x `bits`.
+
+    Attributes:
+        depth: words of each of the memories that it is made of, a power of two; None for one memory of all words.
+    """
+
+    name: str
+    lanes: int
+    bits: int
+    words: int
+    constant: bool
+    depth: int | None = None
+
+    @property
+    def parts(self) -> list[tuple[str, int]]:
+        """The memories that it is made of, as number in names, none where there is one only, and words."""
+        if self.depth is None or self.depth >= self.words:
+            return [("", self.words)]
+        starts = range(0, self.words, self.depth)
+        return [(str(i), min(self.depth, self.words - start)) for i, start in enumerate(starts)]
+
+    def image(self, number: str) -> str:
+        """The file with what a memory holds, by the number in its name; weights_1 is not the bank weights1."""
+        return f"mem/{self.name}{'_' if number else ''}{number}.hex"
+
+    @property
+    def width(self) -> int:
+        """Bits of a word."""
+        return self.lanes * self.bits
+
+    @property
+    def bytes(self) -> int:
+        """Size of the memory."""
+        return self.width * self.words // 8
+
+
+def banks_of(module: ir.Module) -> dict[str, Bank]:
+    """The banks of a planned module by name.
+
+    Raises:
+        GradcamError: gradcam-plan-memory has not run.
+    """
+    attributes = module.operation.attributes
+    if "gradcam.banks" not in attributes:
+        raise fail(module.operation, "the module has no 'gradcam.banks'; run gradcam-plan-memory first")
+    banks, clock = {}, Clock.of(module.operation)
+    for entry in ir.DictAttr(attributes["gradcam.banks"]):
+        value = ir.DictAttr(entry.attr)
+        numbers = {n: ir.IntegerAttr(value[n]).value for n in ("lanes", "bits", "words")}
+        depth = clock.depth(numbers["words"], numbers["lanes"] * numbers["bits"])
+        banks[entry.name] = Bank(entry.name, **numbers, constant=ir.BoolAttr(value["constant"]).value, depth=depth)
+    return banks
+
+
+def place_of(memref: ir.Value) -> tuple[str, int]:
+    """Bank name and word offset of a buffer."""
+    attributes = memref.owner.attributes
+    if "gradcam.bank" not in attributes:
+        raise fail(memref.owner, "the buffer has no 'gradcam.bank'; run gradcam-plan-memory first")
+    return ir.StringAttr(attributes["gradcam.bank"]).value, ir.IntegerAttr(attributes["gradcam.offset"]).value
+
+
+def ring_of(memref: ir.Value) -> int | None:
+    """Elements of a buffer that is a ring, a power of two: element i lies at i modulo that; None for other buffers."""
+    attributes = {} if isinstance(memref.owner, ir.Block) else memref.owner.attributes
+    return ir.IntegerAttr(attributes["gradcam.ring"]).value if "gradcam.ring" in attributes else None
+
+
+def power_of_two(n: int) -> int:
+    """The least power of two that is not less than `n`."""
+    return 1 << (n - 1).bit_length()
+
+
+def slices_of(accesses: list[Access], bank: Bank) -> int:
+    """How many accesses fit side by side into a word, each in a power of two of lanes: 1 when each starts a word.
+
+    Raises:
+        GradcamError: lanes would straddle two words.
+    """
+    for access in accesses:
+        if any(c % bank.lanes for c in access.index.values()):
+            break
+    else:
+        return 1
+    lanes = power_of_two(accesses[0].lanes)
+    for access in accesses:
+        if bank.lanes % lanes or any(c % lanes for c in access.index.values()):
+            words = f"the {bank.lanes}-lane words of {bank.name}"
+            raise fail(access.op, f"{access.lanes} lanes do not line up with {words}; pad the rows of the buffer")
+    return bank.lanes // lanes
+
+
+def address_form(access: Access, bank: Bank, offset: int, slices: int) -> Linear:
+    """The access's index in units of a slice of a word, offset included."""
+    unit = bank.lanes // slices
+    form = {term: c // unit for term, c in access.index.items()}
+    form[None] = form.get(None, 0) + offset * slices
+    return form
+
+
+def constants_of(module: ir.Module) -> dict[ir.Value, np.ndarray]:
+    """The elements of every constant that a memory holds, flat, in any integer type."""
+    globals_ = {
+        ir.StringAttr(o.attributes["sym_name"]).value: o
+        for o in module.body.operations
+        if o.operation.name == "memref.global"
+    }
+    found = {}
+    for op in main_function(module).regions[0].blocks[0].operations:
+        if op.operation.name == "memref.get_global" and "gradcam.bank" in op.attributes:
+            symbol = ir.FlatSymbolRefAttr(op.attributes["name"]).value
+            found[op.results[0]] = np.array(ir.DenseElementsAttr(globals_[symbol].attributes["initial_value"])).ravel()
+    return found
+
+
+def constant_words(module: ir.Module) -> dict[str, np.ndarray]:
+    """Contents of the read-only banks: per bank an int64 array of shape (words, lanes)."""
+    banks = banks_of(module)
+    contents = {b.name: np.zeros((b.words, b.lanes), dtype=np.int64) for b in banks.values() if b.constant}
+    for memref, data in constants_of(module).items():
+        name, offset = place_of(memref)
+        if name in contents:
+            lanes = banks[name].lanes
+            padded = np.zeros(-(-data.size // lanes) * lanes, dtype=np.int64)
+            padded[: data.size] = data
+            contents[name][offset : offset + padded.size // lanes] = padded.reshape(-1, lanes)
+    return contents
+
+
+def hex_lines(words: np.ndarray, bits: int) -> str:
+    """Text for $readmemh: a word per line, lane 0 in the lowest bits. words: (words, lanes), values modulo 2**bits."""
+    unsigned = words[:, ::-1] & ((1 << bits) - 1)
+    if bits == 1:  # a digit holds four lanes
+        digits = np.pad(unsigned, ((0, 0), (-unsigned.shape[1] % 4, 0))).reshape(len(unsigned), -1, 4)
+        unsigned, bits = digits @ [8, 4, 2, 1], 4
+    step = bits // 4
+    return "".join("".join(f"{v:0{step}x}" for v in word) + "\n" for word in unsigned.tolist())

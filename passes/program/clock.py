@@ -1,0 +1,205 @@
+"""The clock that a design is scheduled for, and how long an op takes on the family that it is meant for.
+
+Without a clock an op is as fast as a stage is long; `gradcam.passes.schedule.stages` then registers products, shifts
+and lane sums only. With one, ops share a stage as long as their delays fit into its period.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch_mlir import ir
+
+from gradcam.errors import GradcamError
+from gradcam.passes.program.nest import Node
+
+
+@dataclass(frozen=True)
+class Delays:
+    """Delays of a family in ns, with the routing to the next op, rounded up from what its tools report; its block RAMs.
+
+    Attributes:
+        register: out of one register and into the next.
+        logic: a level of logic.
+        carry, bit: an addition or comparison, and more per bit of it.
+        shift: by a number that only the row knows.
+        multiply: in a DSP slice.
+        block: bits of a word of a block RAM by their number, more words last.
+    """
+
+    register: float
+    logic: float
+    carry: float
+    bit: float
+    shift: float
+    multiply: float
+    block: Mapping[int, int]
+
+
+DELAYS: Mapping[str, Delays] = {
+    "ecp5": Delays(
+        register=2.0,
+        logic=1.2,
+        carry=2.0,
+        bit=0.04,
+        shift=5.0,
+        multiply=5.5,
+        block={512: 36, 1024: 18, 2048: 9, 4096: 4, 8192: 2, 16384: 1},
+    ),
+    "xcup": Delays(
+        register=0.7,
+        logic=0.5,
+        carry=0.9,
+        bit=0.012,
+        shift=1.8,
+        multiply=2.0,
+        block={512: 72, 1024: 36, 2048: 18, 4096: 9, 8192: 4, 16384: 2, 32768: 1},
+    ),
+}
+
+_CARRY = ("arith.addi", "arith.subi", "arith.cmpi")
+EXTREME = ("arith.maxsi", "arith.minsi")
+_SHIFT = ("arith.shrsi", "arith.shrui", "arith.shli")
+_LOGIC = ("arith.select", "arith.andi", "arith.ori", "arith.xori")
+
+#: Widest signed factor of one multiplier, the narrower side; a wider product is made of two.
+FACTOR = 18
+
+#: Cycles from the inputs of an op to its result without a clock; 0 means combinational within the stage.
+LATENCY = {"load": 1, "arith.muli": 1, "arith.shrsi": 1, "arith.shrui": 1, "reduce": 1}
+
+
+@dataclass(frozen=True)
+class Clock:
+    """What a stage holds.
+
+    Attributes:
+        delays: of the family; None without a clock.
+        period: of the clock, in ns.
+    """
+
+    delays: Delays | None = None
+    period: float = math.inf
+
+    @classmethod
+    def of(cls, op: Any) -> Clock:
+        """The clock of the module that an op is in, which gradcam-target-clock set."""
+        while op.operation.parent is not None:
+            op = op.operation.parent
+        if "gradcam.clock" not in op.attributes:
+            return cls()
+        entries = ir.DictAttr(op.attributes["gradcam.clock"])
+        return cls.named(ir.StringAttr(entries["family"]).value, ir.FloatAttr(entries["mhz"]).value)
+
+    @classmethod
+    def named(cls, family: str, mhz: float) -> Clock:
+        """A clock of `mhz` on a family.
+
+        Raises:
+            GradcamError: there is no such family, or it is not that fast.
+        """
+        if family not in DELAYS:
+            raise GradcamError(f"there is no family '{family}'; choose one of {', '.join(DELAYS)}")
+        delays = DELAYS[family]
+        if not mhz > 0:
+            raise GradcamError(f"a clock must be above 0 MHz, got {mhz:g}")
+        slowest = delays.register + max(delays.shift, delays.multiply)
+        if 1000 / mhz < slowest:
+            raise GradcamError(f"{mhz:g} MHz is too fast for {family}; choose at most {1000 // slowest:g}")
+        return cls(delays, 1000 / mhz)
+
+    @property
+    def budget(self) -> float:
+        """Delay of the ops that fit between two registers."""
+        return self.period - self.delays.register if self.delays else math.inf
+
+    @property
+    def hop(self) -> int:
+        """Cycles between sequencer, engines and banks: with a clock, what crosses is registered on its way."""
+        return int(self.delays is not None)
+
+    @property
+    def issue(self) -> int:
+        """Cycles from the issue of a nest to its first step."""
+        return 1 + self.hop
+
+    @property
+    def address(self) -> int:
+        """Stage in which a memory is read first: with a clock the address is registered in the engine, too."""
+        return 2 * self.hop
+
+    @property
+    def read(self) -> int:
+        """Cycles of a read: with a clock the word is registered behind the memory and in the engine, too."""
+        return 1 + 2 * self.hop
+
+    @property
+    def lane(self) -> float:
+        """Delay from a word that was read to a lane of it, which may be padding."""
+        return self.delays.logic if self.delays else 0.0
+
+    def depth(self, words: int, bits: int) -> int:
+        """Words of each memory that a bank of so many words is made of, the last one may have fewer.
+
+        The words of a memory lie side by side in block RAMs, for a choice between block RAMs is too slow without a
+        register. The deeper a memory, the fewer bits of a word a block RAM holds: the fewest block RAMs win.
+        """
+        if self.delays is None:
+            return words
+        shapes = self.delays.block
+
+        def blocks(depth: int) -> int:
+            """Block RAMs of a memory."""
+            fitting = [wide for deep, wide in shapes.items() if deep >= depth]
+            return -(-bits // fitting[0])
+
+        def cost(depth: int) -> int:
+            whole, rest = divmod(words, depth)
+            return whole * blocks(depth) + (blocks(rest) if rest else 0)
+
+        return min(words, min(reversed(shapes), key=cost))
+
+    def delay(self, node: Node) -> float:
+        """Delay of an op in the stage in which it starts."""
+        d = self.delays
+        if d is None:
+            return 0.0
+        if node.kind in _CARRY:
+            return d.carry + d.bit * max(a.bits for a in node.args)
+        if node.kind in _SHIFT:
+            return d.shift
+        if node.kind in _LOGIC:
+            return d.logic
+        # A multiplier, a lane sum and a saturation start behind a register.
+        return math.inf if node.kind in ("arith.muli", "reduce", *EXTREME) else 0.0
+
+    def latency(self, node: Node, terms: int = 1) -> int:
+        """Cycles from the inputs of an op to its result; of a lane sum of `terms`, too."""
+        if self.delays is None or node.kind not in (*LATENCY, *EXTREME):
+            return LATENCY.get(node.kind, 0)
+        if node.kind == "arith.muli":
+            return 2 + is_wide(node)  # factors registered at their multiplier; of two products, their sum
+        if node.kind == "reduce":
+            return max(1, -(-(terms - 1).bit_length() // self.levels(node.bits)))
+        return 1
+
+    def rest(self, node: Node) -> float:
+        """Delay of what an op with a latency does in its last stage."""
+        return self.delays.logic if self.delays and node.kind in EXTREME else 0.0
+
+    def levels(self, bits: int) -> int:
+        """Levels of a tree of adders in one stage."""
+        return max(1, int(self.budget // (self.delays.carry + self.delays.bit * bits))) if self.delays else 64
+
+
+def unextended(node: Node) -> Node:
+    """The value before its sign extension."""
+    return node.args[0] if node.kind == "arith.extsi" else node
+
+
+def is_wide(node: Node) -> bool:
+    """Whether a product needs two multipliers."""
+    return max(unextended(a).bits for a in node.args) > FACTOR

@@ -1,0 +1,35 @@
+"""Names of the ports and registers of `gradcam_top`."""
+
+from __future__ import annotations
+
+import re
+
+from torch_mlir import ir as mlir
+
+from gradcam.passes.ir.queries import is_argument, is_scalar, main_function
+from gradcam.passes.program.nest import nests
+
+
+def registers_of(module: mlir.Module) -> dict[mlir.Value, str]:
+    """Names of the one-element buffers, from the nests that write them."""
+    names: dict[mlir.Value, str] = {}
+    for nest in nests(module):
+        for store in nest.stores:
+            if is_scalar(store.memref) and not is_argument(store.memref) and store.memref not in names:
+                stem = re.sub(r"\W", "_", nest.name) or "register"
+                taken = names.values()
+                names[store.memref] = f"{stem}_q" if f"{stem}_q" not in taken else f"{stem}{len(names)}_q"
+    return names
+
+
+def argument_names(module: mlir.Module) -> list[str]:
+    """Names of the function's arguments, which become the streams and ports of the top: `gradcam.name` of each."""
+    function = main_function(module)
+    count = len(function.regions[0].blocks[0].arguments)
+    names = [f"arg{i}" for i in range(count)]
+    if "arg_attrs" in function.attributes:
+        for i, attribute in enumerate(mlir.ArrayAttr(function.attributes["arg_attrs"])):
+            entries = mlir.DictAttr(attribute)
+            if "gradcam.name" in entries:
+                names[i] = mlir.StringAttr(entries["gradcam.name"]).value
+    return names

@@ -1,0 +1,386 @@
+"""A loop nest of the scheduled IR, read into Python: loops, accesses, dataflow.
+
+A scheduled nest is
+
+    affine.for ...                      outer time loops, over outputs
+      affine.parallel (lanes)           accumulators <- initial value   \
+      affine.for ...                    reduction time loops             | absent in a nest that reduces nothing
+        affine.parallel (lanes)         the body                        /
+      affine.parallel (lanes)           the epilogue
+
+`affine.for` is time: one iteration of the flattened loops starts per cycle. `affine.parallel` is space: one lane per
+point.
+Memory planning, engine formation, cycle assignment and the lowering to hardware all read nests through this file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import product
+from operator import mul
+from typing import Any
+
+from torch_mlir import ir
+
+from gradcam.errors import GradcamError, fail
+from gradcam.passes.ir.linear_form import Linear, access_forms, guard_forms, guarded_store, plus
+from gradcam.passes.ir.queries import (
+    block_ops,
+    constant_trip,
+    int_constant,
+    is_argument,
+    is_scalar,
+    location_name,
+    main_function,
+    parallel_extents,
+    strides_of,
+)
+
+
+@dataclass(eq=False)
+class Loop:
+    """One `affine.for`: `trip` iterations from 0, step 1."""
+
+    op: ir.OpView
+    trip: int
+
+    @property
+    def iv(self) -> ir.Value:
+        """The induction variable."""
+        return self.op.regions[0].blocks[0].arguments[0]
+
+
+@dataclass(eq=False)
+class Access:
+    """A load or store of memory, for all lanes at once.
+
+    Attributes:
+        op: the affine.load or affine.store.
+        memref: the buffer.
+        index: row-major element index of lane 0, over time loops and symbols.
+        strides: element stride per lane dimension.
+        extents: size of each lane dimension.
+        guards: forms that must all be at least 0 for the access to happen; `otherwise` is what a load gives if not.
+    """
+
+    op: ir.OpView
+    memref: ir.Value
+    index: Linear
+    strides: tuple[int, ...]
+    extents: tuple[int, ...]
+    guards: list[Linear] = field(default_factory=list)
+    otherwise: int = 0
+
+    @property
+    def lanes(self) -> int:
+        """How many adjacent elements all lanes together touch."""
+        n = 1
+        for stride, extent in zip(self.strides, self.extents, strict=True):
+            n *= extent if stride else 1
+        return n
+
+    @property
+    def element_bits(self) -> int:
+        """Width of an element."""
+        return ir.IntegerType(ir.MemRefType(self.memref.type).element_type).width
+
+
+@dataclass(eq=False)
+class Node:
+    """A value of the dataflow, one per lane it depends on.
+
+    Attributes:
+        kind: "load", "acc", "const", "iv", "reduce" or an op name such as "arith.addi".
+        type_: the element type.
+        args: operands.
+        what: the access (load), accumulator number (acc), value (const), loop (iv), attributes (ops).
+        dims: lane dimensions it depends on.
+        op: the IR op it comes from; carries the pipeline stage.
+        reduced: lane dimensions that a "reduce" sums over.
+    """
+
+    kind: str
+    type_: ir.Type
+    args: tuple[Node, ...] = ()
+    what: Any = None
+    dims: frozenset[int] = frozenset()
+    op: Any = None
+    reduced: tuple[int, ...] = ()
+
+    @property
+    def bits(self) -> int:
+        """Width of the value; an index used as data is as wide as the i32 it is cast to."""
+        return ir.IntegerType(self.type_).width if isinstance(self.type_, ir.IntegerType) else 32
+
+
+@dataclass(eq=False)
+class Sink:
+    """Where a value goes: accumulator `target` (an int) or memory `target` (an Access)."""
+
+    target: Any
+    value: Node
+    op: ir.OpView
+
+
+@dataclass(eq=False)
+class Dataflow:
+    """What one `affine.parallel` computes: sinks, and the accesses and nodes they need in program order."""
+
+    extents: list[int] = field(default_factory=list)
+    nodes: list[Node] = field(default_factory=list)
+    sinks: list[Sink] = field(default_factory=list)
+
+    @property
+    def loads(self) -> list[Access]:
+        """Memory reads in program order."""
+        return [n.what for n in self.nodes if n.kind == "load"]
+
+    @property
+    def stores(self) -> list[Access]:
+        """Memory writes in program order."""
+        return [s.target for s in self.sinks if isinstance(s.target, Access)]
+
+
+@dataclass(eq=False)
+class Accumulator:
+    """A register per lane, carried through the reduction loops."""
+
+    memref: ir.Value
+    initial: int
+    lanes: int
+
+    @property
+    def bits(self) -> int:
+        """Width of the register."""
+        return ir.IntegerType(ir.MemRefType(self.memref.type).element_type).width
+
+
+@dataclass(eq=False)
+class Nest:
+    """A scheduled loop nest. `body` is None when the nest reduces nothing."""
+
+    op: ir.OpView
+    outer: list[Loop]
+    reduction: list[Loop]
+    accumulators: list[Accumulator]
+    body: Dataflow | None
+    epilogue: Dataflow
+
+    @property
+    def name(self) -> str:
+        """Name of the tensor the nest makes: the nest's location."""
+        return location_name(self.op)
+
+    @property
+    def loops(self) -> list[Loop]:
+        """Time loops, outermost first."""
+        return self.outer + self.reduction
+
+    @property
+    def steps(self) -> int:
+        """Iterations of the flattened time loops."""
+        n = 1
+        for loop in self.loops:
+            n *= loop.trip
+        return n
+
+    @property
+    def loads(self) -> list[Access]:
+        """Memory reads, body first."""
+        return (self.body.loads if self.body else []) + self.epilogue.loads
+
+    @property
+    def stores(self) -> list[Access]:
+        """Memory writes."""
+        return self.epilogue.stores
+
+    @property
+    def flows(self) -> list[Dataflow]:
+        """Body (if any) and epilogue."""
+        return ([self.body] if self.body else []) + [self.epilogue]
+
+
+class _FlowReader:
+    """Reads one `affine.parallel` (with nested reductions) into a `Dataflow`."""
+
+    def __init__(self, accumulators: list[Accumulator], loops: list[Loop]) -> None:
+        self.accumulators = accumulators
+        self.loops = {loop.iv: loop for loop in loops}
+        self.flow = Dataflow()
+        self.op: ir.OpView | None = None  # the op that is read, for messages
+        self.values: dict[ir.Value, Node] = {}
+        self.lane_dims: dict[ir.Value, int] = {}
+
+    def read(self, op: ir.OpView) -> Dataflow:
+        self._enter(op)
+        return self.flow
+
+    def _enter(self, op: ir.OpView) -> tuple[int, ...]:
+        dims = []
+        for iv, extent in zip(op.regions[0].blocks[0].arguments, parallel_extents(op), strict=True):
+            self.lane_dims[iv] = len(self.flow.extents)
+            dims.append(len(self.flow.extents))
+            self.flow.extents.append(extent)
+        for inner in block_ops(op):
+            self.op = inner
+            self._op(inner)
+        return tuple(dims)
+
+    def _op(self, op: ir.OpView) -> None:
+        name = op.operation.name
+        if name == "affine.parallel":
+            self._reduce(op)
+        elif name == "affine.load":
+            self._load(op, [], 0, op.results[0])
+        elif name == "affine.if":
+            self._guarded_load(op) if op.results else self._guarded_store(op)
+        elif name == "affine.store":
+            self._store(op)
+        elif name.startswith("arith."):
+            if name != "arith.constant":
+                self._compute(op)
+        else:
+            raise fail(op, f"'{name}' has no hardware form inside a scheduled nest")
+
+    def _add(self, value: ir.Value, node: Node) -> None:
+        self.values[value] = node
+        self.flow.nodes.append(node)
+
+    def _value(self, value: ir.Value) -> Node:
+        constant = int_constant(value)
+        if constant is not None:
+            # One node per use: whether two constants happen to be equal must not change the shape of the dataflow.
+            self._add(value, Node("const", value.type, what=constant, op=value.owner))
+        elif value not in self.values:
+            if value in self.loops:
+                self._add(value, Node("iv", value.type, what=self.loops[value]))
+            else:
+                raise fail(self.op, "a value comes from outside the nest; store it in a buffer of one element")
+        return self.values[value]
+
+    def _compute(self, op: ir.OpView) -> None:
+        args = tuple(self._value(v) for v in op.operands)
+        attributes = {n: str(op.attributes[n]) for n in op.attributes if not n.startswith("gradcam.")}
+        dims = frozenset[int]().union(*(a.dims for a in args))
+        self._add(op.results[0], Node(op.operation.name, op.results[0].type, args, attributes, dims, op))
+
+    def _reduce(self, op: ir.OpView) -> None:
+        kinds = [ir.IntegerAttr(a).value for a in ir.ArrayAttr(op.attributes["reductions"])]
+        if kinds != [1]:
+            raise fail(op, 'lanes can only be reduced by one integer sum: reduce ("addi")')
+        dims = self._enter(op)
+        inner = self._value(list(op.regions[0].blocks[0].operations)[-1].operands[0])
+        self._add(
+            op.results[0],
+            Node("reduce", op.results[0].type, (inner,), dims=inner.dims - set(dims), op=op, reduced=dims),
+        )
+
+    def _access(self, op: ir.OpView, memref: ir.Value, indices: list[ir.Value]) -> Access:
+        forms = access_forms(op, indices)
+        index: Linear = {}
+        for form, stride in zip(forms, strides_of(ir.MemRefType(memref.type)), strict=True):
+            index = plus(index, form, stride)
+        strides = [0] * len(self.flow.extents)
+        for value in [t for t in index if t in self.lane_dims]:
+            strides[self.lane_dims[value]] = index.pop(value)
+        if any(isinstance(t, ir.Value) and t not in self.loops for t in index):
+            raise fail(op, "an index must be a loop of the nest or a symbol read from a buffer of one element")
+        access = Access(op, memref, index, tuple(strides), tuple(self.flow.extents))
+        offsets = {sum(map(mul, strides, point)) for point in product(*map(range, access.extents))}
+        if offsets != set(range(access.lanes)):
+            raise fail(op, "the lanes of an access must be adjacent elements; only its last indices may be lanes")
+        return access
+
+    def _accumulator(self, memref: ir.Value) -> int | None:
+        return next((i for i, a in enumerate(self.accumulators) if a.memref == memref), None)
+
+    def _load(self, op: ir.OpView, guards: list[Linear], otherwise: int, result: ir.Value) -> None:
+        memref, *indices = op.operands
+        number = self._accumulator(memref)
+        if number is None:
+            access = self._access(op, memref, indices)
+            access.guards, access.otherwise = guards, otherwise
+            dims = frozenset(d for d, s in enumerate(access.strides) if s)
+            self._add(result, Node("load", result.type, what=access, dims=dims, op=op))
+        else:
+            self._add(result, Node("acc", result.type, what=number, dims=frozenset({0}), op=op))
+
+    def _guarded_load(self, op: ir.OpView) -> None:
+        then, otherwise = (list(r.blocks[0].operations) if r.blocks else [] for r in op.regions)
+        constant = int_constant(otherwise[-1].operands[0]) if len(otherwise) == 1 else None
+        if len(then) != 2 or then[0].operation.name != "affine.load" or constant is None:
+            raise fail(op, "affine.if must choose between one load and a constant")
+        if is_scalar(then[0].operands[0]):
+            raise fail(op, "only a stream or a buffer in memory can be padded, not what has one element")
+        self._load(then[0], guard_forms(op), constant, op.results[0])
+
+    def _guarded_store(self, op: ir.OpView) -> None:
+        store = guarded_store(op)
+        memref = store.operands[1]
+        if is_argument(memref) or is_scalar(memref) or self._accumulator(memref) is not None:
+            raise fail(op, "only a store to a buffer in memory can be guarded")
+        self._store(store, guard_forms(op))
+
+    def _store(self, op: ir.OpView, guards: list[Linear] | None = None) -> None:
+        value, memref, *indices = op.operands
+        number = self._accumulator(memref)
+        if number is not None:
+            self.flow.sinks.append(Sink(number, self._value(value), op))
+            return
+        access = self._access(op, memref, indices)
+        access.guards = guards or []
+        self.flow.sinks.append(Sink(access, self._value(value), op))
+
+
+def read_nest(op: ir.OpView) -> Nest:
+    """Reads a top-level scheduled `affine.for`.
+
+    Raises:
+        GradcamError: the nest is not of the form at the top of this file.
+    """
+    outer, inner = _loops(op)
+    names = [o.operation.name for o in inner]
+    if names == ["affine.parallel"]:
+        return Nest(op, outer, [], [], None, _FlowReader([], outer).read(inner[0]))
+    if names != ["affine.parallel", "affine.for", "affine.parallel"]:
+        raise _unscheduled(op, names)
+    accumulators = _accumulators(inner[0])
+    reduction, steps = _loops(inner[1])
+    if [o.operation.name for o in steps] != ["affine.parallel"]:
+        raise _unscheduled(inner[1], [o.operation.name for o in steps])
+    body = _FlowReader(accumulators, outer + reduction).read(steps[0])
+    return Nest(op, outer, reduction, accumulators, body, _FlowReader(accumulators, outer).read(inner[2]))
+
+
+def _loops(op: ir.OpView) -> tuple[list[Loop], list[ir.OpView]]:
+    """The perfectly nested loops from `op` on, and what the innermost one holds."""
+    loops = [Loop(op, constant_trip(op))]
+    inner = block_ops(op)
+    while [o.operation.name for o in inner] == ["affine.for"]:
+        loops.append(Loop(inner[0], constant_trip(inner[0])))
+        inner = block_ops(inner[0])
+    return loops, inner
+
+
+def _unscheduled(op: ir.OpView, names: list[str]) -> GradcamError:
+    holds = ", ".join(names) or "nothing"
+    return fail(op, f"this is no scheduled nest: the loop holds {holds}; run gradcam-split-time-space first")
+
+
+def _accumulators(op: ir.OpView) -> list[Accumulator]:
+    extents = parallel_extents(op)
+    out = []
+    for store in block_ops(op):
+        value = int_constant(store.operands[0]) if store.operation.name == "affine.store" else None
+        if value is None or len(extents) != 1:
+            raise fail(store, "accumulators must be set to a constant before the reduction, in one lane dimension")
+        out.append(Accumulator(store.operands[1], value, extents[0]))
+    return out
+
+
+def nests(module: ir.Module) -> Iterator[Nest]:
+    """All scheduled nests of the module's function, in program order."""
+    for op in main_function(module).regions[0].blocks[0].operations:
+        if op.operation.name == "affine.for":
+            yield read_nest(op)

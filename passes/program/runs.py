@@ -1,0 +1,153 @@
+"""When nests run: the steps of a nest, and those of a nest that follows its producer while that still runs.
+
+A nest that **follows** the one before it, its producer, is issued together with it, in one **turn**. Its engine holds
+the first step of an iteration of its outer loops until the producer has written what that iteration reads. The producer
+is never held by it; whatever delays the producer (an input beat, a word from DRAM) delays the nest that follows by as
+much or less. The producer may follow another nest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from math import prod
+
+import numpy as np
+from torch_mlir import ir
+
+from gradcam.errors import fail
+from gradcam.passes.ir.linear_form import Linear, map_forms
+from gradcam.passes.program.clock import Clock
+from gradcam.passes.program.nest import Nest
+from gradcam.passes.program.streams import form_values
+
+
+@dataclass(frozen=True)
+class Run:
+    """When the steps of a nest run: one per cycle, later by what it waits.
+
+    Attributes:
+        start: the cycle before its first step can run; that of its issue without a clock.
+        steps: their number.
+        waits: (step, cycles): by how much that step and those behind it are late in all, in the order of the steps.
+    """
+
+    start: int
+    steps: int
+    waits: Sequence[tuple[int, int]] = ()
+
+    @property
+    def stalls(self) -> int:
+        """Cycles that the nest waits."""
+        return self.waits[-1][1] if self.waits else 0
+
+    def late(self, steps: np.ndarray) -> np.ndarray:
+        """By how many cycles each of the steps, numbered from 0, is late."""
+        late = np.array([0, *(cycles for _, cycles in self.waits)])
+        return late[np.searchsorted([step for step, _ in self.waits], steps, side="right")]
+
+    def waiting(self, waits: Sequence[tuple[int, int]]) -> Run:
+        """The run when its steps wait for something else, too: a step is as late as the later of both makes it."""
+        if not self.waits or not waits:
+            return replace(self, waits=waits or self.waits)
+        steps = np.union1d([step for step, _ in self.waits], [step for step, _ in waits])
+        late = np.maximum(self.late(steps), replace(self, waits=waits).late(steps))
+        return replace(self, waits=list(zip(steps.tolist(), late.tolist(), strict=True)))
+
+    @property
+    def last(self) -> int:
+        """The cycle of the last step."""
+        return self.start + self.steps + self.stalls
+
+    def cycles(self, steps: np.ndarray) -> np.ndarray:
+        """The cycle of each of the steps, numbered from 0."""
+        return self.start + 1 + steps + self.late(steps)
+
+
+@dataclass(frozen=True)
+class Follow:
+    """A nest that follows its producer.
+
+    Attributes:
+        producer: the nest that writes what it reads.
+        counted: outer loops of the producer whose iterations are counted as they are written.
+        nest: the nest itself.
+        gated: loops of it, outermost first, whose iterations wait.
+        need: how many counted iterations must have been written before an iteration, over the gated loops; when the
+            producer has ended, nothing waits any more.
+    """
+
+    producer: Nest
+    counted: int
+    nest: Nest
+    gated: int
+    need: Linear
+
+    @property
+    def steps(self) -> int:
+        """Steps of an iteration of the gated loops."""
+        return prod(loop.trip for loop in self.nest.loops[self.gated :])
+
+    @property
+    def count(self) -> int:
+        """Counted iterations."""
+        return prod(loop.trip for loop in self.producer.outer[: self.counted])
+
+    @property
+    def needs(self) -> np.ndarray:
+        """`need` in every iteration, in the order in which they run."""
+        loops = self.nest.loops[: self.gated]
+        return np.broadcast_to(form_values(self.need, loops), [loop.trip for loop in loops]).ravel()
+
+    def starts(self, producer: Run, stage: int) -> np.ndarray:
+        """The cycle of the first step of every iteration of the gated loops.
+
+        An iteration starts behind the one before it, and in the cycle after the sequencer has counted the last write
+        that it needs.
+
+        Args:
+            producer: when the producer runs; both are issued in the same cycle.
+            stage: the pipeline stage of its stores.
+        """
+        written = producer.cycles(np.arange(1, self.count + 1) * (producer.steps // self.count) - 1) + stage
+        needs = np.minimum(self.needs, self.count)
+        seen = written + Clock.of(self.producer.op).hop
+        released = np.where(needs > 0, seen[needs - 1], producer.start) + 1
+        before = np.arange(len(needs)) * self.steps
+        return np.maximum.accumulate(released - before) + before
+
+    def run(self, producer: Run, stage: int) -> Run:
+        """When the steps run of a nest that waits for nothing but its producer; see `starts`."""
+        first = np.arange(len(self.needs)) * self.steps
+        late = self.starts(producer, stage) - producer.start - 1 - first
+        later = np.flatnonzero(np.diff(late, prepend=0))
+        waits = zip(first[later].tolist(), late[later].tolist(), strict=True)
+        return Run(producer.start, self.nest.steps, list(waits))
+
+
+def follows_of(program: Sequence[Nest]) -> dict[int, Follow]:
+    """The nests that follow, by the number of their producer, as gradcam-overlap-nests marked them.
+
+    Raises:
+        GradcamError: a nest follows one whose iterations are not counted.
+    """
+    found = {}
+    for number, (producer, nest) in enumerate(pairwise(program)):
+        if "gradcam.follows" in nest.op.attributes:
+            if "gradcam.counted" not in producer.op.attributes:
+                raise fail(nest.op, "the nest before it has no 'gradcam.counted'; run gradcam-overlap-nests")
+            counted = ir.IntegerAttr(producer.op.attributes["gradcam.counted"]).value
+            map_ = ir.AffineMapAttr(nest.op.attributes["gradcam.follows"]).value
+            loops = nest.loops[: map_.n_dims]
+            (need,) = map_forms(nest.op, map_, [{loop.iv: 1} for loop in loops])
+            found[number] = Follow(producer, counted, nest, len(loops), need)
+    return found
+
+
+def turns_of(program: Sequence[Nest]) -> list[int]:
+    """The **turn** in which each nest runs: the number of the first one of those that are issued together."""
+    follows, turns = follows_of(program), list[int]()
+    for number in range(len(program)):
+        turns.append(turns[-1] if number - 1 in follows else number)
+    return turns

@@ -1,0 +1,325 @@
+"""The weight tape: what `gradcam-stream-weights` laid out, read back into Python.
+
+The tape holds the words of one bank in the order in which the nests read them. On chip that bank is a ring: the word at
+tape position p lies at address p modulo the ring's size. A **tile** is what a nest reads again and again before it goes
+on: the words of one iteration of the loops outside of which nothing is read twice. Words arrive one by one; a word's
+place is free when it has been read for the last time.
+
+A stretch that a run-time symbol such as the class picks is on the tape once per value, and read once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from math import prod
+from typing import Any
+
+import numpy as np
+from torch_mlir import ir
+
+from gradcam.errors import fail
+from gradcam.passes.ir.linear_form import Linear
+from gradcam.passes.ir.queries import is_global, symbol_register
+from gradcam.passes.program.banks import Bank, banks_of, constants_of, place_of, power_of_two
+from gradcam.passes.program.engines import stage_of
+from gradcam.passes.program.nest import Access, Loop, Nest
+
+#: The longest burst of AXI4 in beats, the block that no burst may leave, and the shortest burst worth asking for.
+MAX_BEATS, BLOCK_BYTES, BURST_BYTES = 256, 4096, 256
+
+
+@dataclass(frozen=True, eq=False)
+class Use:
+    """What one nest reads from the tape.
+
+    Attributes:
+        nest: its number in the program.
+        access: the load.
+        stage: pipeline stage of the load; 0 before gradcam-assign-cycles has run.
+        loops: the time loops around the load, outermost first.
+        in_body: it is read in every step; otherwise in the last step of the reduction loops.
+        rest: steps of the loops that the load is outside of.
+        form: word index within the use over `loops`.
+        depth: how many of `loops` go from tile to tile.
+        position: words that nests before this one read.
+        symbol: the run-time term that picks one of `alternatives` contents, None for a use with one.
+    """
+
+    nest: int
+    access: Access
+    stage: int
+    loops: list[Loop]
+    in_body: bool
+    rest: int
+    form: Linear
+    depth: int
+    position: int
+    symbol: Any
+    alternatives: int
+
+    @property
+    def tile(self) -> int:
+        """Words of a tile."""
+        return prod(n.trip for n in self.loops[self.depth :] if self.form.get(n.iv))
+
+    @property
+    def tiles(self) -> int:
+        """Tiles, in order."""
+        return prod(n.trip for n in self.loops[: self.depth])
+
+    @property
+    def words(self) -> int:
+        """Words that the nest takes from the tape."""
+        return self.tile * self.tiles
+
+    def repeats(self, loop: Loop | None) -> bool:
+        """Whether the loop comes back to words that it has read in its first iteration."""
+        return any(loop is n for n in self.loops) and loop is not None and not self.form.get(loop.iv)
+
+    def tile_steps(self) -> tuple[int, list[int], int]:
+        """Steps of a tile, after how many each of its words is wanted first, and how many later it is read last."""
+        inner = self.loops[self.depth :]
+        wanted, again = np.zeros(1, dtype=np.int64), 0
+        for i, loop in enumerate(inner):
+            step = prod(n.trip for n in inner[i + 1 :]) * self.rest
+            if self.form.get(loop.iv):
+                wanted = (wanted[:, None] + step * np.arange(loop.trip)).ravel()
+            else:
+                again += step * (loop.trip - 1)
+        return prod(n.trip for n in inner) * self.rest, (wanted + self.rest - 1).tolist(), again
+
+
+def tile_depth(coefficients: Sequence[int], trips: Sequence[int]) -> int:
+    """How many loops go from tile to tile: those over words outside the first loop that comes back to words."""
+    over = [i for i, (c, n) in enumerate(zip(coefficients, trips, strict=True)) if c and n > 1]
+    back = (i for i, (c, n) in enumerate(zip(coefficients, trips, strict=True)) if not c and n > 1)
+    first = next((i for i in back if any(w > i for w in over)), len(trips))
+    return max((w + 1 for w in over if w < first), default=0)
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A stretch of the tape that is read in one go.
+
+    Attributes:
+        base: its first byte in the DRAM.
+        words: words read.
+        uses: whose words they are.
+        after: the number of the first nest that may run when it is requested: its symbol is known then.
+    """
+
+    base: int
+    words: int
+    uses: list[Use]
+    after: int = 0
+
+    @property
+    def symbol(self) -> Any:
+        """The run-time term that picks one of `alternatives` contents, None for a segment with one."""
+        return self.uses[0].symbol
+
+    @property
+    def alternatives(self) -> int:
+        """Contents that lie one behind the other."""
+        return self.uses[0].alternatives
+
+
+@dataclass(frozen=True)
+class Tape:
+    """The tape of a program and how it is read.
+
+    Attributes:
+        bank: the ring on chip.
+        width: bits of a beat of the DRAM; a power of two that divides a word.
+        outstanding: bursts that may be under way.
+        latency: cycles from a request to its first beat that predicted cycles assume.
+        uses: in program order.
+        writers: per symbol the number of the last nest that writes its register.
+    """
+
+    bank: Bank
+    width: int
+    outstanding: int
+    latency: int
+    uses: list[Use]
+    writers: dict[Any, int]
+
+    @property
+    def word_beats(self) -> int:
+        """Beats of a word."""
+        return self.bank.width // self.width
+
+    @property
+    def burst(self) -> int:
+        """Beats of a burst, a power of two: a word or BURST_BYTES, as far as AXI4 allows; the last one may be shorter.
+
+        Segments start at multiples of it, so that no burst leaves a block of BLOCK_BYTES.
+        """
+        bytes_ = self.width // 8
+        return min(MAX_BEATS, BLOCK_BYTES // bytes_, max(self.word_beats, BURST_BYTES // bytes_))
+
+    @property
+    def unit(self) -> int:
+        """Bytes of whole words and whole bursts, a power of two: where segments start."""
+        return max(self.word_beats, self.burst) * self.width // 8
+
+    @property
+    def burst_words(self) -> int:
+        """Words that a burst can hold a part of."""
+        return max(1, self.burst // self.word_beats)
+
+    @property
+    def ring_words(self) -> int:
+        """Words of a ring to start with: two tiles in a row, all bursts under way, rounded up to a power of two."""
+        tiles = [t for use in self.uses for t in [use.tile] * min(2, use.tiles)]
+        pairs = max((a + b for a, b in pairwise(tiles)), default=0)
+        needed = max(pairs, max(tiles) + self.burst_words, self.outstanding * self.burst_words)
+        return max(2, power_of_two(min(needed, sum(use.words for use in self.uses))))
+
+    @property
+    def least_ring_words(self) -> int:
+        """Words with which a program ends: a tile, and the burst that brings its last word."""
+        words = sum(use.words for use in self.uses)
+        return max(2, min(max(use.tile for use in self.uses) + self.burst_words, words))
+
+    @property
+    def segments(self) -> list[Segment]:
+        """What is read in one go: the words between two uses of a symbol."""
+        groups: list[list[Use]] = []
+        for use in self.uses:
+            if groups and use.symbol is None and groups[-1][0].symbol is None:
+                groups[-1].append(use)
+            else:
+                groups.append([use])
+        segments, base = [], 0
+        for uses in groups:
+            after = 0 if uses[0].symbol is None else self.writers[uses[0].symbol] + 1
+            segment = Segment(base, sum(u.words for u in uses), uses, after)
+            segments.append(segment)
+            base += self.stride(segment) * segment.alternatives
+        return segments
+
+    def stride(self, segment: Segment) -> int:
+        """Bytes from one content of a segment to the next."""
+        return -(-segment.words * self.bank.width // 8 // self.unit) * self.unit
+
+    def use_of(self, access: Access | None) -> Use | None:
+        """The use that an access is, None for one that reads something else."""
+        return next((u for u in self.uses if u.access is access), None)
+
+    def contents(self, module: ir.Module) -> bytes:
+        """What the DRAM holds: lane 0 of a word first, little-endian."""
+        dtype = np.dtype(f"<i{self.bank.bits // 8}")
+        last = self.segments[-1]
+        image = np.zeros(last.base + self.stride(last) * last.alternatives, dtype=np.uint8)
+        globals_ = constants_of(module)
+        for segment in self.segments:
+            parts = [globals_[u.access.memref].reshape(u.alternatives, -1) for u in segment.uses]
+            rows = np.concatenate(parts, axis=1).astype(dtype).view(np.uint8)
+            for i, row in enumerate(rows):
+                start = segment.base + i * self.stride(segment)
+                image[start : start + row.size] = row
+        return image.tobytes()
+
+
+def uses_of(program: Sequence[Nest], bank: Bank) -> list[Use]:
+    """What the nests read from a bank of constants that lie in the order in which they are read.
+
+    Raises:
+        GradcamError: a constant lies in another order.
+    """
+    uses: list[Use] = []
+    position = 0
+    for number, nest in enumerate(program):
+        for access in nest.loads:
+            if is_global(access.memref) and place_of(access.memref)[0] == bank.name:
+                use = _use(number, nest, access, bank, position)
+                uses.append(use)
+                position += use.words
+    return uses
+
+
+def _use(number: int, nest: Nest, access: Access, bank: Bank, position: int) -> Use:
+    in_body = nest.body is not None and any(access is a for a in nest.body.loads)
+    loops = nest.loops if in_body else nest.outer
+    form, symbol = word_form(access, loops, bank)
+    trips, coefficients = [n.trip for n in loops], [form.get(n.iv, 0) for n in loops]
+    expected, words = [0] * len(loops), 1
+    for i in reversed(range(len(loops))):
+        if coefficients[i] and trips[i] > 1:
+            expected[i] = words
+            words *= trips[i]
+    if any(n > 1 and c != e for n, c, e in zip(trips, coefficients, expected, strict=True)) or form.get(None):
+        raise fail(access.op, f"{bank.name} is no tape in the order of its reads; run gradcam-stream-weights")
+    shape = ir.MemRefType(access.memref.type).shape
+    return Use(
+        number,
+        access,
+        stage_of(access.op) if "gradcam.stage" in access.op.attributes else 0,
+        loops,
+        in_body,
+        1 if in_body else prod(n.trip for n in nest.reduction),
+        form,
+        tile_depth(coefficients, trips),
+        position,
+        symbol,
+        shape[0],
+    )
+
+
+def word_form(access: Access, loops: Sequence[Loop], bank: Bank) -> tuple[Linear, Any]:
+    """The index of the word that an access reads, over loops, and the run-time term that picks among alternatives.
+
+    Raises:
+        GradcamError: two terms pick, a loop leaves the word that it walks along, or the load is padded.
+    """
+    if access.guards:
+        raise fail(access.op, "a padded constant cannot come from DRAM")
+    trips = {loop.iv: loop.trip for loop in loops}
+    form: Linear = {}
+    symbols = []
+    end = access.index.get(None, 0) % bank.lanes + access.lanes  # of what is read within a word
+    for term, coefficient in access.index.items():
+        if term is None or (isinstance(term, ir.Value) and not coefficient % bank.lanes):
+            form[term] = coefficient // bank.lanes
+        elif isinstance(term, ir.Value):
+            end += coefficient * (trips[term] - 1) if coefficient > 0 else bank.lanes
+        elif coefficient % bank.lanes:
+            end += coefficient * (term[2] - 1)
+        else:
+            symbols.append(term)
+    if end > bank.lanes:
+        raise fail(access.op, f"a loop leaves the word of {bank.name} that it walks along; it cannot come from DRAM")
+    if len(symbols) > 1:
+        raise fail(access.op, f"two run-time values pick a word of {bank.name}; it cannot come from DRAM")
+    return {t: c for t, c in form.items() if c}, symbols[0] if symbols else None
+
+
+def read_tape(module: ir.Module, program: Sequence[Nest]) -> Tape | None:
+    """The tape of a module, from its attribute `gradcam.tape`; None when all constants are on chip.
+
+    Args:
+        module: the module.
+        program: its nests, to which the uses refer.
+
+    Raises:
+        GradcamError: the tape is not what gradcam-stream-weights makes.
+    """
+    if "gradcam.tape" not in module.operation.attributes:
+        return None
+    entries = ir.DictAttr(module.operation.attributes["gradcam.tape"])
+    numbers = {n: ir.IntegerAttr(entries[n]).value for n in ("width", "outstanding", "latency")}
+    bank = banks_of(module)[ir.StringAttr(entries["bank"]).value]
+    uses = uses_of(program, bank)
+    tape = Tape(bank, **numbers, uses=uses, writers={u.symbol: _writer(program, u) for u in uses if u.symbol})
+    if bank.words < tape.least_ring_words:
+        raise fail(module.operation, f"the ring {bank.name} needs {tape.least_ring_words} words, it has {bank.words}")
+    return tape
+
+
+def _writer(program: Sequence[Nest], use: Use) -> int:
+    register = symbol_register(use.symbol[1])
+    before = program[: use.nest]
+    return max((i for i, nest in enumerate(before) if any(s.memref == register for s in nest.stores)), default=-1)

@@ -1,0 +1,181 @@
+"""gradcam-calibrate: measures how large every feature map gets on sample images."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, get_args
+
+import numpy as np
+from torch_mlir import ir
+
+from gradcam.calibration import load_images
+from gradcam.dialect import adjoint_ops, cam_ops, ops
+from gradcam.errors import GradcamError, fail
+from gradcam.histogram import Histogram
+from gradcam.passes.infra.pass_base import Pass
+from gradcam.passes.ir.explanations import class_dependents
+from gradcam.reference.float32 import run_float
+from gradcam.reference.interpreter import main_function
+
+RANGE = "gradcam.range"
+Choice = Literal["mse", "percentile", "max"]
+
+#: Ops whose results, where they do not depend on the explained class, are feature maps, features or logits.
+FORWARD_OPS = (
+    ops.Conv2dOp,
+    ops.LinearOp,
+    ops.ReluOp,
+    ops.ClampOp,
+    ops.AddOp,
+    ops.MaxPool2dOp,
+    ops.AvgPool2dOp,
+    ops.BatchNormOp,
+    ops.FlattenOp,
+    ops.ConcatOp,
+)
+
+
+#: Ops whose results, where they depend on the explained class, are gradients (1xCxHxW) or vectors of them (1xC).
+GRADIENT_OPS = (
+    adjoint_ops.LinearAdjointOp,
+    adjoint_ops.Conv2dAdjointOp,
+    adjoint_ops.AvgPool2dAdjointOp,
+    adjoint_ops.MaxUnpool2dOp,
+    adjoint_ops.ApplyMaskOp,
+    adjoint_ops.TapSumsOp,
+    adjoint_ops.UnflattenOp,
+    cam_ops.ChannelWeightsOp,
+    cam_ops.ScaleOp,
+    ops.AddOp,
+    ops.FlattenOp,
+    ops.ReluOp,
+)
+
+
+@dataclass(frozen=True)
+class Calibrate(Pass):
+    """Runs the f32 module on sample images and writes on every feature map the largest magnitude to represent.
+
+    Gradients get the largest magnitude seen in each channel, because which of them counts most depends on the weights
+    that they meet; each image is explained for the predicted class and for one other, all classes in turn.
+
+    Options: `images` is a folder or an .npy file (`gradcam.calibration`); `mean` and `std` turn pixels into inputs;
+    `range` chooses the magnitude from all values seen: the clip with the least squared int8 quantization error (`mse`),
+    a `percentile` of the magnitudes, or the `max`.
+
+    This pass turns:
+        func.func @main(%image: tensor<1x3x8x8xf32>) -> tensor<1x8xf32> {
+          %0 = "gradcam.relu"(%x) : (tensor<1x4x8x8xf32>) -> tensor<1x4x8x8xf32>
+    into:
+        func.func @main(%image: tensor<1x3x8x8xf32> {gradcam.range = 1.0 : f64}) -> tensor<1x8xf32> {
+          %0 = "gradcam.relu"(%x) {gradcam.range = 5.75 : f64} : (tensor<1x4x8x8xf32>) -> tensor<1x4x8x8xf32>
+    """
+
+    name: ClassVar[str] = "gradcam-calibrate"
+
+    images: str
+    range: Choice = "mse"
+    percentile: float = 99.99
+    mean: tuple[float, ...] = (0.5,)
+    std: tuple[float, ...] = (0.5,)
+
+    def run(self, module: Any) -> None:  # noqa: D102
+        shape = input_shape(module)
+        calibrate(module, load_images(self.images, shape, self.mean, self.std), self.range, self.percentile)
+
+
+def input_shape(module: ir.Module) -> tuple[int, ...]:
+    """Shape of the image that `@main` takes, (1, C, H, W)."""
+    return tuple(ir.RankedTensorType(main_function(module).entry_block.arguments[0].type).shape)
+
+
+def calibrate(
+    module: ir.Module, images: Iterable[np.ndarray], choice: Choice = "mse", percentile: float = 99.99
+) -> None:
+    """Attaches `gradcam.range` to the image argument and to every forward op of an f32 module.
+
+    Args:
+        module: level 1, changed in place only when all went well.
+        images: float32 1xCxHxW each, read once; see `gradcam.calibration.load_images`.
+        choice: how a range is chosen from the magnitudes: "mse", "percentile" or "max".
+        percentile: which percentile, above 0 and at most 100.
+
+    Raises:
+        GradcamError: no image, a value that is not finite, or a feature map that is zero for every image.
+    """
+    if choice not in get_args(Choice) or not 0 < percentile <= 100:
+        raise GradcamError(
+            f"range must be mse, percentile or max, and 0 < percentile <= 100, got {choice}, {percentile}"
+        )
+    main = main_function(module)
+    image_histogram, histograms, magnitudes = _gather(module, images)
+    _refuse_silent(main, image_histogram, histograms, magnitudes)
+
+    def attribute(histogram: Histogram) -> ir.Attribute:
+        return ir.FloatAttr.get(ir.F64Type.get(), histogram.choose(choice, percentile))
+
+    with module.context, ir.Location.unknown():
+        for value, histogram in histograms.items():
+            value.owner.attributes[RANGE] = attribute(histogram)
+        for value, largest in magnitudes.items():
+            value.owner.attributes[RANGE] = ir.DenseF64ArrayAttr.get(largest.tolist())
+        _set_argument_range(main, attribute(image_histogram))
+
+
+def _gather(
+    module: ir.Module, images: Iterable[np.ndarray]
+) -> tuple[Histogram, dict[Any, Histogram], dict[Any, np.ndarray]]:
+    """What all images show, by result: histograms of the image and of each feature map, channel maxima of gradients."""
+    image_histogram, histograms, magnitudes = Histogram(), {}, {}
+    gradients = class_dependents(main_function(module))
+
+    def on_forward(op: Any, _index: int, value: np.ndarray) -> None:
+        if isinstance(op, FORWARD_OPS) and op.results[0] not in gradients:
+            _require_finite(op, value)
+            histograms.setdefault(op.results[0], Histogram()).add(value)
+
+    def on_gradient(op: Any, _index: int, value: np.ndarray) -> None:
+        if isinstance(op, GRADIENT_OPS) and op.results[0] in gradients and value.ndim in (2, 4):
+            _require_finite(op, value)
+            largest = np.abs(value).reshape(value.shape[1], -1).max(1).astype(np.float64)
+            magnitudes[op.results[0]] = np.maximum(magnitudes.get(op.results[0], 0), largest)
+
+    def on_value(op: Any, index: int, value: np.ndarray) -> None:
+        on_forward(op, index, value)
+        on_gradient(op, index, value)
+
+    for number, image in enumerate(images):
+        if not np.isfinite(image).all():
+            raise GradcamError("a calibration image has values that are not finite")
+        image_histogram.add(image)
+        logits = run_float(module, image, on_value=on_value)[0]
+        if magnitudes:
+            run_float(module, image, number % logits.shape[1], on_gradient)
+    if image_histogram.count == 0:
+        raise GradcamError("calibration needs at least one image")
+    return image_histogram, histograms, magnitudes
+
+
+def _require_finite(op: Any, value: np.ndarray) -> None:
+    if not np.isfinite(value).all():
+        raise fail(op, f"'{op.operation.name}' yields values that are not finite on a calibration image")
+
+
+def _refuse_silent(
+    main: Any, image: Histogram, histograms: dict[Any, Histogram], magnitudes: dict[Any, np.ndarray]
+) -> None:
+    """Without one non-zero value there is no scale to choose, and any comparison after it would pass on nothing."""
+    if image.largest == 0:
+        raise fail(main, "every calibration image is zero; calibrate with images the model will meet")
+    silent = [value.owner for value, histogram in histograms.items() if histogram.largest == 0]
+    silent += [value.owner for value, largest in magnitudes.items() if not largest.any()]
+    if silent:
+        names = ", ".join(f"'{op.operation.name}' at {op.location}" for op in silent)
+        raise fail(silent[0], f"zero on every calibration image: {names}; calibrate with images the model will meet")
+
+
+def _set_argument_range(main: Any, range_: ir.Attribute) -> None:
+    attributes = [{a.name: a.attr for a in argument} for argument in main.arg_attrs]
+    attributes[0][RANGE] = range_
+    main.arg_attrs = ir.ArrayAttr.get([ir.DictAttr.get(a) for a in attributes])

@@ -1,0 +1,184 @@
+"""What `gradcam-quantize` refuses: ops without a quantized form, and values that would leave their registers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from torch_mlir import ir
+
+from gradcam.dialect import adjoint_ops, cam_ops, ops
+from gradcam.dialect.verify import ints
+from gradcam.errors import GradcamError, fail
+from gradcam.passes.ir.explanations import explanations
+from gradcam.quant_types import (
+    is_accumulator,
+    is_quantized,
+    operand_rescale,
+    result_ratio,
+    result_rescale,
+    storage_bits,
+    storage_limits,
+)
+from gradcam.reference.interpreter import constant
+
+#: Limits of a 32-bit accumulator, and of a rescaled value that still has to be added to another one.
+ACCUMULATOR_LIMIT = 2.0**31
+RESULT_LIMIT = 2.0**30
+#: An 8-bit operand of a sum is rescaled in 32 bits, which takes shifts up to this.
+MAX_OPERAND_SHIFT = 30
+
+SUPPORTED = (
+    ops.Conv2dOp,
+    ops.LinearOp,
+    ops.ReluOp,
+    ops.ClampOp,
+    ops.AddOp,
+    ops.MaxPool2dOp,
+    ops.AvgPool2dOp,
+    ops.FlattenOp,
+    adjoint_ops.RequantizeOp,
+    adjoint_ops.LinearAdjointOp,
+    adjoint_ops.Conv2dAdjointOp,
+    adjoint_ops.AvgPool2dAdjointOp,
+    adjoint_ops.MaxUnpool2dOp,
+    adjoint_ops.TapSumsOp,
+    adjoint_ops.MaskOp,
+    adjoint_ops.ApplyMaskOp,
+    adjoint_ops.MaxPool2dIndexOp,
+    adjoint_ops.UnflattenOp,
+    *cam_ops.CLASS_OPS,
+    cam_ops.ClassRowOp,
+    cam_ops.ChannelWeightsOp,
+    cam_ops.WeightedSumOp,
+    cam_ops.ScaleOp,
+)
+#: What makes supported ops of others.
+RUN_FIRST = {
+    ops.BatchNormOp: "gradcam-fold-batch-norm and gradcam-batch-norm-to-conv",
+    adjoint_ops.BatchNormAdjointOp: "gradcam-batch-norm-to-conv before gradcam-derive-backward",
+    adjoint_ops.ReluAdjointOp: "gradcam-extract-masks",
+    adjoint_ops.ClampAdjointOp: "gradcam-extract-masks",
+    adjoint_ops.MaxPool2dAdjointOp: "gradcam-extract-masks",
+    cam_ops.ExplainOp: "gradcam-derive-backward and gradcam-simplify-backward",
+    cam_ops.TargetOp: "gradcam-derive-backward and gradcam-simplify-backward",
+    cam_ops.OneHotOp: "gradcam-simplify-backward",
+}
+#: Formulas of methods that are no multiply-add, mask and clamp.
+METHOD_OPS = (
+    cam_ops.XGradCamWeightsOp,
+    cam_ops.GradCamPlusPlusWeightsOp,
+    cam_ops.MulOp,
+    cam_ops.ChannelSumOp,
+)
+
+
+#: Ops that rescale an exact integer result.
+RESCALED = (
+    ops.Conv2dOp,
+    ops.LinearOp,
+    ops.AvgPool2dOp,
+    adjoint_ops.LinearAdjointOp,
+    adjoint_ops.Conv2dAdjointOp,
+    adjoint_ops.AvgPool2dAdjointOp,
+    adjoint_ops.MaxUnpool2dOp,
+    adjoint_ops.TapSumsOp,
+    cam_ops.ChannelWeightsOp,
+)
+
+
+def refuse_unsupported(main: Any) -> None:
+    """Raises one GradcamError that names every op of the function that has no quantized form, and why."""
+    if is_quantized(main.entry_block.arguments[0]):
+        raise fail(main, "the module is quantized already")
+    body = [op for op in main.entry_block.operations if op.operation.name not in ("arith.constant", "func.return")]
+    problems = [(op, reason) for op in body if (reason := _reason(main, op))]
+    if len(problems) == 1:
+        raise fail(*problems[0])
+    if problems:
+        listed = "; ".join(f"{reason} (at {op.location})" for op, reason in problems)
+        raise fail(problems[0][0], f"{len(problems)} problems: {listed}")
+
+
+def _reason(main: Any, op: Any) -> str:
+    """Why an op cannot be quantized; empty when it can."""
+    name = f"'{op.operation.name}'"
+    if type(op) in RUN_FIRST:
+        return f"{name} has no quantized form; run {RUN_FIRST[type(op)]} first"
+    if isinstance(op, METHOD_OPS):
+        asked = ", ".join(dict.fromkeys(f"'{ir.StringAttr(e['method']).value}'" for e in explanations(main)))
+        method = f"method {asked} needs {name}" if asked else name
+        return f"{method}, which has no quantized form at this target; choose gradcam, hirescam or layercam"
+    if not isinstance(op, SUPPORTED):
+        return f"{name} has no quantized form yet"
+    if isinstance(op, ops.ReluOp) and isinstance(op.x.owner, cam_ops.ClassRowOp):
+        return f"{name} of 'gradcam.class_row' has no quantized form; run gradcam-simplify-backward first"
+    if isinstance(op, cam_ops.ClassRowOp) and len(ir.RankedTensorType(op.w.type).shape) != 2:
+        return f"{name} of more than one number per channel has no quantized form yet"
+    if isinstance(op, ops.Conv2dOp | adjoint_ops.Conv2dAdjointOp):
+        groups = ir.IntegerAttr(op.attributes["groups"]).value
+        return f"{name} with {groups} groups has no quantized form yet" if groups != 1 else ""
+    is_average = isinstance(op, ops.AvgPool2dOp | adjoint_ops.AvgPool2dAdjointOp)
+    if is_average and any(ints(op, "padding", 2, 0)) and not _counts_padding(op):
+        return f"{name} with padding and count_include_pad = false divides by no constant and has no quantized form yet"
+    if isinstance(op, cam_ops.ScaleOp) and ir.FloatAttr(op.attributes["factor"]).value <= 0:
+        return f"{name} needs a positive factor"
+    return ""
+
+
+def _counts_padding(op: Any) -> bool:
+    return bool(ir.IntegerAttr(op.attributes["count_include_pad"]).value)
+
+
+def check_rescale(op: Any) -> None:
+    """Checks on a quantized op that no accumulator or rescaled value can leave its 32 bits, and rescales are exact.
+
+    Raises:
+        GradcamError: naming the op.
+    """
+    try:
+        if isinstance(op, RESCALED):
+            _check_result(op)
+        elif isinstance(op, ops.AddOp | ops.ReluOp | ops.ClampOp | adjoint_ops.RequantizeOp):
+            _check_operands(op)
+        elif isinstance(op, cam_ops.WeightedSumOp):
+            shape = ir.RankedTensorType(op.operands[1].type).shape
+            _require_below(np.array(shape[1] * 128.0 * 128.0), ACCUMULATOR_LIMIT, "accumulator")
+    except GradcamError as error:
+        raise fail(op, f"'{op.operation.name}' cannot be quantized: {error.message}") from error
+
+
+def _check_result(op: Any) -> None:
+    bound = _accumulator_bound(op)
+    _require_below(bound, ACCUMULATOR_LIMIT, "accumulator")
+    if not (isinstance(op, ops.Conv2dOp | ops.LinearOp) and is_accumulator(op)):
+        result_rescale(op)
+        _require_below(bound * result_ratio(op), RESULT_LIMIT, "rescaled result")
+
+
+def _accumulator_bound(op: Any) -> np.ndarray:
+    """Largest possible magnitude of the accumulator: float64, () or one per channel of the result."""
+    largest = -float(storage_limits(op.operands[0])[0])
+    if isinstance(op, ops.AvgPool2dOp | adjoint_ops.AvgPool2dAdjointOp | adjoint_ops.MaxUnpool2dOp):
+        return np.array(largest * np.prod(ints(op, "kernel", 2, 1)))
+    if isinstance(op, adjoint_ops.TapSumsOp | cam_ops.ChannelWeightsOp):
+        return np.array(largest * np.prod(ir.RankedTensorType(op.operands[0].type).shape[2:]))
+    weight, *bias = (constant(v.owner.operands[0].owner).astype(np.float64) for v in list(op.operands)[1:])
+    if isinstance(op, ops.Conv2dOp | ops.LinearOp):
+        bound = largest * np.abs(weight).reshape(len(weight), -1).sum(1)
+        return bound + np.abs(bias[0]) if bias else bound
+    return largest * np.abs(weight).sum((0, *range(2, weight.ndim)))
+
+
+def _require_below(bound: np.ndarray, limit: float, what: str) -> None:
+    if bound.max() >= limit:
+        raise GradcamError(f"its {what} can reach {bound.max():.4g}, beyond {limit:.4g}")
+
+
+def _check_operands(op: Any) -> None:
+    for operand in op.operands:
+        constants = operand_rescale(operand, op.results[0])
+        if storage_bits(operand) == 8 and constants and constants[1] > MAX_OPERAND_SHIFT:
+            raise GradcamError(
+                f"an operand's range is more than {2**16} times smaller than the result's; it would add nothing"
+            )

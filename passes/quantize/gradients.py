@@ -1,0 +1,196 @@
+"""Scales of gradients: each gradient carries, by channel, the inverse of the scales of the weights that it meets.
+
+The weights of a convolution have one scale s_w[o] per output channel, which is what its adjoint sums over. With the
+gradient's scale S / s_w[o] every product has the scale S, so the adjoint reads the forward weights as they are.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from torch_mlir import ir
+
+from gradcam.dialect import adjoint_ops, cam_ops, ops
+from gradcam.errors import fail
+from gradcam.passes.ir.explanations import class_dependents
+from gradcam.passes.ir.queries import only_user, users
+from gradcam.passes.quantize.calibrate import RANGE
+from gradcam.passes.quantize.parameters import Parameters
+from gradcam.quant_types import FRACTION_BITS, INT8_LEVELS, quantized_like, scales, storage_bits
+from gradcam.reference.interpreter import constant
+
+PRODUCTS = (adjoint_ops.Conv2dAdjointOp, adjoint_ops.LinearAdjointOp)
+
+#: Ops that compute a gradient at a scale of its own choice.
+CHOOSERS = (
+    *PRODUCTS,
+    adjoint_ops.AvgPool2dAdjointOp,
+    adjoint_ops.MaxUnpool2dOp,
+    adjoint_ops.TapSumsOp,
+    cam_ops.ChannelWeightsOp,
+    ops.AddOp,
+    adjoint_ops.RequantizeOp,
+)
+#: Ops that keep the integers and the scale of operand 0.
+KEEPERS = (adjoint_ops.ApplyMaskOp, adjoint_ops.UnflattenOp, ops.ReluOp, ops.FlattenOp, cam_ops.ScaleOp)
+
+#: Bits of sums that are multiplied in two halves of 8 bits: the lower one is signed, too.
+WIDE_BITS = 15
+
+#: Widest range of accumulators.
+ACCUMULATOR_BITS = 32
+
+
+class Gradients:
+    """The types of a function's gradients, chosen before anything changes but the weights."""
+
+    def __init__(self, main: Any, parameters: Parameters) -> None:
+        """Inserts `gradcam.requantize` where one gradient is read at two scales.
+
+        Args:
+            main: a calibrated function.
+            parameters: what the forward pass's weights become; asked when a type is.
+        """
+        self.parameters = parameters
+        self.values = class_dependents(main)
+        self.order = {op.results[0]: n for n, op in enumerate(main.entry_block.operations) if op.results}
+        for op in list(main.entry_block.operations):
+            if isinstance(op, (*PRODUCTS, cam_ops.WeightedSumOp)) and op.operands[0] in self.values:
+                self._match(op)
+        self.values = class_dependents(main)
+        self._sums = self._residual_sums(main)
+
+    # What reads a gradient, and where its scales come from.
+
+    def _match(self, op: Any) -> None:
+        """Sees to it that operand 0 of `op` has the scales that `op` needs."""
+        g = op.operands[0]
+        origin = self._origin(g)
+        chosen = self._demand(origin) if isinstance(origin.owner, CHOOSERS) else None
+        if _same(chosen, _need(op)) and not is_wide_sum(origin.owner):
+            return
+        if isinstance(origin.owner, cam_ops.ClassRowOp) and _need(op) is None:
+            return
+        for user in users(g):  # an earlier reader with the same need has made it
+            if isinstance(user, adjoint_ops.RequantizeOp) and _same(self._demand(user.y), _need(op)):
+                op.operands[0] = user.y
+                return
+        with ir.InsertionPoint(op), g.owner.location:
+            copy = adjoint_ops.RequantizeOp(g, g.type)
+        if RANGE in g.owner.attributes:
+            copy.attributes[RANGE] = g.owner.attributes[RANGE]
+        op.operands[0] = copy.y
+
+    def _origin(self, g: ir.Value) -> ir.Value:
+        """The value whose scale `g` has."""
+        while isinstance(g.owner, KEEPERS) and not _moves_channels(g.owner):
+            g = g.owner.operands[0]
+        return g
+
+    def _demand(self, g: ir.Value) -> ir.Value | None:
+        """The weight that the first reader of `g` multiplies it with; None where one scale is wanted."""
+        for user in sorted(users(g), key=lambda op: self.order.get(op.results[0], 0) if op.results else 0):
+            if isinstance(user, PRODUCTS):
+                return _need(user)
+            if isinstance(user, cam_ops.WeightedSumOp):
+                return None
+            if isinstance(user, adjoint_ops.TapSumsOp) or (isinstance(user, KEEPERS) and not _moves_channels(user)):
+                found = self._demand(user.results[0])
+                if found is not None:
+                    return found
+        return None
+
+    def _residual_sums(self, main: Any) -> dict[ir.Value, tuple[Any, float]]:
+        """Values that feed a sum with 32 bits, with the sum and the factor of the scales between them.
+
+        Of two convolutions the later one does; vectors do both: they take no memory.
+        """
+        found: dict[Any, list[tuple[ir.Value, Any, float]]] = {}
+        for op in main.entry_block.operations:
+            if isinstance(op, (*PRODUCTS, cam_ops.ChannelWeightsOp)) and op.results[0] in self.values:
+                user, factor = only_user(op), 1.0
+                while isinstance(user, ops.FlattenOp | cam_ops.ScaleOp):
+                    factor *= user.factor.value if isinstance(user, cam_ops.ScaleOp) else 1.0
+                    user = only_user(user)
+                if isinstance(user, ops.AddOp):
+                    found.setdefault(user.results[0], []).append((op.results[0], user, factor))
+        chosen = [feeds if is_wide_sum(feeds[0][1]) else feeds[-1:] for feeds in found.values()]
+        return {value: (sum_, factor) for feeds in chosen for value, sum_, factor in feeds}
+
+    # Types.
+
+    def result_type(self, op: Any) -> ir.Type:
+        """The quantized type of the result of a gradient op, whose operands are quantized already."""
+        value = op.results[0]
+        if isinstance(op, KEEPERS):
+            element = ir.RankedTensorType(op.operands[0].type).element_type
+            if isinstance(op, cam_ops.ScaleOp):
+                return quantized_like(value, scales(op.operands[0]) * op.factor.value, storage_bits(op.operands[0]))
+            return ir.RankedTensorType.get(ir.RankedTensorType(value.type).shape, element)
+        if value in self._sums:
+            sum_, factor = self._sums[value]
+            return quantized_like(value, self._steps(sum_) / factor, ACCUMULATOR_BITS)
+        if isinstance(op, adjoint_ops.TapSumsOp):
+            bits = self._wide_bits(value)
+            return quantized_like(value, self._steps(op) * INT8_LEVELS / ((1 << (bits - 1)) - 1), bits)
+        return quantized_like(value, self._steps(op), ACCUMULATOR_BITS if is_wide_sum(op) else 8)
+
+    def _steps(self, op: Any) -> np.ndarray:
+        """Scales of the int8 result of `op` (of its finer i32 one for a sum of vectors): float64, () or (C,)."""
+        largest = _channel_maxima(_masked(op))
+        weight = self._demand(op.results[0])
+        if weight is None:
+            steps = largest.max() / INT8_LEVELS
+        else:
+            carried = scales(self.parameters.quantized(weight))
+            steps = (largest * carried).max() / INT8_LEVELS / carried
+        return np.asarray(steps / (1 << FRACTION_BITS) if is_wide_sum(op) else steps)
+
+    def _wide_bits(self, value: ir.Value) -> int:
+        """Bits of tap sums that their products with the weights leave room for."""
+        weight = self._demand(value)
+        if weight is None:
+            return WIDE_BITS
+        integers = np.abs(constant(self.parameters.quantized(weight).owner.operands[0].owner).astype(np.int64))
+        total = int(integers.sum((0, *range(2, integers.ndim))).max())
+        return min(WIDE_BITS, ACCUMULATOR_BITS - max(1, total).bit_length())
+
+
+def _need(op: Any) -> ir.Value | None:
+    """The weight whose scales the gradient that `op` reads must carry; None: one scale."""
+    return op.operands[1] if isinstance(op, PRODUCTS) else None
+
+
+def _same(a: ir.Value | None, b: ir.Value | None) -> bool:
+    """Equality that takes None; the bindings' own does not."""
+    return a == b if a is not None and b is not None else a is b
+
+
+def is_wide_sum(op: Any) -> bool:
+    """Whether `op` adds vectors, which have 32 bits until they are multiplied."""
+    return isinstance(op, ops.AddOp) and math.prod(ir.RankedTensorType(op.z.type).shape[2:]) == 1
+
+
+def _moves_channels(op: Any) -> bool:
+    """Whether a flatten or unflatten mixes channels and positions, so that no scale can stay with its channel."""
+    shapes = [ir.RankedTensorType(v.type).shape for v in (op.operands[0], op.results[0])]
+    return shapes[0][1] != shapes[1][1]
+
+
+def _masked(op: Any) -> Any:
+    """The op behind the masks and clips that alone read the result of `op`: what they remove needs no range."""
+    while isinstance(user := only_user(op), adjoint_ops.ApplyMaskOp | ops.ReluOp):
+        op = user
+    return op
+
+
+def _channel_maxima(op: Any) -> np.ndarray:
+    if RANGE not in op.attributes:
+        raise fail(op, f"'{op.operation.name}' has no {RANGE}; run gradcam-calibrate first")
+    found = np.array(list(ir.DenseF64ArrayAttr(op.attributes[RANGE])))
+    channels = ir.RankedTensorType(op.results[0].type).shape[1]
+    if found.shape != (channels,) or not (np.isfinite(found).all() and (found >= 0).all() and found.any()):
+        raise fail(op, f"{RANGE} of a gradient must hold {channels} magnitudes, one of them positive")
+    return found

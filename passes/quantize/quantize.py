@@ -1,0 +1,178 @@
+"""gradcam-quantize: from calibrated f32 tensors to int8 and int32 tensors whose types carry the scales."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from torch_mlir import ir
+
+from gradcam.dialect import adjoint_ops, cam_ops, ops
+from gradcam.errors import fail
+from gradcam.passes.infra.pass_base import Pass
+from gradcam.passes.ir.queries import only_user, users
+from gradcam.passes.quantize.calibrate import RANGE
+from gradcam.passes.quantize.checks import check_rescale, refuse_unsupported
+from gradcam.passes.quantize.gradients import PRODUCTS, Gradients
+from gradcam.passes.quantize.parameters import Parameters
+from gradcam.quant_types import FRACTION_BITS, INT8_LEVELS, per_tensor, scale, storage_bits
+from gradcam.reference.interpreter import main_function
+
+
+@dataclass(frozen=True)
+class Quantize(Pass):
+    """Gives every tensor of a calibrated module its integers: int8 feature maps and weights, int32 logits and heatmap.
+
+    A convolution, linear, sum or average pool whose only user is a relu or clamp takes that op's range; where a mask
+    reads it, too, it has 32 bits with a fraction, so that the mask is right for values that round to 0. A convolution
+    whose only user is a sum is not saturated before it: it has 32 bits at the sum's scale. The layer that yields the
+    logits keeps its accumulators; its weights share one scale, so that logits compare. Gradients: see
+    `quantize_gradients`.
+
+    This pass turns:
+        %0 = "gradcam.conv2d"(%image, %w, %b) {gradcam.range = 9.5 : f64, ...} : (...) -> tensor<1x4x8x8xf32>
+        %1 = "gradcam.relu"(%0) {gradcam.range = 5.08 : f64} : (tensor<1x4x8x8xf32>) -> tensor<1x4x8x8xf32>
+    into:
+        %w = quant.scast %cw : tensor<4x3x3x3xi8> to tensor<4x3x3x3x!quant.uniform<i8:f32:0, {2.5e-03,...}>>
+        %b = quant.scast %cb : tensor<4xi32> to tensor<4x!quant.uniform<i32:f32:0, {2.0e-05,...}>>
+        %0 = "gradcam.conv2d"(%image, %w, %b) ... -> tensor<1x4x8x8x!quant.uniform<i8:f32, 4.0e-02>>
+        %1 = "gradcam.relu"(%0) ... -> tensor<1x4x8x8x!quant.uniform<i8:f32, 4.0e-02>>
+    """
+
+    name: ClassVar[str] = "gradcam-quantize"
+
+    def run(self, module: Any) -> None:  # noqa: D102
+        main = main_function(module)
+        refuse_unsupported(main)
+        with module.context, ir.Location.unknown():
+            _Quantizer(main).quantize()
+
+
+class _Quantizer:
+    """Quantizes one function. All scales of feature maps are chosen before anything changes.
+
+    Tables are keyed by an op's result: the hash of an op covers its operands and attributes, and so changes with them.
+    """
+
+    def __init__(self, main: Any) -> None:
+        self.main = main
+        self.image = main.entry_block.arguments[0]
+        self.body = list(main.entry_block.operations)
+        self.classifier = _classifier(self.body[-1])
+        self.sums = _residual_sums(self.body)
+        self.image_scale = _image_range(main) / INT8_LEVELS
+        self.parameters = Parameters()
+        self.gradients = Gradients(main, self.parameters)
+        self.body = list(main.entry_block.operations)
+        own = [op for op in self.body if self._has_own_scale(op)]
+        self.scales = {op.results[0]: _own_scale(op) for op in own}
+
+    def _has_own_scale(self, op: Any) -> bool:
+        chooses = isinstance(op, ops.Conv2dOp | ops.LinearOp | ops.AddOp | ops.AvgPool2dOp)
+        forward = chooses and op != self.classifier and op.results[0] not in self.gradients.values
+        return forward and op.results[0] not in self.sums
+
+    def quantize(self) -> None:
+        """Changes the function in place, in program order: a type follows from the operands' types."""
+        _set_scale(self.image, self.image_scale)
+        for op in self.body:
+            if isinstance(op, ops.Conv2dOp | ops.LinearOp):
+                self.parameters.quantize(op, one_scale=op == self.classifier)
+            elif isinstance(op, cam_ops.ClassRowOp):
+                op.operands[0] = self.parameters.table(op)
+            elif isinstance(op, PRODUCTS):
+                self.parameters.read_by_adjoint(op)
+            is_integer = isinstance(op, (*cam_ops.CLASS_OPS, adjoint_ops.MaskOp, adjoint_ops.MaxPool2dIndexOp))
+            if op.operation.name.startswith("gradcam.") and not is_integer:
+                self._set_result_type(op)
+                check_rescale(op)
+            if RANGE in op.attributes:
+                del op.attributes[RANGE]
+        self.parameters.erase_originals()
+        self._set_function_type()
+
+    def _set_result_type(self, op: Any) -> None:
+        result, operands = op.results[0], list(op.operands)
+        if result in self.scales:
+            _set_scale(result, *self.scales[result])
+        elif result in self.sums:
+            _set_scale(result, self.scales[self.sums[result]][0], 32)
+        elif op == self.classifier or isinstance(op, cam_ops.WeightedSumOp):
+            _set_scale(result, scale(operands[0]) * scale(operands[1]), 32)
+        elif isinstance(op, cam_ops.ScaleOp) and len(ir.RankedTensorType(result.type).shape) == 3:
+            _set_scale(result, scale(operands[0]) * ir.FloatAttr(op.attributes["factor"]).value, 32)
+        elif result in self.gradients.values and not isinstance(op, cam_ops.ClassRowOp):
+            result.set_type(self.gradients.result_type(op))
+        elif isinstance(op, ops.ReluOp | ops.ClampOp) and storage_bits(operands[0]) == 32:
+            _set_scale(result, scale(operands[0]) * (1 << FRACTION_BITS))
+        else:  # relu, clamp, max_pool2d, flatten and class_row keep integers and scale
+            _set_element_type(result, ir.RankedTensorType(operands[0].type).element_type)
+
+    def _set_function_type(self) -> None:
+        inputs = [a.type for a in self.main.entry_block.arguments]
+        outputs = [v.type for v in self.body[-1].operands]
+        self.main.attributes["function_type"] = ir.TypeAttr.get(ir.FunctionType.get(inputs, outputs))
+        kept = [{a.name: a.attr for a in attributes if a.name != RANGE} for attributes in self.main.arg_attrs]
+        self.main.arg_attrs = ir.ArrayAttr.get([ir.DictAttr.get(attributes) for attributes in kept])
+
+
+def _set_scale(value: Any, scale_: float, bits: int = 8) -> None:
+    value.set_type(per_tensor(ir.RankedTensorType(value.type).shape, scale_, bits))
+
+
+def _set_element_type(value: Any, element: ir.Type) -> None:
+    value.set_type(ir.RankedTensorType.get(ir.RankedTensorType(value.type).shape, element))
+
+
+def _classifier(return_op: Any) -> Any:
+    """The layer that yields the logits, seen through a flatten."""
+    layer = return_op.operands[0].owner
+    readers = users(layer.results[0]) if isinstance(layer, ir.OpView) else []
+    if isinstance(layer, ops.FlattenOp):
+        readers += users(layer.operands[0])
+        layer = layer.operands[0].owner
+    if not isinstance(layer, ops.Conv2dOp | ops.LinearOp):
+        raise fail(return_op, "the logits must come from a linear or a convolution")
+    if not all(isinstance(u, (ops.FlattenOp, *cam_ops.CLASS_OPS)) or u == return_op for u in readers):
+        raise fail(layer, "the logits are 32-bit and cannot also feed another layer")
+    return layer
+
+
+def _residual_sums(body: list[Any]) -> dict[Any, Any]:
+    """Each convolution (its result) that feeds a sum with 32 bits, and that sum; of two candidates the later one."""
+    last = {}
+    for op in body:
+        if isinstance(op, ops.Conv2dOp) and isinstance(user := only_user(op), ops.AddOp):
+            last[user.results[0]] = op.results[0]
+    return {conv: sum_ for sum_, conv in last.items()}
+
+
+def _own_scale(op: Any) -> tuple[float, int]:
+    """Scale and bits of an op's result; the range is that of the relu or clamp that alone, but for masks, uses it."""
+    readers = users(op.results[0])
+    masks = [u for u in readers if isinstance(u, adjoint_ops.MaskOp)]
+    others = [u for u in readers if u not in masks]
+    if len(others) != 1 or not isinstance(others[0], ops.ReluOp | ops.ClampOp):
+        return _range(op) / INT8_LEVELS, 8
+    step = _range(others[0]) / INT8_LEVELS
+    return (step / (1 << FRACTION_BITS), 32) if masks else (step, 8)
+
+
+def _range(op: Any) -> float:
+    if RANGE not in op.attributes:
+        raise fail(op, f"'{op.operation.name}' has no {RANGE}; run gradcam-calibrate first")
+    return _positive(op, ir.FloatAttr(op.attributes[RANGE]).value)
+
+
+def _image_range(main: Any) -> float:
+    attributes = {a.name: a.attr for a in main.arg_attrs[0]}
+    if RANGE not in attributes:
+        raise fail(main, f"the image has no {RANGE}; run gradcam-calibrate first")
+    return _positive(main, ir.FloatAttr(attributes[RANGE]).value)
+
+
+def _positive(where: Any, range_: float) -> float:
+    if not (math.isfinite(range_) and range_ > 0):
+        raise fail(where, f"{RANGE} must be a positive number, got {range_:g}")
+    return range_

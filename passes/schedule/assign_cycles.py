@@ -1,0 +1,155 @@
+"""gradcam-assign-cycles."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch_mlir import ir
+
+from gradcam.errors import fail
+from gradcam.passes.infra.pass_base import Pass
+from gradcam.passes.ir.queries import main_function
+from gradcam.passes.program.clock import Clock
+from gradcam.passes.program.engines import access_kind
+from gradcam.passes.program.nest import Nest, nests
+from gradcam.passes.program.runs import Run, follows_of, turns_of
+from gradcam.passes.program.streams import check_streams
+from gradcam.passes.program.tape import Tape, read_tape
+from gradcam.passes.schedule.drains import drains_of
+from gradcam.passes.schedule.stages import assign_stages, set_integer
+from gradcam.passes.schedule.tape_timing import TapeTiming
+
+
+@dataclass(frozen=True)
+class AssignCycles(Pass):
+    """Puts every op of a nest into a pipeline stage and every nest into a window of cycles.
+
+    One step of the flattened time loops starts per cycle. A memory read, a product, a sum over lanes and a shift take
+    one cycle, everything else none; with a clock see `passes/program/clock.py`. A nest runs for one cycle of issue, its
+    steps, and the stages to its last write, but the last ones, its drain, which run beside the nests of the next turn
+    (`passes/schedule/drains.py`).
+
+    This pass turns:
+
+        affine.for %oct = 0 to 2 { ... arith.muli ... affine.store ... }
+
+    into:
+
+        affine.for %oct = 0 to 2 {
+          ... arith.muli ... {gradcam.stage = 1 : i64} ... affine.store ... {gradcam.stage = 6 : i64}
+        } {gradcam.start = 0 : i64, gradcam.end = 721 : i64, gradcam.drain = 6 : i64, gradcam.cycles = 721 : i64,
+           gradcam.phase = "inference"}
+
+    and sums the cycles by phase in the module's attribute `gradcam.cycles`. A nest that reads the weight tape also
+    waits for late words of an ideal DRAM, for `gradcam.stalls` cycles (`passes/schedule/tape_timing.py`). A nest that
+    follows its producer starts in the same cycle and waits for what it reads (`passes/program/runs.py`);
+    `gradcam.cycles` of a nest is what it adds to its phase.
+    """
+
+    name: ClassVar[str] = "gradcam-assign-cycles"
+
+    def run(self, module: ir.Module) -> None:
+        """Sets the stage of every op, the start, end and phase of every nest, and the module's `gradcam.cycles`."""
+        with module.context, ir.Location.unknown():
+            program = list(nests(module))
+            if not program:
+                raise fail(main_function(module), "there is no loop nest to schedule")
+            check_streams(program)
+            phases = _phases(module, program)
+            cycles: dict[str, int] = dict.fromkeys(("load", "inference", "explanation", "store", "total"), 0)
+            depths = [assign_stages(nest) for nest in program]
+            tape = read_tape(module, program)
+            windows = nest_windows(program, depths, tape)
+            shares = shares_of(turns_of(program), phases, windows)
+            for nest, phase, window, share in zip(program, phases, windows, shares, strict=True):
+                if tape:
+                    set_integer(nest.op, "stalls", window.stalls)
+                for name, value in (("start", window.start), ("end", window.end), ("drain", window.drain)):
+                    set_integer(nest.op, name, value)
+                set_integer(nest.op, "cycles", share)
+                nest.op.attributes["gradcam.phase"] = ir.StringAttr.get(phase)
+                cycles[phase] += share
+                cycles["total"] += share
+            i64 = ir.IntegerType.get_signless(64)
+            attribute = ir.DictAttr.get({n: ir.IntegerAttr.get(i64, v) for n, v in cycles.items()})
+            module.operation.attributes["gradcam.cycles"] = attribute
+
+
+@dataclass(frozen=True)
+class Window:
+    """The cycles of a nest.
+
+    Attributes:
+        start: that of its issue.
+        end: that in which the next turn may be issued, as far as this nest is concerned.
+        drain: for how many cycles from then on its pipeline still works.
+        held: by how many its last step is late because it waits for its producer.
+        stalls: by how many more because it waits for the tape.
+    """
+
+    start: int
+    end: int
+    drain: int
+    held: int
+    stalls: int
+
+
+def nest_windows(program: Sequence[Nest], depths: Sequence[int], tape: Tape | None) -> list[Window]:
+    """The cycles of every nest; `depths` are the stages of their last writes."""
+    timing, follows = TapeTiming(tape) if tape else None, follows_of(program)
+    drains = drains_of(program, depths)
+    wait = Clock.of(program[0].op).issue - 1
+    runs: list[Run] = []
+    windows: list[Window] = []
+    for number, (nest, depth, drain) in enumerate(zip(program, depths, drains, strict=True)):
+        if follow := follows.get(number - 1):
+            alone = follow.run(runs[-1], depths[number - 1])
+        else:
+            alone = Run(max((w.end for w in windows), default=0) + wait, nest.steps)
+        run = timing.nest(number, alone.start - wait, alone) if timing else alone
+        runs.append(run)
+        end = run.last + depth - drain + 1
+        windows.append(Window(run.start - wait, end, drain, alone.stalls, run.stalls - alone.stalls))
+    return windows
+
+
+def shares_of(turns: Sequence[int], phases: Sequence[str], windows: Sequence[Window]) -> list[int]:
+    """What each nest adds to the cycles of its phase.
+
+    In a turn, a nest has what it takes longer than those before it, but one that loads has what it adds to the others.
+    """
+    shares = []
+    for turn in dict.fromkeys(turns):
+        first, *others = windows[turn : turn + turns.count(turn)]
+        done = others[0].held if others and phases[turn] == "load" else first.end - first.start
+        added = []
+        for window in others:
+            added.append(max(0, window.end - window.start - done))
+            done = max(done, window.end - window.start)
+        shares += [max(w.end for w in (first, *others)) - first.start - sum(added), *added]
+    return shares
+
+
+def _phases(module: ir.Module, program: list[Nest]) -> list[str]:
+    """Load and store touch streams; inference is what the first result (the logits) needs; the rest explains it."""
+    kinds = [({access_kind(a) for a in n.loads}, {access_kind(a) for a in n.stores}) for n in program]
+    stores = [i for i, (_, written) in enumerate(kinds) if "stream" in written]
+    function = main_function(module)
+    written = {program[i].stores[0].memref: i for i in stores}
+    outputs = [written[a] for a in function.regions[0].blocks[0].arguments if a in written]
+    if not outputs:
+        raise fail(function, "no nest writes an argument: there is no output to compute")
+    needed, wanted = set(), {a.memref for a in program[outputs[0]].loads}
+    for i in reversed(range(len(program))):
+        if any(a.memref in wanted for a in program[i].stores):
+            needed.add(i)
+            wanted |= {a.memref for a in program[i].loads}
+    phases = []
+    for i, (read, _) in enumerate(kinds):
+        phase = (
+            "store" if i in stores else "load" if "stream" in read else "inference" if i in needed else "explanation"
+        )
+        phases.append(phase)
+    return phases

@@ -1,0 +1,178 @@
+"""Which orders of a nest's steps compute the same: its dependences, checked step by step.
+
+An order is a list of parts (`time_loops.Part`). It is legal when
+
+- every reduction loop is inside every loop over outputs: there is one set of accumulators;
+- accumulators whose value depends on the order of the steps see them in the old order;
+- of two accesses of one element, one of which is a store, the first one stays the first;
+- a stream passes its elements in the old order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain, product
+from operator import mul
+from typing import Any
+
+import numpy as np
+from torch_mlir import ir
+
+from gradcam.passes.ir.queries import is_argument, location_name
+from gradcam.passes.program.engines import access_kind
+from gradcam.passes.program.nest import Access, Dataflow, Loop, Nest, Node
+from gradcam.passes.program.streams import visits
+from gradcam.passes.schedule.time_loops import Part
+
+#: Updates of an accumulator whose steps may come in any order: integer sums wrap.
+_COMMUTATIVE = ("arith.addi", "arith.maxsi", "arith.maxui", "arith.minsi", "arith.minui", "arith.ori", "arith.andi")
+
+
+def violation(nest: Nest, parts: Sequence[Part]) -> str | None:
+    """The first dependence of a nest that an order of its loops violates, None when it is legal.
+
+    Args:
+        nest: the nest in its own order.
+        parts: the new order, outermost first; every loop whole or in both its parts.
+    """
+    for i, part in enumerate(parts):
+        inside = next((p for p in parts[i:] if any(p.loop is loop for loop in nest.outer)), None)
+        if inside and any(part.loop is loop for loop in nest.reduction):
+            return (
+                f"from the store of an accumulator in one iteration of {part} to its load in the next, which the loop "
+                f"{inside} between them would set to another output"
+            )
+    return next(chain(_accumulators(nest, parts), _buffers(nest, parts), _streams(nest, parts)), None)
+
+
+def _accumulators(nest: Nest, parts: Sequence[Part]) -> Iterator[str]:
+    """Dependences through accumulators that are neither sums nor maxima nor minima: from each step to the next one."""
+    if nest.body is None or all(_is_commutative(nest.body, i) for i in range(len(nest.accumulators))):
+        return
+    inner = [p for p in parts if any(p.loop is loop for loop in nest.reduction)]
+    (early,) = np.nonzero(np.diff(_ranks(nest.reduction, inner)) < 0)
+    for step in early[:1]:
+        names = {id(p.loop): p.name for p in parts}
+        loops = [(names[id(loop)], loop.trip) for loop in nest.reduction]
+        before, after = _place(step, loops), _place(step + 1, loops)
+        accumulator = f"from the store of an accumulator at {before} to its load at {after}"
+        yield f"{accumulator}, which is neither a sum nor a maximum"
+
+
+def _is_commutative(body: Dataflow, number: int) -> bool:
+    """Whether accumulator `number` becomes op(itself, what no accumulator is in), with a commutative op."""
+    (sink,) = [s for s in body.sinks if s.target == number]
+    if sink.value.kind not in _COMMUTATIVE:
+        return False
+    own = [a for a in sink.value.args if a.kind == "acc" and a.what == number]
+    others = [a for a in sink.value.args if a not in own]
+    return len(own) == 1 and not any(_reads_accumulator(a) for a in others)
+
+
+def _reads_accumulator(node: Node) -> bool:
+    return node.kind == "acc" or any(_reads_accumulator(a) for a in node.args)
+
+
+def _ranks(loops: Sequence[Loop], parts: Sequence[Part]) -> np.ndarray:
+    """When each step of `loops`, in their own order, runs in the order of `parts`: int64, flat."""
+    rank = np.zeros([loop.trip for loop in loops], np.int64)
+    later = 1
+    for part in reversed(parts):
+        axis = next(i for i, loop in enumerate(loops) if loop is part.loop)
+        number = np.arange(part.loop.trip)
+        number = number % part.tile if part.inside else number // part.tile if part.tile else number
+        rank += later * number.reshape([-1 if i == axis else 1 for i in range(len(loops))])
+        later *= part.trip
+    return rank.ravel()
+
+
+def _place(step: Any, loops: Sequence[tuple[str, int]]) -> str:
+    """The iteration of every loop at a step: (y=3, x=0); loops of one iteration are left out."""
+    numbers = np.unravel_index(step, [trip for _, trip in loops])
+    return f"({', '.join(f'{name}={n}' for (name, trip), n in zip(loops, numbers, strict=True) if trip > 1)})"
+
+
+@dataclass(frozen=True)
+class _Events:
+    """All times an access touches an element; arrays of one length."""
+
+    access: Access
+    element: np.ndarray
+    step: np.ndarray
+
+
+def _events(nest: Nest, access: Access) -> _Events:
+    """Elements and steps of an access; one of the epilogue is in the last step of the reduction loops."""
+    in_body = nest.body is not None and any(access is a for a in nest.body.loads)
+    loops = nest.loops if in_body else nest.outer
+    trips = [loop.trip for loop in loops]
+    rest = 1 if in_body else nest.steps // int(np.prod(trips))
+    first, inside = visits(access, loops)
+    step = (np.arange(inside.size).reshape(trips) + 1) * rest - 1
+    strides = [s for s in access.strides if s]
+    extents = [e for s, e in zip(access.strides, access.extents, strict=True) if s]
+    lanes = np.array([sum(map(mul, strides, p)) for p in product(*map(range, extents))])
+    element = first[inside][:, None] + lanes
+    return _Events(access, element.ravel(), np.repeat(step[inside], lanes.size))
+
+
+def _buffers(nest: Nest, parts: Sequence[Part]) -> Iterator[str]:
+    """Dependences through buffers: of every two accesses of an element one of which is a store."""
+    for memref in {s.memref: None for s in nest.stores}:
+        accesses = [a for a in (*nest.loads, *nest.stores) if a.memref == memref]
+        events = [_events(nest, a) for a in accesses]
+        element, step = (np.concatenate([getattr(e, n) for e in events]) for n in ("element", "step"))
+        number = np.repeat(np.arange(len(events)), [e.element.size for e in events])
+        store = number >= sum(a.op.operation.name == "affine.load" for a in accesses)
+        order = np.lexsort((number, step, element))
+        element, step, number, store = (v[order] for v in (element, step, number, store))
+        if not np.any(element[1:] == element[:-1]):
+            continue
+        # What an element is touched by, times the accesses so that those of one step stay in their order.
+        time = _ranks(nest.loops, parts)[step] * len(events) + number
+        group = np.cumsum(np.r_[0, element[1:] != element[:-1]]) * (nest.steps * len(events))
+        latest = np.maximum.accumulate(time + group)
+        earliest = np.minimum.accumulate((time + group)[::-1])[::-1]
+        is_late = store & (latest > time + group)  # something before it comes behind it
+        is_early = store & (earliest < time + group)
+        for wrong in np.nonzero(is_late | is_early)[0][:1]:
+            mates = np.nonzero(element == element[wrong])[0]
+            before = mates[(mates < wrong) & (time[mates] > time[wrong])]
+            after = mates[(mates > wrong) & (time[mates] < time[wrong])]
+            a, b = (before[0], wrong) if before.size else (wrong, after[0])
+            places = [f"the {'store' if store[i] else 'load'} at {_at(nest, parts, step[i])}" for i in (a, b)]
+            yield f"from {places[0]} to {places[1]} of element {element[wrong]} of {_buffer_text(accesses[0])}"
+
+
+def _buffer_text(access: Access) -> str:
+    name = "" if is_argument(access.memref) else location_name(access.memref.owner)
+    return f"the buffer '{name}'" if name else f"its {ir.MemRefType(access.memref.type)}"
+
+
+def _at(nest: Nest, parts: Sequence[Part], step: Any) -> str:
+    names = {id(part.loop): part.name for part in parts}
+    return _place(step, [(names[id(loop)], loop.trip) for loop in nest.loops])
+
+
+def _streams(nest: Nest, parts: Sequence[Part]) -> Iterator[str]:
+    """Dependences from each beat of a stream to the next one."""
+    for access in (*nest.loads, *nest.stores):
+        if access_kind(access) != "stream":
+            continue
+        events = _events(nest, access)
+        beat = events.element // access.lanes
+        order = np.argsort(_ranks(nest.loops, parts)[events.step], kind="stable")
+        # A beat may be held for several steps in a row.
+        old, new = (v[np.r_[True, v[1:] != v[:-1]]] for v in (beat, beat[order]))
+        if not np.array_equal(old, new):
+            both = min(old.size, new.size)
+            first = next(iter(np.nonzero(old[:both] != new[:both])[0]), both)
+            places = [
+                _at(nest, parts, events.step[np.argmax(beat == n)]) for n in (old[min(first, both - 1)], new[first])
+            ]
+            verb = "reads" if access.op.operation.name == "affine.load" else "writes"
+            yield (
+                f"from the beat at {places[0]} to that at {places[1]} of argument {access.memref.arg_number}, which it "
+                f"{verb}: elements pass once, row by row"
+            )

@@ -1,0 +1,124 @@
+"""How early the next turn may be issued: while the pipeline of a nest drains, the nests of the next one may start.
+
+The **drain** of a nest is for how many cycles its pipeline still works when the next turn is issued. After the last
+step it runs on by itself, and whatever delays a later nest only puts off what that does. So it is enough that what is
+in the pipeline is early enough when no later nest waits for anything:
+
+- no two nests read, or write, one bank in one cycle;
+- nothing is read before it is written; the elements of the last stores and of the first loads are compared;
+- nothing in a bank is overwritten before the cycle behind the last read of it.
+
+A pipeline that can stop (an output stream), that makes or uses a register, which is not known by element, or whose
+iterations are counted, is drained to its end. With a clock one that can stop is over a cycle later even, a drain of -1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from math import prod
+
+import numpy as np
+
+from gradcam.passes.program.banks import place_of
+from gradcam.passes.program.clock import Clock
+from gradcam.passes.program.engines import access_kind, stage_of
+from gradcam.passes.program.nest import Access, Nest
+from gradcam.passes.program.runs import turns_of
+from gradcam.passes.program.streams import is_plain, visit
+
+#: Cycles from the last step of a nest to the first one of the next turn when nothing drains: the issue is in between.
+LEAST = 2
+
+
+def drains_of(program: Sequence[Nest], depths: Sequence[int]) -> list[int]:
+    """The drain of every nest, in cycles.
+
+    Args:
+        program: the nests, with stages and places of their buffers.
+        depths: the stage of the stores of each.
+    """
+    turns = turns_of(program)
+    drains = []
+    for number, (nest, depth) in enumerate(zip(program, depths, strict=True)):
+        waits = 0
+        for later, apart in _later(program, turns, number, depth):
+            waits = max(waits, _distance(nest, depth, program[later]) - apart)
+        # The run ends with the last nest, and with it everything else.
+        ends = nest is program[-1] or depth + 1 > _apart(program, turns, number) + program[-1].steps + depths[-1]
+        # With a clock what ends a turn comes out of a register: one cycle of the pipeline is not in the drain.
+        left = max(Clock.of(nest.op).hop, min(depth, waits))
+        stops = any(access_kind(a) == "stream" for a in nest.stores)
+        drains.append(-Clock.of(nest.op).hop if stops else 0 if ends or _is_whole(nest) else depth - left)
+    return drains
+
+
+def _is_whole(nest: Nest) -> bool:
+    """Whether the next turn waits for the end of the pipeline."""
+    kinds = {access_kind(a) for a in nest.loads} & {"register", "port"} | {access_kind(a) for a in nest.stores}
+    return kinds != {"memory"} or "gradcam.counted" in nest.op.attributes
+
+
+def _later(program: Sequence[Nest], turns: Sequence[int], number: int, depth: int) -> Iterator[tuple[int, int]]:
+    """The nests of later turns that may start while a nest drains, and how far apart they are at least."""
+    for later in range(number + 1, len(program)):
+        if turns[later] != turns[number]:
+            apart = _apart(program, turns, number, turns[later])
+            if apart > depth + 1:
+                return
+            yield later, apart
+
+
+def _apart(program: Sequence[Nest], turns: Sequence[int], number: int, turn: int | None = None) -> int:
+    """Cycles from the last step of a nest to the first step of a later turn, the last one by default, at least."""
+    turn = turns[-1] if turn is None else turn
+    between = sorted({t for t in turns if turns[number] < t < turn})
+    steps = [max(n.steps for n, t in zip(program, turns, strict=True) if t == other) for other in between]
+    return LEAST + sum(n + 1 for n in steps)
+
+
+def _distance(nest: Nest, depth: int, later: Nest) -> int:
+    """Cycles that the first step of a later nest must be behind the last step of this one."""
+    distance = 0
+    for mine in filter(_in_memory, nest.loads + nest.stores):
+        for other in filter(_in_memory, later.loads + later.stores):
+            if place_of(mine.memref)[0] != place_of(other.memref)[0]:
+                continue
+            least = stage_of(mine.op) - _first(later, other)
+            if _is_store(other) or not _is_store(mine):
+                distance = max(distance, least + 1)
+            elif mine.memref == other.memref:
+                distance = max(distance, _until_written(nest, mine, later, other))
+    return distance
+
+
+def _in_memory(access: Access) -> bool:
+    return access_kind(access) == "memory"
+
+
+def _is_store(access: Access) -> bool:
+    return access.op.operation.name == "affine.store"
+
+
+def _first(nest: Nest, access: Access) -> int:
+    """Cycles from the first step of a nest to the first time that an access happens."""
+    return (0 if _in_body(nest, access) else prod(loop.trip for loop in nest.reduction) - 1) + stage_of(access.op)
+
+
+def _in_body(nest: Nest, access: Access) -> bool:
+    return nest.body is not None and any(access is a for a in nest.body.loads)
+
+
+def _until_written(nest: Nest, store: Access, later: Nest, load: Access) -> int:
+    """Cycles that a later nest must be behind so that none of its loads comes before what the last stores leave."""
+    depth, reduction = stage_of(store.op), prod(loop.trip for loop in nest.reduction)
+    total = prod(loop.trip for loop in nest.outer)
+    last = np.arange(max(0, total - -(-depth // reduction)), total)
+    written = depth - (total - 1 - last) * reduction  # cycles from the last step on
+    loops, period = (later.loops, 1) if _in_body(later, load) else (later.outer, prod(n.trip for n in later.reduction))
+    first = np.arange(min(prod(loop.trip for loop in loops), depth))
+    read = first * period + _first(later, load)  # cycles from the first step on
+    if not (is_plain(store) and is_plain(load)):
+        return int(written.max(initial=0) - read.min(initial=0)) + 1
+    (stored, stores), (loaded, loads) = visit(store, nest.outer, last), visit(load, loops, first)
+    meet = (stored[:, None] < loaded + load.lanes) & (loaded < stored[:, None] + store.lanes) & stores[:, None] & loads
+    return int(np.where(meet, written[:, None] - read + 1, 0).max(initial=0))

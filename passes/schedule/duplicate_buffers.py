@@ -1,0 +1,83 @@
+"""gradcam-duplicate-buffers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from torch_mlir import ir
+
+from gradcam.passes.infra.pass_base import Pass
+from gradcam.passes.ir.queries import is_argument, is_scalar
+from gradcam.passes.program.nest import Access, Nest, nests
+
+
+@dataclass(frozen=True)
+class DuplicateBuffers(Pass):
+    """Gives a nest that reads one buffer through two ports, such as conv(x) + x, a second copy of the buffer.
+
+    A memory has one read port. The nest that makes the buffer stores each value twice in the same cycle, so a copy
+    costs memory and no time. Two reads of the same element become one first.
+
+    This pass turns:
+
+        affine.for ... { affine.store %v, %x[%h, %w, %c] }
+        affine.for ... { ... affine.load %x[%h + %kh, ...] ... affine.load %x[%h, %w, ...] ... }
+
+    into:
+
+        affine.for ... { affine.store %v, %x[%h, %w, %c]  affine.store %v, %x2[%h, %w, %c] }
+        affine.for ... { ... affine.load %x[%h + %kh, ...] ... affine.load %x2[%h, %w, ...] ... }
+    """
+
+    name: ClassVar[str] = "gradcam-duplicate-buffers"
+
+    def run(self, module: ir.Module) -> None:
+        """Adds the copies."""
+        with module.context, ir.Location.unknown():
+            for nest in nests(module):
+                _merge_equal_loads(nest)
+            program = list(nests(module))
+            copies: dict[tuple[ir.Value, int], ir.Value] = {}
+            for nest in program:
+                seen: dict[ir.Value, int] = {}
+                for access in nest.loads:
+                    if is_argument(access.memref) or is_scalar(access.memref):
+                        continue
+                    number = seen[access.memref] = seen.get(access.memref, -1) + 1
+                    if number:
+                        key = (access.memref, number)
+                        if key not in copies:
+                            copies[key] = _copy(access.memref, program)
+                        access.op.operands[0] = copies[key]
+
+
+def _merge_equal_loads(nest: Nest) -> None:
+    first: list[Access] = []
+    for access in nest.loads:
+        equal = next((a for a in first if _are_equal(a, access)), None)
+        if equal is None:
+            first.append(access)
+        else:
+            access.op.results[0].replace_all_uses_with(equal.op.results[0])
+            access.op.operation.erase()
+
+
+def _are_equal(a: Access, b: Access) -> bool:
+    """Whether both read the same elements without a condition, side by side in one block."""
+    here = (a.memref, a.index, a.strides, a.guards) == (b.memref, b.index, b.strides, [])
+    return here and a.op.operation.block == b.op.operation.block
+
+
+def _copy(buffer: ir.Value, program: list[Nest]) -> ir.Value:
+    """A second buffer, or a second reference to a constant, written wherever the first is."""
+    owner: Any = buffer.owner
+    with ir.InsertionPoint.after(owner):
+        copy = owner.operation.clone().results[0]
+    for nest in program:
+        for store in nest.stores:
+            if store.memref == buffer:
+                with ir.InsertionPoint.after(store.op):
+                    second = store.op.operation.clone()
+                    second.operands[1] = copy
+    return copy

@@ -1,0 +1,47 @@
+"""gradcam-limit-memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch_mlir import ir
+
+from gradcam.errors import fail
+from gradcam.passes.infra.pass_base import Pass
+from gradcam.passes.ir.queries import main_function
+from gradcam.passes.program.banks import banks_of
+from gradcam.passes.program.packets import Packets
+
+
+def memory_sizes(module: ir.Module) -> dict[str, int]:
+    """Bytes of every memory on chip: the banks, and the buffers of packets in the core."""
+    return {b.name: b.bytes for b in banks_of(module).values()} | Packets.of(module).buffers
+
+
+@dataclass(frozen=True)
+class LimitMemory(Pass):
+    """Refuses a program whose memories on chip are larger than `bytes` together, and says which ones are how large.
+
+    This pass turns:
+
+        module attributes {gradcam.banks = {bank0 = {bits = 8, lanes = 16, words = 8192, ...}, ...}} { ... }
+
+    into:
+
+        the same module
+    """
+
+    name: ClassVar[str] = "gradcam-limit-memory"
+    bytes: int
+
+    def run(self, module: ir.Module) -> None:
+        """Changes nothing."""
+        with module.context:
+            sizes = memory_sizes(module)
+            total = sum(sizes.values())
+            if total > self.bytes:
+                largest = sorted(sizes.items(), key=lambda item: -item[1])
+                parts = ", ".join(f"{name} {size:,}" for name, size in largest)
+                over = f"{total - self.bytes:,} more than the {self.bytes:,} allowed"
+                raise fail(main_function(module), f"the memories on chip take {total:,} bytes, {over}: {parts}")

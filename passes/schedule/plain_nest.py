@@ -1,0 +1,129 @@
+"""A loop nest before it is scheduled: affine.for around straight-line code."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch_mlir import ir
+
+from gradcam.errors import fail
+from gradcam.passes.ir.linear_form import Linear, access_forms, guard_forms, guarded_store
+from gradcam.passes.ir.queries import block_ops, constant_trip
+
+
+@dataclass(eq=False)
+class Touch:
+    """A load or store in a plain nest.
+
+    Attributes:
+        op: the affine.load or affine.store.
+        memref: the buffer.
+        forms: its indices over the nest's loops.
+        guards: forms that must all be at least 0 for the access to happen.
+        otherwise: the value of a load when one is not.
+    """
+
+    op: Any
+    memref: ir.Value
+    forms: list[Linear]
+    guards: list[Linear] = field(default_factory=list)
+    otherwise: ir.Value | None = None
+
+
+@dataclass(eq=False)
+class PlainNest:
+    """A perfect nest of affine.for around straight-line code.
+
+    Attributes:
+        op: the outermost loop.
+        ivs: the loop variables, outermost first.
+        trips: their trip counts.
+        body: the ops of the innermost loop.
+        loads: loads by the value they give.
+        stores: the stores, at least one.
+    """
+
+    op: Any
+    ivs: list[ir.Value]
+    trips: list[int]
+    body: list[Any]
+    loads: dict[ir.Value, Touch]
+    stores: list[Touch]
+
+    @property
+    def reduces(self) -> list[ir.Value]:
+        """Loops that the stores do not mention: they reduce."""
+        used = {t for s in self.stores for f in s.forms for t in f}
+        return [iv for iv in self.ivs if iv not in used]
+
+    @property
+    def buffers(self) -> list[ir.Value]:
+        """What the nest loads or stores."""
+        return [t.memref for t in (*self.loads.values(), *self.stores)]
+
+    def store_in(self, op: Any) -> Touch | None:
+        """The store that an op of the body is, or that it guards."""
+        return next((s for s in self.stores if op.operation in (s.op.operation, s.op.operation.parent)), None)
+
+    def trip(self, iv: ir.Value) -> int:
+        """Trip count of a loop of the nest."""
+        return self.trips[self.ivs.index(iv)]
+
+
+def read_plain_nest(op: Any) -> PlainNest:
+    """Reads a top-level `affine.for`.
+
+    Raises:
+        GradcamError: the nest is not perfect, stores nothing, or holds an op with a region other than a padded load or
+            a guarded store.
+    """
+    ivs, trips, loop = [], [], op
+    while True:
+        trips.append(constant_trip(loop))
+        ivs.append(loop.regions[0].blocks[0].arguments[0])
+        body = block_ops(loop)
+        if [o.operation.name for o in body] != ["affine.for"]:
+            break
+        loop = body[0]
+    nest = PlainNest(op, ivs, trips, body, {}, [])
+    for inner in body:
+        name = inner.operation.name
+        if name == "affine.load":
+            nest.loads[inner.results[0]] = _touch(inner, list(inner.operands))
+        elif name == "affine.if":
+            if inner.results:
+                nest.loads[inner.results[0]] = _padded(inner)
+            else:
+                nest.stores.append(_guarded(inner))
+        elif name == "affine.store":
+            nest.stores.append(_touch(inner, list(inner.operands)[1:]))
+        elif inner.regions:
+            raise fail(inner, f"'{name}' stands beside other ops in a loop; only perfect nests are split")
+    if not nest.stores:
+        raise fail(op, "the nest stores nothing; remove it with canonicalize")
+    return nest
+
+
+def _touch(op: Any, operands: list[ir.Value]) -> Touch:
+    buffer, *indices = operands
+    return Touch(op, buffer, access_forms(op, indices))
+
+
+def _guarded(op: Any) -> Touch:
+    """A store inside an affine.if."""
+    store = guarded_store(op)
+    touch = _touch(store, list(store.operands)[1:])
+    touch.guards = guard_forms(op)
+    return touch
+
+
+def _padded(op: Any) -> Touch:
+    """A load inside an affine.if that gives a constant elsewhere."""
+    then, otherwise = (list(region.blocks[0].operations) if region.blocks else [] for region in op.regions)
+    if [o.operation.name for o in then] != ["affine.load", "affine.yield"] or len(otherwise) != 1:
+        raise fail(op, "affine.if must choose between one load and a constant")
+    touch = _touch(then[0], list(then[0].operands))
+    touch.guards = guard_forms(op)
+    touch.otherwise = otherwise[0].operands[0]
+    return touch

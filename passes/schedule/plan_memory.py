@@ -1,0 +1,192 @@
+"""gradcam-plan-memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from torch_mlir import ir
+
+from gradcam.errors import fail
+from gradcam.passes.infra.pass_base import Pass
+from gradcam.passes.ir.queries import is_argument, is_global, is_scalar, main_function
+from gradcam.passes.program.banks import power_of_two, ring_of
+from gradcam.passes.program.nest import Access, nests
+from gradcam.passes.program.runs import turns_of
+
+
+@dataclass(frozen=True)
+class PlanMemory(Pass):
+    """Gives every buffer a bank and an offset from its lifetime, and keeps apart what is read or written in one cycle.
+
+    A bank is one memory with one read and one write port. Its word is as wide as the widest access; offsets count
+    words. Constants become read-only banks, one per kind of word.
+
+    This pass turns:
+
+        %w = memref.get_global @w : memref<1x1x3x3x16x16xi8>
+        %y = memref.alloc() : memref<64x64x16xi8>
+
+    into:
+
+        %w = memref.get_global @w : memref<1x1x3x3x16x16xi8> {gradcam.bank = "weights", gradcam.offset = 0 : i64}
+        %y = memref.alloc() {gradcam.bank = "bank0", gradcam.offset = 4096 : i64} : memref<64x64x16xi8>
+
+    and lists the banks, with lanes per word, bits per lane and words, in the module's attribute `gradcam.banks`. A ring
+    (see gradcam-overlap-nests) starts at a multiple of its words; a nest that follows another runs at the same time.
+    """
+
+    name: ClassVar[str] = "gradcam-plan-memory"
+
+    def run(self, module: ir.Module) -> None:
+        """Sets `gradcam.bank` and `gradcam.offset` on allocations and `gradcam.banks` on the module."""
+        with module.context, ir.Location.unknown():
+            buffers = _buffers(module)
+            banks: list[_Bank] = []
+            for buffer in buffers:
+                _place(buffer, banks)
+            for buffer in buffers:
+                _annotate(buffer)
+            i64 = ir.IntegerType.get_signless(64)
+            module.operation.attributes["gradcam.banks"] = ir.DictAttr.get({b.name: b.attribute(i64) for b in banks})
+
+
+@dataclass(eq=False)
+class _Buffer:
+    """A buffer in memory with its lifetime, first write to last read, in turns as `turns_of` numbers them.
+
+    `ring` says that element i lies at i modulo `elements`, so that the buffer starts at a multiple of its words.
+    """
+
+    value: ir.Value
+    constant: bool
+    bits: int
+    lanes: int
+    elements: int
+    ring: bool
+    first: int
+    last: int
+    used_with: set[ir.Value] = field(default_factory=set)
+    bank: _Bank | None = None
+    offset: int = 0
+
+    @property
+    def words(self) -> int:
+        return -(-self.elements // self.lanes)
+
+    def meets(self, other: _Buffer) -> bool:
+        """Whether both hold data at the same time."""
+        return self.constant or (self.first <= other.last and other.first <= self.last)
+
+
+@dataclass(eq=False)
+class _Bank:
+    """A memory and the buffers in it."""
+
+    name: str
+    constant: bool
+    bits: int
+    lanes: int
+    buffers: list[_Buffer] = field(default_factory=list)
+
+    @property
+    def words(self) -> int:
+        return max(b.offset + b.words for b in self.buffers)
+
+    def takes(self, buffer: _Buffer) -> bool:
+        """Whether `buffer` may live here: same kind of word, and not read or written together with one of these."""
+        if (self.constant, self.bits, self.lanes) != (buffer.constant, buffer.bits, buffer.lanes):
+            return False
+        return all(b.value not in buffer.used_with for b in self.buffers)
+
+    def offset_for(self, buffer: _Buffer) -> int:
+        """Lowest offset where `buffer` overlaps nothing that lives at the same time (first fit)."""
+        offset, unit = 0, buffer.words if buffer.ring else 1
+        for other in sorted(self.buffers, key=lambda b: b.offset):
+            if buffer.meets(other) and other.offset < offset + buffer.words:
+                offset = max(offset, -(-(other.offset + other.words) // unit) * unit)
+        return offset
+
+    def attribute(self, i64: ir.Type) -> ir.Attribute:
+        """The bank's entry in `gradcam.banks`."""
+        numbers = {"lanes": self.lanes, "bits": self.bits, "words": self.words}
+        entries: dict[str, Any] = {n: ir.IntegerAttr.get(i64, v) for n, v in numbers.items()}
+        return ir.DictAttr.get(entries | {"constant": ir.BoolAttr.get(self.constant)})
+
+
+def _buffers(module: ir.Module) -> list[_Buffer]:
+    """All buffers that need memory, in the order of their first use."""
+    accesses: dict[ir.Value, list[tuple[int, Access]]] = {}
+    program = list(nests(module))
+    turns = turns_of(program)
+    #: What is read, and what is written, while the nests of a turn run.
+    ports: dict[tuple[int, str], list[ir.Value]] = {}
+    for turn, nest in zip(turns, program, strict=True):
+        for port, group in (("read", nest.loads), ("write", nest.stores)):
+            used = ports.setdefault((turn, port), [])
+            for access in filter(_in_memory, group):
+                if port == "read" and access.memref in used:
+                    raise fail(nest.op, "one buffer is read twice in a cycle; run gradcam-duplicate-buffers first")
+                accesses.setdefault(access.memref, []).append((turn, access))
+                used.append(access.memref)
+    together: dict[ir.Value, set[ir.Value]] = {}
+    for used in ports.values():
+        for memref in used:
+            together.setdefault(memref, set()).update(m for m in used if m != memref)
+    _check_unused(module, accesses)
+    widest: dict[tuple[bool, int], int] = {}
+    for memref, uses in accesses.items():
+        key = (is_global(memref), uses[0][1].element_bits)
+        widest[key] = max(widest.get(key, 1), *(power_of_two(a.lanes) for _, a in uses))
+    return [_buffer(memref, uses, widest, together.get(memref, set())) for memref, uses in accesses.items()]
+
+
+def _buffer(
+    memref: ir.Value, uses: list[tuple[int, Access]], widest: dict[tuple[bool, int], int], together: set[ir.Value]
+) -> _Buffer:
+    constant, bits = is_global(memref), uses[0][1].element_bits
+    # Constants of one kind are always read with the same lanes; a narrower kind gets narrower words.
+    lanes = max(power_of_two(a.lanes) for _, a in uses) if constant else widest[(False, bits)]
+    elements = 1
+    for n in ir.MemRefType(memref.type).shape:
+        elements *= n
+    ring, numbers = ring_of(memref), [n for n, _ in uses]
+    return _Buffer(memref, constant, bits, lanes, ring or elements, bool(ring), min(numbers), max(numbers), together)
+
+
+def _in_memory(access: Access) -> bool:
+    return not (is_argument(access.memref) or is_scalar(access.memref))
+
+
+def _check_unused(module: ir.Module, accesses: dict[ir.Value, Any]) -> None:
+    for op in main_function(module).regions[0].blocks[0].operations:
+        if op.operation.name == "memref.alloc" and not is_scalar(op.results[0]) and op.results[0] not in accesses:
+            raise fail(op, "no nest uses the buffer; run canonicalize first")
+
+
+def _place(buffer: _Buffer, banks: list[_Bank]) -> None:
+    """Puts `buffer` into the bank that grows least; a new bank only where no other may take it."""
+    choices = [b for b in banks if b.takes(buffer)]
+    if not choices:
+        choices = [_Bank(_bank_name(buffer, banks), buffer.constant, buffer.bits, buffer.lanes)]
+        banks.append(choices[0])
+
+    def growth(bank: _Bank) -> int:
+        return bank.offset_for(buffer) + buffer.words - (bank.words if bank.buffers else 0)
+
+    bank = min(choices, key=lambda b: max(0, growth(b)))
+    buffer.bank, buffer.offset = bank, bank.offset_for(buffer)
+    bank.buffers.append(buffer)
+
+
+def _bank_name(buffer: _Buffer, banks: list[_Bank]) -> str:
+    kind = {8: "weights", 16: "multipliers", 32: "biases"}.get(buffer.bits, "constants") if buffer.constant else "bank"
+    same = sum(b.name.rstrip("0123456789") == kind for b in banks)
+    return f"{kind}{same}" if same or not buffer.constant else kind
+
+
+def _annotate(buffer: _Buffer) -> None:
+    assert buffer.bank is not None
+    attributes = buffer.value.owner.attributes
+    attributes["gradcam.bank"] = ir.StringAttr.get(buffer.bank.name)
+    attributes["gradcam.offset"] = ir.IntegerAttr.get(ir.IntegerType.get_signless(64), buffer.offset)

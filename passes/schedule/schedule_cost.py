@@ -1,0 +1,98 @@
+"""What an order of a nest's loops costs, by a model of a few products, and the orders there are to choose from.
+
+Steps of a nest, and the words of weights that it takes from the tape, are the same in every order. The order decides
+what a tile is (`passes/program/tape.py`): the words that are read again and again before the nest goes on. With T words
+of tile in the ring, and T of the next one on their way:
+
+    cycles          = max(steps, words * beats of a word)     a nest cannot be faster than its weights
+    bytes on chip   = 2 T * bytes of a word                   once T for a nest of one tile
+    bytes per cycle = words * bytes of a word / cycles
+
+Fewer cycles are better, then fewer bytes on chip, then fewer bytes per cycle. With weights on chip no order differs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import permutations
+from math import prod
+
+from gradcam.passes.ir.linear_form import Linear
+from gradcam.passes.ir.queries import is_global
+from gradcam.passes.program.banks import power_of_two
+from gradcam.passes.program.nest import Access, Nest
+from gradcam.passes.program.tape import tile_depth
+from gradcam.passes.schedule.time_loops import Part
+
+
+@dataclass(frozen=True, order=True)
+class Cost:
+    """What an order costs; costs compare in the order of the fields."""
+
+    cycles: int
+    onchip_bytes: int
+    bytes_per_cycle: float
+
+
+@dataclass(frozen=True)
+class Reads:
+    """What a nest reads from DRAM: `access`, in words of `bits`, which come in beats of `width` bits."""
+
+    access: Access
+    bits: int
+    width: int
+
+
+def weights_of(program: Sequence[Nest], width: int) -> dict[int, Reads]:
+    """Per number of a nest what it will read from a DRAM of `width` bits: the 8-bit constants that take most memory.
+
+    gradcam-stream-weights moves the largest bank, and gradcam-plan-memory makes a bank per number of lanes.
+    """
+    banks: dict[int, dict] = {}
+    reads: dict[int, list[tuple[int, Access]]] = {}
+    for number, nest in enumerate(program):
+        for access in nest.loads:
+            if is_global(access.memref) and access.element_bits == 8:
+                lanes = power_of_two(access.lanes)
+                name = str(access.memref.owner.attributes["name"])
+                banks.setdefault(lanes, {})[name] = prod(access.memref.type.shape)
+                reads.setdefault(lanes, []).append((number, access))
+    if not banks or not width:
+        return {}
+    lanes = max(banks, key=lambda n: sum(banks[n].values()))
+    return {number: Reads(access, 8 * lanes, width) for number, access in reads[lanes]}
+
+
+def cost(nest: Nest, reads: Reads, parts: Sequence[Part]) -> Cost:
+    """What a legal order of a nest's loops costs."""
+    in_body = nest.body is not None and any(reads.access is a for a in nest.body.loads)
+    outer = [p for p in parts if in_body or any(p.loop is loop for loop in nest.outer)]
+    tile, tiles = _tile(reads.access.index, outer)
+    words, word_bytes = tile * tiles, reads.bits // 8
+    cycles = max(nest.steps, words * -(-reads.bits // reads.width))
+    return Cost(cycles, tile * min(2, tiles) * word_bytes, words * word_bytes / cycles)
+
+
+def _tile(index: Linear, parts: Sequence[Part]) -> tuple[int, int]:
+    """Words of a tile, and tiles."""
+    walked, trips = [index.get(p.loop.iv, 0) for p in parts], [p.trip for p in parts]
+    depth = tile_depth(walked, trips)
+    tile = prod(n for n, c in zip(trips[depth:], walked[depth:], strict=True) if c)
+    return tile, prod(trips[:depth])
+
+
+def orders(parts: Sequence[Part]) -> Iterator[list[Part]]:
+    """The orders of outer loops to choose from: all of the whole loops, and with one loop tiled by each divisor."""
+    moving = [p for p in parts if p.trip > 1]
+    still = [p for p in parts if p.trip == 1]
+    for order in permutations(moving):
+        yield [*still, *order]
+    for tiled in moving:
+        rest = [p for p in moving if p is not tiled]
+        for tile in (n for n in range(2, tiled.trip) if tiled.trip % n == 0):
+            halves = [Part(tiled.loop, tiled.name, tile, inside) for inside in (False, True)]
+            for order in permutations([*rest, *halves]):
+                # A tile inside which nothing but its own loop runs is the whole loop.
+                if order.index(halves[1]) > order.index(halves[0]) + 1:
+                    yield [*still, *order]

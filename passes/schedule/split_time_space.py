@@ -1,0 +1,342 @@
+"""gradcam-split-time-space."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import gcd
+from typing import Any, ClassVar
+
+from torch_mlir import ir
+from torch_mlir.dialects import memref
+
+from gradcam.errors import fail
+from gradcam.passes.infra.pass_base import Pass
+from gradcam.passes.ir import affine_ir
+from gradcam.passes.ir.linear_form import Linear, plus, substitute
+from gradcam.passes.ir.queries import is_argument, main_function
+from gradcam.passes.schedule.plain_nest import PlainNest, Touch, read_plain_nest
+from gradcam.pe import PE
+
+
+@dataclass(frozen=True)
+class SplitTimeSpace(Pass):
+    """Splits every nest into time (affine.for) and space (affine.parallel), and runs epilogues beside their reduction.
+
+    A loop that walks the lanes, the last dimension of a buffer, becomes space: an output lane, or a sum over input
+    lanes. A lane loop longer than the array is tiled first; one whose counter is data stays in time. A reduction into a
+    buffer that one elementwise nest reads becomes one nest: an accumulator per lane, set before the reduction loops,
+    and the elementwise part as the epilogue after them. Streams keep their order; an output stream has one element per
+    step.
+
+    This pass turns:
+
+        affine.for %oh, %ow, %c { affine.store %c0, %acc[%oh, %ow, %c] }
+        affine.for %oct, %oh, %ow, %ict, %kh, %kw, %o, %i { ... affine.store %sum, %acc[%oh, %ow, %oct * 16 + %o] }
+        affine.for %h, %w, %c { %a = affine.load %acc[%h, %w, %c] ... affine.store %q, %y[%h, %w, %c] }
+
+    into:
+
+        affine.for %oct, %oh, %ow {
+          affine.parallel (%o) = (0) to (16) { affine.store %c0, %acc[%o] }
+          affine.for %ict, %kh, %kw {
+            affine.parallel (%o) = (0) to (16) {
+              %s = affine.parallel (%i) = (0) to (16) reduce ("addi") -> (i32) { ... }
+              ... affine.store %sum, %acc[%o]
+          affine.parallel (%o) = (0) to (16) { ... affine.store %q, %y[%oh, %ow, %oct * 16 + %o] }
+    """
+
+    name: ClassVar[str] = "gradcam-split-time-space"
+    pe: str = "16x16"
+
+    def run(self, module: ir.Module) -> None:
+        """Rewrites all top-level nests of the module's function."""
+        with module.context, ir.Location.unknown():
+            _Splitter(module, PE.parse(self.pe)).split()
+
+
+def _lane(nest: PlainNest) -> ir.Value | None:
+    """The loop over output lanes: the innermost one that walks the last dimension of what the nest stores."""
+    return next((iv for iv in reversed(nest.ivs) if nest.stores[0].forms[-1].get(iv) == 1), None)
+
+
+def _stored_bits(nest: PlainNest) -> int:
+    return ir.IntegerType(ir.MemRefType(nest.stores[0].memref.type).element_type).width
+
+
+def _is(a: ir.Value, b: ir.Value | None) -> bool:
+    """Equality that takes None; the bindings' own does not."""
+    return b is not None and a == b
+
+
+def _is_data(iv: ir.Value | None, nest: PlainNest) -> bool:
+    """Whether the nest computes with the number of the iteration."""
+    return any(_is(v, iv) for op in nest.body if op.operation.name.startswith("arith.") for v in op.operands)
+
+
+class _Splitter:
+    def __init__(self, module: ir.Module, pe: PE) -> None:
+        self.pe = pe
+        self.entry = main_function(module).regions[0].blocks[0]
+        self.nests = [read_plain_nest(op) for op in self.entry.operations if op.operation.name == "affine.for"]
+        #: The constant that a reduction's store starts from.
+        self.initial: dict[Touch, ir.Value] = {}
+
+    def split(self) -> None:
+        computing = [n for i, n in enumerate(self.nests) if not self._is_initial(n, self.nests[i + 1 :])]
+        fused: dict[int, PlainNest] = {}
+        for nest in computing:
+            touches = [t for t in self._accumulated(nest) if self._is_read(t.memref, nest)]
+            if len(touches) == 1:
+                reader = self._only_reader(touches[0].memref, nest, computing)
+                if reader is not None:
+                    # Of several reductions that one epilogue reads, the last one with the widest sums runs it: a sum
+                    # stored before its own rescale takes more memory, and is no tensor of the model.
+                    other = fused.get(id(reader))
+                    if other is None or _stored_bits(nest) >= _stored_bits(other):
+                        fused[id(reader)] = nest
+        producers = {id(n) for n in fused.values()}
+        for nest in computing:
+            with nest.op.location, ir.InsertionPoint(nest.op):
+                if id(nest) in fused:
+                    self._reduction(fused[id(nest)], nest)
+                elif id(nest) not in producers:
+                    self._reduction(nest, None) if nest.reduces else self._elementwise(nest)
+        for nest in self.nests:
+            nest.op.operation.erase()
+        self._drop_unused()
+
+    def _drop_unused(self) -> None:
+        for op in list(self.entry.operations):
+            if op.operation.name == "memref.alloc" and not list(op.results[0].uses):
+                op.operation.erase()
+
+    def _is_initial(self, nest: PlainNest, later: list[PlainNest]) -> bool:
+        """Whether a nest only sets the start value of the reduction that is the next to touch its buffer."""
+        if nest.loads or len(nest.stores) != 1 or len(nest.body) != 1:
+            return False
+        (start,) = nest.stores
+        user = next((n for n in later if start.memref in n.buffers), None)
+        if user is None or not user.reduces or start.memref not in [t.memref for t in user.loads.values()]:
+            return False
+        self.initial |= {s: start.op.operands[0] for s in user.stores if s.memref == start.memref}
+        return True
+
+    def _accumulated(self, nest: PlainNest) -> list[Touch]:
+        """Stores of a reduction: buffers that it also loads."""
+        return [s for s in nest.stores if s in self.initial]
+
+    def _only_reader(self, buffer: ir.Value, writer: PlainNest, computing: list[PlainNest]) -> PlainNest | None:
+        """The elementwise nest that alone reads the buffer of a reduction, its only writer, once and in its order."""
+        others = [n for n in computing if n is not writer and buffer in n.buffers]
+        readers = [n for n in others if any(t.memref == buffer for t in n.loads.values())]
+        if readers != others or len(readers) != 1:
+            return None
+        if readers[0].reduces or any(is_argument(s.memref) for s in readers[0].stores):
+            return None
+        touches = [t for t in readers[0].loads.values() if t.memref == buffer]
+        identity = [{iv: 1} for iv in readers[0].ivs]
+        return readers[0] if len(touches) == 1 and touches[0].forms == identity and not touches[0].guards else None
+
+    def _is_read(self, buffer: ir.Value, writer: PlainNest) -> bool:
+        """Whether anything but its writer reads a buffer: a nest, or an index such as the class."""
+        indexed = any(use.owner.operation.name == "memref.load" for use in buffer.uses)
+        others = [n for n in self.nests if n is not writer]
+        return indexed or any(t.memref == buffer for n in others for t in n.loads.values())
+
+    # Nests without reduction.
+
+    def _lane_width(self, nest: PlainNest, iv: ir.Value | None) -> int:
+        """Lanes that a lane loop is given: all of a short one, a divisor of a long one."""
+        trip = 1 if iv is None else nest.trip(iv)
+        wide = self.pe.lanes if any(is_argument(t.memref) for t in nest.loads.values()) else self.pe.oc
+        return trip if trip <= wide else gcd(trip, wide)
+
+    def _elementwise(self, nest: PlainNest) -> None:
+        lane = _lane(nest)
+        if any(is_argument(s.memref) for s in nest.stores) or _is_data(lane, nest):
+            lane = None
+        width = self._lane_width(nest, lane)
+        # The lane loop keeps its place as the loop over tiles, so that a stream keeps its order.
+        trips = [nest.trip(iv) // width if _is(iv, lane) else nest.trip(iv) for iv in nest.ivs]
+        trips = [t for iv, t in zip(nest.ivs, trips, strict=True) if not _is(iv, lane) or t > 1] or [1]
+        kept = [iv for iv in nest.ivs if not _is(iv, lane) or nest.trip(iv) > width]
+        ivs, block = affine_ir.for_loops(trips)
+        with ir.InsertionPoint.at_block_begin(block):
+            grid = affine_ir.parallel([width])
+            by: dict[ir.Value, Linear] = {
+                old: {new: width if _is(old, lane) else 1} for old, new in zip(kept, ivs, strict=False)
+            }
+            if lane is not None:
+                by[lane] = plus(by.get(lane, {}), {grid.regions[0].blocks[0].arguments[0]: 1})
+            with ir.InsertionPoint(grid.regions[0].blocks[0]):
+                self._straight(nest, by, {})
+                affine_ir.yield_([])
+
+    def _straight(self, nest: PlainNest, by: dict[ir.Value, Linear], values: dict[ir.Value, ir.Value]) -> None:
+        """The nest's body with loops replaced; loads in `values` are already made."""
+        for op in nest.body:
+            with op.location:
+                if op.results and op.results[0] in nest.loads:
+                    self._load(nest.loads[op.results[0]], op.results[0], by, values)
+                elif touch := nest.store_in(op):
+                    value = values.get(touch.op.operands[0], touch.op.operands[0])
+                    forms, guards = ([substitute(f, by) for f in fs] for fs in (touch.forms, touch.guards))
+                    affine_ir.guarded_store(value, touch.memref, forms, guards)
+                else:
+                    self._clone(op, by, values)
+
+    def _load(
+        self, touch: Touch, result: ir.Value, by: dict[ir.Value, Linear], values: dict[ir.Value, ir.Value]
+    ) -> None:
+        if result not in values:
+            forms, guards = ([substitute(f, by) for f in fs] for fs in (touch.forms, touch.guards))
+            values[result] = affine_ir.guarded_load(touch.memref, forms, guards, touch.otherwise)
+
+    def _clone(self, op: Any, by: dict[ir.Value, Linear], values: dict[ir.Value, ir.Value]) -> None:
+        for operand in op.operands:
+            if operand in by:
+                if list(by[operand].values()) != [1]:
+                    raise fail(op, f"a loop over more lanes than the {self.pe} array has cannot be used as a value")
+                (values[operand],) = by[operand]
+        affine_ir.clone_into(op, values)
+
+    # Reductions.
+
+    def _reduction(self, nest: PlainNest, epilogue: PlainNest | None) -> None:
+        accumulated = self._accumulated(nest)
+        if len(accumulated) != len(nest.stores):
+            raise fail(
+                nest.op,
+                "a reduction must load every buffer it stores, and a nest before it must set the buffer to a constant",
+            )
+        lane = _lane(nest)
+        summed = self._summed(nest)
+        lanes = 1 if lane is None else nest.trip(lane)
+        if lanes > self.pe.lanes:
+            raise fail(
+                nest.op,
+                f"{lanes} output lanes do not fit the {self.pe} array; run convert-gradcam-to-linalg with the same pe",
+            )
+        outer = [iv for iv in nest.ivs if iv not in nest.reduces and not _is(iv, lane)]
+        inner = [iv for iv in nest.reduces if not _is(iv, summed)]
+        registers = {s.memref: self._register(s, lanes) for s in accumulated}
+        new, block = affine_ir.for_loops([nest.trip(iv) for iv in outer] or [1])
+        by: dict[ir.Value, Linear] = {old: {iv: 1} for old, iv in zip(outer, new, strict=False)}
+        with ir.InsertionPoint.at_block_begin(block):
+            with _Grid(lanes, lane, by) as (_, place):
+                for touch in accumulated:
+                    affine_ir.store(self.initial[touch], registers[touch.memref], [place])
+            steps, body = affine_ir.for_loops([nest.trip(iv) for iv in inner] or [1])
+            by |= {old: {iv: 1} for old, iv in zip(inner, steps, strict=False)}
+            with ir.InsertionPoint.at_block_begin(body), _Grid(lanes, lane, by) as (here, place):
+                self._body(nest, here, place, summed, registers)
+            with _Grid(lanes, lane, by) as (here, place):
+                self._epilogue(nest, epilogue, here, place, registers)
+
+    def _register(self, touch: Touch, lanes: int) -> ir.Value:
+        element = ir.MemRefType(touch.memref.type).element_type
+        with ir.InsertionPoint.at_block_begin(self.entry):
+            return memref.alloca(ir.MemRefType.get([lanes], element), [], [])
+
+    def _summed(self, nest: PlainNest) -> ir.Value | None:
+        """The reduction loop over lanes whose terms an adder tree can sum: acc + term, where no term depends on acc."""
+        candidates = [iv for iv in nest.reduces if any(t.forms[-1].get(iv) == 1 for t in nest.loads.values())]
+        if not candidates or len(nest.stores) != 1 or self._term(nest) is None:
+            return None
+        return candidates[-1]
+
+    def _term(self, nest: PlainNest) -> ir.Value | None:
+        """`term` where the nest computes acc = acc + term."""
+        total = nest.stores[0].op.operands[0].owner
+        if isinstance(total, ir.Block) or total.operation.name != "arith.addi":
+            return None
+        accumulators = {v for v, t in nest.loads.items() if t.memref == nest.stores[0].memref}
+        terms = [v for v in total.operands if v not in accumulators]
+        return terms[0] if len(terms) == 1 else None
+
+    def _body(
+        self,
+        nest: PlainNest,
+        by: dict[ir.Value, Linear],
+        place: Linear,
+        summed: ir.Value | None,
+        registers: dict[ir.Value, ir.Value],
+    ) -> None:
+        values: dict[ir.Value, ir.Value] = {}
+        term = self._term(nest) if summed is not None else None
+        if summed is not None and term is not None:
+            values[term] = self._tree(nest, by, summed, term)
+        for op in nest.body:
+            name = op.operation.name
+            with op.location:
+                if op.results and op.results[0] in nest.loads:
+                    touch = nest.loads[op.results[0]]
+                    if touch.memref in registers:
+                        values[op.results[0]] = affine_ir.load(registers[touch.memref], [place])
+                    elif summed is None:
+                        self._load(touch, op.results[0], by, values)
+                elif name == "affine.store":
+                    touch = next(s for s in nest.stores if s.op == op)
+                    affine_ir.store(values[op.operands[0]], registers[touch.memref], [place])
+                elif term is None or term in list(op.operands):
+                    self._clone(op, by, values)
+
+    def _tree(self, nest: PlainNest, by: dict[ir.Value, Linear], summed: ir.Value, term: ir.Value) -> ir.Value:
+        """The sum of `term` over the summed lanes."""
+        tree = affine_ir.parallel([nest.trip(summed)], term.type)
+        lane = tree.regions[0].blocks[0].arguments[0]
+        inside: dict[ir.Value, Linear] = {**by, summed: {lane: 1}}
+        values: dict[ir.Value, ir.Value] = {}
+        accumulator = nest.stores[0].memref
+        with ir.InsertionPoint(tree.regions[0].blocks[0]):
+            for op in nest.body:
+                if op.operation.name == "affine.store" or term in list(op.operands):
+                    continue
+                with op.location:
+                    if op.results[0] in nest.loads:
+                        if nest.loads[op.results[0]].memref != accumulator:
+                            self._load(nest.loads[op.results[0]], op.results[0], inside, values)
+                    else:
+                        self._clone(op, inside, values)
+            affine_ir.yield_([values[term]])
+        return tree.results[0]
+
+    def _epilogue(
+        self,
+        nest: PlainNest,
+        epilogue: PlainNest | None,
+        by: dict[ir.Value, Linear],
+        place: Linear,
+        registers: dict[ir.Value, ir.Value],
+    ) -> None:
+        if epilogue is None:
+            for touch in [t for t in nest.stores if self._is_read(t.memref, nest)] or nest.stores:
+                value = affine_ir.load(registers[touch.memref], [place])
+                affine_ir.store(value, touch.memref, [substitute(f, by) for f in touch.forms])
+            return
+        loads = {v: t for v, t in epilogue.loads.items() if t.memref in registers}
+        touch = next(iter(loads.values()))
+        store = next(s for s in nest.stores if s.memref == touch.memref)
+        # The epilogue reads element by element: its loops are the index forms of the reduction's store.
+        here = {iv: substitute(form, by) for iv, form in zip(epilogue.ivs, store.forms, strict=True)}
+        values = {v: affine_ir.load(registers[t.memref], [place]) for v, t in loads.items()}
+        self._straight(epilogue, here, values)
+
+
+class _Grid:
+    """An affine.parallel over output lanes: enters its block, gives (forms of loops, index of the accumulator)."""
+
+    def __init__(self, lanes: int, lane: ir.Value | None, by: dict[ir.Value, Linear]) -> None:
+        self.block = affine_ir.parallel([lanes]).regions[0].blocks[0]
+        self.place: Linear = {self.block.arguments[0]: 1}
+        self.by = by if lane is None else {**by, lane: self.place}
+        self.point = ir.InsertionPoint(self.block)
+
+    def __enter__(self) -> tuple[dict[ir.Value, Linear], Linear]:
+        self.point.__enter__()
+        return self.by, self.place
+
+    def __exit__(self, *exception: Any) -> None:
+        if exception[0] is None:
+            affine_ir.yield_([])
+        self.point.__exit__(*exception)

@@ -1,0 +1,94 @@
+"""When the words of a tape arrive and its nests run: the tape reader with an ideal DRAM, to the cycle.
+
+An ideal DRAM takes a request in every cycle, has its first beat ready `latency` cycles later, and then gives one beat a
+cycle, bursts in order. Cycle 0 is the first one in which the program runs. The rules are those of
+`passes/hw/tape_reader.py`:
+
+- A burst is requested in a cycle of its own, when the ring has room for it, fewer than `outstanding` bursts are under
+  way, and the nest in which its symbol is known has begun. What happens in a cycle counts from the next one on.
+- A word can be read from the cycle after its last beat on.
+- A word is free in the cycle after its last read, in the stage of the pipeline that reads it.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from gradcam.passes.program.runs import Run
+from gradcam.passes.program.tape import Tape, Use
+
+
+class TapeTiming:
+    """Follows a run nest by nest, in program order."""
+
+    def __init__(self, tape: Tape) -> None:
+        self._tape = tape
+        self._by_nest = {use.nest: use for use in tape.uses}
+        self._begins: list[int] = []  # first cycle of every nest
+        self._bursts = iter(_bursts(tape))
+        self._requested = 0  # beats
+        self._ends: list[int] = []  # cycle of the last beat of every burst
+        self._last_request = -1
+        self._arrivals: list[int] = []  # cycle of the last beat of every word
+        self._freed: list[tuple[int, int]] = []  # (cycle, beats free in all)
+        self._used_frees = 0
+
+    def nest(self, number: int, begin: int, run: Run) -> Run:
+        """When the steps of a nest, issued in the cycle `begin`, run that would run so if all its words were there."""
+        self._begins.append(begin)
+        use = self._by_nest.get(number)
+        return run.waiting(self._waits(use, run)) if use else run
+
+    def _waits(self, use: Use, run: Run) -> list[tuple[int, int]]:
+        """Reads the words of a nest; returns its waits for them, as in `Run`."""
+        steps, wanted, again = use.tile_steps()
+        word, delay, first = use.position, 0, run.start + 1
+        waits: list[tuple[int, int]] = []
+        for tile in range(use.tiles):
+            places = tile * steps + np.array(wanted)
+            for step in places.tolist():
+                late = self._arrival(word) + 1 - first - step
+                if late > delay:
+                    delay = late
+                    waits.append((step, delay))
+                word += 1
+            # All words have come when the first one is read for the last time.
+            over = places + again
+            for cycle in (first + over + np.maximum(run.late(over), delay)).tolist():
+                freed = self._freed[-1][1] if self._freed else 0
+                self._freed.append((cycle + use.stage, freed + self._tape.word_beats))
+        return waits
+
+    def _arrival(self, word: int) -> int:
+        while len(self._arrivals) <= word:
+            self._request(*next(self._bursts))
+        return self._arrivals[word]
+
+    def _request(self, beats: int, after: int) -> None:
+        """Requests the next burst as early as possible and notes when its beats arrive."""
+        tape = self._tape
+        cycle = max(self._last_request + 1, self._begins[after])
+        if len(self._ends) >= tape.outstanding:
+            cycle = max(cycle, self._ends[-tape.outstanding] + 1)
+        missing = self._requested + beats - tape.bank.words * tape.word_beats
+        if missing > 0:
+            while self._freed[self._used_frees][1] < missing:
+                self._used_frees += 1
+            cycle = max(cycle, self._freed[self._used_frees][0] + 1)
+        self._last_request = cycle
+        first = max(cycle + tape.latency, self._ends[-1] + 1 if self._ends else 0)
+        self._ends.append(first + beats - 1)
+        before, self._requested = self._requested, self._requested + beats
+        complete = range(before // tape.word_beats + 1, self._requested // tape.word_beats + 1)
+        self._arrivals.extend(first + words * tape.word_beats - before - 1 for words in complete)
+
+
+def _bursts(tape: Tape) -> list[tuple[int, int]]:
+    """Beats of every burst, and the first nest that may run when it is requested."""
+    bursts = []
+    for segment in tape.segments:
+        left = segment.words * tape.word_beats
+        while left:
+            bursts.append((min(left, tape.burst), segment.after))
+            left -= bursts[-1][0]
+    return bursts

@@ -1,0 +1,159 @@
+"""Time loops of a scheduled nest by name, and any order of them: what a schedule says, in text and in IR."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch_mlir import ir
+
+from gradcam.passes.ir import affine_ir
+from gradcam.passes.ir.linear_form import Linear, access_forms, guard_forms, substitute
+from gradcam.passes.ir.queries import block_ops, is_global
+from gradcam.passes.program.nest import Access, Loop, Nest
+
+#: What a loop is called that walks dimension i of a map (y, x, channels), a matrix or a vector.
+_OUTPUT = {1: ["oc"], 2: ["y", "x"], 3: ["y", "x", "oc"]}
+_INPUT = {1: ["ic"], 2: ["ky", "kx"], 3: ["ky", "kx", "ic"]}
+
+
+@dataclass(frozen=True)
+class Part:
+    """A loop to be: a whole loop of a nest, or one of the two that tiling makes of it.
+
+    Attributes:
+        loop: the loop as it is.
+        name: the loop's name.
+        tile: iterations of a tile; 0 for a whole loop.
+        inside: it runs within a tile, otherwise from tile to tile.
+    """
+
+    loop: Loop
+    name: str
+    tile: int = 0
+    inside: bool = False
+
+    @property
+    def trip(self) -> int:
+        """Its iterations."""
+        if not self.tile:
+            return self.loop.trip
+        return self.tile if self.inside else self.loop.trip // self.tile
+
+    @property
+    def step(self) -> int:
+        """Iterations of the whole loop from one of its iterations to the next."""
+        return self.tile if self.tile and not self.inside else 1
+
+    def __str__(self) -> str:
+        """`y`, `y/4` from tile to tile, `y%4` within a tile of 4."""
+        return f"{self.name}{'%' if self.inside else '/'}{self.tile}" if self.tile else self.name
+
+
+def parse_part(text: str) -> tuple[str, int, bool]:
+    """Name, tile and whether it runs within one, from the text of a part; a ValueError where it is none."""
+    match = re.fullmatch(r"([a-z]\w*)(?:([/%])([1-9]\d*))?", text)
+    if not match:
+        raise ValueError
+    return match[1], int(match[3] or 0), match[2] == "%"
+
+
+def loop_names(nest: Nest) -> list[str]:
+    """A name for each time loop, by what it walks: y, x, oc of the output; ky, kx, ic of what is reduced.
+
+    A loop that walks nothing, or the same as a loop before it, is d and its number in the nest.
+    """
+    loads = sorted(nest.body.loads if nest.body else [], key=lambda a: is_global(a.memref))
+    walked = [(a, _OUTPUT, nest.outer) for a in nest.stores] + [(a, _INPUT, nest.reduction) for a in loads]
+    found: dict[int, str] = {}
+    for access, names, loops in walked:
+        for form, name in _dimensions(access, names):
+            for loop in loops:
+                if loop.iv in form and id(loop) not in found and name not in found.values():
+                    found[id(loop)] = name
+    return [found.get(id(loop), f"d{i}") for i, loop in enumerate(nest.loops)]
+
+
+def _dimensions(access: Access, names: dict[int, list[str]]) -> Iterator[tuple[Linear, str]]:
+    skipped = 1 if access.op.operation.name == "affine.load" else 2
+    forms = access_forms(access.op, list(access.op.operands)[skipped:])
+    if len(forms) in names:
+        yield from zip(forms, names[len(forms)], strict=True)
+
+
+def nest_names(program: Sequence[Nest]) -> list[str]:
+    """A name for each nest: its location; `relu.2` for the second one of a name."""
+    names: list[str] = []
+    for nest in program:
+        number = sum(nest.name == other.name for other in program[: len(names)]) + 1
+        names.append(nest.name if number == 1 else f"{nest.name}.{number}")
+    return names
+
+
+def reorder(nest: Nest, outer: Sequence[Part], reduction: Sequence[Part]) -> Any:
+    """Rebuilds a nest with these loops, outermost first; returns its outermost loop.
+
+    Args:
+        nest: the nest; its loops are gone afterwards.
+        outer: parts of the outer loops, each whole or in both its parts.
+        reduction: of the reduction loops.
+    """
+    inner = block_ops(nest.outer[-1].op)
+    with nest.op.location:
+        top = _band(nest.op, outer, inner)
+        if nest.reduction:
+            first = nest.reduction[0].op
+            _band(first, reduction, block_ops(nest.reduction[-1].op))
+            first.operation.erase()
+    nest.op.operation.erase()
+    return top
+
+
+def _band(old: Any, parts: Sequence[Part], inner: Sequence[Any]) -> Any:
+    """Loops of the parts before the loop `old`, around the ops `inner` that its band held."""
+    with ir.InsertionPoint(old):
+        ivs, block = affine_ir.for_loops([part.trip for part in parts])
+    end = list(block.operations)[-1]
+    for op in inner:
+        op.operation.move_before(end)
+    tiled: dict[ir.Value, Linear] = {}
+    for part, iv in zip(parts, ivs, strict=True):
+        if part.tile:
+            tiled[part.loop.iv] = tiled.get(part.loop.iv, {}) | {iv: part.step}
+        else:
+            part.loop.iv.replace_all_uses_with(iv)
+    if tiled:
+        _rewrite(block, tiled)
+    return ivs[0].owner.owner
+
+
+def _rewrite(block: ir.Block, by: dict[ir.Value, Linear]) -> None:
+    """Puts forms in place of loops into all accesses of a block."""
+    for op in list(block.operations):
+        name = op.operation.name
+        with op.location, ir.InsertionPoint(op):
+            if name == "affine.if":
+                access = next(iter(op.regions[0].blocks[0].operations))
+                _replace(op, access, [substitute(g, by) for g in guard_forms(op)], by)
+            elif name in ("affine.load", "affine.store"):
+                _replace(op, op, [], by)
+            else:
+                for region in op.regions:
+                    _rewrite(region.blocks[0], by)
+
+
+def _replace(op: Any, access: Any, guards: list[Linear], by: dict[ir.Value, Linear]) -> None:
+    """Replaces `op`, an access or an affine.if around one."""
+    operands = list(access.operands)
+    if access.operation.name == "affine.store":
+        value, memref, *indices = operands
+        forms = [substitute(f, by) for f in access_forms(access, indices)]
+        affine_ir.guarded_store(value, memref, forms, guards)
+    else:
+        memref, *indices = operands
+        forms = [substitute(f, by) for f in access_forms(access, indices)]
+        otherwise = list(op.regions[1].blocks[0].operations)[-1].operands[0] if guards else None
+        op.results[0].replace_all_uses_with(affine_ir.guarded_load(memref, forms, guards, otherwise))
+    op.operation.erase()

@@ -1,0 +1,144 @@
+"""One call of a torch op while it is converted: its arguments as level-1 values and Python constants."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from torch_mlir import ir
+from torch_mlir.dialects import arith
+
+from gradcam.dialect import ops
+from gradcam.dialect.verify import by
+from gradcam.errors import GradcamError, fail
+from gradcam.passes.torch import torch_ir
+
+
+class Cascade(Exception):
+    """The op cannot be converted because an earlier one could not; nothing new to report."""
+
+
+@dataclass(frozen=True)
+class Call:
+    """A torch op and the level-1 values made so far.
+
+    Attributes:
+        op: the torch operation.
+        values: level-1 value of each torch tensor converted so far; None where its op could not be converted.
+    """
+
+    op: Any
+    values: Mapping[ir.Value, ir.Value | None]
+
+    @property
+    def name(self) -> str:
+        """The op's name as PyTorch spells it."""
+        return torch_ir.op_name(self.op)
+
+    def error(self, message: str) -> GradcamError:
+        """The error that this op is refused with; use as `raise call.error(...)`."""
+        return fail(self.op, f"{self.name} {message}")
+
+    def static(self, index: int) -> Any:
+        """Argument `index` as a Python constant."""
+        try:
+            return torch_ir.static_argument(self.op.operands[index])
+        except torch_ir.NotStatic:
+            raise self.error(f"has argument {index} computed at run time; it must be a constant") from None
+
+    def pair(self, index: int) -> list[int]:
+        """Argument `index` as height and width; a single number stands for both."""
+        numbers = self.static(index)
+        return numbers * 2 if len(numbers) == 1 else numbers
+
+    def is_none(self, index: int) -> bool:
+        """Whether argument `index` is left out."""
+        op = torch_ir.defining_op(self.op.operands[index])
+        return op is not None and op.name == "torch.constant.none"
+
+    def activation(self, index: int, rank: int | None = None) -> ir.Value:
+        """Argument `index` as a value computed from the image, with `rank` dimensions when given."""
+        return self.computed(self.op.operands[index], rank)
+
+    def activations(self, index: int, rank: int) -> list[ir.Value]:
+        """Argument `index`, a list of tensors, as values computed from the image."""
+        try:
+            items = torch_ir.list_items(self.op.operands[index])
+        except torch_ir.NotStatic:
+            raise self.error("takes a list that is not built in place") from None
+        return [self.computed(item, rank) for item in items]
+
+    def computed(self, source: ir.Value, rank: int | None) -> ir.Value:
+        """The level-1 value of the torch tensor `source`, which must depend on the image."""
+        value = self._converted(source)
+        if _is_constant(value):
+            raise self.error("takes a constant tensor where only a value computed from the image is supported")
+        shape = dims(value)
+        if rank is not None and len(shape) != rank:
+            raise self.error(f"takes a tensor of shape {by(shape)}; only {rank} dimensions are supported")
+        return value
+
+    def weight(self, index: int) -> ir.Value:
+        """Argument `index` as a constant."""
+        value = self._converted(self.op.operands[index])
+        if not _is_constant(value):
+            if _is_placeholder(value):
+                raise Cascade
+            raise self.error(f"has weights (argument {index}) computed at run time; they must be constant")
+        return value
+
+    def optional_weight(self, index: int) -> ir.Value | None:
+        """Argument `index` as a constant, or None when it is left out."""
+        return None if self.is_none(index) else self.weight(index)
+
+    def filled(self, value: float, length: int, suffix: str) -> ir.Value:
+        """A constant vector of `length` equal numbers, in place of a parameter that the op goes without."""
+        array = np.full(length, value, np.float32)
+        return arith.ConstantOp(tensor(length), ir.DenseElementsAttr.get(array), loc=self.loc(suffix)).result
+
+    def loc(self, suffix: str = "") -> ir.Location:
+        """The op's location; for one more op made from it, the same with `suffix` so that it stays unique."""
+        location = self.op.location
+        if not suffix or not isinstance(location, ir.NameLoc):
+            return location
+        return ir.Location.name(f"{location.name_str}.{suffix}")
+
+    @property
+    def type(self) -> ir.RankedTensorType:
+        """Builtin type of the op's first result."""
+        try:
+            return torch_ir.tensor_type(self.op.results[0].type)
+        except torch_ir.NotStatic:
+            raise self.error(f"gives {self.op.results[0].type}; only tensors of static shape are supported") from None
+
+    def flatten(self, x: ir.Value, suffix: str = "") -> ir.Value:
+        """`x` (1xCxHxW) as 1x(C*H*W)."""
+        return ops.FlattenOp(x, tensor(1, int(np.prod(dims(x)))), loc=self.loc(suffix)).result
+
+    def _converted(self, source: ir.Value) -> ir.Value:
+        value = self.values.get(source)
+        if value is None:
+            raise Cascade
+        return value
+
+
+def dims(value: ir.Value) -> list[int]:
+    """Shape of a level-1 value."""
+    return list(ir.RankedTensorType(value.type).shape)
+
+
+def tensor(*shape: int) -> ir.RankedTensorType:
+    """The f32 tensor type of `shape`."""
+    return ir.RankedTensorType.get(shape, ir.F32Type.get())
+
+
+def _is_constant(value: ir.Value) -> bool:
+    op = torch_ir.defining_op(value)
+    return op is not None and op.name == "arith.constant"
+
+
+def _is_placeholder(value: ir.Value) -> bool:
+    op = torch_ir.defining_op(value)
+    return op is not None and op.name == "builtin.unrealized_conversion_cast"

@@ -1,0 +1,288 @@
+"""The conversion table: how each op of PyTorch becomes gradcam ops, and why some cannot.
+
+A converter takes a `Call`, builds at the current insertion point and returns the level-1 value of the op's first
+result. The operand order is that of PyTorch's schemas (`torch.ops.aten.conv2d.default._schema`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from torch_mlir import ir
+
+from gradcam.dialect import cam_ops, ops
+from gradcam.dialect.verify import by
+from gradcam.passes.torch import torch_ir
+from gradcam.passes.torch.call import Call, dims, tensor
+
+Converter = Callable[[Call], ir.Value]
+_Window = tuple[Sequence[int], Sequence[int], Sequence[int], Sequence[int]]  # kernel, stride, padding, dilation
+
+
+def _ints(numbers: Sequence[int]) -> ir.ArrayAttr:
+    return ir.ArrayAttr.get([_int(n) for n in numbers])
+
+
+def _int(number: int) -> ir.IntegerAttr:
+    return ir.IntegerAttr.get(ir.IntegerType.get_signless(64), number)
+
+
+def _bool(value: bool) -> ir.IntegerAttr:
+    """An i1 as IntegerAttr: the op constructors take a false BoolAttr for a missing one."""
+    return ir.IntegerAttr.get(ir.IntegerType.get_signless(1), int(value))
+
+
+def _float(number: float) -> ir.FloatAttr:
+    return ir.FloatAttr.get(ir.F64Type.get(), number)
+
+
+def _conv(call: Call, stride: Sequence[int], padding: Sequence[int], dilation: Sequence[int], groups: int) -> ir.Value:
+    x, weight, bias = call.activation(0, rank=4), call.weight(1), call.optional_weight(2)
+    if len(dims(weight)) != 4:
+        raise call.error(f"has a weight of shape {by(dims(weight))}; only two-dimensional convolutions are supported")
+    attributes = _ints(stride), _ints(padding), _ints(dilation), _int(groups)
+    return ops.Conv2dOp(x, weight, bias, *attributes, call.type, loc=call.loc()).result
+
+
+def _conv2d(call: Call) -> ir.Value:
+    return _conv(call, call.pair(3), call.pair(4), call.pair(5), call.static(6))
+
+
+def _conv2d_padding(call: Call) -> ir.Value:
+    mode, dilation = call.static(4), call.pair(5)
+    kernel = dims(call.weight(1))[2:]
+    total = [d * (k - 1) if mode == "same" else 0 for d, k in zip(dilation, kernel, strict=True)]
+    if any(t % 2 for t in total):
+        raise call.error(f"has padding='same' with a {by(kernel)} kernel, which pads one side more than the other")
+    return _conv(call, call.pair(3), [t // 2 for t in total], dilation, call.static(6))
+
+
+def _convolution(call: Call) -> ir.Value:
+    if call.static(6):
+        raise call.error("is a transposed convolution, which is not supported")
+    return _conv(call, call.pair(3), call.pair(4), call.pair(5), call.static(8))
+
+
+def _pad(call: Call) -> ir.Value:
+    raise call.error(f"with mode '{call.static(2)}' is not supported; a convolution can pad with zeros")
+
+
+def _linear(call: Call) -> ir.Value:
+    x, weight, bias = call.activation(0, rank=2), call.weight(1), call.optional_weight(2)
+    return ops.LinearOp(x, weight, bias, call.type, loc=call.loc()).result
+
+
+def _normalize(call: Call, eps: float) -> ir.Value:
+    x = call.activation(0, rank=4)
+    channels = dims(x)[1]
+    mean, var = call.optional_weight(3), call.optional_weight(4)
+    if mean is None or var is None:
+        raise call.error("has no running statistics (track_running_stats=False) to normalize with")
+    gamma = call.optional_weight(1) or call.filled(1.0, channels, "weight")
+    beta = call.optional_weight(2) or call.filled(0.0, channels, "bias")
+    return ops.BatchNormOp(x, gamma, beta, mean, var, _float(eps), call.type, loc=call.loc()).result
+
+
+def _batch_norm(call: Call) -> ir.Value:
+    if call.static(5):
+        return _training(call)
+    return _normalize(call, call.static(7))
+
+
+def _batch_norm_no_training(call: Call) -> ir.Value:
+    return _normalize(call, call.static(6))
+
+
+def _batch_norm_training(call: Call) -> ir.Value:
+    raise call.error("normalizes with the batch's own statistics: call .eval() on the model before the import")
+
+
+def _training(call: Call) -> ir.Value:
+    raise call.error("is in training mode: call .eval() on the model before the import")
+
+
+def _dropout(call: Call) -> ir.Value:
+    return _training(call) if call.static(2) else _same(call)
+
+
+def _native_dropout(call: Call) -> ir.Value:
+    return _training(call) if call.is_none(2) or call.static(2) else _same(call)
+
+
+def _same(call: Call) -> ir.Value:
+    """An op without effect on values: its result is its operand."""
+    x = call.activation(0)
+    if x.type != call.type:
+        raise call.error(f"changes {x.type} to {call.type}, which is not supported")
+    return x
+
+
+def _relu(call: Call) -> ir.Value:
+    return ops.ReluOp(call.activation(0), call.type, loc=call.loc()).result
+
+
+def _bounded(call: Call, lo: float | None, hi: float | None) -> ir.Value:
+    x = call.activation(0)
+    if lo == 0 and hi is None:
+        return ops.ReluOp(x, call.type, loc=call.loc()).result
+    if lo is None or hi is None or not lo < hi:
+        raise call.error(f"has bounds {lo} and {hi}; supported are min < max, or min=0 alone")
+    return ops.ClampOp(x, _float(lo), _float(hi), call.type, loc=call.loc()).result
+
+
+def _clamp(call: Call) -> ir.Value:
+    return _bounded(call, call.static(1), call.static(2))
+
+
+def _clamp_min(call: Call) -> ir.Value:
+    return _bounded(call, call.static(1), None)
+
+
+def _relu6(call: Call) -> ir.Value:
+    return _bounded(call, 0.0, 6.0)
+
+
+def _add(call: Call) -> ir.Value:
+    x, y, alpha = call.activation(0), call.activation(1), call.static(2)
+    if alpha != 1:
+        raise call.error(f"has alpha={alpha}; only alpha=1 is supported")
+    if dims(x) != dims(y):
+        raise call.error(f"adds shapes {by(dims(x))} and {by(dims(y))}; broadcasting is not supported")
+    return ops.AddOp(x, y, call.type, loc=call.loc()).result
+
+
+def _cat(call: Call) -> ir.Value:
+    dim = call.static(1)
+    if dim not in (1, -3):
+        raise call.error(f"joins along dimension {dim}; only dimension 1 (channels) is supported")
+    parts = call.activations(0, rank=4)
+    whole = parts[0]
+    for number, part in enumerate(parts[1:], 2):
+        _, channels, *size = dims(whole)
+        type_ = tensor(1, channels + dims(part)[1], *size)
+        suffix = str(number) if number < len(parts) else ""
+        whole = ops.ConcatOp(whole, part, type_, loc=call.loc(suffix)).result
+    return whole
+
+
+def _check_ceil_mode(call: Call, ceil_mode: bool, x: ir.Value, window: _Window) -> None:
+    """Refuses ceil_mode where it adds a window that starts in the padding or hangs over the edge."""
+    axes = zip(dims(x)[2:], *window, strict=True)
+    floor = [(n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in axes]
+    found = list(call.type.shape)[2:]
+    if ceil_mode and floor != found:
+        raise call.error(f"has ceil_mode=True and gives {by(found)} instead of {by(floor)}, which is not supported")
+
+
+def _max_pool2d(call: Call) -> ir.Value:
+    x, kernel, padding, dilation = call.activation(0, rank=4), call.pair(1), call.pair(3), call.pair(4)
+    window = kernel, call.pair(2) or kernel, padding, dilation
+    _check_ceil_mode(call, call.static(5), x, window)
+    return ops.MaxPool2dOp(x, *map(_ints, window), call.type, loc=call.loc()).result
+
+
+def _average(call: Call, x: ir.Value, window: _Window, y_type: ir.Type, include_pad: bool = True) -> ir.Value:
+    return ops.AvgPool2dOp(x, *map(_ints, window), _bool(include_pad), y_type, loc=call.loc()).result
+
+
+def _avg_pool2d(call: Call) -> ir.Value:
+    x, kernel, padding = call.activation(0, rank=4), call.pair(1), call.pair(3)
+    if not call.is_none(6):
+        raise call.error(f"has divisor_override={call.static(6)}, which is not supported")
+    window = kernel, call.pair(2) or kernel, padding, [1, 1]
+    _check_ceil_mode(call, call.static(4), x, window)
+    return _average(call, x, window, call.type, call.static(5))
+
+
+def _adaptive_avg_pool2d(call: Call) -> ir.Value:
+    x = call.activation(0, rank=4)
+    size, out = dims(x)[2:], list(call.type.shape)[2:]
+    if any(n % m for n, m in zip(size, out, strict=True)):
+        raise call.error(f"makes {by(out)} of {by(size)}; supported is an output that divides the input")
+    kernel = [n // m for n, m in zip(size, out, strict=True)]
+    return _average(call, x, (kernel, kernel, [0, 0], [1, 1]), call.type)
+
+
+def _mean(call: Call) -> ir.Value:
+    x = call.activation(0, rank=4)
+    axes = call.static(1)
+    if axes is None or sorted(axis % 4 for axis in axes) != [2, 3] or not call.is_none(3):
+        raise call.error(f"takes the mean over {axes}; only (2, 3), without a dtype, is supported")
+    channels, *kernel = dims(x)[1:]
+    mean = _average(call, x, (kernel, kernel, [0, 0], [1, 1]), tensor(1, channels, 1, 1))
+    return mean if call.static(2) else call.flatten(mean, "flatten")
+
+
+def _reshape(call: Call) -> ir.Value:
+    """Any reordering-free change of shape that is a flatten to 1xN, or none at all."""
+    x = call.activation(0)
+    old, new = dims(x), list(call.type.shape)
+    if old == new:
+        return x
+    if len(old) != 4 or old[0] != 1 or new != [1, old[1] * old[2] * old[3]]:
+        raise call.error(f"reshapes {by(old)} to {by(new)}; only 1xCxHxW to 1x(C*H*W) is supported")
+    return call.flatten(x)
+
+
+def _target(call: Call) -> ir.Value:
+    path = ir.StringAttr.get(call.static(1))
+    return cam_ops.TargetOp(call.activation(0, rank=4), path, call.type, loc=call.loc()).result
+
+
+_TABLE: dict[str, Converter] = {
+    "aten.conv2d": _conv2d,
+    "aten.conv2d.padding": _conv2d_padding,
+    "aten.convolution": _convolution,
+    "aten.pad": _pad,
+    "aten.linear": _linear,
+    "aten.batch_norm": _batch_norm,
+    "aten._native_batch_norm_legit_no_training": _batch_norm_no_training,
+    "aten._native_batch_norm_legit_functional": _batch_norm_training,
+    "aten._native_batch_norm_legit": _batch_norm_training,
+    "aten._native_batch_norm_legit.no_stats": _batch_norm_training,
+    "aten.relu": _relu,
+    "aten.relu6": _relu6,
+    "aten.hardtanh": _clamp,
+    "aten.clamp": _clamp,
+    "aten.clamp_min": _clamp_min,
+    "aten.add.Tensor": _add,
+    "aten.cat": _cat,
+    "aten.max_pool2d": _max_pool2d,
+    "aten.max_pool2d_with_indices": _max_pool2d,
+    "aten.avg_pool2d": _avg_pool2d,
+    "aten.adaptive_avg_pool2d": _adaptive_avg_pool2d,
+    "aten.mean.dim": _mean,
+    "aten.dropout": _dropout,
+    "aten.feature_dropout": _dropout,
+    "aten.alpha_dropout": _dropout,
+    "aten.native_dropout": _native_dropout,
+    "aten.bernoulli": _training,
+    "aten.bernoulli.p": _training,
+    "gradcam.target": _target,
+}
+_RESHAPES = "flatten.using_ints view view_copy _unsafe_view reshape squeeze squeeze.dim squeeze.dims"
+_TABLE |= {f"aten.{name}": _reshape for name in _RESHAPES.split()}
+_NO_OPS = "alias alias_copy detach detach_copy contiguous clone lift_fresh_copy _to_copy to.dtype"
+_TABLE |= {f"aten.{name}": _same for name in _NO_OPS.split()}
+
+
+def convert(call: Call) -> ir.Value:
+    """Builds the gradcam ops of one torch op and returns the value of its first result.
+
+    Raises:
+        GradcamError: the op, or how it is used, is not supported.
+        Cascade: an operand could not be converted.
+    """
+    converter = _TABLE.get(call.name)
+    if converter is None:
+        raise call.error(_unsupported(call.name))
+    if torch_ir.has_uses(list(call.op.results)[1:]):
+        raise call.error("is used for more than its first result, which is not supported")
+    return converter(call)
+
+
+def _unsupported(name: str) -> str:
+    base = name.split(".")[1] if "." in name else name
+    if base.endswith("_"):
+        return "writes in place, which is not supported: import run_decompositions({}) of the program"
+    return "is not supported"
