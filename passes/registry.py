@@ -4,20 +4,39 @@ from __future__ import annotations
 
 from gradcam.passes.infra.registry import register_lazy, register_pipeline
 
-PIPELINES: dict[str, str] = {
+#: Pipelines by name: their passes in order, each as a pipeline's text.
+PIPELINES: dict[str, tuple[str, ...]] = {
     "gradcam-backward-pipeline": (
-        "gradcam-fold-batch-norm,gradcam-batch-norm-to-conv,gradcam-derive-backward,gradcam-simplify-backward,"
-        "gradcam-extract-masks"
+        "gradcam-fold-batch-norm",
+        "gradcam-batch-norm-to-conv",
+        "gradcam-derive-backward",
+        "gradcam-simplify-backward",
+        "gradcam-extract-masks",
     ),
-    "gradcam-linalg-pipeline": "gradcam-unfold-stem,convert-gradcam-to-linalg,fuse-epilogues,canonicalize,cse",
-    "gradcam-affine-pipeline": "convert-linalg-to-affine,canonicalize",
+    "gradcam-linalg-pipeline": (
+        "gradcam-unfold-stem",
+        "convert-gradcam-to-linalg",
+        "fuse-epilogues",
+        "canonicalize",
+        "cse",
+    ),
+    "gradcam-affine-pipeline": ("convert-linalg-to-affine", "canonicalize"),
     "gradcam-schedule-pipeline": (
-        "gradcam-stream-inputs,gradcam-split-time-space,gradcam-choose-schedule,gradcam-duplicate-buffers,"
-        "gradcam-form-engines,gradcam-overlap-nests,gradcam-plan-memory,gradcam-assign-cycles"
+        "gradcam-stream-inputs",
+        "gradcam-split-time-space",
+        "gradcam-choose-schedule",
+        "gradcam-duplicate-buffers",
+        "gradcam-form-engines",
+        "gradcam-overlap-nests",
+        "gradcam-plan-memory",
+        "gradcam-assign-cycles",
     ),
-    "gradcam-hw-pipeline": "convert-affine-to-hw,gradcam-add-core,canonicalize,cse",
+    "gradcam-hw-pipeline": ("convert-affine-to-hw", "gradcam-add-core", "canonicalize", "cse"),
     "gradcam-sv-pipeline": (
-        "lower-seq-to-sv,canonicalize,cse,hw.module(hw-legalize-modules,prettify-verilog,hw-cleanup)"
+        "lower-seq-to-sv",
+        "canonicalize",
+        "cse",
+        "hw.module(hw-legalize-modules,prettify-verilog,hw-cleanup)",
     ),
 }
 
@@ -31,6 +50,7 @@ PASSES = (
     ("gradcam-extract-masks", "backward", "extract_masks", "ExtractMasks"),
     ("gradcam-calibrate", "quantize", "calibrate", "Calibrate"),
     ("gradcam-quantize", "quantize", "quantize", "Quantize"),
+    ("gradcam-set-platform", "linalg", "set_platform", "SetPlatform"),
     ("gradcam-unfold-stem", "linalg", "unfold_stem", "UnfoldStem"),
     ("convert-gradcam-to-linalg", "linalg", "convert_gradcam_to_linalg", "ConvertGradcamToLinalg"),
     ("fuse-epilogues", "linalg", "fuse_epilogues", "FuseEpilogues"),
@@ -53,5 +73,5 @@ PASSES = (
 
 for _name, _room, _module, _class in PASSES:
     register_lazy(_name, f"gradcam.passes.{_room}.{_module}", _class)
-for _name, _text in PIPELINES.items():
-    register_pipeline(_name, _text)
+for _name, _passes in PIPELINES.items():
+    register_pipeline(_name, _passes)

@@ -6,6 +6,7 @@ import argparse
 import io
 import sys
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -74,26 +75,10 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _settings(options: argparse.Namespace) -> Settings:
+    """The settings that the command line names; an option's name is its setting's."""
     layers = ["layer4"] if options.target_layer is None else options.target_layer
-    return Settings(
-        layers if len(layers) > 1 else next(iter(layers), None),
-        options.method,
-        options.pe,
-        options.calibration,
-        options.range_choice,
-        options.percentile,
-        options.input_shape,
-        options.top_k,
-        options.dsp_packing,
-        options.weights,
-        options.dram_width,
-        options.dram_outstanding,
-        options.dram_latency,
-        options.max_onchip_bytes,
-        options.schedule,
-        options.clock_mhz,
-        options.family,
-    )
+    chosen = {field.name: getattr(options, field.name) for field in fields(Settings)}
+    return Settings(**chosen | {"target_layer": layers if len(layers) > 1 else next(iter(layers), None)})
 
 
 def _compile(options: argparse.Namespace) -> None:
@@ -106,7 +91,7 @@ def _compile(options: argparse.Namespace) -> None:
     with stages("gradcam-compile") as say:
         model = load_model(options.model, options.state_dict)
         if folder is None:
-            module = Compilation(settings, say=say).run(model, options.emit)
+            module = Compilation(model, settings, say=say).to(options.emit)
             write_output(options.output, [_encoded(module, options.output)])
             return
         compile_to_folder(model, options.model, settings, folder, options.force, options.print_ir, say)

@@ -12,6 +12,7 @@ from gradcam.errors import fail
 from gradcam.passes.affine.insert_chains import Chain, insert_chains
 from gradcam.passes.infra.pass_base import Pass
 from gradcam.passes.ir import affine_ir
+from gradcam.passes.ir.attributes import NAME
 from gradcam.passes.ir.explanations import map_names
 from gradcam.passes.ir.linear_form import Linear, map_forms, plus, substitute, symbol
 from gradcam.passes.ir.queries import int_constant, main_function, result_locations
@@ -109,7 +110,7 @@ class _Converter:
             new.attributes["llvm.emit_c_interface"] = ir.UnitAttr.get()
             names = _input_names(len(inputs)) + _output_names(len(outputs))
             new.attributes["arg_attrs"] = ir.ArrayAttr.get(
-                [ir.DictAttr.get({"gradcam.name": ir.StringAttr.get(n)}) for n in names]
+                [ir.DictAttr.get({NAME.key: ir.StringAttr.get(n)}) for n in names]
             )
             entry = new.add_entry_block()
         with ir.InsertionPoint(entry):

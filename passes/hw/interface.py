@@ -8,15 +8,12 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from pycde.circt import ir as circt
-from torch_mlir import ir as mlir
 
 from gradcam.errors import fail
-from gradcam.passes.program.banks import constants_of
-from gradcam.passes.program.clock import Clock
-from gradcam.passes.program.engines import access_kind, tag
-from gradcam.passes.program.names import argument_names
-from gradcam.passes.program.nest import Nest, nests
+from gradcam.passes.ir.attributes import CYCLES_BY_PHASE, PHASE
+from gradcam.passes.program.engines import access_kind
 from gradcam.passes.program.packets import Channel, Packets
+from gradcam.passes.program.scheduled_program import ScheduledProgram
 
 #: The attribute of the top's `hw.module` that holds an `Interface`.
 ATTRIBUTE = "gradcam_interface"
@@ -43,22 +40,21 @@ class Interface(Packets):
     hop: int
 
     @staticmethod
-    def of(module: mlir.Module, dram_bits: int = 0) -> Interface:
+    def of(program: ScheduledProgram) -> Interface:
         """The interface of a scheduled program."""
-        program, names, packets = list(nests(module)), argument_names(module), Packets.of(module)
-        loads = [a for nest in program for a in nest.loads]
+        packets, tape = Packets.of(program), program.tape
+        loads = [a for nest in program.nests for a in nest.loads]
         requests = {a.memref.arg_number: None for a in loads if access_kind(a) == "port"}
-        total = mlir.DictAttr(module.operation.attributes["gradcam.cycles"])["total"]
         return Interface(
             packets.inputs,
             packets.outputs,
             packets.classes,
-            [names[i] for i in requests],
-            [tag(nest, "phase") for nest in program],
-            mlir.IntegerAttr(total).value,
-            _fingerprint(module, program),
-            dram_bits,
-            Clock.of(module.operation).hop,
+            requests=[program.arguments[i] for i in requests],
+            phases=[PHASE.get(nest.op) for nest in program.nests],
+            cycles=CYCLES_BY_PHASE.get(program.module.operation)["total"],
+            fingerprint=_fingerprint(program),
+            dram_bits=tape.width if tape else 0,
+            hop=program.clock.hop,
         )
 
     def attribute(self) -> Any:
@@ -79,12 +75,12 @@ class Interface(Packets):
         return Interface(**(values | ends))
 
 
-def _fingerprint(module: mlir.Module, program: Sequence[Nest]) -> int:
+def _fingerprint(program: ScheduledProgram) -> int:
     """Differs, but for chance, where weights, rescales, array or schedule differ."""
     state = 0
-    for data in constants_of(module).values():
+    for data in program.constants.values():
         state = zlib.crc32(data.tobytes(), state)
-    for nest in program:
+    for nest in program.nests:
         schedule = {name: str(nest.op.attributes[name]) for name in nest.op.attributes}
         state = zlib.crc32(repr((nest.name, [loop.trip for loop in nest.loops], schedule)).encode(), state)
     return state

@@ -14,13 +14,8 @@ from gradcam.passes.hw.memory import address_bits, build_bank
 from gradcam.passes.hw.ports import Port, symbol_field
 from gradcam.passes.hw.sequencer import build_sequencer
 from gradcam.passes.hw.tape_reader import axi_ports, build_tape_reader
-from gradcam.passes.program.banks import Bank, banks_of
-from gradcam.passes.program.clock import Clock
-from gradcam.passes.program.engines import collect
-from gradcam.passes.program.names import argument_names, registers_of
-from gradcam.passes.program.nest import nests
-from gradcam.passes.program.runs import follows_of
-from gradcam.passes.program.tape import read_tape
+from gradcam.passes.program.banks import Bank
+from gradcam.passes.program.scheduled_program import ScheduledProgram
 
 TOP = "gradcam_top"
 
@@ -39,15 +34,10 @@ def build_design(module_: mlir.Module, dsp_packing: bool = False) -> None:
 
 class _Top:
     def __init__(self, module_: mlir.Module, dsp_packing: bool) -> None:
-        self.program = list(nests(module_))
-        self.engines = collect(self.program)
-        self.banks = banks_of(module_)
-        self.arguments = argument_names(module_)
-        self.registers = registers_of(module_)
-        self.tape = read_tape(module_, self.program)
-        self.follows = follows_of(self.program)
-        self.module = module_
-        self.hop = Clock.of(module_.operation).hop
+        self.scheduled = scheduled = ScheduledProgram.of(module_)
+        self.program, self.engines, self.banks = scheduled.nests, scheduled.engines, scheduled.banks
+        self.arguments, self.registers = scheduled.arguments, scheduled.registers
+        self.tape, self.follows, self.hop = scheduled.tape, scheduled.follows, scheduled.clock.hop
         self.builders = [
             EngineBuilder(e, self.banks, self.registers, dsp_packing, self.tape, self.follows) for e in self.engines
         ]
@@ -79,7 +69,7 @@ class _Top:
         comment = "Top: sequencer, engines and banks"
         wire = partial(self._wire, sequencer=sequencer, engines=engines, banks=banks, reader=reader)
         top = module(TOP, inputs, outputs, wire, comment=comment)
-        interface = Interface.of(self.module, self.tape.width if self.tape else 0)
+        interface = Interface.of(self.scheduled)
         top.attributes[ATTRIBUTE] = interface.attribute()
 
     def _ports(self) -> list[tuple[EngineBuilder, Port]]:

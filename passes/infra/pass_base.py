@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -21,6 +22,8 @@ class Pass:
     #: Which MLIR holds the module: "mlir" (torch-mlir's bindings) or "circt"; only the pass that crosses has two.
     source: ClassVar[str] = "mlir"
     target: ClassVar[str] = "mlir"
+    #: The analyses (see `gradcam.passes.infra.analyses`) that still hold after the pass has run.
+    preserves: ClassVar[tuple[Callable[[Any], Any], ...]] = ()
 
     def run(self, module: Any) -> Any:
         """Transforms `module` (an `ir.Module` of the side `source`).

@@ -13,6 +13,7 @@ from typing import Any
 
 from gradcam.errors import GradcamError
 from gradcam.passes.infra import contexts, registry
+from gradcam.passes.infra.analyses import invalidate, keeping
 from gradcam.passes.infra.diagnostics import Diagnostic, from_exception
 from gradcam.passes.infra.pass_base import Pass
 from gradcam.passes.infra.pass_options import OptionError, did_you_mean, make_pass
@@ -127,8 +128,12 @@ class PassManager:
         Raises:
             PassFailure: a pass failed. The module is left as the pass left it.
         """
-        for step in self._steps:
-            module = self._run_step(step, module, [*self._instrumentations, *watchers])
+        with keeping():
+            for step in self._steps:
+                try:
+                    module = self._run_step(step, module, [*self._instrumentations, *watchers])
+                finally:
+                    invalidate(step.preserves)
         return module
 
     def __str__(self) -> str:
@@ -175,7 +180,7 @@ class PassManager:
         if element.options:
             raise PipelineError(f"pipeline '{element.name}' takes no options", element.options_column)
         try:
-            self._add_elements(parse_pipeline(registry.PIPELINES[element.name]), anchors)
+            self._add_elements(parse_pipeline(",".join(registry.PIPELINES[element.name])), anchors)
         except PipelineError as error:
             raise PipelineError(f"in pipeline '{element.name}': {error.reason}", element.column) from error
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from gradcam.errors import GradcamError
@@ -13,8 +13,8 @@ PassClass = TypeVar("PassClass", bound=type[Pass])
 
 _factories: dict[str, Callable[[], type[Pass]]] = {}
 
-#: Pipelines by name; each is the text that its name stands for, and may use other pipelines.
-PIPELINES: dict[str, str] = {}
+#: Pipelines by name: their passes in order, each as a pipeline's text; they may use other pipelines.
+PIPELINES: dict[str, Sequence[str]] = {}
 
 #: Upstream passes worth suggesting for a misspelt name: the bindings do not list theirs.
 UPSTREAM_PASSES: dict[str, tuple[str, ...]] = {
@@ -80,7 +80,7 @@ def register(cls: PassClass) -> PassClass:
     return cls
 
 
-def register_pipeline(name: str, text: str) -> None:
+def register_pipeline(name: str, passes: Sequence[str]) -> None:
     """Registers the pipeline `name`.
 
     Raises:
@@ -88,7 +88,7 @@ def register_pipeline(name: str, text: str) -> None:
     """
     if name in _factories or name in PIPELINES:
         raise GradcamError(f"pipeline name '{name}' is taken")
-    PIPELINES[name] = text
+    PIPELINES[name] = passes
 
 
 def is_pass(name: str) -> bool:

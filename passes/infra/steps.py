@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -30,6 +30,11 @@ class Step(Protocol):
         """Name and options, without anchors."""
         ...
 
+    @property
+    def preserves(self) -> Sequence[Callable[[Any], Any]]:
+        """The analyses that still hold after it has run."""
+        ...
+
     def run(self, module: Any, verify: bool) -> Any:
         """Runs on `module`, verifies what came out, and returns it: `module` itself or one of the other side."""
         ...
@@ -52,6 +57,11 @@ class ProjectStep:
         """Name and all options."""
         return format_pass(self.pass_)
 
+    @property
+    def preserves(self) -> Sequence[Callable[[Any], Any]]:
+        """What the pass preserves."""
+        return self.pass_.preserves
+
     def run(self, module: Any, verify: bool) -> Any:
         """Runs the pass inside the module's context."""
         if contexts.side_of(module) != self.pass_.source:
@@ -71,6 +81,11 @@ class UpstreamStep:
     def text(self) -> str:
         """Name and options as they were written."""
         return f"{self.name}{{{self.options}}}" if self.options else self.name
+
+    @property
+    def preserves(self) -> Sequence[Callable[[Any], Any]]:
+        """Nothing: upstream knows no analysis of ours."""
+        return ()
 
     @property
     def pipeline(self) -> str:
@@ -110,6 +125,11 @@ class CallableStep:
     def text(self) -> str:
         """The function's name in a form that no parser takes for a pass."""
         return f"<python {self.name}>"
+
+    @property
+    def preserves(self) -> Sequence[Callable[[Any], Any]]:
+        """Nothing: the function may change anything."""
+        return ()
 
     def run(self, module: Any, verify: bool) -> Any:
         """Calls the function inside the module's context."""

@@ -10,6 +10,7 @@ from torch_mlir.dialects import func, quant
 
 from gradcam.errors import fail
 from gradcam.passes.infra.pass_base import Pass
+from gradcam.passes.ir.platform import Platform
 from gradcam.passes.linalg import adjoints, pool_adjoints
 from gradcam.passes.linalg.builders import pad, shape, tensor_type
 from gradcam.passes.linalg.forward import LOWERINGS
@@ -43,11 +44,10 @@ class ConvertGradcamToLinalg(Pass):
     name: ClassVar[str] = "convert-gradcam-to-linalg"
 
     #: OCxIC: output channels times input channels that the array works on in one step, powers of two.
-    pe: str = "16x16"
 
     def run(self, module: Any) -> None:
         """Converts every function of `module`; see `Pass.run`."""
-        pe = PE.parse(self.pe)
+        pe = Platform.of(module.operation).pe
         for op in list(module.body.operations):
             if isinstance(op, func.FuncOp) and not op.is_external:
                 _convert_function(op, pe)

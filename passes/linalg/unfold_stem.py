@@ -17,7 +17,9 @@ from gradcam.dialect.layout_ops import channels_per_tap
 from gradcam.dialect.verify import ints, shape
 from gradcam.errors import fail
 from gradcam.passes.infra.pass_base import Pass
+from gradcam.passes.ir.attributes import STEM
 from gradcam.passes.ir.constants import erase_if_unused
+from gradcam.passes.ir.platform import Platform
 from gradcam.passes.ir.queries import owner_name
 from gradcam.pe import PE
 from gradcam.quant_types import per_channel, per_tensor, scale, scales
@@ -50,12 +52,11 @@ class UnfoldStem(Pass):
     """
 
     name: ClassVar[str] = "gradcam-unfold-stem"
-    pe: str = "16x16"
     file: str = ""
 
     def run(self, module: ir.Module) -> None:
         """Rewrites the quantized convolutions of the arguments of every function for which it saves steps."""
-        pe, asked = PE.parse(self.pe), read_schedule(self.file).stem
+        pe, asked = Platform.of(module.operation).pe, read_schedule(self.file).stem
         with module.context, ir.Location.unknown():
             for function in module.body.operations:
                 if function.operation.name == "func.func" and function.regions[0].blocks:
@@ -67,7 +68,7 @@ class UnfoldStem(Pass):
                         raise fail(function, f"the schedule has a stem, but {reason}")
                     for image, ops in stems:
                         chosen = _choose(image, ops, pe, asked)
-                        module.operation.attributes["gradcam.stem"] = _pair(a.factor for a in chosen)
+                        STEM.set(module.operation, [a.factor for a in chosen])
                         if any(a.factor > 1 for a in chosen):
                             _unfold_image(image, ops, chosen)
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from torch_mlir import ir
 
 from gradcam.errors import fail
+from gradcam.passes.ir.attributes import BANK, BANKS, OFFSET, RING
 from gradcam.passes.ir.linear_form import Linear
 from gradcam.passes.ir.queries import main_function
 from gradcam.passes.program.clock import Clock
@@ -58,30 +60,21 @@ def banks_of(module: ir.Module) -> dict[str, Bank]:
     Raises:
         GradcamError: gradcam-plan-memory has not run.
     """
-    attributes = module.operation.attributes
-    if "gradcam.banks" not in attributes:
-        raise fail(module.operation, "the module has no 'gradcam.banks'; run gradcam-plan-memory first")
-    banks, clock = {}, Clock.of(module.operation)
-    for entry in ir.DictAttr(attributes["gradcam.banks"]):
-        value = ir.DictAttr(entry.attr)
-        numbers = {n: ir.IntegerAttr(value[n]).value for n in ("lanes", "bits", "words")}
-        depth = clock.depth(numbers["words"], numbers["lanes"] * numbers["bits"])
-        banks[entry.name] = Bank(entry.name, **numbers, constant=ir.BoolAttr(value["constant"]).value, depth=depth)
-    return banks
+    clock = Clock.of(module.operation)
+    return {
+        name: Bank(name, **entry, depth=clock.depth(entry["words"], entry["lanes"] * entry["bits"]))
+        for name, entry in BANKS.get(module.operation).items()
+    }
 
 
 def place_of(memref: ir.Value) -> tuple[str, int]:
     """Bank name and word offset of a buffer."""
-    attributes = memref.owner.attributes
-    if "gradcam.bank" not in attributes:
-        raise fail(memref.owner, "the buffer has no 'gradcam.bank'; run gradcam-plan-memory first")
-    return ir.StringAttr(attributes["gradcam.bank"]).value, ir.IntegerAttr(attributes["gradcam.offset"]).value
+    return BANK.get(memref.owner), OFFSET.get(memref.owner)
 
 
 def ring_of(memref: ir.Value) -> int | None:
     """Elements of a buffer that is a ring, a power of two: element i lies at i modulo that; None for other buffers."""
-    attributes = {} if isinstance(memref.owner, ir.Block) else memref.owner.attributes
-    return ir.IntegerAttr(attributes["gradcam.ring"]).value if "gradcam.ring" in attributes else None
+    return None if isinstance(memref.owner, ir.Block) else RING.find(memref.owner)
 
 
 def power_of_two(n: int) -> int:
@@ -125,17 +118,16 @@ def constants_of(module: ir.Module) -> dict[ir.Value, np.ndarray]:
     }
     found = {}
     for op in main_function(module).regions[0].blocks[0].operations:
-        if op.operation.name == "memref.get_global" and "gradcam.bank" in op.attributes:
+        if op.operation.name == "memref.get_global" and BANK.is_on(op):
             symbol = ir.FlatSymbolRefAttr(op.attributes["name"]).value
             found[op.results[0]] = np.array(ir.DenseElementsAttr(globals_[symbol].attributes["initial_value"])).ravel()
     return found
 
 
-def constant_words(module: ir.Module) -> dict[str, np.ndarray]:
+def constant_words(banks: Mapping[str, Bank], constants: Mapping[ir.Value, np.ndarray]) -> dict[str, np.ndarray]:
     """Contents of the read-only banks: per bank an int64 array of shape (words, lanes)."""
-    banks = banks_of(module)
     contents = {b.name: np.zeros((b.words, b.lanes), dtype=np.int64) for b in banks.values() if b.constant}
-    for memref, data in constants_of(module).items():
+    for memref, data in constants.items():
         name, offset = place_of(memref)
         if name in contents:
             lanes = banks[name].lanes

@@ -11,9 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from torch_mlir import ir
-
 from gradcam.errors import GradcamError
+from gradcam.passes.ir.platform import Platform
 from gradcam.passes.program.nest import Node
 
 
@@ -87,12 +86,8 @@ class Clock:
     @classmethod
     def of(cls, op: Any) -> Clock:
         """The clock of the module that an op is in, which gradcam-target-clock set."""
-        while op.operation.parent is not None:
-            op = op.operation.parent
-        if "gradcam.clock" not in op.attributes:
-            return cls()
-        entries = ir.DictAttr(op.attributes["gradcam.clock"])
-        return cls.named(ir.StringAttr(entries["family"]).value, ir.FloatAttr(entries["mhz"]).value)
+        clock = Platform.of(op).clock
+        return cls.named(clock["family"], clock["mhz"]) if clock else cls()
 
     @classmethod
     def named(cls, family: str, mhz: float) -> Clock:

@@ -10,9 +10,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from torch_mlir import ir
-
-from gradcam.errors import fail
+from gradcam.passes.ir import attributes
+from gradcam.passes.ir.attributes import DRAIN, ENGINE, EPILOGUE, PHASE, STAGE
 from gradcam.passes.ir.linear_form import Linear
 from gradcam.passes.ir.queries import is_argument, is_global, is_scalar
 from gradcam.passes.program.clock import LATENCY
@@ -101,36 +100,24 @@ def engine_name(nest: Nest) -> str:
 
 
 def tag(nest: Nest, name: str) -> str:
-    """String attribute `gradcam.<name>` of a nest.
-
-    Raises:
-        GradcamError: the nest has none, because the pass that sets it has not run.
-    """
-    key = f"gradcam.{name}"
-    if key not in nest.op.attributes:
-        raise fail(nest.op, f"the nest has no '{key}'; run gradcam-form-engines and gradcam-assign-cycles first")
-    return ir.StringAttr(nest.op.attributes[key]).value
+    """The engine, the epilogue or the phase of a nest."""
+    return {"engine": ENGINE, "epilogue": EPILOGUE, "phase": PHASE}[name].get(nest.op)
 
 
 def stage_of(op: Any) -> int:
     """Pipeline stage of an op, as gradcam-assign-cycles set it."""
-    if "gradcam.stage" not in op.attributes:
-        raise fail(op, "the op has no 'gradcam.stage'; run gradcam-assign-cycles first")
-    return ir.IntegerAttr(op.attributes["gradcam.stage"]).value
+    return STAGE.get(op)
 
 
 def latency_of(op: Any, kind: str) -> int:
     """Cycles from the inputs of an op, or the address of a read ("load"), to the result."""
-    if "gradcam.latency" in op.attributes:
-        return ir.IntegerAttr(op.attributes["gradcam.latency"]).value
-    return LATENCY.get(kind, 0)
+    latency = attributes.LATENCY.find(op)
+    return LATENCY.get(kind, 0) if latency is None else latency
 
 
 def drain_of(nest: Nest) -> int:
     """The drain of a nest, as gradcam-assign-cycles set it."""
-    if "gradcam.drain" not in nest.op.attributes:
-        raise fail(nest.op, "the nest has no 'gradcam.drain'; run gradcam-assign-cycles first")
-    return ir.IntegerAttr(nest.op.attributes["gradcam.drain"]).value
+    return DRAIN.get(nest.op)
 
 
 @dataclass(eq=False)

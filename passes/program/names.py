@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from torch_mlir import ir as mlir
 
+from gradcam.passes.ir.attributes import NAME, decode
 from gradcam.passes.ir.queries import is_argument, is_scalar, main_function
-from gradcam.passes.program.nest import nests
+from gradcam.passes.program.nest import Nest
 
 
-def registers_of(module: mlir.Module) -> dict[mlir.Value, str]:
+def registers_of(program: Sequence[Nest]) -> dict[mlir.Value, str]:
     """Names of the one-element buffers, from the nests that write them."""
     names: dict[mlir.Value, str] = {}
-    for nest in nests(module):
+    for nest in program:
         for store in nest.stores:
             if is_scalar(store.memref) and not is_argument(store.memref) and store.memref not in names:
                 stem = re.sub(r"\W", "_", nest.name) or "register"
@@ -30,6 +32,6 @@ def argument_names(module: mlir.Module) -> list[str]:
     if "arg_attrs" in function.attributes:
         for i, attribute in enumerate(mlir.ArrayAttr(function.attributes["arg_attrs"])):
             entries = mlir.DictAttr(attribute)
-            if "gradcam.name" in entries:
-                names[i] = mlir.StringAttr(entries["gradcam.name"]).value
+            if NAME.key in entries:
+                names[i] = decode(entries[NAME.key])
     return names

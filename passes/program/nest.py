@@ -15,7 +15,6 @@ Memory planning, engine formation, cycle assignment and the lowering to hardware
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import product
 from operator import mul
@@ -379,8 +378,9 @@ def _accumulators(op: ir.OpView) -> list[Accumulator]:
     return out
 
 
-def nests(module: ir.Module) -> Iterator[Nest]:
-    """All scheduled nests of the module's function, in program order."""
-    for op in main_function(module).regions[0].blocks[0].operations:
-        if op.operation.name == "affine.for":
-            yield read_nest(op)
+def read_nests(module: ir.Module) -> list[Nest]:
+    """All scheduled nests of the module's function, in program order: an analysis that passes which only set
+    attributes preserve.
+    """
+    operations = main_function(module).regions[0].blocks[0].operations
+    return [read_nest(op) for op in operations if op.operation.name == "affine.for"]

@@ -10,8 +10,8 @@ from torch_mlir import ir
 
 from gradcam.passes.ir.queries import symbol_register
 from gradcam.passes.program.engines import access_kind
-from gradcam.passes.program.names import argument_names, registers_of
-from gradcam.passes.program.nest import Access, Nest, nests
+from gradcam.passes.program.nest import Access
+from gradcam.passes.program.scheduled_program import ScheduledProgram
 
 #: Bits of a beat of the result.
 WORD = 32
@@ -41,11 +41,11 @@ class Packets:
     classes: Sequence[str]
 
     @staticmethod
-    def of(module: ir.Module) -> Packets:
+    def of(program: ScheduledProgram) -> Packets:
         """Of a program with its schedule, known before its cycles are."""
-        program, names = list(nests(module)), argument_names(module)
-        loads, stores = [a for n in program for a in n.loads], [a for n in program for a in n.stores]
-        return Packets(_channels(loads, names), _channels(stores, names), _class_registers(module, program))
+        loads, stores = [a for n in program.nests for a in n.loads], [a for n in program.nests for a in n.stores]
+        names = program.arguments
+        return Packets(_channels(loads, names), _channels(stores, names), _class_registers(program))
 
     @property
     def fields(self) -> list[tuple[str, int]]:
@@ -74,8 +74,8 @@ def _channels(accesses: Sequence[Access], names: Sequence[str]) -> list[Channel]
     ]
 
 
-def _class_registers(module: ir.Module, program: Sequence[Nest]) -> list[str]:
+def _class_registers(program: ScheduledProgram) -> list[str]:
     """The registers that pick what a nest reads."""
-    forms = (form for nest in program for a in nest.loads for form in (a.index, *a.guards))
+    forms = (form for nest in program.nests for a in nest.loads for form in (a.index, *a.guards))
     used = {symbol_register(term[1]) for form in forms for term in form if isinstance(term, tuple)}
-    return [name.removesuffix("_q") for memref, name in registers_of(module).items() if memref in used]
+    return [name.removesuffix("_q") for memref, name in program.registers.items() if memref in used]

@@ -14,9 +14,9 @@ from itertools import pairwise
 from math import prod
 
 import numpy as np
-from torch_mlir import ir
 
 from gradcam.errors import fail
+from gradcam.passes.ir.attributes import COUNTED, FOLLOWS
 from gradcam.passes.ir.linear_form import Linear, map_forms
 from gradcam.passes.program.clock import Clock
 from gradcam.passes.program.nest import Nest
@@ -134,11 +134,11 @@ def follows_of(program: Sequence[Nest]) -> dict[int, Follow]:
     """
     found = {}
     for number, (producer, nest) in enumerate(pairwise(program)):
-        if "gradcam.follows" in nest.op.attributes:
-            if "gradcam.counted" not in producer.op.attributes:
-                raise fail(nest.op, "the nest before it has no 'gradcam.counted'; run gradcam-overlap-nests")
-            counted = ir.IntegerAttr(producer.op.attributes["gradcam.counted"]).value
-            map_ = ir.AffineMapAttr(nest.op.attributes["gradcam.follows"]).value
+        map_ = FOLLOWS.find(nest.op)
+        if map_ is not None:
+            counted = COUNTED.find(producer.op)
+            if counted is None:
+                raise fail(nest.op, f"the nest before it has no '{COUNTED.key}'; run gradcam-overlap-nests")
             loops = nest.loops[: map_.n_dims]
             (need,) = map_forms(nest.op, map_, [{loop.iv: 1} for loop in loops])
             found[number] = Follow(producer, counted, nest, len(loops), need)

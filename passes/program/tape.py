@@ -10,7 +10,7 @@ A stretch that a run-time symbol such as the class picks is on the tape once per
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from math import prod
@@ -19,11 +19,11 @@ from typing import Any
 import numpy as np
 from torch_mlir import ir
 
+from gradcam.dram import Dram
 from gradcam.errors import fail
 from gradcam.passes.ir.linear_form import Linear
 from gradcam.passes.ir.queries import is_global, symbol_register
-from gradcam.passes.program.banks import Bank, banks_of, constants_of, place_of, power_of_two
-from gradcam.passes.program.engines import stage_of
+from gradcam.passes.program.banks import Bank, place_of, power_of_two
 from gradcam.passes.program.nest import Access, Loop, Nest
 
 #: The longest burst of AXI4 in beats, the block that no burst may leave, and the shortest burst worth asking for.
@@ -37,7 +37,6 @@ class Use:
     Attributes:
         nest: its number in the program.
         access: the load.
-        stage: pipeline stage of the load; 0 before gradcam-assign-cycles has run.
         loops: the time loops around the load, outermost first.
         in_body: it is read in every step; otherwise in the last step of the reduction loops.
         rest: steps of the loops that the load is outside of.
@@ -49,7 +48,6 @@ class Use:
 
     nest: int
     access: Access
-    stage: int
     loops: list[Loop]
     in_body: bool
     rest: int
@@ -209,14 +207,13 @@ class Tape:
         """The use that an access is, None for one that reads something else."""
         return next((u for u in self.uses if u.access is access), None)
 
-    def contents(self, module: ir.Module) -> bytes:
-        """What the DRAM holds: lane 0 of a word first, little-endian."""
+    def contents(self, constants: Mapping[ir.Value, np.ndarray]) -> bytes:
+        """What the DRAM holds: lane 0 of a word first, little-endian; `constants` are those of the program."""
         dtype = np.dtype(f"<i{self.bank.bits // 8}")
         last = self.segments[-1]
         image = np.zeros(last.base + self.stride(last) * last.alternatives, dtype=np.uint8)
-        globals_ = constants_of(module)
         for segment in self.segments:
-            parts = [globals_[u.access.memref].reshape(u.alternatives, -1) for u in segment.uses]
+            parts = [constants[u.access.memref].reshape(u.alternatives, -1) for u in segment.uses]
             rows = np.concatenate(parts, axis=1).astype(dtype).view(np.uint8)
             for i, row in enumerate(rows):
                 start = segment.base + i * self.stride(segment)
@@ -257,7 +254,6 @@ def _use(number: int, nest: Nest, access: Access, bank: Bank, position: int) -> 
     return Use(
         number,
         access,
-        stage_of(access.op) if "gradcam.stage" in access.op.attributes else 0,
         loops,
         in_body,
         1 if in_body else prod(n.trip for n in nest.reduction),
@@ -297,26 +293,20 @@ def word_form(access: Access, loops: Sequence[Loop], bank: Bank) -> tuple[Linear
     return {t: c for t, c in form.items() if c}, symbols[0] if symbols else None
 
 
-def read_tape(module: ir.Module, program: Sequence[Nest]) -> Tape | None:
-    """The tape of a module, from its attribute `gradcam.tape`; None when all constants are on chip.
+def read_tape(program: Sequence[Nest], bank: Bank, dram: Dram) -> Tape:
+    """The tape that gradcam-stream-weights laid out.
 
     Args:
-        module: the module.
-        program: its nests, to which the uses refer.
+        program: the nests, to which the uses refer.
+        bank: the ring on chip.
+        dram: what holds the weights.
 
     Raises:
-        GradcamError: the tape is not what gradcam-stream-weights makes.
+        GradcamError: a constant lies in another order.
     """
-    if "gradcam.tape" not in module.operation.attributes:
-        return None
-    entries = ir.DictAttr(module.operation.attributes["gradcam.tape"])
-    numbers = {n: ir.IntegerAttr(entries[n]).value for n in ("width", "outstanding", "latency")}
-    bank = banks_of(module)[ir.StringAttr(entries["bank"]).value]
     uses = uses_of(program, bank)
-    tape = Tape(bank, **numbers, uses=uses, writers={u.symbol: _writer(program, u) for u in uses if u.symbol})
-    if bank.words < tape.least_ring_words:
-        raise fail(module.operation, f"the ring {bank.name} needs {tape.least_ring_words} words, it has {bank.words}")
-    return tape
+    writers = {use.symbol: _writer(program, use) for use in uses if use.symbol}
+    return Tape(bank, dram.width, dram.outstanding, dram.latency, uses, writers)
 
 
 def _writer(program: Sequence[Nest], use: Use) -> int:

@@ -10,15 +10,15 @@ from torch_mlir import ir
 
 from gradcam.errors import fail
 from gradcam.passes.infra.pass_base import Pass
-from gradcam.passes.ir.queries import main_function
-from gradcam.passes.program.clock import Clock
+from gradcam.passes.ir.attributes import CYCLES, CYCLES_BY_PHASE, DRAIN, END, PHASE, STALLS, START
 from gradcam.passes.program.engines import access_kind
-from gradcam.passes.program.nest import Nest, nests
-from gradcam.passes.program.runs import Run, follows_of, turns_of
+from gradcam.passes.program.nest import read_nests
+from gradcam.passes.program.runs import Run
+from gradcam.passes.program.scheduled_program import ScheduledProgram
 from gradcam.passes.program.streams import check_streams
-from gradcam.passes.program.tape import Tape, read_tape
+from gradcam.passes.program.tape import Tape
 from gradcam.passes.schedule.drains import drains_of
-from gradcam.passes.schedule.stages import assign_stages, set_integer
+from gradcam.passes.schedule.stages import StagePlan
 from gradcam.passes.schedule.tape_timing import TapeTiming
 
 
@@ -49,32 +49,31 @@ class AssignCycles(Pass):
     """
 
     name: ClassVar[str] = "gradcam-assign-cycles"
+    preserves = (read_nests,)
 
     def run(self, module: ir.Module) -> None:
         """Sets the stage of every op, the start, end and phase of every nest, and the module's `gradcam.cycles`."""
         with module.context, ir.Location.unknown():
-            program = list(nests(module))
-            if not program:
-                raise fail(main_function(module), "there is no loop nest to schedule")
-            check_streams(program)
-            phases = _phases(module, program)
+            program = ScheduledProgram.of(module)
+            if not program.nests:
+                raise fail(program.function, "there is no loop nest to schedule")
+            check_streams(program.nests)
+            phases = _phases(program)
+            plan = StagePlan(program.nests)
+            windows = Timetable(program, plan).windows(program.tape)
+            plan.write()
             cycles: dict[str, int] = dict.fromkeys(("load", "inference", "explanation", "store", "total"), 0)
-            depths = [assign_stages(nest) for nest in program]
-            tape = read_tape(module, program)
-            windows = nest_windows(program, depths, tape)
-            shares = shares_of(turns_of(program), phases, windows)
-            for nest, phase, window, share in zip(program, phases, windows, shares, strict=True):
-                if tape:
-                    set_integer(nest.op, "stalls", window.stalls)
-                for name, value in (("start", window.start), ("end", window.end), ("drain", window.drain)):
-                    set_integer(nest.op, name, value)
-                set_integer(nest.op, "cycles", share)
-                nest.op.attributes["gradcam.phase"] = ir.StringAttr.get(phase)
+            shares = shares_of(program.turns, phases, windows)
+            for nest, phase, window, share in zip(program.nests, phases, windows, shares, strict=True):
+                if program.tape:
+                    STALLS.set(nest.op, window.stalls)
+                for attribute, value in ((START, window.start), (END, window.end), (DRAIN, window.drain)):
+                    attribute.set(nest.op, value)
+                CYCLES.set(nest.op, share)
+                PHASE.set(nest.op, phase)
                 cycles[phase] += share
                 cycles["total"] += share
-            i64 = ir.IntegerType.get_signless(64)
-            attribute = ir.DictAttr.get({n: ir.IntegerAttr.get(i64, v) for n, v in cycles.items()})
-            module.operation.attributes["gradcam.cycles"] = attribute
+            CYCLES_BY_PHASE.set(module.operation, cycles)
 
 
 @dataclass(frozen=True)
@@ -96,23 +95,31 @@ class Window:
     stalls: int
 
 
-def nest_windows(program: Sequence[Nest], depths: Sequence[int], tape: Tape | None) -> list[Window]:
-    """The cycles of every nest; `depths` are the stages of their last writes."""
-    timing, follows = TapeTiming(tape) if tape else None, follows_of(program)
-    drains = drains_of(program, depths)
-    wait = Clock.of(program[0].op).issue - 1
-    runs: list[Run] = []
-    windows: list[Window] = []
-    for number, (nest, depth, drain) in enumerate(zip(program, depths, drains, strict=True)):
-        if follow := follows.get(number - 1):
-            alone = follow.run(runs[-1], depths[number - 1])
-        else:
-            alone = Run(max((w.end for w in windows), default=0) + wait, nest.steps)
-        run = timing.nest(number, alone.start - wait, alone) if timing else alone
-        runs.append(run)
-        end = run.last + depth - drain + 1
-        windows.append(Window(run.start - wait, end, drain, alone.stalls, run.stalls - alone.stalls))
-    return windows
+class Timetable:
+    """When the nests of a program run, whatever the ring of weights is."""
+
+    def __init__(self, program: ScheduledProgram, plan: StagePlan) -> None:
+        """Asks for what does not depend on the ring; `plan` has the stages of all nests."""
+        self.program, self.plan = program, plan
+        self.drains = drains_of(program.nests, program.turns, plan)
+        self.wait = program.clock.issue - 1
+
+    def windows(self, tape: Tape | None) -> list[Window]:
+        """The cycles of every nest, with weights from `tape`."""
+        timing = TapeTiming(tape, self.plan) if tape else None
+        runs: list[Run] = []
+        windows: list[Window] = []
+        for number, nest in enumerate(self.program.nests):
+            if follow := self.program.follows.get(number - 1):
+                alone = follow.run(runs[-1], self.plan.depths[number - 1])
+            else:
+                alone = Run(max((w.end for w in windows), default=0) + self.wait, nest.steps)
+            run = timing.nest(number, alone.start - self.wait, alone) if timing else alone
+            runs.append(run)
+            drain = self.drains[number]
+            end = run.last + self.plan.depths[number] - drain + 1
+            windows.append(Window(run.start - self.wait, end, drain, alone.stalls, run.stalls - alone.stalls))
+        return windows
 
 
 def shares_of(turns: Sequence[int], phases: Sequence[str], windows: Sequence[Window]) -> list[int]:
@@ -132,11 +139,11 @@ def shares_of(turns: Sequence[int], phases: Sequence[str], windows: Sequence[Win
     return shares
 
 
-def _phases(module: ir.Module, program: list[Nest]) -> list[str]:
+def _phases(scheduled: ScheduledProgram) -> list[str]:
     """Load and store touch streams; inference is what the first result (the logits) needs; the rest explains it."""
+    program, function = scheduled.nests, scheduled.function
     kinds = [({access_kind(a) for a in n.loads}, {access_kind(a) for a in n.stores}) for n in program]
     stores = [i for i, (_, written) in enumerate(kinds) if "stream" in written]
-    function = main_function(module)
     written = {program[i].stores[0].memref: i for i in stores}
     outputs = [written[a] for a in function.regions[0].blocks[0].arguments if a in written]
     if not outputs:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from torch_mlir import ir
 
-from gradcam.dram import check_dram
 from gradcam.errors import fail
 from gradcam.passes.infra.pass_base import Pass
 from gradcam.passes.infra.pass_options import did_you_mean
-from gradcam.passes.ir.queries import main_function
-from gradcam.passes.program.nest import Nest, Node, nests
+from gradcam.passes.ir.attributes import LOOPS
+from gradcam.passes.program.nest import Nest, Node, read_nests
+from gradcam.passes.program.scheduled_program import ScheduledProgram
 from gradcam.passes.schedule.dependences import violation
 from gradcam.passes.schedule.schedule_cost import Reads, cost, orders, weights_of
 from gradcam.passes.schedule.time_loops import Part, loop_names, nest_names, parse_part, reorder
@@ -26,8 +26,7 @@ class ChooseSchedule(Pass):
 
     Without a file, outer loops are permuted, and one of them is tiled, where `passes/schedule/schedule_cost.py` finds
     that to take fewer cycles, then fewer bytes on chip, then fewer bytes of DRAM per cycle; equal orders change
-    nothing. An order must keep the nest's dependences (`passes/schedule/dependences.py`). `dram-width` is the width in
-    bits of the DRAM that holds the weights, 0 for weights on chip. `file` is described in
+    nothing. An order must keep the nest's dependences (`passes/schedule/dependences.py`). `file` is described in
     `python/gradcam/schedule_file.py`. The attribute `gradcam.loops` says how the loops came about.
 
     This pass turns:
@@ -42,37 +41,35 @@ class ChooseSchedule(Pass):
     """
 
     name: ClassVar[str] = "gradcam-choose-schedule"
+    preserves = (read_nests,)
     file: str = ""
-    dram_width: int = 0
-
-    def __post_init__(self) -> None:
-        if self.dram_width:
-            check_dram(self.dram_width, 1, 1)
 
     def run(self, module: ir.Module) -> None:
         """Rebuilds the nests whose loops change; sets `gradcam.loops` on every nest."""
         schedule = read_schedule(self.file)
         asked = schedule.nests
         with module.context, ir.Location.unknown():
-            if schedule.ring and not self.dram_width:
+            scheduled = ScheduledProgram.of(module)
+            dram = scheduled.platform.dram
+            if schedule.ring and not dram:
                 reason = "weights are on chip; leave it out, or put them in DRAM"
-                raise fail(main_function(module), f"the schedule has a ring of weights, but {reason}")
-            program = list(nests(module))
+                raise fail(scheduled.function, f"the schedule has a ring of weights, but {reason}")
+            program = list(scheduled.nests)
             names = nest_names(program)
             unknown = next((n for n in asked if n not in names), None)
             if unknown is not None:
                 near = did_you_mean(unknown, names) or f"; there are {', '.join(names)}"
-                raise fail(
-                    main_function(module), f"the schedule names a nest '{unknown}', which the program lacks{near}"
-                )
-            reads = weights_of(program, self.dram_width)
+                raise fail(scheduled.function, f"the schedule names a nest '{unknown}', which the program lacks{near}")
+            reads = weights_of(program, dram.width if dram else 0)
             for number, (name, nest) in enumerate(zip(names, program, strict=True)):
                 whole = [Part(loop, n) for loop, n in zip(nest.loops, loop_names(nest), strict=True)]
                 if name in asked:
                     parts = _asked(nest, name, whole, asked[name])
                 else:
                     parts = _best(nest, whole, reads.get(number))
-                _apply(nest, whole, parts)
+                if parts != whole:
+                    scheduled.reread(number, _reordered(nest, parts))
+                LOOPS.set(scheduled.nests[number].op, [str(part) for part in parts])
 
 
 def _best(nest: Nest, whole: list[Part], reads: Reads | None) -> list[Part]:
@@ -138,11 +135,7 @@ def _counters(nodes: Sequence[Node]) -> list[Node]:
     return [node for node in nodes if node.kind == "iv"]
 
 
-def _apply(nest: Nest, whole: list[Part], parts: list[Part]) -> None:
-    """Rebuilds the nest where its loops change, and names them."""
-    top = nest.op
-    if parts != whole:
-        is_outer = [any(p.loop is loop for loop in nest.outer) for p in parts]
-        split = sum(is_outer)
-        top = reorder(nest, parts[:split], parts[split:])
-    top.attributes["gradcam.loops"] = ir.ArrayAttr.get([ir.StringAttr.get(str(p)) for p in parts])
+def _reordered(nest: Nest, parts: Sequence[Part]) -> Any:
+    """Rebuilds the nest with other loops; returns the outermost one."""
+    split = sum(any(part.loop is loop for loop in nest.outer) for part in parts)
+    return reorder(nest, parts[:split], parts[split:])

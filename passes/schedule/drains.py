@@ -19,30 +19,31 @@ from math import prod
 
 import numpy as np
 
+from gradcam.passes.ir.attributes import COUNTED
 from gradcam.passes.program.banks import place_of
 from gradcam.passes.program.clock import Clock
-from gradcam.passes.program.engines import access_kind, stage_of
+from gradcam.passes.program.engines import access_kind
 from gradcam.passes.program.nest import Access, Nest
-from gradcam.passes.program.runs import turns_of
 from gradcam.passes.program.streams import is_plain, visit
+from gradcam.passes.schedule.stages import StagePlan
 
 #: Cycles from the last step of a nest to the first one of the next turn when nothing drains: the issue is in between.
 LEAST = 2
 
 
-def drains_of(program: Sequence[Nest], depths: Sequence[int]) -> list[int]:
+def drains_of(program: Sequence[Nest], turns: Sequence[int], plan: StagePlan) -> list[int]:
     """The drain of every nest, in cycles.
 
     Args:
-        program: the nests, with stages and places of their buffers.
-        depths: the stage of the stores of each.
+        program: the nests, with places of their buffers.
+        turns: the turn of each.
+        plan: their stages.
     """
-    turns = turns_of(program)
-    drains = []
+    drains, depths = [], plan.depths
     for number, (nest, depth) in enumerate(zip(program, depths, strict=True)):
         waits = 0
         for later, apart in _later(program, turns, number, depth):
-            waits = max(waits, _distance(nest, depth, program[later]) - apart)
+            waits = max(waits, _distance(nest, program[later], plan) - apart)
         # The run ends with the last nest, and with it everything else.
         ends = nest is program[-1] or depth + 1 > _apart(program, turns, number) + program[-1].steps + depths[-1]
         # With a clock what ends a turn comes out of a register: one cycle of the pipeline is not in the drain.
@@ -55,7 +56,7 @@ def drains_of(program: Sequence[Nest], depths: Sequence[int]) -> list[int]:
 def _is_whole(nest: Nest) -> bool:
     """Whether the next turn waits for the end of the pipeline."""
     kinds = {access_kind(a) for a in nest.loads} & {"register", "port"} | {access_kind(a) for a in nest.stores}
-    return kinds != {"memory"} or "gradcam.counted" in nest.op.attributes
+    return kinds != {"memory"} or COUNTED.is_on(nest.op)
 
 
 def _later(program: Sequence[Nest], turns: Sequence[int], number: int, depth: int) -> Iterator[tuple[int, int]]:
@@ -76,18 +77,18 @@ def _apart(program: Sequence[Nest], turns: Sequence[int], number: int, turn: int
     return LEAST + sum(n + 1 for n in steps)
 
 
-def _distance(nest: Nest, depth: int, later: Nest) -> int:
+def _distance(nest: Nest, later: Nest, plan: StagePlan) -> int:
     """Cycles that the first step of a later nest must be behind the last step of this one."""
     distance = 0
     for mine in filter(_in_memory, nest.loads + nest.stores):
         for other in filter(_in_memory, later.loads + later.stores):
             if place_of(mine.memref)[0] != place_of(other.memref)[0]:
                 continue
-            least = stage_of(mine.op) - _first(later, other)
+            least = plan.stage(mine) - _first(later, other, plan)
             if _is_store(other) or not _is_store(mine):
                 distance = max(distance, least + 1)
             elif mine.memref == other.memref:
-                distance = max(distance, _until_written(nest, mine, later, other))
+                distance = max(distance, _until_written(nest, mine, later, other, plan))
     return distance
 
 
@@ -99,24 +100,24 @@ def _is_store(access: Access) -> bool:
     return access.op.operation.name == "affine.store"
 
 
-def _first(nest: Nest, access: Access) -> int:
+def _first(nest: Nest, access: Access, plan: StagePlan) -> int:
     """Cycles from the first step of a nest to the first time that an access happens."""
-    return (0 if _in_body(nest, access) else prod(loop.trip for loop in nest.reduction) - 1) + stage_of(access.op)
+    return (0 if _in_body(nest, access) else prod(loop.trip for loop in nest.reduction) - 1) + plan.stage(access)
 
 
 def _in_body(nest: Nest, access: Access) -> bool:
     return nest.body is not None and any(access is a for a in nest.body.loads)
 
 
-def _until_written(nest: Nest, store: Access, later: Nest, load: Access) -> int:
+def _until_written(nest: Nest, store: Access, later: Nest, load: Access, plan: StagePlan) -> int:
     """Cycles that a later nest must be behind so that none of its loads comes before what the last stores leave."""
-    depth, reduction = stage_of(store.op), prod(loop.trip for loop in nest.reduction)
+    depth, reduction = plan.stage(store), prod(loop.trip for loop in nest.reduction)
     total = prod(loop.trip for loop in nest.outer)
     last = np.arange(max(0, total - -(-depth // reduction)), total)
     written = depth - (total - 1 - last) * reduction  # cycles from the last step on
     loops, period = (later.loops, 1) if _in_body(later, load) else (later.outer, prod(n.trip for n in later.reduction))
     first = np.arange(min(prod(loop.trip for loop in loops), depth))
-    read = first * period + _first(later, load)  # cycles from the first step on
+    read = first * period + _first(later, load, plan)  # cycles from the first step on
     if not (is_plain(store) and is_plain(load)):
         return int(written.max(initial=0) - read.min(initial=0)) + 1
     (stored, stores), (loaded, loads) = visit(store, nest.outer, last), visit(load, loops, first)

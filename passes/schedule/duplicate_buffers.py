@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -9,7 +10,8 @@ from torch_mlir import ir
 
 from gradcam.passes.infra.pass_base import Pass
 from gradcam.passes.ir.queries import is_argument, is_scalar
-from gradcam.passes.program.nest import Access, Nest, nests
+from gradcam.passes.program.nest import Access, Nest, read_nests
+from gradcam.passes.program.scheduled_program import ScheduledProgram
 
 
 @dataclass(frozen=True)
@@ -31,28 +33,40 @@ class DuplicateBuffers(Pass):
     """
 
     name: ClassVar[str] = "gradcam-duplicate-buffers"
+    preserves = (read_nests,)
 
     def run(self, module: ir.Module) -> None:
         """Adds the copies."""
         with module.context, ir.Location.unknown():
-            for nest in nests(module):
-                _merge_equal_loads(nest)
-            program = list(nests(module))
-            copies: dict[tuple[ir.Value, int], ir.Value] = {}
-            for nest in program:
-                seen: dict[ir.Value, int] = {}
-                for access in nest.loads:
-                    if is_argument(access.memref) or is_scalar(access.memref):
-                        continue
-                    number = seen[access.memref] = seen.get(access.memref, -1) + 1
-                    if number:
-                        key = (access.memref, number)
-                        if key not in copies:
-                            copies[key] = _copy(access.memref, program)
-                        access.op.operands[0] = copies[key]
+            program = ScheduledProgram.of(module)
+            for number, nest in enumerate(program.nests):
+                if _merge_equal_loads(nest):
+                    program.reread(number)
+            copied = _add_copies(program.nests)
+            for number, nest in enumerate(program.nests):
+                if any(a.memref in copied for a in (*nest.loads, *nest.stores)):
+                    program.reread(number)
 
 
-def _merge_equal_loads(nest: Nest) -> None:
+def _add_copies(program: Sequence[Nest]) -> set[ir.Value]:
+    """Lets the second and later loads of one buffer in a nest read copies; returns the buffers that have some."""
+    copies: dict[tuple[ir.Value, int], ir.Value] = {}
+    for nest in program:
+        seen: dict[ir.Value, int] = {}
+        for access in nest.loads:
+            if is_argument(access.memref) or is_scalar(access.memref):
+                continue
+            number = seen[access.memref] = seen.get(access.memref, -1) + 1
+            if number:
+                key = (access.memref, number)
+                if key not in copies:
+                    copies[key] = _copy(access.memref, program)
+                access.op.operands[0] = copies[key]
+    return {memref for memref, _ in copies}
+
+
+def _merge_equal_loads(nest: Nest) -> bool:
+    """Makes equal loads one; returns whether there were any."""
     first: list[Access] = []
     for access in nest.loads:
         equal = next((a for a in first if _are_equal(a, access)), None)
@@ -61,6 +75,7 @@ def _merge_equal_loads(nest: Nest) -> None:
         else:
             access.op.results[0].replace_all_uses_with(equal.op.results[0])
             access.op.operation.erase()
+    return len(first) < len(nest.loads)
 
 
 def _are_equal(a: Access, b: Access) -> bool:
@@ -69,7 +84,7 @@ def _are_equal(a: Access, b: Access) -> bool:
     return here and a.op.operation.block == b.op.operation.block
 
 
-def _copy(buffer: ir.Value, program: list[Nest]) -> ir.Value:
+def _copy(buffer: ir.Value, program: Sequence[Nest]) -> ir.Value:
     """A second buffer, or a second reference to a constant, written wherever the first is."""
     owner: Any = buffer.owner
     with ir.InsertionPoint.after(owner):

@@ -8,8 +8,10 @@ from typing import Any, ClassVar
 from torch_mlir import ir
 
 from gradcam.passes.infra.pass_base import Pass
+from gradcam.passes.ir.attributes import ENGINE, EPILOGUE
 from gradcam.passes.program.engines import engine_key, engine_name, signature
-from gradcam.passes.program.nest import nests
+from gradcam.passes.program.nest import read_nests
+from gradcam.passes.program.scheduled_program import ScheduledProgram
 
 
 @dataclass(frozen=True)
@@ -30,21 +32,22 @@ class FormEngines(Pass):
     """
 
     name: ClassVar[str] = "gradcam-form-engines"
+    preserves = (read_nests,)
 
     def run(self, module: ir.Module) -> None:
         """Tags every nest with `gradcam.engine` and `gradcam.epilogue`."""
         engines: dict[Any, str] = {}
         epilogues: dict[str, dict[Any, int]] = {}
         with module.context, ir.Location.unknown():
-            for nest in nests(module):
+            for nest in ScheduledProgram.of(module).nests:
                 key = engine_key(nest)
                 if key not in engines:
                     engines[key] = _unique(engine_name(nest), set(engines.values()))
                 engine = engines[key]
                 variants = epilogues.setdefault(engine, {})
                 variant = variants.setdefault(signature(nest.epilogue, nest.outer), len(variants))
-                nest.op.attributes["gradcam.engine"] = ir.StringAttr.get(engine)
-                nest.op.attributes["gradcam.epilogue"] = ir.StringAttr.get(str(variant))
+                ENGINE.set(nest.op, engine)
+                EPILOGUE.set(nest.op, str(variant))
 
 
 def _unique(name: str, taken: set[str]) -> str:

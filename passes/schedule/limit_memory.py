@@ -9,14 +9,14 @@ from torch_mlir import ir
 
 from gradcam.errors import fail
 from gradcam.passes.infra.pass_base import Pass
-from gradcam.passes.ir.queries import main_function
-from gradcam.passes.program.banks import banks_of
+from gradcam.passes.program.nest import read_nests
 from gradcam.passes.program.packets import Packets
+from gradcam.passes.program.scheduled_program import ScheduledProgram
 
 
-def memory_sizes(module: ir.Module) -> dict[str, int]:
+def memory_sizes(program: ScheduledProgram) -> dict[str, int]:
     """Bytes of every memory on chip: the banks, and the buffers of packets in the core."""
-    return {b.name: b.bytes for b in banks_of(module).values()} | Packets.of(module).buffers
+    return {b.name: b.bytes for b in program.banks.values()} | Packets.of(program).buffers
 
 
 @dataclass(frozen=True)
@@ -33,15 +33,17 @@ class LimitMemory(Pass):
     """
 
     name: ClassVar[str] = "gradcam-limit-memory"
+    preserves = (read_nests, ScheduledProgram)
     bytes: int
 
     def run(self, module: ir.Module) -> None:
         """Changes nothing."""
         with module.context:
-            sizes = memory_sizes(module)
+            program = ScheduledProgram.of(module)
+            sizes = memory_sizes(program)
             total = sum(sizes.values())
             if total > self.bytes:
                 largest = sorted(sizes.items(), key=lambda item: -item[1])
                 parts = ", ".join(f"{name} {size:,}" for name, size in largest)
                 over = f"{total - self.bytes:,} more than the {self.bytes:,} allowed"
-                raise fail(main_function(module), f"the memories on chip take {total:,} bytes, {over}: {parts}")
+                raise fail(program.function, f"the memories on chip take {total:,} bytes, {over}: {parts}")

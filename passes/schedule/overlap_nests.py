@@ -11,13 +11,15 @@ import numpy as np
 from torch_mlir import ir
 
 from gradcam.passes.infra.pass_base import Pass
+from gradcam.passes.ir.attributes import COUNTED, FOLLOWS, RING
 from gradcam.passes.ir.linear_form import Linear
 from gradcam.passes.ir.queries import is_global
-from gradcam.passes.program.engines import access_kind, stage_of, tag
-from gradcam.passes.program.nest import Access, Loop, Nest, nests
+from gradcam.passes.program.engines import access_kind, tag
+from gradcam.passes.program.nest import Access, Loop, Nest, read_nests
 from gradcam.passes.program.runs import Follow, Run
+from gradcam.passes.program.scheduled_program import ScheduledProgram
 from gradcam.passes.program.streams import form_values, is_plain, visits
-from gradcam.passes.schedule.stages import assign_stages, set_integer
+from gradcam.passes.schedule.stages import StagePlan
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,7 @@ class OverlapNests(Pass):
     before the last read of the one in its place, to the cycle. Stalls cannot break that, since they only delay the
     producer: from the step that releases an iteration to the one that overwrites what the iteration reads, the producer
     takes no less time, while the nest that follows, once released, takes as long as ever. What is read by a nest that
-    waits for constants, too, as `late-constants` says, gets no ring.
+    waits for constants, too, since they come from DRAM, gets no ring.
 
     This pass turns:
 
@@ -50,18 +52,19 @@ class OverlapNests(Pass):
     """
 
     name: ClassVar[str] = "gradcam-overlap-nests"
-    late_constants: bool = False
+    preserves = (read_nests,)
 
     def run(self, module: ir.Module) -> None:
         """Sets `gradcam.counted` and `gradcam.follows` of pairs of nests, and `gradcam.ring` of buffers."""
         with module.context, ir.Location.unknown():
-            program = list(nests(module))
+            scheduled = ScheduledProgram.of(module)
+            program = scheduled.nests
             writers, readers = _users(program)
             turn: list[Nest] = []
             for number, nest in enumerate(program):
                 alone = {m for m, numbers in writers.items() if numbers == {number - 1}}
                 only = {m for m, numbers in readers.items() if numbers == {number}}
-                if self.late_constants and _constants(nest):
+                if scheduled.platform.dram and _constants(nest):
                     only = set()
                 turn = [*turn, nest] if turn and _fit(turn, nest, alone) and _overlap(turn[-1], nest, only) else [nest]
 
@@ -124,7 +127,7 @@ class _Traffic:
     stages: tuple[int, int]
 
 
-def _traffic(producer: Nest, nest: Nest, memref: ir.Value) -> _Traffic | None:
+def _traffic(producer: Nest, nest: Nest, memref: ir.Value, plan: StagePlan) -> _Traffic | None:
     """Evaluates the one store of the producer and the one load of the nest, as if that came in every step.
 
     Returns:
@@ -138,7 +141,7 @@ def _traffic(producer: Nest, nest: Nest, memref: ir.Value) -> _Traffic | None:
     if len(np.unique(pieces)) < len(pieces):
         return None
     parts = -(-prod(ir.MemRefType(memref.type).shape) // unit)
-    stages = stage_of(store.op), stage_of(load.op)
+    stages = plan.stage(store), plan.stage(load)
     return _Traffic(unit, parts, pieces * piece // unit, maker, *_touched(load, nest.loops, unit), stages)
 
 
@@ -157,10 +160,10 @@ def _touched(access: Access, loops: Sequence[Loop], unit: int) -> tuple[np.ndarr
 
 def _overlap(producer: Nest, nest: Nest, only: set[ir.Value]) -> bool:
     """Marks the nest, and rings among the buffers that `only` it reads, where that hides enough; returns whether."""
-    stage = assign_stages(producer)
-    assign_stages(nest)
+    plan = StagePlan([producer, nest])
+    stage = plan.depths[0]
     read = {a.memref for a in nest.loads} - _constants(nest)
-    traffic = {m: t for m in read if (t := _traffic(producer, nest, m))}
+    traffic = {m: t for m in read if (t := _traffic(producer, nest, m, plan))}
     if len(traffic) < len(read):
         return False
     needed = [_needed(nest, t) for t in traffic.values()]
@@ -175,12 +178,12 @@ def _overlap(producer: Nest, nest: Nest, only: set[ir.Value]) -> bool:
     best = min(follows, key=lambda follow: (follow.run(run, stage).last, follow.counted + follow.gated))
     if 2 * (run.last + nest.steps - best.run(run, stage).last) < min(producer.steps, nest.steps):
         return False
-    set_integer(producer.op, "counted", best.counted)
-    nest.op.attributes["gradcam.follows"] = _map(best)
+    COUNTED.set(producer.op, best.counted)
+    FOLLOWS.set(nest.op, _map(best))
     steps = (best.starts(run, stage)[:, None] + np.arange(best.steps)).ravel()
     for memref in only & set(traffic):
         if size := _ring(producer, traffic[memref], run, steps):
-            set_integer(memref.owner, "ring", size)
+            RING.set(memref.owner, size)
     return True
 
 
@@ -210,12 +213,12 @@ def _follow(producer: Nest, counted: int, nest: Nest, gated: int, needed: np.nda
     return Follow(producer, counted, nest, gated, form | ({None: base} if base else {}))
 
 
-def _map(follow: Follow) -> ir.AffineMapAttr:
+def _map(follow: Follow) -> ir.AffineMap:
     """The linear form as a map with a dimension per gated loop."""
     result = ir.AffineConstantExpr.get(follow.need.get(None, 0))
     for number, loop in reversed(list(enumerate(follow.nest.loops[: follow.gated]))):
         result = ir.AffineDimExpr.get(number) * follow.need.get(loop.iv, 0) + result
-    return ir.AffineMapAttr.get(ir.AffineMap.get(follow.gated, 0, [result]))
+    return ir.AffineMap.get(follow.gated, 0, [result])
 
 
 def _ring(producer: Nest, traffic: _Traffic, run: Run, steps: np.ndarray) -> int | None:

@@ -9,10 +9,11 @@ from torch_mlir import ir
 
 from gradcam.errors import fail
 from gradcam.passes.infra.pass_base import Pass
-from gradcam.passes.ir.queries import is_argument, is_global, is_scalar, main_function
+from gradcam.passes.ir.attributes import BANK, BANKS, OFFSET
+from gradcam.passes.ir.queries import is_argument, is_global, is_scalar
 from gradcam.passes.program.banks import power_of_two, ring_of
-from gradcam.passes.program.nest import Access, nests
-from gradcam.passes.program.runs import turns_of
+from gradcam.passes.program.nest import Access, read_nests
+from gradcam.passes.program.scheduled_program import ScheduledProgram
 
 
 @dataclass(frozen=True)
@@ -37,18 +38,18 @@ class PlanMemory(Pass):
     """
 
     name: ClassVar[str] = "gradcam-plan-memory"
+    preserves = (read_nests,)
 
     def run(self, module: ir.Module) -> None:
         """Sets `gradcam.bank` and `gradcam.offset` on allocations and `gradcam.banks` on the module."""
         with module.context, ir.Location.unknown():
-            buffers = _buffers(module)
+            buffers = _buffers(ScheduledProgram.of(module))
             banks: list[_Bank] = []
             for buffer in buffers:
                 _place(buffer, banks)
             for buffer in buffers:
                 _annotate(buffer)
-            i64 = ir.IntegerType.get_signless(64)
-            module.operation.attributes["gradcam.banks"] = ir.DictAttr.get({b.name: b.attribute(i64) for b in banks})
+            BANKS.set(module.operation, {b.name: b.facts for b in banks})
 
 
 @dataclass(eq=False)
@@ -107,21 +108,18 @@ class _Bank:
                 offset = max(offset, -(-(other.offset + other.words) // unit) * unit)
         return offset
 
-    def attribute(self, i64: ir.Type) -> ir.Attribute:
+    @property
+    def facts(self) -> dict[str, Any]:
         """The bank's entry in `gradcam.banks`."""
-        numbers = {"lanes": self.lanes, "bits": self.bits, "words": self.words}
-        entries: dict[str, Any] = {n: ir.IntegerAttr.get(i64, v) for n, v in numbers.items()}
-        return ir.DictAttr.get(entries | {"constant": ir.BoolAttr.get(self.constant)})
+        return {"lanes": self.lanes, "bits": self.bits, "words": self.words, "constant": self.constant}
 
 
-def _buffers(module: ir.Module) -> list[_Buffer]:
+def _buffers(program: ScheduledProgram) -> list[_Buffer]:
     """All buffers that need memory, in the order of their first use."""
     accesses: dict[ir.Value, list[tuple[int, Access]]] = {}
-    program = list(nests(module))
-    turns = turns_of(program)
     #: What is read, and what is written, while the nests of a turn run.
     ports: dict[tuple[int, str], list[ir.Value]] = {}
-    for turn, nest in zip(turns, program, strict=True):
+    for turn, nest in zip(program.turns, program.nests, strict=True):
         for port, group in (("read", nest.loads), ("write", nest.stores)):
             used = ports.setdefault((turn, port), [])
             for access in filter(_in_memory, group):
@@ -133,7 +131,7 @@ def _buffers(module: ir.Module) -> list[_Buffer]:
     for used in ports.values():
         for memref in used:
             together.setdefault(memref, set()).update(m for m in used if m != memref)
-    _check_unused(module, accesses)
+    _check_unused(program.function, accesses)
     widest: dict[tuple[bool, int], int] = {}
     for memref, uses in accesses.items():
         key = (is_global(memref), uses[0][1].element_bits)
@@ -158,8 +156,8 @@ def _in_memory(access: Access) -> bool:
     return not (is_argument(access.memref) or is_scalar(access.memref))
 
 
-def _check_unused(module: ir.Module, accesses: dict[ir.Value, Any]) -> None:
-    for op in main_function(module).regions[0].blocks[0].operations:
+def _check_unused(function: Any, accesses: dict[ir.Value, Any]) -> None:
+    for op in function.regions[0].blocks[0].operations:
         if op.operation.name == "memref.alloc" and not is_scalar(op.results[0]) and op.results[0] not in accesses:
             raise fail(op, "no nest uses the buffer; run canonicalize first")
 
@@ -187,6 +185,5 @@ def _bank_name(buffer: _Buffer, banks: list[_Bank]) -> str:
 
 def _annotate(buffer: _Buffer) -> None:
     assert buffer.bank is not None
-    attributes = buffer.value.owner.attributes
-    attributes["gradcam.bank"] = ir.StringAttr.get(buffer.bank.name)
-    attributes["gradcam.offset"] = ir.IntegerAttr.get(ir.IntegerType.get_signless(64), buffer.offset)
+    BANK.set(buffer.value.owner, buffer.bank.name)
+    OFFSET.set(buffer.value.owner, buffer.offset)

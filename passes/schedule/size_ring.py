@@ -10,12 +10,11 @@ from torch_mlir import ir
 
 from gradcam.errors import fail
 from gradcam.passes.infra.pass_base import Pass
-from gradcam.passes.ir.queries import main_function
-from gradcam.passes.program.nest import nests
-from gradcam.passes.program.tape import read_tape
-from gradcam.passes.schedule.assign_cycles import nest_windows
+from gradcam.passes.program.nest import read_nests
+from gradcam.passes.program.scheduled_program import ScheduledProgram
+from gradcam.passes.schedule.assign_cycles import Timetable
 from gradcam.passes.schedule.limit_memory import memory_sizes
-from gradcam.passes.schedule.stages import assign_stages
+from gradcam.passes.schedule.stages import StagePlan
 from gradcam.passes.schedule.stream_weights import set_ring
 from gradcam.schedule_file import read_schedule
 
@@ -38,30 +37,31 @@ class SizeRing(Pass):
     """
 
     name: ClassVar[str] = "gradcam-size-ring"
+    preserves = (read_nests,)
     file: str = ""
     bytes: int = 0
 
     def run(self, module: ir.Module) -> None:
-        """Changes the words of the ring in `gradcam.banks`; sets the stages of all ops."""
+        """Changes the words of the ring in `gradcam.banks`."""
         asked = read_schedule(self.file).ring
         with module.context, ir.Location.unknown():
-            program = list(nests(module))
-            depths = [assign_stages(nest) for nest in program]
-            tape = read_tape(module, program)
+            program = ScheduledProgram.of(module)
+            tape = program.tape
             if tape is None:
-                raise fail(main_function(module), "there is no ring of weights; run gradcam-stream-weights first")
+                raise fail(program.function, "there is no ring of weights; run gradcam-stream-weights first")
+            timetable = Timetable(program, StagePlan(program.nests))
             least, most = tape.least_ring_words, sum(use.words for use in tape.uses)
             if asked is not None and not least <= asked <= max(least, most):
                 reason = f"a ring of {asked} words cannot be: a tile and a burst take {least}, all weights {most}"
-                raise fail(main_function(module), reason)
+                raise fail(program.function, reason)
 
             def cycles(words: int) -> int:
-                return nest_windows(program, depths, replace(tape, bank=replace(tape.bank, words=words)))[-1].end
+                return timetable.windows(replace(tape, bank=replace(tape.bank, words=words)))[-1].end
 
             # More words are never worse, so the first size that is as good as the present one can be searched for.
             sizes, present = range(least, tape.bank.words + 1), cycles(tape.bank.words)
             words = asked or sizes[bisect_left(sizes, True, key=lambda n: cycles(n) <= present)]
             if self.bytes and not asked:
-                others = sum(size for name, size in memory_sizes(module).items() if name != tape.bank.name)
+                others = sum(size for name, size in memory_sizes(program).items() if name != tape.bank.name)
                 words = max(least, min(words, (self.bytes - others) * 8 // tape.bank.width))
             set_ring(module, tape.bank, words)

@@ -13,6 +13,7 @@ from gradcam.errors import fail
 from gradcam.passes.infra.pass_base import Pass
 from gradcam.passes.ir import affine_ir
 from gradcam.passes.ir.linear_form import Linear, plus, substitute
+from gradcam.passes.ir.platform import Platform
 from gradcam.passes.ir.queries import is_argument, main_function
 from gradcam.passes.schedule.plain_nest import PlainNest, Touch, read_plain_nest
 from gradcam.pe import PE
@@ -46,12 +47,11 @@ class SplitTimeSpace(Pass):
     """
 
     name: ClassVar[str] = "gradcam-split-time-space"
-    pe: str = "16x16"
 
     def run(self, module: ir.Module) -> None:
         """Rewrites all top-level nests of the module's function."""
         with module.context, ir.Location.unknown():
-            _Splitter(module, PE.parse(self.pe)).split()
+            _Splitter(module, Platform.of(module.operation).pe).split()
 
 
 def _lane(nest: PlainNest) -> ir.Value | None:
@@ -215,7 +215,8 @@ class _Splitter:
         if lanes > self.pe.lanes:
             raise fail(
                 nest.op,
-                f"{lanes} output lanes do not fit the {self.pe} array; run convert-gradcam-to-linalg with the same pe",
+                f"{lanes} output lanes do not fit the {self.pe} array; "
+                "run gradcam-set-platform before convert-gradcam-to-linalg",
             )
         outer = [iv for iv in nest.ivs if iv not in nest.reduces and not _is(iv, lane)]
         inner = [iv for iv in nest.reduces if not _is(iv, summed)]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import prod
 from typing import Any
 
-from torch_mlir import ir
-
 from gradcam.errors import fail
+from gradcam.passes.ir import attributes
+from gradcam.passes.ir.attributes import STAGE
 from gradcam.passes.program.clock import EXTREME, LATENCY, Clock
 from gradcam.passes.program.engines import access_kind
 from gradcam.passes.program.nest import Access, Dataflow, Nest, Node
@@ -16,28 +17,47 @@ from gradcam.passes.program.nest import Access, Dataflow, Nest, Node
 Ready = tuple[int, float]
 
 
-def set_integer(op: Any, name: str, value: int) -> None:
-    """Sets the attribute `gradcam.<name>`, an i64."""
-    op.attributes[f"gradcam.{name}"] = ir.IntegerAttr.get(ir.IntegerType.get_signless(64), value)
+class StagePlan:
+    """The stage of every op of some nests, as early as possible; `write` puts it into the IR.
 
-
-def assign_stages(nest: Nest) -> int:
-    """Sets `gradcam.stage` of every op of a nest, as early as possible; returns the stage of its writes.
-
-    Where the clock asks for it, `gradcam.latency` of an op says that it takes more cycles than usual.
+    Attributes:
+        depths: per nest the stage of its writes.
     """
-    clock = Clock.of(nest.op)
-    base = clock.address + clock.read
-    if nest.body is not None:
-        base = 1 + _Stages(clock, nest.body).reduce()
-    return _Stages(clock, nest.epilogue).finish(base)
+
+    def __init__(self, nests: Sequence[Nest]) -> None:
+        """Places all ops.
+
+        Raises:
+            GradcamError: a reduction cannot change its accumulators in one cycle.
+        """
+        #: Op, stage, and a latency that is not the usual one, by the identity of the op's Python object.
+        self._placed: dict[int, tuple[Any, int, int | None]] = {}
+        self.depths = [self._depth(nest) for nest in nests]
+
+    def _depth(self, nest: Nest) -> int:
+        clock = Clock.of(nest.op)
+        base = clock.address + clock.read
+        if nest.body is not None:
+            base = 1 + _Stages(clock, nest.body, self._placed).reduce()
+        return _Stages(clock, nest.epilogue, self._placed).finish(base)
+
+    def stage(self, access: Access) -> int:
+        """The stage of a load or store."""
+        return self._placed[id(access.op)][1]
+
+    def write(self) -> None:
+        """Sets `gradcam.stage` of every op, and `gradcam.latency` where the clock asks for more cycles than usual."""
+        for op, stage, latency in self._placed.values():
+            STAGE.set(op, stage)
+            if latency is not None:
+                attributes.LATENCY.set(op, latency)
 
 
 class _Stages:
     """Places the ops of a dataflow."""
 
-    def __init__(self, clock: Clock, flow: Dataflow) -> None:
-        self.clock, self.flow = clock, flow
+    def __init__(self, clock: Clock, flow: Dataflow, placed: dict[int, tuple[Any, int, int | None]]) -> None:
+        self.clock, self.flow, self.placed = clock, flow, placed
         self.ready: dict[int, Ready] = {}
         #: Nodes that depend on an accumulator of the body: it has to change in one cycle, so nothing cuts them.
         self.updates: set[int] = set()
@@ -54,7 +74,7 @@ class _Stages:
                     sink.op,
                     "an accumulator must change in one cycle: no product, shift or sum over lanes may depend on it",
                 )
-            set_integer(sink.op, "stage", update)
+            self._set(sink.op, update)
         return update
 
     def finish(self, base: int) -> int:
@@ -66,7 +86,7 @@ class _Stages:
         if any(isinstance(s.target, Access) and access_kind(s.target) == "memory" for s in self.flow.sinks):
             stage += self.clock.hop
         for sink in self.flow.sinks:
-            set_integer(sink.op, "stage", stage)
+            self._set(sink.op, stage)
         return stage
 
     def _place_all(self, read_stage: int, accumulator_stage: int, body: bool) -> None:
@@ -97,17 +117,17 @@ class _Stages:
                 stage, delay = stage + 1, 0.0
         terms = prod(self.flow.extents[d] for d in node.reduced)
         latency = 0 if updates and node.kind in EXTREME else clock.latency(node, terms)
-        _set_stage(node.op, node.kind, stage, latency)
+        self._set(node.op, stage, latency, node.kind)
         return stage + latency, clock.rest(node) if latency else delay + clock.delay(node)
 
     def _place_load(self, access: Access, read_stage: int) -> Ready:
         kind, clock = access_kind(access), self.clock
         if kind in ("register", "port"):
-            set_integer(access.op, "stage", read_stage + 1)
+            self._set(access.op, read_stage + 1)
             return read_stage + 1, 0.0
         # A beat is taken by the step that wants it.
         stage, latency = (0, 1) if kind == "stream" else (read_stage, clock.read)
-        _set_stage(access.op, "load", stage, latency)
+        self._set(access.op, stage, latency, "load")
         return stage + latency, clock.lane
 
     def _after(self, args: Any) -> Ready:
@@ -119,8 +139,5 @@ class _Stages:
         stage, delay = self._after(args)
         return (stage + 1, 0.0) if delay > 0 else (stage, 0.0)
 
-
-def _set_stage(op: Any, kind: str, stage: int, latency: int) -> None:
-    set_integer(op, "stage", stage)
-    if latency != LATENCY.get(kind, 0):
-        set_integer(op, "latency", latency)
+    def _set(self, op: Any, stage: int, latency: int = 0, kind: str = "") -> None:
+        self.placed[id(op)] = op, stage, None if latency == LATENCY.get(kind, 0) else latency

@@ -11,14 +11,15 @@ import numpy as np
 from torch_mlir import ir
 from torch_mlir.dialects import memref
 
-from gradcam.dram import check_dram
 from gradcam.errors import fail
 from gradcam.passes.infra.pass_base import Pass
 from gradcam.passes.ir import affine_ir
+from gradcam.passes.ir.attributes import BANK, BANKS, OFFSET, TAPE
 from gradcam.passes.ir.linear_form import Linear, access_forms, plus
 from gradcam.passes.ir.queries import is_global, main_function, strides_of, users
-from gradcam.passes.program.banks import Bank, banks_of, constants_of, place_of
-from gradcam.passes.program.nest import Access, Loop, Nest, nests
+from gradcam.passes.program.banks import Bank, place_of
+from gradcam.passes.program.nest import Access, Loop, Nest, read_nests
+from gradcam.passes.program.scheduled_program import ScheduledProgram
 from gradcam.passes.program.tape import Tape, uses_of, word_form
 
 
@@ -42,47 +43,47 @@ class StreamWeights(Pass):
         affine.load %w[0, %oct * 18 + %ict * 9 + %kh * 3 + %kw, %o * 16 + %i]
         affine.load %v[0, %oct * 2 + %ict, %o * 16 + %i]
 
-    and says in the module's attribute `gradcam.tape` how the tape is read: `width` in bits of a beat, `outstanding`
-    bursts, and the `latency` in cycles that predicted cycles assume.
+    and names the bank in the module's attribute `gradcam.tape`. The DRAM is that of `gradcam.platform`.
     """
 
     name: ClassVar[str] = "gradcam-stream-weights"
-    width: int = 64
-    outstanding: int = 8
-    latency: int = 64
-
-    def __post_init__(self) -> None:
-        check_dram(self.width, self.outstanding, self.latency)
+    preserves = (read_nests,)
 
     def run(self, module: ir.Module) -> None:
         """Replaces the constants of the largest bank of weights; sets its words, and the module's `gradcam.tape`."""
         with module.context, ir.Location.unknown():
-            bank = _weights(module)
-            if bank.width % self.width:
+            program = ScheduledProgram.of(module)
+            bank, dram = _weights(program), program.platform.dram
+            if dram is None:
+                raise fail(program.function, "the platform has no DRAM; run gradcam-set-platform with a dram-width")
+            if bank.width % dram.width:
                 word = f"a weight word of {bank.lanes} x {bank.bits} = {bank.width} bits"
-                raise fail(main_function(module), f"a DRAM width of {self.width} bits does not divide {word}")
-            _lay_out(module, bank)
-            uses = uses_of(list(nests(module)), bank)
-            tape = Tape(bank, self.width, self.outstanding, self.latency, uses, {})
-            _annotate(module, tape)
+                raise fail(program.function, f"a DRAM width of {dram.width} bits does not divide {word}")
+            _lay_out(program, bank)
+            tape = Tape(bank, dram.width, dram.outstanding, dram.latency, uses_of(program.nests, bank), {})
+            TAPE.set(module.operation, bank.name)
+            set_ring(module, bank, tape.ring_words)
 
 
-def _weights(module: ir.Module) -> Bank:
+def _weights(program: ScheduledProgram) -> Bank:
     """The largest bank of 8-bit constants; a second one, for words of another size, stays on chip."""
-    banks = [b for b in banks_of(module).values() if b.constant and b.bits == 8]
+    banks = [b for b in program.banks.values() if b.constant and b.bits == 8]
     if not banks:
-        raise fail(main_function(module), "there are no weights to stream")
+        raise fail(program.function, "there are no weights to stream")
     return max(banks, key=lambda b: b.words * b.lanes)
 
 
-def _lay_out(module: ir.Module, bank: Bank) -> None:
-    constants, position, number = constants_of(module), 0, 0
-    for nest in nests(module):
-        for access in nest.loads:
-            if is_global(access.memref) and place_of(access.memref)[0] == bank.name:
-                position += _replace(module, nest, access, bank, constants[access.memref], f"tape{number}", position)
-                number += 1
-    _erase_unused(module)
+def _lay_out(program: ScheduledProgram, bank: Bank) -> None:
+    """Gives every load of the bank a constant of its own, in the order of use."""
+    position, pieces = 0, 0
+    for number, nest in enumerate(program.nests):
+        loads = [a for a in nest.loads if is_global(a.memref) and place_of(a.memref)[0] == bank.name]
+        for access in loads:
+            position += _replace(program, nest, access, bank, f"tape{pieces}", position)
+            pieces += 1
+        if loads:
+            program.reread(number)
+    _erase_unused(program.module)
 
 
 def _erase_unused(module: ir.Module) -> None:
@@ -101,24 +102,22 @@ def _names_global(op: Any) -> bool:
     return op.operation.name == "memref.get_global"
 
 
-def _replace(
-    module: ir.Module, nest: Nest, access: Access, bank: Bank, data: np.ndarray, name: str, position: int
-) -> int:
+def _replace(program: ScheduledProgram, nest: Nest, access: Access, bank: Bank, name: str, position: int) -> int:
     """Gives the access a constant of its own; returns the words that it takes on the tape."""
+    data = program.constants[access.memref]
     words, symbol = word_form(access, nest.loops, bank)
     loops = [n for n in nest.loops if words.get(n.iv) and n.trip > 1]
     table = _gather(words, loops, access.index.get(symbol, 0) // bank.lanes if symbol else 0, data, bank)
     type_ = ir.MemRefType.get(table.shape, ir.MemRefType(access.memref.type).element_type)
     with access.memref.owner.location:
-        with ir.InsertionPoint(main_function(module)):
+        with ir.InsertionPoint(program.function):
             value = ir.DenseElementsAttr.get(table, type=ir.RankedTensorType.get(table.shape, type_.element_type))
             private, unit = ir.StringAttr.get("private"), ir.UnitAttr.get()
             memref.GlobalOp(name, ir.TypeAttr.get(type_), sym_visibility=private, initial_value=value, constant=unit)
         with ir.InsertionPoint(access.memref.owner):
             source = memref.get_global(type_, name)
-    i64 = ir.IntegerType.get_signless(64)
-    source.owner.attributes["gradcam.bank"] = ir.StringAttr.get(bank.name)
-    source.owner.attributes["gradcam.offset"] = ir.IntegerAttr.get(i64, position)
+    BANK.set(source.owner, bank.name)
+    OFFSET.set(source.owner, position)
     word: Linear = {}
     for i, loop in enumerate(loops):
         word[loop.iv] = prod(n.trip for n in loops[i + 1 :])
@@ -152,20 +151,7 @@ def _lane(access: Access, bank: Bank) -> Linear:
     return {t: c % bank.lanes if t is None else c for t, c in in_word.items()}
 
 
-def _annotate(module: ir.Module, tape: Tape) -> None:
-    i64 = ir.IntegerType.get_signless(64)
-    attributes = module.operation.attributes
-    numbers = {"width": tape.width, "outstanding": tape.outstanding, "latency": tape.latency}
-    entries: dict[str, Any] = {n: ir.IntegerAttr.get(i64, v) for n, v in numbers.items()}
-    attributes["gradcam.tape"] = ir.DictAttr.get({"bank": ir.StringAttr.get(tape.bank.name)} | entries)
-    set_ring(module, tape.bank, tape.ring_words)
-
-
 def set_ring(module: ir.Module, bank: Bank, words: int) -> None:
     """Makes the bank a ring of `words` words."""
-    attributes = module.operation.attributes
-    banks = {e.name: e.attr for e in ir.DictAttr(attributes["gradcam.banks"])}
-    ring = {e.name: e.attr for e in ir.DictAttr(banks[bank.name])}
-    number = ir.IntegerAttr.get(ir.IntegerType.get_signless(64), words)
-    ring |= {"words": number, "constant": ir.BoolAttr.get(False)}
-    attributes["gradcam.banks"] = ir.DictAttr.get(banks | {bank.name: ir.DictAttr.get(ring)})
+    banks = BANKS.get(module.operation)
+    BANKS.set(module.operation, banks | {bank.name: banks[bank.name] | {"words": words, "constant": False}})

@@ -16,13 +16,14 @@ import numpy as np
 
 from gradcam.passes.program.runs import Run
 from gradcam.passes.program.tape import Tape, Use
+from gradcam.passes.schedule.stages import StagePlan
 
 
 class TapeTiming:
     """Follows a run nest by nest, in program order."""
 
-    def __init__(self, tape: Tape) -> None:
-        self._tape = tape
+    def __init__(self, tape: Tape, plan: StagePlan) -> None:
+        self._tape, self._plan = tape, plan
         self._by_nest = {use.nest: use for use in tape.uses}
         self._begins: list[int] = []  # first cycle of every nest
         self._bursts = iter(_bursts(tape))
@@ -56,7 +57,7 @@ class TapeTiming:
             over = places + again
             for cycle in (first + over + np.maximum(run.late(over), delay)).tolist():
                 freed = self._freed[-1][1] if self._freed else 0
-                self._freed.append((cycle + use.stage, freed + self._tape.word_beats))
+                self._freed.append((cycle + self._plan.stage(use.access), freed + self._tape.word_beats))
         return waits
 
     def _arrival(self, word: int) -> int:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from torch_mlir import ir
 
 from gradcam.errors import GradcamError, fail
 from gradcam.passes.infra.pass_base import Pass
+from gradcam.passes.ir.platform import Platform
 from gradcam.passes.program.clock import Clock
+from gradcam.passes.program.nest import read_nests
 
 
 @dataclass(frozen=True)
@@ -25,19 +27,20 @@ class TargetClock(Pass):
 
     into:
 
-        module attributes {gradcam.clock = {family = "ecp5", mhz = 1.200000e+02 : f64}} { ... }
+        module attributes {gradcam.platform = {clock = {family = "ecp5", mhz = 1.200000e+02 : f64}, ...}} { ... }
     """
 
     name: ClassVar[str] = "gradcam-target-clock"
+    preserves = (read_nests,)
     mhz: float = 100.0
     family: str = "ecp5"
 
     def run(self, module: ir.Module) -> None:
-        """Sets the module's `gradcam.clock`."""
-        try:
-            Clock.named(self.family, self.mhz)
-        except GradcamError as error:
-            raise fail(module.operation, error.message) from error
+        """Sets the clock in the module's `gradcam.platform`."""
         with module.context, ir.Location.unknown():
-            entries = {"family": ir.StringAttr.get(self.family), "mhz": ir.FloatAttr.get(ir.F64Type.get(), self.mhz)}
-            module.operation.attributes["gradcam.clock"] = ir.DictAttr.get(entries)
+            try:
+                Clock.named(self.family, self.mhz)
+                clock = {"mhz": self.mhz, "family": self.family}
+                replace(Platform.of(module.operation), clock=clock).write(module)
+            except GradcamError as error:
+                raise fail(module.operation, error.message) from error

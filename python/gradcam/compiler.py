@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gradcam.dialect.methods import method_fault
-from gradcam.dram import check_dram
+from gradcam.dram import Dram
 from gradcam.errors import GradcamError
 from gradcam.passes.infra.instrumentation import Timing
 from gradcam.passes.infra.pass_manager import Instrumentation, PassManager
-from gradcam.passes.infra.pass_options import value_text
-from gradcam.passes.infra.registry import PIPELINES
+from gradcam.passes.infra.registry import PIPELINES, lookup
 from gradcam.pe import PE
 from gradcam.schedule_file import read_schedule
 
@@ -96,7 +95,7 @@ class Settings:
             raise GradcamError(f"top-k {self.top_k} asks for explanations; name a target layer")
         if self.weights not in PLACES:
             raise GradcamError(f"weights must be one of {', '.join(PLACES)}, got '{self.weights}'")
-        check_dram(self.dram_width, self.dram_outstanding, self.dram_latency)
+        Dram(self.dram_width, self.dram_outstanding, self.dram_latency)
         read_schedule(self.schedule or "")
         if self.clock_mhz is not None:
             from gradcam.passes.program.clock import Clock  # it imports MLIR
@@ -104,98 +103,117 @@ class Settings:
             Clock.named(self.family, self.clock_mhz)
 
     @property
-    def options(self) -> dict[str, str]:
-        """Options of the passes that these settings change, as pipeline text."""
-        file = "" if self.schedule is None else f" file={value_text(str(self.schedule))}"
-        width = f" dram-width={self.dram_width}" if self.weights == "dram" else ""
-        options = dict.fromkeys(("convert-gradcam-to-linalg", "gradcam-split-time-space"), f"pe={self.pe}")
-        options |= {"gradcam-unfold-stem": f"pe={self.pe}{file}", "gradcam-choose-schedule": (file + width).lstrip()}
-        options |= {"gradcam-overlap-nests": "late-constants"} if self.weights == "dram" else {}
-        return options | ({"convert-affine-to-hw": "dsp-packing"} if self.dsp_packing else {})
-
-    @property
-    def memory_passes(self) -> list[str]:
-        """What these settings do to the memories that gradcam-plan-memory laid out."""
-        passes = []
-        if self.weights == "dram":
-            numbers = f"width={self.dram_width} outstanding={self.dram_outstanding} latency={self.dram_latency}"
-            ring = [f"bytes={self.max_onchip_bytes}"] if self.max_onchip_bytes is not None else []
-            ring += [f"file={value_text(str(self.schedule))}"] if self.schedule is not None else []
-            passes += [f"gradcam-stream-weights{{{numbers}}}", f"gradcam-size-ring{{{' '.join(ring)}}}"]
-        if self.max_onchip_bytes is not None:
-            passes.append(f"gradcam-limit-memory{{bytes={self.max_onchip_bytes}}}")
-        return passes
+    def dram(self) -> Dram | None:
+        """The DRAM that holds the weights; None where they are on chip."""
+        return Dram(self.dram_width, self.dram_outstanding, self.dram_latency) if self.weights == "dram" else None
 
 
-def pipeline_for(level: str, settings: Settings) -> str:
-    """The passes that lead to `level` from the level before with `settings`, as pipeline text."""
-    text = PIPELINES.get(_PIPELINE[level], _PIPELINE[level])
-    for name, options in settings.options.items():
-        text = text.replace(name, f"{name}{{{options}}}")
+#: A pass for `PassManager.add`: its name, or its name and its options.
+Element = str | tuple[str, dict[str, Any]]
+
+
+def passes_for(level: str, settings: Settings) -> list[Element]:
+    """The passes that lead to `level` from the level before with `settings`."""
+    file = {} if settings.schedule is None else {"file": str(settings.schedule)}
+    options: dict[str, dict[str, Any]] = {
+        "gradcam-unfold-stem": file,
+        "gradcam-choose-schedule": file,
+        "convert-affine-to-hw": {"dsp_packing": settings.dsp_packing},
+    }
+    before: dict[str, list[Element]] = {"gradcam-unfold-stem": _platform_passes(settings)}
+    after: dict[str, list[Element]] = {"gradcam-plan-memory": _memory_passes(settings, file)}
+    passes: list[Element] = []
+    for name in PIPELINES[_PIPELINE[level]] if _PIPELINE[level] in PIPELINES else (_PIPELINE[level],):
+        passes += [*before.get(name, []), (name, options[name]) if name in options else name, *after.get(name, [])]
+    return passes
+
+
+def _platform_passes(settings: Settings) -> list[Element]:
+    """The passes that write down for which platform to compile."""
+    platform: dict[str, Any] = {"pe": settings.pe}
+    if dram := settings.dram:
+        platform |= {f"dram_{name}": value for name, value in asdict(dram).items()}
+    passes: list[Element] = [("gradcam-set-platform", platform)]
     if settings.clock_mhz is not None:
-        clock = f"gradcam-target-clock{{mhz={settings.clock_mhz} family={settings.family}}}"
-        text = text.replace("gradcam-form-engines", f"{clock},gradcam-form-engines")
-    return text.replace("gradcam-plan-memory", ",".join(["gradcam-plan-memory", *settings.memory_passes]))
+        passes.append(("gradcam-target-clock", {"mhz": settings.clock_mhz, "family": settings.family}))
+    return passes
+
+
+def _memory_passes(settings: Settings, file: dict[str, Any]) -> list[Element]:
+    """The passes that change the memories that gradcam-plan-memory laid out."""
+    limit = {} if settings.max_onchip_bytes is None else {"bytes": settings.max_onchip_bytes}
+    passes: list[Element] = ["gradcam-stream-weights", ("gradcam-size-ring", limit | file)] if settings.dram else []
+    return passes + ([("gradcam-limit-memory", limit)] if limit else [])
+
+
+def manager_for(level: str, settings: Settings) -> PassManager:
+    """A pass manager with the passes that lead to `level` from the level before with `settings`."""
+    manager = PassManager()
+    for element in passes_for(level, settings):
+        manager.add(element if isinstance(element, str) else lookup(element[0])(**element[1]))
+    return manager
 
 
 class Compilation:
-    """A model on its way through the levels."""
+    """A model on its way through the levels: iterating yields every level of `LEVELS` with its module.
+
+    A module is of torch-mlir's bindings up to "scheduled", of CIRCT's from "hw". The next level changes it in place.
+
+    Raises (while it iterates):
+        GradcamError: the model, the settings or the calibration images cannot be used.
+    """
 
     def __init__(
-        self, settings: Settings, watchers: Iterable[Instrumentation] = (), say: Callable[[str], None] = lambda _: None
+        self,
+        model: Any,
+        settings: Settings,
+        watchers: Iterable[Instrumentation] = (),
+        say: Callable[[str], None] = lambda _: None,
     ) -> None:
         """Starts nothing yet.
 
         Args:
+            model: an nn.Module in eval mode, or an exported program.
             settings: what to compile for.
             watchers: pass instrumentation.
             say: told the name of every stage as it begins.
         """
-        self.settings = settings
+        self.model, self.settings = model, settings
         self.timing = Timing()
         self._watchers = [self.timing, *watchers]
         self._say = say
+        self._levels = self._run()
 
-    def run(self, model: Any, level: str, at: dict[str, Callable[[Any], None]] | None = None) -> Any:
-        """Compiles `model` to `level`.
+    def __iter__(self) -> Iterator[tuple[str, Any]]:
+        return self._levels
 
-        Args:
-            model: an nn.Module in eval mode, or an exported program.
-            level: one of `LEVELS`.
-            at: functions to call with the module at the levels they name, before the next pass changes it.
+    def to(self, level: str) -> Any:
+        """Goes on to `level`, one of `LEVELS` that is still ahead, and returns its module."""
+        return next(module for reached, module in self if reached == level)
 
-        Returns:
-            The module: of torch-mlir's bindings up to "scheduled", of CIRCT's from "hw".
-
-        Raises:
-            GradcamError: the model, the settings or the calibration images cannot be used.
-        """
+    def _run(self) -> Iterator[tuple[str, Any]]:
         from gradcam.frontend import import_model
 
         settings = self.settings
         self._say("import")
         shape, targets, method = settings.input_shape, settings.target_layer, settings.method
-        module = import_model(model, shape, targets, method, top_k=settings.top_k)
-        for stage in LEVELS[: LEVELS.index(level) + 1]:
-            if stage == "quantized":
+        module = import_model(self.model, shape, targets, method, top_k=settings.top_k)
+        yield LEVELS[0], module
+        for level in LEVELS[1:]:
+            if level == "quantized":
                 self._say("calibrate")
-                self._calibrate(module, model)
-            if stage in _PIPELINE:
-                self._say(stage)
-                text = pipeline_for(stage, settings)
-                manager = PassManager.parse(f"builtin.module({text})")
-                module = manager.run(module, *self._watchers)
-            if at and stage in at:
-                at[stage](module)
-        return module
+                self._calibrate(module)
+            self._say(level)
+            module = manager_for(level, settings).run(module, *self._watchers)
+            yield level, module
 
-    def _calibrate(self, module: Any, model: Any) -> None:
+    def _calibrate(self, module: Any) -> None:
         from gradcam.calibration import load_images
         from gradcam.passes.quantize.calibrate import calibrate, input_shape
 
         images: Any = self.settings.calibration
         if images is None:
-            images = getattr(model, "calibration_images", None)
+            images = getattr(self.model, "calibration_images", None)
             if images is None:
                 reason = "this model brings no calibration images"
                 raise GradcamError(f"{reason}; name a folder or an .npy file with --calibration")

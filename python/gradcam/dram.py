@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from gradcam.errors import GradcamError
 
 
-def check_dram(width: int, outstanding: int, latency: int) -> None:
-    """Refuses what no AXI4 memory is.
+@dataclass(frozen=True)
+class Dram:
+    """A DRAM and how it is read.
+
+    Attributes:
+        width: bits of a beat, a power of two from 8 to 1024.
+        outstanding: bursts that may be under way.
+        latency: cycles from a request to its first beat that predicted cycles assume.
 
     Raises:
-        GradcamError: the width is no power of two from 8 to 1024, or another number is less than 1.
+        GradcamError: no AXI4 memory is like that.
     """
-    if not 8 <= width <= 1024 or width & (width - 1):
-        raise GradcamError(f"a DRAM width must be a power of two from 8 to 1024 bits, got {width}")
-    if outstanding < 1 or latency < 1:
-        raise GradcamError(
-            f"a DRAM takes 1 outstanding read or more, and 1 cycle or more; got {outstanding}, {latency}"
-        )
+
+    width: int = 64
+    outstanding: int = 8
+    latency: int = 64
+
+    def __post_init__(self) -> None:
+        if not 8 <= self.width <= 1024 or self.width & (self.width - 1):
+            raise GradcamError(f"a DRAM width must be a power of two from 8 to 1024 bits, got {self.width}")
+        if self.outstanding < 1 or self.latency < 1:
+            raise GradcamError(
+                f"a DRAM takes 1 outstanding read or more, and 1 cycle or more; got {self.outstanding}, {self.latency}"
+            )

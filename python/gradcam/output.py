@@ -12,7 +12,10 @@ from gradcam.compiler import Compilation, Settings
 from gradcam.errors import GradcamError
 from gradcam.files import check_replaceable, replace_folder
 from gradcam.package import TEXTS, write_package
+from gradcam.passes.infra.analyses import keeping
 from gradcam.passes.infra.instrumentation import PrintIR
+from gradcam.passes.program.banks import constant_words, hex_lines
+from gradcam.passes.program.scheduled_program import ScheduledProgram
 from gradcam.program import describe_program
 from gradcam.report import count_multiplications, make_report, report_text
 from gradcam.schedule import schedule_text
@@ -63,32 +66,22 @@ def compile_to_folder(
         GradcamError: the folder must not be replaced or cannot be written, or the model cannot be compiled.
     """
     check_target(folder, force)
-    with replace_folder(folder) as work:
+    with replace_folder(folder) as work, keeping():
         for part in ("rtl", "mem", "ir"):
             (work / part).mkdir()
-        compilation = Compilation(settings, [PrintIR(directory=work / "ir")] if print_ir else [], say)
-        facts: dict[str, Any] = {}
-
-        def quantized(module: Any) -> None:
-            with (work / "ir" / "quantized.mlirbc").open("wb") as file:
-                module.operation.write_bytecode(file)
-            facts["quantized"] = module.operation.clone()
-
-        def scheduled(module: Any) -> None:
-            facts["program"] = describe_program(module)
-            write_memories(module, work, facts["program"])
-            facts["report"] = make_report(name, settings, facts["quantized"], module, facts["program"])
-
-        def hardware(module: Any) -> None:
-            facts["report"]["multiplications"] = count_multiplications(module)
-
-        at = {"quantized": quantized, "scheduled": scheduled, "hw": hardware}
-        design = compilation.run(model, "verilog", at)
-        write_rtl(design, work / "rtl", facts["program"])
-        report = facts["report"]
+        compilation = Compilation(model, settings, [PrintIR(directory=work / "ir")] if print_ir else [], say)
+        quantized = compilation.to("quantized").operation.clone()
+        with (work / "ir" / "quantized.mlirbc").open("wb") as file:
+            quantized.write_bytecode(file)
+        scheduled = ScheduledProgram.of(compilation.to("scheduled"))
+        program = describe_program(scheduled)
+        write_memories(scheduled, work, program)
+        report = make_report(name, settings, quantized, scheduled, program)
+        report["multiplications"] = count_multiplications(compilation.to("hw"))
+        write_rtl(compilation.to("verilog"), work / "rtl", program)
         report["passes"] = [{"name": t.name, "seconds": round(t.seconds, 4)} for t in compilation.timing.times]
-        write_json(work / "program.json", facts["program"])
-        write_package(work, facts["program"])
+        write_json(work / "program.json", program)
+        write_package(work, program)
         (work / "schedule.json").write_text(schedule_text(report["schedule"]), encoding="utf-8")
         write_json(work / "report.json", report)
         (work / "report.txt").write_text(report_text(report), encoding="utf-8")
@@ -104,24 +97,19 @@ def _sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def write_memories(module: Any, work: Path, program: dict[str, Any]) -> None:
-    """Writes the contents of a scheduled module's constant banks and DRAM, and their names into its program."""
-    from gradcam.passes.program.banks import banks_of, constant_words, hex_lines
-    from gradcam.passes.program.nest import nests
-    from gradcam.passes.program.tape import read_tape
-
-    with module.context:
-        banks = banks_of(module)
-        for name, words in constant_words(module).items():
-            first = 0
-            for number, count in banks[name].parts:
-                file = banks[name].image(number)
-                (work / file).write_text(hex_lines(words[first : first + count], banks[name].bits), encoding="ascii")
+def write_memories(scheduled: ScheduledProgram, work: Path, program: dict[str, Any]) -> None:
+    """Writes the contents of a scheduled program's constant banks and DRAM, and their names into its description."""
+    with scheduled.module.context:
+        for name, words in constant_words(scheduled.banks, scheduled.constants).items():
+            bank, first = scheduled.banks[name], 0
+            for number, count in bank.parts:
+                file = bank.image(number)
+                (work / file).write_text(hex_lines(words[first : first + count], bank.bits), encoding="ascii")
                 program["memories"][Path(file).stem] = {"file": file, "sha256": _sha256(work / file)}
                 first += count
-        if tape := read_tape(module, list(nests(module))):
+        if tape := scheduled.tape:
             file = program["dram"]["file"] = f"mem/{tape.bank.name}.bin"
-            (work / file).write_bytes(tape.contents(module))
+            (work / file).write_bytes(tape.contents(scheduled.constants))
             program["memories"][tape.bank.name] = {"file": file, "sha256": _sha256(work / file)}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from math import isinf
 from typing import Any
 
@@ -10,20 +11,19 @@ from torch_mlir import ir
 from gradcam.passes.hw.core import describe_core
 from gradcam.passes.hw.interface import Interface
 from gradcam.passes.hw.top import TOP
+from gradcam.passes.ir.attributes import CYCLES, DRAIN, END, ENGINE, EPILOGUE, PHASE, STALLS, START
 from gradcam.passes.ir.explanations import explanations, map_names
 from gradcam.passes.ir.queries import is_argument, location_name
-from gradcam.passes.program.banks import banks_of, place_of, ring_of
-from gradcam.passes.program.clock import Clock
-from gradcam.passes.program.engines import access_kind, tag
-from gradcam.passes.program.names import argument_names, registers_of
-from gradcam.passes.program.nest import Access, Nest, nests
-from gradcam.passes.program.runs import follows_of
-from gradcam.passes.program.tape import Tape, read_tape
+from gradcam.passes.program.banks import place_of, ring_of
+from gradcam.passes.program.engines import access_kind
+from gradcam.passes.program.nest import Access, Nest
+from gradcam.passes.program.scheduled_program import ScheduledProgram
+from gradcam.passes.program.tape import Tape
 from gradcam.quant_types import is_quantized
 
 
-def describe_program(module: ir.Module) -> dict[str, Any]:
-    """The program of a scheduled module (after gradcam-assign-cycles), ready for JSON.
+def describe_program(program: ScheduledProgram) -> dict[str, Any]:
+    """A scheduled program (after gradcam-assign-cycles), ready for JSON.
 
     Returns:
         `top`, `streams`, `ports`, `nests` (engine, trip counts, start and end cycle, the cycles that it `drain`s after
@@ -32,34 +32,30 @@ def describe_program(module: ir.Module) -> dict[str, Any]:
         `clock_ns` (the period that the pipelines are made for, None for no clock in particular), `core` (see
         `describe_core`); `memories`, `rtl` and the name of the DRAM's file are filled in when the files are written.
     """
-    with module.context:
-        program = list(nests(module))
-        arguments = argument_names(module)
-        accesses = [a for n in program for a in n.loads + n.stores]
+    with program.module.context:
+        arguments, accesses, tape = program.arguments, program.accesses, program.tape
         streams = {a.memref.arg_number: _stream(a, arguments) for a in accesses if access_kind(a) == "stream"}
         ports = {a.memref.arg_number: a for a in accesses if access_kind(a) == "port"}
-        registers = registers_of(module)
-        tape, follows = read_tape(module, program), follows_of(program)
         buffers: dict[ir.Value, dict[str, Any]] = {}
-        for nest in program:
+        for nest in program.nests:
             for store in nest.stores:
                 if not is_argument(store.memref):
                     # A nest makes several tensors, such as a map and its mask; each buffer has its tensor's name.
                     name = location_name(store.memref.owner) or nest.name
-                    buffers.setdefault(store.memref, _buffer(store, _unique(name, buffers), registers))
+                    buffers.setdefault(store.memref, _buffer(store, _unique(name, buffers), program.registers))
         return {
             "top": TOP,
             "streams": list(streams.values()),
             "ports": [{"name": arguments[i], "bits": a.element_bits} for i, a in ports.items()],
             "nests": [
-                _nest(n, buffers) | _tape_reads(tape, i, n) | ({"follows": i - 1} if i - 1 in follows else {})
-                for i, n in enumerate(program)
+                _nest(n, buffers) | _tape_reads(tape, i, n) | ({"follows": i - 1} if i - 1 in program.follows else {})
+                for i, n in enumerate(program.nests)
             ],
             "buffers": list(buffers.values()),
-            "banks": {n: _bank(b) for n, b in banks_of(module).items()},
+            "banks": {n: _bank(b) for n, b in program.banks.items()},
             "dram": _dram(tape) if tape else None,
-            "clock_ns": None if isinf(period := Clock.of(module.operation).period) else period,
-            "core": describe_core(Interface.of(module, tape.width if tape else 0)),
+            "clock_ns": None if isinf(period := program.clock.period) else period,
+            "core": describe_core(Interface.of(program)),
             "memories": {},
             "rtl": {},
         }
@@ -79,7 +75,7 @@ def _bank(bank: Any) -> dict[str, Any]:
     return {"lanes": bank.lanes, "bits": bank.bits, "constant": bank.constant} | words
 
 
-def _stream(access: Access, arguments: list[str]) -> dict[str, Any]:
+def _stream(access: Access, arguments: Sequence[str]) -> dict[str, Any]:
     direction = "in" if access.op.operation.name == "affine.load" else "out"
     shape = list(ir.MemRefType(access.memref.type).shape)
     name = arguments[access.memref.arg_number]
@@ -92,7 +88,7 @@ def _stream(access: Access, arguments: list[str]) -> dict[str, Any]:
     }
 
 
-def _buffer(access: Access, name: str, registers: dict[ir.Value, str]) -> dict[str, Any]:
+def _buffer(access: Access, name: str, registers: Mapping[ir.Value, str]) -> dict[str, Any]:
     entry: dict[str, Any] = {"name": name, "shape": list(ir.MemRefType(access.memref.type).shape)}
     if access.memref in registers:
         return entry | {"register": registers[access.memref], "element_bits": access.element_bits}
@@ -103,12 +99,12 @@ def _buffer(access: Access, name: str, registers: dict[ir.Value, str]) -> dict[s
 
 
 def _nest(nest: Nest, buffers: dict[ir.Value, dict[str, Any]]) -> dict[str, Any]:
-    numbers = {n: ir.IntegerAttr(nest.op.attributes[f"gradcam.{n}"]).value for n in ("start", "end", "drain", "cycles")}
+    numbers = {attribute.name: attribute.get(nest.op) for attribute in (START, END, DRAIN, CYCLES)}
     return {
         "name": nest.name,
-        "engine": tag(nest, "engine"),
-        "epilogue": tag(nest, "epilogue"),
-        "phase": tag(nest, "phase"),
+        "engine": ENGINE.get(nest.op),
+        "epilogue": EPILOGUE.get(nest.op),
+        "phase": PHASE.get(nest.op),
         "trips": [loop.trip for loop in nest.loops],
         "steps": nest.steps,
         **numbers,
@@ -121,8 +117,7 @@ def _tape_reads(tape: Tape | None, number: int, nest: Nest) -> dict[str, Any]:
     use = next((u for u in tape.uses if u.nest == number), None) if tape else None
     if tape is None or use is None:
         return {}
-    stalls = ir.IntegerAttr(nest.op.attributes["gradcam.stalls"]).value
-    return {"dram_bytes": use.words * tape.bank.width // 8, "stalls": stalls}
+    return {"dram_bytes": use.words * tape.bank.width // 8, "stalls": STALLS.get(nest.op)}
 
 
 def _dram(tape: Tape) -> dict[str, Any]:

@@ -10,14 +10,16 @@ from typing import Any
 from torch_mlir import ir
 
 from gradcam.compiler import Settings
+from gradcam.passes.ir.attributes import CYCLES_BY_PHASE
 from gradcam.passes.ir.queries import location_name
+from gradcam.passes.program.scheduled_program import ScheduledProgram
 from gradcam.pe import PE
 from gradcam.program import quantization_of
 from gradcam.schedule import describe_schedule
 
 
 def make_report(
-    name: str, settings: Settings, quantized: Any, scheduled: ir.Module, program: dict[str, Any]
+    name: str, settings: Settings, quantized: Any, scheduled: ScheduledProgram, program: dict[str, Any]
 ) -> dict[str, Any]:
     """The report of a compile; every figure is predicted, none measured.
 
@@ -25,7 +27,7 @@ def make_report(
         name: the model's name.
         settings: what was asked for.
         quantized: the level-2 module's operation.
-        scheduled: the level-4 module.
+        scheduled: the scheduled program.
         program: from `describe_program`; gets the key `quantization`.
 
     Returns:
@@ -35,9 +37,7 @@ def make_report(
         `activation_bytes` of the banks that nests write, `layers`: see `layer_figures`, `overlaps`: see
         `overlap_figures`, `dram`: see `dram_figures`, `schedule`: see `describe_schedule`.
     """
-    cycles = {
-        e.name: ir.IntegerAttr(e.attr).value for e in ir.DictAttr(scheduled.operation.attributes["gradcam.cycles"])
-    }
+    cycles = CYCLES_BY_PHASE.get(scheduled.module.operation)
     program["quantization"] = quantization_of(quantized)
     pe = PE.parse(settings.pe)
     macs = count_macs(quantized)

@@ -5,47 +5,40 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from torch_mlir import ir
-
-from gradcam.errors import fail
+from gradcam.passes.ir.attributes import END, LOOPS, STALLS, START, STEM
 from gradcam.passes.ir.queries import is_argument, is_global
-from gradcam.passes.program.nest import Nest, nests
-from gradcam.passes.program.tape import Tape, read_tape
+from gradcam.passes.program.nest import Nest
+from gradcam.passes.program.scheduled_program import ScheduledProgram
+from gradcam.passes.program.tape import Tape
 from gradcam.passes.schedule.time_loops import nest_names
 
 
-def describe_schedule(module: ir.Module) -> dict[str, Any]:
-    """What was chosen in a scheduled module, in the form that `gradcam.schedule_file` reads back.
+def describe_schedule(program: ScheduledProgram) -> dict[str, Any]:
+    """What was chosen in a scheduled program, in the form that `gradcam.schedule_file` reads back.
 
     Returns:
         `stem` and `ring` where there was a choice, and by nest its `loops` and, for reading, their `trips`, the operand
         that is `stationary` while the innermost loop over outputs runs, and `cycles` from start to end; with weights
         from DRAM also the `stall_cycles` of them, the bytes of a tile of weights, and bytes read per cycle.
     """
-    with module.context:
-        program = list(nests(module))
-        tape = read_tape(module, program)
-        attributes = module.operation.attributes
-        schedule: dict[str, Any] = {}
-        if "gradcam.stem" in attributes:
-            schedule["stem"] = [ir.IntegerAttr(n).value for n in ir.ArrayAttr(attributes["gradcam.stem"])]
+    with program.module.context:
+        tape, schedule = program.tape, dict[str, Any]()
+        if (stem := STEM.find(program.module.operation)) is not None:
+            schedule["stem"] = stem
         if tape:
             schedule["ring"] = tape.bank.words
-        named = zip(nest_names(program), program, strict=True)
+        named = zip(nest_names(program.nests), program.nests, strict=True)
         schedule["nests"] = {name: _nest(nest) | _reads(tape, i, nest) for i, (name, nest) in enumerate(named)}
         return schedule
 
 
 def _nest(nest: Nest) -> dict[str, Any]:
-    if "gradcam.loops" not in nest.op.attributes:
-        raise fail(nest.op, "the nest has no 'gradcam.loops'; run gradcam-choose-schedule first")
-    loops = [ir.StringAttr(n).value for n in ir.ArrayAttr(nest.op.attributes["gradcam.loops"])]
     trips = [loop.trip for loop in nest.loops]
     return {
-        "loops": loops,
+        "loops": LOOPS.get(nest.op),
         "trips": trips,
         "stationary": _stationary(nest),
-        "cycles": _number(nest, "end") - _number(nest, "start"),
+        "cycles": END.get(nest.op) - START.get(nest.op),
     }
 
 
@@ -63,14 +56,10 @@ def _reads(tape: Tape | None, number: int, nest: Nest) -> dict[str, Any]:
     use = next((u for u in tape.uses if u.nest == number), None) if tape else None
     if tape is None or use is None:
         return {}
-    stalls, cycles = _number(nest, "stalls"), _number(nest, "end") - _number(nest, "start")
+    stalls, cycles = STALLS.get(nest.op), END.get(nest.op) - START.get(nest.op)
     word = tape.bank.width // 8
     bandwidth = round(use.words * word / (cycles - stalls), 4)
     return {"stall_cycles": stalls, "tile_bytes": use.tile * word, "bytes_per_cycle": bandwidth}
-
-
-def _number(nest: Nest, name: str) -> int:
-    return ir.IntegerAttr(nest.op.attributes[f"gradcam.{name}"]).value
 
 
 def schedule_text(schedule: dict[str, Any]) -> str:

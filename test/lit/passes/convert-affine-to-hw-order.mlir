@@ -2,7 +2,7 @@
 // RUN: %gradcam_opt %s --convert-affine-to-hw --split-input-file --verify-diagnostics
 
 func.func @engines(%image: memref<8xi8>, %out: memref<8xi8>) {
-  // expected-error@+1 {{the nest has no 'gradcam.engine'; run gradcam-form-engines and gradcam-assign-cycles first}}
+  // expected-error@+1 {{the nest has no 'gradcam.engine'; run gradcam-form-engines first}}
   affine.for %i = 0 to 8 {
     affine.parallel (%l) = (0) to (1) {
       %v = affine.load %image[%i] : memref<8xi8>

@@ -1,5 +1,5 @@
-// RUN: %gradcam_opt %s --convert-gradcam-to-linalg=pe=4x2 --split-input-file | FileCheck %s
-// RUN: not %gradcam_opt %s --convert-gradcam-to-linalg=pe=12x4 --split-input-file 2>&1 | FileCheck %s --check-prefix=PE
+// RUN: %gradcam_opt %s --gradcam-set-platform=pe=4x2 --convert-gradcam-to-linalg --split-input-file | FileCheck %s
+// RUN: not %gradcam_opt %s --gradcam-set-platform=pe=12x4 --convert-gradcam-to-linalg --split-input-file 2>&1 | FileCheck %s --check-prefix=PE
 
 // PE: pe '12x4' needs powers of two for both sides
 

@@ -136,7 +136,8 @@ func.func @feedback(%image: memref<8xi32>, %out: memref<1xi32>) {
 // CHECK: gradcam.end = 27 : i64, gradcam.phase = "store", gradcam.stalls = 13 : i64, gradcam.start = 0 : i64}
 module attributes {
   gradcam.banks = {weights = {bits = 8 : i64, constant = false, lanes = 2 : i64, words = 8 : i64}},
-  gradcam.tape = {bank = "weights", latency = 10 : i64, outstanding = 8 : i64, width = 8 : i64}} {
+  gradcam.platform = {pe = "1x1", dram = {latency = 10 : i64, outstanding = 8 : i64, width = 8 : i64}},
+  gradcam.tape = "weights"} {
 memref.global "private" constant @w : memref<1x6x2xi8> = dense<3>
 func.func @tape(%out: memref<12x2xi8>) {
   %w = memref.get_global @w : memref<1x6x2xi8> {gradcam.bank = "weights", gradcam.offset = 0 : i64}
@@ -158,7 +159,8 @@ func.func @tape(%out: memref<12x2xi8>) {
 
 module attributes {
   gradcam.banks = {weights = {bits = 8 : i64, constant = false, lanes = 2 : i64, words = 8 : i64}},
-  gradcam.tape = {bank = "weights", latency = 10 : i64, outstanding = 8 : i64, width = 8 : i64}} {
+  gradcam.platform = {pe = "1x1", dram = {latency = 10 : i64, outstanding = 8 : i64, width = 8 : i64}},
+  gradcam.tape = "weights"} {
 memref.global "private" constant @w : memref<1x6x2xi8> = dense<3>
 func.func @disorder(%out: memref<6x2xi8>) {
   %w = memref.get_global @w : memref<1x6x2xi8> {gradcam.bank = "weights", gradcam.offset = 0 : i64}
@@ -180,7 +182,8 @@ func.func @disorder(%out: memref<6x2xi8>) {
 // expected-error@+1 {{the ring weights needs 6 words, it has 4}}
 module attributes {
   gradcam.banks = {weights = {bits = 8 : i64, constant = false, lanes = 2 : i64, words = 4 : i64}},
-  gradcam.tape = {bank = "weights", latency = 10 : i64, outstanding = 8 : i64, width = 8 : i64}} {
+  gradcam.platform = {pe = "1x1", dram = {latency = 10 : i64, outstanding = 8 : i64, width = 8 : i64}},
+  gradcam.tape = "weights"} {
 memref.global "private" constant @w : memref<1x6x2xi8> = dense<3>
 func.func @small(%out: memref<6x2xi8>) {
   %w = memref.get_global @w : memref<1x6x2xi8> {gradcam.bank = "weights", gradcam.offset = 0 : i64}

@@ -1,5 +1,5 @@
 // RUN: %gradcam_opt %s --gradcam-choose-schedule | FileCheck %s --check-prefix=ONCHIP
-// RUN: %gradcam_opt %s --gradcam-choose-schedule=dram-width=64 | FileCheck %s --check-prefix=DRAM
+// RUN: %gradcam_opt %s --gradcam-set-platform=dram-width=64 --gradcam-choose-schedule | FileCheck %s --check-prefix=DRAM
 // RUN: %gradcam_opt %s --gradcam-choose-schedule=file=%S/Inputs/choose-schedule.json | FileCheck %s --check-prefix=FILE
 
 // A convolution whose rows are outermost. With weights on chip one order is as good as another. From DRAM, the weights

@@ -1,5 +1,5 @@
 // RUN: %gradcam_opt %s --gradcam-overlap-nests --split-input-file | FileCheck %s
-// RUN: %gradcam_opt %s --pass-pipeline='builtin.module(gradcam-overlap-nests{late-constants})' --split-input-file | FileCheck %s --check-prefix=LATE
+// RUN: %gradcam_opt %s --pass-pipeline='builtin.module(gradcam-set-platform{dram-width=64},gradcam-overlap-nests)' --split-input-file | FileCheck %s --check-prefix=LATE
 
 // Every step waits for the pixel that it reads: that of row 2 * d0 + d2 and column 2 * d1 + d3, of 4 columns. Nothing else
 // reads the pixels, and of the 8 rows no more than one is alive: 4 pixels of 2 channels.

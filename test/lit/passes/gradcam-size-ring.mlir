@@ -1,8 +1,8 @@
-// RUN: %gradcam_opt %s --pass-pipeline='builtin.module(gradcam-plan-memory,gradcam-stream-weights{width=8 latency=4},gradcam-assign-cycles)' | FileCheck %s --check-prefix=START
-// RUN: %gradcam_opt %s --pass-pipeline='builtin.module(gradcam-plan-memory,gradcam-stream-weights{width=8 latency=4},gradcam-size-ring,gradcam-assign-cycles)' | FileCheck %s --check-prefix=LEAST
-// RUN: %gradcam_opt %s --pass-pipeline='builtin.module(gradcam-plan-memory,gradcam-stream-weights{width=8 latency=4},gradcam-size-ring{bytes=19604},gradcam-assign-cycles)' | FileCheck %s --check-prefix=LIMIT
-// RUN: %gradcam_opt %s --pass-pipeline='builtin.module(gradcam-plan-memory,gradcam-stream-weights{width=8 latency=4},gradcam-size-ring{bytes=500},gradcam-assign-cycles)' | FileCheck %s --check-prefix=END
-// RUN: not %gradcam_opt %s --pass-pipeline='builtin.module(gradcam-plan-memory,gradcam-stream-weights{width=8 latency=4},gradcam-size-ring{file=%S/Inputs/size-ring.json})' 2>&1 | FileCheck %s --check-prefix=SMALL
+// RUN: %gradcam_opt %s --pass-pipeline='builtin.module(gradcam-set-platform{dram-width=8 dram-latency=4},gradcam-plan-memory,gradcam-stream-weights,gradcam-assign-cycles)' | FileCheck %s --check-prefix=START
+// RUN: %gradcam_opt %s --pass-pipeline='builtin.module(gradcam-set-platform{dram-width=8 dram-latency=4},gradcam-plan-memory,gradcam-stream-weights,gradcam-size-ring,gradcam-assign-cycles)' | FileCheck %s --check-prefix=LEAST
+// RUN: %gradcam_opt %s --pass-pipeline='builtin.module(gradcam-set-platform{dram-width=8 dram-latency=4},gradcam-plan-memory,gradcam-stream-weights,gradcam-size-ring{bytes=19604},gradcam-assign-cycles)' | FileCheck %s --check-prefix=LIMIT
+// RUN: %gradcam_opt %s --pass-pipeline='builtin.module(gradcam-set-platform{dram-width=8 dram-latency=4},gradcam-plan-memory,gradcam-stream-weights,gradcam-size-ring{bytes=500},gradcam-assign-cycles)' | FileCheck %s --check-prefix=END
+// RUN: not %gradcam_opt %s --pass-pipeline='builtin.module(gradcam-set-platform{dram-width=8 dram-latency=4},gradcam-plan-memory,gradcam-stream-weights,gradcam-size-ring{file=%S/Inputs/size-ring.json})' 2>&1 | FileCheck %s --check-prefix=SMALL
 // RUN: not %gradcam_opt %s --pass-pipeline='builtin.module(gradcam-plan-memory,gradcam-size-ring)' 2>&1 | FileCheck %s --check-prefix=NONE
 
 // Tiles of 300 words of 4 bytes, read five times each. While one is read for the last time, words of the next one

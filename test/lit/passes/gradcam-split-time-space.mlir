@@ -1,5 +1,5 @@
-// RUN: %gradcam_opt %s --gradcam-split-time-space=pe=4x4 --split-input-file --verify-diagnostics | FileCheck %s
-// RUN: not %gradcam_opt %s --gradcam-split-time-space=pe=4x3 --split-input-file 2>&1 | FileCheck %s --check-prefix=PE
+// RUN: %gradcam_opt %s --gradcam-set-platform=pe=4x4 --gradcam-split-time-space --split-input-file --verify-diagnostics | FileCheck %s
+// RUN: not %gradcam_opt %s --gradcam-set-platform=pe=4x3 --gradcam-split-time-space --split-input-file 2>&1 | FileCheck %s --check-prefix=PE
 
 // PE: error: pe '4x3' needs powers of two for both sides, such as 16x16
 
@@ -363,7 +363,7 @@ func.func @wide(%x: memref<2x8xi32>) {
   affine.for %i = 0 to 8 {
     affine.store %c0, %s[%i] : memref<8xi32>
   }
-  // expected-error@+1 {{8 output lanes do not fit the 4x4 array; run convert-gradcam-to-linalg with the same pe}}
+  // expected-error@+1 {{8 output lanes do not fit the 4x4 array; run gradcam-set-platform before convert-gradcam-to-linalg}}
   affine.for %k = 0 to 2 {
     affine.for %i = 0 to 8 {
       %v = affine.load %x[%k, %i] : memref<2x8xi32>

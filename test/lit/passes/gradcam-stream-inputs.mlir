@@ -1,5 +1,5 @@
 // RUN: %gradcam_opt %s --gradcam-stream-inputs --split-input-file | FileCheck %s
-// RUN: %gradcam_opt %s --gradcam-stream-inputs --gradcam-split-time-space=pe=4x16 --split-input-file | FileCheck %s --check-prefix=SPLIT
+// RUN: %gradcam_opt %s --gradcam-set-platform=pe=4x16 --gradcam-stream-inputs --gradcam-split-time-space --split-input-file | FileCheck %s --check-prefix=SPLIT
 
 // Windows of four columns, two apart. A pixel of a window at x is stored in that window and in the one before it; the
 // loop over both is inside, so that the pixels follow each other.

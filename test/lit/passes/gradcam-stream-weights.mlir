@@ -1,11 +1,12 @@
-// RUN: %gradcam_opt %s --pass-pipeline='builtin.module(gradcam-plan-memory,gradcam-stream-weights{width=8 outstanding=3 latency=10})' --split-input-file --verify-diagnostics | FileCheck %s
-// RUN: %gradcam_opt %s --pass-pipeline='builtin.module(gradcam-plan-memory,gradcam-stream-weights{width=8},gradcam-assign-cycles)' --split-input-file --verify-diagnostics -o /dev/null
+// RUN: %gradcam_opt %s --pass-pipeline='builtin.module(gradcam-set-platform{dram-width=8 dram-outstanding=3 dram-latency=10},gradcam-plan-memory,gradcam-stream-weights)' --split-input-file --verify-diagnostics | FileCheck %s
+// RUN: %gradcam_opt %s --pass-pipeline='builtin.module(gradcam-set-platform{dram-width=8},gradcam-plan-memory,gradcam-stream-weights,gradcam-assign-cycles)' --split-input-file --verify-diagnostics -o /dev/null
 
 // Three nests read @w, each in its own order: tiles of 3 words, the transpose, the row that a run-time value picks. The
 // ring has room for a tile of 3 words and a burst of 256 bytes, but needs no more than the tape's 15 words.
 // CHECK: module attributes {gradcam.banks = {
 // CHECK-SAME: weights = {bits = 8 : i64, constant = false, lanes = 2 : i64, words = 16 : i64}
-// CHECK-SAME: gradcam.tape = {bank = "weights", latency = 10 : i64, outstanding = 3 : i64, width = 8 : i64}
+// CHECK-SAME: gradcam.platform = {dram = {latency = 10 : i64, outstanding = 3 : i64, width = 8 : i64}, pe = "16x16"}
+// CHECK-SAME: gradcam.tape = "weights"
 // CHECK-NOT: @w
 // CHECK: memref.global "private" constant @tape0 : memref<1x6x2xi8> = dense<{{\[\[\[}}1, 2], [3, 4], [5, 6], [7, 8], [9, 10], [11, 12]]]>
 // CHECK: memref.global "private" constant @tape1 : memref<1x6x2xi8> = dense<{{\[\[\[}}1, 2], [7, 8], [3, 4], [9, 10], [5, 6], [11, 12]]]>

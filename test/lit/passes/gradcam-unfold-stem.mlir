@@ -1,5 +1,5 @@
-// RUN: %gradcam_opt %s --gradcam-unfold-stem=pe=16x16 --mlir-print-debuginfo | FileCheck %s
-// RUN: %gradcam_opt %s --gradcam-unfold-stem=pe=4x4 | FileCheck %s --check-prefix=NARROW
+// RUN: %gradcam_opt %s --gradcam-unfold-stem --mlir-print-debuginfo | FileCheck %s
+// RUN: %gradcam_opt %s --gradcam-set-platform=pe=4x4 --gradcam-unfold-stem | FileCheck %s --check-prefix=NARROW
 
 // Four columns of the kernel go into the channels, two are left: the eighth column has zero weights.
 // CHECK-LABEL: func.func @stem

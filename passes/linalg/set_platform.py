@@ -1,0 +1,46 @@
+"""gradcam-set-platform."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+from torch_mlir import ir
+
+from gradcam.dram import Dram
+from gradcam.errors import GradcamError, fail
+from gradcam.passes.infra.pass_base import Pass
+from gradcam.passes.ir.platform import Platform
+from gradcam.pe import PE
+
+
+@dataclass(frozen=True)
+class SetPlatform(Pass):
+    """Says for which array, and with weights in which DRAM, the module is compiled.
+
+    A `dram-width` of 0 keeps weights on chip. Without this pass the array is 16x16 and weights are on chip.
+
+    This pass turns:
+
+        module { ... }
+
+    into:
+
+        module attributes {gradcam.platform = {pe = "8x8",
+          dram = {width = 32 : i64, outstanding = 8 : i64, latency = 64 : i64}}} { ... }
+    """
+
+    name: ClassVar[str] = "gradcam-set-platform"
+    pe: str = "16x16"
+    dram_width: int = 0
+    dram_outstanding: int = 8
+    dram_latency: int = 64
+
+    def run(self, module: ir.Module) -> None:
+        """Sets `gradcam.platform` of the module, but for its clock."""
+        with module.context, ir.Location.unknown():
+            try:
+                dram = Dram(self.dram_width, self.dram_outstanding, self.dram_latency) if self.dram_width else None
+                replace(Platform.of(module.operation), pe=PE.parse(self.pe), dram=dram).write(module)
+            except GradcamError as error:
+                raise fail(module.operation, error.message) from error

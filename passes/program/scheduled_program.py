@@ -1,0 +1,119 @@
+"""The read-only view of a level-4 module: its nests, and what passes have written about them, read once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from torch_mlir import ir
+
+from gradcam.errors import fail
+from gradcam.passes.infra.analyses import analysis
+from gradcam.passes.ir.attributes import TAPE
+from gradcam.passes.ir.platform import Platform
+from gradcam.passes.ir.queries import main_function
+from gradcam.passes.program.banks import Bank, banks_of, constants_of
+from gradcam.passes.program.clock import Clock
+from gradcam.passes.program.engines import Engine, collect
+from gradcam.passes.program.names import argument_names, registers_of
+from gradcam.passes.program.nest import Access, Nest, read_nest, read_nests
+from gradcam.passes.program.runs import Follow, follows_of, turns_of
+from gradcam.passes.program.tape import Tape, read_tape
+
+
+class ScheduledProgram:
+    """A scheduled module as Python data.
+
+    Every fact is read when it is first asked for, and raises a `GradcamError` that names the pass to run where that has
+    not run yet. A pass that changes a fact writes it into the IR; this object does not see that.
+
+    Attributes:
+        module: the module.
+        nests: its nests, in program order.
+    """
+
+    def __init__(self, module: ir.Module) -> None:
+        """Reads the nests, unless a pass has left them behind; see `gradcam.passes.infra.analyses`."""
+        self.module = module
+        self.nests: list[Nest] = analysis(read_nests, module)
+
+    @staticmethod
+    def of(module: ir.Module) -> ScheduledProgram:
+        """The program of a module, the one that is kept of it where there is one."""
+        return analysis(ScheduledProgram, module)
+
+    def reread(self, number: int, op: Any = None) -> None:
+        """Reads a nest again that a pass has changed, or replaced by `op`."""
+        self.nests[number] = read_nest(op or self.nests[number].op)
+
+    @cached_property
+    def function(self) -> Any:
+        """The function that holds the nests."""
+        return main_function(self.module)
+
+    @cached_property
+    def platform(self) -> Platform:
+        """What the program is compiled for."""
+        return Platform.of(self.module.operation)
+
+    @cached_property
+    def clock(self) -> Clock:
+        """The clock that pipelines are made for."""
+        return Clock.of(self.module.operation)
+
+    @property
+    def accesses(self) -> list[Access]:
+        """All loads and stores, nest by nest, loads first."""
+        return [access for nest in self.nests for access in (*nest.loads, *nest.stores)]
+
+    @cached_property
+    def engines(self) -> list[Engine]:
+        """The engines, in the order of their first nests; their ops have stages."""
+        return collect(self.nests)
+
+    @cached_property
+    def banks(self) -> Mapping[str, Bank]:
+        """The banks by name."""
+        return banks_of(self.module)
+
+    @cached_property
+    def constants(self) -> Mapping[ir.Value, np.ndarray]:
+        """The elements of every constant that a bank holds, flat."""
+        return constants_of(self.module)
+
+    @cached_property
+    def arguments(self) -> Sequence[str]:
+        """Names of the function's arguments, which become streams and ports."""
+        return argument_names(self.module)
+
+    @cached_property
+    def registers(self) -> Mapping[ir.Value, str]:
+        """Names of the one-element buffers."""
+        return registers_of(self.nests)
+
+    @cached_property
+    def follows(self) -> Mapping[int, Follow]:
+        """The nests that follow, by the number of their producer."""
+        return follows_of(self.nests)
+
+    @cached_property
+    def turns(self) -> Sequence[int]:
+        """Per nest the number of the first one of those that are issued together with it."""
+        return turns_of(self.nests)
+
+    @cached_property
+    def tape(self) -> Tape | None:
+        """The weights that come from DRAM; None where all are on chip."""
+        name = TAPE.find(self.module.operation)
+        if name is None:
+            return None
+        if self.platform.dram is None:
+            reason = "the platform lacks the DRAM that holds the weights; run gradcam-set-platform"
+            raise fail(self.module.operation, reason)
+        tape = read_tape(self.nests, self.banks[name], self.platform.dram)
+        if tape.bank.words < tape.least_ring_words:
+            reason = f"the ring {name} needs {tape.least_ring_words} words, it has {tape.bank.words}"
+            raise fail(self.module.operation, reason)
+        return tape
