@@ -1,0 +1,79 @@
+"""Targets in mid-network: the quantized backward pass in linalg and in RTL against the integer reference."""
+
+import numpy as np
+import pytest
+import target_layers
+from deeper_targets import METHODS, TARGETS, network, settings
+from rtl_checks import check_design
+
+from gradcam.compiler import Compilation
+from gradcam.evaluate import pearson
+from gradcam.jit import compile_linalg
+from gradcam.output import compile_to_folder
+from gradcam.reference.float32 import run_float
+from gradcam.reference.integer import quantize_image, run_integer
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("target", TARGETS)
+def test_linalg_equals_the_integer_reference(target, method):
+    net, wanted = network(), []
+    images, classes = net.images(3), (-1, 4, 0)
+
+    def quantized(module):
+        wanted.extend(run_integer(module, x[None], c) for x, c in zip(images, classes, strict=True))
+
+    pe = ("4x4", "8x2", "2x8")[(list(TARGETS).index(target) + METHODS.index(method)) % 3]
+    module = Compilation(settings(target, method, pe)).run(net, "linalg", {"quantized": quantized})
+    run = compile_linalg(module, 0)
+    for image, cls, (logits, heatmap) in zip(images, classes, wanted, strict=True):
+        found = run(np.ascontiguousarray(image.transpose(1, 2, 0)), np.array([cls], np.int32))
+        assert np.array_equal(found[0], logits[0]) and np.array_equal(found[1], heatmap[0])
+    assert len(np.unique(wanted[0][1])) > 3
+    assert not np.array_equal(wanted[1][1], wanted[2][1])
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("target", TARGETS)
+def test_the_quantized_map_means_the_float_map(target, method):
+    net, floats = network(), []
+
+    def simplified(module):
+        floats.extend(run_float(module, x[None])[1] for x in net.calibration_images)
+
+    module = Compilation(settings(target, method, "4x4")).run(net, "quantized", {"simplified": simplified})
+    found = [run_integer(module, quantize_image(module, x[None]))[1] for x in net.calibration_images]
+    correlations = [pearson(a[0], b[0]) for a, b in zip(found, floats, strict=True)]
+    assert np.median(correlations) > 0.9, correlations
+    other = [pearson(a[0], b[0]) for a, b in zip(found[1:], floats, strict=False)]
+    assert np.median(other) < 0.8, "maps of other images are others"
+
+
+#: Sums of a tap's windows in halves, and the one parity that a 1x1 convolution of stride 2 has a gradient in.
+INNER = r".*\.unfold|explain\.weights\.(rows|halves|high).*|layers\.14\.adjoint"
+
+DESIGNS = [
+    ("norm", "gradcam", "4x4"),
+    ("strided", "layercam", "8x8"),
+    ("block", "hirescam", "4x8"),
+    ("dilated", "gradcam", "4x4"),  # two parities with equal tap sums
+    ("last", "gradcam", "8x4"),
+]
+
+
+@pytest.mark.parametrize(("target", "method", "pe"), DESIGNS, ids=["-".join(d) for d in DESIGNS])
+def test_rtl_equals_the_integer_reference(target, method, pe, tmp_path):
+    net, folder = network(), tmp_path / "design"
+    compile_to_folder(net, "test", settings(target, method, pe), folder)
+    assert any("adjoint" in name for name in check_design(net, folder, inner=INNER).trace.compared)
+
+
+def test_a_deeper_target_adds_no_multipliers_and_no_weights(tmp_path):
+    net = network()
+    reports = {
+        t: compile_to_folder(net, "test", settings(t, "gradcam", "8x8"), tmp_path / t) for t in ("last", "block")
+    }
+    engines = {t: [f.name for f in (tmp_path / t / "rtl").glob("engine_mac*.sv")] for t in reports}
+    assert engines["last"] == engines["block"] == ["engine_mac.sv"]
+    assert target_layers.multipliers(tmp_path / "last/rtl") == target_layers.multipliers(tmp_path / "block/rtl") == 64
+    assert reports["last"]["memory_bytes"]["weights"] == reports["block"]["memory_bytes"]["weights"]

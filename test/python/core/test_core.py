@@ -1,0 +1,234 @@
+"""The core through its interfaces alone: cocotb and cocotbext-axi around it, Verilator and Icarus Verilog under it."""
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from core import Scenario, check, fault_kinds, faults, period
+from core_simulation import Played, build, lint
+from rtl_networks import flat, last_layer, sums
+from simulated_core import make
+
+from gradcam.core.register_map import register_map
+from gradcam.errors import GradcamError
+from gradcam.passes.infra.pass_manager import PassManager
+from gradcam.sim.program import read_json
+
+
+@pytest.fixture(scope="module")
+def core(tmp_path_factory):
+    return make(sums(), tmp_path_factory.mktemp("core"))
+
+
+@pytest.fixture(scope="module")
+def dram(tmp_path_factory):
+    return make(last_layer(), tmp_path_factory.mktemp("dram"), weights="dram", top_k=2)
+
+
+@pytest.fixture(scope="module")
+def clocked(tmp_path_factory):
+    return make(sums(), tmp_path_factory.mktemp("clocked"), clock_mhz=120.0)
+
+
+@pytest.fixture(params=["core", "clocked"])
+def either(request):
+    """A core made for no clock in particular, and one that is."""
+    return request.getfixturevalue(request.param)
+
+
+def test_images_come_back_in_order_as_fast_as_the_core_runs(either):
+    core, scenario = either, Scenario(either.program)
+    scenario.images([0, 1, 2, 3, 4, 0])
+    played = core.play(scenario)
+    check(played, scenario.expected, core.reference)
+    assert len(set(map(tuple, played.results))) == 6
+    cycles = scenario.facts["cycles"]
+    assert cycles <= period(played) <= 1.005 * cycles
+    counters = played.log[-1]["counters"]
+    assert counters["images"] == 6 and counters["stall"] == 0
+    assert counters["inference"] + counters["explanation"] == cycles
+    assert counters["explanation"] == core.program.report()["cycles"]["explanation"]
+
+
+def test_random_waiting_on_every_channel_changes_nothing(either):
+    scenario = Scenario(either.program)
+    scenario.images([0, 1, 2, 3, 4] * 3)
+    check(either.play(scenario, pause=True, seed=3), scenario.expected, either.reference)
+
+
+def test_a_result_that_cannot_leave_stalls_the_next_one(either):
+    scenario = Scenario(either.program)
+    scenario.blocked([0, 1, 2, 3])
+    played = either.play(scenario)
+    check(played, scenario.expected, either.reference)
+    assert played.log[1]["counters"]["stall"] > 0
+
+
+def test_faults_are_reported_and_leave_good_images_right(either):
+    core = either
+    scenario = faults(core.program, 25, len(core.images), seed=1)
+    assert (
+        {step["do"] for step in scenario.steps}
+        > set(fault_kinds(core.program))
+        == {*("short", "long", "start_busy", "reset", "class_range")}
+    )
+    check(core.play(scenario, pause=True), scenario.expected, core.reference)
+
+
+def test_weights_from_dram_with_error_responses(dram):
+    scenario = faults(dram.program, 18, len(dram.images), seed=2)
+    assert "dram" in {step["do"] for step in scenario.steps}
+    check(dram.play(scenario, pause=True), scenario.expected, dram.reference)
+
+
+def test_start_and_class(core):
+    scenario = Scenario(core.program)
+    for early in (False, True):
+        scenario.start(1, early)
+    for cls in (1, 0, -1):
+        scenario.explain(2, cls)
+    played = core.play(scenario)
+    check(played, scenario.expected, core.reference)
+    assert played.results[2][1:] != played.results[3][1:]
+
+
+def test_a_wrong_result_a_missing_one_and_an_error_that_was_not_are_found(core):
+    scenario = Scenario(core.program)
+    scenario.images([0, 1])
+    scenario.fault("short", 0, np.random.default_rng(0), 2)
+    played = core.play(scenario)
+    check(played, scenario.expected, core.reference)
+    played.log[1]["words"][-1] ^= 1
+    with pytest.raises(GradcamError, match="step 1: the result of"):
+        check(played, scenario.expected, core.reference)
+    played.log[1]["words"][-1] ^= 1
+    played.log[2]["errors"] = 0
+    with pytest.raises(GradcamError, match=r"step 2: .*short_packet.* left"):
+        check(played, scenario.expected, core.reference)
+    with pytest.raises(GradcamError, match="did not come"):
+        check(Played(played.log[1:2], 0), scenario.expected[1:], core.reference)
+    with pytest.raises(GradcamError, match="the log goes on"):
+        check(Played(played.log, 0), scenario.expected[:1], core.reference)
+
+
+def test_a_core_that_hangs_fails(core):
+    scenario = Scenario(core.program)
+    scenario.images([0])
+    with pytest.raises(GradcamError, match="does not end within 200 cycles"):
+        core.play(scenario, limit=200)
+
+
+def test_every_field_reads_back(core):
+    scenario = Scenario(core.program)
+    scenario.steps.append({"do": "registers"})
+    seen = core.play(scenario).log[0]
+    facts = scenario.facts
+    logits = next(f["words"] for f in facts["fields"] if f["name"] == "logits")
+    known = {"fingerprint": facts["fingerprint"], "classes": logits, "maps": 1, "top_k": 1}
+    beats = {"IMAGE": facts["image"]["beats"], "RESULT": facts["result"]["beats"]}
+    checked = 0
+    for register in register_map():
+        for pattern in ("reset", "ffffffff", "a5a5a5a5", "5a5a5a5a", "00000000", "restored"):
+            word = seen[pattern][register.name]
+            for field in register.fields:
+                mask = (1 << field.bits) - 1
+                value = word >> field.low & mask
+                if field.kind == "storage" and pattern not in ("reset", "restored"):
+                    assert value == int(pattern, 16) >> field.low & mask, (register.name, field.name, pattern)
+                elif field.kind == "input":
+                    assert value == known.get(field.name, beats.get(register.name, 0)), (register.name, field.name)
+                else:
+                    assert value == field.reset, (register.name, field.name, pattern)
+                checked += 1
+            assert not word & ~sum(((1 << f.bits) - 1) << f.low for f in register.fields)
+        stored = sum(((1 << f.bits) - 1) << f.low for f in register.fields if f.kind == "storage")
+        if stored:
+            steps = [stored & (1 << 8 * (i + 1)) - 1 for i in range(4)]
+            assert [word & stored for word in seen["bytes"][register.name]] == steps, register.name
+    assert checked == 6 * sum(len(r.fields) for r in register_map())
+    assert seen["hole"] == [2, 2]  # SLVERR
+
+
+def test_interrupt(core):
+    scenario = Scenario(core.program)
+    scenario.steps.append({"do": "interrupt", "image": 1})
+    played = core.play(scenario)
+    raised_and_pending = [[0, 1], [0, 0], [1, 1], [0, 0], [1, 1], [0, 0]]
+    assert played.of("interrupt")[0]["seen"] == raised_and_pending
+
+
+@pytest.mark.skipif(shutil.which("iverilog") is None, reason="Icarus Verilog is not installed")
+def test_icarus_gives_the_same_outputs_in_the_same_cycles(dram, tmp_path):
+    build(dram.program.folder, "icarus", tmp_path)
+    icarus = replace(dram, simulation=tmp_path)
+    scenario = Scenario(dram.program)
+    rng = np.random.default_rng(0)
+    for kind in fault_kinds(dram.program):
+        scenario.fault(kind, 1, rng, 3)
+    scenario.images([0, 1])
+    played = [c.play(scenario, pause=True, simulator=name) for c, name in ((dram, "verilator"), (icarus, "icarus"))]
+    check(played[1], scenario.expected, dram.reference)
+    assert played[0] == played[1] and len(played[0].log) > len(fault_kinds(dram.program))
+
+
+@pytest.mark.parametrize("name", ["core", "dram"])
+def test_lint(name, request):
+    folder = request.getfixturevalue(name).program.folder
+    assert lint(folder) == ""
+    assert parse_errors(folder) == []
+
+
+#: What slang warns of in every design: CIRCT's spare parentheses, and outputs that a design has no use for.
+STYLE = {"DiagCode(BitwiseOpParentheses)", "DiagCode(EmptyOutputPortConn)"}
+
+
+def parse_errors(folder: Path) -> list[str]:
+    """What slang says of the RTL of a folder, elaborated, but for questions of style."""
+    from pyslang.ast import Compilation
+    from pyslang.syntax import SyntaxTree
+
+    compilation = Compilation()
+    for path in sorted((folder / "rtl").glob("*.sv")):
+        compilation.addSyntaxTree(SyntaxTree.fromFile(str(path)))
+    return [code for d in compilation.getAllDiagnostics() if (code := str(d.code)) not in STYLE]
+
+
+def test_slang_finds_a_port_that_does_not_exist(core, tmp_path):
+    shutil.copytree(core.program.folder / "rtl", tmp_path / "rtl")
+    path = tmp_path / "rtl" / "gradcam_core.sv"
+    path.write_text(path.read_text().replace(".take_valid", ".taken_valid", 1))
+    assert parse_errors(tmp_path)
+
+
+@pytest.mark.skipif(shutil.which("iverilog") is None, reason="Icarus Verilog is not installed")
+def test_a_design_that_explains_nothing(tmp_path):
+    bare = make(flat(), tmp_path, "icarus")
+    assert set(fault_kinds(bare.program)) == {"short", "long", "start_busy", "reset"}
+    scenario = faults(bare.program, 4, len(bare.images), seed=3)
+    check(bare.play(scenario, simulator="icarus"), scenario.expected, bare.reference)
+    assert [f["name"] for f in scenario.facts["fields"]] == ["packet", "logits"]
+
+
+def test_program_says_what_a_packet_holds(dram):
+    facts = read_json(dram.program.folder / "program.json")["core"]
+    fields = {f["name"]: f["words"] for f in facts["fields"]}
+    assert list(fields) == ["packet", "classes", "logits", "heatmap0", "heatmap1"]
+    assert fields == {"packet": 1, "classes": 2, "logits": 3, "heatmap0": 30, "heatmap1": 30}
+    assert facts["result"] == {"beats": 66, "bytes": 4} and facts["image"] == {"beats": 30, "bytes": 2}
+
+
+def test_a_module_without_a_top_is_refused():
+    from pycde import circt
+    from pycde.circt import ir
+
+    context = ir.Context()
+    circt.register_dialects(context)
+    with context:
+        module = ir.Module.parse("hw.module @other() { hw.output }")
+        with pytest.raises(GradcamError, match="there is no module 'gradcam_top'; run convert-affine-to-hw first"):
+            PassManager.parse("builtin.module(gradcam-add-core)").run(module)
+        module = ir.Module.parse("hw.module @gradcam_top() { hw.output }")
+        with pytest.raises(GradcamError, match="has no 'gradcam_interface'"):
+            PassManager.parse("builtin.module(gradcam-add-core)").run(module)

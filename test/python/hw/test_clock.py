@@ -1,0 +1,188 @@
+"""Pipelines made for a clock: the same outputs, predicted cycles, and no stage longer than the period."""
+
+import dataclasses
+import re
+from collections import Counter
+
+import deeper_targets
+import pytest
+import rtl_networks
+from rtl_checks import check_design
+from torch_mlir import ir
+
+from gradcam.compiler import Compilation, Settings
+from gradcam.errors import GradcamError
+from gradcam.output import compile_to_folder
+from gradcam.passes.program.banks import Bank
+from gradcam.passes.program.clock import DELAYS, FACTOR, Clock
+from gradcam.passes.program.engines import latency_of, stage_of
+from gradcam.passes.program.nest import nests
+from gradcam.sim import Simulator
+from gradcam.sim.check import check_outputs
+from gradcam.sim.trace import load_quantized
+
+
+def clocked(settings: Settings, mhz: float, family: str = "ecp5") -> Settings:
+    return dataclasses.replace(settings, clock_mhz=mhz, family=family)
+
+
+# RTL.
+
+DESIGNS = [
+    (rtl_networks.windows, "8x8", 120, "ecp5"),
+    (rtl_networks.sums, "4x4", 300, "xcup"),
+    (rtl_networks.table, "2x8", 60, "ecp5"),
+]
+
+
+@pytest.mark.parametrize(("network", "pe", "mhz", "family"), DESIGNS, ids=[f"{d[0].__name__}-{d[2]}" for d in DESIGNS])
+def test_rtl_equals_the_integer_reference(network, pe, mhz, family, tmp_path):
+    net = network()
+    report = compile_to_folder(net, "test", clocked(net.settings(pe), mhz, family), tmp_path / "design")
+    check_design(net, tmp_path / "design")
+    plain = Compilation(net.settings(pe)).run(net, "scheduled").operation.attributes["gradcam.cycles"]
+    assert report["cycles"]["total"] > ir.IntegerAttr(ir.DictAttr(plain)["total"]).value, "stages fill and drain"
+
+
+@pytest.mark.parametrize("options", [{"dsp_packing": True}, {"weights": "dram"}], ids=["packing", "dram"])
+def test_a_deeper_target(options, tmp_path):
+    net, folder = deeper_targets.network(), tmp_path / "design"
+    settings = dataclasses.replace(clocked(deeper_targets.settings("strided", "layercam", "4x4"), 120), **options)
+    report = compile_to_folder(net, "test", settings, folder)
+    simulator = Simulator(folder)
+    reference, images = load_quantized(simulator.program), net.images(2)
+    for image, cls, result in zip(images, (-1, 4), simulator.run(images, (-1, 4)), strict=True):
+        check_outputs(result, reference, image, cls)
+        assert result.cycles == report["cycles"] and result.heatmap.any()
+
+
+def test_a_bank_of_several_memories_is_the_same_bank(monkeypatch, tmp_path):
+    small = dataclasses.replace(DELAYS["ecp5"], block={8: 4096, 16: 1})
+    monkeypatch.setitem(DELAYS, "ecp5", small)
+    net = rtl_networks.windows()
+    compile_to_folder(net, "test", clocked(net.settings("8x8"), 120), tmp_path / "design")
+    checked = check_design(net, tmp_path / "design")
+    banks = checked.simulator.program.banks.values()
+    parts = [len(bank.parts) for bank in banks if not bank.constant], [len(b.parts) for b in banks if b.constant]
+    assert max(parts[0]) > 2 and max(parts[1]) > 2, "of activations and of constants"
+    assert all(sum(bank.parts) == bank.words and max(bank.parts) <= 8 for bank in banks)
+    assert len(checked.simulator.program.memories) == sum(parts[1]), "a file for each"
+
+
+def test_memories_of_a_bank_have_no_file_of_another_bank():
+    weights, other = (Bank(name, 4, 8, 16, constant=True, depth=8) for name in ("weights", "weights1"))
+    images = [bank.image(number) for bank in (weights, other) for number, _ in bank.parts]
+    alone = Bank("weights1", 4, 8, 4, constant=True)
+    assert len({*images, *(alone.image(number) for number, _ in alone.parts)}) == 5
+
+
+@pytest.mark.parametrize(
+    ("family", "words", "bits", "depth"),
+    [
+        ("ecp5", 2746, 512, 2048),  # 57 block RAMs and 29 more, against 128 of 4096 words
+        ("ecp5", 8192, 64, 8192),  # 32, as with less deep ones
+        ("ecp5", 40000, 8, 16384),  # deeper than any block RAM
+        ("xcup", 2746, 512, 2048),
+        ("xcup", 700, 32, 700),
+    ],
+)
+def test_a_bank_takes_the_fewest_block_rams_without_a_choice_between_them(family, words, bits, depth):
+    assert Clock.named(family, 100).depth(words, bits) == depth
+    assert Clock().depth(words, bits) == words, "one memory where there is no clock"
+
+
+# Stages.
+
+
+def longest(module: ir.Module, clock: Clock) -> float:
+    """Longest chain of ops between two registers, in ns, as the stages in the IR say; where no accumulator is."""
+    d, most = clock.delays, 0.0
+    with module.context:
+        flows = [flow for nest in nests(module) for flow in nest.flows]
+    for flow in flows:
+        # When a value is ready: the stage, the delay since its beginning, and whether an accumulator is in it.
+        ready = {}
+        for node in flow.nodes:
+            if node.kind in ("const", "iv", "acc"):
+                ready[id(node)] = (-1, 0.0, node.kind == "acc" and flow.sinks[0].target == 0)
+                continue
+            op = node.what.op if node.kind == "load" else node.op
+            stage, latency = stage_of(op), latency_of(op, node.kind)
+            delay = max((ready[id(a)][1] for a in node.args if ready[id(a)][0] == stage), default=0.0)
+            updates = any(ready[id(a)][2] for a in node.args)
+            if node.kind in ("arith.muli", "reduce"):
+                assert delay == 0, "a multiplier or a tree of adders behind a register"
+                # What one stage of it takes.
+                adds = -(-(flow.extents[node.reduced[0]] - 1).bit_length() // latency) if node.kind == "reduce" else 0
+                most = max(most, d.multiply if node.kind == "arith.muli" else adds * (d.carry + d.bit * node.bits))
+                ready[id(node)] = (stage + latency, 0.0, updates)
+                continue
+            if node.kind in ("arith.maxsi", "arith.minsi") and not updates:
+                assert delay == 0 and latency == 1, "a comparison in one stage, the choice in the next one"
+                most = max(most, d.carry + d.bit * node.bits)
+                ready[id(node)] = (stage + latency, d.logic, updates)
+                continue
+            delay += 0.0 if node.kind == "load" else clock.delay(node)
+            if not updates:
+                most = max(most, delay)
+            ready[id(node)] = (stage + latency, 0.0 if latency and node.kind != "load" else delay, updates)
+    return most
+
+
+@pytest.mark.parametrize(("mhz", "family"), [(120, "ecp5"), (90, "ecp5"), (350, "xcup")])
+def test_no_stage_is_longer_than_the_period(mhz, family):
+    net, clock = rtl_networks.windows(), Clock.named(family, mhz)
+    module = Compilation(clocked(net.settings("8x8"), mhz, family)).run(net, "scheduled")
+    assert 0 < longest(module, clock) <= clock.budget
+    faster = Clock.named(family, mhz * 0.5)
+    slow = Compilation(clocked(net.settings("8x8"), mhz * 0.5, family)).run(net, "scheduled")
+    assert longest(slow, faster) > clock.budget, "half the clock chains more than this one allows"
+
+
+def hardware(net) -> dict[str, str]:
+    """The modules of a 4x4 array at 120 MHz by name."""
+    design = str(Compilation(clocked(net.settings("4x4"), 120)).run(net, "hw"))
+    return {text.split("(")[0]: text for text in design.split("hw.module @")[1:]}
+
+
+def factors_in(engine: str) -> Counter[tuple[int, int]]:
+    """How many multipliers an engine has, by the bits of their factors."""
+    return Counter((int(a), int(b)) for a, b in re.findall(r"@multiplier_(\d+)x(\d+)\(", engine))
+
+
+def test_a_wide_product_is_made_of_two_and_a_narrow_one_registers_its_factors():
+    modules = hardware(rtl_networks.table())
+    local = modules["multiplier_8x8"]
+    assert [local.count(f"%{name}_q = seq.compreg ") for name in ("a", "b", "product")] == [1, 1, 1]
+    assert local.count("comb.mul") == 1
+    factors = factors_in(modules["engine_mac"])
+    assert factors.pop((8, 8)) == 16
+    assert factors.total() == 8 and max(map(max, factors)) == FACTOR, "two per output lane, for all epilogues"
+
+
+def test_a_product_with_a_narrow_constant_of_a_wide_type_is_made_of_one():
+    factors = factors_in(hardware(rtl_networks.sums())["engine_mac"])
+    assert not {(18, 8), (15, 8)} & set(factors) and factors[16, 8] == 20, "five addends per output lane"
+
+
+# Mistakes.
+
+
+@pytest.mark.parametrize(
+    ("family", "mhz", "message"),
+    [
+        ("ice40", 50, "there is no family 'ice40'; choose one of ecp5, xcup"),
+        ("ecp5", 0, "a clock must be above 0 MHz, got 0"),
+        ("ecp5", float("nan"), "a clock must be above 0 MHz, got nan"),
+        ("ecp5", 500, "500 MHz is too fast for ecp5; choose at most 133"),
+    ],
+)
+def test_refusals(family, mhz, message):
+    with pytest.raises(GradcamError, match=f"^{message}$"):
+        Settings("layer4", clock_mhz=mhz, family=family)
+
+
+def test_the_fastest_clock_that_is_named_is_taken():
+    for family, d in DELAYS.items():
+        fastest = 1000 // (d.register + max(d.shift, d.multiply))
+        assert Clock.named(family, fastest).budget >= max(d.shift, d.multiply)

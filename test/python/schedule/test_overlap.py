@@ -1,0 +1,391 @@
+"""Nests beside their producer: nothing is read before it is written or after it is overwritten, to the cycle."""
+
+import json
+from collections.abc import Mapping, Sequence
+from itertools import product
+from math import prod
+from types import MappingProxyType
+
+import dram_checks
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rtl_checks import check_design
+from rtl_networks import Network, Sum, design
+from torch import nn
+from torch_mlir import ir
+
+import gradcam.output
+from gradcam.errors import GradcamError
+from gradcam.passes.infra.pass_manager import PassManager
+from gradcam.passes.program.banks import ring_of
+from gradcam.passes.program.nest import nests
+from gradcam.passes.program.runs import Run, follows_of
+from gradcam.passes.schedule.assign_cycles import Window, shares_of
+from gradcam.passes.schedule.overlap_nests import ring_size
+from gradcam.passes.schedule.stages import set_integer
+from gradcam.sim import Simulator
+from gradcam.sim.check import check_outputs
+from gradcam.sim.trace import load_quantized
+
+PASSES = "gradcam-form-engines,gradcam-overlap-nests,gradcam-plan-memory,gradcam-assign-cycles"
+
+
+# Two nests, run cycle by cycle.
+
+
+def pair_text(tiles=2, size=(6, 5), reduction=3, kernel=(3, 3), stride=(2, 2), padding=(1, 1), row="%h") -> str:
+    """Sums of products by one engine into %y, whose rows are made in the order `row`; maxima of its windows into %z."""
+    out = [(n + 2 * p - k) // s + 1 for n, p, k, s in zip(size, padding, kernel, stride, strict=True)]
+    whole, pooled = (f"memref<{h}x{w}x{4 * tiles}xi8>" for h, w in (size, out))
+    conditions = ", ".join(
+        f"d{2 * i} * {s} + d{2 * i + 1} - {p} >= 0, -d{2 * i} * {s} - d{2 * i + 1} + {n - 1 + p} >= 0"
+        for i, (n, s, p) in enumerate(zip(size, stride, padding, strict=True))
+    )
+    place = [f"%{d} * {s} + %k{d} - {p}" for d, s, p in zip("hw", stride, padding, strict=True)]
+
+    def copy(source: str, target: str, type_: str, sizes) -> str:
+        return f"""
+  affine.for %h = 0 to {sizes[0]} {{ affine.for %w = 0 to {sizes[1]} {{ affine.for %c = 0 to {tiles} {{
+    affine.parallel (%l) = (0) to (4) {{
+      %v = affine.load {source}[%h, %w, %c * 4 + %l] : {type_}
+      affine.store %v, {target}[%h, %w, %c * 4 + %l] : {type_}
+    }} }} }} }}"""
+
+    def reduce(loops: str, value: str, combine: str, store: str) -> str:
+        return f"""
+    affine.parallel (%l) = (0) to (4) {{ affine.store %zero, %acc[%l] : memref<4xi8> }}
+    {loops} affine.parallel (%l) = (0) to (4) {{
+      {value}
+      %a = affine.load %acc[%l] : memref<4xi8>
+      %n = {combine} %a, %e : i8
+      affine.store %n, %acc[%l] : memref<4xi8>
+    }} {"}" * loops.count("{")}
+    affine.parallel (%l) = (0) to (4) {{ %a = affine.load %acc[%l] : memref<4xi8>
+      affine.store %a, {store} }}"""
+
+    weighted = f"""%v = affine.load %x[%h, %w, %c * 4 + %l] : {whole}
+      %u = affine.load %f[%k, %l] : memref<{reduction}x4xi8>
+      %e = arith.muli %v, %u : i8"""
+    padded = f"""%e = affine.if #inside(%h, %kh, %w, %kw) -> i8 {{
+        %v = affine.load %y[{", ".join(place)}, %c * 4 + %l] : {whole}
+        affine.yield %v : i8
+      }} else {{ affine.yield %zero : i8 }}"""
+    terms = f"affine.for %k = 0 to {reduction} {{"
+    windows = f"affine.for %kh = 0 to {kernel[0]} {{ affine.for %kw = 0 to {kernel[1]} {{"
+    return f"""
+#inside = affine_set<(d0, d1, d2, d3) : ({conditions})>
+memref.global "private" constant @f : memref<{reduction}x4xi8> = dense<1>
+func.func @main(%image: {whole}, %result: {pooled}) {{
+  %zero = arith.constant 0 : i8
+  %f = memref.get_global @f : memref<{reduction}x4xi8>
+  %x = memref.alloc() : {whole}
+  %y = memref.alloc() : {whole}
+  %z = memref.alloc() : {pooled}
+  %acc = memref.alloca() : memref<4xi8>
+{copy("%image", "%x", whole, size)}
+  affine.for %c = 0 to {tiles} {{ affine.for %h = 0 to {size[0]} {{ affine.for %w = 0 to {size[1]} {{
+{reduce(terms, weighted, "arith.addi", f"%y[{row}, %w, %c * 4 + %l] : {whole}")} }} }} }}
+  affine.for %c = 0 to {tiles} {{ affine.for %h = 0 to {out[0]} {{ affine.for %w = 0 to {out[1]} {{
+{reduce(windows, padded, "arith.maxsi", f"%z[%h, %w, %c * 4 + %l] : {pooled}")} }} }} }}
+{copy("%z", "%result", pooled, out)}
+  return
+}}"""
+
+
+def scheduled(text: str, options: str = "") -> ir.Module:
+    module = ir.Module.parse(text)
+    passes = PASSES.replace("gradcam-overlap-nests", f"gradcam-overlap-nests{options}")
+    PassManager.parse(f"builtin.module({passes})").run(module)
+    return module
+
+
+def number_of(op, name: str) -> int:
+    return ir.IntegerAttr(op.attributes[f"gradcam.{name}"]).value
+
+
+def value(form, point) -> int:
+    return sum(c * point.get(term, 1) for term, c in form.items())
+
+
+def points(loops):
+    for indices in product(*(range(loop.trip) for loop in loops)):
+        yield {loop.iv: i for loop, i in zip(loops, indices, strict=True)}
+
+
+def replay(module: ir.Module, late: Mapping[int, Sequence[int]] = MappingProxyType({})) -> tuple[int, dict[int, int]]:
+    """Runs the nests that run side by side as the hardware does, cycle by cycle.
+
+    Args:
+        module: the program.
+        late: by the number of a nest, how many cycles each of its steps is late, over and over.
+
+    Returns:
+        How many reads find what another element left, and the cycle of the last step by the number of a nest; a turn is
+        issued in cycle 0.
+    """
+    program, wrong, lasts = list(nests(module)), 0, {}
+    follows = follows_of(program)
+    written, before = {}, []  # by the producer: elements by cycle, and when its iterations have landed
+    for number, nest in enumerate(program):
+        follow, reads, writes, landed, now = follows.get(number - 1), {}, {}, [], 0
+        if not follow and number not in follows:
+            continue
+        (store,), load = nest.stores, None
+        if follow:
+            (load,) = (a for a in nest.loads if a.memref == follow.producer.stores[0].memref)
+        own = late.get(number, ())
+        for step, point in enumerate(points(nest.loops)):
+            now += 1 + (own[step % len(own)] if own else 0)
+            if follow and step % follow.steps == 0:
+                while now <= before[-1] and sum(t < now for t in before) < value(follow.need, point):
+                    now += 1
+            if load and all(value(guard, point) >= 0 for guard in load.guards):
+                reads[now + number_of(load.op, "stage")] = value(load.index, point)
+            if (step + 1) % prod(loop.trip for loop in nest.reduction) == 0:
+                writes[now + number_of(store.op, "stage")] = value(store.index, point)
+            if number in follows and (step + 1) % (nest.steps // follows[number].count) == 0:
+                landed.append(now + number_of(store.op, "stage"))
+        lasts[number] = now
+        if load:
+            wrong += lost(ring_of(load.memref) or 1 << 40, written, reads)
+        written, before = writes, landed
+    return wrong, lasts
+
+
+def lost(size: int, writes, reads) -> int:
+    """Reads, by cycle, of a ring that find another element than the one they want."""
+    memory, wrong = {}, 0
+    for cycle in range(max(*writes, *reads) + 1):
+        if cycle in reads:  # before the write of the same cycle
+            wrong += memory.get(reads[cycle] % size) != reads[cycle]
+        if cycle in writes:
+            memory[writes[cycle] % size] = writes[cycle]
+    return wrong
+
+
+def is_as_predicted(module: ir.Module, lasts) -> bool:
+    """Whether the last steps are in the predicted cycles."""
+    program = list(nests(module))
+    for number, last in lasts.items():
+        op, depth = program[number].op, number_of(program[number].stores[0].op, "stage")
+        if number_of(op, "start") + last + depth + 1 != number_of(op, "end") + number_of(op, "drain"):
+            return False
+    return bool(lasts)
+
+
+def halve_ring(module: ir.Module) -> None:
+    ring = next(a.memref for n in nests(module) for a in n.loads if ring_of(a.memref))
+    set_integer(ring.owner, "ring", number_of(ring.owner, "ring") // 2)
+
+
+def open_early(module: ir.Module) -> None:
+    for follow in follows_of(list(nests(module))).values():
+        attributes = follow.nest.op.attributes
+        map_ = ir.AffineMapAttr(attributes["gradcam.follows"]).value
+        attributes["gradcam.follows"] = ir.AffineMapAttr.get(ir.AffineMap.get(map_.n_dims, 0, [map_.results[0] - 8]))
+
+
+def drain_beside(module: ir.Module) -> None:
+    """Issues every turn behind the last step of the one before it."""
+    for nest in list(nests(module))[:-1]:
+        set_integer(nest.op, "drain", number_of(nest.stores[0].op, "stage"))
+
+
+def pairs(low, high):
+    return st.tuples(*[st.integers(low, high)] * 2)
+
+
+@pytest.fixture(autouse=True)
+def mlir():
+    with ir.Context(), ir.Location.unknown():
+        yield
+
+
+WINDOWS = [  # channel tiles, size, reduction, kernel, stride, padding
+    (2, (6, 6), 4, (3, 3), (2, 2), (1, 1)),
+    (2, (7, 5), 4, (3, 3), (2, 2), (1, 1)),
+    (1, (6, 4), 5, (2, 2), (2, 2), (0, 0)),
+    (3, (5, 5), 9, (2, 2), (2, 2), (0, 0)),
+    (2, (4, 6), 9, (3, 3), (1, 1), (1, 1)),
+    (1, (9, 3), 2, (1, 3), (3, 1), (0, 1)),
+]
+
+
+@pytest.mark.parametrize("window", WINDOWS, ids=str)
+def test_the_nests_meet_in_time(window):
+    module = scheduled(pair_text(*window))
+    wrong, lasts = replay(module)
+    assert wrong == 0 and 2 in lasts and is_as_predicted(module, lasts)
+    _, producer, nest, _ = nests(module)
+    assert number_of(nest.op, "start") == number_of(producer.op, "start")
+    assert 2 * (number_of(nest.op, "end") - number_of(producer.op, "end")) < min(producer.steps, nest.steps)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.integers(1, 3),
+    pairs(1, 7),
+    st.integers(1, 9),
+    pairs(1, 3),
+    pairs(1, 3),
+    st.lists(st.integers(0, 3), max_size=5),
+    st.lists(st.integers(0, 3), max_size=5),
+)
+def test_delays_change_no_value(tiles, size, reduction, kernel, stride, late, later):
+    padding = tuple(k // 2 for k in kernel)
+    with ir.Context(), ir.Location.unknown():
+        # The nest in the middle reads constants: it may be late by itself where it has no ring.
+        for options, lates in (("", {0: late, 1: late}), ("{late-constants}", {0: late, 1: later})):
+            module = scheduled(pair_text(tiles, size, reduction, kernel, stride, padding), options)
+            if follows := follows_of(list(nests(module))):
+                lates = {n: steps for n, steps in lates.items() if options or n - 1 not in follows}
+                (wrong, lasts), (wrong_late, lasts_late) = replay(module), replay(module, lates)
+                assert wrong == wrong_late == 0 and all(lasts_late[n] >= lasts[n] for n in lasts)
+                assert is_as_predicted(module, lasts)
+
+
+def test_late_constants_need_the_whole_buffer():
+    text = pair_text(1, (8, 8), 1)
+    rings = {options: scheduled(text, options) for options in ("", "{late-constants}")}
+    assert [ring_of(list(nests(m))[1].loads[0].memref) is None for m in rings.values()] == [False, True]
+    assert [replay(m, {1: [9]})[0] > 0 for m in rings.values()] == [True, False]
+
+
+def test_rows_made_the_other_way_round_are_waited_for():
+    module = scheduled(pair_text(1, (6, 5), row="-%h + 5"))
+    assert 1 not in follows_of(list(nests(module)))
+    _, before, nest, _ = nests(module)
+    assert number_of(before.op, "end") == number_of(nest.op, "start")
+
+
+@pytest.mark.parametrize("window", WINDOWS[:3], ids=str)
+def test_a_ring_that_is_too_small_is_found(window):
+    module = scheduled(pair_text(*window))
+    halve_ring(module)
+    assert replay(module)[0] > 0
+
+
+@pytest.mark.parametrize("window", WINDOWS, ids=str)
+def test_a_gate_that_opens_early_is_found(window):
+    module = scheduled(pair_text(*window))
+    open_early(module)
+    assert replay(module)[0] > 0
+
+
+# The size of a ring.
+
+
+def holds(size: int, lives) -> bool:
+    """Whether a memory of `size` places returns every element at its last read, another having come in later."""
+    events = [(t, 0, place) for place, t, _ in lives] + [(t, 1, place) for place, w, t in lives if t > w]
+    memory = {}
+    for _, is_read, place in sorted(events):
+        if is_read and memory[place % size] != place:
+            return False
+        if not is_read:
+            memory[place % size] = place
+    return True
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.permutations(range(16)), st.lists(st.integers(0, 12), min_size=16, max_size=16), st.integers(1, 3))
+def test_the_smallest_ring_that_loses_nothing(order, spans, pace):
+    lives = [(place, pace * i, pace * i + span) for i, (place, span) in enumerate(zip(order, spans, strict=True))]
+    expected = next((size for size in (1, 2, 4, 8) if holds(size, lives)), None)
+    assert ring_size(*np.array(lives).T, 16) == expected
+
+
+def test_waits_add_up():
+    run = Run(10, 6, [(2, 3), (4, 5)])
+    assert run.cycles(np.arange(6)).tolist() == [11, 12, 16, 17, 20, 21]
+    assert (run.last, run.stalls) == (21, 5)
+
+
+def test_a_turn_is_counted_once():
+    def windows(*cycles):
+        return [Window(start, end, 0, held, 0) for start, end, held in cycles]
+
+    convolution = windows((0, 100, 0), (0, 104, 60), (0, 50, 9), (104, 110, 0))
+    assert shares_of([0, 0, 0, 3], ["inference"] * 4, convolution) == [100, 4, 0, 6]
+    image = windows((0, 90, 0), (0, 101, 20), (0, 103, 30))
+    assert shares_of([0, 0, 0], ["load", "inference", "inference"], image) == [20, 81, 2]
+
+
+# Networks, in RTL.
+
+
+def pooled(size, *pools) -> Network:
+    """A convolution, the pools with a convolution behind each, and a head; two tiles of 4 channels."""
+    net = Network(3, *size)
+    net.add(nn.ReLU(), net.conv(0, 6))
+    for pool in pools:
+        net.add(pool)
+        net.add(nn.ReLU(), net.conv(len(net.values) - 1, 5))
+    net.explain(len(net.values) - 1)
+    net.add(nn.AdaptiveAvgPool2d(1))
+    return net.classify(3)
+
+
+def readers() -> Network:
+    """A pool of the image, a pool and a sum, pools of two kinds, one behind the other, a value with two readers."""
+    net = Network(3, 11, 12)
+    x = net.add(nn.ReLU(), net.conv(net.add(nn.MaxPool2d(2, 1), 0), 8))
+    x = net.add(nn.ReLU(), net.conv(net.add(nn.AvgPool2d(3, 1, 1), x), 8))
+    x = net.add(nn.ReLU(), net.conv(net.add(Sum(), net.add(nn.AvgPool2d(3, 1, 1), x), x), 8))
+    x = net.add(nn.ReLU(), net.conv(net.add(nn.AvgPool2d(3, 1, 1), net.add(nn.MaxPool2d(3, 2, 1), x)), 8))
+    y = net.add(nn.MaxPool2d((1, 3), 1, (0, 1)), x)
+    net.explain(net.add(Sum(), net.conv(x, 8), y))
+    net.add(nn.AdaptiveAvgPool2d(1))
+    return net.classify(3)
+
+
+def program_of(folder):
+    return json.loads((folder / "program.json").read_text())
+
+
+def followers(folder) -> dict[str, set[str]]:
+    """The nests that follow, with the rings that they read."""
+    program = program_of(folder)
+    rings = {b["name"] for b in program["buffers"] if "ring" in b}
+    nests_ = program["nests"]
+    return {n["name"]: rings & set(nests_[n["follows"]]["writes"]) for n in nests_ if "follows" in n}
+
+
+def test_pools_of_all_kinds(tmp_path):
+    folder = tmp_path / "design"
+    report = design(readers(), "8x8", folder)
+    rings = {"layers.1": {"image"}, "layers.4": {"layers.3"}, "layers.8": {"layers.6", "layers.6.2"}}
+    rings |= {"layers.11": {"layers.10"}, "layers.12": {"layers.11"}}
+    # The convolution that follows the pool of the image reads that a second time, for the second tile of channels.
+    assert followers(folder) == rings | {name: set() for name in ("layers.3", "layers.15", "layers.18")}
+    assert [n["follows"] for n in program_of(folder)["nests"][1:4]] == [0, 1, 2]
+    assert [entry["name"] for entry in report["overlaps"]] == list(followers(folder))
+    check_design(readers(), folder)
+
+
+def test_weights_from_dram(tmp_path):
+    net, folder = pooled((13, 10), nn.MaxPool2d(3, 2, 1), nn.MaxPool2d(2)), tmp_path / "design"
+    dram_checks.check_design(net, dram_checks.from_dram(net.settings("4x4"), 8, 1), folder)
+    assert followers(folder) == {"layers.2": set(), "layers.3": {"layers.2"}, "layers.6": {"layers.5"}}
+    report = json.loads((folder / "report.json").read_text())
+    (result,) = Simulator(folder).run(net.images(1))
+    assert result.cycles == report["cycles"] and sum(layer["stall_cycles"] for layer in report["dram"]) > 0
+
+
+@pytest.mark.parametrize("tamper", [halve_ring, open_early, drain_beside])
+def test_what_is_wrong_gives_wrong_outputs(tamper, tmp_path, monkeypatch):
+    net, folder, describe = pooled((8, 8), nn.MaxPool2d(3, 2, 1)), tmp_path / "design", gradcam.output.describe_program
+
+    def tampered(module):
+        with module.context, ir.Location.unknown():
+            tamper(module)
+        return describe(module)
+
+    monkeypatch.setattr(gradcam.output, "describe_program", tampered)
+    design(net, "4x4", folder)
+    simulator, image = Simulator(folder), net.images(1)[0]
+    with pytest.raises(GradcamError, match=r"in the integer reference|has too many beats"):
+        (result,) = simulator.run(image[None])
+        check_outputs(result, load_quantized(simulator.program), image)

@@ -1,0 +1,49 @@
+"""The check that every design with its weights in DRAM has to pass."""
+
+import dataclasses
+
+from rtl_networks import Network
+from torch_mlir import ir
+
+from gradcam.compiler import Compilation, Settings
+from gradcam.output import compile_to_folder
+from gradcam.passes.infra.pass_manager import PassManager
+from gradcam.passes.program.nest import nests
+from gradcam.sim import DramModel, Simulator, compare_trace, lint
+from gradcam.sim.check import check_outputs
+from gradcam.sim.trace import load_quantized
+
+
+def from_dram(settings: Settings, width: int = 64, outstanding: int = 8) -> Settings:
+    return dataclasses.replace(settings, weights="dram", dram_width=width, dram_outstanding=outstanding)
+
+
+def predicted(module: ir.Module, latency: int) -> list[int]:
+    """Cycles of every nest with another latency of the DRAM."""
+    with module.context:
+        tape = {e.name: e.attr for e in ir.DictAttr(module.operation.attributes["gradcam.tape"])}
+        tape["latency"] = ir.IntegerAttr.get(ir.IntegerType.get_signless(64), latency)
+        module.operation.attributes["gradcam.tape"] = ir.DictAttr.get(tape)
+        PassManager.parse("gradcam-assign-cycles").run(module)
+        times = [
+            [ir.IntegerAttr(n.op.attributes[f"gradcam.{t}"]).value for t in ("start", "end")] for n in nests(module)
+        ]
+    return [end - start for start, end in times]
+
+
+def check_design(net: Network, settings: Settings, folder) -> None:
+    """Outputs with DRAMs of all kinds, and every nest's cycles with ideal ones."""
+    compile_to_folder(net, "test", settings, folder)
+    simulator, module = Simulator(folder), Compilation(settings).run(net, "scheduled")
+    reference, images = load_quantized(simulator.program), net.images(3)
+    classes = [-1, len(net.values[-1][0]) - 1, 0] if simulator.program.ports else [-1] * 3
+    drams = [DramModel(latency) for latency in (1, 20, 64, 333)]
+    for dram in [*drams, DramModel(latency=3, interval=3), DramModel(stall_seed=1), DramModel(stall_seed=2, stall=0.9)]:
+        results = simulator.run(images, classes, dram=dram, stall_seed=None if dram in drams else 3)
+        for image, cls, result in zip(images, classes, results, strict=True):
+            check_outputs(result, reference, image, cls)
+            assert dram not in drams or result.nest_cycles == predicted(module, dram.latency)
+    assert predicted(module, 1) != predicted(module, 333)
+    (traced,) = simulator.run(images[:1], classes[0], trace=True)
+    assert compare_trace(simulator.program, traced, reference, images[0], classes[0]).difference is None
+    assert lint(folder) == ""

@@ -1,0 +1,279 @@
+"""Random small CNNs, written twice: as gradcam IR and as PyTorch functions, whose autograd is the oracle."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from cam_formulas import cam
+from torch_mlir import ir
+from torch_mlir.dialects import arith, func
+
+from gradcam.dialect import cam_ops, ops
+
+#: Of a generated convolution; most have few, so that the networks stay fast.
+MAX_CHANNELS = 70
+
+# The networks are tiny: starting threads costs more than they save.
+
+
+def integer(value: int) -> ir.IntegerAttr:
+    return ir.IntegerAttr.get(ir.IntegerType.get_signless(64), value)
+
+
+def pair(values) -> ir.ArrayAttr:
+    return ir.ArrayAttr.get([integer(v) for v in values])
+
+
+def flag(value: bool) -> ir.IntegerAttr:
+    # A BoolAttr `false` is falsy, which the bindings' op builders take for a missing attribute.
+    return ir.IntegerAttr.get(ir.IntegerType.get_signless(1), value)
+
+
+def real(value: float) -> ir.FloatAttr:
+    return ir.FloatAttr.get(ir.F64Type.get(), value)
+
+
+def tensor_type(shape, element=None) -> ir.RankedTensorType:
+    return ir.RankedTensorType.get(list(shape), element or ir.F32Type.get())
+
+
+def constant(array: torch.Tensor | None) -> ir.Value | None:
+    if array is None:
+        return None
+    type_ = tensor_type(array.shape)
+    return arith.ConstantOp(type_, ir.DenseElementsAttr.get(array.contiguous().numpy(), type=type_)).result
+
+
+@dataclass
+class Node:
+    """One op: numbers of its inputs, its two forms, and its value on the example image."""
+
+    inputs: list[int]
+    forward: Callable[..., torch.Tensor]
+    build: Callable[..., Any]
+    value: torch.Tensor
+
+
+class Network:
+    """A graph grown node by node; node 0 is the image. Every layer method returns the number of its node."""
+
+    def __init__(self, shape: tuple[int, ...], seed: int) -> None:
+        self.rng = np.random.default_rng(seed)
+        self.image = self.normal(*shape)
+        self.nodes = [Node([], lambda: self.image, lambda: None, self.image)]
+
+    def normal(self, *shape: int) -> torch.Tensor:
+        return torch.from_numpy(self.rng.standard_normal(shape).astype(np.float32))
+
+    def shape(self, node: int) -> list[int]:
+        return list(self.nodes[node].value.shape)
+
+    def append(self, inputs: list[int], forward: Callable[..., Any], build: Callable[..., Any]) -> int:
+        self.nodes.append(Node(inputs, forward, build, forward(*(self.nodes[i].value for i in inputs))))
+        return len(self.nodes) - 1
+
+    def conv(self, x, out, kernel, stride=(1, 1), padding=(0, 0), dilation=(1, 1), groups=1, bias=True) -> int:
+        fan_in = self.shape(x)[1] // groups
+        w = self.normal(out, fan_in, *kernel) * (2 / (fan_in * kernel[0] * kernel[1])) ** 0.5
+        b = self.normal(out) if bias else None
+
+        def build(v, type_):
+            args = (pair(stride), pair(padding), pair(dilation), integer(groups))
+            return ops.Conv2dOp(v, constant(w), constant(b), *args, type_)
+
+        return self.append([x], lambda v: F.conv2d(v, w, b, stride, padding, dilation, groups), build)
+
+    def linear(self, x, out, bias=True) -> int:
+        w = self.normal(out, self.shape(x)[1]) / self.shape(x)[1] ** 0.5
+        b = self.normal(out) if bias else None
+        return self.append(
+            [x], lambda v: F.linear(v, w, b), lambda v, type_: ops.LinearOp(v, constant(w), constant(b), type_)
+        )
+
+    def relu(self, x) -> int:
+        return self.append([x], F.relu, ops.ReluOp)
+
+    def relu6(self, x) -> int:
+        return self.append([x], F.relu6, lambda v, type_: ops.ClampOp(v, real(0), real(6), type_))
+
+    def add(self, x, y) -> int:
+        return self.append([x, y], torch.add, ops.AddOp)
+
+    def concat(self, x, y) -> int:
+        return self.append([x, y], lambda *v: torch.cat(v, 1), ops.ConcatOp)
+
+    def flatten(self, x) -> int:
+        return self.append([x], lambda v: v.flatten(1), ops.FlattenOp)
+
+    def batch_norm(self, x) -> int:
+        c = self.shape(x)[1]
+        gamma, beta, mean, var = self.normal(c), self.normal(c), self.normal(c), self.normal(c) ** 2 + 0.1
+
+        def build(v, type_):
+            return ops.BatchNormOp(v, *map(constant, (gamma, beta, mean, var)), real(1e-5), type_)
+
+        return self.append([x], lambda v: F.batch_norm(v, mean, var, gamma, beta, False, 0.0, 1e-5), build)
+
+    def max_pool(self, x, kernel, stride, padding, dilation=(1, 1)) -> int:
+        def build(v, type_):
+            return ops.MaxPool2dOp(v, *map(pair, (kernel, stride, padding, dilation)), type_)
+
+        return self.append([x], lambda v: F.max_pool2d(v, kernel, stride, padding, dilation), build)
+
+    def avg_pool(self, x, kernel, stride, padding=(0, 0), include_pad=True) -> int:
+        def build(v, type_):
+            window = map(pair, (kernel, stride, padding, (1, 1)))
+            return ops.AvgPool2dOp(v, *window, flag(include_pad), type_)
+
+        forward = partial(F.avg_pool2d, kernel_size=kernel, stride=stride, padding=padding)
+        return self.append([x], partial(forward, count_include_pad=include_pad), build)
+
+    def global_pool(self, x) -> int:
+        size = self.shape(x)[2:]
+        return self.avg_pool(x, size, size)
+
+    def feature_maps(self) -> list[int]:
+        """Nodes that can be a target: 4-D, on a path to the last node."""
+        used = {len(self.nodes) - 1}
+        for i in reversed(range(len(self.nodes))):
+            if i in used:
+                used.update(self.nodes[i].inputs)
+        return [i for i in sorted(used) if i > 0 and self.nodes[i].value.ndim == 4]
+
+    def gradient(self, target: int, cls: int = -1) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Logits, the target feature map, and the gradient of the class score at it by PyTorch's autograd."""
+        values: list[torch.Tensor] = []
+        for node in self.nodes:
+            value = node.forward(*(values[i] for i in node.inputs))
+            values.append(value.requires_grad_() if len(values) == target else value)
+        logits, a = values[-1], values[target]
+        score = logits[0, int(logits.argmax()) if cls < 0 else cls]
+        (g,) = torch.autograd.grad(score, a)
+        return logits.detach(), a.detach(), g
+
+    def oracle(self, target: int, method: str, cls: int = -1) -> tuple[np.ndarray, np.ndarray]:
+        """Logits and raw map, by PyTorch's autograd."""
+        logits, a, g = self.gradient(target, cls)
+        return logits.numpy(), cam(method, a, g).numpy()
+
+    def module(self, target: int, method: str) -> ir.Module:
+        """The network as IR with its explanation, in the current context; node i has the location "node<i>"."""
+        return self.explaining([(target, method)])
+
+    def explaining(self, asked: list[tuple[int, str]]) -> ir.Module:
+        """As `module`, with a map for each target and method in `asked`."""
+        with ir.Location.unknown():
+            module = ir.Module.create()
+            index = tensor_type([1], ir.IntegerType.get_signless(32))
+            maps = [tensor_type([1, *self.shape(target)[2:]]) for target, _ in asked]
+            type_ = ir.FunctionType.get([tensor_type(self.shape(0)), index], [tensor_type(self.shape(-1)), *maps])
+            with ir.InsertionPoint(module.body):
+                main = func.FuncOp("main", type_)
+            with ir.InsertionPoint(main.add_entry_block()):
+                image, cls = main.arguments
+                values = self._build(image, {target for target, _ in asked})
+                conventions = (flag(True), flag(True), real(1e-7))
+                results = [
+                    cam_ops.ExplainOp(
+                        values[-1], values[target], cls, ir.StringAttr.get(method), *conventions, map_
+                    ).result
+                    for (target, method), map_ in zip(asked, maps, strict=True)
+                ]
+                func.ReturnOp([values[-1], *results])
+        return module
+
+    def _build(self, image: ir.Value, targets: set[int]) -> list[ir.Value]:
+        values = [image]
+        for i, node in enumerate(self.nodes[1:], 1):
+            with ir.Location.name(f"node{i}"):
+                value = node.build(*(values[j] for j in node.inputs), tensor_type(node.value.shape)).result
+                if i in targets:
+                    value = cam_ops.TargetOp(value, ir.StringAttr.get(f"node{i}"), value.type).result
+            values.append(value)
+        return values
+
+
+def relative_error(found: np.ndarray, wanted: np.ndarray) -> float:
+    """Largest difference over the largest wanted value; zeros must be met exactly."""
+    assert found.shape == wanted.shape
+    return float(np.abs(found - wanted).max() / max(np.abs(wanted).max(), 1e-12))
+
+
+def op_names(module: ir.Module) -> list[str]:
+    """Op names of the first function, in order, without the dialect."""
+    return [op.operation.name.split(".")[1] for op in module.body.operations[0].entry_block.operations]
+
+
+def random_case(seed: int) -> tuple[Network, int]:
+    """A random network and one of its feature maps."""
+    net = random_network(seed)
+    maps = net.feature_maps()
+    return net, maps[seed * 7 % len(maps)]
+
+
+def random_network(seed: int) -> Network:
+    """A network of three to six random layers and a random head; every op of the dialect occurs over a few seeds."""
+    rng = np.random.default_rng([seed, 1])
+    net = Network((1, int(rng.integers(1, 4)), *map(int, rng.integers(9, 18, 2))), seed)
+    x = net.conv(0, 4, (3, 3), padding=(1, 1))
+    for _ in range(rng.integers(3, 7)):
+        x = _layer(net, rng, x)
+    _head(net, rng, x)
+    return net
+
+
+def _layer(net: Network, rng: np.random.Generator, x: int) -> int:
+    channels, *size = net.shape(x)[1:]
+    kind = rng.choice(["conv", "conv", "batch_norm", "relu", "relu6", "max_pool", "avg_pool", "residual", "concat"])
+    if kind == "conv":
+        return net.relu(_random_conv(net, rng, x))
+    if kind in ("max_pool", "avg_pool"):
+        kernel = [int(min(k, n)) for k, n in zip(rng.integers(1, 4, 2), size, strict=True)]
+        stride = [int(v) for v in rng.integers(1, 4, 2)]
+        padding = [int(rng.integers(0, k // 2 + 1)) for k in kernel]
+        if kind == "avg_pool":
+            return net.avg_pool(x, kernel, stride, padding, bool(rng.integers(2)))
+        dilation = [int(rng.integers(1, 3)) if 2 * (k - 1) < n else 1 for k, n in zip(kernel, size, strict=True)]
+        return net.max_pool(x, kernel, stride, padding, dilation)
+    if kind == "residual":
+        y = net.batch_norm(net.conv(x, channels, (3, 3), padding=(1, 1), bias=False))
+        return net.relu(net.add(net.conv(net.relu(y), channels, (3, 3), padding=(2, 2), dilation=(2, 2)), x))
+    if kind == "concat":
+        branches = net.relu(net.conv(x, channels, (1, 1))), net.conv(x, channels, (3, 3), padding=(1, 1))
+        return net.concat(net.concat(*branches), x)
+    return getattr(net, kind)(x)
+
+
+def _random_conv(net: Network, rng: np.random.Generator, x: int) -> int:
+    channels, *size = net.shape(x)[1:]
+    kernel = [int(v) for v in rng.integers(1, 4, 2)]
+    padding = [int(v) for v in rng.integers(0, 3, 2)]
+    dilation = [int(v) for v in rng.integers(1, 3, 2)]
+    for d in range(2):
+        if dilation[d] * (kernel[d] - 1) + 1 > size[d] + 2 * padding[d]:
+            kernel[d] = 1
+    stride = [int(v) for v in rng.integers(1, 4, 2)]
+    groups = int(rng.choice([g for g in (1, 2, channels) if channels % g == 0]))
+    out = groups * int(rng.integers(1, max(1, MAX_CHANNELS // groups) + 1 if rng.random() < 0.2 else 4))
+    return net.conv(x, out, kernel, stride, padding, dilation, groups, bool(rng.integers(2)))
+
+
+def _head(net: Network, rng: np.random.Generator, x: int) -> int:
+    kind = rng.choice(["global", "flatten", "pool", "mlp", "conv"])
+    size = net.shape(x)[2:]
+    if kind == "global":
+        return net.linear(net.flatten(net.global_pool(x)), 5)
+    if kind == "flatten":
+        return net.linear(net.flatten(x), 4, bias=False)
+    if kind == "pool":
+        kernel = [max(1, n // 2) for n in size]
+        return net.linear(net.flatten(net.avg_pool(x, kernel, kernel)), 4)
+    if kind == "mlp":
+        return net.linear(net.relu(net.linear(net.flatten(x), 12)), 6)
+    return net.flatten(net.global_pool(net.conv(x, 6, (1, 1))))
