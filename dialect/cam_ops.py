@@ -26,7 +26,7 @@ def _positive_eps(op: Any) -> None:
     require(eps > 0, f"attribute 'eps' must be positive, got {eps}")
 
 
-class TargetOp(GradCAM.Operation, name="target", traits=[ext.Pure]):
+class TargetOp(GradCAM.Operation, name="target", traits=[ext.Pure, LinearInFirst()]):
     """Names a feature map by the path of the module that made it; its value is `x`."""
 
     x: ext.Operand[Any]
@@ -119,7 +119,7 @@ class OneHotOp(GradCAM.Operation, name="one_hot", traits=[ext.Pure]):
         rank(op.results[0], 2, "result")
 
 
-class ClassRowOp(GradCAM.Operation, name="class_row", traits=[ext.Pure, KeepsScale()]):
+class ClassRowOp(GradCAM.Operation, name="class_row", traits=[ext.Pure, LinearInFirst(), KeepsScale()]):
     """Row `cls` of a table with one row per class, read in place: y = w[cls]. w: Kx..., cls: 1xi32, y: 1x..."""
 
     w: ext.Operand[Any]
