@@ -8,13 +8,18 @@ from torch_mlir.dialects import ext
 
 from gradcam.dialect.dialect import GradCAM
 from gradcam.dialect.ops import check_conv, check_pool
+from gradcam.dialect.traits import AlignsOperands, Gradient, KeepsScale, LinearInFirst, Product, Rowwise, Sum, Unscaled
 from gradcam.dialect.verify import ints, rank, require, result_shape, shape, tensor, verifier, window
 
 #: Taps of the largest window whose taps have numbers of 8 bits.
 MAX_TAPS = 128
 
 
-class LinearAdjointOp(GradCAM.Operation, name="linear_adjoint", traits=[ext.Pure]):
+class LinearAdjointOp(
+    GradCAM.Operation,
+    name="linear_adjoint",
+    traits=[ext.Pure, Gradient(), LinearInFirst(), Rowwise(), Product(transposed=True)],
+):
     """gx = g w. g: 1xO, w: OxI, gx: 1xI."""
 
     g: ext.Operand[Any]
@@ -28,7 +33,11 @@ class LinearAdjointOp(GradCAM.Operation, name="linear_adjoint", traits=[ext.Pure
         result_shape(op, [1, features])
 
 
-class Conv2dAdjointOp(GradCAM.Operation, name="conv2d_adjoint", traits=[ext.Pure]):
+class Conv2dAdjointOp(
+    GradCAM.Operation,
+    name="conv2d_adjoint",
+    traits=[ext.Pure, Gradient(), LinearInFirst(), Rowwise(), Product(transposed=True)],
+):
     """Transposed convolution: gx[c, h*stride + i*dilation - padding, ...] += w[o,c,i,j] * g[o,h,w].
 
     The attributes are the forward op's. g: 1xOxOHxOW, w: OxC/groupsxKHxKW, gx: 1xCxHxW.
@@ -47,7 +56,11 @@ class Conv2dAdjointOp(GradCAM.Operation, name="conv2d_adjoint", traits=[ext.Pure
         check_conv(op, op.results[0], op.operands[1], rank(op.operands[0], 4, "gradient"))
 
 
-class TapSumsOp(GradCAM.Operation, name="tap_sums", traits=[ext.Pure]):
+class TapSumsOp(
+    GradCAM.Operation,
+    name="tap_sums",
+    traits=[ext.Pure, Gradient(), LinearInFirst(), Rowwise(), Sum("map", mean=False)],
+):
     """Per kernel tap, the sum of the gradients that a transposed convolution moves by that tap to inside its result.
 
     y[o, KH-1-i, KW-1-j] = sum over all h,w with 0 <= h*stride + i*dilation - padding < H, alike for w, of g[o,h,w].
@@ -73,7 +86,7 @@ class TapSumsOp(GradCAM.Operation, name="tap_sums", traits=[ext.Pure]):
         result_shape(op, [1, channels, *kernel])
 
 
-class ReluAdjointOp(GradCAM.Operation, name="relu_adjoint", traits=[ext.Pure]):
+class ReluAdjointOp(GradCAM.Operation, name="relu_adjoint", traits=[ext.Pure, Gradient(), LinearInFirst()]):
     """gx = g where the forward output y > 0, else 0."""
 
     g: ext.Operand[Any]
@@ -86,7 +99,7 @@ class ReluAdjointOp(GradCAM.Operation, name="relu_adjoint", traits=[ext.Pure]):
         result_shape(op, shape(op.operands[0]))
 
 
-class ClampAdjointOp(GradCAM.Operation, name="clamp_adjoint", traits=[ext.Pure]):
+class ClampAdjointOp(GradCAM.Operation, name="clamp_adjoint", traits=[ext.Pure, Gradient(), LinearInFirst()]):
     """gx = g where the forward output lo < y < hi, else 0."""
 
     g: ext.Operand[Any]
@@ -101,7 +114,7 @@ class ClampAdjointOp(GradCAM.Operation, name="clamp_adjoint", traits=[ext.Pure])
         result_shape(op, shape(op.operands[0]))
 
 
-class MaskOp(GradCAM.Operation, name="mask", traits=[ext.Pure]):
+class MaskOp(GradCAM.Operation, name="mask", traits=[ext.Pure, Unscaled()]):
     """What the backward pass needs to know of the input x of a relu or clamp: y = 1 where lo < x < hi, else 0.
 
     lo and hi may be infinite. x: any shape, y: the same of i1.
@@ -118,7 +131,7 @@ class MaskOp(GradCAM.Operation, name="mask", traits=[ext.Pure]):
         result_shape(op, shape(op.operands[0]))
 
 
-class ApplyMaskOp(GradCAM.Operation, name="apply_mask", traits=[ext.Pure]):
+class ApplyMaskOp(GradCAM.Operation, name="apply_mask", traits=[ext.Pure, Gradient(), LinearInFirst(), KeepsScale()]):
     """gx = g where the mask is 1, else 0. g: any shape, mask: the same of i1."""
 
     g: ext.Operand[Any]
@@ -138,7 +151,7 @@ def _bits(value: Any) -> None:
     require(is_bit, f"a mask must have i1 elements, got {value.type}")
 
 
-class MaxPool2dAdjointOp(GradCAM.Operation, name="max_pool2d_adjoint", traits=[ext.Pure]):
+class MaxPool2dAdjointOp(GradCAM.Operation, name="max_pool2d_adjoint", traits=[ext.Pure, Gradient(), LinearInFirst()]):
     """Each gradient goes to the first maximum of its window in the forward input x; overlapping windows add up."""
 
     g: ext.Operand[Any]
@@ -155,7 +168,7 @@ class MaxPool2dAdjointOp(GradCAM.Operation, name="max_pool2d_adjoint", traits=[e
         result_shape(op, shape(op.operands[1]))
 
 
-class MaxPool2dIndexOp(GradCAM.Operation, name="max_pool2d_index", traits=[ext.Pure]):
+class MaxPool2dIndexOp(GradCAM.Operation, name="max_pool2d_index", traits=[ext.Pure, Unscaled()]):
     """What the backward pass needs of the input x of a max_pool2d: which tap of each window holds its first maximum.
 
     y = i * KW + j for tap (i, j). Padding is minus infinity; of quantized x it is the smallest integer, and wins over
@@ -175,7 +188,9 @@ class MaxPool2dIndexOp(GradCAM.Operation, name="max_pool2d_index", traits=[ext.P
         _tap_numbers(op, op.results[0])
 
 
-class MaxUnpool2dOp(GradCAM.Operation, name="max_unpool2d", traits=[ext.Pure]):
+class MaxUnpool2dOp(
+    GradCAM.Operation, name="max_unpool2d", traits=[ext.Pure, Gradient(), LinearInFirst(), Sum("window", mean=False)]
+):
     """Each gradient goes to the tap of its window that the index names; overlapping windows add up.
 
     The attributes are the pool's. g: 1xCxOHxOW, index: the same of i8, see max_pool2d_index; gx: 1xCxHxW.
@@ -204,7 +219,11 @@ def _tap_numbers(op: Any, value: Any) -> None:
     require(taps <= MAX_TAPS, f"an index of i8 can tell {MAX_TAPS} taps apart, the kernel has {taps}")
 
 
-class AvgPool2dAdjointOp(GradCAM.Operation, name="avg_pool2d_adjoint", traits=[ext.Pure]):
+class AvgPool2dAdjointOp(
+    GradCAM.Operation,
+    name="avg_pool2d_adjoint",
+    traits=[ext.Pure, Gradient(), LinearInFirst(), Rowwise(), Sum("window", mean=True)],
+):
     """Each gradient, divided by its window's divisor, goes to every element of the window.
 
     The attributes are the forward op's.
@@ -223,7 +242,9 @@ class AvgPool2dAdjointOp(GradCAM.Operation, name="avg_pool2d_adjoint", traits=[e
         check_pool(op, op.results[0], shape(op.operands[0]))
 
 
-class BatchNormAdjointOp(GradCAM.Operation, name="batch_norm_adjoint", traits=[ext.Pure]):
+class BatchNormAdjointOp(
+    GradCAM.Operation, name="batch_norm_adjoint", traits=[ext.Pure, Gradient(), LinearInFirst(), Rowwise()]
+):
     """gx = g * gamma / sqrt(var + eps), per channel. g: 1xCxHxW, gamma, var: C."""
 
     g: ext.Operand[Any]
@@ -239,7 +260,7 @@ class BatchNormAdjointOp(GradCAM.Operation, name="batch_norm_adjoint", traits=[e
         result_shape(op, shape(op.operands[0]))
 
 
-class UnflattenOp(GradCAM.Operation, name="unflatten", traits=[ext.Pure]):
+class UnflattenOp(GradCAM.Operation, name="unflatten", traits=[ext.Pure, Gradient(), LinearInFirst(), KeepsScale()]):
     """Adjoint of flatten: 1x(C*H*W) to 1xCxHxW, row-major."""
 
     g: ext.Operand[Any]
@@ -251,7 +272,9 @@ class UnflattenOp(GradCAM.Operation, name="unflatten", traits=[ext.Pure]):
         require(shape(op.operands[0]) == [1, c * h * w], f"operand must be 1x{c * h * w}, got {op.operands[0].type}")
 
 
-class ChannelSliceOp(GradCAM.Operation, name="channel_slice", traits=[ext.Pure]):
+class ChannelSliceOp(
+    GradCAM.Operation, name="channel_slice", traits=[ext.Pure, Gradient(), LinearInFirst(), Rowwise()]
+):
     """Adjoint of concat for one input: channels `offset` to `offset + C` of g. g: 1xDxHxW, gx: 1xCxHxW."""
 
     g: ext.Operand[Any]
@@ -269,7 +292,9 @@ class ChannelSliceOp(GradCAM.Operation, name="channel_slice", traits=[ext.Pure])
         result_shape(op, [1, channels, h, w])
 
 
-class RequantizeOp(GradCAM.Operation, name="requantize", traits=[ext.Pure]):
+class RequantizeOp(
+    GradCAM.Operation, name="requantize", traits=[ext.Pure, Gradient(), LinearInFirst(), AlignsOperands()]
+):
     """y = x, a gradient with the scales and storage that the type of y gives; of unquantized tensors a copy."""
 
     x: ext.Operand[Any]

@@ -8,6 +8,16 @@ from torch_mlir.dialects import ext
 
 from gradcam.dialect.dialect import GradCAM
 from gradcam.dialect.methods import method_fault
+from gradcam.dialect.traits import (
+    ChoosesClass,
+    ExactProduct,
+    Gradient,
+    KeepsScale,
+    LinearInFirst,
+    MethodFormula,
+    Rowwise,
+    Sum,
+)
 from gradcam.dialect.verify import rank, require, result_shape, shape, verifier
 
 
@@ -16,7 +26,7 @@ def _positive_eps(op: Any) -> None:
     require(eps > 0, f"attribute 'eps' must be positive, got {eps}")
 
 
-class TargetOp(GradCAM.Operation, name="target", traits=[ext.Pure]):
+class TargetOp(GradCAM.Operation, name="target", traits=[ext.Pure, LinearInFirst()]):
     """Names a feature map by the path of the module that made it; its value is `x`."""
 
     x: ext.Operand[Any]
@@ -32,7 +42,7 @@ class TargetOp(GradCAM.Operation, name="target", traits=[ext.Pure]):
 class ExplainOp(GradCAM.Operation, name="explain", traits=[ext.Pure]):
     """Class activation map of `target` for class `cls`. logits: 1xK, target: 1xCxHxW, cls: 1xi32, map: 1xHxW.
 
-    `cls` is a request as `gradcam.select_class` takes it, or what a class op (`CLASS_OPS`) chose.
+    `cls` is a request as `gradcam.select_class` takes it, or what an op with the trait `ChoosesClass` chose.
 
     The map is the raw sum of `method`, one of `gradcam.dialect.methods.METHODS`. What a viewer does with it is a
     convention and stands in the attributes: `relu` (clip below 0), `normalize` (subtract the minimum, divide by eps +
@@ -59,7 +69,7 @@ class ExplainOp(GradCAM.Operation, name="explain", traits=[ext.Pure]):
         result_shape(op, [1, h, w])
 
 
-class SelectClassOp(GradCAM.Operation, name="select_class", traits=[ext.Pure]):
+class SelectClassOp(GradCAM.Operation, name="select_class", traits=[ext.Pure, ChoosesClass()]):
     """The class to explain: `request` where it is not negative, otherwise the first maximum of the logits.
 
     logits: 1xK, request: 1xi32, cls: 1xi32.
@@ -76,7 +86,7 @@ class SelectClassOp(GradCAM.Operation, name="select_class", traits=[ext.Pure]):
         result_shape(op, [1])
 
 
-class NextClassOp(GradCAM.Operation, name="next_class", traits=[ext.Pure]):
+class NextClassOp(GradCAM.Operation, name="next_class", traits=[ext.Pure, ChoosesClass()]):
     """The next best class to explain: the first maximum of the logits among the classes that are not in `chosen`.
 
     logits: 1xK, chosen: 1 to K - 1 different classes, 1xi32 each, cls: 1xi32.
@@ -97,10 +107,6 @@ class NextClassOp(GradCAM.Operation, name="next_class", traits=[ext.Pure]):
         result_shape(op, [1])
 
 
-#: Ops that choose a class to explain.
-CLASS_OPS = (SelectClassOp, NextClassOp)
-
-
 class OneHotOp(GradCAM.Operation, name="one_hot", traits=[ext.Pure]):
     """Gradient of the class score at the logits: 1 at `cls`, 0 elsewhere. cls: 1xi32, y: 1xK."""
 
@@ -113,7 +119,7 @@ class OneHotOp(GradCAM.Operation, name="one_hot", traits=[ext.Pure]):
         rank(op.results[0], 2, "result")
 
 
-class ClassRowOp(GradCAM.Operation, name="class_row", traits=[ext.Pure]):
+class ClassRowOp(GradCAM.Operation, name="class_row", traits=[ext.Pure, LinearInFirst(), KeepsScale()]):
     """Row `cls` of a table with one row per class, read in place: y = w[cls]. w: Kx..., cls: 1xi32, y: 1x..."""
 
     w: ext.Operand[Any]
@@ -126,7 +132,11 @@ class ClassRowOp(GradCAM.Operation, name="class_row", traits=[ext.Pure]):
         result_shape(op, [1, *shape(op.operands[0])[1:]])
 
 
-class ChannelWeightsOp(GradCAM.Operation, name="channel_weights", traits=[ext.Pure]):
+class ChannelWeightsOp(
+    GradCAM.Operation,
+    name="channel_weights",
+    traits=[ext.Pure, Gradient(), LinearInFirst(), Rowwise(), MethodFormula(), Sum("map", mean=True)],
+):
     """Spatial mean of a gradient: y[c] = mean over h,w of g[c,h,w] (Grad-CAM, eq. 1). g: 1xCxHxW, y: 1xC."""
 
     g: ext.Operand[Any]
@@ -145,7 +155,9 @@ def _check_weights(op: Any) -> None:
     result_shape(op, [1, channels])
 
 
-class XGradCamWeightsOp(GradCAM.Operation, name="xgradcam_weights", traits=[ext.Pure]):
+class XGradCamWeightsOp(
+    GradCAM.Operation, name="xgradcam_weights", traits=[ext.Pure, LinearInFirst(), MethodFormula()]
+):
     """y[c] = sum over h,w of g[c] * a[c] / (eps + sum over h,w of a[c]). XGrad-CAM, Fu et al. 2020.
 
     eps keeps the divisor from 0, as in pytorch-grad-cam. g, a: 1xCxHxW, y: 1xC.
@@ -161,7 +173,7 @@ class XGradCamWeightsOp(GradCAM.Operation, name="xgradcam_weights", traits=[ext.
         _check_weights(op)
 
 
-class GradCamPlusPlusWeightsOp(GradCAM.Operation, name="gradcam_plus_plus_weights", traits=[ext.Pure]):
+class GradCamPlusPlusWeightsOp(GradCAM.Operation, name="gradcam_plus_plus_weights", traits=[ext.Pure, MethodFormula()]):
     """y[c] = sum over h,w of alpha * max(g, 0), with alpha = g^2 / (2 g^2 + S g^3 + eps), S[c] = sum over h,w of a[c].
 
     Grad-CAM++, Chattopadhay et al. 2018, alpha by eq. 19: the sum over the whole map stands outside the power of the
@@ -179,7 +191,7 @@ class GradCamPlusPlusWeightsOp(GradCAM.Operation, name="gradcam_plus_plus_weight
         _check_weights(op)
 
 
-class MulOp(GradCAM.Operation, name="mul", traits=[ext.Pure]):
+class MulOp(GradCAM.Operation, name="mul", traits=[ext.Pure, LinearInFirst(), MethodFormula()]):
     """z = x * y, elementwise, equal shapes."""
 
     x: ext.Operand[Any]
@@ -193,7 +205,7 @@ class MulOp(GradCAM.Operation, name="mul", traits=[ext.Pure]):
         result_shape(op, shape(x))
 
 
-class ChannelSumOp(GradCAM.Operation, name="channel_sum", traits=[ext.Pure]):
+class ChannelSumOp(GradCAM.Operation, name="channel_sum", traits=[ext.Pure, LinearInFirst(), MethodFormula()]):
     """y[h,w] = sum over c of x[c,h,w]. x: 1xCxHxW, y: 1xHxW."""
 
     x: ext.Operand[Any]
@@ -205,7 +217,9 @@ class ChannelSumOp(GradCAM.Operation, name="channel_sum", traits=[ext.Pure]):
         result_shape(op, [1, h, w])
 
 
-class WeightedSumOp(GradCAM.Operation, name="weighted_sum", traits=[ext.Pure]):
+class WeightedSumOp(
+    GradCAM.Operation, name="weighted_sum", traits=[ext.Pure, LinearInFirst(), MethodFormula(), ExactProduct()]
+):
     """y[h,w] = sum over c of weights[c] * a[c,h,w] (Grad-CAM, eq. 2), or of weights[c,h,w] * a[c,h,w] (HiResCAM).
 
     weights: 1xC or 1xCxHxW, a: 1xCxHxW, y: 1xHxW.
@@ -223,7 +237,7 @@ class WeightedSumOp(GradCAM.Operation, name="weighted_sum", traits=[ext.Pure]):
         result_shape(op, [1, h, w])
 
 
-class ScaleOp(GradCAM.Operation, name="scale", traits=[ext.Pure]):
+class ScaleOp(GradCAM.Operation, name="scale", traits=[ext.Pure, Gradient(), LinearInFirst(), KeepsScale()]):
     """y = factor * x. On quantized tensors only the scale of the type changes: it costs nothing."""
 
     x: ext.Operand[Any]

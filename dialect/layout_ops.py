@@ -6,6 +6,7 @@ from torch_mlir import ir
 from torch_mlir.dialects import ext
 
 from gradcam.dialect.dialect import GradCAM
+from gradcam.dialect.traits import LinearInFirst
 from gradcam.dialect.verify import ints, rank, require, result_shape, verifier
 
 
@@ -14,7 +15,7 @@ def channels_per_tap(channels: int) -> int:
     return 1 << (channels - 1).bit_length()
 
 
-class Unfold2dOp(GradCAM.Operation, name="unfold2d", traits=[ext.Pure]):
+class Unfold2dOp(GradCAM.Operation, name="unfold2d", traits=[ext.Pure, LinearInFirst()]):
     """The pixels under each position of a window, side by side in the channels: im2col, and a map again.
 
     y[(i*KW + j)*P + c, h, w] = x[c, h*stride + i*dilation - low, w*stride + j*dilation - low], zero outside x and for

@@ -10,6 +10,16 @@ from torch_mlir import ir
 from torch_mlir.dialects import ext
 
 from gradcam.dialect.dialect import GradCAM
+from gradcam.dialect.traits import (
+    AlignsOperands,
+    Forward,
+    Gradient,
+    KeepsNonnegative,
+    KeepsScale,
+    LinearInFirst,
+    Product,
+    Sum,
+)
 from gradcam.dialect.verify import by, ints, rank, require, result_shape, shape, verifier, window
 
 
@@ -35,7 +45,7 @@ def check_bias(op: Any, channels: int) -> None:
         require(shape(op.operands[2]) == [channels], f"bias must have shape {channels}, got {op.operands[2].type}")
 
 
-class Conv2dOp(GradCAM.Operation, name="conv2d", traits=[ext.Pure]):
+class Conv2dOp(GradCAM.Operation, name="conv2d", traits=[ext.Pure, Forward(), Product()]):
     """y[o,h,w] = bias[o] + sum over c,i,j of w[o,c,i,j] * x[c, h*stride + i*dilation - padding, ...]; zero outside x.
 
     As torch.nn.functional.conv2d. x: 1xCxHxW, w: OxC/groupsxKHxKW, bias: O, y: 1xOxOHxOW.
@@ -56,7 +66,7 @@ class Conv2dOp(GradCAM.Operation, name="conv2d", traits=[ext.Pure]):
         check_bias(op, shape(op.operands[1])[0])
 
 
-class LinearOp(GradCAM.Operation, name="linear", traits=[ext.Pure]):
+class LinearOp(GradCAM.Operation, name="linear", traits=[ext.Pure, Forward(), Product()]):
     """y = x w^T + bias. x: 1xI, w: OxI, bias: O, y: 1xO."""
 
     x: ext.Operand[Any]
@@ -73,7 +83,7 @@ class LinearOp(GradCAM.Operation, name="linear", traits=[ext.Pure]):
         result_shape(op, [1, out])
 
 
-class ReluOp(GradCAM.Operation, name="relu", traits=[ext.Pure]):
+class ReluOp(GradCAM.Operation, name="relu", traits=[ext.Pure, Forward(), Gradient(), KeepsScale()]):
     """y = max(x, 0), elementwise."""
 
     x: ext.Operand[Any]
@@ -84,7 +94,7 @@ class ReluOp(GradCAM.Operation, name="relu", traits=[ext.Pure]):
         result_shape(op, shape(op.operands[0]))
 
 
-class ClampOp(GradCAM.Operation, name="clamp", traits=[ext.Pure]):
+class ClampOp(GradCAM.Operation, name="clamp", traits=[ext.Pure, Forward(), KeepsScale()]):
     """y = min(max(x, lo), hi), elementwise; ReLU6 is lo = 0, hi = 6. The bounds are in real units at every level."""
 
     x: ext.Operand[Any]
@@ -99,7 +109,9 @@ class ClampOp(GradCAM.Operation, name="clamp", traits=[ext.Pure]):
         result_shape(op, shape(op.operands[0]))
 
 
-class AddOp(GradCAM.Operation, name="add", traits=[ext.Pure]):
+class AddOp(
+    GradCAM.Operation, name="add", traits=[ext.Pure, Forward(), Gradient(), KeepsNonnegative(), AlignsOperands()]
+):
     """z = x + y, elementwise, equal shapes. Quantized: each operand is rescaled to the result's scale, then added."""
 
     x: ext.Operand[Any]
@@ -126,7 +138,7 @@ def check_pool(op: Any, x: Any, y_shape: Sequence[int]) -> None:
     require(list(y_shape) == wanted, f"output must have shape {by(wanted)}, got {by(y_shape)}")
 
 
-class MaxPool2dOp(GradCAM.Operation, name="max_pool2d", traits=[ext.Pure]):
+class MaxPool2dOp(GradCAM.Operation, name="max_pool2d", traits=[ext.Pure, Forward(), KeepsNonnegative(), KeepsScale()]):
     """Maximum over a sliding window; padding is minus infinity. As torch.nn.functional.max_pool2d, ceil_mode off."""
 
     x: ext.Operand[Any]
@@ -141,7 +153,11 @@ class MaxPool2dOp(GradCAM.Operation, name="max_pool2d", traits=[ext.Pure]):
         check_pool(op, op.operands[0], shape(op.results[0]))
 
 
-class AvgPool2dOp(GradCAM.Operation, name="avg_pool2d", traits=[ext.Pure]):
+class AvgPool2dOp(
+    GradCAM.Operation,
+    name="avg_pool2d",
+    traits=[ext.Pure, Forward(), LinearInFirst(), KeepsNonnegative(), Sum("window", mean=True)],
+):
     """Mean over a sliding window, ceil_mode off; a window as large as the map is the global average pool.
 
     count_include_pad: padded zeros count in the divisor. dilation is always 1 (kept so that all windows read alike).
@@ -161,7 +177,7 @@ class AvgPool2dOp(GradCAM.Operation, name="avg_pool2d", traits=[ext.Pure]):
         require(ints(op, "dilation", 2, 1) == [1, 1], "an average pool has no dilation")
 
 
-class BatchNormOp(GradCAM.Operation, name="batch_norm", traits=[ext.Pure]):
+class BatchNormOp(GradCAM.Operation, name="batch_norm", traits=[ext.Pure, Forward()]):
     """y = (x - mean) / sqrt(var + eps) * gamma + beta, per channel, in eval mode. gamma, beta, mean, var: C."""
 
     x: ext.Operand[Any]
@@ -180,7 +196,9 @@ class BatchNormOp(GradCAM.Operation, name="batch_norm", traits=[ext.Pure]):
         result_shape(op, shape(op.operands[0]))
 
 
-class FlattenOp(GradCAM.Operation, name="flatten", traits=[ext.Pure]):
+class FlattenOp(
+    GradCAM.Operation, name="flatten", traits=[ext.Pure, Forward(), Gradient(), LinearInFirst(), KeepsScale()]
+):
     """1xCxHxW to 1x(C*H*W), row-major."""
 
     x: ext.Operand[Any]
@@ -192,7 +210,7 @@ class FlattenOp(GradCAM.Operation, name="flatten", traits=[ext.Pure]):
         result_shape(op, [1, c * h * w])
 
 
-class ConcatOp(GradCAM.Operation, name="concat", traits=[ext.Pure]):
+class ConcatOp(GradCAM.Operation, name="concat", traits=[ext.Pure, Forward(), KeepsNonnegative()]):
     """The channels of x, then those of y. x: 1xCxHxW, y: 1xDxHxW, z: 1x(C+D)xHxW."""
 
     x: ext.Operand[Any]

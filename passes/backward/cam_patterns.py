@@ -7,6 +7,7 @@ from typing import Any
 from torch_mlir import ir
 
 from gradcam.dialect import adjoint_ops, cam_ops, ops
+from gradcam.dialect.traits import KeepsNonnegative, has
 from gradcam.dialect.verify import ints, shape
 from gradcam.passes.backward.rewrites import flat, is_point, rebuilt, scaled
 
@@ -103,6 +104,6 @@ def is_nonnegative(value: ir.Value) -> bool:
     op = value.owner
     if isinstance(op, ops.ClampOp):
         return op.lo.value >= 0
-    if isinstance(op, (ops.MaxPool2dOp, ops.AvgPool2dOp, ops.AddOp, ops.ConcatOp)):
+    if has(op, KeepsNonnegative):
         return all(is_nonnegative(x) for x in op.operands)
     return isinstance(op, ops.ReluOp)

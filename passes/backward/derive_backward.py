@@ -10,6 +10,7 @@ from torch_mlir import ir
 
 from gradcam.dialect import cam_ops, ops
 from gradcam.dialect.adjoints import adjoint, part_location
+from gradcam.dialect.traits import ChoosesClass, has
 from gradcam.errors import fail
 from gradcam.passes.backward.cam_methods import build_map
 from gradcam.passes.infra.pass_base import Pass
@@ -93,7 +94,7 @@ def _explain_score(explains: list[tuple[Any, Any]]) -> None:
     first, _ = explains[0]
     with ir.InsertionPoint(first):
         cls = first.cls
-        if not isinstance(cls.owner, cam_ops.CLASS_OPS):
+        if not has(cls.owner, ChoosesClass):
             with part_location(first, "class"):
                 cls = cam_ops.SelectClassOp(first.logits, cls, cls.type).result
         with part_location(first, "seed"):

@@ -9,7 +9,8 @@ from typing import Any, ClassVar
 import numpy as np
 from torch_mlir import ir
 
-from gradcam.dialect import adjoint_ops, cam_ops, ops
+from gradcam.dialect import GradCAM, adjoint_ops, cam_ops, ops
+from gradcam.dialect.traits import LinearInFirst, Rowwise, has
 from gradcam.dialect.verify import ints, shape
 from gradcam.passes.backward import cam_patterns, spatial_mean
 from gradcam.passes.backward.rewrites import Pattern, apply_patterns, is_point, like, merge_duplicates, rebuilt, scaled
@@ -81,26 +82,6 @@ def cancel_unit_pool(op: Any) -> ir.Value | None:
 
 # Scales move outwards, to the map, and merge.
 
-#: Ops that are linear in operand 0 when the others are held fixed.
-LINEAR_IN_FIRST = (
-    adjoint_ops.LinearAdjointOp,
-    adjoint_ops.Conv2dAdjointOp,
-    adjoint_ops.ReluAdjointOp,
-    adjoint_ops.ClampAdjointOp,
-    adjoint_ops.MaxPool2dAdjointOp,
-    adjoint_ops.AvgPool2dAdjointOp,
-    adjoint_ops.BatchNormAdjointOp,
-    adjoint_ops.UnflattenOp,
-    adjoint_ops.ChannelSliceOp,
-    adjoint_ops.TapSumsOp,
-    ops.FlattenOp,
-    cam_ops.ChannelWeightsOp,
-    cam_ops.XGradCamWeightsOp,
-    cam_ops.MulOp,
-    cam_ops.ChannelSumOp,
-    cam_ops.WeightedSumOp,
-)
-
 
 def pull_scale(op: Any) -> ir.Value | None:
     """f(scale(g)) -> scale(f(g)) for f linear in g."""
@@ -127,17 +108,6 @@ def merge_scales(op: Any) -> ir.Value | None:
 
 
 # Maps of a row of a constant table are computed for all rows now.
-
-#: Maps of operand 0 alone, without a mask from the image, whose kernels take a table as a batch.
-ON_TABLES = (
-    adjoint_ops.LinearAdjointOp,
-    adjoint_ops.Conv2dAdjointOp,
-    adjoint_ops.AvgPool2dAdjointOp,
-    adjoint_ops.BatchNormAdjointOp,
-    adjoint_ops.ChannelSliceOp,
-    adjoint_ops.TapSumsOp,
-    cam_ops.ChannelWeightsOp,
-)
 
 
 def channelwise_before_avg_pool(op: Any) -> ir.Value | None:
@@ -204,9 +174,11 @@ def _patterns() -> dict[type, list[Pattern]]:
             cam_patterns.relu_before_scale,
         ],
     }
-    for kinds, pattern in ((LINEAR_IN_FIRST, pull_scale), (ON_TABLES, fold_table)):
-        for kind in kinds:
-            patterns.setdefault(kind, []).append(pattern)
+    for kind in GradCAM.operations:
+        if has(kind, LinearInFirst) and kind is not cam_ops.ScaleOp:  # two scales merge
+            patterns.setdefault(kind, []).append(pull_scale)
+        if has(kind, Rowwise):
+            patterns.setdefault(kind, []).append(fold_table)
     return patterns
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from torch_mlir import ir
 
 from gradcam.dialect import cam_ops
+from gradcam.dialect.traits import ChoosesClass, has
 
 #: Function attribute: a dictionary (target, rank, method, relu, normalize, eps); an array of them for several maps.
 EXPLAIN_ATTR = "gradcam.explain"
@@ -49,6 +50,6 @@ def class_dependents(function: Any) -> set[ir.Value]:
     """The values of a derived function that depend on which class is explained: gradients, weights and maps."""
     dependent: set[ir.Value] = set()
     for op in function.entry_block.operations:
-        if isinstance(op, cam_ops.CLASS_OPS) or any(v in dependent for v in op.operands):
+        if has(op, ChoosesClass) or any(v in dependent for v in op.operands):
             dependent.update(op.results)
     return dependent

@@ -8,10 +8,10 @@ from typing import Any, ClassVar
 from torch_mlir import ir
 from torch_mlir.dialects import func, quant
 
+from gradcam.dialect.traits import Gradient, has
 from gradcam.errors import fail
 from gradcam.passes.infra.pass_base import Pass
 from gradcam.passes.ir.platform import Platform
-from gradcam.passes.linalg import adjoints, pool_adjoints
 from gradcam.passes.linalg.builders import pad, shape, tensor_type
 from gradcam.passes.linalg.forward import LOWERINGS
 from gradcam.passes.linalg.lowering import Lowering
@@ -89,23 +89,16 @@ def _to_lanes(argument: ir.Value, pe: PE) -> ir.Value:
     return pad(argument, [0, 0, 0], [0, 0, pe.padded(dims[2]) - dims[2]], 0)
 
 
-#: Ops that work on gradients, which may have one scale per channel.
-PER_CHANNEL = {
-    *adjoints.LOWERINGS,
-    *pool_adjoints.LOWERINGS,
-    *(f"gradcam.{n}" for n in ("add", "flatten", "relu", "requantize", "scale")),
-}
-
-
 def _convert_op(op: Any, lowering: Lowering) -> None:
     if op.name in ("arith.constant", "quant.scast"):
         return  # constants are packed where they are used
     if op.name not in LOWERINGS:
         raise fail(op, f"'{op.name}' has no lowering to linalg")
-    allowed = quant.QuantizedType if op.name in PER_CHANNEL else quant.UniformQuantizedType
+    per_channel = has(op, Gradient)
+    allowed = quant.QuantizedType if per_channel else quant.UniformQuantizedType
     for value in [*op.operands[:1], *op.results]:
         if not isinstance(element_type(value), allowed | ir.IntegerType):
-            how = "" if op.name in PER_CHANNEL else " with one scale per tensor"
+            how = "" if per_channel else " with one scale per tensor"
             raise fail(op, f"'{op.name}' must be quantized{how}, got {value.type}; run gradcam-quantize")
     with op.location:
         results = LOWERINGS[op.name](lowering, op)

@@ -61,7 +61,7 @@ from gradcam.quant_types import (
     mask_bounds,
     result_rescale,
     storage_bits,
-    window_size,
+    summands,
 )
 
 #: Below every logit: an accumulator's magnitude is less than 2^31.
@@ -238,7 +238,7 @@ def _lower_avg_pool2d(lowering: Lowering, op: Any) -> list[Any]:
     if any(ints(op, "padding")) and not ir.IntegerAttr(op.attributes["count_include_pad"]).value:
         raise fail(op, "'gradcam.avg_pool2d' with padding that does not count has no constant divisor and no lowering")
     m, s = fixed(op, result_rescale, op)
-    require_fits(op, window_size(op) << (storage_bits(op.operands[0]) - 1), m, s)
+    require_fits(op, summands(op) << (storage_bits(op.operands[0]) - 1), m, s)
     return [rescaled_result(lowering, op, reduce_window(lowering, op, window_of(op), 0, 32, add_up))]
 
 

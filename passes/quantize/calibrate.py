@@ -10,7 +10,7 @@ import numpy as np
 from torch_mlir import ir
 
 from gradcam.calibration import load_images
-from gradcam.dialect import adjoint_ops, cam_ops, ops
+from gradcam.dialect.traits import Forward, Gradient, has
 from gradcam.errors import GradcamError, fail
 from gradcam.histogram import Histogram
 from gradcam.passes.infra.pass_base import Pass
@@ -20,37 +20,6 @@ from gradcam.reference.interpreter import main_function
 
 RANGE = "gradcam.range"
 Choice = Literal["mse", "percentile", "max"]
-
-#: Ops whose results, where they do not depend on the explained class, are feature maps, features or logits.
-FORWARD_OPS = (
-    ops.Conv2dOp,
-    ops.LinearOp,
-    ops.ReluOp,
-    ops.ClampOp,
-    ops.AddOp,
-    ops.MaxPool2dOp,
-    ops.AvgPool2dOp,
-    ops.BatchNormOp,
-    ops.FlattenOp,
-    ops.ConcatOp,
-)
-
-
-#: Ops whose results, where they depend on the explained class, are gradients (1xCxHxW) or vectors of them (1xC).
-GRADIENT_OPS = (
-    adjoint_ops.LinearAdjointOp,
-    adjoint_ops.Conv2dAdjointOp,
-    adjoint_ops.AvgPool2dAdjointOp,
-    adjoint_ops.MaxUnpool2dOp,
-    adjoint_ops.ApplyMaskOp,
-    adjoint_ops.TapSumsOp,
-    adjoint_ops.UnflattenOp,
-    cam_ops.ChannelWeightsOp,
-    cam_ops.ScaleOp,
-    ops.AddOp,
-    ops.FlattenOp,
-    ops.ReluOp,
-)
 
 
 @dataclass(frozen=True)
@@ -131,12 +100,12 @@ def _gather(
     gradients = class_dependents(main_function(module))
 
     def on_forward(op: Any, _index: int, value: np.ndarray) -> None:
-        if isinstance(op, FORWARD_OPS) and op.results[0] not in gradients:
+        if has(op, Forward) and op.results[0] not in gradients:
             _require_finite(op, value)
             histograms.setdefault(op.results[0], Histogram()).add(value)
 
     def on_gradient(op: Any, _index: int, value: np.ndarray) -> None:
-        if isinstance(op, GRADIENT_OPS) and op.results[0] in gradients and value.ndim in (2, 4):
+        if has(op, Gradient) and op.results[0] in gradients and value.ndim in (2, 4):
             _require_finite(op, value)
             largest = np.abs(value).reshape(value.shape[1], -1).max(1).astype(np.float64)
             magnitudes[op.results[0]] = np.maximum(magnitudes.get(op.results[0], 0), largest)

@@ -8,6 +8,16 @@ import numpy as np
 from torch_mlir import ir
 
 from gradcam.dialect import adjoint_ops, cam_ops, ops
+from gradcam.dialect.traits import (
+    AlignsOperands,
+    ExactProduct,
+    MethodFormula,
+    Product,
+    Quantized,
+    Rescales,
+    has,
+    trait,
+)
 from gradcam.dialect.verify import ints
 from gradcam.errors import GradcamError, fail
 from gradcam.passes.ir.explanations import explanations
@@ -19,6 +29,7 @@ from gradcam.quant_types import (
     result_rescale,
     storage_bits,
     storage_limits,
+    summands,
 )
 from gradcam.reference.interpreter import constant
 
@@ -28,32 +39,7 @@ RESULT_LIMIT = 2.0**30
 #: An 8-bit operand of a sum is rescaled in 32 bits, which takes shifts up to this.
 MAX_OPERAND_SHIFT = 30
 
-SUPPORTED = (
-    ops.Conv2dOp,
-    ops.LinearOp,
-    ops.ReluOp,
-    ops.ClampOp,
-    ops.AddOp,
-    ops.MaxPool2dOp,
-    ops.AvgPool2dOp,
-    ops.FlattenOp,
-    adjoint_ops.RequantizeOp,
-    adjoint_ops.LinearAdjointOp,
-    adjoint_ops.Conv2dAdjointOp,
-    adjoint_ops.AvgPool2dAdjointOp,
-    adjoint_ops.MaxUnpool2dOp,
-    adjoint_ops.TapSumsOp,
-    adjoint_ops.MaskOp,
-    adjoint_ops.ApplyMaskOp,
-    adjoint_ops.MaxPool2dIndexOp,
-    adjoint_ops.UnflattenOp,
-    *cam_ops.CLASS_OPS,
-    cam_ops.ClassRowOp,
-    cam_ops.ChannelWeightsOp,
-    cam_ops.WeightedSumOp,
-    cam_ops.ScaleOp,
-)
-#: What makes supported ops of others.
+#: What makes ops with a quantized form of others.
 RUN_FIRST = {
     ops.BatchNormOp: "gradcam-fold-batch-norm and gradcam-batch-norm-to-conv",
     adjoint_ops.BatchNormAdjointOp: "gradcam-batch-norm-to-conv before gradcam-derive-backward",
@@ -64,27 +50,6 @@ RUN_FIRST = {
     cam_ops.TargetOp: "gradcam-derive-backward and gradcam-simplify-backward",
     cam_ops.OneHotOp: "gradcam-simplify-backward",
 }
-#: Formulas of methods that are no multiply-add, mask and clamp.
-METHOD_OPS = (
-    cam_ops.XGradCamWeightsOp,
-    cam_ops.GradCamPlusPlusWeightsOp,
-    cam_ops.MulOp,
-    cam_ops.ChannelSumOp,
-)
-
-
-#: Ops that rescale an exact integer result.
-RESCALED = (
-    ops.Conv2dOp,
-    ops.LinearOp,
-    ops.AvgPool2dOp,
-    adjoint_ops.LinearAdjointOp,
-    adjoint_ops.Conv2dAdjointOp,
-    adjoint_ops.AvgPool2dAdjointOp,
-    adjoint_ops.MaxUnpool2dOp,
-    adjoint_ops.TapSumsOp,
-    cam_ops.ChannelWeightsOp,
-)
 
 
 def refuse_unsupported(main: Any) -> None:
@@ -105,11 +70,11 @@ def _reason(main: Any, op: Any) -> str:
     name = f"'{op.operation.name}'"
     if type(op) in RUN_FIRST:
         return f"{name} has no quantized form; run {RUN_FIRST[type(op)]} first"
-    if isinstance(op, METHOD_OPS):
+    if has(op, MethodFormula) and not has(op, Quantized):
         asked = ", ".join(dict.fromkeys(f"'{ir.StringAttr(e['method']).value}'" for e in explanations(main)))
         method = f"method {asked} needs {name}" if asked else name
         return f"{method}, which has no quantized form at this target; choose gradcam, hirescam or layercam"
-    if not isinstance(op, SUPPORTED):
+    if not has(op, Quantized):
         return f"{name} has no quantized form yet"
     if isinstance(op, ops.ReluOp) and isinstance(op.x.owner, cam_ops.ClassRowOp):
         return f"{name} of 'gradcam.class_row' has no quantized form; run gradcam-simplify-backward first"
@@ -137,11 +102,11 @@ def check_rescale(op: Any) -> None:
         GradcamError: naming the op.
     """
     try:
-        if isinstance(op, RESCALED):
+        if has(op, Rescales):
             _check_result(op)
-        elif isinstance(op, ops.AddOp | ops.ReluOp | ops.ClampOp | adjoint_ops.RequantizeOp):
+        elif has(op, AlignsOperands) or isinstance(op, ops.ReluOp | ops.ClampOp):
             _check_operands(op)
-        elif isinstance(op, cam_ops.WeightedSumOp):
+        elif has(op, ExactProduct):
             shape = ir.RankedTensorType(op.operands[1].type).shape
             _require_below(np.array(shape[1] * 128.0 * 128.0), ACCUMULATOR_LIMIT, "accumulator")
     except GradcamError as error:
@@ -151,7 +116,7 @@ def check_rescale(op: Any) -> None:
 def _check_result(op: Any) -> None:
     bound = _accumulator_bound(op)
     _require_below(bound, ACCUMULATOR_LIMIT, "accumulator")
-    if not (isinstance(op, ops.Conv2dOp | ops.LinearOp) and is_accumulator(op)):
+    if not is_accumulator(op):
         result_rescale(op)
         _require_below(bound * result_ratio(op), RESULT_LIMIT, "rescaled result")
 
@@ -159,12 +124,11 @@ def _check_result(op: Any) -> None:
 def _accumulator_bound(op: Any) -> np.ndarray:
     """Largest possible magnitude of the accumulator: float64, () or one per channel of the result."""
     largest = -float(storage_limits(op.operands[0])[0])
-    if isinstance(op, ops.AvgPool2dOp | adjoint_ops.AvgPool2dAdjointOp | adjoint_ops.MaxUnpool2dOp):
-        return np.array(largest * np.prod(ints(op, "kernel", 2, 1)))
-    if isinstance(op, adjoint_ops.TapSumsOp | cam_ops.ChannelWeightsOp):
-        return np.array(largest * np.prod(ir.RankedTensorType(op.operands[0].type).shape[2:]))
+    product = trait(op, Product)
+    if product is None:
+        return np.array(largest * summands(op))
     weight, *bias = (constant(v.owner.operands[0].owner).astype(np.float64) for v in list(op.operands)[1:])
-    if isinstance(op, ops.Conv2dOp | ops.LinearOp):
+    if not product.transposed:
         bound = largest * np.abs(weight).reshape(len(weight), -1).sum(1)
         return bound + np.abs(bias[0]) if bias else bound
     return largest * np.abs(weight).sum((0, *range(2, weight.ndim)))

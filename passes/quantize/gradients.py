@@ -13,6 +13,7 @@ import numpy as np
 from torch_mlir import ir
 
 from gradcam.dialect import adjoint_ops, cam_ops, ops
+from gradcam.dialect.traits import AlignsOperands, ExactProduct, KeepsScale, Product, Rescales, has
 from gradcam.errors import fail
 from gradcam.passes.ir.explanations import class_dependents
 from gradcam.passes.ir.queries import only_user, users
@@ -20,21 +21,6 @@ from gradcam.passes.quantize.calibrate import RANGE
 from gradcam.passes.quantize.parameters import Parameters
 from gradcam.quant_types import FRACTION_BITS, INT8_LEVELS, quantized_like, scales, storage_bits
 from gradcam.reference.interpreter import constant
-
-PRODUCTS = (adjoint_ops.Conv2dAdjointOp, adjoint_ops.LinearAdjointOp)
-
-#: Ops that compute a gradient at a scale of its own choice.
-CHOOSERS = (
-    *PRODUCTS,
-    adjoint_ops.AvgPool2dAdjointOp,
-    adjoint_ops.MaxUnpool2dOp,
-    adjoint_ops.TapSumsOp,
-    cam_ops.ChannelWeightsOp,
-    ops.AddOp,
-    adjoint_ops.RequantizeOp,
-)
-#: Ops that keep the integers and the scale of operand 0.
-KEEPERS = (adjoint_ops.ApplyMaskOp, adjoint_ops.UnflattenOp, ops.ReluOp, ops.FlattenOp, cam_ops.ScaleOp)
 
 #: Bits of sums that are multiplied in two halves of 8 bits: the lower one is signed, too.
 WIDE_BITS = 15
@@ -57,7 +43,7 @@ class Gradients:
         self.values = class_dependents(main)
         self.order = {op.results[0]: n for n, op in enumerate(main.entry_block.operations) if op.results}
         for op in list(main.entry_block.operations):
-            if isinstance(op, (*PRODUCTS, cam_ops.WeightedSumOp)) and op.operands[0] in self.values:
+            if has(op, Product, ExactProduct) and op.operands[0] in self.values:
                 self._match(op)
         self.values = class_dependents(main)
         self._sums = self._residual_sums(main)
@@ -68,7 +54,7 @@ class Gradients:
         """Sees to it that operand 0 of `op` has the scales that `op` needs."""
         g = op.operands[0]
         origin = self._origin(g)
-        chosen = self._demand(origin) if isinstance(origin.owner, CHOOSERS) else None
+        chosen = self._demand(origin) if has(origin.owner, Rescales, AlignsOperands) else None
         if _same(chosen, _need(op)) and not is_wide_sum(origin.owner):
             return
         if isinstance(origin.owner, cam_ops.ClassRowOp) and _need(op) is None:
@@ -85,18 +71,18 @@ class Gradients:
 
     def _origin(self, g: ir.Value) -> ir.Value:
         """The value whose scale `g` has."""
-        while isinstance(g.owner, KEEPERS) and not _moves_channels(g.owner):
-            g = g.owner.operands[0]
+        while has(op := g.owner, KeepsScale) and op.operands[0] in self.values and not _moves_channels(op):
+            g = op.operands[0]
         return g
 
     def _demand(self, g: ir.Value) -> ir.Value | None:
         """The weight that the first reader of `g` multiplies it with; None where one scale is wanted."""
         for user in sorted(users(g), key=lambda op: self.order.get(op.results[0], 0) if op.results else 0):
-            if isinstance(user, PRODUCTS):
+            if has(user, Product):
                 return _need(user)
-            if isinstance(user, cam_ops.WeightedSumOp):
+            if has(user, ExactProduct):
                 return None
-            if isinstance(user, adjoint_ops.TapSumsOp) or (isinstance(user, KEEPERS) and not _moves_channels(user)):
+            if isinstance(user, adjoint_ops.TapSumsOp) or (has(user, KeepsScale) and not _moves_channels(user)):
                 found = self._demand(user.results[0])
                 if found is not None:
                     return found
@@ -109,7 +95,8 @@ class Gradients:
         """
         found: dict[Any, list[tuple[ir.Value, Any, float]]] = {}
         for op in main.entry_block.operations:
-            if isinstance(op, (*PRODUCTS, cam_ops.ChannelWeightsOp)) and op.results[0] in self.values:
+            is_sum = has(op, Product) or isinstance(op, cam_ops.ChannelWeightsOp)
+            if is_sum and op.results[0] in self.values:
                 user, factor = only_user(op), 1.0
                 while isinstance(user, ops.FlattenOp | cam_ops.ScaleOp):
                     factor *= user.factor.value if isinstance(user, cam_ops.ScaleOp) else 1.0
@@ -124,7 +111,7 @@ class Gradients:
     def result_type(self, op: Any) -> ir.Type:
         """The quantized type of the result of a gradient op, whose operands are quantized already."""
         value = op.results[0]
-        if isinstance(op, KEEPERS):
+        if has(op, KeepsScale):
             element = ir.RankedTensorType(op.operands[0].type).element_type
             if isinstance(op, cam_ops.ScaleOp):
                 return quantized_like(value, scales(op.operands[0]) * op.factor.value, storage_bits(op.operands[0]))
@@ -160,7 +147,7 @@ class Gradients:
 
 def _need(op: Any) -> ir.Value | None:
     """The weight whose scales the gradient that `op` reads must carry; None: one scale."""
-    return op.operands[1] if isinstance(op, PRODUCTS) else None
+    return op.operands[1] if has(op, Product) else None
 
 
 def _same(a: ir.Value | None, b: ir.Value | None) -> bool:

@@ -9,12 +9,24 @@ from typing import Any, ClassVar
 from torch_mlir import ir
 
 from gradcam.dialect import adjoint_ops, cam_ops, ops
+from gradcam.dialect.traits import (
+    AlignsOperands,
+    ChoosesClass,
+    ExactProduct,
+    Forward,
+    Product,
+    Quantized,
+    Rescales,
+    Unscaled,
+    has,
+    trait,
+)
 from gradcam.errors import fail
 from gradcam.passes.infra.pass_base import Pass
 from gradcam.passes.ir.queries import only_user, users
 from gradcam.passes.quantize.calibrate import RANGE
 from gradcam.passes.quantize.checks import check_rescale, refuse_unsupported
-from gradcam.passes.quantize.gradients import PRODUCTS, Gradients
+from gradcam.passes.quantize.gradients import Gradients
 from gradcam.passes.quantize.parameters import Parameters
 from gradcam.quant_types import FRACTION_BITS, INT8_LEVELS, per_tensor, scale, storage_bits
 from gradcam.reference.interpreter import main_function
@@ -69,7 +81,7 @@ class _Quantizer:
         self.scales = {op.results[0]: _own_scale(op) for op in own}
 
     def _has_own_scale(self, op: Any) -> bool:
-        chooses = isinstance(op, ops.Conv2dOp | ops.LinearOp | ops.AddOp | ops.AvgPool2dOp)
+        chooses = has(op, Forward) and has(op, Rescales, AlignsOperands)
         forward = chooses and op != self.classifier and op.results[0] not in self.gradients.values
         return forward and op.results[0] not in self.sums
 
@@ -77,14 +89,14 @@ class _Quantizer:
         """Changes the function in place, in program order: a type follows from the operands' types."""
         _set_scale(self.image, self.image_scale)
         for op in self.body:
-            if isinstance(op, ops.Conv2dOp | ops.LinearOp):
-                self.parameters.quantize(op, one_scale=op == self.classifier)
-            elif isinstance(op, cam_ops.ClassRowOp):
+            product = trait(op, Product)
+            if isinstance(op, cam_ops.ClassRowOp):
                 op.operands[0] = self.parameters.table(op)
-            elif isinstance(op, PRODUCTS):
+            elif product is not None and product.transposed:
                 self.parameters.read_by_adjoint(op)
-            is_integer = isinstance(op, (*cam_ops.CLASS_OPS, adjoint_ops.MaskOp, adjoint_ops.MaxPool2dIndexOp))
-            if op.operation.name.startswith("gradcam.") and not is_integer:
+            elif product is not None:
+                self.parameters.quantize(op, one_scale=op == self.classifier)
+            if has(op, Quantized) and not has(op, Unscaled):
                 self._set_result_type(op)
                 check_rescale(op)
             if RANGE in op.attributes:
@@ -98,7 +110,7 @@ class _Quantizer:
             _set_scale(result, *self.scales[result])
         elif result in self.sums:
             _set_scale(result, self.scales[self.sums[result]][0], 32)
-        elif op == self.classifier or isinstance(op, cam_ops.WeightedSumOp):
+        elif op == self.classifier or has(op, ExactProduct):
             _set_scale(result, scale(operands[0]) * scale(operands[1]), 32)
         elif isinstance(op, cam_ops.ScaleOp) and len(ir.RankedTensorType(result.type).shape) == 3:
             _set_scale(result, scale(operands[0]) * ir.FloatAttr(op.attributes["factor"]).value, 32)
@@ -134,7 +146,7 @@ def _classifier(return_op: Any) -> Any:
         layer = layer.operands[0].owner
     if not isinstance(layer, ops.Conv2dOp | ops.LinearOp):
         raise fail(return_op, "the logits must come from a linear or a convolution")
-    if not all(isinstance(u, (ops.FlattenOp, *cam_ops.CLASS_OPS)) or u == return_op for u in readers):
+    if not all(isinstance(u, ops.FlattenOp) or has(u, ChoosesClass) or u == return_op for u in readers):
         raise fail(layer, "the logits are 32-bit and cannot also feed another layer")
     return layer
 

@@ -14,6 +14,7 @@ import numpy as np
 from torch_mlir import ir
 from torch_mlir.dialects import quant
 
+from gradcam.dialect.traits import Product, Sum, trait
 from gradcam.errors import GradcamError
 from gradcam.numerics import fixed_point
 
@@ -118,6 +119,9 @@ def quantize_array(x: np.ndarray, like: Any) -> np.ndarray:
 
 def is_accumulator(op: Any) -> bool:
     """Whether a quantized conv2d or linear yields its raw accumulator: 32 bits at the scale of its products."""
+    product = trait(op, Product)
+    if product is None or product.transposed:
+        return False
     x, w, y = op.operands[0], op.operands[1], op.results[0]
     return storage_bits(y) == 32 and not scales(w).ndim and scale(y) == round_scale(scale(x) * scale(w))
 
@@ -134,15 +138,10 @@ def result_rescale(op: Any) -> tuple[np.ndarray, int]:
 def result_ratio(op: Any) -> np.ndarray:
     """The real factor that `result_rescale` writes in fixed point: float64, () or one per channel of the result."""
     x, y = scales(op.operands[0]), scales(op.results[0])
-    if op.name in ("gradcam.conv2d", "gradcam.linear"):
-        return x * scales(op.operands[1]) / y
-    if op.name in ("gradcam.conv2d_adjoint", "gradcam.linear_adjoint"):
-        return product_scale(op) / y
-    if op.name in ("gradcam.avg_pool2d", "gradcam.avg_pool2d_adjoint"):
-        return x / (window_size(op) * y)
-    if op.name == "gradcam.channel_weights":
-        return x / (math.prod(ir.RankedTensorType(op.operands[0].type).shape[2:]) * y)
-    return x / y
+    product, total = trait(op, Product), trait(op, Sum)
+    if product is not None:
+        return (product_scale(op) if product.transposed else x * scales(op.operands[1])) / y
+    return x / (summands(op) * y) if total is not None and total.mean else x / y
 
 
 def product_scale(op: Any) -> float:
@@ -167,9 +166,12 @@ def operand_rescale(x: Any, z: Any) -> tuple[np.ndarray, int] | None:
     return None if has_same_scale(x, z) else fixed_point(scales(x) / scales(z))
 
 
-def window_size(op: Any) -> int:
-    """Elements in the window of a pooling op."""
-    return math.prod(ir.IntegerAttr(a).value for a in ir.ArrayAttr(op.attributes["kernel"]))
+def summands(op: Any) -> int:
+    """Elements that each sum of an op with the trait `Sum` is over, padding included."""
+    total = trait(op, Sum)
+    if total is not None and total.over == "window":
+        return math.prod(ir.IntegerAttr(a).value for a in ir.ArrayAttr(op.attributes["kernel"]))
+    return math.prod(ir.RankedTensorType(op.operands[0].type).shape[2:])
 
 
 def clamp_bounds(op: Any) -> tuple[int, int]:

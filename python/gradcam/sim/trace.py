@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from torch_mlir import ir
 
-from gradcam.dialect import cam_ops, make_context
+from gradcam.dialect import make_context
+from gradcam.dialect.traits import ChoosesClass, has
 from gradcam.errors import GradcamError
 from gradcam.reference.integer import run_integer
 from gradcam.sim.header import Dump, dumps
@@ -100,7 +101,7 @@ def reference_tensors(module: ir.Module, image: np.ndarray, cls: int) -> list[Te
 
     def record(op: Any, _index: int, value: np.ndarray) -> None:
         explained = [classes[v] for v in op.operands if v in classes]
-        if isinstance(op, cam_ops.CLASS_OPS):
+        if has(op, ChoosesClass):
             explained = [int(value[0])]
         if explained:
             classes[op.results[0]] = explained[-1]

@@ -1,0 +1,131 @@
+"""Traits: what is true of an op, declared on its class with `traits=[...]`, for passes to ask instead of keeping lists.
+
+A trait states a fact of the op's mathematics or of its integer form, never what some pass does with it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
+
+from torch_mlir import ir
+
+
+@dataclass(frozen=True)
+class Trait:
+    """A fact of an op. It is known in Python alone: MLIR's own passes ask for none of them."""
+
+    def attach(self, op_name: str) -> None:
+        """Called by the bindings for every trait of an op when the dialect is loaded into a context."""
+
+
+T = TypeVar("T", bound=Trait)
+
+
+def trait(op: Any, kind: type[T]) -> T | None:
+    """The trait of class `kind`, or of one derived from it, that an op has.
+
+    Args:
+        op: an op, an op class, or what else owns a value, such as a block, which has no traits.
+        kind: the trait's class.
+
+    Returns:
+        The first one declared, None where there is none.
+    """
+    if isinstance(op, ir.Operation):
+        op = op.opview
+    declared = getattr(op if isinstance(op, type) else type(op), "_traits", ())  # kept there by `ext.Operation`
+    return next((t for t in declared if isinstance(t, kind)), None)
+
+
+def has(op: Any, *kinds: type[Trait]) -> bool:
+    """Whether an op has a trait of one of `kinds`; see `trait`."""
+    return any(trait(op, kind) is not None for kind in kinds)
+
+
+# What an op computes.
+
+
+class Forward(Trait):
+    """Computes a feature map, features or logits from such, and from parameters: what networks are made of."""
+
+
+class Gradient(Trait):
+    """Computes from a gradient, operand 0, a gradient (1xCxHxW) or a vector with one number per channel (1xC).
+
+    Of quantized gradients each channel may have a scale of its own.
+    """
+
+
+class LinearInFirst(Trait):
+    """f(a * x, ...) = a * f(x, ...) for every number a, with all operands but the first, x, held fixed."""
+
+
+class Rowwise(Trait):
+    """Maps each row of a table of gradients (Kx...) by itself where it is given one as operand 0.
+
+    The other operands are parameters.
+    """
+
+
+class KeepsNonnegative(Trait):
+    """No element of the result is negative when none of the operands is."""
+
+
+class MethodFormula(Trait):
+    """Stands in the formula of a class activation method: what makes a map of a gradient and a feature map."""
+
+
+# How an op computes in integers. An op without one of these traits has no quantized form.
+
+
+class Quantized(Trait):
+    """Has a quantized form."""
+
+
+class Unscaled(Quantized):
+    """Yields integers that stand for themselves and have no scale: classes, bits, numbers of taps."""
+
+
+class ChoosesClass(Unscaled):
+    """Yields the class to explain."""
+
+
+class KeepsScale(Quantized):
+    """The result has the scales and the storage of operand 0; a factor that the op has is only in the scales."""
+
+
+class AlignsOperands(Quantized):
+    """Brings every operand to the scales of the result, adds them up, and saturates the sum."""
+
+
+class ExactProduct(Quantized):
+    """Yields sums of products of its two operands as they are: 32 bits, at the product of their scales."""
+
+
+class Rescales(Quantized):
+    """Computes exact sums in 32 bits, and brings them to the scales and the storage of the result."""
+
+
+@dataclass(frozen=True)
+class Product(Rescales):
+    """The sums are over products of operand 0 with weights, operand 1.
+
+    Attributes:
+        transposed: whether the sums are over the output channels of the weights, which have one scale each.
+    """
+
+    transposed: bool = False
+
+
+@dataclass(frozen=True)
+class Sum(Rescales):
+    """The sums are over elements of operand 0.
+
+    Attributes:
+        over: the elements of a window (attribute `kernel`), or of a whole map (H x W).
+        mean: whether the result is the sum divided by the number of these elements.
+    """
+
+    over: Literal["window", "map"]
+    mean: bool

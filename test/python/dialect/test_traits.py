@@ -1,0 +1,115 @@
+"""Traits against what the ops compute: each example of test/lit/dialect/ops.mlir, executed in f32."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from torch_mlir import ir
+
+from gradcam.dialect import GradCAM, make_context, ops
+from gradcam.dialect.traits import (
+    KeepsNonnegative,
+    LinearInFirst,
+    Product,
+    Quantized,
+    Rescales,
+    Rowwise,
+    Sum,
+    has,
+    trait,
+)
+from gradcam.passes.linalg.forward import LOWERINGS
+from gradcam.reference import integer
+from gradcam.reference.float32 import KERNELS
+
+
+@pytest.fixture(scope="module")
+def examples():
+    path = Path(__file__).parents[1] / "lit/dialect/ops.mlir"
+    return ir.Module.parse(path.read_text(), make_context())
+
+
+def example_ops(module: ir.Module) -> list[Any]:
+    """The op of every example with f32 semantics whose operand 0 and result are f32."""
+    found = [function.entry_block.operations[0] for function in module.body.operations]
+    return [op for op in found if op.operation.name in KERNELS and is_f32(op.operands[0]) and is_f32(op.results[0])]
+
+
+def is_f32(value: Any) -> bool:
+    return isinstance(ir.RankedTensorType(value.type).element_type, ir.F32Type)
+
+
+def operands_of(op: Any, seed: int = 0) -> list[np.ndarray]:
+    """Random operands: normal f32, vectors of parameters positive, integers 0 and 1."""
+    rng = np.random.default_rng(seed)
+
+    def array(value: Any) -> np.ndarray:
+        shape, element = ir.RankedTensorType(value.type).shape, ir.RankedTensorType(value.type).element_type
+        if isinstance(element, ir.F32Type):
+            return rng.standard_normal(shape).astype(np.float32)
+        return rng.integers(0, 2, shape).astype(bool if element.width == 1 else f"int{element.width}")
+
+    first, *rest = map(array, op.operands)
+    return [first, *(np.abs(a) if a.ndim == 1 else a for a in rest)]  # one is a variance
+
+
+def compute(op: Any, *operands: np.ndarray) -> np.ndarray:
+    return KERNELS[op.operation.name](op, *operands)
+
+
+def is_linear(op: Any) -> bool:
+    first, *rest = operands_of(op)
+    values = compute(op, first, *rest)
+    return np.allclose(compute(op, -3 * first, *rest), -3 * values, rtol=1e-4, atol=1e-5)
+
+
+def test_ops_are_linear_in_their_first_operand_exactly_where_they_say_so(examples):
+    linear: dict[str, bool] = {}
+    for op in example_ops(examples):
+        linear[op.operation.name] = linear.get(op.operation.name, True) and is_linear(op)
+        assert linear[op.operation.name] == has(op, LinearInFirst), op
+    assert sum(linear.values()) > 15
+    assert not linear["gradcam.relu"] and not linear["gradcam.conv2d"]
+
+
+def test_ops_that_keep_nonnegative_elements(examples):
+    kept = [op for op in example_ops(examples) if has(op, KeepsNonnegative)]
+    assert len(kept) == 4
+    for op in kept:
+        operands = [np.abs(a) for a in operands_of(op)]
+        assert (compute(op, *operands) >= 0).all()
+        assert (compute(op, *(-a for a in operands)) < 0).any()
+
+
+def test_rowwise_ops_take_a_table(examples):
+    rowwise = [op for op in example_ops(examples) if has(op, Rowwise)]
+    assert len(rowwise) == 7
+    for op in rowwise:
+        tables, rest = [operands_of(op, seed)[0] for seed in range(3)], operands_of(op)[1:]
+        rows = [compute(op, row, *rest) for row in tables]
+        table = np.concatenate(tables)
+        np.testing.assert_allclose(compute(op, table, *rest), np.concatenate(rows), rtol=1e-4, atol=1e-5)
+
+
+def test_ops_with_a_quantized_form_have_an_integer_kernel_and_a_lowering():
+    quantized = {op.OPERATION_NAME for op in GradCAM.operations if has(op, Quantized)}
+    assert quantized == set(integer.KERNELS) - {"gradcam.unfold2d"}  # made of a quantized convolution
+    assert quantized | {"gradcam.unfold2d", "func.return"} == set(LOWERINGS)
+
+
+def test_a_trait_is_found_on_an_op_a_class_and_an_operation(examples):
+    function = examples.body.operations[0]
+    conv = function.entry_block.operations[0]
+    for asked in (conv, conv.operation, ops.Conv2dOp):
+        assert trait(asked, Rescales) == Product() and not has(asked, Sum)
+    for without in (function, function.entry_block, ops.BatchNormOp):
+        assert trait(without, Quantized) is None
+
+
+@pytest.mark.parametrize("kind", GradCAM.operations, ids=lambda kind: kind.OPERATION_NAME)
+def test_an_op_computes_its_integers_in_one_way(kind):
+    forms = [t for t in kind._traits if isinstance(t, Quantized)]
+    assert len(forms) <= 1
