@@ -57,7 +57,7 @@ def synthesize(model: Any, settings: Settings, say: Callable[[str], None] = lamb
     from pycde import circt
 
     say("compile")
-    design = Compilation(settings).run(model, "verilog")
+    design = Compilation(model, settings).to("verilog")
     with tempfile.TemporaryDirectory(prefix="gradcam-dsp-") as temporary:
         folder = Path(temporary)
         with design.context:

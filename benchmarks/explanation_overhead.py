@@ -35,6 +35,7 @@ from gradcam.errors import GradcamError
 from gradcam.faults import each, line
 from gradcam.files import write_output
 from gradcam.frontend import load_model, target_layers
+from gradcam.passes.ir.attributes import CYCLES_BY_PHASE
 from gradcam.progress import stages
 from gradcam.reference.float32 import run_float
 
@@ -49,24 +50,18 @@ def compiled(model: nn.Module, target: str, method: str, pe: str, image: np.ndar
     Raises:
         GradcamError: the model has no such target layer, or there is no such method or array.
     """
-    maps: list[np.ndarray] = []
-
-    def keep(module: ir.Module) -> None:
-        maps.append(run_float(module, image)[1][0])
-
+    compilation = Compilation(model, Settings(target, method, pe))
+    map_ = run_float(compilation.to("simplified"), image)[1][0]
     try:
-        scheduled = Compilation(Settings(target, method, pe)).run(model, "scheduled", {"simplified": keep})
-    except GradcamError as error:
-        if not maps:  # it failed before there was anything to lower to hardware
-            raise
-        return Compiled(reason="; ".join(line(fault) for fault in each(error))), maps[0]
-    return Compiled(cycles_by_phase(scheduled)), maps[0]
+        scheduled = compilation.to("scheduled")
+    except GradcamError as error:  # there is a map, but no hardware for it
+        return Compiled(reason="; ".join(line(fault) for fault in each(error))), map_
+    return Compiled(cycles_by_phase(scheduled)), map_
 
 
 def cycles_by_phase(scheduled: ir.Module) -> dict[str, int]:
     """The cycles of `load`, `inference`, `explanation` and `store`, and their `total`, of a level-4 module."""
-    attribute = ir.DictAttr(scheduled.operation.attributes["gradcam.cycles"])
-    return {entry.name: ir.IntegerAttr(entry.attr).value for entry in attribute}
+    return CYCLES_BY_PHASE.get(scheduled.operation)
 
 
 def measured(

@@ -109,7 +109,7 @@ def compare(
     """
     images = to_input(pixels)
     say("quantize")
-    module = Compilation(Settings(TARGETS, calibration=to_input(calibration))).run(model, "quantized")
+    module = Compilation(model, Settings(TARGETS, calibration=to_input(calibration))).to("quantized")
     say("torch.autograd")
     explained = {target: autograd_gradcam(model, images, target) for target in TARGETS}
     wanted = explained[TARGETS[0]].logits.argmax(1)

@@ -61,7 +61,9 @@ def guard_forms(op: Any) -> list[Linear]:
         raise fail(op, "a padding condition may hold inequalities only, not '=='")
     # The bindings give no access to a set's constraints: as a map, one result per constraint, they can be read.
     results = ", ".join(c.strip().removesuffix(">= 0") for c in body.split(","))
-    return _applied(op, ir.AffineMapAttr(ir.Attribute.parse(f"affine_map<{head} -> ({results})>")).value, op.operands)
+    return _applied(
+        op, ir.AffineMapAttr(ir.Attribute.parse(f"affine_map<{head} -> ({results})>", op.context)).value, op.operands
+    )
 
 
 def guarded_store(op: Any) -> Any:

@@ -146,7 +146,7 @@ def _memory_passes(settings: Settings, file: dict[str, Any]) -> list[Element]:
     return passes + ([("gradcam-limit-memory", limit)] if limit else [])
 
 
-def manager_for(level: str, settings: Settings) -> PassManager:
+def pipeline_for(level: str, settings: Settings) -> PassManager:
     """A pass manager with the passes that lead to `level` from the level before with `settings`."""
     manager = PassManager()
     for element in passes_for(level, settings):
@@ -204,7 +204,7 @@ class Compilation:
                 self._say("calibrate")
                 self._calibrate(module)
             self._say(level)
-            module = manager_for(level, settings).run(module, *self._watchers)
+            module = pipeline_for(level, settings).run(module, *self._watchers)
             yield level, module
 
     def _calibrate(self, module: Any) -> None:

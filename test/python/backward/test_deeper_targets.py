@@ -17,15 +17,13 @@ from gradcam.reference.integer import quantize_image, run_integer
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("target", TARGETS)
 def test_linalg_equals_the_integer_reference(target, method):
-    net, wanted = network(), []
+    net = network()
     images, classes = net.images(3), (-1, 4, 0)
-
-    def quantized(module):
-        wanted.extend(run_integer(module, x[None], c) for x, c in zip(images, classes, strict=True))
-
     pe = ("4x4", "8x2", "2x8")[(list(TARGETS).index(target) + METHODS.index(method)) % 3]
-    module = Compilation(settings(target, method, pe)).run(net, "linalg", {"quantized": quantized})
-    run = compile_linalg(module, 0)
+    compilation = Compilation(net, settings(target, method, pe))
+    quantized = compilation.to("quantized")
+    wanted = [run_integer(quantized, x[None], c) for x, c in zip(images, classes, strict=True)]
+    run = compile_linalg(compilation.to("linalg"), 0)
     for image, cls, (logits, heatmap) in zip(images, classes, wanted, strict=True):
         found = run(np.ascontiguousarray(image.transpose(1, 2, 0)), np.array([cls], np.int32))
         assert np.array_equal(found[0], logits[0]) and np.array_equal(found[1], heatmap[0])
@@ -36,12 +34,11 @@ def test_linalg_equals_the_integer_reference(target, method):
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("target", TARGETS)
 def test_the_quantized_map_means_the_float_map(target, method):
-    net, floats = network(), []
-
-    def simplified(module):
-        floats.extend(run_float(module, x[None])[1] for x in net.calibration_images)
-
-    module = Compilation(settings(target, method, "4x4")).run(net, "quantized", {"simplified": simplified})
+    net = network()
+    compilation = Compilation(net, settings(target, method, "4x4"))
+    simplified = compilation.to("simplified")
+    floats = [run_float(simplified, x[None])[1] for x in net.calibration_images]
+    module = compilation.to("quantized")
     found = [run_integer(module, quantize_image(module, x[None]))[1] for x in net.calibration_images]
     correlations = [pearson(a[0], b[0]) for a, b in zip(found, floats, strict=True)]
     assert np.median(correlations) > 0.9, correlations

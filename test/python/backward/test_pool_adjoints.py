@@ -138,21 +138,16 @@ def settings(target: str, method: str, pe: str) -> Settings:
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("target", TARGETS)
 def test_linalg_equals_the_integer_reference_and_means_the_float_map(target, method):
-    net, wanted, floats, found = network(), [], [], []
+    net = network()
     images, classes = net.images(3), (-1, 4, 0)
-
-    def on_floats(module):
-        floats.extend(run_float(module, x[None])[1] for x in net.calibration_images)
-
-    def on_integers(module):
-        found.extend(run_integer(module, quantize_image(module, x[None]))[1] for x in net.calibration_images)
-        wanted.extend(run_integer(module, x[None], c) for x, c in zip(images, classes, strict=True))
-
     pe = ("4x4", "8x2", "2x8")[(list(TARGETS).index(target) + METHODS.index(method)) % 3]
-    module = Compilation(settings(target, method, pe)).run(
-        net, "linalg", {"simplified": on_floats, "quantized": on_integers}
-    )
-    run = compile_linalg(module, 0)
+    compilation = Compilation(net, settings(target, method, pe))
+    module = compilation.to("simplified")
+    floats = [run_float(module, x[None])[1] for x in net.calibration_images]
+    module = compilation.to("quantized")
+    found = [run_integer(module, quantize_image(module, x[None]))[1] for x in net.calibration_images]
+    wanted = [run_integer(module, x[None], c) for x, c in zip(images, classes, strict=True)]
+    run = compile_linalg(compilation.to("linalg"), 0)
     for image, cls, (logits, heatmap) in zip(images, classes, wanted, strict=True):
         got = run(np.ascontiguousarray(image.transpose(1, 2, 0)), np.array([cls], np.int32))
         assert np.array_equal(got[0], logits[0]) and np.array_equal(got[1], heatmap[0])

@@ -60,7 +60,7 @@ def autograd_map(net: Network, image: np.ndarray, path: str, cls: int) -> np.nda
 @pytest.mark.parametrize("request_", [-1, 2])
 def test_f32_maps_are_those_of_the_best_classes(request_):
     net, targets = network()
-    module = Compilation(settings(targets, 3)).run(net, "simplified")
+    module = Compilation(net, settings(targets, 3)).to("simplified")
     for image in net.calibration_images[:, None]:
         logits, *maps = run_float(module, image, request_)
         order = np.argsort(-logits[0]).tolist()
@@ -74,7 +74,7 @@ def test_the_best_class_is_what_one_map_explains():
     net, targets = network()
     image = net.calibration_images[:1]
     (_, alone), (_, *several) = (
-        run_float(Compilation(settings(t, k)).run(net, "simplified"), image) for t, k in ((targets[1], 1), (targets, 2))
+        run_float(Compilation(net, settings(t, k)).to("simplified"), image) for t, k in ((targets[1], 1), (targets, 2))
     )
     assert len(several) == 4 and np.array_equal(several[2], alone)
 
@@ -105,12 +105,10 @@ def test_of_equal_logits_the_first_comes_first(request_, classes):
 @pytest.mark.parametrize("pe", ["4x4", "8x2"])
 def test_linalg_equals_the_integer_reference(pe):
     net, targets = network(tied=True)
-    images, requests, wanted = net.images(3), (-1, 3, 0), []
-
-    def quantized(module):
-        wanted.extend(run_integer(module, x[None], c) for x, c in zip(images, requests, strict=True))
-
-    run = compile_linalg(Compilation(settings(targets, 3, pe)).run(net, "linalg", {"quantized": quantized}), 0)
+    images, requests, compilation = net.images(3), (-1, 3, 0), Compilation(net, settings(targets, 3, pe))
+    quantized = compilation.to("quantized")
+    wanted = [run_integer(quantized, x[None], c) for x, c in zip(images, requests, strict=True)]
+    run = compile_linalg(compilation.to("linalg"), 0)
     for image, request, expected in zip(images, requests, wanted, strict=True):
         found = run(np.ascontiguousarray(image.transpose(1, 2, 0)), np.array([request], np.int32))
         assert all(np.array_equal(f, e[0]) for f, e in zip(found, expected, strict=True))

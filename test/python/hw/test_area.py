@@ -52,6 +52,6 @@ def test_the_core_has_one_word_for_logits_and_map_and_a_short_class(rtl):
 @pytest.mark.parametrize("target", ["stem", "block", "wide"])
 def test_rescales_of_a_backward_pass_use_the_multipliers_of_the_inference(target):
     # They multiply an accumulator without a bias, or with the shifted high half of a gradient in its place.
-    hardware = str(Compilation(settings(target, "gradcam", "4x4")).run(network(), "hw"))
+    hardware = str(Compilation(network(), settings(target, "gradcam", "4x4")).to("hw"))
     (engine,) = (text for text in hardware.split("hw.module @") if text.startswith("engine_mac("))
     assert len(re.findall(r"comb\.mul .+ : i48", engine)) == 4, "one per output lane"

@@ -16,7 +16,7 @@ from gradcam.output import compile_to_folder
 from gradcam.passes.program.banks import Bank
 from gradcam.passes.program.clock import DELAYS, FACTOR, Clock
 from gradcam.passes.program.engines import latency_of, stage_of
-from gradcam.passes.program.nest import nests
+from gradcam.passes.program.nest import read_nests
 from gradcam.sim import Simulator
 from gradcam.sim.check import check_outputs
 from gradcam.sim.trace import load_quantized
@@ -40,7 +40,7 @@ def test_rtl_equals_the_integer_reference(network, pe, mhz, family, tmp_path):
     net = network()
     report = compile_to_folder(net, "test", clocked(net.settings(pe), mhz, family), tmp_path / "design")
     check_design(net, tmp_path / "design")
-    plain = Compilation(net.settings(pe)).run(net, "scheduled").operation.attributes["gradcam.cycles"]
+    plain = Compilation(net, net.settings(pe)).to("scheduled").operation.attributes["gradcam.cycles"]
     assert report["cycles"]["total"] > ir.IntegerAttr(ir.DictAttr(plain)["total"]).value, "stages fill and drain"
 
 
@@ -98,7 +98,7 @@ def longest(module: ir.Module, clock: Clock) -> float:
     """Longest chain of ops between two registers, in ns, as the stages in the IR say; where no accumulator is."""
     d, most = clock.delays, 0.0
     with module.context:
-        flows = [flow for nest in nests(module) for flow in nest.flows]
+        flows = [flow for nest in read_nests(module) for flow in nest.flows]
     for flow in flows:
         # When a value is ready: the stage, the delay since its beginning, and whether an accumulator is in it.
         ready = {}
@@ -132,16 +132,16 @@ def longest(module: ir.Module, clock: Clock) -> float:
 @pytest.mark.parametrize(("mhz", "family"), [(120, "ecp5"), (90, "ecp5"), (350, "xcup")])
 def test_no_stage_is_longer_than_the_period(mhz, family):
     net, clock = rtl_networks.windows(), Clock.named(family, mhz)
-    module = Compilation(clocked(net.settings("8x8"), mhz, family)).run(net, "scheduled")
+    module = Compilation(net, clocked(net.settings("8x8"), mhz, family)).to("scheduled")
     assert 0 < longest(module, clock) <= clock.budget
     faster = Clock.named(family, mhz * 0.5)
-    slow = Compilation(clocked(net.settings("8x8"), mhz * 0.5, family)).run(net, "scheduled")
+    slow = Compilation(net, clocked(net.settings("8x8"), mhz * 0.5, family)).to("scheduled")
     assert longest(slow, faster) > clock.budget, "half the clock chains more than this one allows"
 
 
 def hardware(net) -> dict[str, str]:
     """The modules of a 4x4 array at 120 MHz by name."""
-    design = str(Compilation(clocked(net.settings("4x4"), 120)).run(net, "hw"))
+    design = str(Compilation(net, clocked(net.settings("4x4"), 120)).to("hw"))
     return {text.split("(")[0]: text for text in design.split("hw.module @")[1:]}
 
 

@@ -17,7 +17,7 @@ from gradcam.models import tinyml_resnet18
 from gradcam.output import compile_to_folder
 from gradcam.passes.ir.queries import is_argument, is_global, is_scalar
 from gradcam.passes.program.banks import banks_of, place_of, ring_of
-from gradcam.passes.program.nest import nests
+from gradcam.passes.program.nest import read_nests
 from gradcam.passes.program.runs import turns_of
 from gradcam.sim import Simulator
 from gradcam.sim.check import check_outputs
@@ -187,7 +187,7 @@ def in_memory(accesses):
 def plan_faults(module):
     """What is wrong with a memory plan: buffers that overlap while both are alive, and ports used twice in a cycle."""
     with module.context:
-        banks, alive, program = banks_of(module), {}, list(nests(module))
+        banks, alive, program = banks_of(module), {}, read_nests(module)
         faults, ports = [], {}
         for number, nest in zip(turns_of(program), program, strict=True):
             for port, accesses in (("reads", in_memory(nest.loads)), ("writes", in_memory(nest.stores))):
@@ -223,7 +223,7 @@ def test_a_bad_plan_is_found():
     assert plan_faults(module) == []
     with module.context:
         allocations = {
-            a.memref: a.memref.owner for n in nests(module) for a in in_memory(n.stores) if a.element_bits == 8
+            a.memref: a.memref.owner for n in read_nests(module) for a in in_memory(n.stores) if a.element_bits == 8
         }
         zero = ir.IntegerAttr.get(ir.IntegerType.get_signless(64), 0)
         for owner in allocations.values():

@@ -80,7 +80,7 @@ def passes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "_factories", dict(registry._factories))
     for cls in (Tag, Refuse, Cross):
         registry.register(cls)
-    monkeypatch.setitem(registry.PIPELINES, "tag-pipeline", "tag{bits=3},cse")
+    monkeypatch.setitem(registry.PIPELINES, "tag-pipeline", ("tag{bits=3}", "cse"))
 
 
 @pytest.fixture
@@ -160,7 +160,7 @@ def test_mistakes_are_reported_with_their_column(text: str, column: int, reason:
 
 
 def test_mistake_in_a_named_pipeline_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(registry.PIPELINES, "bad-pipeline", "tag,nothing-like-it")
+    monkeypatch.setitem(registry.PIPELINES, "bad-pipeline", ("tag", "nothing-like-it"))
     with pytest.raises(PipelineError, match="column 5: in pipeline 'bad-pipeline': unknown pass 'nothing-like-it'"):
         PassManager.parse("cse,bad-pipeline")
 

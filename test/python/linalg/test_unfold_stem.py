@@ -10,6 +10,8 @@ from torch_mlir import ir
 
 from gradcam.dialect import make_context
 from gradcam.dialect.verify import ints, shape
+from gradcam.passes.ir.attributes import PLATFORM, STEM
+from gradcam.passes.linalg.set_platform import SetPlatform
 from gradcam.passes.linalg.unfold_stem import UnfoldStem
 from gradcam.reference import float32, integer
 from gradcam.reference.interpreter import run
@@ -27,7 +29,9 @@ def ops_of(module, name):
 
 def unfolded(text, pe):
     module = ir.Module.parse(text)
-    UnfoldStem(pe=pe).run(module)
+    SetPlatform(pe=pe).run(module)
+    UnfoldStem().run(module)
+    del module.operation.attributes[PLATFORM.key]
     assert module.operation.verify()
     return module
 
@@ -112,8 +116,8 @@ def test_what_becomes_of_a_kernel(stem, pe, taps, left):
 )
 def test_what_saves_nothing_stays(stem, pe):
     module = unfolded(stem_text(stem), pe)
-    assert str(module.operation.attributes["gradcam.stem"]) == "[1, 1]"
-    del module.operation.attributes["gradcam.stem"]
+    assert STEM.get(module.operation) == [1, 1]
+    del module.operation.attributes[STEM.key]
     assert str(module) == str(ir.Module.parse(stem_text(stem)))
 
 

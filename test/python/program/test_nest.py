@@ -13,7 +13,7 @@ from gradcam.errors import GradcamError
 from gradcam.passes.ir.linear_form import access_forms, guard_forms, map_forms, plus, substitute, symbol
 from gradcam.passes.ir.queries import main_function
 from gradcam.passes.program.engines import collect, engine_key, signature
-from gradcam.passes.program.nest import nests
+from gradcam.passes.program.nest import read_nests
 from gradcam.passes.schedule.assign_cycles import AssignCycles
 from gradcam.passes.schedule.duplicate_buffers import DuplicateBuffers
 from gradcam.passes.schedule.form_engines import FormEngines
@@ -125,7 +125,7 @@ def test_an_access_touches_the_elements_that_numpy_says():
         copy_nest(("%x", "memref<7x9x8xi8>"), ("%y", "memref<3x2x4xi8>"), "%i0 * 2 + 1, %i1 * 3, %l + 4", (3, 2), 4),
         "%x: memref<7x9x8xi8>, %y: memref<3x2x4xi8>",
     )
-    (nest,) = nests(module)
+    (nest,) = read_nests(module)
     (load,), (store,) = nest.loads, nest.stores
     assert (nest.name, [loop.trip for loop in nest.loops], nest.steps) == ("copy", [3, 2], 6)
     assert (load.lanes, load.element_bits, load.strides) == (4, 8, (1,))
@@ -217,7 +217,7 @@ def test_deltas_walk_through_the_addresses_of_every_row(rows):
         module = products(*rows)
         for pass_ in (FormEngines(), PlanMemory(), AssignCycles()):
             pass_.run(module)
-        engine = next(e for e in collect(nests(module)) if e.name == "mac")
+        engine = next(e for e in collect(read_nests(module)) if e.name == "mac")
         assert len(engine.rows) == len(rows)
         slot = next(s for s in engine.slots if s.name == "x")
         for nest, access, row in zip(engine.rows, slot.rows, rows, strict=True):
@@ -244,7 +244,7 @@ def test_rows_of_different_depth_are_aligned_at_the_innermost_loop():
     module = parse("%x = memref.alloc() : memref<9x9xi8>\n" + buffers + shallow + deep + out, "%out: memref<1x1xi8>")
     for pass_ in (FormEngines(), PlanMemory(), AssignCycles()):
         pass_.run(module)
-    engine = next(e for e in collect(nests(module)) if e.name == "elementwise")
+    engine = next(e for e in collect(read_nests(module)) if e.name == "elementwise")
     assert [engine.trips(n) for n in engine.rows] == [[1, 5], [3, 2]]
     assert engine.loops(engine.rows[0])[0] is None
     assert engine.deltas(engine.rows[0], engine.rows[0].loads[0].index)[1] == 1
@@ -254,7 +254,7 @@ def test_rows_of_different_depth_are_aligned_at_the_innermost_loop():
 
 
 def keys(module):
-    found = [n for n in nests(module) if n.body is not None]
+    found = [n for n in read_nests(module) if n.body is not None]
     return [engine_key(n) for n in found], [signature(n.epilogue, n.outer) for n in found]
 
 
@@ -378,5 +378,5 @@ def test_a_buffer_read_twice_needs_a_copy():
         PlanMemory().run(module)
     DuplicateBuffers().run(module)
     PlanMemory().run(module)
-    (nest,) = nests(module)
+    (nest,) = read_nests(module)
     assert len({a.memref for a in nest.loads}) == 2

@@ -52,15 +52,14 @@ def test_outputs_and_cycles_of_a_deeper_target(tmp_path):
 @pytest.mark.parametrize("target", ["norm", "block", "last"])
 def test_the_tape_computes_the_same(target):
     """Transposed blocks, taps of a stride and rows of a class, as IR."""
-    net, wanted = deeper_targets.network(), []
+    net = deeper_targets.network()
     images = net.images(2)
-
-    def quantized(module):
-        wanted.extend(run_integer(module, x[None], c) for x, c in zip(images, (-1, 4), strict=True))
-
     pe = ("4x4", "8x2", "2x8")[list(deeper_targets.TARGETS).index(target) % 3]
     settings = from_dram(deeper_targets.settings(target, "gradcam", pe), 8)
-    module = Compilation(settings).run(net, "scheduled", {"quantized": quantized})
+    compilation = Compilation(net, settings)
+    quantized = compilation.to("quantized")
+    wanted = [run_integer(quantized, x[None], c) for x, c in zip(images, (-1, 4), strict=True)]
+    module = compilation.to("scheduled")
     for image, cls, (logits, heatmap) in zip(images, (-1, 4), wanted, strict=True):
         found = run_affine(module, np.ascontiguousarray(image.transpose(1, 2, 0)), np.array([cls], np.int32))
         assert np.array_equal(found[0], logits[0]) and np.array_equal(found[1], heatmap[0])
@@ -155,7 +154,7 @@ def test_the_output_folder(small):
 def refusal(**changes) -> str:
     net = rtl_networks.table()
     with pytest.raises(GradcamError) as caught:
-        Compilation(dataclasses.replace(net.settings("4x4"), **changes)).run(net, "scheduled")
+        Compilation(net, dataclasses.replace(net.settings("4x4"), **changes)).to("scheduled")
     assert "\n" not in str(caught.value)
     return str(caught.value)
 

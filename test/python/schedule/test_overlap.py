@@ -19,12 +19,12 @@ from torch_mlir import ir
 import gradcam.output
 from gradcam.errors import GradcamError
 from gradcam.passes.infra.pass_manager import PassManager
+from gradcam.passes.ir.attributes import DRAIN, RING
 from gradcam.passes.program.banks import ring_of
-from gradcam.passes.program.nest import nests
+from gradcam.passes.program.nest import read_nests
 from gradcam.passes.program.runs import Run, follows_of
 from gradcam.passes.schedule.assign_cycles import Window, shares_of
 from gradcam.passes.schedule.overlap_nests import ring_size
-from gradcam.passes.schedule.stages import set_integer
 from gradcam.sim import Simulator
 from gradcam.sim.check import check_outputs
 from gradcam.sim.trace import load_quantized
@@ -94,10 +94,10 @@ func.func @main(%image: {whole}, %result: {pooled}) {{
 }}"""
 
 
-def scheduled(text: str, options: str = "") -> ir.Module:
+def scheduled(text: str, dram: bool = False) -> ir.Module:
+    """The program of `text`, perhaps on a platform whose DRAM holds the constants, so that they may be late."""
     module = ir.Module.parse(text)
-    passes = PASSES.replace("gradcam-overlap-nests", f"gradcam-overlap-nests{options}")
-    PassManager.parse(f"builtin.module({passes})").run(module)
+    PassManager.parse(f"gradcam-set-platform{{dram-width={64 * dram}}},{PASSES}").run(module)
     return module
 
 
@@ -125,7 +125,7 @@ def replay(module: ir.Module, late: Mapping[int, Sequence[int]] = MappingProxyTy
         How many reads find what another element left, and the cycle of the last step by the number of a nest; a turn is
         issued in cycle 0.
     """
-    program, wrong, lasts = list(nests(module)), 0, {}
+    program, wrong, lasts = read_nests(module), 0, {}
     follows = follows_of(program)
     written, before = {}, []  # by the producer: elements by cycle, and when its iterations have landed
     for number, nest in enumerate(program):
@@ -167,7 +167,7 @@ def lost(size: int, writes, reads) -> int:
 
 def is_as_predicted(module: ir.Module, lasts) -> bool:
     """Whether the last steps are in the predicted cycles."""
-    program = list(nests(module))
+    program = read_nests(module)
     for number, last in lasts.items():
         op, depth = program[number].op, number_of(program[number].stores[0].op, "stage")
         if number_of(op, "start") + last + depth + 1 != number_of(op, "end") + number_of(op, "drain"):
@@ -176,12 +176,12 @@ def is_as_predicted(module: ir.Module, lasts) -> bool:
 
 
 def halve_ring(module: ir.Module) -> None:
-    ring = next(a.memref for n in nests(module) for a in n.loads if ring_of(a.memref))
-    set_integer(ring.owner, "ring", number_of(ring.owner, "ring") // 2)
+    ring = next(a.memref for n in read_nests(module) for a in n.loads if ring_of(a.memref))
+    RING.set(ring.owner, number_of(ring.owner, "ring") // 2)
 
 
 def open_early(module: ir.Module) -> None:
-    for follow in follows_of(list(nests(module))).values():
+    for follow in follows_of(read_nests(module)).values():
         attributes = follow.nest.op.attributes
         map_ = ir.AffineMapAttr(attributes["gradcam.follows"]).value
         attributes["gradcam.follows"] = ir.AffineMapAttr.get(ir.AffineMap.get(map_.n_dims, 0, [map_.results[0] - 8]))
@@ -189,8 +189,8 @@ def open_early(module: ir.Module) -> None:
 
 def drain_beside(module: ir.Module) -> None:
     """Issues every turn behind the last step of the one before it."""
-    for nest in list(nests(module))[:-1]:
-        set_integer(nest.op, "drain", number_of(nest.stores[0].op, "stage"))
+    for nest in read_nests(module)[:-1]:
+        DRAIN.set(nest.op, number_of(nest.stores[0].op, "stage"))
 
 
 def pairs(low, high):
@@ -218,7 +218,7 @@ def test_the_nests_meet_in_time(window):
     module = scheduled(pair_text(*window))
     wrong, lasts = replay(module)
     assert wrong == 0 and 2 in lasts and is_as_predicted(module, lasts)
-    _, producer, nest, _ = nests(module)
+    _, producer, nest, _ = read_nests(module)
     assert number_of(nest.op, "start") == number_of(producer.op, "start")
     assert 2 * (number_of(nest.op, "end") - number_of(producer.op, "end")) < min(producer.steps, nest.steps)
 
@@ -237,10 +237,10 @@ def test_delays_change_no_value(tiles, size, reduction, kernel, stride, late, la
     padding = tuple(k // 2 for k in kernel)
     with ir.Context(), ir.Location.unknown():
         # The nest in the middle reads constants: it may be late by itself where it has no ring.
-        for options, lates in (("", {0: late, 1: late}), ("{late-constants}", {0: late, 1: later})):
-            module = scheduled(pair_text(tiles, size, reduction, kernel, stride, padding), options)
-            if follows := follows_of(list(nests(module))):
-                lates = {n: steps for n, steps in lates.items() if options or n - 1 not in follows}
+        for dram, lates in ((False, {0: late, 1: late}), (True, {0: late, 1: later})):
+            module = scheduled(pair_text(tiles, size, reduction, kernel, stride, padding), dram)
+            if follows := follows_of(read_nests(module)):
+                lates = {n: steps for n, steps in lates.items() if dram or n - 1 not in follows}
                 (wrong, lasts), (wrong_late, lasts_late) = replay(module), replay(module, lates)
                 assert wrong == wrong_late == 0 and all(lasts_late[n] >= lasts[n] for n in lasts)
                 assert is_as_predicted(module, lasts)
@@ -248,15 +248,15 @@ def test_delays_change_no_value(tiles, size, reduction, kernel, stride, late, la
 
 def test_late_constants_need_the_whole_buffer():
     text = pair_text(1, (8, 8), 1)
-    rings = {options: scheduled(text, options) for options in ("", "{late-constants}")}
-    assert [ring_of(list(nests(m))[1].loads[0].memref) is None for m in rings.values()] == [False, True]
+    rings = {dram: scheduled(text, dram) for dram in (False, True)}
+    assert [ring_of(read_nests(m)[1].loads[0].memref) is None for m in rings.values()] == [False, True]
     assert [replay(m, {1: [9]})[0] > 0 for m in rings.values()] == [True, False]
 
 
 def test_rows_made_the_other_way_round_are_waited_for():
     module = scheduled(pair_text(1, (6, 5), row="-%h + 5"))
-    assert 1 not in follows_of(list(nests(module)))
-    _, before, nest, _ = nests(module)
+    assert 1 not in follows_of(read_nests(module))
+    _, before, nest, _ = read_nests(module)
     assert number_of(before.op, "end") == number_of(nest.op, "start")
 
 
@@ -378,10 +378,10 @@ def test_weights_from_dram(tmp_path):
 def test_what_is_wrong_gives_wrong_outputs(tamper, tmp_path, monkeypatch):
     net, folder, describe = pooled((8, 8), nn.MaxPool2d(3, 2, 1)), tmp_path / "design", gradcam.output.describe_program
 
-    def tampered(module):
-        with module.context, ir.Location.unknown():
-            tamper(module)
-        return describe(module)
+    def tampered(program):
+        with program.module.context, ir.Location.unknown():
+            tamper(program.module)
+        return describe(program)
 
     monkeypatch.setattr(gradcam.output, "describe_program", tampered)
     design(net, "4x4", folder)

@@ -18,6 +18,7 @@ from gradcam.errors import GradcamError
 from gradcam.jit import run_affine
 from gradcam.output import compile_to_folder
 from gradcam.passes.infra.pass_manager import PassManager
+from gradcam.passes.program.scheduled_program import ScheduledProgram
 from gradcam.passes.schedule.limit_memory import memory_sizes
 from gradcam.reference.integer import run_integer
 from gradcam.schedule import describe_schedule
@@ -41,14 +42,12 @@ def test_random_legal_orders_compute_the_same(seed, tmp_path):
     settings, images = net.settings(pe), net.images(2)
     if seed % 2:
         settings = dataclasses.replace(settings, weights="dram", dram_width=8)
-    wanted = []
-
-    def quantized(module):
-        wanted.extend(run_integer(module, image[None], -1) for image in images)
-
-    affine = schedules.affine(net, settings, {"quantized": quantized})
+    compilation = Compilation(net, settings)
+    quantized = compilation.to("quantized")
+    wanted = [run_integer(quantized, image[None], -1) for image in images]
+    affine = schedules.affine(compilation)
     module = schedules.scheduled(affine, settings)
-    found = describe_schedule(module)
+    found = describe_schedule(ScheduledProgram(module))
     legal, refused = {}, {}
     for name, order in schedules.random_loops(found, np.random.default_rng(seed)).items():
         file = schedules.write(tmp_path / "one.json", {name: order})
@@ -60,7 +59,11 @@ def test_random_legal_orders_compute_the_same(seed, tmp_path):
             legal[name] = order
     file = schedules.write(tmp_path / "all.json", legal)
     changed = schedules.scheduled(affine, dataclasses.replace(settings, schedule=file))
-    assert schedules.chosen(describe_schedule(changed)) == schedules.chosen(found) | legal != schedules.chosen(found)
+    assert (
+        schedules.chosen(describe_schedule(ScheduledProgram(changed)))
+        == schedules.chosen(found) | legal
+        != schedules.chosen(found)
+    )
     check_same(changed, images, wanted)
     for name, message in refused.items():
         assert re.search(f"the schedule of '{re.escape(name)}'.*(violates a dependence: from |computes with)", message)
@@ -215,11 +218,11 @@ def test_dependences_by_hand(kind, tmp_path, monkeypatch):
 def small():
     """A network, its settings, and what is chosen for it."""
     net = schedules.network()
-    return net, net.settings("4x4"), describe_schedule(compiled(net, net.settings("4x4")))
+    return net, net.settings("4x4"), describe_schedule(ScheduledProgram(compiled(net, net.settings("4x4"))))
 
 
 def compiled(net, settings):
-    return Compilation(settings).run(net, "scheduled")
+    return Compilation(net, settings).to("scheduled")
 
 
 @pytest.mark.parametrize("weights", ["onchip", "dram"])
@@ -237,7 +240,7 @@ def test_a_schedule_is_replayed(small, weights, tmp_path):
     if weights == "dram":
         changed["ring"] += 50
     module = compiled(net, dataclasses.replace(settings, schedule=schedules.write_json(tmp_path / "s.json", changed)))
-    found = describe_schedule(module)
+    found = describe_schedule(ScheduledProgram(module))
     assert found["nests"]["layers.2"]["loops"] == changed["nests"]["layers.2"]["loops"]
     assert found["nests"]["layers.2"]["stationary"] == "weights"
     assert found.get("ring") == changed.get("ring")
@@ -284,9 +287,9 @@ def test_a_limit_on_memory_makes_the_ring_smaller(small):
     net, settings, _ = small
     settings = dataclasses.replace(settings, weights="dram", dram_width=32)
     module = compiled(net, settings)
-    free, limit = describe_schedule(module)["ring"], onchip_bytes(module) - 16 * 20
+    free, limit = describe_schedule(ScheduledProgram(module))["ring"], onchip_bytes(module) - 16 * 20
     module = compiled(net, dataclasses.replace(settings, max_onchip_bytes=limit))
-    assert describe_schedule(module)["ring"] == free - 20 and onchip_bytes(module) == limit
+    assert describe_schedule(ScheduledProgram(module))["ring"] == free - 20 and onchip_bytes(module) == limit
     with pytest.raises(GradcamError, match="the memories on chip take "):
         compiled(net, dataclasses.replace(settings, max_onchip_bytes=limit - 16 * (free - 20 - 43) - 1))
 
@@ -295,7 +298,7 @@ def test_the_ring_has_no_word_too_many(small, tmp_path):
     net, settings, _ = small
     settings = dataclasses.replace(settings, weights="dram", dram_width=32)
     module = compiled(net, settings)
-    file = schedules.write_json(tmp_path / "s.json", {"ring": describe_schedule(module)["ring"] - 1})
+    file = schedules.write_json(tmp_path / "s.json", {"ring": describe_schedule(ScheduledProgram(module))["ring"] - 1})
     smaller = compiled(net, dataclasses.replace(settings, schedule=file))
     assert total_cycles(smaller) > total_cycles(module)
     file = schedules.write_json(
@@ -307,7 +310,7 @@ def test_the_ring_has_no_word_too_many(small, tmp_path):
 
 def onchip_bytes(module):
     with module.context:
-        return sum(memory_sizes(module).values())
+        return sum(memory_sizes(ScheduledProgram(module)).values())
 
 
 def total_cycles(module):

@@ -93,7 +93,7 @@ def test_schedules_that_do_not_fit_the_network(data, message, small, tmp_path):
     settings = dataclasses.replace(settings, schedule=schedules.write_json(tmp_path / "s.json", data))
     with pytest.raises(GradcamError) as caught:
         schedules.scheduled(affine, settings)
-        Compilation(settings).run(net, "linalg")  # where the stem is chosen
+        Compilation(net, settings).to("linalg")  # where the stem is chosen
     assert message in str(caught.value) and "\n" not in str(caught.value)
 
 

@@ -18,7 +18,7 @@ from gradcam.errors import GradcamError
 from gradcam.jit import run_affine, run_linalg
 from gradcam.passes.infra.pass_manager import PassManager
 from gradcam.passes.program.engines import access_kind
-from gradcam.passes.program.nest import nests
+from gradcam.passes.program.nest import read_nests
 from gradcam.passes.schedule.assign_cycles import AssignCycles
 from gradcam.reference.integer import KERNELS
 from gradcam.reference.interpreter import run
@@ -36,12 +36,12 @@ def lowered(text, pe, schedule=None):
     """The module at each of `LEVELS`."""
     module, settings = ir.Module.parse(text), Settings("", pe=pe, schedule=schedule)
     for level, _ in LEVELS:
-        module = PassManager.parse(f"builtin.module({pipeline_for(level, settings)})").run(module)
+        module = pipeline_for(level, settings).run(module)
         yield level, module
 
 
 def loading(module):
-    return [n for n in nests(module) if any(access_kind(a) == "stream" for a in n.loads)]
+    return [n for n in read_nests(module) if any(access_kind(a) == "stream" for a in n.loads)]
 
 
 @pytest.mark.parametrize(("stem", "pe", "taps", "left"), STEMS)
@@ -56,7 +56,7 @@ def test_every_level_computes_the_convolution(stem, pe, taps, left):
     assert load.name == "conv0.unfold", "the image goes straight into the unfolded one"
     # One step per word that an element goes to, padding and the border's incomplete windows included.
     assert load.steps >= np.prod(stem.size)
-    convolution = next(n for n in nests(module) if n.name == "conv0" and n.reduction)
+    convolution = next(n for n in read_nests(module) if n.name == "conv0" and n.reduction)
     tiles = -(-stem.out // int(pe.split("x")[0]))
     assert convolution.steps == tiles * np.prod(stem.out_size) * np.prod(left)
 
@@ -68,7 +68,7 @@ def test_steps_of_the_stem_of_resnet18():
     for pe in ("16x16", "32x32"):
         *_, (_, module) = lowered(stem_text(stem), pe)
         (load,) = loading(module)
-        steps[pe] = load.steps, next(n.steps for n in nests(module) if n.reduction)
+        steps[pe] = load.steps, next(n.steps for n in read_nests(module) if n.reduction)
     assert steps == {"16x16": (224 * 115 * 2 * 2, 4 * 12544 * 14), "32x32": (230 * 230 * 2, 2 * 12544 * 8)}
 
 
@@ -76,7 +76,7 @@ def steps_of(text, pe, file, factors):
     """Steps of the load and of the convolutions with these kernel rows and columns in the channels; None: chosen."""
     file.write_text(json.dumps({"stem": factors} if factors else {}))
     *_, (_, module) = lowered(text, pe, file)
-    return sum(n.steps for n in [*loading(module), *(n for n in nests(module) if n.reduction)])
+    return sum(n.steps for n in [*loading(module), *(n for n in read_nests(module) if n.reduction)])
 
 
 @pytest.mark.parametrize("number", [1, 3, 4, 6, 7, 10])

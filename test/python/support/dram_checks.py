@@ -8,7 +8,9 @@ from torch_mlir import ir
 from gradcam.compiler import Compilation, Settings
 from gradcam.output import compile_to_folder
 from gradcam.passes.infra.pass_manager import PassManager
-from gradcam.passes.program.nest import nests
+from gradcam.passes.ir.attributes import END, START
+from gradcam.passes.ir.platform import Platform
+from gradcam.passes.program.nest import read_nests
 from gradcam.sim import DramModel, Simulator, compare_trace, lint
 from gradcam.sim.check import check_outputs
 from gradcam.sim.trace import load_quantized
@@ -21,20 +23,16 @@ def from_dram(settings: Settings, width: int = 64, outstanding: int = 8) -> Sett
 def predicted(module: ir.Module, latency: int) -> list[int]:
     """Cycles of every nest with another latency of the DRAM."""
     with module.context:
-        tape = {e.name: e.attr for e in ir.DictAttr(module.operation.attributes["gradcam.tape"])}
-        tape["latency"] = ir.IntegerAttr.get(ir.IntegerType.get_signless(64), latency)
-        module.operation.attributes["gradcam.tape"] = ir.DictAttr.get(tape)
+        platform = Platform.of(module.operation)
+        dataclasses.replace(platform, dram=dataclasses.replace(platform.dram, latency=latency)).write(module)
         PassManager.parse("gradcam-assign-cycles").run(module)
-        times = [
-            [ir.IntegerAttr(n.op.attributes[f"gradcam.{t}"]).value for t in ("start", "end")] for n in nests(module)
-        ]
-    return [end - start for start, end in times]
+        return [END.get(nest.op) - START.get(nest.op) for nest in read_nests(module)]
 
 
 def check_design(net: Network, settings: Settings, folder) -> None:
     """Outputs with DRAMs of all kinds, and every nest's cycles with ideal ones."""
     compile_to_folder(net, "test", settings, folder)
-    simulator, module = Simulator(folder), Compilation(settings).run(net, "scheduled")
+    simulator, module = Simulator(folder), Compilation(net, settings).to("scheduled")
     reference, images = load_quantized(simulator.program), net.images(3)
     classes = [-1, len(net.values[-1][0]) - 1, 0] if simulator.program.ports else [-1] * 3
     drams = [DramModel(latency) for latency in (1, 20, 64, 333)]

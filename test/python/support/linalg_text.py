@@ -13,6 +13,8 @@ from gradcam.compiler import Settings, pipeline_for
 from gradcam.dialect import make_context
 from gradcam.output import write_json, write_memories, write_rtl
 from gradcam.passes.infra.pass_manager import PassManager
+from gradcam.passes.ir.attributes import CYCLES_BY_PHASE
+from gradcam.passes.program.scheduled_program import ScheduledProgram
 from gradcam.program import describe_program
 
 
@@ -115,8 +117,9 @@ class Text:
 
 def schedule(module: ir.Module, pe: str) -> ir.Module:
     """Linalg to scheduled affine."""
-    levels = ",".join(pipeline_for(level, Settings("", pe=pe)) for level in ("affine", "scheduled"))
-    PassManager.parse(f"builtin.module(fuse-epilogues,canonicalize,cse,{levels})").run(module)
+    PassManager.parse(f"gradcam-set-platform{{pe={pe}}},fuse-epilogues,canonicalize,cse").run(module)
+    for level in ("affine", "scheduled"):
+        pipeline_for(level, Settings("", pe=pe)).run(module)
     return module
 
 
@@ -124,12 +127,12 @@ def write_design(scheduled: ir.Module, pe: str, folder: Path) -> dict[str, Any]:
     """The output folder that a compile would leave, as far as a simulation needs it; returns the program."""
     for part in ("rtl", "mem"):
         (folder / part).mkdir(parents=True)
-    program = describe_program(scheduled) | {"quantization": {}}
-    write_memories(scheduled, folder, program)
-    cycles = ir.DictAttr(scheduled.operation.attributes["gradcam.cycles"])
-    report = {"cycles": {e.name: ir.IntegerAttr(e.attr).value for e in cycles}}
-    levels = ",".join(pipeline_for(level, Settings("", pe=pe)) for level in ("hw", "verilog"))
-    design = PassManager.parse(f"builtin.module({levels})").run(scheduled)
+    view = ScheduledProgram(scheduled)
+    program = describe_program(view) | {"quantization": {}}
+    write_memories(view, folder, program)
+    report = {"cycles": CYCLES_BY_PHASE.get(scheduled.operation)}
+    hardware = pipeline_for("hw", Settings("", pe=pe)).run(scheduled)
+    design = pipeline_for("verilog", Settings("", pe=pe)).run(hardware)
     write_rtl(design, folder / "rtl", program)
     write_json(folder / "program.json", program)
     write_json(folder / "report.json", report)

@@ -197,13 +197,10 @@ def last_layer() -> Network:
 
 def scheduled(net: Network, pe: str, images: np.ndarray, cls: int = -1) -> tuple[Any, list[tuple[np.ndarray, Any]]]:
     """The level-4 module, and what the integer reference gives for the images."""
-    expected = []
-
-    def quantized(module: Any) -> None:
-        expected.extend(run_integer(module, image[None], cls) for image in images)
-
-    module = Compilation(net.settings(pe)).run(net, "scheduled", {"quantized": quantized})
-    return module, expected
+    compilation = Compilation(net, net.settings(pe))
+    quantized = compilation.to("quantized")
+    expected = [run_integer(quantized, image[None], cls) for image in images]
+    return compilation.to("scheduled"), expected
 
 
 def design(net: Network, pe: str, folder: Path) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,6 @@ from torch_mlir import ir
 
 from gradcam.compiler import Compilation, Settings, pipeline_for
 from gradcam.dialect import make_context
-from gradcam.passes.infra.pass_manager import PassManager
 
 #: What a schedule file says about nests: loops by nest.
 Loops = dict[str, list[str]]
@@ -66,15 +64,14 @@ def network() -> Network:
     return net.classify(5)
 
 
-def affine(net: Network, settings: Settings, at: dict[str, Callable[[Any], None]] | None = None) -> bytes:
+def affine(compilation: Compilation) -> bytes:
     """A network before it is scheduled, as bytecode: it can be scheduled many times."""
-    module = Compilation(settings).run(net, "affine", at)
     file = BytesIO()
-    module.operation.write_bytecode(file)
+    compilation.to("affine").operation.write_bytecode(file)
     return file.getvalue()
 
 
 def scheduled(bytecode: bytes, settings: Settings) -> ir.Module:
     """The program of a network."""
     module = ir.Module.parse(bytecode, make_context())
-    return PassManager.parse(f"builtin.module({pipeline_for('scheduled', settings)})").run(module)
+    return pipeline_for("scheduled", settings).run(module)
