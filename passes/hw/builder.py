@@ -2,156 +2,97 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from pycde.circt import ir
 from pycde.circt.dialects import hw, seq
 
-Value = ir.Value
-
-#: Comparisons by the numbers that comb.icmp and arith.cmpi give them.
-PREDICATES = ("eq", "ne", "slt", "sle", "sgt", "sge", "ult", "ule", "ugt", "uge")
-
-
-def integer(width: int) -> ir.Type:
-    """The type iN."""
-    return ir.IntegerType.get_signless(width)
-
-
-def width_of(value: Value) -> int:
-    """Bits of an integer value."""
-    return ir.IntegerType(value.type).width
-
-
-def bits_for(values: int) -> int:
-    """Bits of an unsigned number that takes `values` values, at least 1."""
-    return max(1, (values - 1).bit_length())
-
-
-def signed_bits(low: int, high: int) -> int:
-    """Bits of a two's complement number from `low` to `high`."""
-    return max((n if n >= 0 else ~n).bit_length() for n in (low, high)) + 1
+from gradcam.passes.hw.signals import Signal
+from gradcam.passes.hw.value import Deferred, State, Value, integer
 
 
 class Builder:
     """Makes values in the current insertion point of a module with the clock `clk` and the synchronous reset `rst`.
 
-    Equal constants and equal registers are made once, so that hardware which two users describe alike is shared.
+    Equal constants, ops and registers are made once, so that hardware which two users describe alike is shared.
     """
 
-    def __init__(self, clk: Value, rst: Value | None) -> None:
-        self.clk = clk
-        self.rst = rst
+    def __init__(self, clk: ir.Value, rst: Value | None = None) -> None:
+        self.clk, self.rst = clk, rst
         self._made: dict[Any, Value] = {}
+        self._deferred: list[Deferred] = []
 
-    def op(self, name: str, type_: ir.Type, operands: Sequence[Value], **attributes: Any) -> Value:
-        """The result of a pure op; an equal one made before is used again."""
-        key = (name, str(type_), tuple(operands), tuple((k, str(v)) for k, v in attributes.items()))
+    def op(
+        self, name: str, width: int, operands: Sequence[Value], type_: ir.Type | None = None, **attributes: Any
+    ) -> Value:
+        """The result of a pure op, an integer unless a type is given; an equal one made before is used again."""
+        key = (name, width, tuple(operands), tuple((k, str(v)) for k, v in attributes.items()))
         if key not in self._made:
-            self._made[key] = ir.Operation.create(name, [type_], list(operands), attributes).results[0]
+            results = [integer(width) if type_ is None else type_]
+            made = ir.Operation.create(name, results, [v.ssa for v in operands], attributes)
+            self._made[key] = Value(self, made.results[0], width)
         return self._made[key]
+
+    def comb(self, name: str, *values: Value) -> Value:
+        """`comb.<name>` of values of equal width; of a single one, that value."""
+        if any(v.width != values[0].width for v in values):
+            raise ValueError(f"comb.{name} of {', '.join(str(v.width) for v in values)} bits")
+        return values[0] if len(values) == 1 else self.op(f"comb.{name}", values[0].width, values)
 
     def const(self, value: int, width: int) -> Value:
         """`value` modulo 2**width."""
         wrapped = value & ((1 << width) - 1)
         signed = wrapped - (1 << width) if wrapped >> (width - 1) else wrapped
-        return self.op("hw.constant", integer(width), [], value=ir.IntegerAttr.get(integer(width), signed))
-
-    def variadic(self, name: str, values: Sequence[Value]) -> Value:
-        """`comb.<name>` of one or more values of equal width."""
-        return values[0] if len(values) == 1 else self.op(f"comb.{name}", values[0].type, values)
-
-    def add(self, *values: Value) -> Value:
-        """Sum modulo 2**width."""
-        return self.variadic("add", values)
-
-    def following(self, place: Value, count: int) -> Value:
-        """`place` + 1 going round after `count` places."""
-        bits = width_of(place)
-        up = self.add(place, self.const(1, bits))
-        if count == 1 << bits:
-            return up
-        return self.mux(self.compare("eq", place, self.const(count - 1, bits)), self.const(0, bits), up)
+        return self.op("hw.constant", width, [], value=ir.IntegerAttr.get(integer(width), signed))
 
     def all_of(self, *values: Value) -> Value:
-        """And; of nothing: 1."""
+        """And of several values in one op; of nothing: 1."""
         values = tuple(v for v in values if v != self.const(1, 1)) or values[:1]
-        return self.variadic("and", values) if values else self.const(1, 1)
+        return self.comb("and", *values) if values else self.const(1, 1)
 
     def any_of(self, *values: Value) -> Value:
-        """Or; of nothing: 0."""
-        return self.variadic("or", values) if values else self.const(0, 1)
+        """Or of several values in one op; of nothing: 0."""
+        return self.comb("or", *values) if values else self.const(0, 1)
 
-    def negate(self, value: Value) -> Value:
-        """Bitwise complement."""
-        return self.op("comb.xor", value.type, [value, self.const(-1, width_of(value))])
+    def sum_of(self, *values: Value) -> Value:
+        """Sum of several values in one op, modulo 2**width."""
+        return self.comb("add", *values)
 
-    def compare(self, predicate: str, a: Value, b: Value) -> Value:
-        """i1 of `a predicate b`, written as < or >=: for the other two Yosys compares for equality, too."""
-        if predicate[1:] in ("gt", "le"):
-            predicate, a, b = predicate[0] + {"gt": "lt", "le": "ge"}[predicate[1:]], b, a
-        attribute = ir.IntegerAttr.get(integer(64), PREDICATES.index(predicate))
-        return self.op("comb.icmp", integer(1), [a, b], predicate=attribute)
+    def mux(self, condition: Value, then: Value | int, otherwise: Value | int) -> Value:
+        """`then` where the condition is 1; an integer takes the width of the other one, which is a value."""
+        if isinstance(then, int):
+            assert isinstance(otherwise, Value), "one side of a multiplexer is a value: the other one has no width"
+            then = otherwise.operand(then)
+        otherwise = then.operand(otherwise)
+        return then if then == otherwise else self.op("comb.mux", then.width, [condition, then, otherwise])
 
-    def mux(self, condition: Value, then: Value, otherwise: Value) -> Value:
-        """`then` where the condition is 1."""
-        return then if then == otherwise else self.op("comb.mux", then.type, [condition, then, otherwise])
-
-    def bits(self, value: Value, low: int, width: int) -> Value:
-        """`width` bits from bit `low`."""
-        if low == 0 and width == width_of(value):
-            return value
-        return self.op("comb.extract", integer(width), [value], lowBit=ir.IntegerAttr.get(integer(32), low))
-
-    def concat(self, values: Sequence[Value]) -> Value:
-        """The values side by side, the first one in the highest bits."""
-        if len(values) == 1:
-            return values[0]
-        return self.op("comb.concat", integer(sum(map(width_of, values))), list(values))
-
-    def spread(self, value: Value, width: int) -> Value:
-        """`width` bits in which every bit of `value` stands several times in a row."""
-        times = width // width_of(value)
-        each = [self.bits(value, i, 1) for i in range(width_of(value))]
-        return self.concat([self.op("comb.replicate", integer(times), [bit]) for bit in reversed(each)])
-
-    def sign_extend(self, value: Value, width: int) -> Value:
-        """Two's complement value in `width` bits; cuts where it is narrower."""
-        have = width_of(value)
-        if width <= have:
-            return self.bits(value, 0, width)
-        sign = self.bits(value, have - 1, 1)
-        fill = self.op("comb.replicate", integer(width - have), [sign])
-        return self.concat([fill, value])
-
-    def zero_extend(self, value: Value, width: int) -> Value:
-        """Unsigned value in `width` bits; cuts where it is narrower."""
-        have = width_of(value)
-        if width <= have:
-            return self.bits(value, 0, width)
-        return self.concat([self.const(0, width - have), value])
-
-    def choose(self, index: Value, values: Sequence[Value]) -> Value:
-        """`values[index]`; an index past the end gives the last one."""
+    def select(self, index: Value, values: Sequence[Value]) -> Value:
+        """The multiplexer `values[index]`; an index past the end gives the last one."""
         if all(v == values[0] for v in values):
             return values[0]
-        size = 1 << width_of(index)
+        size, width = 1 << index.width, values[0].width
         padded = [*values, *[values[-1]] * (size - len(values))][:size]
-        array = self.op("hw.array_create", hw.ArrayType.get(values[0].type, size), padded[::-1])
-        return self.op("hw.array_get", values[0].type, [array, index])
+        array = self.op("hw.array_create", size * width, padded[::-1], hw.ArrayType.get(integer(width), size))
+        return self.op("hw.array_get", width, [array, index])
 
-    def first_of(self, conditions: Sequence[Value], values: Sequence[Value]) -> Value:
+    def priority_mux(self, conditions: Sequence[Value], values: Sequence[Value]) -> Value:
         """The value of the first condition that is 1; the last value when none is."""
         chosen = values[-1]
         for condition, value in zip(reversed(conditions[:-1]), reversed(values[:-1]), strict=True):
             chosen = self.mux(condition, value, chosen)
         return chosen
 
+    def concat(self, values: Sequence[Value]) -> Value:
+        """The values side by side, the first one in the highest bits."""
+        if len(values) == 1:
+            return values[0]
+        return self.op("comb.concat", sum(v.width for v in values), values)
+
     def table(self, index: Value | None, entries: Sequence[int], width: int) -> Value:
         """Constant `entries[index]`, `width` bits each; equal entries need no table."""
         constants = [self.const(e, width) for e in entries]
-        return constants[0] if index is None else self.choose(index, constants)
+        return constants[0] if index is None else self.select(index, constants)
 
     def column(self, index: Value | None, entries: Sequence[int], width: int) -> Value:
         """`table` in a register: for an index that changes before the entry is used."""
@@ -163,52 +104,63 @@ class Builder:
         """A register fed by `value`, with clock enable and synchronous reset value where given."""
         key = ("register", value, enable, reset)
         if key not in self._made:
-            self._made[key] = self._register(value, name, enable, reset).results[0]
+            self._made[key] = Value(self, self._register(value, name, enable, reset), value.width)
         return self._made[key]
 
-    def state(self, width: int, name: str, reset: int | None = None) -> tuple[Value, Callable[..., None]]:
-        """A register whose input depends on its own output: (output, connect(next value, enable=always))."""
+    def state(self, width: int, name: str, reset: int | None = None) -> State:
+        """A register whose next value is assigned later, as it depends on its own output."""
         # The input is not known yet: a constant holds its place.
-        op = self._register(self.const(0, width), name, self.const(1, 1), reset)
+        made = State(self, self._register(self.const(0, width), name, self.const(1, 1), reset), width)
+        self._deferred.append(made)
+        return made
 
-        def connect(value: Value, enable: Value | None = None) -> None:
-            op.operands[0] = value
-            if enable is not None:
-                op.operands[2] = enable
+    def wire(self, signal: Signal) -> Deferred:
+        """A value that is assigned later, with the name and the bits of `signal`."""
+        placeholder, name = self.const(0, signal.bits), ir.StringAttr.get(signal)
+        op = ir.Operation.create("hw.wire", [integer(signal.bits)], [placeholder.ssa], {"name": name})
+        made = Deferred(self, op.results[0], signal.bits)
+        self._deferred.append(made)
+        return made
 
-        return op.results[0], connect
-
-    def wire(self, width: int, name: str) -> tuple[Value, Callable[[Value], None]]:
-        """A value that is known later: (value, connect(value))."""
-        op = ir.Operation.create("hw.wire", [integer(width)], [self.const(0, width)], {"name": ir.StringAttr.get(name)})
-
-        def connect(value: Value) -> None:
-            op.operands[0] = value
-
-        return op.results[0], connect
-
-    def instance(self, op: Any, name: str, inputs: dict[str, Value]) -> dict[str, Value]:
+    def instance(self, op: Any, name: str, inputs: Mapping[str, Value]) -> dict[str, Value]:
         """An instance of a module made by `module`, with its clock and reset connected; its outputs by name."""
-        clocking = {n: v for n, v in (("clk", self.clk), ("rst", self.rst)) if n in op.type.input_names}
-        made = op.instantiate(name, **clocking, **inputs)
-        return dict(zip(op.type.output_names, made.opview.results, strict=True))
+        connected: dict[str, ir.Value] = {n: v.ssa for n, v in inputs.items()}
+        if "clk" in op.type.input_names:
+            connected["clk"] = self.clk
+        if "rst" in op.type.input_names:
+            assert self.rst is not None, f"{name} has a reset, and the module around it has none"
+            connected["rst"] = self.rst.ssa
+        results = op.instantiate(name, **connected).opview.results
+        made = (Value(self, result, ir.IntegerType(result.type).width) for result in results)
+        return dict(zip(op.type.output_names, made, strict=True))
 
-    def _register(self, value: Value, name: str, enable: Value | None, reset: int | None) -> ir.Operation:
-        operands = [value, self.clk, *([] if enable is None else [enable])]
+    def finish(self) -> None:
+        """Checks that nothing is left open at the end of a module.
+
+        Raises:
+            ValueError: a wire or a register has no input.
+        """
+        open_ = [d.name for d in self._deferred if not d.assigned]
+        if open_:
+            raise ValueError(f"never assigned: {', '.join(open_)}")
+
+    def _register(self, value: Value, name: str, enable: Value | None, reset: int | None) -> ir.Value:
+        operands = [value.ssa, self.clk, *([] if enable is None else [enable.ssa])]
         segments = [1] * len(operands)
         if reset is not None:
-            operands += [self.rst, self.const(reset, width_of(value))]
+            assert self.rst is not None, f"the register {name} is reset in a module without a reset"
+            operands += [self.rst.ssa, self.const(reset, value.width).ssa]
         segments += [int(reset is not None)] * 2 + [0]
         attributes = {"name": ir.StringAttr.get(name), "operandSegmentSizes": ir.DenseI32ArrayAttr.get(segments)}
         kind = "seq.compreg" if enable is None else "seq.compreg.ce"
-        return ir.Operation.create(kind, [value.type], operands, attributes)
+        return ir.Operation.create(kind, [integer(value.width)], operands, attributes).results[0]
 
 
 def module(
     name: str,
-    inputs: Sequence[tuple[str, int]],
-    outputs: Sequence[tuple[str, int]],
-    build: Callable[[Builder, dict[str, Value]], dict[str, Value]],
+    inputs: Sequence[Signal],
+    outputs: Sequence[Signal],
+    build: Callable[[Builder, dict[str, Value]], Mapping[str, Value]],
     reset: bool = True,
     clock: str = "clk",
     comment: str = "",
@@ -221,13 +173,17 @@ def module(
     ports = [
         (clock, seq.ClockType.get()),
         *([("rst", integer(1))] if reset else []),
-        *((n, integer(w)) for n, w in inputs),
+        *((signal, integer(signal.bits)) for signal in inputs),
     ]
 
-    def body(op: Any) -> dict[str, Value]:
+    def body(op: Any) -> dict[str, ir.Value]:
         values = op.inputs()
-        return build(Builder(values[clock], values.get("rst")), values)
+        b = Builder(values[clock])
+        b.rst = Value(b, values["rst"], 1) if reset else None
+        results = build(b, {signal: Value(b, values[signal], signal.bits) for signal in inputs})
+        b.finish()
+        return {n: value.ssa for n, value in results.items()}
 
-    results = [(n, integer(w)) for n, w in outputs]
+    results = [(signal, integer(signal.bits)) for signal in outputs]
     attributes = {"comment": ir.StringAttr.get(comment)}
     return hw.HWModuleOp(name, ports, results, attributes=attributes, body_builder=body)

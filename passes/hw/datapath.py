@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from itertools import product
 from typing import Any
 
 from gradcam.errors import fail
-from gradcam.passes.hw.builder import PREDICATES, Builder, Value, signed_bits, width_of
-from gradcam.passes.hw.dsp import find_pairing, high_product, low_product, multiplier_of, multiply_both
+from gradcam.passes.hw.builder import Builder
 from gradcam.passes.hw.odometer import Odometer
+from gradcam.passes.hw.products import Products
+from gradcam.passes.hw.shapes import Shapes
 from gradcam.passes.hw.sharing import Multiplier, share_multipliers
-from gradcam.passes.program.clock import EXTREME, FACTOR, Clock, is_wide, unextended
+from gradcam.passes.hw.value import PREDICATES, State, Value
+from gradcam.passes.program.clock import EXTREME, Clock, is_wide, unextended
 from gradcam.passes.program.engines import Engine, Epilogue, Slot, latency_of, stage_of
 from gradcam.passes.program.nest import Access, Dataflow, Node, Sink
 
@@ -40,33 +41,22 @@ class Datapath:
     """
 
     def __init__(
-        self,
-        b: Builder,
-        engine: Engine,
-        row: Value | None,
-        odometer: Odometer,
-        valid: Value,
-        enable: Value | None,
-        dsp_packing: bool,
+        self, b: Builder, engine: Engine, odometer: Odometer, valid: Value, enable: Value | None, dsp_packing: bool
     ) -> None:
-        self.b, self.engine, self.row, self.odometer, self.valid, self.enable = b, engine, row, odometer, valid, enable
-        self.dsp_packing = dsp_packing
+        self.b, self.engine, self.odometer, self.valid, self.enable = b, engine, odometer, valid, enable
+        self.row, self.dsp_packing = odometer.row, dsp_packing
         self.guards: dict[int, Value | None] = {}
         self.inputs: dict[int, tuple[Value, int | None, Value | None]] = {}
         #: The nodes of all rows that a node of the first row's body, or a product of an epilogue, stands for.
         bodies = [n.body.nodes for n in engine.rows if n.body]
         self._alike: dict[int, Sequence[Node]] = {id(nodes[0]): nodes for nodes in zip(*bodies, strict=True)}
         #: By product of an epilogue.
-        self._multipliers: dict[int, Multiplier] = {}
-        self._values: dict[Any, Value] = {}
-        self._columns: dict[int, list[int]] = {}
-        self._shapes: dict[int, int] = {}
-        self._shape_numbers: dict[Any, int] = {}
+        self.multipliers: dict[int, Multiplier] = {}
+        self.shapes, self.products = Shapes(engine, self.multipliers), Products(self)
+        self._values: dict[Any, tuple[Value, int | None]] = {}
         self._accumulators: dict[tuple[int, int], Value] = {}
         self._accumulator_stage = 0
-        #: Of the multipliers that are modules, by factors.
-        self._products: dict[tuple[Value, Value], Value] = {}
-        #: What an accumulator is when it is updated: whether it begins, what it begins with, and its register.
+        #: By value of an accumulator when it is updated: i1, it begins; its initial value; its register.
         self._starts: dict[Value, tuple[Value, Value, Value]] = {}
         #: Slots of what only some rows add to a result: 0 in the other ones.
         self._optional: set[int] = set()
@@ -115,16 +105,16 @@ class Datapath:
 
     def build(self) -> None:
         """Makes accumulators and epilogues; afterwards `output` answers."""
-        share_multipliers(self.engine, self._multipliers, self._shape)
-        for multiplier in self._multipliers.values():
+        share_multipliers(self.engine, self.multipliers, self.shapes.number)
+        for multiplier in self.multipliers.values():
             self._alike |= {id(n): list(multiplier.products.values()) for n in multiplier.products.values()}
-        self._make_columns()
+        self.shapes.make_columns()
         body = self.engine.rows[0].body
         if body is not None:
             self._reduce(body)
         stores = [slot for slot in self.engine.slots if slot.store]
         totals = {id(slot): self._totals([sink.value for _, sink in self._sinks(slot)]) for slot in stores}
-        for multiplier in self._multipliers.values():
+        for multiplier in self.multipliers.values():
             multiplier.totals = self._totals([unextended(a) for n in multiplier.products.values() for a in n.args])
         for slot in stores:
             choices = self._outputs.setdefault(id(slot), {})
@@ -134,12 +124,12 @@ class Datapath:
                 choices.setdefault(id(value), ([], lanes))[0].extend(epilogue.rows)
 
     def output(self, slot: Slot) -> Value:
-        """What a store slot writes: the value that the row stores."""
+        """The data of a store slot: the value that the row stores."""
         rows, lanes = zip(*reversed(self._outputs[id(slot)].values()), strict=True)
         stage = self.departure(slot)
-        return self.b.concat([self._pick(values, rows, stage) for values in zip(*lanes, strict=True)])
+        return self.b.concat([self.pick(values, rows, stage) for values in zip(*lanes, strict=True)])
 
-    def _pick(self, values: Sequence[Value], rows: Sequence[Sequence[int]], stage: int) -> Value:
+    def pick(self, values: Sequence[Value], rows: Sequence[Sequence[int]], stage: int) -> Value:
         """The value of the row whose step is in a stage; `rows` are those of each value."""
         numbers = [next((i for i, own in enumerate(rows) if row in own), 0) for row in range(len(self.engine.rows))]
 
@@ -152,7 +142,7 @@ class Datapath:
         return choose(values, 0)
 
     def _sinks(self, slot: Slot) -> list[tuple[Epilogue, Sink]]:
-        """What is stored through a slot, by epilogue."""
+        """The values that are stored through a slot, each with its epilogue."""
         sinks = [(e, s) for e in self.engine.epilogues for s in e.flow.sinks]
         return [(e, s) for e, s in sinks if self.engine.slot_of[id(s.target)] is slot]
 
@@ -172,138 +162,88 @@ class Datapath:
                         self._optional.add(id(source))
         return totals
 
-    def _make_columns(self) -> None:
-        """A table column per constant operand; a column whose entries are all equal is a constant.
-
-        Operands of ops alike share a column, also across epilogues, and so share the ops.
-        """
-        entries: dict[Any, list[int | None]] = {}
-        places: dict[Any, list[Node]] = {}
-        for row, nest in enumerate(self.engine.rows):
-            seen = Counter[Any]()
-            for shape, node in (c for flow in nest.flows for c in self._constants(flow)):
-                # Two ops of a row may be alike up to their constants, as two clamps of one value are.
-                seen[shape] += 1
-                key = shape, seen[shape]
-                entries.setdefault(key, [None] * len(self.engine.rows))[row] = node.what
-                places.setdefault(key, []).append(node)
-        for key, column in entries.items():
-            default = next(e for e in column if e is not None)
-            values = [default if e is None else e for e in column]
-            self._columns |= {id(n): values for n in places[key]}
-
-    def _constants(self, flow: Dataflow) -> list[tuple[Any, Node]]:
-        """The constants of a flow, each with a key that says where it is used."""
-        found = [((self._shape(n), i), a) for n in flow.nodes for i, a in enumerate(n.args) if a.kind == "const"]
-        sinks = ((i, s.value) for i, s in enumerate(flow.sinks))
-        return found + [(("sink", i, value.bits), value) for i, value in sinks if value.kind == "const"]
-
-    def _shape(self, node: Node) -> int:
-        """A number for the expression below a node, up to constants: equal expressions have equal numbers."""
-        if id(node) not in self._shapes:
-            what: Any = node.what
-            args = self._arguments(node)
-            if id(node) in self._multipliers:
-                what, args = id(self._multipliers[id(node)]), ()
-            elif node.kind == "load":
-                what = self.engine.slot_of[id(node.what)].operand
-            elif node.kind == "const":
-                what = None
-            elif node.kind == "iv":
-                what = self.engine.loops(self._row_of(node)).index(node.what)
-            elif isinstance(what, dict):
-                what = tuple(sorted(what.items()))
-            shape = (node.kind, str(node.type_), what, tuple(self._shape(a) for a in args))
-            self._shapes[id(node)] = self._shape_numbers.setdefault(shape, len(self._shape_numbers))
-        return self._shapes[id(node)]
-
-    def _arguments(self, node: Node) -> Sequence[Node]:
-        """The arguments; those of a sum of two values in an order of their own, so that it is one sum either way."""
-        if node.kind == "arith.addi" and all(a.kind != "const" for a in node.args):
-            return sorted(node.args, key=self._shape)
-        return node.args
-
     def _reduce(self, body: Dataflow) -> None:
         b = self.b
         self._accumulator_stage = stage_of(body.sinks[0].op)
         nest = self.engine.rows[0]
         first = self.delay(self.odometer.first, self._accumulator_stage, "first")
         update = self.flag(self.valid, self._accumulator_stage, "step")
-        connects, registers = {}, {}
+        registers: dict[tuple[int, int], State] = {}
         for number, accumulator in enumerate(nest.accumulators):
             for lane in range(accumulator.lanes):
-                registers[number, lane], connects[number, lane] = b.state(accumulator.bits, f"acc{number}_{lane}")
+                register = b.state(accumulator.bits, f"acc{number}_{lane}")
+                registers[number, lane] = register
                 initial = b.const(accumulator.initial, accumulator.bits)
-                start = b.mux(first, initial, registers[number, lane])
-                self._starts[start] = first, initial, registers[number, lane]
+                start = b.mux(first, initial, register)
+                self._starts[start] = first, initial, register
                 self._accumulators[number, lane] = start
         for sink in body.sinks:
             assert isinstance(sink.target, int)
             for lane in range(nest.accumulators[sink.target].lanes):
-                connects[sink.target, lane](self._at(sink.value, (lane,), self._accumulator_stage), update)
+                registers[sink.target, lane].assign(self.at(sink.value, (lane,), self._accumulator_stage), update)
         # In the epilogue, one stage on, the accumulator is the register itself.
-        self._accumulators, self._accumulator_stage = registers, self._accumulator_stage + 1
+        self._accumulators, self._accumulator_stage = dict(registers), self._accumulator_stage + 1
 
     def _gather(self, access: Access, node: Node, stage: int) -> list[Value]:
         """All lanes of a stored value, the first one last."""
         lanes: dict[int, Value] = {}
         for point in product(*map(range, access.extents)):
-            lanes[sum(s * i for s, i in zip(access.strides, point, strict=True))] = self._at(node, point, stage)
+            lanes[sum(s * i for s, i in zip(access.strides, point, strict=True))] = self.at(node, point, stage)
         return [lanes[i] for i in reversed(range(access.lanes))]
 
     # Values.
 
-    def _at(self, node: Node, point: tuple[int, ...], stage: int) -> Value:
+    def at(self, node: Node, point: tuple[int, ...], stage: int) -> Value:
         """The node's value at a lane, in a stage at or after the one it is ready in."""
         if node.kind == "const":
-            return self.table(self._columns[id(node)], node.bits, stage)
+            return self.table(self.shapes.columns[id(node)], node.bits, stage)
         value, ready = self._value(node, point)
         return value if ready is None else self.delay(value, stage - ready, node.kind.split(".")[-1])
 
     def _value(self, node: Node, point: tuple[int, ...]) -> tuple[Value, int | None]:
         """The node's value at a lane and the stage it is ready in (None: always)."""
-        key = (id(node), tuple(point[d] for d in sorted(self._dims(node)) if d < len(point)))
+        key = (id(node), tuple(point[d] for d in sorted(self.dims(node)) if d < len(point)))
         if key not in self._values:
             self._values[key] = self._make(node, point)
         return self._values[key]
 
-    def _dims(self, node: Node) -> frozenset[int]:
+    def dims(self, node: Node) -> frozenset[int]:
         """Lane dimensions that a node depends on in any row: lanes may be equal in one row and not in another."""
         return frozenset[int]().union(*(n.dims for n in self._alike.get(id(node), (node,))))
 
     def _make(self, node: Node, point: tuple[int, ...]) -> tuple[Value, int | None]:
         b = self.b
         if node.kind == "iv":
-            counter = self.odometer.counters.get(self.engine.loops(self._row_of(node)).index(node.what))
-            return b.zero_extend(counter, 32) if counter is not None else b.const(0, 32), 0
+            counter = self.odometer.counters.get(self.engine.loops(self.shapes.nest_of(node)).index(node.what))
+            return counter.zero_extend(32) if counter is not None else b.const(0, 32), 0
         if node.kind == "acc":
             return self._accumulators[node.what, point[0]], self._accumulator_stage
         if node.kind == "load":
             return self._load(node, point)
         stage = stage_of(node.op)
         latency = latency_of(node.op, node.kind)
-        packed = self._packed_product(node, point, stage) if self.dsp_packing else None
+        packed = self.products.packed(node, point, stage) if self.dsp_packing else None
         if packed is not None:
             return packed, stage + latency
         if node.kind == "reduce":
             terms = [
-                self._at(node.args[0], (*point, *inner), stage)
-                for inner in product(*(range(self._extent(node, d)) for d in node.reduced))
+                self.at(node.args[0], (*point, *inner), stage)
+                for inner in product(*(range(self.extent(node, d)) for d in node.reduced))
             ]
             return self._sum(terms, latency), stage + latency
         if latency > 1:
-            product_of = self._wide_product if is_wide(node) else self._local_product
+            product_of = self.products.wide if is_wide(node) else self.products.local
             return product_of(node, point, stage), stage + latency
         if node.kind in ("arith.cmpi", *EXTREME):
             holds = self._compare(node, point, stage)
             return (holds, stage) if node.kind == "arith.cmpi" else self._extreme(node, point, stage, latency, holds)
         if node.kind == "arith.muli":
-            args = [b.sign_extend(factor, node.bits) for factor in self._factors(node, point, stage)]
+            args = [factor.sign_extend(node.bits) for factor in self.products.factors(node, point, stage)]
         else:
-            args = [self._at(a, point, stage) for a in self._arguments(node)]
+            args = [self.at(a, point, stage) for a in self.shapes.arguments(node)]
         result = self._compute(node, args)
         if latency:
-            result = self.b.bits(result, 0, min(node.bits, self._bits_read(node)))
+            result = result[: min(node.bits, self._bits_read(node))]
         return self.delay(result, latency, node.kind.split(".")[-1]), stage + latency
 
     def _sum(self, terms: list[Value], stages: int) -> Value:
@@ -311,80 +251,8 @@ class Datapath:
         levels = -(-(len(terms) - 1).bit_length() // stages) or 1
         for _ in range(stages):
             groups = [terms[i : i + (1 << levels)] for i in range(0, len(terms), 1 << levels)]
-            terms = [self.delay(self.b.add(*group), 1, "reduce") for group in groups]
+            terms = [self.delay(self.b.sum_of(*group), 1, "reduce") for group in groups]
         return terms[0]
-
-    def _factors(self, node: Node, point: tuple[int, ...], stage: int) -> list[Value]:
-        """The factors of a product before their extension, the narrower one first: those of the row whose step it is.
-
-        Each is as wide as those of all rows that share the multiplier, of which constants have the bits they need.
-        """
-        multiplier = self._multipliers.get(id(node), Multiplier({0: node}))
-        ordered = {r: sorted(map(unextended, n.args), key=self._bits_needed) for r, n in multiplier.products.items()}
-        factors = []
-        for place in range(2):
-            options: dict[Value, list[int]] = {}
-            for row, pair in ordered.items():
-                factor = pair[place]
-                if factor.kind == "acc":
-                    factor = multiplier.totals.get(factor.what, factor)
-                value = self.b.bits(self._at(factor, point, stage), 0, self._bits_needed(factor))
-                options.setdefault(value, []).append(row)
-            width = max(map(width_of, options))
-            values = [self.b.sign_extend(value, width) for value in options]
-            factors.append(self._pick(values, list(options.values()), stage))
-        return factors
-
-    def _wide_product(self, node: Node, point: tuple[int, ...], stage: int) -> Value:
-        """A product as the sum of two, one of each half of the wider factor."""
-        b, (factor, value) = self.b, self._factors(node, point, stage)
-        half, needed = FACTOR - 1, width_of(value)
-        if needed <= FACTOR:  # the rows' constants are narrower than their type
-            return self.delay(b.sign_extend(self._product(value, factor), node.bits), 1, "muli")
-        parts = b.zero_extend(b.bits(value, 0, half), FACTOR), b.bits(value, half, needed - half)
-        low, high = (b.sign_extend(self._product(part, factor), node.bits) for part in parts)
-        shifted = b.concat([b.bits(high, 0, node.bits - half), b.const(0, half)])
-        return self.delay(b.add(low, shifted), 1, "muli")
-
-    def _local_product(self, node: Node, point: tuple[int, ...], stage: int) -> Value:
-        """A product of factors that fit a multiplier."""
-        return self.b.sign_extend(self._product(*self._factors(node, point, stage)), node.bits)
-
-    def _product(self, left: Value, right: Value) -> Value:
-        """The product of two signed values, two stages later.
-
-        The factors are registered at the multiplier: they may come from far, for several multipliers.
-        """
-        b, bits = self.b, (width_of(left), width_of(right))
-        if self.enable is not None:
-            both = [self.delay(b.sign_extend(v, sum(bits)), 1, "factor") for v in (left, right)]
-            return self.delay(b.op("comb.mul", both[0].type, both), 1, "muli")
-        if (left, right) not in self._products:
-            name = f"multiplier{len(self._products)}"
-            made = b.instance(multiplier_of(b, *bits), name, {"a": left, "b": right})
-            self._products[left, right] = made["product"]
-        return self._products[left, right]
-
-    def _bits_needed(self, node: Node) -> int:
-        """Bits of a value; of a constant those that its rows need."""
-        column = self._columns.get(id(node))
-        return signed_bits(min(column), max(column)) if column else node.bits
-
-    def _packed_product(self, node: Node, point: tuple[int, ...], stage: int) -> Value | None:
-        """A product that comes out of one multiplication with the neighbouring lane's; None where nothing is shared."""
-        multiplier = self._multipliers.get(id(node))
-        pairing = find_pairing(node, self._dims)
-        if pairing is None or (multiplier and multiplier.picks(self._shape)):
-            return None
-        dim = pairing.dim
-        low, high = ((*point[:dim], lane, *point[dim + 1 :]) for lane in (point[dim] & ~1, point[dim] | 1))
-        if high[dim] >= self._extent(node, dim):
-            return None
-        own = [self._at(pairing.own, lane, stage) for lane in (low, high)]
-        both = multiply_both(self.b, self._at(pairing.shared, point, stage), *own)
-        # The register is between the multiplication and its two readers, which find the same one.
-        both = self.delay(both, latency_of(node.op, node.kind), "products")
-        return self.b.sign_extend(low_product(self.b, both) if point == low else high_product(self.b, both), node.bits)
 
     def _bits_read(self, node: Node) -> int:
         """Low bits of a node that anything reads: a register need not hold what its only readers cut off."""
@@ -393,10 +261,7 @@ class Datapath:
         cut = bool(readers) and not stored and all(n.kind == "arith.trunci" for n in readers)
         return max(n.bits for n in readers) if cut else node.bits
 
-    def _row_of(self, node: Node) -> Any:
-        return next(n for n in self.engine.rows if any(node.what is loop for loop in n.loops))
-
-    def _extent(self, node: Node, dim: int) -> int:
+    def extent(self, node: Node, dim: int) -> int:
         """Size of a lane dimension."""
         return next(f for f in self._flows() if node in f.nodes).extents[dim]
 
@@ -411,15 +276,15 @@ class Datapath:
         for other, access in others:
             value = self.b.mux(self._used(other, stage or 0), self._lane(other, access, point), value)
         if id(slot) in self._optional:
-            value = self.b.mux(self._used(slot, stage or 0), value, self.b.const(0, width_of(value)))
+            value = self.b.mux(self._used(slot, stage or 0), value, 0)
         return value, stage
 
     def _lane(self, slot: Slot, access: Access, point: tuple[int, ...]) -> Value:
-        """What a read port delivers to a lane: the constant of the padding where its guard is 0."""
+        """The value that a lane gets from a read port: the constant of the padding where the guard is 0."""
         data, stage, guard = self.inputs[id(slot)]
         bits = access.element_bits
         lane = sum(s * i for s, i in zip(access.strides, point[: len(access.strides)], strict=True))
-        value = self.b.bits(data, lane * bits, bits)
+        value = data[lane * bits : (lane + 1) * bits]
         if guard is None:
             return value
         entries = [a.otherwise if a is not None else 0 for a in slot.rows]
@@ -430,17 +295,17 @@ class Datapath:
         b, hop = self.b, Clock.of(node.op).hop
         predicate = {"arith.maxsi": "sgt", "arith.minsi": "slt"}.get(node.kind)
         predicate = predicate or PREDICATES[int(node.what["predicate"].split(" ")[0])]
-        args = [self._at(a, point, stage) for a in node.args]
+        args = [self.at(a, point, stage) for a in node.args]
         for place, arg in enumerate(args):
             if arg in self._starts:
                 # Made both ways, so that its register need not pass a mux before; with a clock, the one for what it
                 # begins with a cycle early.
                 first, initial, register = self._starts[arg]
-                early = self._at(node.args[1 - place], point, stage - hop)
-                begun = b.compare(predicate, *((initial, early) if place == 0 else (early, initial)))
+                early = self.at(node.args[1 - place], point, stage - hop)
+                begun = initial.compare(predicate, early) if place == 0 else early.compare(predicate, initial)
                 args[place] = register
-                return b.mux(first, self.delay(begun, hop, "begun"), b.compare(predicate, *args))
-        return b.compare(predicate, *args)
+                return b.mux(first, self.delay(begun, hop, "begun"), args[0].compare(predicate, args[1]))
+        return args[0].compare(predicate, args[1])
 
     def _extreme(
         self, node: Node, point: tuple[int, ...], stage: int, latency: int, holds: Value
@@ -450,22 +315,20 @@ class Datapath:
         args = []
         for arg in node.args:
             late = latency if arg.kind == "const" else 0
-            value = self.b.bits(self._at(arg, point, stage + late), 0, bits)
+            value = self.at(arg, point, stage + late)[:bits]
             args.append(self.delay(value, latency - late, "saturated"))
         return self.b.mux(self.delay(holds, latency, "holds"), *args), stage + latency
 
     def _compute(self, node: Node, args: list[Value]) -> Value:
-        b, kind = self.b, node.kind
+        kind = node.kind
         if kind in COMB:
-            return b.op(f"comb.{COMB[kind]}", args[0].type, args)
+            return self.b.comb(COMB[kind], *args)
         if kind in ("arith.extsi", "arith.trunci"):
-            return b.sign_extend(args[0], node.bits)
-        if kind == "arith.index_cast":
-            return b.zero_extend(args[0], node.bits)
-        if kind == "arith.extui":
-            return b.zero_extend(args[0], node.bits)
+            return args[0].sign_extend(node.bits)
+        if kind in ("arith.index_cast", "arith.extui"):
+            return args[0].zero_extend(node.bits)
         if kind == "arith.select":
-            return b.mux(args[0], args[1], args[2])
+            return self.b.mux(args[0], args[1], args[2])
         raise fail(
             node.op,
             f"'{kind}' has no hardware form; lanes compute with integer add, multiply, shift, compare and select",

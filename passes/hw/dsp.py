@@ -17,7 +17,9 @@ from typing import Any
 
 from pycde.circt import ir
 
-from gradcam.passes.hw.builder import Builder, Value, module, width_of
+from gradcam.passes.hw.builder import Builder, module
+from gradcam.passes.hw.signals import Signal
+from gradcam.passes.hw.value import Value
 from gradcam.passes.program.clock import unextended
 from gradcam.passes.program.nest import Node
 
@@ -68,16 +70,15 @@ def find_pairing(product: Node, dims: Callable[[Node], frozenset[int]]) -> Pairi
 
 def multiply_both(b: Builder, shared: Value, low: Value, high: Value) -> Value:
     """Both products side by side, two fields wide; the upper one lacks the borrow of a negative lower one."""
-    field = width_of(shared) + width_of(low)
-    wide = field + width_of(high) + 1
-    shifted = b.concat([b.sign_extend(high, width_of(high) + 1), b.const(0, field)])
-    both = b.add(shifted, b.sign_extend(low, wide))
-    factors = [b.sign_extend(v, 2 * field) for v in (both, shared)]
-    return b.op("comb.mul", factors[0].type, factors)
+    field = shared.width + low.width
+    wide = field + high.width + 1
+    shifted = b.concat([high.sign_extend(high.width + 1), b.const(0, field)])
+    both = shifted + low.sign_extend(wide)
+    return both.sign_extend(2 * field) * shared.sign_extend(2 * field)
 
 
 def multiplier_of(b: Builder, left: int, right: int) -> Any:
-    """The module of a multiplier of signed numbers of so many bits, `a` and `b`, with registers on both sides.
+    """The module of a multiplier of signed numbers, `a` (`left` bits) and `b`, with registers on both sides.
 
     It is a module, for tools merge registers in one module that hold the same: a factor that many multipliers share
     would come from one place.
@@ -90,11 +91,11 @@ def multiplier_of(b: Builder, left: int, right: int) -> Any:
 
     def build(inside: Builder, p: dict[str, Value]) -> dict[str, Value]:
         factors = [inside.register(p[n], f"{n}_q") for n in "ab"]
-        wide = [inside.sign_extend(v, left + right) for v in factors]
-        return {"product": inside.register(inside.op("comb.mul", wide[0].type, wide), "product_q")}
+        a, b = (v.sign_extend(left + right) for v in factors)
+        return {"product": inside.register(a * b, "product_q")}
 
     with ir.InsertionPoint(engine):
-        inputs, outputs = [("a", left), ("b", right)], [("product", left + right)]
+        inputs, outputs = [Signal("a", left), Signal("b", right)], [Signal("product", left + right)]
         return module(name, inputs, outputs, build, reset=False, comment="Multiplier of signed numbers")
 
 
@@ -104,13 +105,13 @@ def multiplier_bits(name: str) -> tuple[int, int] | None:
     return (int(found[1]), int(found[2])) if found else None
 
 
-def low_product(b: Builder, both: Value) -> Value:
+def low_product(both: Value) -> Value:
     """The lower of two products."""
-    return b.bits(both, 0, width_of(both) // 2)
+    return both[: both.width // 2]
 
 
-def high_product(b: Builder, both: Value) -> Value:
+def high_product(both: Value) -> Value:
     """The upper of two products: its field, and the borrow that a negative lower product took from it."""
-    field = width_of(both) // 2
-    borrow = b.bits(both, field - 1, 1)
-    return b.add(b.bits(both, field, field), b.zero_extend(borrow, field))
+    field = both.width // 2
+    borrow = both[field - 1]
+    return both[field:] + borrow.zero_extend(field)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from gradcam.passes.hw.builder import Builder, Value, bits_for, module
+from gradcam.passes.hw.builder import Builder, module
 from gradcam.passes.hw.memory import build_bank
+from gradcam.passes.hw.signals import Signal
+from gradcam.passes.hw.value import Value, bits_for
 from gradcam.passes.program.banks import Bank
 
 
@@ -27,50 +29,69 @@ def build_frame_buffer(name: str, width: int, words: int, first: int = 0) -> Any
         words: of a packet.
         first: the number of the word that is put first; those before it come last.
     """
-    bits, before = bits_for(words), (first - 1) % words
     memory = Bank(f"{name}_memory", 1, width, words, constant=False)
     bank = build_bank(memory, 1, "a packet")
-    inputs = [("put_valid", 1), ("put_data", width), ("ends", 1), ("rewind", 1), ("leave", 1), ("drop", 1)]
-    inputs += [("take_ready", 1)]
-    outputs = [("put_ready", 1), ("put_last", 1), ("whole", 1), ("take_valid", 1), ("take_data", width)]
-    outputs += [("take_last", 1)]
+    inputs = [Signal("put_valid"), Signal("put_data", width)]
+    inputs += [Signal(n) for n in ("ends", "rewind", "leave", "drop", "take_ready")]
+    outputs = [Signal(n) for n in ("put_ready", "put_last", "whole", "take_valid")]
+    outputs += [Signal("take_data", width), Signal("take_last")]
 
     def build(b: Builder, p: dict[str, Value]) -> dict[str, Value]:
-        one, end = b.const(1, bits), b.const(words - 1, bits)
-        write, connect_write = b.state(bits, "write", reset=first)
-        read, connect_read = b.state(bits, "read", reset=0)
-        whole, connect_whole = b.state(1, "whole_q", reset=0)
-        held, connect_held = b.state(1, "held", reset=0)  # the word that was read last is on its way out
-        # Both are registers, for they hold back whoever puts: room may be seen a cycle late.
-        room, connect_room = b.state(1, "room", reset=1)
-        last, connect_last = b.state(1, "put_last_q", reset=int(first == before))
-        put = b.all_of(p["put_valid"], room)
-        starts_over = b.any_of(p["rewind"], p["ends"], last)  # where it moves
-        commit = b.all_of(put, p["ends"], last)
-        moving = b.any_of(p["rewind"], put)
-        connect_write(b.mux(starts_over, b.const(first, bits), b.following(write, words)), moving)
-        nearly = b.compare("eq", write, b.const((before - 1) % words, bits))
-        connect_last(b.mux(starts_over, b.const(int(first == before), 1), nearly), moving)
-        after = b.add(b.zero_extend(write, bits + 1), b.const(1, bits + 1))
-        ahead = b.compare("ult", after, b.zero_extend(read, bits + 1))
-        take = b.all_of(whole, p["leave"], b.any_of(b.negate(held), p["take_ready"]))
-        at_end = b.compare("eq", read, end)
-        empty = b.any_of(p["drop"], b.all_of(take, at_end))
-        connect_room(b.all_of(b.negate(commit), b.any_of(b.negate(whole), empty, ahead)))
-        connect_whole(b.any_of(commit, b.all_of(whole, b.negate(empty))))
-        over = b.any_of(p["drop"], at_end)
-        connect_read(b.mux(over, b.const(0, bits), b.add(read, one)), b.any_of(p["drop"], take))
-        connect_held(b.any_of(take, b.all_of(held, b.negate(p["take_ready"]))))
-        words_ = b.instance(
-            bank, "words", {"ren": take, "raddr": read, "wen": put, "waddr": write, "wdata": p["put_data"]}
-        )
-        return {
-            "put_ready": room,
-            "put_last": last,
-            "whole": whole,
-            "take_valid": held,
-            "take_data": words_["rdata"],
-            "take_last": b.register(at_end, "last", take),
-        }
+        return _FrameBuffer(b, p, words, first).build(bank)
 
     return module(name, inputs, outputs, build, comment=f"Frame buffer: one packet of {words} words")
+
+
+class _FrameBuffer:
+    def __init__(self, b: Builder, p: dict[str, Value], words: int, first: int) -> None:
+        self.b, self.p, self.words, self.first = b, p, words, first
+        bits, self.second_last = bits_for(words), (first - 2) % words
+        self.write = b.state(bits, "write", reset=first)
+        self.read = b.state(bits, "read", reset=0)
+        self.whole = b.state(1, "whole_q", reset=0)
+        self.held = b.state(1, "held", reset=0)  # the word that was read last is on its way out
+        # Both are registers, for they hold back whoever puts: room may be seen a cycle late.
+        self.room = b.state(1, "room", reset=1)
+        self.last = b.state(1, "put_last_q", reset=int(words == 1))
+
+    def build(self, bank: Any) -> dict[str, Value]:
+        """The outputs of the buffer around the memory `bank`."""
+        put, commit = self._put_side()
+        take, at_end = self._take_side(commit)
+        access = {"ren": take, "raddr": self.read, "wen": put, "waddr": self.write, "wdata": self.p["put_data"]}
+        memory = self.b.instance(bank, "words", access)
+        return {
+            "put_ready": self.room,
+            "put_last": self.last,
+            "whole": self.whole,
+            "take_valid": self.held,
+            "take_data": memory["rdata"],
+            "take_last": self.b.register(at_end, "last", take),
+        }
+
+    def _put_side(self) -> tuple[Value, Value]:
+        """Where words are put; i1: one is put; i1: it makes the packet whole."""
+        b, p = self.b, self.p
+        put = p["put_valid"] & self.room
+        starts_over = b.any_of(p["rewind"], p["ends"], self.last)  # where it moves
+        commit = b.all_of(put, p["ends"], self.last)
+        moving = p["rewind"] | put
+        self.write.assign(b.mux(starts_over, self.first, self.write.incremented(self.words)), moving)
+        nearly = self.write.eq(self.second_last)
+        self.last.assign(b.mux(starts_over, int(self.words == 1), nearly), moving)
+        return put, commit
+
+    def _take_side(self, commit: Value) -> tuple[Value, Value]:
+        """Where words are taken, and whether there is room for more; i1: one is taken; i1: it is the last one."""
+        b, p, bits = self.b, self.p, self.read.width
+        after = self.write.zero_extend(bits + 1) + 1
+        ahead = after.ult(self.read.zero_extend(bits + 1))
+        take = b.all_of(self.whole, p["leave"], ~self.held | p["take_ready"])
+        at_end = self.read.eq(self.words - 1)
+        empty = p["drop"] | (take & at_end)
+        self.room.assign(~commit & b.any_of(~self.whole, empty, ahead))
+        self.whole.assign(commit | (self.whole & ~empty))
+        over = p["drop"] | at_end
+        self.read.assign(b.mux(over, 0, self.read + 1), p["drop"] | take)
+        self.held.assign(take | (self.held & ~p["take_ready"]))
+        return take, at_end

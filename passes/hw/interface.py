@@ -1,4 +1,4 @@
-"""What lies behind the ports of `gradcam_top`: what `gradcam_core` must know to drive them."""
+"""The facts that `gradcam_core` must know of the program behind the ports of `gradcam_top`, as an attribute of it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ATTRIBUTE = "gradcam_interface"
 
 @dataclass(frozen=True)
 class Interface(Packets):
-    """What a run of the top takes and gives, besides its streams.
+    """The inputs and outputs of a run of the top, and its schedule.
 
     Attributes:
         requests: the plain inputs, sampled at its start: the class to explain, where one is explained.

@@ -7,7 +7,9 @@ from typing import Any
 from pycde.circt import ir
 from pycde.circt.dialects import hw, sv
 
-from gradcam.passes.hw.builder import Builder, Value, bits_for, integer, module, width_of
+from gradcam.passes.hw.builder import Builder, module
+from gradcam.passes.hw.signals import Signal
+from gradcam.passes.hw.value import Value, bits_for, integer
 from gradcam.passes.program.banks import Bank
 
 
@@ -27,16 +29,16 @@ def build_bank(bank: Bank, groups: int, holds: str = "", hop: int = 0, stops: bo
     (`stops`), they do while `moving` is 0.
     """
     address = address_bits(bank)
-    inputs = [("ren", 1), ("raddr", address), *([("moving", 1)] if stops else [])]
+    inputs = [Signal("ren"), Signal("raddr", address), *([Signal("moving")] if stops else [])]
     if not bank.constant:
-        inputs += [("wen", groups), ("waddr", address), ("wdata", bank.width)]
+        inputs += [Signal("wen", groups), Signal("waddr", address), Signal("wdata", bank.width)]
 
     def build(b: Builder, p: dict[str, Value]) -> dict[str, Value]:
         return {"rdata": _Bank(b, p, bank, groups, hop).build()}
 
     usual = "constants of all nests" if bank.constant else "buffers between nests, or a ring of the weight tape"
     comment = f"Bank of {bank.words} words of {bank.lanes} x {bank.bits} bits: {holds or usual}"
-    return module(bank.name, inputs, [("rdata", bank.width)], build, reset=bool(hop), comment=comment)
+    return module(bank.name, inputs, [Signal("rdata", bank.width)], build, reset=bool(hop), comment=comment)
 
 
 class _Bank:
@@ -53,27 +55,32 @@ class _Bank:
         number = self._number("raddr")
         for _ in range(1 + 2 * self.hop):
             number = self.b.register(number, "number", self.moving)
-        return self.b.choose(number, words)
+        return self.b.select(number, words)
 
     def _word(self, number: int, name: str, size: int) -> Value:
-        """What is read from a memory, into which what is meant for it is written."""
+        """The word read from memory `number`, with the logic that writes the memory."""
         b, p, bank = self.b, self.p, self.bank
         memory = _memory(bank, name, size)
         if bank.constant:
             _initial(memory, bank.image(name))
         else:
-            width, here = bank.width // self.groups, b.spread(self._here("waddr", number), self.groups)
-            enables = self._arrived("wen", b.all_of(p["wen"], here), reset=0)
-            data = self._arrived("wdata", p["wdata"])
-            word = _word(memory, self._arrived("waddr", b.bits(p["waddr"], 0, bits_for(size))), bank.width)
-            parts = [(b.bits(enables, i, 1), b.bits(data, i * width, width)) for i in range(self.groups)]
-            _write(self.clock, word, parts)
-        enable = self._arrived("ren", b.all_of(p["ren"], self._here("raddr", number)), self.moving, 0)
+            self._write(memory, number, size)
+        enable = self._arrived("ren", p["ren"] & self._here("raddr", number), self.moving, 0)
         if self.moving is not None:
-            enable = b.all_of(enable, self.moving)
-        address = self._arrived("raddr", b.bits(p["raddr"], 0, bits_for(size)), self.moving)
-        word = _read(self.clock, memory, bank.width, enable, address)
+            enable = enable & self.moving
+        address = self._arrived("raddr", p["raddr"][: bits_for(size)], self.moving)
+        word = Value(b, _read(self.clock, memory, bank.width, enable, address), bank.width)
         return b.register(word, "word", self.moving) if self.hop else word
+
+    def _write(self, memory: ir.Value, number: int, size: int) -> None:
+        """Writes the groups of a word whose enables are 1, if the address is in the memory."""
+        p, bank = self.p, self.bank
+        width, here = bank.width // self.groups, self._here("waddr", number).replicate(self.groups)
+        enables = self._arrived("wen", p["wen"] & here, reset=0)
+        data = self._arrived("wdata", p["wdata"])
+        word = _word(memory, self._arrived("waddr", p["waddr"][: bits_for(size)]), bank.width)
+        parts = [(enables[i], data[i * width : (i + 1) * width]) for i in range(self.groups)]
+        _write(self.clock, word, parts)
 
     def _arrived(self, name: str, value: Value, enable: Value | None = None, reset: int | None = None) -> Value:
         """An input where it is used: with a clock behind a register."""
@@ -81,18 +88,14 @@ class _Bank:
 
     def _number(self, address: str) -> Value:
         """The number of the memory that an address is in."""
-        bits, depth = address_bits(self.bank), bits_for(self.bank.parts[0][1])
-        return self.b.bits(self.p[address], depth, bits - depth)
+        return self.p[address][bits_for(self.bank.parts[0][1]) :]
 
     def _here(self, address: str, number: int) -> Value:
         """i1: an address is in a memory."""
-        if len(self.bank.parts) == 1:
-            return self.b.const(1, 1)
-        found = self._number(address)
-        return self.b.compare("eq", found, self.b.const(number, width_of(found)))
+        return self.b.const(1, 1) if len(self.bank.parts) == 1 else self._number(address).eq(number)
 
 
-def _memory(bank: Bank, name: str, words: int) -> Value:
+def _memory(bank: Bank, name: str, words: int) -> ir.Value:
     # No element is written in the cycle in which it is read, so nothing needs to decide which of both comes first.
     attributes = [sv.SVAttributeAttr.get("ram_style", '"block"'), sv.SVAttributeAttr.get("no_rw_check")]
     array = ir.Type.parse(f"!hw.uarray<{words}xi{bank.width}>")
@@ -101,7 +104,7 @@ def _memory(bank: Bank, name: str, words: int) -> Value:
     return memory.result
 
 
-def _at_clock(clock: Value) -> ir.InsertionPoint:
+def _at_clock(clock: ir.Value) -> ir.InsertionPoint:
     always = sv.AlwaysFFOp(ir.Attribute.parse("0 : i32"), clock)
     always.regions[0].blocks.append()
     always.regions[1].blocks.append()
@@ -109,34 +112,35 @@ def _at_clock(clock: Value) -> ir.InsertionPoint:
 
 
 def _where(enable: Value) -> ir.InsertionPoint:
-    if_ = ir.Operation.create("sv.if", [], [enable], regions=2)
+    if_ = ir.Operation.create("sv.if", [], [enable.ssa], regions=2)
     if_.regions[0].blocks.append()
     return ir.InsertionPoint(if_.regions[0].blocks[0])
 
 
-def _word(memory: Value, address: Value, width: int) -> Value:
-    return ir.Operation.create("sv.array_index_inout", [hw.InOutType.get(integer(width))], [memory, address]).results[0]
+def _word(memory: ir.Value, address: Value, width: int) -> ir.Value:
+    word = [hw.InOutType.get(integer(width))]
+    return ir.Operation.create("sv.array_index_inout", word, [memory, address.ssa]).results[0]
 
 
-def _write(clock: Value, word: Value, parts: list[tuple[Value, Value]]) -> None:
+def _write(clock: ir.Value, word: ir.Value, parts: list[tuple[Value, Value]]) -> None:
     """Writes the parts of a word, lowest bits first, each given as enable and data."""
-    targets = [word] if len(parts) == 1 else [_part(word, i, data.type) for i, (_, data) in enumerate(parts)]
+    targets = [word] if len(parts) == 1 else [_part(word, i, data.width) for i, (_, data) in enumerate(parts)]
     # One process for all parts: a second one may not drive the same memory.
     with _at_clock(clock):
         for target, (enable, data) in zip(targets, parts, strict=True):
             with _where(enable):
-                sv.PAssignOp(target, data)
+                sv.PAssignOp(target, data.ssa)
 
 
-def _part(word: Value, number: int, type_: ir.Type) -> Value:
+def _part(word: ir.Value, number: int, width: int) -> ir.Value:
     """Part `number` of a word as `word[low +: width]`, the form in which synthesis tools find byte write enables."""
-    low, width = (ir.IntegerAttr.get(integer(32), n) for n in (number * type_.width, type_.width))
+    low, bits = (ir.IntegerAttr.get(integer(32), n) for n in (number * width, width))
     base = ir.Operation.create("hw.constant", [integer(32)], [], {"value": low}).results[0]
-    part = [hw.InOutType.get(type_)]
-    return ir.Operation.create("sv.indexed_part_select_inout", part, [word, base], {"width": width}).results[0]
+    part = [hw.InOutType.get(integer(width))]
+    return ir.Operation.create("sv.indexed_part_select_inout", part, [word, base], {"width": bits}).results[0]
 
 
-def _read(clock: Value, memory: Value, width: int, enable: Value, address: Value) -> Value:
+def _read(clock: ir.Value, memory: ir.Value, width: int, enable: Value, address: Value) -> ir.Value:
     register = sv.RegOp(hw.InOutType.get(integer(width)), "rdata_q").result
     with _at_clock(clock), _where(enable):
         value = ir.Operation.create("sv.read_inout", [integer(width)], [_word(memory, address, width)]).results[0]
@@ -144,7 +148,7 @@ def _read(clock: Value, memory: Value, width: int, enable: Value, address: Value
     return ir.Operation.create("sv.read_inout", [integer(width)], [register]).results[0]
 
 
-def _initial(memory: Value, path: str) -> None:
+def _initial(memory: ir.Value, path: str) -> None:
     initial = sv.InitialOp()
     initial.regions[0].blocks.append()
     with ir.InsertionPoint(initial.regions[0].blocks[0]):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from gradcam.passes.hw.builder import Builder, Value, bits_for, signed_bits
+from gradcam.passes.hw.builder import Builder
+from gradcam.passes.hw.value import State, Value, bits_for, signed_bits
 from gradcam.passes.program.clock import Clock
 from gradcam.passes.program.engines import Engine
 
@@ -22,44 +23,46 @@ class Odometer:
     """
 
     def __init__(self, b: Builder, engine: Engine, row: Value | None, go: Value, step: Value, moving: Value) -> None:
-        self.moving = moving
-        self.b, self.engine, self.row, self.go, self.step = b, engine, row, go, step
+        self.b, self.engine, self.row, self.go, self.step, self.moving = b, engine, row, go, step, moving
         self.hop = Clock.of(engine.rows[0].op).hop
-        trips = [list(column) for column in zip(*(engine.trips(n) for n in engine.rows), strict=True)]
+        self.trips = [list(column) for column in zip(*(engine.trips(n) for n in engine.rows), strict=True)]
         # A loop with one iteration in every row never ticks and needs no counter.
-        self.live = [i for i, column in enumerate(trips) if max(column) > 1]
-        self.counters: dict[int, Value] = {}
-        self.at_start: dict[int, Value] = {}
-        self.at_end: dict[int, Value] = {}
-        # Ends and carries are registers: what ticks is known when the step begins, and its addresses need only add.
+        self.live = [i for i, column in enumerate(self.trips) if max(column) > 1]
+        self.counters: dict[int, State] = {}
+        self.at_start: dict[int, State] = {}
+        self.at_end: dict[int, State] = {}
+        # Ends and carries are registers: a step knows the loops that tick when it begins, and addresses need only add.
         self.carry: dict[int, Value] = {}
-        connects = {}
         for i in reversed(self.live):
-            inside = i == self.live[-1]
-            self.carry[i], connects["carry", i] = (b.const(1, 1), None) if inside else b.state(1, f"carry{i}")
-            self.at_start[i], connects["start", i] = b.state(1, f"start{i}")
-            self.at_end[i], connects["end", i] = b.state(1, f"end{i}")
+            self.carry[i] = b.const(1, 1) if i == self.live[-1] else b.state(1, f"carry{i}")
+            self.at_start[i] = b.state(1, f"start{i}")
+            self.at_end[i] = b.state(1, f"end{i}")
             # The last step of a nest leaves 0.
-            self.counters[i], connects["count", i] = b.state(bits_for(max(trips[i])), f"count{i}", reset=0)
+            self.counters[i] = b.state(bits_for(max(self.trips[i])), f"count{i}", reset=0)
         self.final = self.ended_inside(-1)
-        ended: list[Value] = []  # the loops inside are at their end in the next step,
-        alone = [1] * len(engine.rows)  # and in the first one, by row
-        for i in reversed(self.live):
-            if connect := connects["carry", i]:
-                connect(b.mux(go, self._at_go(alone), b.all_of(*ended)), moving)
-            counter, at_end, width = self.counters[i], self.at_end[i], bits_for(max(trips[i]))
-            zero, single = b.const(0, width), [int(t == 1) for t in trips[i]]
-            up = b.mux(at_end, zero, b.add(counter, b.const(1, width)))
-            connects["count", i](b.mux(self.carry[i], up, counter), step)
-            before = b.compare("eq", counter, b.column(row, [t - 2 for t in trips[i]], width))
-            ended.append(b.mux(self.carry[i], b.mux(at_end, b.column(row, single, 1), before), at_end))
-            connects["end", i](b.mux(go, self._at_go(single), ended[-1]), moving)
-            starts = b.mux(self.carry[i], at_end, self.at_start[i])
-            connects["start", i](b.any_of(go, starts), moving)
-            alone = [a & s for a, s in zip(alone, single, strict=True)]
+        self._count()
         reduction = [i for i in self.live if i >= engine.outer_depth]
         self.first = b.all_of(*(self.at_start[i] for i in reduction))
         self.last = b.all_of(*(self.at_end[i] for i in reduction))
+
+    def _count(self) -> None:
+        """The next values of counters, ends and carries, from the innermost loop on outwards."""
+        b, go = self.b, self.go
+        ended: list[Value] = []  # the loops inside are at their end in the next step,
+        alone = [1] * len(self.engine.rows)  # and in the first one, by row
+        for i in reversed(self.live):
+            carry, counter, at_end = self.carry[i], self.counters[i], self.at_end[i]
+            if isinstance(carry, State):
+                carry.assign(b.mux(go, self._at_go(alone), b.all_of(*ended)), self.moving)
+            single = [int(t == 1) for t in self.trips[i]]
+            up = b.mux(at_end, 0, counter + 1)
+            counter.assign(b.mux(carry, up, counter), self.step)
+            before = counter.eq(b.column(self.row, [t - 2 for t in self.trips[i]], counter.width))
+            ended.append(b.mux(carry, b.mux(at_end, b.column(self.row, single, 1), before), at_end))
+            at_end.assign(b.mux(go, self._at_go(single), ended[-1]), self.moving)
+            starts = b.mux(carry, at_end, self.at_start[i])
+            self.at_start[i].assign(go | starts, self.moving)
+            alone = [a & s for a, s in zip(alone, single, strict=True)]
 
     def ended_inside(self, loop: int) -> Value:
         """i1: every loop inside loop number `loop` is at its end; of -1: every loop."""
@@ -68,12 +71,12 @@ class Odometer:
     def inside(self, firsts: Sequence[int], flags: Mapping[int, Value]) -> Value:
         """i1: the flag is 1 of every live loop from number `firsts[row]` on inwards."""
         outside = {i: self.b.column(self.row, [int(i < first) for first in firsts], 1) for i in self.live}
-        return self.b.all_of(*(self.b.any_of(outside[i], flags[i]) for i in self.live if i >= min(firsts)))
+        return self.b.all_of(*((outside[i] | flags[i]) for i in self.live if i >= min(firsts)))
 
     def begins(self, firsts: Sequence[int]) -> Value:
         """i1: every live loop from number `firsts[row]` on inwards is at its first iteration."""
-        value, connect = self.b.state(1, "begins")
-        connect(self.b.any_of(self.go, self.inside(firsts, self.at_end)), self.moving)
+        value = self.b.state(1, "begins")
+        value.assign(self.go | self.inside(firsts, self.at_end), self.moving)
         return value
 
     def _at_go(self, entries: Sequence[int]) -> Value:
@@ -97,22 +100,22 @@ class Odometer:
             bases: start value for the row, read in the cycle of `go`.
             deltas: per row, the delta of every loop.
             modulus: sums wrap at it, at most 2**width; None for 2**width.
-            more: what is added in every cycle, whether a step is made in it or not.
+            more: a value that is added in every cycle, with or without a step.
         """
         b = self.b
-        value, connect = b.state(width, name)
+        value = b.state(width, name)
         wraps = modulus is not None and modulus != 1 << width
         bits = width + 1 if wraps else width
         delta = self._of_tick([[d % modulus if modulus else d for d in row] for row in deltas], bits)
         if more is not None:
-            delta = b.add(b.variadic("and", [b.spread(self.step, bits), delta]), more)
-        total = b.add(b.zero_extend(value, bits), delta)
+            delta = (self.step.replicate(bits) & delta) + more
+        total = value.zero_extend(bits) + delta
         if modulus and wraps:
             # Both sums are made side by side, and the sign of the lower one chooses.
             lower = self._of_tick([[d % modulus - modulus for d in row] for row in deltas], bits)
-            lower = b.add(b.zero_extend(value, bits), lower)
-            total = b.bits(b.mux(b.bits(lower, width, 1), total, lower), 0, width)
-        connect(b.mux(self.go, bases, total), self.moving if more is None else None)
+            lower = value.zero_extend(bits) + lower
+            total = b.mux(lower[-1], total, lower)[:width]
+        value.assign(b.mux(self.go, bases, total), self.moving if more is None else None)
         return value
 
     def _of_tick(self, entries: Sequence[Sequence[int]], bits: int) -> Value:
@@ -120,9 +123,9 @@ class Odometer:
         b, picked = self.b, []
         for i, outer in zip(self.live, [None, *self.live], strict=False):
             column = b.column(self.row, [row[i] for row in entries], bits)
-            ticks = self.carry[i] if outer is None else b.all_of(self.carry[i], b.negate(self.carry[outer]))
-            picked.append(b.variadic("and", [b.spread(ticks, bits), column]))
-        return b.variadic("or", picked) if picked else b.const(0, bits)
+            ticks = self.carry[i] if outer is None else self.carry[i] & ~self.carry[outer]
+            picked.append(ticks.replicate(bits) & column)
+        return b.any_of(*picked) if picked else b.const(0, bits)
 
 
 def range_of(engine: Engine, forms: Sequence[dict | None]) -> int:

@@ -1,4 +1,4 @@
-"""Which products of an engine's epilogues one multiplier makes, one row after the other."""
+"""Multipliers that make products of several epilogues of an engine, one row after the other."""
 
 from __future__ import annotations
 

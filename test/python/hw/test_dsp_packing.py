@@ -13,9 +13,10 @@ from rtl_checks import check_design, nest_lengths
 
 from gradcam.errors import GradcamError
 from gradcam.output import compile_to_folder
-from gradcam.passes.hw import datapath
-from gradcam.passes.hw.builder import Builder, module
+from gradcam.passes.hw import products as product_builder
+from gradcam.passes.hw.builder import module
 from gradcam.passes.hw.dsp import WIDE, high_product, low_product, multiply_both
+from gradcam.passes.hw.signals import Signal
 from gradcam.sim import Simulator
 from gradcam.sim.check import check_outputs
 from gradcam.sim.trace import load_quantized
@@ -23,9 +24,9 @@ from gradcam.sim.trace import load_quantized
 # The arithmetic.
 
 
-def upper_field(b: Builder, both):
+def upper_field(both):
     """The upper product without its borrow."""
-    return b.bits(both, 16, 16)
+    return both[16:]
 
 
 def products(high=high_product):
@@ -37,10 +38,11 @@ def products(high=high_product):
 
         def body(b, p):
             both = multiply_both(b, p["x"], p["w0"], p["w1"])
-            return {"y0": low_product(b, both), "y1": high(b, both)}
+            return {"y0": low_product(both), "y1": high(both)}
 
         with ir.InsertionPoint(design.body):
-            module("m", [(n, 8) for n in ("x", "w0", "w1")], [("y0", 16), ("y1", 16)], body, reset=False)
+            inputs, outputs = [Signal(n, 8) for n in ("x", "w0", "w1")], [Signal("y0", 16), Signal("y1", 16)]
+            module("m", inputs, outputs, body, reset=False)
         assert design.operation.verify()
     return design
 
@@ -152,7 +154,7 @@ def test_a_lane_alone_has_a_product_of_its_own(tmp_path):
 
 
 def test_a_design_without_the_borrow_is_found(tmp_path, monkeypatch):
-    monkeypatch.setattr(datapath, "high_product", upper_field)
+    monkeypatch.setattr(product_builder, "high_product", upper_field)
     net = rtl_networks.table()
     packed(net, "4x4", tmp_path / "design")
     simulator, (image,) = Simulator(tmp_path / "design"), net.images(1)

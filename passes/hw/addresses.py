@@ -1,0 +1,80 @@
+"""The address generators of an engine, and the sign tests of a padding: registers that follow the odometer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from gradcam.passes.hw.builder import Builder
+from gradcam.passes.hw.odometer import Odometer, range_of
+from gradcam.passes.hw.ports import MemoryPort, Port
+from gradcam.passes.hw.symbols import Symbols
+from gradcam.passes.hw.value import Value
+from gradcam.passes.ir.linear_form import Linear
+from gradcam.passes.program.engines import Engine
+
+
+class AddressGenerators:
+    """Makes the values of an engine that are linear in its loops, for the step in stage 0."""
+
+    def __init__(
+        self, b: Builder, p: Mapping[str, Value], engine: Engine, odometer: Odometer, symbols: Symbols
+    ) -> None:
+        """Addresses contain the symbols, whose values are among the engine's inputs `p`."""
+        self.b, self.p, self.engine, self.odometer, self.symbols = b, p, engine, odometer, symbols
+        self.row, self.hop = odometer.row, odometer.hop
+
+    def address(self, port: MemoryPort) -> Value:
+        """Register with the address of the step in stage 0, in slices."""
+        b, width = self.b, port.address_bits + port.slice_bits
+        forms = [port.row_form(i) for i in range(len(self.engine.rows))]
+        modulus = port.banks[0].words * port.slices if port.reads_tape else None
+        bases = [_constant(f) for f in forms]
+        terms = self._symbol_terms(forms, width)
+        base = self.base([n % modulus if modulus else n for n in bases], width, terms)
+        address = self.odometer.follow(f"agu_{port.name}", width, base, self._deltas(forms), modulus)
+        rings = [port.row_ring(i) for i in range(len(self.engine.rows))]
+        if not any(rings):
+            return address
+        low = b.column(self.row, [ring[0] - 1 if ring else -1 for ring in rings], width)
+        high = b.column(self.row, [ring[1] if ring else 0 for ring in rings], width)
+        return (address & low) | high
+
+    def guard(self, port: Port) -> Value | None:
+        """i1 at stage 0: the access happens. None when no row guards it."""
+        count = max((len(a.guards) for a in port.slot.rows if a), default=0)
+        signs = []
+        for i in range(count):
+            forms = [a.guards[i] if a and i < len(a.guards) else None for a in port.slot.rows]
+            width = range_of(self.engine, forms)
+            base = self.base([_constant(f) for f in forms], width)
+            signs.append(self.odometer.follow(f"guard_{port.name}{i}", width, base, self._deltas(forms))[-1])
+        return ~self.b.any_of(*signs) if signs else None
+
+    def base(self, entries: Sequence[int], width: int, terms: Sequence[Value] = ()) -> Value:
+        """The row's start value of a register that follows the odometer, in the cycle of `go`: an entry plus the terms.
+
+        With a clock the row is there a cycle before, and a register beside it.
+        """
+        b = self.b
+        if not self.hop:
+            return b.sum_of(b.table(self.row, entries, width), *terms)
+        return b.sum_of(b.column(self.row, entries, width), *(b.register(term, "term") for term in terms))
+
+    def _deltas(self, forms: Sequence[Linear | None]) -> list[list[int]]:
+        return [self.engine.deltas(nest, form or {}) for nest, form in zip(self.engine.rows, forms, strict=True)]
+
+    def _symbol_terms(self, forms: Sequence[Linear | None], width: int) -> list[Value]:
+        """Terms of run-time symbols, such as the class, to add to a base; zero in rows without the symbol."""
+        b, terms = self.b, []
+        for name in self.symbols.found:
+            coefficients = [self.symbols.coefficient(i, form or {}, name) for i, form in enumerate(forms)]
+            for factor in dict.fromkeys(c for c in coefficients if c):
+                product = self.p[name].zero_extend(width) * b.const(factor, width)
+                active = b.table(self.row, [int(c == factor) for c in coefficients], 1)
+                terms.append(b.mux(active, product, 0))
+        return terms
+
+
+def _constant(form: Linear | None) -> int:
+    """The constant term of a linear form; 0 of a row without one."""
+    return 0 if form is None else form.get(None, 0)

@@ -1,0 +1,95 @@
+"""The products of a datapath: factors that rows pick, wide products of two parts, and two products of one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gradcam.passes.hw.dsp import find_pairing, high_product, low_product, multiplier_of, multiply_both
+from gradcam.passes.hw.sharing import Multiplier
+from gradcam.passes.hw.value import Value
+from gradcam.passes.program.clock import FACTOR, unextended
+from gradcam.passes.program.engines import latency_of
+from gradcam.passes.program.nest import Node
+
+if TYPE_CHECKING:
+    from gradcam.passes.hw.datapath import Datapath
+
+
+class Products:
+    """Makes the products of a datapath, whose lane values are their factors."""
+
+    def __init__(self, path: Datapath) -> None:
+        """The products of `path`."""
+        self.path, self.b = path, path.b
+        #: Of the multipliers that are modules, by factors.
+        self._made: dict[tuple[Value, Value], Value] = {}
+
+    def factors(self, node: Node, point: tuple[int, ...], stage: int) -> list[Value]:
+        """The factors of a product before their extension, the narrower one first: those of the row whose step it is.
+
+        Each is as wide as those of all rows that share the multiplier, of which constants have the bits they need.
+        """
+        path, needed = self.path, self.path.shapes.bits_needed
+        multiplier = path.multipliers.get(id(node), Multiplier({0: node}))
+        ordered = {r: sorted(map(unextended, n.args), key=needed) for r, n in multiplier.products.items()}
+        factors = []
+        for place in range(2):
+            options: dict[Value, list[int]] = {}
+            for row, pair in ordered.items():
+                factor = pair[place]
+                if factor.kind == "acc":
+                    factor = multiplier.totals.get(factor.what, factor)
+                value = path.at(factor, point, stage)[: needed(factor)]
+                options.setdefault(value, []).append(row)
+            width = max(value.width for value in options)
+            values = [value.sign_extend(width) for value in options]
+            factors.append(path.pick(values, list(options.values()), stage))
+        return factors
+
+    def wide(self, node: Node, point: tuple[int, ...], stage: int) -> Value:
+        """A product as the sum of two, one of each half of the wider factor."""
+        b, (factor, value) = self.b, self.factors(node, point, stage)
+        half, needed = FACTOR - 1, value.width
+        if needed <= FACTOR:  # the rows' constants are narrower than their type
+            return self.path.delay(self._multiply(value, factor).sign_extend(node.bits), 1, "muli")
+        parts = value[:half].zero_extend(FACTOR), value[half:needed]
+        low, high = (self._multiply(part, factor).sign_extend(node.bits) for part in parts)
+        shifted = b.concat([high[: node.bits - half], b.const(0, half)])
+        return self.path.delay(low + shifted, 1, "muli")
+
+    def local(self, node: Node, point: tuple[int, ...], stage: int) -> Value:
+        """A product of factors that fit a multiplier."""
+        return self._multiply(*self.factors(node, point, stage)).sign_extend(node.bits)
+
+    def packed(self, node: Node, point: tuple[int, ...], stage: int) -> Value | None:
+        """A product that comes out of one multiplication with the neighbouring lane's; None where nothing is shared."""
+        path = self.path
+        multiplier = path.multipliers.get(id(node))
+        pairing = find_pairing(node, path.dims)
+        if pairing is None or (multiplier and multiplier.picks(path.shapes.number)):
+            return None
+        dim = pairing.dim
+        low, high = ((*point[:dim], lane, *point[dim + 1 :]) for lane in (point[dim] & ~1, point[dim] | 1))
+        if high[dim] >= path.extent(node, dim):
+            return None
+        own = [path.at(pairing.own, lane, stage) for lane in (low, high)]
+        both = multiply_both(self.b, path.at(pairing.shared, point, stage), *own)
+        # The register is between the multiplication and its two readers, which find the same one.
+        both = path.delay(both, latency_of(node.op, node.kind), "products")
+        return (low_product(both) if point == low else high_product(both)).sign_extend(node.bits)
+
+    def _multiply(self, left: Value, right: Value) -> Value:
+        """The product of two signed values, two stages later.
+
+        The factors are registered at the multiplier: they may come from far, for several multipliers.
+        """
+        path, b = self.path, self.b
+        if path.enable is not None:
+            wide = left.width + right.width
+            both = [path.delay(v.sign_extend(wide), 1, "factor") for v in (left, right)]
+            return path.delay(both[0] * both[1], 1, "muli")
+        if (left, right) not in self._made:
+            name = f"multiplier{len(self._made)}"
+            made = b.instance(multiplier_of(b, left.width, right.width), name, {"a": left, "b": right})
+            self._made[left, right] = made["product"]
+        return self._made[left, right]

@@ -1,0 +1,87 @@
+"""Numbers for the expressions of an engine's nests that are equal up to constants, and tables of the constants."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from gradcam.passes.hw.sharing import Multiplier
+from gradcam.passes.hw.value import signed_bits
+from gradcam.passes.program.engines import Engine
+from gradcam.passes.program.nest import Dataflow, Nest, Node
+
+
+class Shapes:
+    """Numbers for expressions: those that are equal up to constants have the same one.
+
+    Attributes:
+        columns: per constant operand (by id) its value in every row, of `make_columns`.
+    """
+
+    def __init__(self, engine: Engine, multipliers: Mapping[int, Multiplier]) -> None:
+        """Products (by id) of one multiplier in `multipliers` are equal, whatever their factors."""
+        self.engine, self.multipliers = engine, multipliers
+        self.columns: dict[int, list[int]] = {}
+        self._shapes: dict[int, int] = {}
+        self._numbers: dict[Any, int] = {}
+
+    def number(self, node: Node) -> int:
+        """The number of the expression below a node."""
+        if id(node) not in self._shapes:
+            what: Any = node.what
+            args = self.arguments(node)
+            if id(node) in self.multipliers:
+                what, args = id(self.multipliers[id(node)]), ()
+            elif node.kind == "load":
+                what = self.engine.slot_of[id(node.what)].operand
+            elif node.kind == "const":
+                what = None
+            elif node.kind == "iv":
+                what = self.engine.loops(self.nest_of(node)).index(node.what)
+            elif isinstance(what, dict):
+                what = tuple(sorted(what.items()))
+            shape = (node.kind, str(node.type_), what, tuple(self.number(a) for a in args))
+            self._shapes[id(node)] = self._numbers.setdefault(shape, len(self._numbers))
+        return self._shapes[id(node)]
+
+    def arguments(self, node: Node) -> Sequence[Node]:
+        """The arguments; those of a sum of two values in an order of their own, so that it is one sum either way."""
+        if node.kind == "arith.addi" and all(a.kind != "const" for a in node.args):
+            return sorted(node.args, key=self.number)
+        return node.args
+
+    def nest_of(self, node: Node) -> Nest:
+        """The nest whose loop an index is of."""
+        return next(n for n in self.engine.rows if any(node.what is loop for loop in n.loops))
+
+    def make_columns(self) -> None:
+        """A table column per constant operand; a column whose entries are all equal is a constant.
+
+        Operands of ops alike share a column, also across epilogues, and so share the ops.
+        """
+        entries: dict[Any, list[int | None]] = {}
+        places: dict[Any, list[Node]] = {}
+        for row, nest in enumerate(self.engine.rows):
+            seen = Counter[Any]()
+            for shape, node in (c for flow in nest.flows for c in self._constants(flow)):
+                # Two ops of a row may be alike up to their constants, as two clamps of one value are.
+                seen[shape] += 1
+                key = shape, seen[shape]
+                entries.setdefault(key, [None] * len(self.engine.rows))[row] = node.what
+                places.setdefault(key, []).append(node)
+        for key, column in entries.items():
+            default = next(e for e in column if e is not None)
+            values = [default if e is None else e for e in column]
+            self.columns |= {id(n): values for n in places[key]}
+
+    def bits_needed(self, node: Node) -> int:
+        """Bits of a value; of a constant those that its rows need."""
+        column = self.columns.get(id(node))
+        return signed_bits(min(column), max(column)) if column else node.bits
+
+    def _constants(self, flow: Dataflow) -> list[tuple[Any, Node]]:
+        """The constants of a flow, each with a key that says where it is used."""
+        found = [((self.number(n), i), a) for n in flow.nodes for i, a in enumerate(n.args) if a.kind == "const"]
+        sinks = ((i, s.value) for i, s in enumerate(flow.sinks))
+        return found + [(("sink", i, value.bits), value) for i, value in sinks if value.kind == "const"]
