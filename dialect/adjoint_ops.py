@@ -9,7 +9,7 @@ from torch_mlir.dialects import ext
 from gradcam.dialect.dialect import GradCAM
 from gradcam.dialect.ops import check_conv, check_pool
 from gradcam.dialect.traits import AlignsOperands, Gradient, KeepsScale, LinearInFirst, Product, Rowwise, Sum, Unscaled
-from gradcam.dialect.verify import ints, rank, require, result_shape, shape, tensor, verifier, window
+from gradcam.dialect.verify import check_slope, ints, rank, require, result_shape, shape, tensor, verifier, window
 
 #: Taps of the largest window whose taps have numbers of 8 bits.
 MAX_TAPS = 128
@@ -86,36 +86,28 @@ class TapSumsOp(
         result_shape(op, [1, channels, *kernel])
 
 
-class ReluAdjointOp(GradCAM.Operation, name="relu_adjoint", traits=[ext.Pure, Gradient(), LinearInFirst()]):
-    """gx = g where the forward output y > 0, else 0."""
+class ActivationAdjointOp(GradCAM.Operation, name="activation_adjoint", traits=[ext.Pure, Gradient(), LinearInFirst()]):
+    """gx = g where the forward output lo < y < hi, else slope * g.
 
-    g: ext.Operand[Any]
-    y: ext.Operand[Any]
-    gx: ext.Result[Any]
-
-    @verifier
-    def verify_invariants(op):  # noqa: D102
-        require(shape(op.operands[0]) == shape(op.operands[1]), "gradient and forward output must have equal shapes")
-        result_shape(op, shape(op.operands[0]))
-
-
-class ClampAdjointOp(GradCAM.Operation, name="clamp_adjoint", traits=[ext.Pure, Gradient(), LinearInFirst()]):
-    """gx = g where the forward output lo < y < hi, else 0."""
+    Adjoint of every op with the trait `Activation`, which says what lo, hi and slope are; the bounds may be infinite.
+    """
 
     g: ext.Operand[Any]
     y: ext.Operand[Any]
     lo: ir.FloatAttr
     hi: ir.FloatAttr
+    slope: ir.FloatAttr
     gx: ext.Result[Any]
 
     @verifier
     def verify_invariants(op):  # noqa: D102
         require(shape(op.operands[0]) == shape(op.operands[1]), "gradient and forward output must have equal shapes")
+        check_slope(op)
         result_shape(op, shape(op.operands[0]))
 
 
 class MaskOp(GradCAM.Operation, name="mask", traits=[ext.Pure, Unscaled()]):
-    """What the backward pass needs to know of the input x of a relu or clamp: y = 1 where lo < x < hi, else 0.
+    """What the backward pass needs to know of the input x of an activation: y = 1 where lo < x < hi, else 0.
 
     lo and hi may be infinite. x: any shape, y: the same of i1.
     """
@@ -132,16 +124,18 @@ class MaskOp(GradCAM.Operation, name="mask", traits=[ext.Pure, Unscaled()]):
 
 
 class ApplyMaskOp(GradCAM.Operation, name="apply_mask", traits=[ext.Pure, Gradient(), LinearInFirst(), KeepsScale()]):
-    """gx = g where the mask is 1, else 0. g: any shape, mask: the same of i1."""
+    """gx = g where the mask is 1, else slope * g. g: any shape, mask: the same of i1."""
 
     g: ext.Operand[Any]
     mask: ext.Operand[Any]
+    slope: ir.FloatAttr
     gx: ext.Result[Any]
 
     @verifier
     def verify_invariants(op):  # noqa: D102
         _bits(op.operands[1])
         require(shape(op.operands[0]) == shape(op.operands[1]), "gradient and mask must have equal shapes")
+        check_slope(op)
         result_shape(op, shape(op.operands[0]))
 
 

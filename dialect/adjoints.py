@@ -12,6 +12,8 @@ from typing import Any
 from torch_mlir import ir
 
 from gradcam.dialect import adjoint_ops, ops
+from gradcam.dialect.dialect import GradCAM
+from gradcam.dialect.traits import Activation, has, trait
 from gradcam.dialect.verify import shape
 from gradcam.errors import fail
 
@@ -73,14 +75,12 @@ def _linear(op: Any, g: Any) -> Any:
     return adjoint_ops.LinearAdjointOp(g, op.w, op.x.type)
 
 
-def _relu(op: Any, g: Any) -> Any:
-    """gx = g where y > 0: the forward output is in memory anyway, so the mask costs nothing."""
-    return adjoint_ops.ReluAdjointOp(g, op.y, op.x.type)
-
-
-def _clamp(op: Any, g: Any) -> Any:
-    """gx = g where lo < y < hi."""
-    return adjoint_ops.ClampAdjointOp(g, op.y, op.lo, op.hi, op.x.type)
+def _activation(op: Any, g: Any) -> Any:
+    """gx = g where lo < y < hi, else slope * g: the forward output is in memory anyway, so the mask costs nothing."""
+    kind = trait(op, Activation)
+    assert kind is not None
+    pieces = (ir.FloatAttr.get(ir.F64Type.get(), number) for number in kind.pieces(op))
+    return adjoint_ops.ActivationAdjointOp(g, op.y, *pieces, op.x.type)
 
 
 def _max_pool2d(op: Any, g: Any) -> Any:
@@ -123,12 +123,11 @@ def _concat(op: Any, g: Any, operand: int) -> Any:
 ADJOINTS: dict[type, Rule] = {
     ops.Conv2dOp: _of_input(_conv2d),
     ops.LinearOp: _of_input(_linear),
-    ops.ReluOp: _of_input(_relu),
-    ops.ClampOp: _of_input(_clamp),
     ops.MaxPool2dOp: _of_input(_max_pool2d),
     ops.AvgPool2dOp: _of_input(_avg_pool2d),
     ops.BatchNormOp: _of_input(_batch_norm),
     ops.FlattenOp: _of_input(_flatten),
     ops.AddOp: _add,
     ops.ConcatOp: _concat,
+    **{kind: _of_input(_activation) for kind in GradCAM.operations if has(kind, Activation)},
 }

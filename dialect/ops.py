@@ -11,6 +11,7 @@ from torch_mlir.dialects import ext
 
 from gradcam.dialect.dialect import GradCAM
 from gradcam.dialect.traits import (
+    Activation,
     AlignsOperands,
     Forward,
     Gradient,
@@ -83,7 +84,9 @@ class LinearOp(GradCAM.Operation, name="linear", traits=[ext.Pure, Forward(), Pr
         result_shape(op, [1, out])
 
 
-class ReluOp(GradCAM.Operation, name="relu", traits=[ext.Pure, Forward(), Gradient(), KeepsScale()]):
+class ReluOp(
+    GradCAM.Operation, name="relu", traits=[ext.Pure, Forward(), Gradient(), Activation(lo=0.0), KeepsScale()]
+):
     """y = max(x, 0), elementwise."""
 
     x: ext.Operand[Any]
@@ -94,7 +97,9 @@ class ReluOp(GradCAM.Operation, name="relu", traits=[ext.Pure, Forward(), Gradie
         result_shape(op, shape(op.operands[0]))
 
 
-class ClampOp(GradCAM.Operation, name="clamp", traits=[ext.Pure, Forward(), KeepsScale()]):
+class ClampOp(
+    GradCAM.Operation, name="clamp", traits=[ext.Pure, Forward(), Activation(lo="lo", hi="hi"), KeepsScale()]
+):
     """y = min(max(x, lo), hi), elementwise; ReLU6 is lo = 0, hi = 6. The bounds are in real units at every level."""
 
     x: ext.Operand[Any]

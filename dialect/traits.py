@@ -5,8 +5,9 @@ A trait states a fact of the op's mathematics or of its integer form, never what
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 from torch_mlir import ir
 
@@ -70,6 +71,40 @@ class Rowwise(Trait):
 
 class KeepsNonnegative(Trait):
     """No element of the result is negative when none of the operands is."""
+
+
+class Pieces(NamedTuple):
+    """An activation of slope 1 where lo < x < hi, and of slope `slope` elsewhere; 0 <= slope < 1."""
+
+    lo: float
+    hi: float
+    slope: float
+
+
+@dataclass(frozen=True)
+class Activation(Trait):
+    """Maps each element x to y = x where lo < x < hi, and to a point of the lines of slope `slope` that continue this.
+
+    lo < y < hi where lo < x < hi, and nowhere else. So the gradient at x is the one at y there, elsewhere `slope` times
+    it, and either of x and y tells where.
+
+    Attributes:
+        lo, hi, slope: the `Pieces`, each a number or the name of the op's attribute (f64) that holds it.
+    """
+
+    lo: float | str = -math.inf
+    hi: float | str = math.inf
+    slope: float | str = 0.0
+
+    def pieces(self, op: Any) -> Pieces:
+        """The numbers for one op with this trait."""
+        given = (self.lo, self.hi, self.slope)
+        return Pieces(*(ir.FloatAttr(op.attributes[v]).value if isinstance(v, str) else v for v in given))
+
+    @property
+    def clips(self) -> bool:
+        """Whether y is x limited to lo..hi. An x that had to be saturated to the range of y then gives the same y."""
+        return self.slope == 0
 
 
 class MethodFormula(Trait):

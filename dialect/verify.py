@@ -81,6 +81,16 @@ def ints(op: Any, name: str, length: int, minimum: int) -> list[int]:
     return values
 
 
+def check_slope(op: Any) -> float:
+    """Attribute `slope`, that of an activation outside its bounds, which must be at least 0 and less than 1.
+
+    Below 0 an output would not tell on which side of a bound its input was; from 1 on it could exceed its input.
+    """
+    slope = ir.FloatAttr(op.attributes["slope"]).value
+    require(0 <= slope < 1, f"attribute 'slope' must be at least 0 and less than 1, got {slope}")
+    return slope
+
+
 def window(op: Any, size: Sequence[int], kernel: Sequence[int]) -> list[int]:
     """Output height and width of a sliding window over `size` (H, W), by the formula of torch.nn.Conv2d."""
     stride, padding, dilation = ints(op, "stride", 2, 1), ints(op, "padding", 2, 0), ints(op, "dilation", 2, 1)

@@ -7,7 +7,7 @@ from typing import Any
 from torch_mlir import ir
 
 from gradcam.dialect import adjoint_ops, cam_ops, ops
-from gradcam.dialect.traits import KeepsNonnegative, has
+from gradcam.dialect.traits import Activation, KeepsNonnegative, has, trait
 from gradcam.dialect.verify import ints, shape
 from gradcam.passes.backward.rewrites import flat, is_point, rebuilt, scaled
 
@@ -102,8 +102,7 @@ def sum_of_positive_products(op: Any) -> ir.Value | None:
 def is_nonnegative(value: ir.Value) -> bool:
     """Whether no element of a feature map can be negative, by the ops that make it."""
     op = value.owner
-    if isinstance(op, ops.ClampOp):
-        return op.lo.value >= 0
-    if has(op, KeepsNonnegative):
-        return all(is_nonnegative(x) for x in op.operands)
-    return isinstance(op, ops.ReluOp)
+    kind = trait(op, Activation)
+    if kind is not None and kind.clips and kind.pieces(op).lo >= 0:
+        return True
+    return has(op, KeepsNonnegative) and all(is_nonnegative(x) for x in op.operands)

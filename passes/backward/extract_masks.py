@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -10,6 +9,7 @@ from torch_mlir import ir
 
 from gradcam.dialect import adjoint_ops, ops
 from gradcam.dialect.adjoints import part_location
+from gradcam.dialect.traits import Activation, has
 from gradcam.dialect.verify import shape
 from gradcam.passes.infra.pass_base import Pass
 from gradcam.passes.ir.queries import users
@@ -17,7 +17,7 @@ from gradcam.passes.ir.queries import users
 
 @dataclass(frozen=True)
 class ExtractMasks(Pass):
-    """Makes the masks of relu and clamp adjoints and the indices of max-pool adjoints values of their own.
+    """Makes the masks of activations' adjoints and the indices of max-pool adjoints values of their own.
 
     So the backward pass keeps a bit of each element of a feature map alive, or the number of the tap that won a window,
     and not the map. A mask is read from the activation's input: where an activation is quantized, that still tells a
@@ -26,7 +26,7 @@ class ExtractMasks(Pass):
     This pass turns:
 
         %y = "gradcam.relu"(%x)
-        %gx = "gradcam.relu_adjoint"(%g, %y)
+        %gx = "gradcam.activation_adjoint"(%g, %y) {lo = 0.0 : f64, hi = 0x7FF0000000000000 : f64, slope = 0.0 : f64}
         %z = "gradcam.max_pool2d"(%y) {kernel = [3, 3], ...}
         %gy = "gradcam.max_pool2d_adjoint"(%gz, %y) {kernel = [3, 3], ...}
 
@@ -34,7 +34,7 @@ class ExtractMasks(Pass):
 
         %y = "gradcam.relu"(%x)
         %mask = "gradcam.mask"(%x) {lo = 0.0 : f64, hi = 0x7FF0000000000000 : f64} : (...) -> tensor<1x4x8x8xi1>
-        %gx = "gradcam.apply_mask"(%g, %mask)
+        %gx = "gradcam.apply_mask"(%g, %mask) {slope = 0.0 : f64}
         %z = "gradcam.max_pool2d"(%y) {kernel = [3, 3], ...}
         %index = "gradcam.max_pool2d_index"(%y) {kernel = [3, 3], ...} : (...) -> tensor<1x4x4x4xi8>
         %gy = "gradcam.max_unpool2d"(%gz, %index) {kernel = [3, 3], ...}
@@ -49,31 +49,19 @@ class ExtractMasks(Pass):
                 kept: dict[Any, ir.Value] = {}
                 for block in (block for region in function.regions for block in region):
                     for op in list(block.operations):
-                        if isinstance(op, tuple(LIMITS)):
+                        if isinstance(op, adjoint_ops.ActivationAdjointOp):
                             _extract_mask(op, kept)
                         elif isinstance(op, adjoint_ops.MaxPool2dAdjointOp):
                             _extract_index(op, kept)
 
 
-def _relu_limits(_: Any) -> tuple[float, float]:
-    return 0.0, math.inf
-
-
-def _clamp_limits(op: Any) -> tuple[float, float]:
-    return op.lo.value, op.hi.value
-
-
-#: Adjoints with a mask, and between which limits of the forward output (or input) the gradient passes.
-LIMITS = {adjoint_ops.ReluAdjointOp: _relu_limits, adjoint_ops.ClampAdjointOp: _clamp_limits}
-
-
 def _extract_mask(op: Any, kept: dict[Any, ir.Value]) -> None:
-    limits = LIMITS[type(op)](op)
+    limits = op.lo.value, op.hi.value
     key = op.y, *limits
     if key not in kept:
         kept[key] = _mask(op.y, *limits)
     with ir.InsertionPoint(op), op.location:
-        masked = adjoint_ops.ApplyMaskOp(op.g, kept[key], op.gx.type)
+        masked = adjoint_ops.ApplyMaskOp(op.g, kept[key], op.slope, op.gx.type)
     _replace(op, masked.gx)
 
 
@@ -95,7 +83,7 @@ def _replace(op: Any, gx: ir.Value) -> None:
 def _mask(y: ir.Value, lo: float, hi: float) -> ir.Value:
     """The mask of a forward output `y`, made right after it."""
     op = y.owner
-    x = op.x if isinstance(op, ops.ReluOp | ops.ClampOp) else y
+    x = op.x if has(op, Activation) else y
     f64, i1 = ir.F64Type.get(), ir.IntegerType.get_signless(1)
     point, location = _behind(op, "mask")
     with point, location:

@@ -38,6 +38,7 @@ from gradcam.passes.linalg.lowering import (
     multiply_accumulate,
     reduce_window,
     rescaled_result,
+    scale_term,
     whole_or_parts,
 )
 from gradcam.passes.linalg.values import Halves, Parities, Row, parities, pointwise
@@ -293,8 +294,11 @@ def _lower_channel_weights(lowering: Lowering, op: Any) -> list[Any]:
 
 def _lower_apply_mask(lowering: Lowering, op: Any) -> list[Any]:
     g, mask = whole_or_parts(lowering, op.operands[0]), lowering.tensor(op.operands[1])
-    bits = storage_bits(op.results[0])
-    return [pointwise([g], [mask], bits, lambda g, mask: arith.select(mask, g, const(width(g), 0)))]
+    bits, slope, vectors = storage_bits(op.results[0]), ir.FloatAttr(op.attributes["slope"]).value, list[ir.Value]()
+    if not slope:
+        return [pointwise([g], [mask], bits, lambda g, mask: arith.select(mask, g, const(width(g), 0)))]
+    leak = scale_term(lowering, op, op.operands[0], vectors, slope)
+    return [pointwise([g], [mask, *vectors], bits, lambda g, mask, *m: arith.select(mask, g, stored(leak(g, m), bits)))]
 
 
 def _lower_unflatten(lowering: Lowering, op: Any) -> list[Any]:

@@ -135,17 +135,23 @@ def _lower_add(lowering: Lowering, op: Any) -> list[Any]:
 
 def requantized(lowering: Lowering, op: Any, before: Callable[..., ir.Value]) -> list[Any]:
     """`before` of each element of operand 0, brought to the scale and storage of the result."""
-    bits, vectors = storage_bits(op.results[0]), list[ir.Value]()
-    x = whole_or_parts(lowering, op.operands[0])
     if has_same_scale(op.operands[0], op.results[0]):
-        return [pointwise([x], [], bits, lambda a: stored(before(a), bits))]
+        return changed(lowering, op, [], before)
+    vectors: list[ir.Value] = []
     term = scale_term(lowering, op, op.operands[0], vectors)
-    masks = [] if isinstance(x, Parities) else _masks_of(op.operands[0])
+    return changed(lowering, op, vectors, lambda a, *m: term(before(a), m))
+
+
+def changed(lowering: Lowering, op: Any, vectors: list[ir.Value], body: Callable[..., ir.Value]) -> list[Any]:
+    """`body` of each element of operand 0 and of `vectors`, at the scale of the result, saturated to its storage."""
+    bits, x = storage_bits(op.results[0]), whole_or_parts(lowering, op.operands[0])
+    is_stored = isinstance(x, Parities) or has_same_scale(op.operands[0], op.results[0])
+    masks = [] if is_stored else _masks_of(op.operands[0])
     if not masks:
-        return [pointwise([x], vectors, bits, lambda a, *m: stored(term(before(a), m), bits))]
+        return [pointwise([x], vectors, bits, lambda a, *m: stored(body(a, *m), bits))]
 
     def with_masks(a: ir.Value, *m: ir.Value) -> list[ir.Value]:
-        return [stored(term(before(a), m), bits), *(_is_between(a, *mask_bounds(mask)) for mask in masks)]
+        return [stored(body(a, *m), bits), *(_is_between(a, *mask_bounds(mask)) for mask in masks)]
 
     # The masks are made beside the result, so that what both read is never stored.
     with _together(op, *masks):

@@ -166,9 +166,14 @@ def multiply_accumulate(ins: list[ir.Value], maps: list[list[ir.AffineExpr]], ou
     return generic(ins, [filled(out, 32, 0)], affine_maps, "ppprrrpr", multiply_add)
 
 
-def scale_term(lowering: Lowering, op: Any, x: ir.Value, vectors: list[ir.Value]) -> Callable[..., ir.Value]:
-    """A function that brings a scalar of `x` to the scale of the op's result, given the scalars of `vectors`."""
-    constants = fixed(op, operand_rescale, x, op.results[0])
+def scale_term(
+    lowering: Lowering, op: Any, x: ir.Value, vectors: list[ir.Value], factor: float = 1.0
+) -> Callable[..., ir.Value]:
+    """A function that brings a scalar of `x`, times `factor`, to the scale of the op's result, as i32.
+
+    It takes the scalar and those of `vectors`, to which the multipliers are added where each channel has its own.
+    """
+    constants = fixed(op, operand_rescale, x, op.results[0], factor)
     if constants is None:
         return lambda value, _: widened(value, 32)
     m, s = constants

@@ -9,6 +9,7 @@ from torch_mlir import ir
 
 from gradcam.dialect import adjoint_ops, cam_ops, ops
 from gradcam.dialect.traits import (
+    Activation,
     AlignsOperands,
     ExactProduct,
     MethodFormula,
@@ -43,8 +44,7 @@ MAX_OPERAND_SHIFT = 30
 RUN_FIRST = {
     ops.BatchNormOp: "gradcam-fold-batch-norm and gradcam-batch-norm-to-conv",
     adjoint_ops.BatchNormAdjointOp: "gradcam-batch-norm-to-conv before gradcam-derive-backward",
-    adjoint_ops.ReluAdjointOp: "gradcam-extract-masks",
-    adjoint_ops.ClampAdjointOp: "gradcam-extract-masks",
+    adjoint_ops.ActivationAdjointOp: "gradcam-extract-masks",
     adjoint_ops.MaxPool2dAdjointOp: "gradcam-extract-masks",
     cam_ops.ExplainOp: "gradcam-derive-backward and gradcam-simplify-backward",
     cam_ops.TargetOp: "gradcam-derive-backward and gradcam-simplify-backward",
@@ -104,7 +104,7 @@ def check_rescale(op: Any) -> None:
     try:
         if has(op, Rescales):
             _check_result(op)
-        elif has(op, AlignsOperands) or isinstance(op, ops.ReluOp | ops.ClampOp):
+        elif has(op, AlignsOperands, Activation):
             _check_operands(op)
         elif has(op, ExactProduct):
             shape = ir.RankedTensorType(op.operands[1].type).shape

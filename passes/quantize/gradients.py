@@ -168,9 +168,14 @@ def _moves_channels(op: Any) -> bool:
 
 def _masked(op: Any) -> Any:
     """The op behind the masks and clips that alone read the result of `op`: what they remove needs no range."""
-    while isinstance(user := only_user(op), adjoint_ops.ApplyMaskOp | ops.ReluOp):
+    while _removes(user := only_user(op)):
         op = user
     return op
+
+
+def _removes(op: Any) -> bool:
+    """Whether an op lets elements of a gradient pass, or replaces them by 0."""
+    return isinstance(op, ops.ReluOp) or (isinstance(op, adjoint_ops.ApplyMaskOp) and op.slope.value == 0)
 
 
 def _channel_maxima(op: Any) -> np.ndarray:

@@ -10,6 +10,7 @@ from torch_mlir import ir
 
 from gradcam.dialect import adjoint_ops, cam_ops, ops
 from gradcam.dialect.traits import (
+    Activation,
     AlignsOperands,
     ChoosesClass,
     ExactProduct,
@@ -36,8 +37,9 @@ from gradcam.reference.interpreter import main_function
 class Quantize(Pass):
     """Gives every tensor of a calibrated module its integers: int8 feature maps and weights, int32 logits and heatmap.
 
-    A convolution, linear, sum or average pool whose only user is a relu or clamp takes that op's range; where a mask
-    reads it, too, it has 32 bits with a fraction, so that the mask is right for values that round to 0. A convolution
+    A convolution, linear, sum or average pool whose only user is an activation takes that op's range. It has 32 bits
+    with a fraction where a mask reads it, too, so that the mask is right for values that round to 0, and where the
+    activation does more than clip, so that nothing is saturated that the activation brings into range. A convolution
     whose only user is a sum is not saturated before it: it has 32 bits at the sum's scale. The layer that yields the
     logits keeps its accumulators; its weights share one scale, so that logits compare. Gradients: see
     `quantize_gradients`.
@@ -116,9 +118,9 @@ class _Quantizer:
             _set_scale(result, scale(operands[0]) * ir.FloatAttr(op.attributes["factor"]).value, 32)
         elif result in self.gradients.values and not isinstance(op, cam_ops.ClassRowOp):
             result.set_type(self.gradients.result_type(op))
-        elif isinstance(op, ops.ReluOp | ops.ClampOp) and storage_bits(operands[0]) == 32:
+        elif has(op, Activation) and storage_bits(operands[0]) == 32:
             _set_scale(result, scale(operands[0]) * (1 << FRACTION_BITS))
-        else:  # relu, clamp, max_pool2d, flatten and class_row keep integers and scale
+        else:  # KeepsScale
             _set_element_type(result, ir.RankedTensorType(operands[0].type).element_type)
 
     def _set_function_type(self) -> None:
@@ -161,14 +163,15 @@ def _residual_sums(body: list[Any]) -> dict[Any, Any]:
 
 
 def _own_scale(op: Any) -> tuple[float, int]:
-    """Scale and bits of an op's result; the range is that of the relu or clamp that alone, but for masks, uses it."""
+    """Scale and bits of an op's result; the range is that of the activation that alone, but for masks, reads it."""
     readers = users(op.results[0])
     masks = [u for u in readers if isinstance(u, adjoint_ops.MaskOp)]
     others = [u for u in readers if u not in masks]
-    if len(others) != 1 or not isinstance(others[0], ops.ReluOp | ops.ClampOp):
+    kind = trait(others[0], Activation) if len(others) == 1 else None
+    if kind is None:
         return _range(op) / INT8_LEVELS, 8
     step = _range(others[0]) / INT8_LEVELS
-    return (step / (1 << FRACTION_BITS), 32) if masks else (step, 8)
+    return (step, 8) if kind.clips and not masks else (step / (1 << FRACTION_BITS), 32)
 
 
 def _range(op: Any) -> float:

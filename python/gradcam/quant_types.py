@@ -161,9 +161,15 @@ def has_same_scale(x: Any, z: Any) -> bool:
     return bool(np.array_equal(scales(x), scales(z)))
 
 
-def operand_rescale(x: Any, z: Any) -> tuple[np.ndarray, int] | None:
-    """Multipliers and shift that bring `x` to the scale of `z`, which adds it or stores it; None when it has it."""
-    return None if has_same_scale(x, z) else fixed_point(scales(x) / scales(z))
+def operand_rescale(x: Any, z: Any, factor: float = 1.0) -> tuple[np.ndarray, int] | None:
+    """Multipliers and shift that bring `factor * x` to the scale of `z`; None where the integers of `x` are that.
+
+    Raises:
+        GradcamError: the ratio of the scales, times the positive `factor`, is not between 0 and 2^14.
+    """
+    if has_same_scale(x, z):
+        return None if factor == 1 else fixed_point(factor)
+    return fixed_point(factor * scales(x) / scales(z))
 
 
 def summands(op: Any) -> int:

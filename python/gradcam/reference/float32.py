@@ -140,12 +140,8 @@ def _landing(kernel: int, stride: int, padding: int, dilation: int, size: int, o
     return (position >= 0) & (position < size)
 
 
-def _relu_adjoint(op: Any, g: Tensor, y: Tensor) -> Tensor:
-    return torch.where(y > 0, g, 0)
-
-
-def _clamp_adjoint(op: Any, g: Tensor, y: Tensor) -> Tensor:
-    return torch.where((y > _real(op, "lo")) & (y < _real(op, "hi")), g, 0)
+def _activation_adjoint(op: Any, g: Tensor, y: Tensor) -> Tensor:
+    return torch.where((y > _real(op, "lo")) & (y < _real(op, "hi")), g, _real(op, "slope") * g)
 
 
 def _mask(op: Any, x: Tensor) -> Tensor:
@@ -153,7 +149,7 @@ def _mask(op: Any, x: Tensor) -> Tensor:
 
 
 def _apply_mask(op: Any, g: Tensor, mask: Tensor) -> Tensor:
-    return torch.where(mask, g, 0)
+    return torch.where(mask, g, _real(op, "slope") * g)
 
 
 def _max_pool2d_adjoint(op: Any, g: Tensor, x: Tensor) -> Tensor:
@@ -287,8 +283,7 @@ KERNELS: dict[str, Kernel] = {
         adjoint_ops.LinearAdjointOp: _linear_adjoint,
         adjoint_ops.Conv2dAdjointOp: _conv2d_adjoint,
         adjoint_ops.TapSumsOp: _tap_sums,
-        adjoint_ops.ReluAdjointOp: _relu_adjoint,
-        adjoint_ops.ClampAdjointOp: _clamp_adjoint,
+        adjoint_ops.ActivationAdjointOp: _activation_adjoint,
         adjoint_ops.MaskOp: _mask,
         adjoint_ops.ApplyMaskOp: _apply_mask,
         adjoint_ops.MaxPool2dAdjointOp: _max_pool2d_adjoint,

@@ -101,9 +101,9 @@ def _add(op: Any, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return _store(op, _at_scale(op, 0, x) + _at_scale(op, 1, y))
 
 
-def _at_scale(op: Any, index: int, x: np.ndarray) -> np.ndarray:
-    """Operand `index` of an addition, as int64 at the scale of the result."""
-    constants = operand_rescale(op.operands[index], op.results[0])
+def _at_scale(op: Any, index: int, x: np.ndarray, factor: float = 1.0) -> np.ndarray:
+    """Operand `index`, times `factor`, as int64 at the scale of the result."""
+    constants = operand_rescale(op.operands[index], op.results[0], factor)
     if constants is None:
         return x.astype(np.int64)
     m, s = constants
@@ -206,8 +206,9 @@ def _mask(op: Any, x: np.ndarray) -> np.ndarray:
     return (x > lo) & (x < hi)
 
 
-def _apply_mask(_op: Any, g: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    return np.where(mask, g, 0).astype(g.dtype)
+def _apply_mask(op: Any, g: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    slope = ir.FloatAttr(op.attributes["slope"]).value
+    return _store(op, np.where(mask, g, _at_scale(op, 0, g, slope) if slope else 0))
 
 
 def _channel_weights(op: Any, g: np.ndarray) -> np.ndarray:

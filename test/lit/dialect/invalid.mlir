@@ -282,17 +282,9 @@ func.func @conv2d_adjoint(%0: tensor<1x8x6x6xf32>, %1: tensor<8x4x3x3xf32>) {
 
 // -----
 
-func.func @relu_adjoint(%0: tensor<1x4x6x6xf32>, %1: tensor<1x4x6x5xf32>) {
-  // expected-error@+1 {{'gradcam.relu_adjoint' op gradient and forward output must have equal shapes}}
-  %r = "gradcam.relu_adjoint"(%0, %1) : (tensor<1x4x6x6xf32>, tensor<1x4x6x5xf32>) -> tensor<1x4x6x6xf32>
-  return
-}
-
-// -----
-
-func.func @clamp_adjoint(%0: tensor<1x4x6x6xf32>, %1: tensor<1x4x6x5xf32>) {
-  // expected-error@+1 {{'gradcam.clamp_adjoint' op gradient and forward output must have equal shapes}}
-  %r = "gradcam.clamp_adjoint"(%0, %1) {lo = 0.0 : f64, hi = 6.0 : f64} : (tensor<1x4x6x6xf32>, tensor<1x4x6x5xf32>) -> tensor<1x4x6x6xf32>
+func.func @activation_adjoint(%0: tensor<1x4x6x6xf32>, %1: tensor<1x4x6x5xf32>) {
+  // expected-error@+1 {{'gradcam.activation_adjoint' op gradient and forward output must have equal shapes}}
+  %r = "gradcam.activation_adjoint"(%0, %1) {lo = 0.0 : f64, hi = 6.0 : f64, slope = 0.0 : f64} : (tensor<1x4x6x6xf32>, tensor<1x4x6x5xf32>) -> tensor<1x4x6x6xf32>
   return
 }
 
@@ -564,7 +556,23 @@ func.func @mask(%0: tensor<1x4x6x6xf32>) {
 
 func.func @apply_mask(%0: tensor<1x4x6x6xf32>, %1: tensor<1x4x6x5xi1>) {
   // expected-error@+1 {{'gradcam.apply_mask' op gradient and mask must have equal shapes}}
-  %r = "gradcam.apply_mask"(%0, %1) : (tensor<1x4x6x6xf32>, tensor<1x4x6x5xi1>) -> tensor<1x4x6x6xf32>
+  %r = "gradcam.apply_mask"(%0, %1) {slope = 0.0 : f64} : (tensor<1x4x6x6xf32>, tensor<1x4x6x5xi1>) -> tensor<1x4x6x6xf32>
+  return
+}
+
+// -----
+
+func.func @slope(%0: tensor<1x4x6x6xf32>, %1: tensor<1x4x6x6xi1>) {
+  // expected-error@+1 {{'gradcam.apply_mask' op attribute 'slope' must be at least 0 and less than 1, got 1.0}}
+  %r = "gradcam.apply_mask"(%0, %1) {slope = 1.0 : f64} : (tensor<1x4x6x6xf32>, tensor<1x4x6x6xi1>) -> tensor<1x4x6x6xf32>
+  return
+}
+
+// -----
+
+func.func @slope(%0: tensor<1x4x6x6xf32>) {
+  // expected-error@+1 {{'gradcam.activation_adjoint' op attribute 'slope' must be at least 0 and less than 1, got -0.5}}
+  %r = "gradcam.activation_adjoint"(%0, %0) {lo = 0.0 : f64, hi = 6.0 : f64, slope = -0.5 : f64} : (tensor<1x4x6x6xf32>, tensor<1x4x6x6xf32>) -> tensor<1x4x6x6xf32>
   return
 }
 

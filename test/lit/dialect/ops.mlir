@@ -81,15 +81,9 @@ func.func @conv2d_adjoint(%0: tensor<1x8x6x6xf32>, %1: tensor<8x4x3x3xf32>) -> t
   return %r : tensor<1x4x6x6xf32>
 }
 
-// CHECK: "gradcam.relu_adjoint"({{.*}} : (tensor<1x4x6x6xf32>, tensor<1x4x6x6xf32>) -> tensor<1x4x6x6xf32>
-func.func @relu_adjoint(%0: tensor<1x4x6x6xf32>, %1: tensor<1x4x6x6xf32>) -> tensor<1x4x6x6xf32> {
-  %r = "gradcam.relu_adjoint"(%0, %1) : (tensor<1x4x6x6xf32>, tensor<1x4x6x6xf32>) -> tensor<1x4x6x6xf32>
-  return %r : tensor<1x4x6x6xf32>
-}
-
-// CHECK: "gradcam.clamp_adjoint"({{.*}} : (tensor<1x4x6x6xf32>, tensor<1x4x6x6xf32>) -> tensor<1x4x6x6xf32>
-func.func @clamp_adjoint(%0: tensor<1x4x6x6xf32>, %1: tensor<1x4x6x6xf32>) -> tensor<1x4x6x6xf32> {
-  %r = "gradcam.clamp_adjoint"(%0, %1) {lo = 0.0 : f64, hi = 6.0 : f64} : (tensor<1x4x6x6xf32>, tensor<1x4x6x6xf32>) -> tensor<1x4x6x6xf32>
+// CHECK: "gradcam.activation_adjoint"({{.*}} : (tensor<1x4x6x6xf32>, tensor<1x4x6x6xf32>) -> tensor<1x4x6x6xf32>
+func.func @activation_adjoint(%0: tensor<1x4x6x6xf32>, %1: tensor<1x4x6x6xf32>) -> tensor<1x4x6x6xf32> {
+  %r = "gradcam.activation_adjoint"(%0, %1) {lo = 0.0 : f64, hi = 6.0 : f64, slope = 0.0 : f64} : (tensor<1x4x6x6xf32>, tensor<1x4x6x6xf32>) -> tensor<1x4x6x6xf32>
   return %r : tensor<1x4x6x6xf32>
 }
 
@@ -253,7 +247,7 @@ func.func @mask(%0: tensor<1x4x6x6xf32>) -> tensor<1x4x6x6xi1> {
 
 // CHECK: "gradcam.apply_mask"({{.*}} : (tensor<1x4x6x6xf32>, tensor<1x4x6x6xi1>) -> tensor<1x4x6x6xf32>
 func.func @apply_mask(%0: tensor<1x4x6x6xf32>, %1: tensor<1x4x6x6xi1>) -> tensor<1x4x6x6xf32> {
-  %r = "gradcam.apply_mask"(%0, %1) : (tensor<1x4x6x6xf32>, tensor<1x4x6x6xi1>) -> tensor<1x4x6x6xf32>
+  %r = "gradcam.apply_mask"(%0, %1) {slope = 0.0 : f64} : (tensor<1x4x6x6xf32>, tensor<1x4x6x6xi1>) -> tensor<1x4x6x6xf32>
   return %r : tensor<1x4x6x6xf32>
 }
 

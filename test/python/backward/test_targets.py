@@ -146,7 +146,7 @@ def count(module: ir.Module, name: str) -> int:
 def test_several_targets_share_the_backward_pass(small, method):
     together, alone = derived(small, ["layer4", "layer3"], method), derived(small, "layer3", method)
     for _ in range(2):  # before and after simplification
-        for name in ("conv2d_adjoint", "relu_adjoint", "select_class", "tap_sums"):
+        for name in ("conv2d_adjoint", "activation_adjoint", "select_class", "tap_sums"):
             assert count(together, name) == count(alone, name), name
         assert count(alone, "conv2d_adjoint") == 5
         assert count(together, "weighted_sum") == 2

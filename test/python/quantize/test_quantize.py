@@ -324,21 +324,26 @@ def test_unsupported_ops_are_refused_together():
 
 
 @pytest.mark.parametrize(
-    ("op", "reason"),
+    ("op", "attributes", "reason"),
     [
-        ("relu_adjoint", "'gradcam.relu_adjoint' has no quantized form; run gradcam-extract-masks first"),
+        (
+            "activation_adjoint",
+            "lo = 0.0 : f64, hi = 6.0 : f64, slope = 0.0 : f64",
+            "'gradcam.activation_adjoint' has no quantized form; run gradcam-extract-masks first",
+        ),
         (
             "mul",
+            "",
             "method 'gradcam-elementwise' needs 'gradcam.mul', which has no quantized form at this target; choose "
             "gradcam, hirescam or layercam",
         ),
     ],
 )
-def test_backward_ops_are_refused_by_name(op, reason):
+def test_backward_ops_are_refused_by_name(op, attributes, reason):
     net = Network((1, 2, 4, 4))
     a = net.relu(net.conv(net.image, 3))
     logits = net.conv(a, 3, 4, padding=0)
-    map_ = net.op("weighted_sum", [net.op(op, [a, a], a[1]), a], (1, 4, 4))
+    map_ = net.op("weighted_sum", [net.op(op, [a, a], a[1], attributes), a], (1, 4, 4))
     asked = '{gradcam.explain = {target = "layer3", method = "gradcam-elementwise"}}'
     error, unchanged = refused(net.module(net.flatten(logits), map_, attributes=asked))
     assert unchanged

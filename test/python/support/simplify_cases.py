@@ -23,6 +23,8 @@ def avg(kernel, stride=None, include="true", **attributes) -> str:
     return window(kernel, stride or kernel, count_include_pad=include, **attributes)
 
 
+#: Pieces of a relu.
+RELU = "{lo = 0.0 : f64, hi = 0x7FF0000000000000 : f64, slope = 0.0 : f64}"
 CLS = "%cls = " + tensor(1, element="i32")
 
 #: Per case: arguments ("%name = type"), shapes of f32 constants, ops (result, name, operands, attributes, shape of the
@@ -57,11 +59,11 @@ CASES = {
         {},
         [
             ("a", "scale", "g", "{factor = 0.5 : f64}", (1, 3, 2, 2)),
-            ("b", "relu_adjoint", "a m", "", (1, 3, 2, 2)),
+            ("b", "activation_adjoint", "a m", RELU, (1, 3, 2, 2)),
             ("c", "scale", "b", "{factor = 4.0 : f64}", (1, 3, 2, 2)),
             ("y", "channel_weights", "c", "", (1, 3)),
         ],
-        ["relu_adjoint", "channel_weights", "scale"],
+        ["activation_adjoint", "channel_weights", "scale"],
     ),
     "scales that cancel": (
         ["%g = " + tensor(1, 3)],
@@ -313,11 +315,11 @@ CASES = {
         ["%g = " + tensor(1, 3, 4, 5), "%x = " + tensor(1, 3, 4, 5)],
         {},
         [
-            ("a", "relu_adjoint", "g x", "", (1, 3, 4, 5)),
-            ("b", "relu_adjoint", "g x", "", (1, 3, 4, 5)),
+            ("a", "activation_adjoint", "g x", RELU, (1, 3, 4, 5)),
+            ("b", "activation_adjoint", "g x", RELU, (1, 3, 4, 5)),
             ("y", "add", "a b", "", (1, 3, 4, 5)),
         ],
-        ["relu_adjoint", "add"],
+        ["activation_adjoint", "add"],
     ),
     "adjoint of a pool of single elements": (
         ["%g = " + tensor(1, 3, 4, 5)],

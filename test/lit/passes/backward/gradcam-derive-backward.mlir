@@ -31,7 +31,7 @@ func.func @gradcam(%x: tensor<1x2x2x2xf32>, %class: tensor<1xi32>) -> (tensor<1x
 // CHECK: %[[X:.*]] = "gradcam.conv2d"
 // CHECK: %[[Y:.*]] = "gradcam.relu"(%[[X]])
 // CHECK: %[[GZ:.*]] = "gradcam.unflatten"
-// CHECK-NEXT: %[[GR:.*]] = "gradcam.relu_adjoint"(%[[GZ]], %[[Y]])
+// CHECK-NEXT: %[[GR:.*]] = "gradcam.activation_adjoint"(%[[GZ]], %[[Y]]) {hi = 0x7FF0000000000000 : f64, lo = 0.000000e+00 : f64, slope = 0.000000e+00 : f64}
 // CHECK-NEXT: %[[G:.*]] = "gradcam.add"(%[[GZ]], %[[GR]])
 // CHECK-NEXT: "gradcam.weighted_sum"(%[[G]], %[[X]]) : (tensor<1x1x2x2xf32>, tensor<1x1x2x2xf32>) -> tensor<1x2x2xf32>
 // CHECK-NOT: gradcam.conv2d_adjoint
@@ -67,7 +67,7 @@ func.func @unreached(%x: tensor<1x2x2x2xf32>, %logits: tensor<1x3xf32>, %class: 
 // CHECK-NEXT: "gradcam.select_class"
 // CHECK-NEXT: "gradcam.one_hot"
 // CHECK-NEXT: %[[GY:.*]] = "gradcam.unflatten"
-// CHECK-NEXT: %[[GX:.*]] = "gradcam.relu_adjoint"(%[[GY]], %[[Y]])
+// CHECK-NEXT: %[[GX:.*]] = "gradcam.activation_adjoint"(%[[GY]], %[[Y]])
 // CHECK-NEXT: %[[DEEP:.*]] = "gradcam.weighted_sum"(%[[GY]], %[[Y]])
 // CHECK-NEXT: %[[SHALLOW:.*]] = "gradcam.weighted_sum"(%[[GX]], %arg0)
 // CHECK-NEXT: return %[[LOGITS]], %[[DEEP]], %[[SHALLOW]]

@@ -157,14 +157,14 @@ func.func @table(%cls: tensor<1xi32>) -> tensor<1x2xf32> {
 
 // Scales move out of linear maps and merge; ops that no one reads disappear.
 // CHECK-LABEL: func.func @scales
-// CHECK-NEXT: %[[G:.*]] = "gradcam.relu_adjoint"(%arg0, %arg1)
+// CHECK-NEXT: %[[G:.*]] = "gradcam.activation_adjoint"(%arg0, %arg1)
 // CHECK-NEXT: %[[W:.*]] = "gradcam.channel_weights"(%[[G]])
 // CHECK-NEXT: "gradcam.scale"(%[[W]]) {factor = 2.000000e+00 : f64}
 // CHECK-NEXT: return
 func.func @scales(%g: tensor<1x2x4x4xf32>, %y: tensor<1x2x4x4xf32>) -> tensor<1x2xf32> {
   %dead = "gradcam.relu"(%y) : (tensor<1x2x4x4xf32>) -> tensor<1x2x4x4xf32>
   %a = "gradcam.scale"(%g) {factor = 0.5 : f64} : (tensor<1x2x4x4xf32>) -> tensor<1x2x4x4xf32>
-  %b = "gradcam.relu_adjoint"(%a, %y) : (tensor<1x2x4x4xf32>, tensor<1x2x4x4xf32>) -> tensor<1x2x4x4xf32>
+  %b = "gradcam.activation_adjoint"(%a, %y) {lo = 0.0 : f64, hi = 0x7FF0000000000000 : f64, slope = 0.0 : f64} : (tensor<1x2x4x4xf32>, tensor<1x2x4x4xf32>) -> tensor<1x2x4x4xf32>
   %c = "gradcam.scale"(%b) {factor = 4.0 : f64} : (tensor<1x2x4x4xf32>) -> tensor<1x2x4x4xf32>
   %weights = "gradcam.channel_weights"(%c) : (tensor<1x2x4x4xf32>) -> tensor<1x2xf32>
   return %weights : tensor<1x2xf32>
