@@ -231,6 +231,12 @@ class AvgPool2dAdjointOp(
     count_include_pad: ir.IntegerAttr
     gx: ext.Result[Any]
 
+    @property
+    def is_global(self) -> bool:
+        """Whether the only window is the whole map, without padding: the pool's result has one position."""
+        window = ints(self, "kernel", 2, 1) == shape(self.gx)[2:] and ints(self, "padding", 2, 0) == [0, 0]
+        return window and shape(self.g)[2:] == [1, 1]
+
     @verifier
     def verify_invariants(op):  # noqa: D102
         check_pool(op, op.results[0], shape(op.operands[0]))

@@ -8,7 +8,7 @@ from torch_mlir import ir
 
 from gradcam.dialect import adjoint_ops, cam_ops, ops
 from gradcam.dialect.traits import Activation, KeepsNonnegative, has, trait
-from gradcam.dialect.verify import ints, shape
+from gradcam.dialect.verify import shape
 from gradcam.passes.backward.rewrites import flat, is_point, rebuilt, scaled
 
 #: Up to here an eps only keeps a divisor from 0; a larger one is taken for part of the method.
@@ -41,15 +41,10 @@ def _constant_gradient(g: ir.Value) -> tuple[ir.Value, float] | None:
     if is_point(g):
         return flat(g), 1.0
     pool = g.owner
-    if not isinstance(pool, adjoint_ops.AvgPool2dAdjointOp) or not is_global_pool(pool):
+    if not isinstance(pool, adjoint_ops.AvgPool2dAdjointOp) or not pool.is_global:
         return None
     height, width = shape(g)[2:]
     return flat(pool.g), 1 / (height * width)
-
-
-def is_global_pool(op: Any) -> bool:
-    """Whether the only window of an avg_pool2d_adjoint is the whole map."""
-    return is_point(op.g) and ints(op, "kernel", 2, 1) == shape(op.gx)[2:] and ints(op, "padding", 2, 0) == [0, 0]
 
 
 # The positive part.
@@ -64,7 +59,7 @@ def relu_before_unflatten(op: Any) -> ir.Value | None:
 def relu_before_global_pool(op: Any) -> ir.Value | None:
     """relu(avg_pool2d_adjoint(g)) -> avg_pool2d_adjoint(relu(g)) for a global pool, where nothing adds up."""
     inner = op.x.owner
-    matches = isinstance(inner, adjoint_ops.AvgPool2dAdjointOp) and is_global_pool(inner)
+    matches = isinstance(inner, adjoint_ops.AvgPool2dAdjointOp) and inner.is_global
     return _swapped(op, inner) if matches else None
 
 

@@ -8,8 +8,9 @@ from gradcam.passes.hw.addresses import AddressGenerators
 from gradcam.passes.hw.builder import Builder
 from gradcam.passes.hw.datapath import Datapath
 from gradcam.passes.hw.value import Value, signed_bits
+from gradcam.passes.ir.attributes import DRAIN
 from gradcam.passes.ir.linear_form import Linear
-from gradcam.passes.program.engines import Engine, drain_of, stage_of
+from gradcam.passes.program.engines import Engine, stage_of
 from gradcam.passes.program.nest import Nest
 from gradcam.passes.program.runs import Follow
 
@@ -40,7 +41,7 @@ class Progress:
 
     def done(self, path: Datapath) -> Value:
         """i1: the next turn may be issued, as far as the row that ran is concerned."""
-        drains = [drain_of(nest) for nest in self.engine.rows]
+        drains = [DRAIN.get(nest.op) for nest in self.engine.rows]
         stages = [d - max(0, drain) for d, drain in zip(self.depths, drains, strict=True)]
         done = self._after(path, path.odometer.final, stages, "final")
         return self.b.register(done, "done_q", reset=0) if min(drains) < 0 else done

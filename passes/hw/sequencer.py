@@ -10,8 +10,9 @@ from gradcam.passes.hw.builder import Builder, module
 from gradcam.passes.hw.ports import Control
 from gradcam.passes.hw.signals import Signal
 from gradcam.passes.hw.value import State, Value, bits_for
+from gradcam.passes.ir.attributes import ENGINE
 from gradcam.passes.program.clock import Clock
-from gradcam.passes.program.engines import Engine, tag
+from gradcam.passes.program.engines import Engine
 from gradcam.passes.program.nest import Nest
 from gradcam.passes.program.runs import Follow, turns_of
 
@@ -27,7 +28,7 @@ def build_sequencer(program: list[Nest], engines: list[Engine], follows: Mapping
     For an engine that runs nests which follow, `NAME_written` says that the producer has written another iteration
     (`landed` of its engine), and `NAME_over` that it has ended. With a clock, these and `go` come a cycle later.
     """
-    steps = ", ".join(f"{i} {nest.name} on {tag(nest, 'engine')}" for i, nest in enumerate(program))
+    steps = ", ".join(f"{i} {nest.name} on {ENGINE.get(nest.op)}" for i, nest in enumerate(program))
     comment = f"Sequencer; the nests of the program and their engines: {steps}"
     controls = [Control(engine, follows) for engine in engines]
     inputs = [Signal("start"), *(c.done.of(c.engine) for c in controls)]

@@ -9,7 +9,6 @@ from torch_mlir import ir
 from torch_mlir.dialects import arith
 
 from gradcam.dialect.verify import shape as type_shape
-from gradcam.passes.backward.cam_patterns import is_global_pool
 from gradcam.passes.linalg.adjoints import Taps, axes_of, by_parity, windows_over
 from gradcam.passes.linalg.builders import const, empty, extract_slice, generic, rescaled, shape, stored, width
 from gradcam.passes.linalg.lowering import (
@@ -66,7 +65,7 @@ def _lower_max_unpool2d(lowering: Lowering, op: Any) -> list[Any]:
 
 
 def _lower_avg_pool2d_adjoint(lowering: Lowering, op: Any) -> list[Any]:
-    if is_global_pool(op.opview):
+    if op.opview.is_global:
         return [_spread(lowering, op)]
     return [_gathered(lowering, op, [lowering.tensor(op.operands[0])], lambda _, g: g)]
 

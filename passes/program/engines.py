@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gradcam.passes.ir import attributes
-from gradcam.passes.ir.attributes import DRAIN, ENGINE, EPILOGUE, PHASE, STAGE
+from gradcam.passes.ir.attributes import ENGINE, EPILOGUE, STAGE
 from gradcam.passes.ir.linear_form import Linear
 from gradcam.passes.ir.queries import is_argument, is_global, is_scalar
 from gradcam.passes.program.clock import LATENCY
@@ -99,11 +99,6 @@ def engine_name(nest: Nest) -> str:
     return "reduce"
 
 
-def tag(nest: Nest, name: str) -> str:
-    """The engine, the epilogue or the phase of a nest."""
-    return {"engine": ENGINE, "epilogue": EPILOGUE, "phase": PHASE}[name].get(nest.op)
-
-
 def stage_of(op: Any) -> int:
     """Pipeline stage of an op, as gradcam-assign-cycles set it."""
     return STAGE.get(op)
@@ -113,11 +108,6 @@ def latency_of(op: Any, kind: str) -> int:
     """Cycles from the inputs of an op, or the address of a read ("load"), to the result."""
     latency = attributes.LATENCY.find(op)
     return LATENCY.get(kind, 0) if latency is None else latency
-
-
-def drain_of(nest: Nest) -> int:
-    """The drain of a nest, as gradcam-assign-cycles set it."""
-    return DRAIN.get(nest.op)
 
 
 @dataclass(eq=False)
@@ -200,14 +190,14 @@ def collect(all_nests: Iterable[Nest]) -> list[Engine]:
     """Engines of a program, from the `gradcam.engine` and `gradcam.epilogue` tags."""
     groups: dict[str, list[Nest]] = {}
     for nest in all_nests:
-        groups.setdefault(tag(nest, "engine"), []).append(nest)
+        groups.setdefault(ENGINE.get(nest.op), []).append(nest)
     return [_engine(name, rows) for name, rows in groups.items()]
 
 
 def _engine(name: str, rows: list[Nest]) -> Engine:
     variants: dict[str, Epilogue] = {}
     for i, nest in enumerate(rows):
-        variants.setdefault(tag(nest, "epilogue"), Epilogue(nest.epilogue, [])).rows.append(i)
+        variants.setdefault(EPILOGUE.get(nest.op), Epilogue(nest.epilogue, [])).rows.append(i)
     engine = Engine(name, rows, list(variants.values()))
     names = _Names()
     for accesses in zip(*(n.body.loads for n in rows if n.body), strict=True):

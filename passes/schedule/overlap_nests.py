@@ -11,10 +11,10 @@ import numpy as np
 from torch_mlir import ir
 
 from gradcam.passes.infra.pass_base import Pass
-from gradcam.passes.ir.attributes import COUNTED, FOLLOWS, RING
+from gradcam.passes.ir.attributes import COUNTED, ENGINE, FOLLOWS, RING
 from gradcam.passes.ir.linear_form import Linear
 from gradcam.passes.ir.queries import is_global
-from gradcam.passes.program.engines import access_kind, tag
+from gradcam.passes.program.engines import access_kind
 from gradcam.passes.program.nest import Access, Loop, Nest, read_nests
 from gradcam.passes.program.runs import Follow, Run
 from gradcam.passes.program.scheduled_program import ScheduledProgram
@@ -91,7 +91,7 @@ def _fit(turn: Sequence[Nest], nest: Nest, alone: set[ir.Value]) -> bool:
     read = {a.memref for a in nest.loads} - _constants(nest)
     made, taken = ({a.memref for n in turn for a in group(n)} for group in (lambda n: n.stores, lambda n: n.loads))
     return (
-        tag(nest, "engine") not in [tag(n, "engine") for n in turn]
+        ENGINE.get(nest.op) not in [ENGINE.get(n.op) for n in turn]
         and all(access_kind(a) == "memory" and is_plain(a) for a in (*nest.loads, *nest.stores, *producer.stores))
         and not (_constants(nest) and any(map(_constants, turn)))
         and bool(read)

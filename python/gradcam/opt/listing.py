@@ -17,8 +17,8 @@ def list_passes() -> str:
     for name in registry.pass_names():
         lines += [f"  {name}", textwrap.indent(_describe(name), "    "), ""]
     lines += ["Pipelines:", ""]
-    for name, text in registry.PIPELINES.items():
-        lines += [f"  {name}", f"    {text}", ""]
+    for name, passes in registry.PIPELINES.items():
+        lines += [f"  {name}", f"    {','.join(passes)}", ""]
     lines += ["Upstream passes: any of MLIR's, and on hw modules any of CIRCT's, such as", ""]
     for side, names in registry.UPSTREAM_PASSES.items():
         lines += [textwrap.fill(f"{side}: {', '.join(names)}", 100, initial_indent="  ", subsequent_indent="    "), ""]
