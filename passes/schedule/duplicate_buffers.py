@@ -39,21 +39,19 @@ class DuplicateBuffers(Pass):
         """Adds the copies."""
         with module.context, ir.Location.unknown():
             program = ScheduledProgram.of(module)
-            for number, nest in enumerate(program.nests):
-                if _merge_equal_loads(nest):
-                    program.reread(number)
-            copied = _add_copies(program.nests)
-            for number, nest in enumerate(program.nests):
-                if any(a.memref in copied for a in (*nest.loads, *nest.stores)):
+            loads = [_distinct_loads(nest) for nest in program.nests]
+            copied = _add_copies(program.nests, loads)
+            for number, (nest, left) in enumerate(zip(program.nests, loads, strict=True)):
+                if len(left) < len(nest.loads) or any(a.memref in copied for a in (*left, *nest.stores)):
                     program.reread(number)
 
 
-def _add_copies(program: Sequence[Nest]) -> set[ir.Value]:
-    """Lets the second and later loads of one buffer in a nest read copies; returns the buffers that have some."""
+def _add_copies(program: Sequence[Nest], loads: Sequence[Sequence[Access]]) -> set[ir.Value]:
+    """Lets the second and later `loads` of one buffer in a nest read copies; returns the buffers that have some."""
     copies: dict[tuple[ir.Value, int], ir.Value] = {}
-    for nest in program:
+    for accesses in loads:
         seen: dict[ir.Value, int] = {}
-        for access in nest.loads:
+        for access in accesses:
             if is_argument(access.memref) or is_scalar(access.memref):
                 continue
             number = seen[access.memref] = seen.get(access.memref, -1) + 1
@@ -65,8 +63,8 @@ def _add_copies(program: Sequence[Nest]) -> set[ir.Value]:
     return {memref for memref, _ in copies}
 
 
-def _merge_equal_loads(nest: Nest) -> bool:
-    """Makes equal loads one; returns whether there were any."""
+def _distinct_loads(nest: Nest) -> list[Access]:
+    """Makes equal loads of a nest one; returns those that are left."""
     first: list[Access] = []
     for access in nest.loads:
         equal = next((a for a in first if _are_equal(a, access)), None)
@@ -75,7 +73,7 @@ def _merge_equal_loads(nest: Nest) -> bool:
         else:
             access.op.results[0].replace_all_uses_with(equal.op.results[0])
             access.op.operation.erase()
-    return len(first) < len(nest.loads)
+    return first
 
 
 def _are_equal(a: Access, b: Access) -> bool:
