@@ -8,9 +8,8 @@ from typing import Any, ClassVar
 
 from torch_mlir import ir
 
-from gradcam.errors import fail
+from gradcam.errors import did_you_mean, fail
 from gradcam.passes.infra.pass_base import Pass
-from gradcam.passes.infra.pass_options import did_you_mean
 from gradcam.passes.ir.attributes import LOOPS
 from gradcam.passes.program.nest import Nest, Node, read_nests
 from gradcam.passes.program.scheduled_program import ScheduledProgram

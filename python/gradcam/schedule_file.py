@@ -21,8 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from gradcam.errors import GradcamError
-from gradcam.passes.infra.pass_options import did_you_mean
+from gradcam.errors import GradcamError, did_you_mean
 
 #: What a compile writes beside the loops of a nest; a replay takes no notice of it.
 INFORMATION = ("trips", "stationary", "cycles", "stall_cycles", "tile_bytes", "bytes_per_cycle")
