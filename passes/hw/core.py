@@ -14,6 +14,7 @@ from gradcam.passes.hw.registers import INPUTS, OUTPUTS, build_registers
 from gradcam.passes.hw.tape_reader import ADDRESS, axi_ports
 from gradcam.passes.program.banks import power_of_two
 from gradcam.passes.program.packets import WORD, Channel
+from gradcam.schema import program as schema
 
 CORE = "gradcam_core"
 
@@ -53,28 +54,20 @@ def build_core(top: Any) -> Any:
     return _Core(top, interface).build()
 
 
-def describe_core(interface: Interface) -> dict[str, Any]:
-    """What the user of a core must know, ready for JSON.
-
-    Returns:
-        `top`, `ports`, `registers`; `fingerprint`, `cycles` of a run without waiting; `image` and `result`: beats of a
-        packet and bytes of a beat; `fields`: what a result packet holds, in order, as name and words of 32 bits;
-        `buffers`: the bytes of those of either packet.
-    """
+def describe_core(interface: Interface) -> schema.Core:
+    """What the user of a core must know, for program.json."""
     (image,) = interface.inputs
     inputs, outputs = core_ports(interface)
-    ports = [("aclk", 1, "in"), *((*port, "in") for port in inputs), *((*port, "out") for port in outputs)]
-    return {
-        "top": CORE,
-        "ports": [{"name": name, "direction": direction, "bits": bits} for name, bits, direction in ports],
-        "registers": describe_registers(),
-        "fingerprint": interface.fingerprint,
-        "cycles": interface.cycles,
-        "image": {"beats": image.beats, "bytes": image_bits(image) // 8},
-        "result": {"beats": interface.words, "bytes": WORD // 8},
-        "fields": [{"name": name, "words": count} for name, count in interface.fields],
-        "buffers": interface.buffers,
-    }
+    ports = [schema.Port("aclk", "in", 1), *(schema.Port(name, "in", bits) for name, bits in inputs)]
+    ports += [schema.Port(name, "out", bits) for name, bits in outputs]
+    return schema.Core(
+        top=CORE,
+        ports=tuple(ports),
+        registers=describe_registers(),
+        fingerprint=interface.fingerprint,
+        image_bytes=image_bits(image) // 8,
+        classes=len(interface.classes),
+    )
 
 
 def image_bits(image: Channel) -> int:
