@@ -22,13 +22,14 @@ from gradcam.classes import explained_classes
 from gradcam.command import run
 from gradcam.compiler import PLACES, Settings
 from gradcam.core.register_map import register_map
+from gradcam.design import Design, load_design
 from gradcam.errors import GradcamError
 from gradcam.faults import Faults
 from gradcam.figures import Figure, at_most, table
 from gradcam.output import compile_to_folder
 from gradcam.progress import stages
 from gradcam.reference.integer import run_integer
-from gradcam.sim.program import Program, load_program, read_json
+from gradcam.schema.program import Program
 from gradcam.sim.trace import load_quantized
 
 MODEL = "gradcam.models:tinyml_resnet18"
@@ -59,7 +60,7 @@ class Scenario:
     """A script that grows with what is expected of it."""
 
     def __init__(self, program: Program) -> None:
-        self.facts = read_json(program.folder / "program.json")["core"]
+        self.program = program
         self.steps: list[dict[str, Any]] = []
         self.expected: list[Expected] = []
         self.packets = 0
@@ -72,7 +73,7 @@ class Scenario:
 
     def blocked(self, images: Sequence[int]) -> None:
         """Back to back; no result is taken for a long while."""
-        self.steps.append({"do": "blocked", "images": list(images), "cycles": 3 * self.facts["cycles"]})
+        self.steps.append({"do": "blocked", "images": list(images), "cycles": 3 * self.program.cycles.total})
         for image in images:
             self._result(image)
 
@@ -92,7 +93,7 @@ class Scenario:
 
     def fault(self, kind: str, image: int, rng: np.random.Generator, classes: int) -> None:
         """One of `fault_kinds`, with an image to go wrong on."""
-        beats = self.facts["image"]["beats"]
+        beats = self.program.inputs[0].beats
         if kind == "short":
             self._broken(kind, "short_packet", image=image, beats=int(rng.integers(1, beats)))
         elif kind == "long":
@@ -100,13 +101,13 @@ class Scenario:
         elif kind == "class_range":
             self._broken(kind, kind, image=image, cls=int(rng.choice([classes, classes + 1, 0xFFFF])))
         elif kind == "dram":
-            self._broken(kind, kind, image=image, after=int(rng.integers(0, self.facts["cycles"] // 4)))
+            self._broken(kind, kind, image=image, after=int(rng.integers(0, self.program.cycles.total // 4)))
         elif kind == "start_busy":
             self.steps.append({"do": kind, "image": image})
             self.expected.append(Expected(kind, error=kind))
             self._result(image)
         else:
-            after = int(rng.integers(1, self.facts["cycles"] + 2 * beats))
+            after = int(rng.integers(1, self.program.cycles.total + 2 * beats))
             self.steps.append({"do": kind, "image": image, "after": after})
             self._result(image, certain=False)
             self.expected.append(Expected(kind))
@@ -128,7 +129,7 @@ def faults(program: Program, count: int, images: int, seed: int = 0) -> Scenario
     """A script of `count` faults in random order, about two good images for three of them between, one at the end."""
     rng, scenario = np.random.default_rng(seed), Scenario(program)
     kinds = fault_kinds(program)
-    classes = next(f["words"] for f in scenario.facts["fields"] if f["name"] == "logits")
+    classes = program.fields["logits"]
     order = rng.permutation(np.resize(kinds, count))
     for kind in order:
         scenario.fault(str(kind), int(rng.integers(images)), rng, classes)
@@ -144,10 +145,9 @@ def faults(program: Program, count: int, images: int, seed: int = 0) -> Scenario
 class Reference:
     """The integer reference's results as words of packets."""
 
-    def __init__(self, program: Program, images: np.ndarray) -> None:
-        self.module, self._images = load_quantized(program), images
-        fields = read_json(program.folder / "program.json")["core"]["fields"]
-        self._ranks = sum(f["words"] for f in fields if f["name"] == "classes")
+    def __init__(self, design: Design, images: np.ndarray) -> None:
+        self.module, self._images = load_quantized(design), images
+        self._ranks = design.program.core.classes
         self._known: dict[tuple[int, int], list[int]] = {}
 
     def words(self, image: int, cls: int, packet: int) -> list[int]:
@@ -208,20 +208,20 @@ def _outcome(played: Played | GradcamError, expected: Sequence[Expected], refere
 
 def measure(folder: Path, images: np.ndarray, count: int, fault_count: int, simulator: str, say: Any) -> list[Figure]:
     """The figures of a compiled design on `count` images and `fault_count` faults."""
-    program = load_program(folder)
-    reference = Reference(program, images)
+    design = load_design(folder)
+    program, reference = design.program, Reference(design, images)
     rows = []
     with tempfile.TemporaryDirectory(prefix="gradcam-core-") as temporary:
         say(f"{simulator} builds")
         build(folder, simulator, Path(temporary))
 
         def played(scenario: Scenario, pause: bool) -> Played | GradcamError:
-            limit = 4 * scenario.facts["cycles"] * max(1, *(len(s.get("images", [])) for s in scenario.steps))
+            limit = 4 * scenario.program.cycles.total * max(1, *(len(s.get("images", [])) for s in scenario.steps))
             options = {
                 "simulator": simulator,
                 "pause": pause,
                 "limit": limit,
-                "poll": 100 + scenario.facts["cycles"] // 200,
+                "poll": 100 + scenario.program.cycles.total // 200,
             }
             try:
                 return play(folder, scenario.steps, images, Path(temporary), **options)
@@ -231,7 +231,7 @@ def measure(folder: Path, images: np.ndarray, count: int, fault_count: int, simu
         say(f"{min(count, 10)} images")
         free = Scenario(program)
         free.images([i % len(images) for i in range(min(count, 10))])
-        result, longest = played(free, False), max(free.facts["cycles"], free.facts["image"]["beats"])
+        result, longest = played(free, False), max(free.program.cycles.total, free.program.inputs[0].beats)
         fault = _outcome(result, free.expected, reference)
         rate = period(result) / longest - 1 if isinstance(result, Played) else 1.0
         rows.append(at_most("cycles per image beyond max(load, run)", 0.005, rate, ".5f"))
@@ -262,7 +262,7 @@ def _run(options: argparse.Namespace) -> None:
         settings = Settings(options.target_layer, pe=options.pe, weights=options.weights)
         say("compile")
         compile_to_folder(load_model(MODEL), MODEL, settings, folder)
-        scale = load_program(folder).quantization["image"]["scale"]
+        scale = load_design(folder).program.scale("image")
         images = quantize(to_input(load_test_images().pixels), scale)
         rows = measure(folder, images, options.images, options.faults, options.simulator, say)
     print(table(rows), end="")

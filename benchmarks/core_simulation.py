@@ -17,6 +17,7 @@ import numpy as np
 from cocotb_tools.runner import get_runner
 
 from gradcam.core.driver import image_beats
+from gradcam.design import load_design
 from gradcam.errors import GradcamError
 from gradcam.passes.hw.core import CORE
 from gradcam.sim.build import OPTIMIZATION
@@ -127,15 +128,13 @@ def play(
     Raises:
         GradcamError: the bench failed; its output is in the message.
     """
-    program = json.loads((folder / "program.json").read_text(encoding="utf-8"))
+    program = load_design(folder).program
     with tempfile.TemporaryDirectory(prefix="gradcam-core-") as temporary:
         work = Path(temporary)
-        np.save(
-            work / "images.npy", image_beats(images, program["streams"][0]["lanes"], program["core"]["image"]["bytes"])
-        )
+        np.save(work / "images.npy", image_beats(images, program.inputs[0].lanes, program.core.image_bytes))
         script = {"steps": list(steps), "images": str(work / "images.npy"), "log": str(work / "log.json")}
         script |= {"seed": seed, "pause": pause, "limit": limit, "poll": poll}
-        script |= {"weights": str((folder / program["dram"]["file"]).resolve()) if program["dram"] else ""}
+        script |= {"weights": str((folder / program.dram.file).resolve()) if program.dram else ""}
         (work / "script.json").write_text(json.dumps(script), encoding="utf-8")
         runner = get_runner(simulator)
         environment = {"GRADCAM_SCRIPT": str(work / "script.json"), "PYTHONWARNINGS": "ignore"}

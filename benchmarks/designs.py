@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
+from gradcam.design import load_design
 from gradcam.measure import Usage, measured_compile, run_measured
 from gradcam.pe import PE
+from gradcam.schema.derived import dram_reads
+from gradcam.schema.program import Cycles, Program
+from gradcam.schema.report import Report
 
 MAKER = Path(__file__).parent / "networks.py"
 
@@ -70,33 +72,36 @@ class Compiled:
     Attributes:
         design: what was asked for.
         report: the compile's report.json.
+        program: the compile's program.json.
         usage: seconds and peak memory of the command, the import of PyTorch included.
     """
 
     design: Design
-    report: dict[str, Any]
+    report: Report
+    program: Program
     usage: Usage
 
     @property
-    def cycles(self) -> dict[str, int]:
+    def cycles(self) -> Cycles:
         """By phase, predicted."""
-        return self.report["cycles"]
+        return self.report.cycles
 
     @property
     def waiting(self) -> int:
         """Cycles that nests wait for the DRAM."""
-        return sum(d["stall_cycles"] for d in self.report["dram"] or ())
+        return sum(read.weights.stall_cycles for read in dram_reads(self.program))
 
     @property
     def memory(self) -> int:
         """Bytes on chip."""
-        return sum(self.report["memory_bytes"].values())
+        return sum(self.report.memory_bytes.values())
 
     @property
     def bandwidth(self) -> float:
         """The most bytes per cycle that a convolution needs from the DRAM in order not to wait."""
-        convolutions = {n for layer in self.report["layers"] if layer.get("op") == "conv2d" for n in layer["nests"]}
-        return max((d["bytes_per_cycle"] for d in self.report["dram"] or () if d["nest"] in convolutions), default=0.0)
+        convolutions = {n for layer in self.report.layers if layer.op == "conv2d" for n in layer.nests}
+        reads = (read for read in dram_reads(self.program) if read.number in convolutions)
+        return max((read.bytes_per_cycle for read in reads), default=0.0)
 
 
 class Workshop:
@@ -119,8 +124,8 @@ class Workshop:
             if design.weights == "dram":
                 options += ["--weights", "dram", "--dram-width", str(design.dram_width)]
             usage = measured_compile(model, design.target, design.pe, target, options)
-            report = json.loads((target / "report.json").read_text("utf-8"))
-            self._designs[design] = Compiled(design, report, usage), target
+            found = load_design(target)
+            self._designs[design] = Compiled(design, found.report(), found.program, usage), target
         return self._designs[design][0]
 
     def folder(self, design: Design) -> Path:

@@ -26,10 +26,10 @@ from gradcam.errors import GradcamError
 from gradcam.faults import Faults
 from gradcam.figures import GB, Figure, at_least, at_most, table
 from gradcam.progress import stages
+from gradcam.schema.derived import dram_reads
 
 MAIN = Design()
 PHASES = ("load", "inference", "explanation", "store")
-COUNTED = (("macs", ","), ("utilization", ".4f"), ("weights", ","))  # what layers that multiply have, and its format
 ARRAYS = ("8x8", "8x16", "16x16", "16x32", "32x32")
 WIDTHS, SIDES = (16, 32, 64), (32, 64, 128, 224)
 TINYML = Design("gradcam.models:tinyml_resnet18", weights="onchip")
@@ -93,23 +93,23 @@ def measure(images: int, say: Callable[[str], None] = lambda _: None) -> Measure
 
 def layer_table(compiled: Compiled, phases: Sequence[str] = PHASES) -> str:
     """Every layer of these phases, and the whole design."""
-    reads = {d["nest"]: d for d in compiled.report["dram"] or ()}
+    reads = {read.number: read for read in dram_reads(compiled.program)}
     head = ["layer", "phase", "MACs", "cycles", "utilization", "output", "weights", "DRAM", "B/cycle", "waiting"]
     lines = [head]
-    for layer in compiled.report["layers"]:
-        if layer["phase"] not in phases:
+    for layer in compiled.report.layers:
+        if layer.phase not in phases:
             continue
-        read = [reads[nest] for nest in layer["nests"] if nest in reads]
-        rate = f"{max(d['bytes_per_cycle'] for d in read):.2f}" if read else "-"
-        macs, utilization, weights = (format(layer[k], f) if k in layer else "-" for k, f in COUNTED)
-        sizes = f"{layer['output_bytes']:,}", weights, f"{sum(d['bytes'] for d in read):,}"
-        waiting = f"{sum(d['stall_cycles'] for d in read):,}"
-        cycles = f"{layer['cycles']:,}"
-        lines.append([layer["name"], layer["phase"], macs, cycles, utilization, *sizes, rate, waiting])
-    layers, report = compiled.report["layers"], compiled.report
-    sizes = (sum(layer.get(key, 0) for layer in layers) for key in ("output_bytes", "weights"))
-    sizes = *sizes, sum(d["bytes"] for d in reads.values())
-    counts = [f"{report['macs']:,}", f"{compiled.cycles['total']:,}", f"{report['utilization']:.4f}"]
+        read = [reads[nest] for nest in layer.nests if nest in reads]
+        rate = f"{max(r.bytes_per_cycle for r in read):.2f}" if read else "-"
+        counts = f"{layer.macs:,}", f"{layer.utilization or 0:.4f}", f"{layer.weights:,}"
+        macs, utilization, weights = counts if layer.op else ("-", "-", "-")
+        sizes = f"{layer.output_bytes:,}", weights, f"{sum(r.weights.bytes for r in read):,}"
+        waiting = f"{sum(r.weights.stall_cycles for r in read):,}"
+        lines.append([layer.name, layer.phase, macs, f"{layer.cycles:,}", utilization, *sizes, rate, waiting])
+    layers, report = compiled.report.layers, compiled.report
+    sizes = sum(layer.output_bytes for layer in layers), sum(layer.weights for layer in layers)
+    sizes = *sizes, sum(read.weights.bytes for read in reads.values())
+    counts = [f"{report.macs:,}", f"{compiled.cycles.total:,}", f"{report.utilization:.4f}"]
     whole = [*counts, *(f"{n:,}" for n in sizes), f"{compiled.bandwidth:.2f}", f"{compiled.waiting:,}"]
     lines.append(["whole design", "", *whole])
     return "\n".join(aligned(lines)) + "\n"
@@ -122,12 +122,12 @@ def array_table(rows: Sequence[Compiled]) -> str:
         [
             row.design.pe,
             f"{row.design.dram_width} bit",
-            f"{row.cycles['total']:,}",
+            f"{row.cycles.total:,}",
             f"{row.waiting:,}",
-            f"{row.report['utilization']:.4f}",
-            f"{row.report['overhead']:.6f}",
+            f"{row.report.utilization:.4f}",
+            f"{row.report.overhead:.6f}",
             f"{row.memory:,}",
-            f"{row.report['activation_bytes']:,}",
+            f"{row.report.activation_bytes:,}",
             f"{row.design.multipliers} / {row.design.multipliers // 2}",
         ]
         for row in rows
@@ -142,8 +142,8 @@ def growth_table(rows: Sequence[Compiled]) -> str:
     for row in rows:
         network = row.design.network
         assert isinstance(network, Network)
-        size = [f"{network.width}", f"{network.side}x{network.side}", f"{row.report['macs']:,}"]
-        cycles = [f"{row.cycles['total']:,}", f"{row.waiting:,}", f"{row.report['utilization']:.4f}"]
+        size = [f"{network.width}", f"{network.side}x{network.side}", f"{row.report.macs:,}"]
+        cycles = [f"{row.cycles.total:,}", f"{row.waiting:,}", f"{row.report.utilization:.4f}"]
         costs = [f"{row.memory:,}", f"{row.usage.seconds:.1f}", f"{row.usage.peak / 1e6:,.0f}"]
         lines.append([*size, *cycles, *costs])
     return "\n".join(aligned([head, *lines])) + "\n"
@@ -151,37 +151,37 @@ def growth_table(rows: Sequence[Compiled]) -> str:
 
 def nngen_ratio(row: Compiled) -> float:
     """How many times fewer cycles x multipliers than NNgen's; load, explanation and store are counted, too."""
-    return NNGEN_CYCLES * NNGEN_MULTIPLIERS / (row.cycles["total"] * row.design.multipliers)
+    return NNGEN_CYCLES * NNGEN_MULTIPLIERS / (row.cycles.total * row.design.multipliers)
 
 
 def nngen_table(rows: Sequence[Compiled]) -> str:
     """NNgen's figure and ours."""
     head = ["array", "weights", "multipliers", "cycles", "cycles x multipliers", "MACs/multiplier/cycle", "fewer"]
-    macs, product = rows[0].report["macs"], NNGEN_CYCLES * NNGEN_MULTIPLIERS
+    macs, product = rows[0].report.macs, NNGEN_CYCLES * NNGEN_MULTIPLIERS
     cited = f"{NNGEN_MULTIPLIERS}", f"{NNGEN_CYCLES:,}", f"{product:,}", f"{macs / product:.2f}", "1.00 times"
     lines = [["NNgen", "DRAM", *cited]]
     for row in rows:
-        product = row.cycles["total"] * row.design.multipliers
+        product = row.cycles.total * row.design.multipliers
         place = f"DRAM, {row.design.dram_width} bit" if row.design.weights == "dram" else "on chip"
-        counts = f"{row.design.multipliers}", f"{row.cycles['total']:,}", f"{product:,}", f"{macs / product:.2f}"
+        counts = f"{row.design.multipliers}", f"{row.cycles.total:,}", f"{product:,}", f"{macs / product:.2f}"
         lines.append([row.design.pe, place, *counts, f"{nngen_ratio(row):.2f} times"])
     return "\n".join(aligned([head, *lines])) + "\n"
 
 
 def figures(m: Measurements) -> list[Figure]:
     """What was asked, and what was found."""
-    utilization = {row.design.pe: row.report["utilization"] for row in m.arrays}
+    utilization = {row.design.pe: row.report.utilization for row in m.arrays}
     best = max(m.nngen, key=nngen_ratio)
     rows = [
-        at_least("utilization, 16x16", 0.95, m.main.report["utilization"], ".4f"),
+        at_least("utilization, 16x16", 0.95, m.main.report.utilization, ".4f"),
         at_least("utilization, 32x32", 0.90, utilization["32x32"], ".4f"),
-        at_most("explanation / inference, layer4", 0.0005, m.main.report["overhead"], ".6f"),
-        at_most("explanation / inference, layer3", 0.21, m.deeper.report["overhead"], ".4f"),
-        at_most("activations on chip, 16x16", 1.0, m.main.report["activation_bytes"] / 1e6, ".3f", " MB"),
+        at_most("explanation / inference, layer4", 0.0005, m.main.report.overhead, ".6f"),
+        at_most("explanation / inference, layer3", 0.21, m.deeper.report.overhead, ".4f"),
+        at_most("activations on chip, 16x16", 1.0, m.main.report.activation_bytes / 1e6, ".3f", " MB"),
         at_most("DRAM bytes per cycle of a convolution, 16x16", 8, m.main.bandwidth, ".2f"),
         at_most("compile time", 60, m.main.usage.seconds, ".1f", " s"),
         at_most("compile peak memory", 6, m.main.usage.peak / GB, ".2f", " GB"),
-        at_least("utilization of the shipped network, 16x16", 0.97, m.tinyml.report["utilization"], ".4f"),
+        at_least("utilization of the shipped network, 16x16", 0.97, m.tinyml.report.utilization, ".4f"),
         at_least(f"cycles x multipliers fewer than NNgen's, {best.design.pe}", 1.9, nngen_ratio(best), ".2f", " times"),
     ]
     return rows + (m.simulated.figures(m.main.cycles) if m.simulated else [])

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from gradcam.figures import Figure, at_most
+from gradcam.schema.program import Cycles
 
 STALL_SEED = 1
 
@@ -32,7 +33,7 @@ class Simulated:
 
     build_seconds: float
     seconds: Sequence[float]
-    cycles: Sequence[Mapping[str, int]]
+    cycles: Sequence[Cycles]
     differences: Sequence[str]
     traced: int
     untraced: int
@@ -40,15 +41,15 @@ class Simulated:
     stalled_equal: bool
     stalled_cycles: int
 
-    def figures(self, predicted: Mapping[str, int]) -> list[Figure]:
+    def figures(self, predicted: Cycles) -> list[Figure]:
         """What was asked of the runs; `predicted` are cycles by phase."""
         images = len(self.cycles)
         exact, equal = self.differences.count(""), sum(cycles == predicted for cycles in self.cycles)
         wrong = next((d for d in self.differences if d), "")
         traced = self.trace_difference or f"{self.traced} equal, {self.untraced} without a tensor"
         stalled = f"{'equal' if self.stalled_equal else 'DIFFERENT'}, {self.stalled_cycles:,} cycles"
-        found = f"{equal} of {images}, {self.cycles[0]['total']:,} of {predicted['total']:,}"
-        more = self.stalled_cycles > predicted["total"]  # else nothing stalled
+        found = f"{equal} of {images}, {self.cycles[0].total:,} of {predicted.total:,}"
+        more = self.stalled_cycles > predicted.total  # else nothing stalled
         return [
             Figure("logits and heatmap bit-exact", f"{images} of {images}", wrong or f"{exact} of {images}", not wrong),
             Figure("cycles predicted and simulated", "equal in every phase", found, equal == images),
@@ -87,7 +88,7 @@ def simulate(folder: Path, images: int, say: Callable[[str], None] = lambda _: N
     say("simulate with a DRAM that stalls")
     (stalled,) = simulator.run(quantized[:1], dram=DramModel(stall_seed=STALL_SEED))
     say("compare with the integer reference")
-    module = load_quantized(program)
+    module = load_quantized(simulator.design)
     trace = compare_trace(program, traced, module, quantized[0])
     return Simulated(
         build_seconds,
@@ -98,5 +99,5 @@ def simulate(folder: Path, images: int, say: Callable[[str], None] = lambda _: N
         len(trace.skipped),
         "" if trace.difference is None else str(trace.difference),
         all(np.array_equal(stalled.outputs[name], value) for name, value in results[0].outputs.items()),
-        stalled.cycles["total"],
+        stalled.cycles.total,
     )

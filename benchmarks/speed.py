@@ -34,8 +34,8 @@ def measure(model: str, target_layer: str, pe: str, images: int) -> list[tuple[s
         height, width, channels = simulator.program.inputs[0].shape
         pixels = np.random.default_rng(0).integers(-128, 128, (images, channels, height, width)).astype(np.int8)
         results = simulator.run(pixels)
-        cycles, seconds = sum(r.cycles["total"] for r in results), math.fsum(r.seconds for r in results)
-        memories = simulator.program.report()["memory_bytes"]
+        cycles, seconds = sum(r.cycles.total for r in results), math.fsum(r.seconds for r in results)
+        memories = simulator.design.report().memory_bytes
     return [
         ("cores", f"{os.cpu_count()}"),
         ("compile", f"{usage.seconds:.1f} s, at most {usage.peak / 1e6:,.0f} MB"),

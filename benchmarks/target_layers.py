@@ -73,7 +73,7 @@ class Row:
     @property
     def overhead(self) -> float:
         """Explanation by inference cycles."""
-        return self.cycles["explanation"] / self.cycles["inference"]
+        return self.cycles.explanation / self.cycles.inference
 
     @property
     def fidelity(self) -> tuple[float, float]:
@@ -105,11 +105,11 @@ def measure(
         report = compile_to_folder(model, MODEL, Settings(target, method, pe), folder)
         say("build the simulator")
         simulator = Simulator(folder)
-        quantized = quantize(pixels, simulator.program.quantization["image"]["scale"])
+        quantized = quantize(pixels, simulator.program.scale("image"))
         say("simulate")
         results = simulator.run(quantized[:images])
         say("compare")
-        module, count = load_quantized(simulator.program), multipliers(folder / "rtl")
+        module, count = load_quantized(simulator.design), multipliers(folder / "rtl")
     wanted = [run_integer(module, image[None]) for image in quantized]
     maps = np.stack([heatmap[0] for _, heatmap in wanted])
     pairs = list(zip(results, wanted, strict=False))
@@ -119,11 +119,11 @@ def measure(
         method,
         len(results),
         sum(exact),
-        report["cycles"],
-        all(result.cycles == report["cycles"] for result in results),
+        report.cycles,
+        all(result.cycles == report.cycles for result in results),
         [pearson(a, b) for a, b in zip(maps, software(model, target, method, pixels), strict=True)],
         count,
-        sum(size for name, size in report["memory_bytes"].items() if name.startswith("weights")),
+        sum(size for name, size in report.memory_bytes.items() if name.startswith("weights")),
     )
     return row, np.stack([r.heatmap for r in results] + list(maps[len(results) :]))
 
@@ -171,7 +171,7 @@ def table(rows: Sequence[Row]) -> str:
             row.target,
             row.method,
             f"{row.exact} of {row.images}",
-            f"{row.cycles['total']:,}",
+            f"{row.cycles.total:,}",
             "equal" if row.simulated else "DIFFERENT",
             f"{row.overhead:.4f}",
             "{:.4f} / {:.4f}".format(*row.fidelity),

@@ -24,9 +24,10 @@ from core_simulation import build, play
 
 from examples.walkthrough import network
 from gradcam.compiler import Settings
+from gradcam.design import load_design
 from gradcam.output import compile_to_folder
 from gradcam.reference.integer import quantize_image
-from gradcam.sim.program import load_program, read_json
+from gradcam.schema.program import Program
 from gradcam.sim.trace import load_quantized
 
 HERE = Path(__file__).parent
@@ -52,7 +53,7 @@ class Run:
 
     access: dict[str, list[int]]
     images: dict[str, list[int]]
-    core: dict[str, Any]
+    program: Program
 
 
 def simulate() -> Run:
@@ -64,8 +65,8 @@ def simulate() -> Run:
         compile_to_folder(model, "examples.walkthrough:network", settings, folder)
         work.mkdir()
         build(folder, "verilator", work)
-        program = load_program(folder)
-        images = quantize_image(load_quantized(program), model.calibration_images())
+        design = load_design(folder)
+        images = quantize_image(load_quantized(design), model.calibration_images())
         ports = [f"{prefix}_{name}" for prefix, names in CHANNELS.items() for name in names]
         steps: list[dict[str, Any]] = [
             {"do": "access", "register": "IRQ_ENABLE", "word": 1},
@@ -74,7 +75,7 @@ def simulate() -> Run:
         recorded = [{"do": "recorded", "step": step, "signals": [*ports, "interrupt"]} for step in steps]
         played = play(folder, recorded, images, work)
         access, run = (entry["signals"] for entry in played.of("recorded"))
-        return Run(access, run, read_json(folder / "program.json")["core"])
+        return Run(access, run, design.program)
 
 
 Windows = Sequence[tuple[int, int]]
@@ -147,10 +148,8 @@ def prefixed(interface: str, *names: str) -> list[str]:
 def diagrams(run: Run) -> dict[str, dict[str, Any]]:
     """All diagrams by name, as WaveDrom takes them."""
     control, image, result, weights = CHANNELS
-    beats, words = run.core["image"]["beats"], run.core["result"]["beats"]
-    labels = [
-        f["name"] if f["words"] == 1 else f"{f['name']} {i}" for f in run.core["fields"] for i in range(f["words"])
-    ]
+    beats, words = run.program.inputs[0].beats, run.program.packet_words
+    labels = [name if count == 1 else f"{name} {i}" for name, count in run.program.fields.items() for i in range(count)]
     ends = {c: transfers(run.access, f"{control}_{c}") for c in ("aw", "r")}
     pixels, leaving = transfers(run.images, f"{image}_t"), transfers(run.images, f"{result}_t")
     asked, read = transfers(run.images, f"{weights}_ar"), transfers(run.images, f"{weights}_r")
@@ -184,8 +183,8 @@ def stream(run: Run, pixels: Sequence[int], leaving: Sequence[int]) -> dict[str,
     cycles = -(-(leaving[-1] + 1 - first) // COLUMNS)
     rows = []
     for name, times, size in (
-        ("s_axis_image", pixels, run.core["image"]["beats"]),
-        ("m_axis_result", leaving, run.core["result"]["beats"]),
+        ("s_axis_image", pixels, run.program.inputs[0].beats),
+        ("m_axis_result", leaving, run.program.packet_words),
     ):
         wave, data, last = "", [], None
         for column in range(COLUMNS):

@@ -34,10 +34,10 @@ def _parser() -> argparse.ArgumentParser:
 
 def _simulate(options: argparse.Namespace) -> str:
     # Imported here so that --help and wrong arguments need not wait for MLIR.
+    from gradcam.design import load_design
     from gradcam.sim.check import check_outputs
     from gradcam.sim.inputs import read_input
     from gradcam.sim.output import check_target, simulation_report, summary, write_output
-    from gradcam.sim.program import load_program
     from gradcam.sim.simulator import DramModel, Simulator
     from gradcam.sim.trace import compare_trace, load_quantized
 
@@ -45,21 +45,21 @@ def _simulate(options: argparse.Namespace) -> str:
     check_target(target, options.force)
     if options.cls is not None and options.cls < 0:
         raise GradcamError(f"class {options.cls} does not exist; classes start at 0")
-    image, pixels = read_input(options.input, load_program(options.design))
+    image, pixels = read_input(options.input, load_design(options.design).program)
     simulator = Simulator(options.design)
     cls = -1 if options.cls is None else options.cls
     dram = DramModel(options.dram_latency, options.dram_interval, options.dram_stall)
     (result,) = simulator.run(image[None], cls, options.stall, options.trace, dram=dram)
     program, equal = simulator.program, None
     if options.trace:
-        trace = compare_trace(program, result, load_quantized(program), image, cls)
+        trace = compare_trace(program, result, load_quantized(simulator.design), image, cls)
         if trace.difference is not None:
             raise GradcamError(str(trace.difference))
         print(f"trace: {trace}")
     if not options.no_check:
-        check_outputs(result, load_quantized(program), image, cls)
+        check_outputs(result, load_quantized(simulator.design), image, cls)
         equal = True
-    report = write_output(target, program, result, pixels, simulation_report(program, result, cls, equal))
+    report = write_output(target, program, result, pixels, simulation_report(simulator.design, result, cls, equal))
     return summary(report, options.output)
 
 

@@ -18,6 +18,7 @@ from gradcam.passes.hw.top import DRAM
 from gradcam.passes.hw.value import Deferred, Value, bits_for
 from gradcam.passes.program.banks import power_of_two
 from gradcam.passes.program.packets import WORD, Channel
+from gradcam.schema import program as schema
 
 CORE = "gradcam_core"
 
@@ -57,28 +58,20 @@ def build_core(top: Any) -> Any:
     return _Core(top, interface).build()
 
 
-def describe_core(interface: Interface) -> dict[str, Any]:
-    """The ports, registers and packets of a core, as its user must know them, ready for JSON.
-
-    Returns:
-        `top`, `ports`, `registers`; `fingerprint`, `cycles` of a run without waiting; `image` and `result`: beats of a
-        packet and bytes of a beat; `fields`: what a result packet holds, in order, as name and words of 32 bits;
-        `buffers`: the bytes of those of either packet.
-    """
+def describe_core(interface: Interface) -> schema.Core:
+    """What the user of a core must know, for program.json."""
     (image,) = interface.inputs
     inputs, outputs = core_ports(interface)
-    ports = [("aclk", 1, "in"), *((str(s), s.bits, "in") for s in inputs), *((str(s), s.bits, "out") for s in outputs)]
-    return {
-        "top": CORE,
-        "ports": [{"name": name, "direction": direction, "bits": bits} for name, bits, direction in ports],
-        "registers": describe_registers(),
-        "fingerprint": interface.fingerprint,
-        "cycles": interface.cycles,
-        "image": {"beats": image.beats, "bytes": image_bits(image) // 8},
-        "result": {"beats": interface.words, "bytes": WORD // 8},
-        "fields": [{"name": name, "words": count} for name, count in interface.fields],
-        "buffers": interface.buffers,
-    }
+    ports = [schema.Port("aclk", "in", 1), *(schema.Port(str(s), "in", s.bits) for s in inputs)]
+    ports += [schema.Port(str(s), "out", s.bits) for s in outputs]
+    return schema.Core(
+        top=CORE,
+        ports=tuple(ports),
+        registers=describe_registers(),
+        fingerprint=interface.fingerprint,
+        image_bytes=image_bits(image) // 8,
+        classes=len(interface.classes),
+    )
 
 
 def image_bits(image: Channel) -> int:

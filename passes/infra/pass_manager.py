@@ -11,12 +11,12 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from gradcam.errors import GradcamError
+from gradcam.errors import GradcamError, did_you_mean
 from gradcam.passes.infra import contexts, registry
 from gradcam.passes.infra.analyses import invalidate, keeping
 from gradcam.passes.infra.diagnostics import Diagnostic, from_exception
 from gradcam.passes.infra.pass_base import Pass
-from gradcam.passes.infra.pass_options import OptionError, did_you_mean, make_pass
+from gradcam.passes.infra.pass_options import OptionError, make_pass
 from gradcam.passes.infra.pipeline_parser import Element, PipelineError, parse_pipeline
 from gradcam.passes.infra.steps import (
     CallableStep,

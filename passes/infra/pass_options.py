@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import types
 import typing
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from gradcam.errors import GradcamError
+from gradcam.errors import GradcamError, did_you_mean
 from gradcam.passes.infra.pass_base import Pass
 
 _BOOLS = {"": True, "1": True, "true": True, "0": False, "false": False}
@@ -30,12 +29,6 @@ class OptionText(NamedTuple):
     name: str
     value: str
     offset: int
-
-
-def did_you_mean(name: str, candidates: Iterable[str]) -> str:
-    """The end of an error message: "; did you mean 'x'?", or nothing where no candidate is near."""
-    near = difflib.get_close_matches(name, list(candidates), 1)
-    return f"; did you mean '{near[0]}'?" if near else ""
 
 
 def split_options(text: str) -> list[OptionText]:

@@ -24,7 +24,7 @@ from gradcam.passes.ir.queries import owner_name
 from gradcam.pe import PE
 from gradcam.quant_types import per_channel, per_tensor, scale, scales
 from gradcam.reference.interpreter import constant
-from gradcam.schedule_file import read_schedule
+from gradcam.schema.schedule import read_schedule
 
 
 @dataclass(frozen=True)

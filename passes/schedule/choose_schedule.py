@@ -8,16 +8,15 @@ from typing import Any, ClassVar
 
 from torch_mlir import ir
 
-from gradcam.errors import fail
+from gradcam.errors import did_you_mean, fail
 from gradcam.passes.infra.pass_base import Pass
-from gradcam.passes.infra.pass_options import did_you_mean
 from gradcam.passes.ir.attributes import LOOPS
 from gradcam.passes.program.nest import Nest, Node, read_nests
 from gradcam.passes.program.scheduled_program import ScheduledProgram
 from gradcam.passes.schedule.dependences import violation
 from gradcam.passes.schedule.schedule_cost import Reads, cost, orders, weights_of
 from gradcam.passes.schedule.time_loops import Part, loop_names, nest_names, parse_part, reorder
-from gradcam.schedule_file import read_schedule
+from gradcam.schema.schedule import read_schedule
 
 
 @dataclass(frozen=True)
@@ -27,7 +26,7 @@ class ChooseSchedule(Pass):
     Without a file, outer loops are permuted, and one of them is tiled, where `passes/schedule/schedule_cost.py` finds
     that to take fewer cycles, then fewer bytes on chip, then fewer bytes of DRAM per cycle; equal orders change
     nothing. An order must keep the nest's dependences (`passes/schedule/dependences.py`). `file` is described in
-    `python/gradcam/schedule_file.py`. The attribute `gradcam.loops` says how the loops came about.
+    `python/gradcam/schema/schedule.py`. The attribute `gradcam.loops` says how the loops came about.
 
     This pass turns:
 
@@ -64,7 +63,7 @@ class ChooseSchedule(Pass):
             for number, (name, nest) in enumerate(zip(names, program, strict=True)):
                 whole = [Part(loop, n) for loop, n in zip(nest.loops, loop_names(nest), strict=True)]
                 if name in asked:
-                    parts = _asked(nest, name, whole, asked[name])
+                    parts = _asked(nest, name, whole, asked[name].loops)
                 else:
                     parts = _best(nest, whole, reads.get(number))
                 if parts != whole:

@@ -16,7 +16,7 @@ from gradcam.passes.schedule.assign_cycles import Timetable
 from gradcam.passes.schedule.limit_memory import memory_sizes
 from gradcam.passes.schedule.stages import StagePlan
 from gradcam.passes.schedule.stream_weights import set_ring
-from gradcam.schedule_file import read_schedule
+from gradcam.schema.schedule import read_schedule
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from gradcam.passes.infra.instrumentation import Timing
 from gradcam.passes.infra.pass_manager import Instrumentation, PassManager
 from gradcam.passes.infra.registry import PIPELINES, lookup
 from gradcam.pe import PE
-from gradcam.schedule_file import read_schedule
+from gradcam.schema.schedule import read_schedule
 
 if TYPE_CHECKING:  # it imports torch
     from gradcam.passes.quantize.calibrate import Choice
@@ -57,7 +57,7 @@ class Settings:
         dram_latency: cycles from a read to its first beat that the predicted cycles assume.
         max_onchip_bytes: most bytes of memory on chip; None sets no limit.
         schedule: a file such as the `schedule.json` of a compile, which says what is else chosen; see
-            `gradcam.schedule_file`.
+            `gradcam.schema.schedule`.
         clock_mhz: the clock that pipelines are made for; None registers products, shifts and lane sums only.
         family: of FPGAs, for the clock: one of `gradcam.passes.program.clock.DELAYS`.
 

@@ -89,7 +89,7 @@ class _Run:
 
     @property
     def shape(self) -> ShapeRun:
-        predicted = self.simulator.program.report()["cycles"]
+        predicted = self.simulator.program.cycles
         return ShapeRun(self.pe, predicted, [r.cycles for r in self.results], self.differences.count(""))
 
 
@@ -104,13 +104,13 @@ def _simulate(folder: Path, pe: str, images: np.ndarray, say: Say) -> _Run:
     start = time.perf_counter()
     simulator = Simulator(folder / design_folder(pe))
     build_seconds = time.perf_counter() - start
-    quantized = quantize(images, simulator.program.quantization["image"]["scale"])
+    quantized = quantize(images, simulator.program.scale("image"))
     results: list[Any] = []
     for i in range(0, len(quantized), CHUNK):
         say(f"simulate {pe}, image {i + 1} of {len(quantized)}")
         results += simulator.run(quantized[i : i + CHUNK])
     say(f"compare {pe} with the integer reference")
-    module = load_quantized(simulator.program)
+    module = load_quantized(simulator.design)
     differences = [output_difference(result, module, image) for result, image in zip(results, quantized, strict=True)]
     return _Run(pe, simulator, quantized, results, differences, build_seconds)
 
@@ -139,7 +139,7 @@ def _compare(folder: Path, usage: Usage, say: Say) -> list[Figure]:
     correlations = [pearson(a, b) for a, b in zip(device, software, strict=True)]
     say("accuracy on composed test images")
     test = compose("test", TEST_IMAGES, TEST_SEED)
-    report = run.simulator.program.report()
+    report = run.simulator.design.report()
     measured = Measured(
         shapes=[run.shape, *others],
         multipliers=report["multipliers"],
@@ -154,7 +154,7 @@ def _compare(folder: Path, usage: Usage, say: Say) -> list[Figure]:
         compile_seconds=usage.seconds,
         compile_peak=usage.peak,
         build_seconds=run.build_seconds,
-        cycles_per_second=sum(r.cycles["total"] for r in run.results) / sum(r.seconds for r in run.results),
+        cycles_per_second=sum(r.cycles.total for r in run.results) / sum(r.seconds for r in run.results),
         accuracy=accuracy(model, to_input(test.pixels), test.labels),
     )
     rows = figures(measured)
@@ -177,7 +177,7 @@ def _trace(run: _Run) -> tuple[int, int, str]:
     from gradcam.sim.trace import compare_trace, load_quantized
 
     program = run.simulator.program
-    module = load_quantized(program)
+    module = load_quantized(run.simulator.design)
     images = run.images[:FEW]
     results = run.simulator.run(images, trace=True)
     traces = [compare_trace(program, result, module, image) for result, image in zip(results, images, strict=True)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
 from typing import Any
 
 
@@ -22,3 +24,9 @@ class GradcamError(Exception):
 def fail(where: Any, message: str) -> GradcamError:
     """Makes the error for an op (anything with `.location`) or a location; use as `raise fail(op, "...")`."""
     return GradcamError(message, getattr(where, "location", where))
+
+
+def did_you_mean(name: str, candidates: Iterable[str]) -> str:
+    """The end of an error message: "; did you mean 'x'?", or nothing where no candidate is near."""
+    near = difflib.get_close_matches(name, list(candidates), 1)
+    return f"; did you mean '{near[0]}'?" if near else ""

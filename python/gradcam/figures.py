@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from msgspec.structs import asdict
+
+from gradcam.schema.program import Cycles
 
 GB = 1e9
 
@@ -22,8 +25,8 @@ class ShapeRun:
     """
 
     pe: str
-    predicted: Mapping[str, int]
-    simulated: Sequence[Mapping[str, int]]
+    predicted: Cycles
+    simulated: Sequence[Cycles]
     exact: int
 
 
@@ -81,8 +84,8 @@ def figures(m: Measured) -> list[Figure]:
     """The table's rows, in order. What is not a number (NaN) is never enough."""
     main = m.shapes[0]
     images, cycles = len(main.simulated), main.simulated[0]
-    overhead = cycles["explanation"] / cycles["inference"]
-    utilization = m.macs / m.multipliers / cycles["inference"]
+    overhead = cycles.explanation / cycles.inference
+    utilization = m.macs / m.multipliers / cycles.inference
     median, least = float(np.median(m.correlations)), float(np.min(m.correlations))
     return [
         *(_exact(shape) for shape in m.shapes),
@@ -114,9 +117,9 @@ def _exact(shape: ShapeRun) -> Figure:
 
 def _cycles(shape: ShapeRun) -> Figure:
     wrong = [run for run in shape.simulated if run != shape.predicted]
-    shown = (wrong or shape.simulated)[0]
-    part = next((p for p in shown if shown[p] != shape.predicted.get(p)), "total")
-    measured = f"{shape.predicted.get(part, 0):,} and {shown[part]:,}" + ("" if part == "total" else f" ({part})")
+    predicted, shown = asdict(shape.predicted), asdict((wrong or shape.simulated)[0])
+    part = next((p for p in shown if shown[p] != predicted[p]), "total")
+    measured = f"{predicted[part]:,} and {shown[part]:,}" + ("" if part == "total" else f" ({part})")
     return Figure(f"cycles predicted and simulated, {shape.pe}", "equal in every phase", measured, not wrong)
 
 

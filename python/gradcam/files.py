@@ -1,9 +1,8 @@
-"""Writing files and folders whole or not at all; reading what was written."""
+"""Writing files and folders whole or not at all."""
 
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import shutil
 import sys
@@ -12,7 +11,6 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
 
 from gradcam.errors import GradcamError
 
@@ -112,20 +110,3 @@ def digest(path: Path) -> str:
         return hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError as error:
         raise GradcamError(f"cannot read {path}: {error.strerror}") from error
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Reads a JSON object.
-
-    Raises:
-        GradcamError: the file cannot be read or holds something else.
-    """
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise GradcamError(f"cannot read {path}: {error.strerror}") from error
-    except ValueError as error:
-        raise GradcamError(f"{path} is not valid JSON: {error}") from error
-    if not isinstance(value, dict):
-        raise GradcamError(f"{path} does not hold a JSON object")
-    return value

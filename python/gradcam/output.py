@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from msgspec.structs import replace
 
 from gradcam.compiler import Compilation, Settings
 from gradcam.errors import GradcamError
@@ -16,9 +17,12 @@ from gradcam.passes.infra.analyses import keeping
 from gradcam.passes.infra.instrumentation import PrintIR
 from gradcam.passes.program.banks import constant_words, hex_lines
 from gradcam.passes.program.scheduled_program import ScheduledProgram
-from gradcam.program import describe_program
+from gradcam.program import describe_program, dram_file
 from gradcam.report import count_multiplications, make_report, report_text
-from gradcam.schedule import schedule_text
+from gradcam.schedule import describe_schedule
+from gradcam.schema.document import write
+from gradcam.schema.report import PassTime, Report
+from gradcam.schema.schedule import schedule_text
 
 #: All that a compile, and a simulator and a synthesis of it, write there.
 FILES = ("rtl", "mem", "ir", "sim", "synth", "program.json", "schedule.json", "report.json", "report.txt", *TEXTS)
@@ -43,7 +47,7 @@ def compile_to_folder(
     force: bool = False,
     print_ir: bool = False,
     say: Callable[[str], None] = lambda _: None,
-) -> dict[str, Any]:
+) -> Report:
     """Compiles `model` to SystemVerilog.
 
     The folder gets `rtl/*.sv`, `mem/*.hex`, with weights in DRAM `mem/*.bin`, `ir/quantized.mlirbc` (what the integer
@@ -74,53 +78,58 @@ def compile_to_folder(
         with (work / "ir" / "quantized.mlirbc").open("wb") as file:
             quantized.write_bytecode(file)
         scheduled = ScheduledProgram.of(compilation.to("scheduled"))
-        program = describe_program(scheduled)
-        write_memories(scheduled, work, program)
-        report = make_report(name, settings, quantized, scheduled, program)
-        report["multiplications"] = count_multiplications(compilation.to("hw"))
-        write_rtl(compilation.to("verilog"), work / "rtl", program)
-        report["passes"] = [{"name": t.name, "seconds": round(t.seconds, 4)} for t in compilation.timing.times]
-        write_json(work / "program.json", program)
+        program = describe_program(scheduled, quantized, write_memories(scheduled, work))
+        schedule = describe_schedule(scheduled)
+        multiplications = count_multiplications(compilation.to("hw"))
+        program = replace(program, rtl=write_rtl(compilation.to("verilog"), work / "rtl"))
+        passes = [PassTime(t.name, round(t.seconds, 4)) for t in compilation.timing.times]
+        report = make_report(name, settings.pe, quantized, program, multiplications, passes)
+        write(work / "program.json", program)
         write_package(work, program)
-        (work / "schedule.json").write_text(schedule_text(report["schedule"]), encoding="utf-8")
-        write_json(work / "report.json", report)
-        (work / "report.txt").write_text(report_text(report), encoding="utf-8")
+        (work / "schedule.json").write_text(schedule_text(schedule), encoding="utf-8")
+        write(work / "report.json", report)
+        (work / "report.txt").write_text(report_text(report, program, schedule), encoding="utf-8")
     return report
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Writes a file such as program.json."""
-    path.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
 
 
 def _sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def write_memories(scheduled: ScheduledProgram, work: Path, program: dict[str, Any]) -> None:
-    """Writes the contents of a scheduled program's constant banks and DRAM, and their names into its description."""
+def write_memories(scheduled: ScheduledProgram, work: Path) -> dict[str, str]:
+    """Writes the contents of a scheduled program's constant banks and DRAM.
+
+    Returns:
+        SHA-256 of the files by their paths, relative to the folder `work`.
+    """
+    files = []
     with scheduled.module.context:
         for name, words in constant_words(scheduled.banks, scheduled.constants).items():
             bank, first = scheduled.banks[name], 0
             for number, count in bank.parts:
-                file = bank.image(number)
-                (work / file).write_text(hex_lines(words[first : first + count], bank.bits), encoding="ascii")
-                program["memories"][Path(file).stem] = {"file": file, "sha256": _sha256(work / file)}
+                files.append(bank.image(number))
+                (work / files[-1]).write_text(hex_lines(words[first : first + count], bank.bits), encoding="ascii")
                 first += count
         if tape := scheduled.tape:
-            file = program["dram"]["file"] = f"mem/{tape.bank.name}.bin"
-            (work / file).write_bytes(tape.contents(scheduled.constants))
-            program["memories"][tape.bank.name] = {"file": file, "sha256": _sha256(work / file)}
+            files.append(dram_file(tape))
+            (work / files[-1]).write_bytes(tape.contents(scheduled.constants))
+    return {file: _sha256(work / file) for file in files}
 
 
-def write_rtl(design: Any, folder: Path, program: dict[str, Any]) -> None:
-    """Writes SystemVerilog, one file per module, and the names of the files into the program; CIRCT writes them."""
+def write_rtl(design: Any, folder: Path) -> dict[str, str]:
+    """Writes SystemVerilog, one file per module; CIRCT writes them.
+
+    Returns:
+        SHA-256 of the files by their paths, relative to the folder around `folder`, which is rtl.
+    """
     from pycde import circt
 
     with design.context:
         circt.export_split_verilog(design, str(folder))
+    files = {}
     for path in sorted(folder.iterdir()):
         if path.suffix == ".sv":
-            program["rtl"][f"rtl/{path.name}"] = _sha256(path)
+            files[f"rtl/{path.name}"] = _sha256(path)
         else:
             path.unlink()
+    return files

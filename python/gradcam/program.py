@@ -1,10 +1,10 @@
-"""The static program of a scheduled module, as data: streams, nests, buffers, banks."""
+"""Describes a scheduled module as a program: streams, nests, buffers, banks."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from math import isinf
-from typing import Any
+from typing import Any, Literal, cast
 
 from torch_mlir import ir
 
@@ -13,56 +13,62 @@ from gradcam.passes.hw.interface import Interface
 from gradcam.passes.hw.top import TOP
 from gradcam.passes.ir.attributes import CYCLES, DRAIN, END, ENGINE, EPILOGUE, PHASE, STALLS, START
 from gradcam.passes.ir.explanations import explanations, map_names
-from gradcam.passes.ir.queries import is_argument, location_name
+from gradcam.passes.ir.queries import is_argument, is_global, location_name
 from gradcam.passes.program.banks import place_of, ring_of
 from gradcam.passes.program.engines import access_kind
 from gradcam.passes.program.nest import Access, Nest
 from gradcam.passes.program.scheduled_program import ScheduledProgram
 from gradcam.passes.program.tape import Tape
-from gradcam.quant_types import is_quantized
+from gradcam.quant_types import is_quantized, scale
+from gradcam.schema import program as schema
 
 
-def describe_program(program: ScheduledProgram) -> dict[str, Any]:
-    """A scheduled program (after gradcam-assign-cycles), ready for JSON.
+def describe_program(
+    program: ScheduledProgram, quantized: Any = None, memories: Mapping[str, str] | None = None
+) -> schema.Program:
+    """A scheduled program (after gradcam-assign-cycles), as program.json holds it.
+
+    Args:
+        program: at level 4.
+        quantized: the level-2 module's operation, which has scales and what the maps explain; None for integers
+            without scales.
+        memories: SHA-256 of the files with the contents of its memories, by their paths.
 
     Returns:
-        `top`, `streams`, `ports`, `nests` (engine, trip counts, start and end cycle, the cycles that it `drain`s after
-        its end, the `cycles` that it adds to its phase, what it writes, the number of the nest that it `follows`),
-        `buffers` (bank, word offset, shape, elements of a `ring`), `banks`, `dram` (None when all weights are on chip),
-        `clock_ns` (the period that the pipelines are made for, None for no clock in particular), `core` (see
-        `describe_core`); `memories`, `rtl` and the name of the DRAM's file are filled in when the files are written.
+        The program; `rtl` is empty until the files are written.
     """
     with program.module.context:
         arguments, accesses, tape = program.arguments, program.accesses, program.tape
-        streams = {a.memref.arg_number: _stream(a, arguments) for a in accesses if access_kind(a) == "stream"}
+        streams = {a.memref.arg_number: a for a in accesses if access_kind(a) == "stream"}
         ports = {a.memref.arg_number: a for a in accesses if access_kind(a) == "port"}
-        buffers: dict[ir.Value, dict[str, Any]] = {}
+        scales, maps = ({}, {}) if quantized is None else (scales_of(quantized), maps_of(quantized))
+        buffers: dict[ir.Value, schema.Buffer] = {}
         for nest in program.nests:
             for store in nest.stores:
                 if not is_argument(store.memref):
                     # A nest makes several tensors, such as a map and its mask; each buffer has its tensor's name.
                     name = location_name(store.memref.owner) or nest.name
                     buffers.setdefault(store.memref, _buffer(store, _unique(name, buffers), program.registers))
-        return {
-            "top": TOP,
-            "streams": list(streams.values()),
-            "ports": [{"name": arguments[i], "bits": a.element_bits} for i, a in ports.items()],
-            "nests": [
-                _nest(n, buffers) | _tape_reads(tape, i, n) | ({"follows": i - 1} if i - 1 in program.follows else {})
+        return schema.Program(
+            top=TOP,
+            streams=tuple(_stream(a, arguments[i], scales, maps) for i, a in streams.items()),
+            ports=tuple(schema.Input(arguments[i], a.element_bits) for i, a in ports.items()),
+            nests=tuple(
+                _nest(n, buffers, i - 1 if i - 1 in program.follows else None, _weights(tape, i, n))
                 for i, n in enumerate(program.nests)
-            ],
-            "buffers": list(buffers.values()),
-            "banks": {n: _bank(b) for n, b in program.banks.items()},
-            "dram": _dram(tape) if tape else None,
-            "clock_ns": None if isinf(period := program.clock.period) else period,
-            "core": describe_core(Interface.of(program)),
-            "memories": {},
-            "rtl": {},
-        }
+            ),
+            buffers=tuple(buffers.values()),
+            banks={n: _bank(b) for n, b in program.banks.items()},
+            dram=_dram(tape) if tape else None,
+            clock_ns=None if isinf(period := program.clock.period) else period,
+            core=describe_core(Interface.of(program)),
+            memories=dict(memories or {}),
+            rtl={},
+        )
 
 
-def _unique(name: str, buffers: dict[Any, dict[str, Any]]) -> str:
-    taken = {b["name"] for b in buffers.values()}
+def _unique(name: str, buffers: Mapping[Any, schema.Buffer]) -> str:
+    taken = {b.name for b in buffers.values()}
     return (
         name
         if name not in taken
@@ -70,82 +76,88 @@ def _unique(name: str, buffers: dict[Any, dict[str, Any]]) -> str:
     )
 
 
-def _bank(bank: Any) -> dict[str, Any]:
-    words = {"words": bank.words, "parts": [words for _, words in bank.parts]}
-    return {"lanes": bank.lanes, "bits": bank.bits, "constant": bank.constant} | words
+def _bank(bank: Any) -> schema.Bank:
+    return schema.Bank(bank.lanes, bank.bits, bank.constant, tuple(words for _, words in bank.parts))
 
 
-def _stream(access: Access, arguments: Sequence[str]) -> dict[str, Any]:
+def _stream(
+    access: Access, name: str, scales: Mapping[str, float], maps: Mapping[str, schema.Explanation]
+) -> schema.Stream:
+    shape, bits = tuple(ir.MemRefType(access.memref.type).shape), cast(schema.StreamBits, access.element_bits)
     direction = "in" if access.op.operation.name == "affine.load" else "out"
-    shape = list(ir.MemRefType(access.memref.type).shape)
-    name = arguments[access.memref.arg_number]
-    return {
-        "name": name,
-        "direction": direction,
-        "shape": shape,
-        "element_bits": access.element_bits,
-        "lanes": access.lanes,
-    }
+    return schema.Stream(name, direction, shape, bits, access.lanes, scales.get(name), maps.get(name))
 
 
-def _buffer(access: Access, name: str, registers: Mapping[ir.Value, str]) -> dict[str, Any]:
-    entry: dict[str, Any] = {"name": name, "shape": list(ir.MemRefType(access.memref.type).shape)}
+def _buffer(access: Access, name: str, registers: Mapping[ir.Value, str]) -> schema.Buffer:
+    shape, bits = tuple(ir.MemRefType(access.memref.type).shape), cast(schema.BufferBits, access.element_bits)
     if access.memref in registers:
-        return entry | {"register": registers[access.memref], "element_bits": access.element_bits}
+        return schema.Buffer(name, shape, bits, None, 0, registers[access.memref], None)
     bank, offset = place_of(access.memref)
-    ring = ring_of(access.memref)
-    entry |= {"bank": bank, "offset": offset, "element_bits": access.element_bits}
-    return entry | ({"ring": ring} if ring else {})
+    return schema.Buffer(name, shape, bits, bank, offset, None, ring_of(access.memref))
 
 
-def _nest(nest: Nest, buffers: dict[ir.Value, dict[str, Any]]) -> dict[str, Any]:
-    numbers = {attribute.name: attribute.get(nest.op) for attribute in (START, END, DRAIN, CYCLES)}
-    return {
-        "name": nest.name,
-        "engine": ENGINE.get(nest.op),
-        "epilogue": EPILOGUE.get(nest.op),
-        "phase": PHASE.get(nest.op),
-        "trips": [loop.trip for loop in nest.loops],
-        "steps": nest.steps,
-        **numbers,
-        "writes": [buffers[s.memref]["name"] for s in nest.stores if s.memref in buffers],
-    }
+def _nest(
+    nest: Nest, buffers: Mapping[ir.Value, schema.Buffer], follows: int | None, weights: schema.WeightReads | None
+) -> schema.Nest:
+    return schema.Nest(
+        name=nest.name,
+        engine=ENGINE.get(nest.op),
+        epilogue=EPILOGUE.get(nest.op),
+        phase=cast(schema.Phase, PHASE.get(nest.op)),
+        trips=tuple(loop.trip for loop in nest.loops),
+        start=START.get(nest.op),
+        end=END.get(nest.op),
+        drain=DRAIN.get(nest.op),
+        cycles=CYCLES.get(nest.op),
+        writes=tuple(buffers[s.memref].name for s in nest.stores if s.memref in buffers),
+        follows=follows,
+        stationary=_stationary(nest),
+        weights=weights,
+    )
 
 
-def _tape_reads(tape: Tape | None, number: int, nest: Nest) -> dict[str, Any]:
-    """What a nest reads from the tape, and how long it waits for it."""
+def _stationary(nest: Nest) -> Literal["weights", "input"] | None:
+    """The operand of the reduction that stays the same from one output to the next; None where there is none."""
+    moving = [loop for loop in nest.outer if loop.trip > 1]
+    loads = [a for a in nest.body.loads if not is_argument(a.memref)] if nest.body else []
+    kept = [
+        a for a in loads if moving and moving[-1].iv not in a.index and not any(moving[-1].iv in g for g in a.guards)
+    ]
+    return ("weights" if is_global(kept[0].memref) else "input") if kept else None
+
+
+def _weights(tape: Tape | None, number: int, nest: Nest) -> schema.WeightReads | None:
+    """The weights that a nest reads from the tape."""
     use = next((u for u in tape.uses if u.nest == number), None) if tape else None
     if tape is None or use is None:
-        return {}
-    return {"dram_bytes": use.words * tape.bank.width // 8, "stalls": STALLS.get(nest.op)}
+        return None
+    word = tape.bank.width // 8
+    return schema.WeightReads(use.words * word, use.tile * word, STALLS.get(nest.op))
 
 
-def _dram(tape: Tape) -> dict[str, Any]:
-    return {"width": tape.width, "outstanding": tape.outstanding, "latency": tape.latency}
+def _dram(tape: Tape) -> schema.Dram:
+    return schema.Dram(dram_file(tape), tape.width, tape.outstanding, tape.latency)
 
 
-def quantization_of(quantized: Any) -> dict[str, Any]:
-    """Scales of the image, the logits and each map, and what the maps explain, from a level-2 module's operation.
+def dram_file(tape: Tape) -> str:
+    """The file with what the DRAM holds, relative to the output folder."""
+    return f"mem/{tape.bank.name}.bin"
 
-    `explain` is a list in the order of the maps when there are several.
-    """
-    from gradcam.quant_types import scale
 
-    function = next(o for o in quantized.regions[0].blocks[0].operations if o.operation.name == "func.func")
-    block = function.regions[0].blocks[0]
+def scales_of(quantized: Any) -> dict[str, float]:
+    """Scales of the image, the logits and each map, by the names of their streams, of a level-2 module's operation."""
+    block = _function(quantized).regions[0].blocks[0]
     results = list(list(block.operations)[-1].operands)
     names = ["image", "logits", *map_names(len(results) - 1)]
     values = dict(zip(names, [block.arguments[0], *results], strict=True))
-    out: dict[str, Any] = {n: {"scale": scale(v)} for n, v in values.items() if is_quantized(v)}
-    if asked := [{e.name: plain(e.attr) for e in explanation} for explanation in explanations(function)]:
-        out["explain"] = asked[0] if len(asked) == 1 else asked
-    return out
+    return {name: scale(value) for name, value in values.items() if is_quantized(value)}
 
 
-def plain(attribute: ir.Attribute) -> Any:
-    """A string, number or boolean attribute as Python data."""
-    if isinstance(attribute, ir.StringAttr):
-        return attribute.value
-    if isinstance(attribute, (ir.BoolAttr, ir.IntegerAttr, ir.FloatAttr)):
-        return attribute.value
-    return str(attribute)
+def maps_of(quantized: Any) -> dict[str, schema.Explanation]:
+    """What each map explains, by the name of its stream, from a level-2 module's operation."""
+    asked = [{e.name: e.attr.value for e in explanation} for explanation in explanations(_function(quantized))]
+    return dict(zip(map_names(len(asked)), (schema.Explanation(**facts) for facts in asked), strict=True))
+
+
+def _function(quantized: Any) -> Any:
+    return next(o for o in quantized.regions[0].blocks[0].operations if o.operation.name == "func.func")

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -56,7 +54,12 @@ def _weights(source: int, target: int) -> np.ndarray:
 
 
 def heatmap_maps(
-    heatmap: np.ndarray, scale: float, size: tuple[int, int], explain: Mapping[str, Any] | None = None
+    heatmap: np.ndarray,
+    scale: float,
+    size: tuple[int, int],
+    relu: bool = True,
+    normalized: bool = True,
+    eps: float = 1e-7,
 ) -> Maps:
     """Brings an integer heatmap of the device into the form that software shows.
 
@@ -66,16 +69,17 @@ def heatmap_maps(
         heatmap: int32, h x w.
         scale: real value of one step of the heatmap.
         size: height and width of the image.
-        explain: the numeric conventions of the compile: `relu`, `normalize`, `eps`; default true, true, 1e-7.
+        relu: clip below 0.
+        normalized: subtract the minimum, divide by `eps` + maximum.
+        eps: see `normalized`.
     """
-    relu, normal, eps = ((explain or {}).get(k, d) for k, d in (("relu", True), ("normalize", True), ("eps", 1e-7)))
     raw = heatmap.astype(np.float64) * scale
     low = np.maximum(raw, 0) if relu else raw
     diagnostic = _diagnose(raw, low)
-    if normal:
+    if normalized:
         low = normalize(low, eps)
     final = resize(low, size)
-    return Maps(raw, low, normalize(final, eps) if normal else final, diagnostic)
+    return Maps(raw, low, normalize(final, eps) if normalized else final, diagnostic)
 
 
 def _diagnose(raw: np.ndarray, low: np.ndarray) -> str:

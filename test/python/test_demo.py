@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from measures import CYCLES, GOOD
+from msgspec.structs import replace
 from torch import nn
 
 from gradcam import demonstration
@@ -116,7 +117,7 @@ def test_figures_that_are_just_reached():
 
 
 def wrong_cycles(part):
-    return CYCLES | {part: CYCLES[part] + 1}
+    return replace(CYCLES, **{part: getattr(CYCLES, part) + 1})
 
 
 @pytest.mark.parametrize(
@@ -146,7 +147,7 @@ def test_each_missed_figure_shows(change, row):
 
 
 def test_an_expensive_explanation_shows():
-    costly = CYCLES | {"explanation": 3}
+    costly = replace(CYCLES, explanation=3)
     rows = figures(dataclasses.replace(GOOD, shapes=[ShapeRun("16x16", costly, [costly], 1)], same_class=0))
     assert [row.what for row in rows if not row.ok] == ["explanation / inference, 16x16"]
 

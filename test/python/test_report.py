@@ -1,17 +1,18 @@
 """The report of a compile: its keys, and its figures against counts by hand."""
 
-import json
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import rtl_networks
 import torch
+from msgspec.structs import asdict
 from small_networks import Network, small_resnet
 from torch import nn
 from torch_mlir import ir
 
 from gradcam.compiler import LEVELS, Settings, pipeline_for
+from gradcam.design import load_design
 from gradcam.dialect import make_context
 from gradcam.errors import GradcamError
 from gradcam.output import compile_to_folder
@@ -20,6 +21,7 @@ from gradcam.passes.program.scheduled_program import ScheduledProgram
 from gradcam.passes.quantize.calibrate import calibrate
 from gradcam.program import describe_program
 from gradcam.report import count_macs, make_report, report_text
+from gradcam.schema.schedule import read_schedule
 
 
 class Tiny(nn.Module):
@@ -71,54 +73,56 @@ def test_padding_channels_and_the_explanation_are_no_macs():
 def test_the_figures_follow_from_the_schedule():
     net = Network((1, 4, 6, 6))
     x = net.relu(net.conv(net.image, 8))
-    quantized = level2(net.module(*net.head(x, 4)), (1, 4, 6, 6))
+    asked = 'target = "layer4", rank = 0, method = "gradcam", relu = true, normalize = true, eps = 1.0e-7'
+    text = net.module(*net.head(x, 4), attributes=f"{{gradcam.explain = {{{asked}}}}}")
+    quantized = level2(text, (1, 4, 6, 6))
     kept = quantized.operation.clone()
     with quantized.context:
         scheduled, settings = quantized, Settings("layer4", pe="4x4")
         for level in ("linalg", "affine", "scheduled"):
             scheduled = pipeline_for(level, settings).run(scheduled)
-        view = ScheduledProgram(scheduled)
-        program = describe_program(view)
-        report = make_report("net", settings, kept, view, program)
-    cycles = report["cycles"]
+        program = describe_program(ScheduledProgram.of(scheduled), kept)
+        report = make_report("net", settings.pe, kept, program)
+    cycles = asdict(report.cycles)
+    assert cycles == {e.name: e.attr.value for e in ir.DictAttr(scheduled.operation.attributes["gradcam.cycles"])}
     # The convolution follows the image, and the pool the convolution: all start at once.
-    image, conv, pool = program["nests"][:3]
-    assert [n["name"] for n in program["nests"] if "follows" in n] == [conv["name"], pool["name"]]
-    assert (image["phase"], pool["name"]) == ("load", "avgpool")
+    image, conv, pool = program.nests[:3]
+    assert [n.name for n in program.nests if n.follows is not None] == [conv.name, pool.name]
+    assert (image.phase, pool.name) == ("load", "avgpool")
     end, added = 0, dict.fromkeys(("load", "inference", "explanation", "store"), 0)
-    for nest in program["nests"]:
-        assert nest["start"] == (program["nests"][nest["follows"]]["start"] if "follows" in nest else end)
-        added[nest["phase"]] += nest["cycles"]
-        end = max(end, nest["end"])
+    for nest in program.nests:
+        assert nest.start == (end if nest.follows is None else program.nests[nest.follows].start)
+        added[nest.phase] += nest.cycles
+        end = max(end, nest.end)
     assert cycles == added | {"total": end} and all(added.values())
     assert sum(added.values()) == end
     # The convolution has its steps, stages and issue, the image what the convolution waits for it.
-    assert conv["cycles"] + image["cycles"] == conv["end"] and conv["cycles"] - conv["steps"] < 9
-    assert pool["cycles"] == pool["end"] - conv["end"]
-    assert report["macs"] == 6 * 6 * 8 * 4 * 9 + 8 * 4
+    assert conv.cycles + image.cycles == conv.end and conv.cycles - conv.steps < 9
+    assert pool.cycles == pool.end - conv.end
+    assert report.macs == 6 * 6 * 8 * 4 * 9 + 8 * 4
     # 3 x 3 taps, 8 x 4 channels on 4 x 4 multipliers: 36 positions of 2 tiles of 9 steps.
-    (conv,) = (n for n in program["nests"] if n["engine"] == "mac" and n["phase"] == "inference" and n["steps"] > 100)
-    assert conv["steps"] == 36 * 2 * 9
-    assert report["overhead"] == cycles["explanation"] / cycles["inference"]
-    assert report["utilization"] == report["macs"] / 16 / cycles["inference"] < 1
+    (conv,) = (n for n in program.nests if n.engine == "mac" and n.phase == "inference" and n.steps > 100)
+    assert conv.steps == 36 * 2 * 9
+    assert report.overhead == cycles["explanation"] / cycles["inference"]
+    assert report.utilization == report.macs / 16 / cycles["inference"] < 1
     # Weights of the convolution and of the classifier, 4 x 4 int8 each.
-    assert report["memory_bytes"]["weights"] == 2 * 9 * 16 + 2 * 16
+    assert report.memory_bytes["weights"] == 2 * 9 * 16 + 2 * 16
 
 
 def test_layers_add_up_to_the_whole(compiled):
-    layers = {(layer["name"], layer["phase"]): layer for layer in compiled.report["layers"]}
-    assert sum(layer["cycles"] for layer in layers.values()) == compiled.report["cycles"]["total"]
-    counted = {k: (v["op"], v["macs"], v["weights"]) for k, v in layers.items() if "op" in v}
+    layers = {(layer.name, layer.phase): layer for layer in compiled.report.layers}
+    assert sum(layer.cycles for layer in layers.values()) == compiled.report.cycles.total
+    counted = {k: (v.op, v.macs, v.weights) for k, v in layers.items() if v.op}
     assert counted == {
         ("stem.1", "inference"): ("conv2d", 8 * 8 * 4 * 3 * 9, 4 * 3 * 9),
         ("body.1", "inference"): ("conv2d", 4 * 4 * 4 * 4 * 9, 4 * 4 * 9),
         ("fc", "inference"): ("linear", 4 * 2, 4 * 2),
     }
-    assert sum(macs for _, macs, _ in counted.values()) == compiled.report["macs"]
-    assert layers["stem.1", "inference"]["output_bytes"] == 8 * 8 * 4
-    assert layers["fc", "inference"]["output_bytes"] == 4 * 4  # two logits of 32 bits, and two padding ones
+    assert sum(macs for _, macs, _ in counted.values()) == compiled.report.macs
+    assert layers["stem.1", "inference"].output_bytes == 8 * 8 * 4
+    assert layers["fc", "inference"].output_bytes == 4 * 4  # two logits of 32 bits, and two padding ones
     body = layers["body.1", "inference"]
-    assert body["utilization"] == body["macs"] / 16 / body["cycles"] < 1
+    assert body.utilization == body.macs / 16 / body.cycles < 1
 
 
 def test_a_layer_that_another_one_hides_adds_no_cycles_and_is_used_while_it_runs(tmp_path):
@@ -127,42 +131,45 @@ def test_a_layer_that_another_one_hides_adds_no_cycles_and_is_used_while_it_runs
     net.conv(net.add(nn.AvgPool2d(3, 1, 1)), 4, 1, 6, 0)
     net.add(nn.AdaptiveAvgPool2d(1), net.add(nn.ReLU()))
     report = rtl_networks.design(net.classify(3), "4x4", tmp_path / "design")
-    (conv,) = (layer for layer in report["layers"] if layer.get("op") == "conv2d")
-    nest = json.loads((tmp_path / "design/program.json").read_text())["nests"][conv["nests"][0]]
-    assert conv["cycles"] == 0 and nest["end"] - nest["start"] > 4
-    assert conv["utilization"] == 2 * 2 * 4 * 4 / 16 / (nest["end"] - nest["start"])
+    (conv,) = (layer for layer in report.layers if layer.op == "conv2d")
+    nest = load_design(tmp_path / "design").program.nests[conv.nests[0]]
+    assert conv.cycles == 0 and nest.end - nest.start > 4
+    assert conv.utilization == 2 * 2 * 4 * 4 / 16 / (nest.end - nest.start)
 
 
 def test_a_layer_whose_mask_is_kept_has_its_convolution(tmp_path):
     report = compile_to_folder(Tiny(), "tiny", Settings("stem", pe="4x4"), tmp_path / "design")
-    assert sum(layer.get("macs", 0) for layer in report["layers"]) == report["macs"]
+    assert sum(layer.macs for layer in report.layers) == report.macs
 
 
 def test_the_report_has_what_the_readme_promises(compiled):
     report = compiled.report
-    assert {"model", "target_layer", "method", "macs", "multipliers", "overhead", "utilization"} <= set(report)
-    assert (report["model"], report["target_layer"], report["method"]) == ("tiny", "body", "gradcam")
-    assert {"load", "inference", "explanation", "total"} <= set(report["cycles"])
-    assert report["multipliers"] == 16
+    assert (report.model, report.pe, report.multipliers) == ("tiny", "4x4", 16)
     # The array; of the convolutions and of the average pool a rescale per output lane.
-    assert report["multiplications"] == {"mac": 16 + 4, "sum": 4}
-    assert {"weights", "biases", "bank0"} <= set(report["memory_bytes"])
-    assert set(report["scales"]) == {"image", "logits", "heatmap"}
-    names = [p["name"] for p in report["passes"]]
+    assert report.multiplications == {"mac": 16 + 4, "sum": 4}
+    assert {"weights", "biases", "bank0"} <= set(report.memory_bytes)
+    names = [p.name for p in report.passes]
     assert names[0] == "gradcam-fold-batch-norm" and "gradcam-assign-cycles" in names
-    assert all(p["seconds"] >= 0 for p in report["passes"])
-    assert json.loads((compiled.folder / "report.json").read_text()) == report
+    assert all(p.seconds >= 0 for p in report.passes)
+    assert load_design(compiled.folder).report() == report
+
+
+def test_the_program_has_what_the_readme_promises(compiled):
+    program = load_design(compiled.folder).program
+    assert [(e.target, e.method, e.rank) for e in program.maps.values()] == [("body", "gradcam", 0)]
+    assert all(program.scale(name) > 0 for name in ("image", "logits", "heatmap"))
 
 
 def test_the_readable_report_has_the_same_figures(compiled):
-    text = report_text(compiled.report)
+    schedule = read_schedule(compiled.folder / "schedule.json")
+    text = report_text(compiled.report, load_design(compiled.folder).program, schedule)
     assert text == (compiled.folder / "report.txt").read_text()
-    for figure in (f"{compiled.report['macs']:,}", f"{compiled.report['cycles']['total']:,}", "4x4, 16 multipliers"):
+    for figure in (f"{compiled.report.macs:,}", f"{compiled.report.cycles.total:,}", "4x4, 16 multipliers"):
         assert figure in text
 
 
 def test_memory_bytes_are_the_size_of_the_images(compiled):
-    for name, size in compiled.report["memory_bytes"].items():
+    for name, size in compiled.report.memory_bytes.items():
         image = compiled.folder / "mem" / f"{name}.hex"
         if image.exists():
             assert 2 * size == sum(len(line) for line in image.read_text().split())

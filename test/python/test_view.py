@@ -36,9 +36,9 @@ def test_maps_follow_pytorch_grad_cam():
 
 def test_conventions_are_those_of_the_compile():
     heatmap = np.array([[-4, 4], [0, 2]], np.int32)
-    signed = heatmap_maps(heatmap, 0.5, (2, 2), {"relu": False, "normalize": False, "eps": 1e-7})
+    signed = heatmap_maps(heatmap, 0.5, (2, 2), relu=False, normalized=False)
     np.testing.assert_array_equal(signed.final, [[-2, 2], [0, 1]])
-    coarse = heatmap_maps(heatmap, 0.5, (2, 2), {"relu": True, "normalize": True, "eps": 2.0})
+    coarse = heatmap_maps(heatmap, 0.5, (2, 2), eps=2.0)
     np.testing.assert_array_equal(coarse.low, [[0, 0.5], [0, 0.25]])
 
 

@@ -1,4 +1,4 @@
-"""The driver of `gradcam_core`: it needs NumPy and the program.json of the compile, neither PyTorch nor MLIR.
+"""The driver of `gradcam_core`: it needs NumPy, msgspec and the program.json of the compile, neither PyTorch nor MLIR.
 
     core = Core(PynqTransport(address, overlay.axi_dma_0), "build/resnet")
     result = core.run(image)             # float32 or int8, C x H x W
@@ -11,16 +11,17 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn, Protocol
+from typing import NoReturn, Protocol
 
 import numpy as np
 
+from gradcam.design import Design, load_design
 from gradcam.errors import GradcamError
-from gradcam.files import digest, read_json
 from gradcam.numerics import quantize
+from gradcam.schema.program import WORD_BYTES, Field, Program, Register
 
 
 class Transport(Protocol):
@@ -83,7 +84,7 @@ class Result:
 class Core:
     """A core that runs."""
 
-    def __init__(self, transport: Transport, design: str | Path | Mapping[str, Any], timeout: float = 10.0) -> None:
+    def __init__(self, transport: Transport, design: str | Path | Program, timeout: float = 10.0) -> None:
         """Checks that the core is the one that was compiled; changes nothing in it.
 
         Args:
@@ -96,16 +97,10 @@ class Core:
                 one that is at work for somebody else.
         """
         self._transport, self._timeout = transport, timeout
-        self._folder = None if isinstance(design, Mapping) else Path(design)
-        program = design if isinstance(design, Mapping) else read_json(Path(design) / "program.json")
-        try:
-            self._core, self._streams = program["core"], {s["name"]: s for s in program["streams"]}
-            self._scales, self._dram = program["quantization"], program["dram"]
-            self._memories, self._explains = program["memories"], bool(program["ports"])
-            self._registers = self._core["registers"]
-        except (KeyError, TypeError) as error:
-            raise GradcamError(f"program.json does not describe a core: it has no {error}") from error
-        self._image = next(s for s in self._streams.values() if s["direction"] == "in")
+        found = design if isinstance(design, Program) else load_design(design)
+        self._design = found if isinstance(found, Design) else None
+        self._program = found.program if isinstance(found, Design) else found
+        (self._image,) = self._program.inputs
         self._placed = False  # the core knows where its weights are
         self._sent = 0  # image packets
         self._waiting: deque[int] = deque()  # their numbers, of those whose results are still to come
@@ -116,8 +111,11 @@ class Core:
 
     def read(self, register: str, field: str | None = None) -> int:
         """A register, or a field of it."""
-        word = self._transport.read32(self._registers[register]["address"])
-        return word if field is None else self._fields(register, word)[field]
+        word = self._transport.read32(self._register(register).address)
+        if field is None:
+            return word
+        place = self._field(register, field)
+        return word >> place.low & (1 << place.bits) - 1
 
     def write(self, register: str, **fields: int) -> None:
         """Writes a register: the fields that are named, 0 to all others.
@@ -127,11 +125,11 @@ class Core:
         """
         word = 0
         for name, value in fields.items():
-            field = self._registers[register]["fields"][name]
-            if not 0 <= value < 1 << field["bits"]:
-                raise GradcamError(f"{register}.{name} has {field['bits']} bits, {value} does not fit")
-            word |= value << field["low"]
-        self._transport.write32(self._registers[register]["address"], word)
+            field = self._field(register, name)
+            if not 0 <= value < 1 << field.bits:
+                raise GradcamError(f"{register}.{name} has {field.bits} bits, {value} does not fit")
+            word |= value << field.low
+        self._transport.write32(self._register(register).address, word)
 
     @property
     def status(self) -> dict[str, int]:
@@ -179,8 +177,8 @@ class Core:
         if cls is None:
             self.write("CLASS_SELECT", argmax=1)
             return
-        count = self._words("logits")
-        if not self._explains:
+        count = self._program.fields.get("logits", 0)
+        if not self._program.ports:
             raise GradcamError("this design explains no class; it was compiled without explanation")
         if not 0 <= cls < count:
             raise GradcamError(f"class {cls} does not exist: there are {count}, from 0 on")
@@ -201,7 +199,7 @@ class Core:
     @property
     def weights_in_dram(self) -> bool:
         """Whether the core reads its weights; otherwise they are on chip."""
-        return bool(self._dram)
+        return self._program.dram is not None
 
     @property
     def weights_address(self) -> int:
@@ -210,7 +208,7 @@ class Core:
 
     @weights_address.setter
     def weights_address(self, address: int) -> None:
-        if not self._dram:
+        if not self.weights_in_dram:
             raise GradcamError("the weights of this design are on chip")
         if address % 4096 or not 0 <= address < 1 << 64:
             raise GradcamError(f"weights must be at a multiple of 4096 below 2**64, got {address:#x}")
@@ -224,14 +222,11 @@ class Core:
         Raises:
             GradcamError: they are on chip, or the file is missing or is not the one of the compile.
         """
-        if not self._dram or self._folder is None:
-            reason = "are on chip" if not self._dram else "are in the output folder; name it instead of its program"
+        dram = self._program.dram
+        if dram is None or self._design is None:
+            reason = "are on chip" if dram is None else "are in the output folder; name it instead of its program"
             raise GradcamError(f"the weights of this design {reason}")
-        path = self._folder / self._dram["file"]
-        expected = next(m["sha256"] for m in self._memories.values() if m["file"] == self._dram["file"])
-        if digest(path) != expected:
-            raise GradcamError(f"{path} is truncated or was changed: its SHA-256 is not the compiled one")
-        self.weights_address = self._transport.place(path.read_bytes())
+        self.weights_address = self._transport.place(self._design.verified(dram.file).read_bytes())
 
     # Images.
 
@@ -253,7 +248,7 @@ class Core:
     def run_many(self, images: Iterable[np.ndarray], cls: int | None = None) -> list[Result]:
         """Runs images, each of which goes in while the one before it runs; otherwise like `run`."""
         packets = [self.packet(image) for image in images]
-        if self._dram and not self._placed:
+        if self.weights_in_dram and not self._placed:
             raise GradcamError(
                 "the core does not know where its weights are; call load_weights, or set weights_address"
             )
@@ -277,13 +272,13 @@ class Core:
         Raises:
             GradcamError: the image has another shape or type than `run` takes, or a value that is not finite.
         """
-        height, width, channels = self._image["shape"]
+        height, width, channels = self._image.shape
         if image.shape != (channels, height, width) or image.dtype not in (np.int8, np.float32, np.float64):
             got = " x ".join(map(str, image.shape)) or "a single value"
             expected = f"int8 or float, {channels} x {height} x {width}"
             raise GradcamError(f"an image of this design is {expected}; got {image.dtype}, {got}")
-        stored = quantize(image, self._scales["image"]["scale"])
-        return image_beats(stored[None], self._image["lanes"], self._core["image"]["bytes"]).tobytes()
+        stored = quantize(image, self._program.scale(self._image.name))
+        return image_beats(stored[None], self._image.lanes, self._program.core.image_bytes).tobytes()
 
     def decode(self, data: bytes) -> Result:
         """What a result packet holds.
@@ -292,37 +287,45 @@ class Core:
             GradcamError: it has another size.
         """
         words, place, found = np.frombuffer(data, "<i4"), 0, {}
-        if len(words) != self._core["result"]["beats"]:
-            raise GradcamError(f"a result has {self._core['result']['beats']} words, got {len(words)}")
-        for field in self._core["fields"]:
-            found[field["name"]] = words[place : place + field["words"]]
-            place += field["words"]
+        if len(words) != self._program.packet_words:
+            raise GradcamError(f"a result has {self._program.packet_words} words, got {len(words)}")
+        for name, count in self._program.fields.items():
+            found[name] = words[place : place + count]
+            place += count
         number = int(found.pop("packet")[0]) & 0xFFFFFFFF
         classes = found.pop("classes", np.zeros(0, np.int32))
-        values = {name: part.reshape(self._streams[name]["shape"]) for name, part in found.items()}
+        values = {s.name: found[s.name].reshape(s.shape) for s in self._program.outputs}
         return Result(number, classes, values.pop("logits"), list(values.values()))
 
     def dequantize(self, result: Result) -> tuple[np.ndarray, list[np.ndarray]]:
         """The real values of a result: logits and maps, float32."""
-        names = [n for n in self._streams if n not in (self._image["name"], "logits")]
-        maps = [(m * self._scales[n]["scale"]).astype(np.float32) for n, m in zip(names, result.heatmaps, strict=True)]
-        return (result.logits * self._scales["logits"]["scale"]).astype(np.float32), maps
+        scale = self._program.scale
+        names = [stream.name for stream in self._program.outputs if stream.name != "logits"]
+        maps = [(m * scale(n)).astype(np.float32) for n, m in zip(names, result.heatmaps, strict=True)]
+        return (result.logits * scale("logits")).astype(np.float32), maps
 
     def _fields(self, register: str, word: int) -> dict[str, int]:
-        fields = self._registers[register]["fields"]
-        return {name: word >> f["low"] & (1 << f["bits"]) - 1 for name, f in fields.items()}
+        return {name: word >> f.low & (1 << f.bits) - 1 for name, f in self._register(register).fields.items()}
 
-    def _words(self, name: str) -> int:
-        return next(f["words"] for f in self._core["fields"] if f["name"] == name)
+    def _register(self, name: str) -> Register:
+        if name not in self._program.core.registers:
+            raise GradcamError(f"program.json has no register {name}; compile again")
+        return self._program.core.registers[name]
+
+    def _field(self, register: str, name: str) -> Field:
+        fields = self._register(register).fields
+        if name not in fields:
+            raise GradcamError(f"program.json has no field {register}.{name}; compile again")
+        return fields[name]
 
     def _check(self) -> None:
-        magic, known = self.read("ID", "magic"), self._registers["ID"]["fields"]["magic"]["reset"]
+        magic, known = self.read("ID", "magic"), self._field("ID", "magic").reset
         if magic != known:
             raise GradcamError(f"there is no gradcam_core at this address: ID is {magic:#010x}, not {known:#010x}")
-        major, known = self.read("VERSION", "major"), self._registers["VERSION"]["fields"]["major"]["reset"]
+        major, known = self.read("VERSION", "major"), self._field("VERSION", "major").reset
         if major != known:
             raise GradcamError(f"the core has version {major} of registers and packets, program.json version {known}")
-        design, known = self.read("DESIGN", "fingerprint"), self._core["fingerprint"]
+        design, known = self.read("DESIGN", "fingerprint"), self._program.core.fingerprint
         if design != known:
             here = f"the core is design {design:#010x}, program.json describes {known:#010x}"
             raise GradcamError(f"{here}; name the folder that the bitstream was made from")
@@ -357,7 +360,7 @@ class Core:
         return result
 
     def _take(self) -> Result:
-        return self.decode(self._transport.receive(4 * self._core["result"]["beats"]))
+        return self.decode(self._transport.receive(WORD_BYTES * self._program.packet_words))
 
     def _raise_errors(self, when: str) -> None:
         if errors := self.errors:
@@ -375,7 +378,7 @@ class Core:
         self.clear_errors()
         self._waiting.clear()
         self._first = None  # others may have sent packets
-        texts = [f"{name} ({self._registers['ERROR']['fields'][name]['text']})" for name in errors]
+        texts = [f"{name} ({self._field('ERROR', name).text})" for name in errors]
         raise CoreError(errors, f"the core reports, {when}: {', '.join(texts)}")
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from systemrdl.compiler import RDLCompiler
 from systemrdl.node import AddrmapNode, FieldNode, RegNode
 from systemrdl.rdltypes.builtin_enums import OnWriteType
+
+from gradcam.schema import program as schema
 
 #: The SystemRDL source.
 SOURCE = Path(__file__).parent / "registers.rdl"
@@ -64,15 +66,12 @@ def register_map() -> tuple[Register, ...]:
     return tuple(_register(node) for node in address_map().registers())
 
 
-def describe_registers() -> dict[str, Any]:
-    """The registers, ready for JSON: by name the address and by name the fields, with low bit, bits, reset and text."""
+def describe_registers() -> dict[str, schema.Register]:
+    """The registers by name, for program.json."""
     return {
-        register.name: {
-            "address": register.address,
-            "fields": {
-                f.name: {"low": f.low, "bits": f.bits, "reset": f.reset, "text": f.text} for f in register.fields
-            },
-        }
+        register.name: schema.Register(
+            register.address, {f.name: schema.Field(f.low, f.bits, f.reset, f.text) for f in register.fields}
+        )
         for register in register_map()
     }
 

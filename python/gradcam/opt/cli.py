@@ -7,10 +7,9 @@ import re
 from collections.abc import Sequence
 from typing import NoReturn
 
-from gradcam.errors import GradcamError
+from gradcam.errors import GradcamError, did_you_mean
 from gradcam.passes.infra import registry
 from gradcam.passes.infra.pass_manager import PassManager
-from gradcam.passes.infra.pass_options import did_you_mean
 from gradcam.passes.infra.pipeline_parser import PipelineError
 from gradcam.passes.infra.steps import nest
 

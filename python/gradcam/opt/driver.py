@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from gradcam.errors import GradcamError
+from gradcam.errors import GradcamError, did_you_mean
 from gradcam.files import write_output
 from gradcam.opt.chunks import Chunk, read_chunks
 from gradcam.opt.cli import CommandLine
@@ -23,7 +23,6 @@ from gradcam.passes.infra.diagnostics import Diagnostic, from_exception, from_ml
 from gradcam.passes.infra.elision import LARGE, elided_text, find_elided
 from gradcam.passes.infra.instrumentation import CrashReproducer, PrintIR, Timing
 from gradcam.passes.infra.pass_manager import Instrumentation, PassFailure
-from gradcam.passes.infra.pass_options import did_you_mean
 from gradcam.passes.infra.pipeline_parser import PipelineError
 
 _CONFIGURATION = re.compile(rb"^// configuration: (.*)$", re.MULTILINE)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from gradcam.package.fusesoc import core_file
 from gradcam.package.ipxact import component
 from gradcam.package.software import packet_header, register_document, register_header
 from gradcam.package.vivado import constraints, script
+from gradcam.schema.program import Program
 
 #: The files, by what makes the text of each from program.json.
 TEXTS = {
@@ -22,12 +22,12 @@ TEXTS = {
 }
 
 
-def write_package(folder: Path, program: dict[str, Any]) -> None:
+def write_package(folder: Path, program: Program) -> None:
     """Writes the files of `TEXTS`.
 
     Args:
         folder: the output folder of a compile.
-        program: its program.json, with the names of all files in it.
+        program: what its program.json holds, with all files in it.
     """
     for name, text in TEXTS.items():
         (folder / name).write_text(text(program), encoding="utf-8")

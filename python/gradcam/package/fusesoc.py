@@ -7,17 +7,18 @@ from typing import Any
 import yaml
 
 from gradcam.package.sources import LIBRARY, VENDOR, memory_files, rtl_files, version
+from gradcam.schema.program import Program
 
 #: The part that the target `synth` names where nobody names another one.
 PART = "xczu7ev-ffvc1156-2-e"
 
 
-def core_file(program: dict[str, Any]) -> str:
+def core_file(program: Program) -> str:
     """The text of the file, with the targets `default`, `lint` (Verilator) and `synth` (Vivado, synthesis alone).
 
     The memory images keep their paths, since the RTL reads them by `$readmemh("mem/...")`.
     """
-    top = program["core"]["top"]
+    top = program.core.top
     sources = ["rtl", "mem"]
     target = {"filesets": sources, "toplevel": top}
     # The name of the interrupt port is a word of C++, which only a model in C++ would mind.

@@ -5,13 +5,13 @@ from __future__ import annotations
 import xml.etree.ElementTree as ET
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from peakrdl_ipxact import IPXACTExporter, Standard
 
 from gradcam.core.register_map import address_map
 from gradcam.package.sources import LIBRARY, VENDOR, memory_files, period, rtl_files, version
 from gradcam.package.text import exported
+from gradcam.schema.program import Core, Port, Program
 
 SPIRIT = "http://www.spiritconsortium.org/XMLSchema/SPIRIT/1685-2009"
 
@@ -38,22 +38,22 @@ class Bus:
     parameters: dict[str, str]
 
 
-def component(program: dict[str, Any]) -> str:
+def component(program: Program) -> str:
     """The text of the file: bus interfaces, the memory map of registers.rdl, ports and files.
 
     Args:
-        program: the program.json of a compile.
+        program: of a compile.
     """
     ET.register_namespace("spirit", SPIRIT)
-    core = program["core"]
-    root = _registers(core["top"], version(program))
+    core = program.core
+    root = _registers(core.top, version(program))
     maps = root.find(_tag("memoryMaps"))
     assert maps is not None
     (name,) = (e.text for e in maps.iterfind(f"{_tag('memoryMap')}/{_tag('name')}"))
     for size in maps.iterfind(f"{_tag('memoryMap')}/{_tag('addressBlock')}/{_tag('range')}"):
         size.text = str(PAGE)
     place = list(root).index(maps)
-    buses = buses_of(core["ports"], round(10**9 / period(program)))
+    buses = buses_of(core.ports, round(10**9 / period(program)))
     interfaces = ET.Element(_tag("busInterfaces"))
     interfaces.extend([_bus(bus, name or "") for bus in buses])
     parts = [interfaces]
@@ -68,13 +68,13 @@ def component(program: dict[str, Any]) -> str:
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + ET.tostring(root, encoding="unicode") + "\n"
 
 
-def buses_of(ports: Sequence[dict[str, Any]], hertz: int) -> list[Bus]:
+def buses_of(ports: Sequence[Port], hertz: int) -> list[Bus]:
     """The interfaces that the ports make up: by the prefixes of AXI, then clock, reset and interrupt."""
     found: dict[str, dict[str, str]] = {}
     for port in ports:
-        prefix, _, signal = port["name"].rpartition("_")
+        prefix, _, signal = port.name.rpartition("_")
         if prefix:
-            found.setdefault(prefix, {})[signal.upper()] = port["name"]
+            found.setdefault(prefix, {})[signal.upper()] = port.name
     buses = []
     for name, members in found.items():
         kind = "axis" if "_axis_" in name else "aximm"
@@ -143,7 +143,7 @@ def _address_space() -> ET.Element:
     return element
 
 
-def _model(core: dict[str, Any]) -> ET.Element:
+def _model(core: Core) -> ET.Element:
     element = ET.Element(_tag("model"))
     views = _add(element, "views")
     for name, use in (("synthesis", "synthesis"), ("simulation", "simulation")):
@@ -151,28 +151,28 @@ def _model(core: dict[str, Any]) -> ET.Element:
         _add(view, "name", name)
         _add(view, "envIdentifier", f"systemVerilogSource:vivado.xilinx.com:{use}")
         _add(view, "language", "systemVerilog")
-        _add(view, "modelName", core["top"])
+        _add(view, "modelName", core.top)
         _add(_add(view, "fileSetRef"), "localName", "sources")
     ports = _add(element, "ports")
-    for port in core["ports"]:
+    for port in core.ports:
         entry = _add(ports, "port")
-        _add(entry, "name", port["name"])
+        _add(entry, "name", port.name)
         wire = _add(entry, "wire")
-        _add(wire, "direction", port["direction"])
-        if port["bits"] > 1:
+        _add(wire, "direction", port.direction)
+        if port.bits > 1:
             vector = _add(wire, "vector")
-            _add(vector, "left", str(port["bits"] - 1))
+            _add(vector, "left", str(port.bits - 1))
             _add(vector, "right", "0")
     return element
 
 
-def _files(program: dict[str, Any]) -> ET.Element:
+def _files(program: Program) -> ET.Element:
     element = ET.Element(_tag("fileSets"))
     files = _add(element, "fileSet")
     _add(files, "name", "sources")
     kinds = [(name, "fileType", "systemVerilogSource") for name in rtl_files(program)]
     kinds += [(name, "userFileType", "mem") for name in memory_files(program)]
-    kinds += [(f"{program['core']['top']}.xdc", "userFileType", "xdc")]
+    kinds += [(f"{program.core.top}.xdc", "userFileType", "xdc")]
     for name, tag, kind in kinds:
         entry = _add(files, "file")
         _add(entry, "name", name)

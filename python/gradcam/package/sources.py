@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from gradcam.schema.program import Program
 
 #: Vendor, library and name of the core, as FuseSoC and IP-XACT name it.
 VENDOR, LIBRARY = "gradcam", "mlir"
@@ -11,22 +11,22 @@ VENDOR, LIBRARY = "gradcam", "mlir"
 PERIOD = 5.0
 
 
-def version(program: dict[str, Any]) -> str:
+def version(program: Program) -> str:
     """The version of registers and packets: MAJOR.MINOR."""
-    fields = program["core"]["registers"]["VERSION"]["fields"]
-    return f"{fields['major']['reset']}.{fields['minor']['reset']}"
+    fields = program.core.registers["VERSION"].fields
+    return f"{fields['major'].reset}.{fields['minor'].reset}"
 
 
-def period(program: dict[str, Any]) -> float:
+def period(program: Program) -> float:
     """The period of the clock that a synthesis aims at, in ns."""
-    return program["clock_ns"] or PERIOD
+    return program.clock_ns or PERIOD
 
 
-def rtl_files(program: dict[str, Any]) -> list[str]:
+def rtl_files(program: Program) -> list[str]:
     """The SystemVerilog, by paths relative to the folder."""
-    return sorted(program["rtl"])
+    return sorted(program.rtl)
 
 
-def memory_files(program: dict[str, Any]) -> list[str]:
+def memory_files(program: Program) -> list[str]:
     """What `$readmemh` reads, by paths relative to the folder."""
-    return sorted(m["file"] for m in program["memories"].values() if m["file"].endswith(".hex"))
+    return sorted(name for name in program.memories if name.endswith(".hex"))

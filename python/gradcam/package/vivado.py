@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from gradcam.package.fusesoc import PART
 from gradcam.package.sources import memory_files, period, rtl_files
+from gradcam.schema.program import Program
 
 #: What the script does behind the lists of files.
 _STEPS = """\
@@ -32,18 +31,18 @@ write_checkpoint -force [file join $out $top.dcp]
 """
 
 
-def constraints(program: dict[str, Any]) -> str:
+def constraints(program: Program) -> str:
     """The text of the constraints: the clock, in ns."""
-    name, time = program["core"]["top"], period(program)
+    name, time = program.core.top, period(program)
     return (
         f"# The clock that {name} is to reach: {1000 / time:g} MHz.\n"
         f"create_clock -name aclk -period {time:.3f} [get_ports aclk]\n"
     )
 
 
-def script(program: dict[str, Any]) -> str:
+def script(program: Program) -> str:
     """The text of the script; it takes the part and the folder for its results as arguments."""
-    top = program["core"]["top"]
+    top = program.core.top
     return (
         f"# Builds {top} out of context: vivado -mode batch -source vivado.tcl -tclargs [PART [FOLDER]]\n"
         f"# Default: {PART} and the folder vivado beside this file. The clock is in {top}.xdc.\n"

@@ -9,10 +9,10 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+from gradcam.design import Design, load_design
 from gradcam.errors import GradcamError
 from gradcam.files import replace_folder
 from gradcam.sim.header import design_header, verilator_config
-from gradcam.sim.program import Program, load_program
 from gradcam.verilator import Toolchain, find_toolchain
 
 HARNESS = Path(__file__).parent / "harness.cpp"
@@ -25,11 +25,11 @@ VERILATOR_FLAGS = ("-O3", "--x-assign", "fast", "--x-initial", "fast", "--noasse
 OPTIMIZATION = {"OPT_FAST": "-O2", "OPT_SLOW": "-O0", "OPT_GLOBAL": "-O1"}
 
 
-def build(folder: Path | str | Program) -> Path:
+def build(folder: Path | str | Design) -> Path:
     """Makes the simulator of a compile's output folder, or finds it there from an earlier call.
 
     Args:
-        folder: the output folder, or the program loaded from it.
+        folder: the output folder, or the design loaded from it.
 
     Returns:
         The executable, in `sim/` of the folder; Verilator's warnings are in `build.log` beside it.
@@ -37,16 +37,16 @@ def build(folder: Path | str | Program) -> Path:
     Raises:
         GradcamError: the folder is not a compile's output, Verilator, make or g++ is missing, or one of them failed.
     """
-    program = folder if isinstance(folder, Program) else load_program(folder)
-    target = program.folder / "sim"
-    key = _key(program)
+    design = folder if isinstance(folder, Design) else load_design(folder)
+    target = design.folder / "sim"
+    key = _key(design)
     if _built(target, key):
         return target / "simulator"
     toolchain = find_toolchain()
     # Built elsewhere: make takes no folder with a space in its path.
     with tempfile.TemporaryDirectory(prefix="gradcam-sim-") as temporary:
         work = Path(temporary)
-        log = _verilate(program, toolchain, work)
+        log = _verilate(design, toolchain, work)
         _compile(toolchain, work)
         with replace_folder(target) as output:
             shutil.copy2(work / "obj" / "Vdesign", output / "simulator")
@@ -55,15 +55,15 @@ def build(folder: Path | str | Program) -> Path:
     return target / "simulator"
 
 
-def lint(folder: Path | str | Program) -> str:
+def lint(folder: Path | str | Design) -> str:
     """Verilator's warnings about the RTL of an output folder with -Wall, "" for none.
 
     Raises:
         GradcamError: as `build`.
     """
-    program = folder if isinstance(folder, Program) else load_program(folder)
+    design = folder if isinstance(folder, Design) else load_design(folder)
     with tempfile.TemporaryDirectory(prefix="gradcam-lint-") as temporary:
-        return _verilate(program, find_toolchain(), Path(temporary), "--lint-only")
+        return _verilate(design, find_toolchain(), Path(temporary), "--lint-only")
 
 
 def _built(target: Path, key: str) -> bool:
@@ -71,15 +71,15 @@ def _built(target: Path, key: str) -> bool:
     return (target / "simulator").is_file() and stored.is_file() and stored.read_text(encoding="utf-8") == key
 
 
-def _key(program: Program) -> str:
+def _key(design: Design) -> str:
     """Changes with whatever the executable depends on."""
     state = hashlib.sha256()
-    for part in (*VERILATOR_FLAGS, str(OPTIMIZATION), platform.platform(), design_header(program)):
+    for part in (*VERILATOR_FLAGS, str(OPTIMIZATION), platform.platform(), design_header(design.program)):
         state.update(part.encode())
-    for path in (HARNESS, DRAM, *program.rtl_files):
+    for path in (HARNESS, DRAM, *design.rtl_files):
         state.update(path.name.encode())
         state.update(_read(path))
-    state.update(verilator_config(program).encode())
+    state.update(verilator_config(design.program).encode())
     return state.hexdigest()
 
 
@@ -90,22 +90,22 @@ def _read(path: Path) -> bytes:
         raise GradcamError(f"cannot read {path}: {error.strerror}") from error
 
 
-def _verilate(program: Program, toolchain: Toolchain, work: Path, *flags: str) -> str:
+def _verilate(design: Design, toolchain: Toolchain, work: Path, *flags: str) -> str:
     """Translates the RTL into C++ in `work`/obj and returns the warnings."""
-    (work / "design.h").write_text(design_header(program), encoding="utf-8")
-    (work / "design.vlt").write_text(verilator_config(program), encoding="utf-8")
+    (work / "design.h").write_text(design_header(design.program), encoding="utf-8")
+    (work / "design.vlt").write_text(verilator_config(design.program), encoding="utf-8")
     for source in (HARNESS, DRAM):
         shutil.copy2(source, work / source.name)
     (work / "rtl").mkdir()
-    for path in program.rtl_files:  # copies, so that warnings and make see short names without spaces
+    for path in design.rtl_files:  # copies, so that warnings and make see short names without spaces
         (work / "rtl" / path.name).write_bytes(_read(path))
     result = toolchain.run(
         [
             toolchain.verilator,
             *(flags or ("--cc", "--exe", HARNESS.name, "-CFLAGS", "-std=c++17")),
             *VERILATOR_FLAGS,
-            *("--top-module", program.top, "--prefix", "Vdesign", "--Mdir", "obj", "design.vlt"),
-            *(f"rtl/{path.name}" for path in program.rtl_files),
+            *("--top-module", design.program.top, "--prefix", "Vdesign", "--Mdir", "obj", "design.vlt"),
+            *(f"rtl/{path.name}" for path in design.rtl_files),
         ],
         work,
     )

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from gradcam.sim.program import Buffer, Program, Stream
+from gradcam.schema.program import Buffer, Program, Stream
 
 #: Name of the memory array in the module of a bank; a bank of several has a number behind each.
 MEMORY = "memory"
@@ -33,7 +33,8 @@ class Dump:
 
 def dumps(program: Program) -> list[Dump]:
     """The dumps of a trace in the order in which a run makes them; of a ring, which holds no whole tensor, none."""
-    writes = [(i, program.buffers[name]) for i, nest in enumerate(program.nests) for name in nest.writes]
+    buffers = {buffer.name: buffer for buffer in program.buffers}
+    writes = [(i, buffers[name]) for i, nest in enumerate(program.nests) for name in nest.writes]
     return [_dump(program, i, buffer) for i, buffer in writes if buffer.ring is None]
 
 
@@ -75,7 +76,8 @@ def _function(signature: str, entries: Iterable[str]) -> list[str]:
 def _nests(program: Program) -> list[str]:
     """An entry per nest: turn, its engine's bit of `running`, which has one per engine in order of use, and drain."""
     engines = list(dict.fromkeys(nest.engine for nest in program.nests))
-    return [f"{{{nest.turn}, {engines.index(nest.engine)}, {max(0, nest.drain)}}}" for nest in program.nests]
+    nests = zip(program.turns, program.nests, strict=True)
+    return [f"{{{turn}, {engines.index(nest.engine)}, {max(0, nest.drain)}}}" for turn, nest in nests]
 
 
 def _stream(stream: Stream) -> str:
@@ -127,9 +129,9 @@ WAIVERS = (
 def verilator_config(program: Program) -> str:
     """The text of design.vlt: what a trace reads, and the waived warnings with their reasons."""
     lines = ["`verilator_config", "// Read by the harness for a trace."]
-    for name in sorted({b.bank for b in program.buffers.values() if b.bank}):
+    for name in sorted({b.bank for b in program.buffers if b.bank}):
         lines.append(f'public_flat_rd -module "{name}" -var "{MEMORY}*"')
-    for name in sorted({b.register for b in program.buffers.values() if b.register}):
+    for name in sorted({b.register for b in program.buffers if b.register}):
         lines.append(f'public_flat_rd -module "{program.top}" -var "{name}"')
     return "\n".join([*lines, *waiver_lines()]) + "\n"
 

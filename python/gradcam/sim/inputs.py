@@ -9,7 +9,7 @@ import numpy as np
 from gradcam.data import read_image, to_input
 from gradcam.errors import GradcamError
 from gradcam.numerics import quantize
-from gradcam.sim.program import Program
+from gradcam.schema.program import Program
 from gradcam.view import displayable
 
 

@@ -7,12 +7,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from gradcam.classes import best_class, explained_classes
+from gradcam.design import Design
 from gradcam.errors import GradcamError
 from gradcam.files import check_replaceable, replace_folder
-from gradcam.sim.program import Program
+from gradcam.schema.derived import dram_reads
+from gradcam.schema.program import Program
 from gradcam.sim.simulator import Result
 from gradcam.view import heatmap_maps, write_overlay
 
@@ -33,38 +36,38 @@ def check_target(target: Path, force: bool) -> None:
     check_replaceable(target, FILES, "gradcam-sim")
 
 
-def simulation_report(program: Program, result: Result, cls: int, reference_equal: bool | None) -> dict[str, Any]:
+def simulation_report(design: Design, result: Result, cls: int, reference_equal: bool | None) -> dict[str, Any]:
     """The compile's report with what the simulation found.
 
     Args:
-        program: the design.
+        design: what ran.
         result: the run.
         cls: the class asked for, -1 for the predicted one. `explained_class` is a list where there are several maps.
         reference_equal: outcome of the comparison with the integer reference; None when there was none.
     """
-    ranks = [explain.get("rank", 0) for explain in _explanations(program).values()]
+    program = design.program
+    ranks = [explanation.rank for explanation in program.maps.values()]
     classes = explained_classes(result.logits, cls, max(ranks, default=0) + 1)
     explained = [classes[rank] for rank in ranks]
-    scales = {name: program.scale(name) for name in ("image", *result.outputs)}
-    report = program.report()
-    for layer in report.get("dram") or ():
-        layer["simulated_stall_cycles"] = result.nest_cycles[layer["nest"]] - layer["cycles"]
-    return report | {
-        "simulated_cycles": result.cycles,
-        "cycles_per_second": round(result.cycles["total"] / result.seconds),
+    waiting = [
+        {
+            "nest": read.number,
+            "name": read.nest.name,
+            "stall_cycles": read.weights.stall_cycles,
+            "simulated_stall_cycles": result.nest_cycles[read.number] - read.cycles,
+        }
+        for read in dram_reads(program)
+    ]
+    return msgspec.to_builtins(design.report()) | {
+        "simulated_cycles": msgspec.to_builtins(result.cycles),
+        "cycles_per_second": round(result.cycles.total / result.seconds),
         "predicted_class": best_class(result.logits),
         "explained_class": explained if len(explained) > 1 else next(iter(explained), None),
-        "scales": scales,
+        "scales": {name: program.scale(name) for name in ("image", *result.outputs)},
+        "dram": waiting,
         "reference_equal": reference_equal,
         "diagnostic": "",
     }
-
-
-def _explanations(program: Program) -> dict[str, Mapping[str, Any]]:
-    """What each map explains, by the name of its stream."""
-    names = [stream.name for stream in program.outputs if stream.name != "logits"]
-    asked = program.quantization.get("explain", {})
-    return dict(zip(names, asked if isinstance(asked, list) else [asked] * len(names), strict=True))
 
 
 def write_output(
@@ -103,11 +106,12 @@ def _write_map(
     """Writes a heatmap and its picture; returns its diagnostic."""
     height, width = pixels.shape[:2]
     np.save(folder / f"{name}.npy", result.heatmaps[name])
-    explain = _explanations(program)[name]
-    maps = heatmap_maps(result.heatmaps[name], program.scale(name), (height, width), explain)
+    explain = program.maps[name]
+    conventions = explain.relu, explain.normalize, explain.eps
+    maps = heatmap_maps(result.heatmaps[name], program.scale(name), (height, width), *conventions)
     cls = report["explained_class"]
     if isinstance(cls, list):
-        cls = f"{cls[list(result.heatmaps).index(name)]} at {explain['target']}"
+        cls = f"{cls[list(result.heatmaps).index(name)]} at {explain.target}"
     title = f"predicted class {report['predicted_class']}, heatmap of class {cls}"
     write_overlay(folder / f"{name.replace('heatmap', 'overlay')}.png", pixels, maps, title)
     return maps.diagnostic

@@ -11,13 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
+from gradcam.design import load_design
 from gradcam.errors import GradcamError
+from gradcam.schema.program import Cycles, Program
 from gradcam.sim.build import build
 from gradcam.sim.header import Dump, dumps
-from gradcam.sim.program import Program, load_program
-
-#: The phases of a run; their cycles and `total` are the keys of `Result.cycles`.
-PHASES = ("load", "inference", "explanation", "store")
 
 
 @dataclass(frozen=True)
@@ -27,7 +25,7 @@ class Result:
     Attributes:
         outputs: what every output stream delivered, in its shape; int8, int16 or int32.
         nest_cycles: clock cycles of every nest, from its issue to its end.
-        cycles: clock cycles by phase, and "total"; of nests that run side by side, the first one has what the predicted
+        cycles: clock cycles by phase; of nests that run side by side, the first one has what the predicted
             cycles of the others leave.
         seconds: wall time of the run in the simulator.
         buffers: with a trace, one array per write of a nest, in the order of `gradcam.sim.header.dumps`.
@@ -35,7 +33,7 @@ class Result:
 
     outputs: Mapping[str, np.ndarray]
     nest_cycles: list[int]
-    cycles: dict[str, int]
+    cycles: Cycles
     seconds: float
     buffers: list[np.ndarray] = field(default_factory=list)
 
@@ -93,10 +91,15 @@ class Simulator:
     """
 
     def __init__(self, folder: Path | str, verify: bool = True) -> None:
-        self.program: Program = load_program(folder)
+        self.design = load_design(folder)
         if verify:
-            self.program.verify()
-        self.executable = build(self.program)
+            self.design.verify()
+        self.executable = build(self.design)
+
+    @property
+    def program(self) -> Program:
+        """What the design does."""
+        return self.design.program
 
     def run(
         self,
@@ -139,10 +142,7 @@ class Simulator:
             return self._results((work / "results").read_bytes(), (work / "trace").read_bytes() if trace else b"")
 
     def _check_images(self, images: np.ndarray) -> np.ndarray:
-        streams = self.program.inputs
-        if len(streams) != 1 or len(streams[0].shape) != 3:
-            raise GradcamError(f"the design takes {[s.name for s in streams]}, not one image")
-        height, width, channels = streams[0].shape
+        height, width, channels = self.program.inputs[0].shape
         images = np.asarray(images)
         if images.dtype != np.int8 or images.ndim != 4 or images.shape[1:] != (channels, height, width):
             expected = f"N x {channels} x {height} x {width}"
@@ -173,7 +173,7 @@ class Simulator:
                 raise GradcamError("the design has all its weights on chip, so there is no DRAM to set up")
             return []
         latency = self.program.dram.latency if dram.latency is None else dram.latency
-        options = ["--dram", str(self.program.folder / self.program.dram.file), str(latency), str(dram.interval)]
+        options = ["--dram", str(self.design.folder / self.program.dram.file), str(latency), str(dram.interval)]
         if dram.stall_seed is not None:
             options += ["--dram-stall", str(dram.stall_seed), str(dram.stall)]
         return options if dram.fault is None else [*options, "--dram-fault", str(dram.fault)]
@@ -181,11 +181,11 @@ class Simulator:
     def _dram_beats(self) -> int:
         """Beats of the whole DRAM, no fewer than a run reads."""
         dram = self.program.dram
-        return (self.program.folder / dram.file).stat().st_size * 8 // dram.width if dram else 0
+        return (self.design.folder / dram.file).stat().st_size * 8 // dram.width if dram else 0
 
     def _limit(self, stall: tuple[float, float], dram: DramModel) -> int:
         """Cycles that no working design needs: four times the predicted ones, and what stalls can add to every beat."""
-        predicted = self.program.predicted_cycles()["total"]
+        predicted = self.program.cycles.total
         slowest = max(stall)
         if not 0 <= slowest < 1:
             raise GradcamError(f"stall probabilities must be from 0 to less than 1, got {stall}")
@@ -197,11 +197,11 @@ class Simulator:
         # The RTL names its memory images relative to the output folder.
         command = [str(self.executable), *arguments]
         result = subprocess.run(
-            command, cwd=self.program.folder, capture_output=True, text=True, errors="replace", check=False
+            command, cwd=self.design.folder, capture_output=True, text=True, errors="replace", check=False
         )
         if result.returncode:
             lines = (result.stderr + result.stdout).strip().splitlines() or [f"exit code {result.returncode}"]
-            raise GradcamError(f"simulation of {self.program.folder} failed: {lines[0]}")
+            raise GradcamError(f"simulation of {self.design.folder} failed: {lines[0]}")
 
     def _results(self, data: bytes, trace: bytes) -> list[Result]:
         outputs, nests = self.program.outputs, self.program.nests
@@ -215,17 +215,17 @@ class Simulator:
 
     def _result(self, record: np.void, buffers: list[np.ndarray]) -> Result:
         nest_cycles = record["nest cycles"].tolist()
-        cycles: dict[str, int] = dict.fromkeys(PHASES, 0)
-        nests = self.program.nests
-        for turn in dict.fromkeys(nest.turn for nest in nests):
-            first, *others = (number for number, nest in enumerate(nests) if nest.turn == turn)
+        cycles = dict.fromkeys(("load", "inference", "explanation", "store"), 0)
+        nests, turns = self.program.nests, self.program.turns
+        for turn in dict.fromkeys(turns):
+            first, *others = (number for number in range(len(nests)) if turns[number] == turn)
             for number in others:
                 cycles[nests[number].phase] += nests[number].cycles
             added = sum(nests[number].cycles for number in others)
             cycles[nests[first].phase] += max(nest_cycles[n] for n in (first, *others)) - added
-        cycles["total"] = int(record["cycles"])
+        total = Cycles(**cycles, total=int(record["cycles"]))
         outputs = {s.name: record[s.name].copy() for s in self.program.outputs}
-        return Result(outputs, nest_cycles, cycles, float(record["wall seconds"]), buffers)
+        return Result(outputs, nest_cycles, total, float(record["wall seconds"]), buffers)
 
 
 def _split_trace(trace: bytes, written: Sequence[Dump], runs: int) -> list[list[np.ndarray]]:

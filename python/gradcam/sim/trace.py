@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 from torch_mlir import ir
 
+from gradcam.design import Design
 from gradcam.dialect import make_context
 from gradcam.dialect.traits import ChoosesClass, has
 from gradcam.errors import GradcamError
 from gradcam.reference.integer import run_integer
+from gradcam.schema.program import Program
 from gradcam.sim.header import Dump, dumps
-from gradcam.sim.program import Program
 from gradcam.sim.simulator import Result
 
 #: The quantized module of a compile, in its output folder.
@@ -77,13 +78,13 @@ class Trace:
         return f"{text}, {len(self.rings)} kept in part only and not compared ({rings})" if rings else text
 
 
-def load_quantized(program: Program) -> ir.Module:
+def load_quantized(design: Design) -> ir.Module:
     """The quantized module that the design was compiled from.
 
     Raises:
         GradcamError: the folder has none, or it cannot be parsed.
     """
-    path = program.folder / QUANTIZED
+    path = design.folder / QUANTIZED
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -141,7 +142,7 @@ def compare_buffers(program: Program, buffers: Sequence[np.ndarray], tensors: Se
     names = [_tensor_name(program.nests[d.nest].name, d.buffer.name, tensors) for d, _ in finished]
     writes = [(d.nest, n) for (d, _), n in zip(finished, names, strict=True)]
     partners = _partners(writes, [b for _, b in finished], tensors)
-    trace = Trace(rings=[buffer.name for buffer in program.buffers.values() if buffer.ring is not None])
+    trace = Trace(rings=[buffer.name for buffer in program.buffers if buffer.ring is not None])
     for (dump, buffer), name, tensor in zip(finished, names, partners, strict=True):
         if tensor is None:
             trace.skipped.append(dump.buffer.name)

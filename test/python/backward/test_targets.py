@@ -20,8 +20,9 @@ from gradcam.passes.backward.derive_backward import DeriveBackward
 from gradcam.passes.backward.fold_batch_norm import FoldBatchNorm
 from gradcam.passes.backward.simplify_backward import SimplifyBackward
 from gradcam.passes.ir.explanations import explanations
-from gradcam.program import quantization_of
+from gradcam.program import maps_of
 from gradcam.reference.float32 import run_float
+from gradcam.schema.program import Explanation
 
 TOLERANCE = 1e-4
 #: What twenty layers of f32 arithmetic lose.
@@ -182,11 +183,11 @@ def test_the_function_keeps_what_each_map_explains(small):
     assert asked == [["eps", "method", "normalize", "rank", "relu", "target"]] * 2
     assert isinstance(one.body.operations[0].attributes["gradcam.explain"], ir.DictAttr), "not an array for one map"
     wanted = [
-        {"method": "layercam", "normalize": True, "rank": 0, "relu": True, "eps": 1e-7, "target": path}
+        Explanation(target=path, rank=0, method="layercam", relu=True, normalize=True, eps=1e-7)
         for path in ("layer4", "layer3")
     ]
-    assert quantization_of(one.operation)["explain"] == wanted[0]
-    assert quantization_of(two.operation)["explain"] == wanted
+    assert maps_of(one.operation) == {"heatmap": wanted[0]}
+    assert maps_of(two.operation) == {"heatmap0": wanted[0], "heatmap1": wanted[1]}
 
 
 def test_target_layers_that_cannot_be_marked_are_all_named(small):

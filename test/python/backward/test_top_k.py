@@ -127,13 +127,13 @@ def design(tmp_path_factory):
 def test_rtl_equals_the_integer_reference(design):
     net, _, folder, report = design
     simulator, images, requests = Simulator(folder), net.images(4), (-1, 3, 0, 1)
-    module = load_quantized(simulator.program)
+    module = load_quantized(simulator.design)
     free, stalled = (simulator.run(images, requests, stall_seed=seed) for seed in (None, 1))
     for image, request, result, late in zip(images, requests, free, stalled, strict=True):
         assert list(result.heatmaps) == ["heatmap0", "heatmap1", "heatmap2", "heatmap3"]
         check_outputs(result, module, image, request)
         check_outputs(late, module, image, request)
-        assert result.cycles == report["cycles"]
+        assert result.cycles == report.cycles
     with pytest.raises(GradcamError, match=r"heatmap0.* in the integer reference"):
         check_outputs(free[0], module, images[0], 0)
 
@@ -142,7 +142,7 @@ def test_rtl_equals_the_integer_reference(design):
 def test_every_buffer_equals_the_integer_reference(design, request_):
     net, _, folder, _ = design
     simulator, image = Simulator(folder), net.images(1)
-    module = load_quantized(simulator.program)
+    module = load_quantized(simulator.design)
     (result,) = simulator.run(image, request_, trace=True)
     trace = compare_trace(simulator.program, result, module, image[0], request_)
     assert trace.difference is None
@@ -153,12 +153,12 @@ def test_every_buffer_equals_the_integer_reference(design, request_):
 
 
 def test_the_design_says_what_it_explains(design):
-    _, targets, folder, report = design
+    _, targets, folder, _ = design
     program = Simulator(folder).program
-    asked = [(e["target"], e["rank"]) for e in program.quantization["explain"]]
+    asked = [(explanation.target, explanation.rank) for explanation in program.maps.values()]
     assert asked == [(path, rank) for path in targets for rank in (0, 1)]
-    assert (report["target_layer"], report["top_k"]) == (targets, 2)
-    assert {f"heatmap{i}" for i in range(4)} <= set(report["scales"])
+    assert list(program.maps) == [f"heatmap{i}" for i in range(4)] and all(program.scale(name) for name in program.maps)
+    assert f"{', '.join(targets)} by gradcam, 2 classes\n" in (folder / "report.txt").read_text()
     top = (folder / "rtl" / "gradcam_top.sv").read_text()
     assert set(re.findall(r"\b(explain_\w+)(?=,?\n)", top[: top.index(");")])) == {"explain_class", "explain_class1"}
     assert lint(folder) == ""
@@ -188,7 +188,7 @@ def test_gradcam_sim_writes_every_map(design, tmp_path, capsys):
     assert "explained classes 0, 1, 0, 1" in capsys.readouterr().out
     names = [f"{kind}{i}.{end}" for i in range(4) for kind, end in (("heatmap", "npy"), ("overlay", "png"))]
     assert sorted(p.name for p in out.iterdir()) == sorted([*names, "logits.npy", "report.json"])
-    _, *maps = run_integer(load_quantized(Simulator(folder).program), image[None], 0)
+    _, *maps = run_integer(load_quantized(Simulator(folder).design), image[None], 0)
     assert all(np.array_equal(np.load(out / f"heatmap{i}.npy"), m[0]) for i, m in enumerate(maps))
     assert gradcam_sim.main([*arguments, "--force"]) == 0, "its own folder can be replaced"
 

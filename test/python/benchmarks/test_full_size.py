@@ -7,39 +7,59 @@ import full_size as benchmark
 import pytest
 import simulations
 import torch
+from msgspec.structs import replace
 from torch import nn
 
 from gradcam import models
 from gradcam.measure import Usage
+from gradcam.schema.program import Core, Cycles, Nest, Program, WeightReads
+from gradcam.schema.report import Layer, Report
 
-CYCLES = {"load": 10, "inference": 10_000, "explanation": 4, "store": 5, "total": 10_019}
-LAYERS = [
-    {"name": "relu", "phase": "inference", "nests": [0, 1], "cycles": 9000, "output_bytes": 640, "op": "conv2d"}
-    | {"macs": 2_300_000, "weights": 4000, "utilization": 0.9983},
-    {"name": "fc", "phase": "inference", "nests": [2], "cycles": 1000, "output_bytes": 64, "op": "linear"}
-    | {"macs": 200_000, "weights": 100, "utilization": 0.78},
-    {"name": "map", "phase": "explanation", "nests": [3], "cycles": 4, "output_bytes": 16},
-]
-READS = [(0, 3000, 1000, 3.0, 0), (1, 3500, 500, 7.0, 0), (2, 5000, 100, 50.0, 20), (3, 400, 4, 100.0, 3)]
-KEYS = ("nest", "bytes", "cycles", "bytes_per_cycle", "stall_cycles")
-REPORT = {
-    "macs": 2_500_000,
-    "cycles": CYCLES,
-    "overhead": 0.0004,
-    "utilization": 0.9766,
-    "activation_bytes": 1_000_000,
-    "memory_bytes": {"bank0": 900_000, "bank1": 100_000, "weights": 5000, "biases": 300},
-    "layers": LAYERS,
-    "dram": [dict(zip(KEYS, read, strict=True)) for read in READS],
-}
+CYCLES = Cycles(load=10, inference=10_000, explanation=4, store=5, total=10_019)
+LAYERS = (
+    Layer("relu", "inference", (0, 1), 9000, 640, "conv2d", 2_300_000, 4000, 0.9983),
+    Layer("fc", "inference", (2,), 1000, 64, "linear", 200_000, 100, 0.78),
+    Layer("map", "explanation", (3,), 4, 16, None, 0, 0, None),
+)
+#: Of every nest the bytes that it reads, and its cycles without and with waiting.
+READS = ((3000, 1000, 0), (3500, 500, 0), (5000, 100, 20), (400, 4, 3))
+REPORT = Report(
+    model="by hand",
+    pe="16x16",
+    multipliers=256,
+    macs=2_500_000,
+    cycles=CYCLES,
+    overhead=0.0004,
+    utilization=0.9766,
+    memory_bytes={"bank0": 900_000, "bank1": 100_000, "weights": 5000, "biases": 300},
+    packet_bytes={},
+    activation_bytes=1_000_000,
+    multiplications={},
+    layers=LAYERS,
+    passes=(),
+)
+
+
+def program(reads):
+    """A program of which only what its nests read from DRAM is of interest."""
+    nests = tuple(
+        Nest("nest", "mac", "0", "inference", (1,), 0, cycles + stalls, 0, 0, (), None, None, WeightReads(n, 1, stalls))
+        for n, cycles, stalls in reads
+    )
+    rest = dict.fromkeys(("streams", "ports", "buffers"), ())
+    core = Core("gradcam_core", (), {}, 0, 1, 0)
+    files = {"memories": {}, "rtl": {}}
+    return Program(top="gradcam_top", nests=nests, **rest, banks={}, dram=None, clock_ns=None, core=core, **files)
+
+
 SIMULATED = simulations.Simulated(100, [9, 8, 7], [CYCLES] * 3, [""] * 3, 25, 1, "", True, 12_000)
 
 
 USAGE = Usage(50.0, 5 * 10**9)
 
 
-def compiled(design=benchmark.MAIN, usage=USAGE, **changes):
-    return designs.Compiled(design, REPORT | changes, usage)
+def compiled(design=benchmark.MAIN, usage=USAGE, reads=READS, **changes):
+    return designs.Compiled(design, replace(REPORT, **changes), program(reads), usage)
 
 
 def at(design, **changes):
@@ -62,15 +82,15 @@ MISSES = {
     "inference, layer4: 0.000501, asked <= 0.0005": {"main": compiled(overhead=0.000501)},
     "inference, layer3: 0.2200, asked <= 0.21": {"deeper": at({"target": "layer3"}, overhead=0.22)},
     "on chip, 16x16: 1.001 MB": {"main": compiled(activation_bytes=1_001_000)},
-    "of a convolution, 16x16: 8.10": {"main": compiled(dram=[REPORT["dram"][0] | {"bytes_per_cycle": 8.1}])},
+    "of a convolution, 16x16: 8.10": {"main": compiled(reads=[(8100, 1000, 0)])},
     "compile time: 60.5 s": {"main": compiled(usage=Usage(60.5, 1))},
     "compile peak memory: 6.10 GB": {"main": compiled(usage=Usage(1.0, 6_100_000_000))},
     "utilization of the shipped network, 16x16: 0.9600": {"tinyml": compiled(utilization=0.96)},
     "fewer than NNgen's, 16x16: 1.85 times": {
-        "nngen": [compiled(designs.Design(benchmark.NNGEN), cycles=CYCLES | {"total": 155_000})]
+        "nngen": [compiled(designs.Design(benchmark.NNGEN), cycles=replace(CYCLES, total=155_000))]
     },
     "missed: logits and heatmap bit-exact: logits[3]": {"differences": ["", "logits[3] = 4", ""]},
-    "simulated: 2 of 3, 10,019 of 10,019": {"cycles": [CYCLES, CYCLES, CYCLES | {"inference": 10_001}]},
+    "simulated: 2 of 3, 10,019 of 10,019": {"cycles": [CYCLES, CYCLES, replace(CYCLES, inference=10_001)]},
     "nest by nest: nest 3 wrote": {"trace_difference": "nest 3 wrote relu[0] = 4"},
     "nest by nest: 0 equal": {"traced": 0},
     "stalls: DIFFERENT, 12,000 cycles": {"stalled_equal": False},
@@ -152,9 +172,9 @@ def test_a_small_design_all_the_way(tmp_path):
     assert shop.compile(design) is small
     assert small.usage.seconds > 0 and small.usage.peak > 1e8
     assert small.waiting > 0 and 0 < small.bandwidth < 16  # bytes of a tile
-    banks = [size for name, size in small.report["memory_bytes"].items() if name.startswith("bank")]
-    assert small.report["activation_bytes"] == sum(banks)
-    assert cells(benchmark.layer_table(small))[-1][3] == f"{small.cycles['total']:,}"
+    banks = [size for name, size in small.report.memory_bytes.items() if name.startswith("bank")]
+    assert small.report.activation_bytes == sum(banks)
+    assert cells(benchmark.layer_table(small))[-1][3] == f"{small.cycles.total:,}"
     simulated = simulations.simulate(shop.folder(design), 2)
     assert len(simulated.seconds) == 2
     assert [figure for figure in simulated.figures(small.cycles) if not figure.ok] == []

@@ -14,7 +14,6 @@ from simulated_core import make
 from gradcam.core.register_map import register_map
 from gradcam.errors import GradcamError
 from gradcam.passes.infra.pass_manager import PassManager
-from gradcam.sim.program import read_json
 
 
 @pytest.fixture(scope="module")
@@ -44,12 +43,12 @@ def test_images_come_back_in_order_as_fast_as_the_core_runs(either):
     played = core.play(scenario)
     check(played, scenario.expected, core.reference)
     assert len(set(map(tuple, played.results))) == 6
-    cycles = scenario.facts["cycles"]
+    cycles = scenario.program.cycles.total
     assert cycles <= period(played) <= 1.005 * cycles
     counters = played.log[-1]["counters"]
     assert counters["images"] == 6 and counters["stall"] == 0
     assert counters["inference"] + counters["explanation"] == cycles
-    assert counters["explanation"] == core.program.report()["cycles"]["explanation"]
+    assert counters["explanation"] == core.design.report().cycles.explanation
 
 
 def test_random_waiting_on_every_channel_changes_nothing(either):
@@ -124,10 +123,9 @@ def test_every_field_reads_back(core):
     scenario = Scenario(core.program)
     scenario.steps.append({"do": "registers"})
     seen = core.play(scenario).log[0]
-    facts = scenario.facts
-    logits = next(f["words"] for f in facts["fields"] if f["name"] == "logits")
-    known = {"fingerprint": facts["fingerprint"], "classes": logits, "maps": 1, "top_k": 1}
-    beats = {"IMAGE": facts["image"]["beats"], "RESULT": facts["result"]["beats"]}
+    program = core.program
+    known = {"fingerprint": program.core.fingerprint, "classes": program.fields["logits"], "maps": 1, "top_k": 1}
+    beats = {"IMAGE": program.inputs[0].beats, "RESULT": program.packet_words}
     checked = 0
     for register in register_map():
         for pattern in ("reset", "ffffffff", "a5a5a5a5", "5a5a5a5a", "00000000", "restored"):
@@ -161,7 +159,7 @@ def test_interrupt(core):
 
 @pytest.mark.skipif(shutil.which("iverilog") is None, reason="Icarus Verilog is not installed")
 def test_icarus_gives_the_same_outputs_in_the_same_cycles(dram, tmp_path):
-    build(dram.program.folder, "icarus", tmp_path)
+    build(dram.design.folder, "icarus", tmp_path)
     icarus = replace(dram, simulation=tmp_path)
     scenario = Scenario(dram.program)
     rng = np.random.default_rng(0)
@@ -175,7 +173,7 @@ def test_icarus_gives_the_same_outputs_in_the_same_cycles(dram, tmp_path):
 
 @pytest.mark.parametrize("name", ["core", "dram"])
 def test_lint(name, request):
-    folder = request.getfixturevalue(name).program.folder
+    folder = request.getfixturevalue(name).design.folder
     assert lint(folder) == ""
     assert parse_errors(folder) == []
 
@@ -196,7 +194,7 @@ def parse_errors(folder: Path) -> list[str]:
 
 
 def test_slang_finds_a_port_that_does_not_exist(core, tmp_path):
-    shutil.copytree(core.program.folder / "rtl", tmp_path / "rtl")
+    shutil.copytree(core.design.folder / "rtl", tmp_path / "rtl")
     path = tmp_path / "rtl" / "gradcam_core.sv"
     path.write_text(path.read_text().replace(".take_valid", ".taken_valid", 1))
     assert parse_errors(tmp_path)
@@ -208,15 +206,14 @@ def test_a_design_that_explains_nothing(tmp_path):
     assert set(fault_kinds(bare.program)) == {"short", "long", "start_busy", "reset"}
     scenario = faults(bare.program, 4, len(bare.images), seed=3)
     check(bare.play(scenario, simulator="icarus"), scenario.expected, bare.reference)
-    assert [f["name"] for f in scenario.facts["fields"]] == ["packet", "logits"]
+    assert list(scenario.program.fields) == ["packet", "logits"]
 
 
 def test_program_says_what_a_packet_holds(dram):
-    facts = read_json(dram.program.folder / "program.json")["core"]
-    fields = {f["name"]: f["words"] for f in facts["fields"]}
-    assert list(fields) == ["packet", "classes", "logits", "heatmap0", "heatmap1"]
-    assert fields == {"packet": 1, "classes": 2, "logits": 3, "heatmap0": 30, "heatmap1": 30}
-    assert facts["result"] == {"beats": 66, "bytes": 4} and facts["image"] == {"beats": 30, "bytes": 2}
+    program = dram.program
+    assert list(program.fields) == ["packet", "classes", "logits", "heatmap0", "heatmap1"]
+    assert program.fields == {"packet": 1, "classes": 2, "logits": 3, "heatmap0": 30, "heatmap1": 30}
+    assert program.packet_words == 66 and (program.inputs[0].beats, program.core.image_bytes) == (30, 2)
 
 
 def test_a_module_without_a_top_is_refused():

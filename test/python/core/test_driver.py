@@ -1,10 +1,11 @@
 """The driver: on a simulated core, through PYNQ's classes, and what it refuses."""
 
-import json
+import shutil
 import subprocess
 import sys
 import types
 
+import msgspec
 import numpy as np
 import pytest
 from folders import ROOT
@@ -15,9 +16,9 @@ from gradcam.classes import explained_classes
 from gradcam.core.driver import Core, CoreError
 from gradcam.core.pynq import PynqTransport
 from gradcam.core.register_map import register_map
+from gradcam.design import load_design
 from gradcam.errors import GradcamError
 from gradcam.reference.integer import run_integer
-from gradcam.sim.program import read_json
 from gradcam.sim.trace import load_quantized
 
 
@@ -38,7 +39,7 @@ def session(monkeypatch, tmp_path):
 
     def run(core: SimulatedCore, function: str, images: np.ndarray):
         np.save(tmp_path / "images.npy", images)
-        folder = str(core.program.folder)
+        folder = str(core.design.folder)
         arguments = {"function": f"driver_sessions:{function}", "folder": folder, "file": str(tmp_path / "images.npy")}
         played = SimulatedCore.play(core, types.SimpleNamespace(steps=[{"do": "session", **arguments}]))
         return played.log[0]["gave"]
@@ -48,9 +49,8 @@ def session(monkeypatch, tmp_path):
 
 def expected(core, image, cls=-1):
     """The integer reference's outputs, and the classes that are explained."""
-    outputs = run_integer(load_quantized(core.program), image[None], cls)
-    fields = {f["name"]: f["words"] for f in read_json(core.program.folder / "program.json")["core"]["fields"]}
-    classes = [int(c) for c in explained_classes(outputs[0][0], cls, fields["classes"])]
+    outputs = run_integer(load_quantized(core.design), image[None], cls)
+    classes = [int(c) for c in explained_classes(outputs[0][0], cls, core.program.core.classes)]
     return {"classes": classes, "outputs": [part[0].tolist() for part in outputs]}
 
 
@@ -67,12 +67,11 @@ def test_the_driver_gives_what_the_reference_gives(name, request, session):
     want = [expected(core, core.images[i], c) for i, c in zip(order, classes, strict=True)]
     assert [without_packet(r) for r in gave["results"]] == want
     assert [r["packet"] for r in gave["results"]] == list(range(9))
-    facts = read_json(core.program.folder / "program.json")["core"]
     counters = gave["counters"]
     assert counters["images"] == 9
-    assert counters["inference"] + counters["explanation"] - counters["stall"] <= facts["cycles"]
+    assert counters["inference"] + counters["explanation"] - counters["stall"] <= core.program.cycles.total
     assert not any(gave["status"].values()) and gave["pending"] == [1, 0]
-    names = [f["name"] for f in facts["fields"] if f["name"] not in ("packet", "classes")]
+    names = [stream.name for stream in core.program.outputs]
     for output, real, part in zip(names, gave["real"], gave["results"][0]["outputs"], strict=True):
         want = np.array(part) * core.program.scale(output)
         np.testing.assert_array_equal(np.array(real, np.float32), want.astype(np.float32))
@@ -133,13 +132,13 @@ class Device:
     """Registers and packets of a core that gives logits and maps of constants; PYNQ's MMIO and DMA at once."""
 
     def __init__(self, program):
-        self.program, self.core, self.packets, self.results = program, program["core"], 0, []
+        self.program, self.core, self.packets, self.results = program, program.core, 0, []
         self.words = {register.address: 0 for register in register_map()}
         for register in register_map():
             for field in register.fields:
                 self.words[register.address] |= field.reset << field.low
         self.addresses = {register.name: register.address for register in register_map()}
-        self.words[self.addresses["DESIGN"]] = self.core["fingerprint"]
+        self.words[self.addresses["DESIGN"]] = self.core.fingerprint
         self.answers = True
         self.sendchannel = types.SimpleNamespace(transfer=self.take, wait=lambda: None)
         self.recvchannel = types.SimpleNamespace(transfer=self.give, wait=lambda: None)
@@ -153,8 +152,8 @@ class Device:
         self.words[address] = self.words[address] & ~word if address == self.addresses["ERROR"] else word
 
     def take(self, buffer):
-        assert buffer.nbytes == self.core["image"]["beats"] * self.core["image"]["bytes"]
-        words = np.arange(self.core["result"]["beats"], dtype="<i4") - 7
+        assert buffer.nbytes == self.program.inputs[0].beats * self.core.image_bytes
+        words = np.arange(self.program.packet_words, dtype="<i4") - 7
         words[0] = self.packets
         self.packets += 1
         if self.answers:
@@ -177,7 +176,7 @@ class Buffer(np.ndarray):
 @pytest.fixture
 def device(dram, monkeypatch):
     """A core in Python, and the PYNQ that leads to it."""
-    device, buffers = Device(read_json(dram.program.folder / "program.json")), []
+    device, buffers = Device(dram.program), []
     pynq = types.ModuleType("pynq")
 
     def allocate(shape, dtype):
@@ -187,7 +186,7 @@ def device(dram, monkeypatch):
     pynq.MMIO = lambda address, size: device if (address, size) == (0xA000_0000, 4096) else None
     pynq.allocate = allocate
     monkeypatch.setitem(sys.modules, "pynq", pynq)
-    device.buffers, device.folder = buffers, dram.program.folder
+    device.buffers, device.folder = buffers, dram.design.folder
     device.transport = lambda: PynqTransport(0xA000_0000, device)
     return device
 
@@ -270,19 +269,19 @@ def test_an_error_that_was_left(device, dram):
 
 
 def test_damaged_weights_and_a_program_alone(device, dram, tmp_path):
-    program = read_json(device.folder / "program.json")
+    program = load_design(device.folder).program
     with pytest.raises(GradcamError, match="are in the output folder; name it"):
         Core(device.transport(), program).load_weights()
     (tmp_path / "mem").mkdir()
-    (tmp_path / "program.json").write_text(json.dumps(program))
+    shutil.copy(device.folder / "program.json", tmp_path)
     data = bytearray((device.folder / "mem/weights.bin").read_bytes())
     data[3] ^= 1
     (tmp_path / "mem/weights.bin").write_bytes(data)
     with pytest.raises(GradcamError, match="was changed: its SHA-256 is not the compiled one"):
         Core(device.transport(), tmp_path).load_weights()
-    del program["core"]
-    with pytest.raises(GradcamError, match=r"program\.json does not describe a core: it has no 'core'"):
-        Core(device.transport(), program)
+    core = msgspec.structs.replace(program.core, registers={})
+    with pytest.raises(GradcamError, match=r"program\.json has no register ID; compile again"):
+        Core(device.transport(), msgspec.structs.replace(program, core=core))
 
 
 def test_values_that_do_not_fit_a_field(device):

@@ -11,8 +11,8 @@ from folders import BIN, ROOT
 
 from gradcam.core.driver import Transport
 from gradcam.core.register_map import register_map
+from gradcam.design import load_design
 from gradcam.package.software import register_document
-from gradcam.sim.program import read_json
 
 DOCS = ROOT / "docs"
 TEXT = (DOCS / "guide.md").read_text(encoding="utf-8")
@@ -50,7 +50,7 @@ def table(text):
 
 def test_ports(folder):
     said = {(name, int(bits)) for names, bits, _ in table(section("Ports")) for name in re.findall(r"`(.+?)`", names)}
-    assert said == {(p["name"], p["bits"]) for p in read_json(folder / "program.json")["core"]["ports"]}
+    assert said == {(port.name, port.bits) for port in load_design(folder).program.core.ports}
 
 
 def test_files(folder):
@@ -60,8 +60,8 @@ def test_files(folder):
 
 
 def test_result(folder):
-    fields = [f["name"] for f in read_json(folder / "program.json")["core"]["fields"]]
-    assert fields == [re.findall(r"`(\w+)`", cell)[0] for _, cell, _ in table(section("Packets"))]
+    fields = load_design(folder).program.fields
+    assert list(fields) == [re.findall(r"`(\w+)`", cell)[0] for _, cell, _ in table(section("Packets"))]
 
 
 def test_errors_and_registers_are_the_cores():

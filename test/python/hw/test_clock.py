@@ -41,7 +41,7 @@ def test_rtl_equals_the_integer_reference(network, pe, mhz, family, tmp_path):
     report = compile_to_folder(net, "test", clocked(net.settings(pe), mhz, family), tmp_path / "design")
     check_design(net, tmp_path / "design")
     plain = Compilation(net, net.settings(pe)).to("scheduled").operation.attributes["gradcam.cycles"]
-    assert report["cycles"]["total"] > ir.IntegerAttr(ir.DictAttr(plain)["total"]).value, "stages fill and drain"
+    assert report.cycles.total > ir.IntegerAttr(ir.DictAttr(plain)["total"]).value, "stages fill and drain"
 
 
 @pytest.mark.parametrize("options", [{"dsp_packing": True}, {"weights": "dram"}], ids=["packing", "dram"])
@@ -50,10 +50,10 @@ def test_a_deeper_target(options, tmp_path):
     settings = dataclasses.replace(clocked(deeper_targets.settings("strided", "layercam", "4x4"), 120), **options)
     report = compile_to_folder(net, "test", settings, folder)
     simulator = Simulator(folder)
-    reference, images = load_quantized(simulator.program), net.images(2)
+    reference, images = load_quantized(simulator.design), net.images(2)
     for image, cls, result in zip(images, (-1, 4), simulator.run(images, (-1, 4)), strict=True):
         check_outputs(result, reference, image, cls)
-        assert result.cycles == report["cycles"] and result.heatmap.any()
+        assert result.cycles == report.cycles and result.heatmap.any()
 
 
 def test_a_bank_of_several_memories_is_the_same_bank(monkeypatch, tmp_path):

@@ -127,9 +127,9 @@ def test_rtl_equals_the_integer_reference(network, pe, tmp_path):
     report = packed(net, pe, tmp_path / "design")
     check_design(net, tmp_path / "design")
     plain = rtl_networks.design(net, pe, tmp_path / "plain")
-    assert report["cycles"] == plain["cycles"]
+    assert report.cycles == plain.cycles
     oc, ic = map(int, pe.split("x"))
-    fewer = {n: plain["multiplications"][n] - count for n, count in report["multiplications"].items()}
+    fewer = {n: plain.multiplications[n] - count for n, count in report.multiplications.items()}
     assert fewer == {n: oc * ic // 2 if n == "mac" else 0 for n in fewer}
 
 
@@ -139,7 +139,7 @@ def test_a_deeper_target_whose_engine_reads_several_lane_patterns(tmp_path):
     compile_to_folder(net, "test", settings, folder)
     assert "w2_data" in (folder / "rtl/engine_mac.sv").read_text(), "a second way to read weights"
     simulator = Simulator(folder)
-    reference, images = load_quantized(simulator.program), net.images(2)
+    reference, images = load_quantized(simulator.design), net.images(2)
     for image, cls, result in zip(images, (-1, 4), simulator.run(images, (-1, 4)), strict=True):
         check_outputs(result, reference, image, cls)
         assert result.heatmap.any()
@@ -150,7 +150,7 @@ def test_a_lane_alone_has_a_product_of_its_own(tmp_path):
     net = rtl_networks.table()
     report = packed(net, "1x8", tmp_path / "packed")
     plain = rtl_networks.design(net, "1x8", tmp_path / "plain")
-    assert report["multiplications"] == plain["multiplications"]
+    assert report.multiplications == plain.multiplications
 
 
 def test_a_design_without_the_borrow_is_found(tmp_path, monkeypatch):
@@ -160,7 +160,7 @@ def test_a_design_without_the_borrow_is_found(tmp_path, monkeypatch):
     simulator, (image,) = Simulator(tmp_path / "design"), net.images(1)
     (result,) = simulator.run(image[None])
     with pytest.raises(GradcamError, match="in the integer reference"):
-        check_outputs(result, load_quantized(simulator.program), image)
+        check_outputs(result, load_quantized(simulator.design), image)
 
 
 # Synthesis.

@@ -13,11 +13,12 @@ import pytest
 from rtl_networks import last_layer, sums
 
 from gradcam.core.register_map import register_map
+from gradcam.design import load_design
 from gradcam.output import compile_to_folder
 from gradcam.package import TEXTS
 from gradcam.package.ipxact import SPIRIT, buses_of
 from gradcam.package.software import register_document
-from gradcam.sim.program import read_json
+from gradcam.schema.program import Port
 from gradcam.verilator import find_toolchain
 
 CORE = "gradcam:mlir:gradcam_core"
@@ -72,8 +73,8 @@ def test_the_folder_has_them(folder):
 
 
 def test_the_program_has_the_ports_of_the_rtl(folder):
-    ports = read_json(folder / "program.json")["core"]["ports"]
-    assert {(p["name"], p["direction"], p["bits"]) for p in ports} == rtl_ports(folder)
+    ports = load_design(folder).program.core.ports
+    assert {(port.name, port.direction, port.bits) for port in ports} == rtl_ports(folder)
 
 
 # FuseSoC.
@@ -101,9 +102,9 @@ def test_fusesoc_lints_the_core(folder, tmp_path):
     done = fusesoc(folder, tmp_path, "run", "--target", "lint", "--build-root", tmp_path / "build", CORE)
     # Verilator's own words: whether make prints its commands is up to a make that runs this test.
     assert done.returncode == 0 and "Built from" in done.stdout, done.stdout + done.stderr
-    program = read_json(folder / "program.json")
+    program = load_design(folder).program
     (work,) = (tmp_path / "build").glob("*/lint")
-    assert {f"rtl/{p.name}" for p in work.glob("src/*/rtl/*")} == set(program["rtl"])
+    assert {f"rtl/{p.name}" for p in work.glob("src/*/rtl/*")} == set(program.rtl)
     # Where the tool runs, the RTL finds its images.
     images = re.findall(r'\$readmemh\("(.+?)"', "".join(p.read_text() for p in (folder / "rtl").glob("*.sv")))
     assert images and all((work / name).read_bytes() == (folder / name).read_bytes() for name in images)
@@ -223,7 +224,8 @@ def test_component_has_the_registers(folder):
 
 def test_a_port_that_no_interface_has_is_none_of_axi():
     """What the ports make up follows from their names alone."""
-    ports = [{"name": name} for name in ("aclk", "s_axis_image_tdata", "s_axi_control_araddr", "m_axi_weights_rdata")]
+    names = ("aclk", "s_axis_image_tdata", "s_axi_control_araddr", "m_axi_weights_rdata")
+    ports = [Port(name, "in", 1) for name in names]
     found = {bus.name: (bus.kind[1], bus.mode) for bus in buses_of(ports, 1)}
     assert found["s_axis_image"] == ("axis", "slave")
     assert found["s_axi_control"] == ("aximm", "slave") and found["m_axi_weights"] == ("aximm", "master")
@@ -234,7 +236,7 @@ def test_a_port_that_no_interface_has_is_none_of_axi():
 
 @pytest.mark.parametrize("compiler", (("gcc", "c"), ("g++", "c++")))
 def test_headers_compile_and_say_the_same_as_the_map(folder, tmp_path, compiler):
-    program, language = compiler
+    command, language = compiler
     lines = ["#include <stddef.h>", '#include "gradcam_core.h"', '#include "gradcam_packets.h"']
     facts = []
     for register in register_map():
@@ -243,20 +245,21 @@ def test_headers_compile_and_say_the_same_as_the_map(folder, tmp_path, compiler)
             name = f"GRADCAM_CORE__{register.name}__{field.name.upper()}"
             facts += [f"{name}_bp == {field.low}", f"{name}_bw == {field.bits}"]
             facts.append(f"{name}_bm == {hex(((1 << field.bits) - 1) << field.low)}u")
-    core = read_json(folder / "program.json")["core"]
-    facts += [f"GRADCAM_FINGERPRINT == {core['fingerprint']}u", f"GRADCAM_IMAGE_BEATS == {core['image']['beats']}"]
-    facts.append(f"GRADCAM_IMAGE_BEAT_BYTES == {core['image']['bytes']}")
+    program = load_design(folder).program
+    facts.append(f"GRADCAM_FINGERPRINT == {program.core.fingerprint}u")
+    facts.append(f"GRADCAM_IMAGE_BEATS == {program.inputs[0].beats}")
+    facts.append(f"GRADCAM_IMAGE_BEAT_BYTES == {program.core.image_bytes}")
     place = 0
-    for field in core["fields"]:
-        facts.append(f"GRADCAM_{field['name'].upper()}_WORD == {place}")
-        place += field["words"]
+    for name, words in program.fields.items():
+        facts.append(f"GRADCAM_{name.upper()}_WORD == {place}")
+        place += words
     facts.append(f"GRADCAM_RESULT_WORDS == {place}")
 
     def compiled(claims):
         keyword = "_Static_assert" if language == "c" else "static_assert"
         text = "\n".join([*lines, *(f'{keyword}({claim}, "{claim}");' for claim in claims)])
         (tmp_path / "check.c").write_text(text + "\nint main(void) { return 0; }\n")
-        return run([program, "-x", language, "-Wall", "-Werror", "-fsyntax-only", "-I", folder, "check.c"], tmp_path)
+        return run([command, "-x", language, "-Wall", "-Werror", "-fsyntax-only", "-I", folder, "check.c"], tmp_path)
 
     done = compiled(facts)
     assert done.returncode == 0, done.stderr

@@ -247,7 +247,7 @@ def simulate(folder, images, **options):
 def check_rtl(folder, design, weights):
     images = images_of(2)
     results = simulate(folder, images, trace=True)
-    lengths = [n["end"] - n["start"] for n in design["nests"]]
+    lengths = [nest.end - nest.start for nest in design.nests]
     for image, result in zip(images, results, strict=True):
         wanted, tensors = expected(image, weights)
         assert all(agree(outputs(result), wanted))
@@ -265,18 +265,18 @@ def test_rtl_on_an_oblong_array(tmp_path):
     weights, folder = weights_of(3), tmp_path / "design"
     design = write_design(schedule(program(weights, 8, 4), "8x4"), "8x4", folder)
     check_rtl(folder, design, weights)
-    assert {n["engine"] for n in design["nests"] if n["engine"].startswith("mac")} == {"mac", "mac2"}
+    assert {nest.engine for nest in design.nests if nest.engine.startswith("mac")} == {"mac", "mac2"}
 
 
 def test_one_array_and_one_copy_of_the_weights(square):
     folder, design = square
-    products = [n for n in design["nests"] if n["engine"].startswith("mac")]
-    assert {n["engine"] for n in products} == {"mac"}
+    products = [nest for nest in design.nests if nest.engine.startswith("mac")]
+    assert {nest.engine for nest in products} == {"mac"}
     assert len(products) == 9
     assert (folder / "rtl" / "engine_mac.sv").read_text().count(" * ") == 16
-    constants = {n: b for n, b in design["banks"].items() if b["constant"]}
+    constants = {name: bank for name, bank in design.banks.items() if bank.constant}
     assert sorted(constants) == ["constants", "weights"]
-    assert constants["weights"]["words"] * constants["weights"]["lanes"] == weights_of(1).size
+    assert constants["weights"].words * constants["weights"].lanes == weights_of(1).size
 
 
 def test_a_changed_weight_is_caught(square, tmp_path):

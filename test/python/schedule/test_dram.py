@@ -12,13 +12,15 @@ import rtl_networks
 from dram_checks import check_design, from_dram
 
 from gradcam.compiler import Compilation, Settings
+from gradcam.design import load_design
 from gradcam.errors import GradcamError
 from gradcam.jit import run_affine
 from gradcam.output import compile_to_folder
 from gradcam.reference.integer import run_integer
+from gradcam.schema.derived import dram_reads
+from gradcam.schema.schedule import read_schedule
 from gradcam.sim import DramModel, Simulator
 from gradcam.sim.check import check_outputs
-from gradcam.sim.program import read_json
 from gradcam.sim.trace import load_quantized
 
 #: Words of one beat and of more beats than a burst has, wide and narrow, one read under way and many. All but the first
@@ -93,7 +95,7 @@ def test_a_changed_byte_of_the_tape_is_noticed(small, copy):
     image = net.images(1)[0]
     (result,) = simulator.run(image[None])
     with pytest.raises(GradcamError, match="in the integer reference"):
-        check_outputs(result, load_quantized(simulator.program), image)
+        check_outputs(result, load_quantized(simulator.design), image)
 
 
 def test_a_failed_read_is_reported(small):
@@ -124,7 +126,7 @@ def test_reads_that_break_the_protocol_are_found(small, copy):
     top.write_text(text)
     simulator = Simulator(copy, verify=False)
     (result,) = simulator.run(net.images(1))
-    check_outputs(result, load_quantized(simulator.program), net.images(1)[0])
+    check_outputs(result, load_quantized(simulator.design), net.images(1)[0])
     for cls, (_, _, message) in enumerate(MISTAKES):
         with pytest.raises(GradcamError, match=message):
             simulator.run(net.images(1), cls)
@@ -136,19 +138,21 @@ def test_reads_that_break_the_protocol_are_found(small, copy):
 def test_the_output_folder(small):
     net, folder, report = small
     assert not (folder / "mem/weights.hex").exists()
-    assert report["memory_bytes"]["weights"] == 16 * read_json(folder / "schedule.json")["ring"] < 16 * 128 < 16 * 129
-    layers = {layer["name"]: layer for layer in report["dram"]}
-    convolution = layers["layers.2"]
+    assert report.memory_bytes["weights"] == 16 * read_schedule(folder / "schedule.json").ring < 16 * 128 < 16 * 129
+    program = load_design(folder).program
+    reads = {read.nest.name: read for read in dram_reads(program)}
+    convolution = reads["layers.2"]
     # Three channels in one tile of 4, ten outputs in three: 27 words of 16 bytes, read for each of 72 pixels. The first
     # step waits 11 cycles for the pixels of its window.
-    assert convolution["bytes"] == 27 * 16 and convolution["cycles"] == 27 * 72 + 7 + 11
-    assert convolution["bytes_per_cycle"] == round(27 * 16 / (27 * 72 + 7 + 11), 4)
+    assert convolution.weights.bytes == 27 * 16 and convolution.cycles == 27 * 72 + 7 + 11
+    assert convolution.bytes_per_cycle == round(27 * 16 / (27 * 72 + 7 + 11), 4)
     assert "dram, layers.2 " in (folder / "report.txt").read_text()
     onchip = compile_to_folder(net, "test", net.settings("4x4"), folder.parent / "onchip")
-    assert onchip["dram"] is None and onchip["cycles"]["inference"] == report["cycles"]["inference"] - sum(
-        layer["stall_cycles"] for layer in report["dram"] if layer["name"] != "explain.map"
+    assert load_design(folder.parent / "onchip").program.dram is None
+    assert onchip.cycles.inference == report.cycles.inference - sum(
+        read.weights.stall_cycles for read in reads.values() if read.nest.name != "explain.map"
     )
-    assert read_json(folder / "program.json")["dram"]["width"] == 64
+    assert program.dram.width == 64
 
 
 def refusal(**changes) -> str:

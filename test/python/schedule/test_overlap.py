@@ -1,6 +1,5 @@
 """Nests beside their producer: nothing is read before it is written or after it is overwritten, to the cycle."""
 
-import json
 from collections.abc import Mapping, Sequence
 from itertools import product
 from math import prod
@@ -17,6 +16,7 @@ from torch import nn
 from torch_mlir import ir
 
 import gradcam.output
+from gradcam.design import load_design
 from gradcam.errors import GradcamError
 from gradcam.passes.infra.pass_manager import PassManager
 from gradcam.passes.ir.attributes import DRAIN, RING
@@ -25,6 +25,7 @@ from gradcam.passes.program.nest import read_nests
 from gradcam.passes.program.runs import Run, follows_of
 from gradcam.passes.schedule.assign_cycles import Window, shares_of
 from gradcam.passes.schedule.overlap_nests import ring_size
+from gradcam.schema.derived import dram_reads, overlaps
 from gradcam.sim import Simulator
 from gradcam.sim.check import check_outputs
 from gradcam.sim.trace import load_quantized
@@ -342,26 +343,27 @@ def readers() -> Network:
 
 
 def program_of(folder):
-    return json.loads((folder / "program.json").read_text())
+    return load_design(folder).program
 
 
 def followers(folder) -> dict[str, set[str]]:
     """The nests that follow, with the rings that they read."""
     program = program_of(folder)
-    rings = {b["name"] for b in program["buffers"] if "ring" in b}
-    nests_ = program["nests"]
-    return {n["name"]: rings & set(nests_[n["follows"]]["writes"]) for n in nests_ if "follows" in n}
+    rings = {buffer.name for buffer in program.buffers if buffer.ring is not None}
+    following = [nest for nest in program.nests if nest.follows is not None]
+    return {nest.name: rings & set(program.nests[nest.follows].writes) for nest in following}
 
 
 def test_pools_of_all_kinds(tmp_path):
     folder = tmp_path / "design"
-    report = design(readers(), "8x8", folder)
+    design(readers(), "8x8", folder)
     rings = {"layers.1": {"image"}, "layers.4": {"layers.3"}, "layers.8": {"layers.6", "layers.6.2"}}
     rings |= {"layers.11": {"layers.10"}, "layers.12": {"layers.11"}}
     # The convolution that follows the pool of the image reads that a second time, for the second tile of channels.
     assert followers(folder) == rings | {name: set() for name in ("layers.3", "layers.15", "layers.18")}
-    assert [n["follows"] for n in program_of(folder)["nests"][1:4]] == [0, 1, 2]
-    assert [entry["name"] for entry in report["overlaps"]] == list(followers(folder))
+    assert [nest.follows for nest in program_of(folder).nests[1:4]] == [0, 1, 2]
+    found = {overlap.nest.name: set(overlap.rings) for overlap in overlaps(program_of(folder))}
+    assert found == followers(folder)
     check_design(readers(), folder)
 
 
@@ -369,23 +371,23 @@ def test_weights_from_dram(tmp_path):
     net, folder = pooled((13, 10), nn.MaxPool2d(3, 2, 1), nn.MaxPool2d(2)), tmp_path / "design"
     dram_checks.check_design(net, dram_checks.from_dram(net.settings("4x4"), 8, 1), folder)
     assert followers(folder) == {"layers.2": set(), "layers.3": {"layers.2"}, "layers.6": {"layers.5"}}
-    report = json.loads((folder / "report.json").read_text())
+    program = program_of(folder)
     (result,) = Simulator(folder).run(net.images(1))
-    assert result.cycles == report["cycles"] and sum(layer["stall_cycles"] for layer in report["dram"]) > 0
+    assert result.cycles == program.cycles and sum(read.weights.stall_cycles for read in dram_reads(program)) > 0
 
 
 @pytest.mark.parametrize("tamper", [halve_ring, open_early, drain_beside])
 def test_what_is_wrong_gives_wrong_outputs(tamper, tmp_path, monkeypatch):
     net, folder, describe = pooled((8, 8), nn.MaxPool2d(3, 2, 1)), tmp_path / "design", gradcam.output.describe_program
 
-    def tampered(program):
+    def tampered(program, *rest):
         with program.module.context, ir.Location.unknown():
             tamper(program.module)
-        return describe(program)
+        return describe(program, *rest)
 
     monkeypatch.setattr(gradcam.output, "describe_program", tampered)
     design(net, "4x4", folder)
     simulator, image = Simulator(folder), net.images(1)[0]
     with pytest.raises(GradcamError, match=r"in the integer reference|has too many beats"):
         (result,) = simulator.run(image[None])
-        check_outputs(result, load_quantized(simulator.program), image)
+        check_outputs(result, load_quantized(simulator.design), image)

@@ -13,6 +13,7 @@ from rtl_networks import random_network
 from torch_mlir import ir
 
 from gradcam.compiler import Compilation
+from gradcam.design import load_design
 from gradcam.dialect import make_context
 from gradcam.errors import GradcamError
 from gradcam.jit import run_affine
@@ -20,8 +21,10 @@ from gradcam.output import compile_to_folder
 from gradcam.passes.infra.pass_manager import PassManager
 from gradcam.passes.program.scheduled_program import ScheduledProgram
 from gradcam.passes.schedule.limit_memory import memory_sizes
+from gradcam.program import describe_program
 from gradcam.reference.integer import run_integer
 from gradcam.schedule import describe_schedule
+from gradcam.schema.schedule import read_schedule
 
 
 def check_same(module, images, wanted):
@@ -47,9 +50,9 @@ def test_random_legal_orders_compute_the_same(seed, tmp_path):
     wanted = [run_integer(quantized, image[None], -1) for image in images]
     affine = schedules.affine(compilation)
     module = schedules.scheduled(affine, settings)
-    found = describe_schedule(ScheduledProgram(module))
+    found = describe_schedule(ScheduledProgram.of(module))
     legal, refused = {}, {}
-    for name, order in schedules.random_loops(found, np.random.default_rng(seed)).items():
+    for name, order in schedules.random_loops(module, np.random.default_rng(seed)).items():
         file = schedules.write(tmp_path / "one.json", {name: order})
         try:
             schedules.scheduled(affine, dataclasses.replace(settings, schedule=file))
@@ -60,7 +63,7 @@ def test_random_legal_orders_compute_the_same(seed, tmp_path):
     file = schedules.write(tmp_path / "all.json", legal)
     changed = schedules.scheduled(affine, dataclasses.replace(settings, schedule=file))
     assert (
-        schedules.chosen(describe_schedule(ScheduledProgram(changed)))
+        schedules.chosen(describe_schedule(ScheduledProgram.of(changed)))
         == schedules.chosen(found) | legal
         != schedules.chosen(found)
     )
@@ -216,9 +219,10 @@ def test_dependences_by_hand(kind, tmp_path, monkeypatch):
 
 @pytest.fixture(scope="module")
 def small():
-    """A network, its settings, and what is chosen for it."""
+    """A network, its settings, and the steps of its nests."""
     net = schedules.network()
-    return net, net.settings("4x4"), describe_schedule(ScheduledProgram(compiled(net, net.settings("4x4"))))
+    nests_ = describe_program(ScheduledProgram.of(compiled(net, net.settings("4x4")))).nests
+    return net, net.settings("4x4"), [(nest.name, nest.steps) for nest in nests_]
 
 
 def compiled(net, settings):
@@ -240,10 +244,13 @@ def test_a_schedule_is_replayed(small, weights, tmp_path):
     if weights == "dram":
         changed["ring"] += 50
     module = compiled(net, dataclasses.replace(settings, schedule=schedules.write_json(tmp_path / "s.json", changed)))
-    found = describe_schedule(ScheduledProgram(module))
-    assert found["nests"]["layers.2"]["loops"] == changed["nests"]["layers.2"]["loops"]
-    assert found["nests"]["layers.2"]["stationary"] == "weights"
-    assert found.get("ring") == changed.get("ring")
+    found = describe_schedule(ScheduledProgram.of(module))
+    assert schedules.chosen(found)["layers.2"] == changed["nests"]["layers.2"]["loops"]
+    assert (
+        next(nest.stationary for nest in describe_program(ScheduledProgram.of(module)).nests if nest.name == "layers.2")
+        == "weights"
+    )
+    assert found.ring == changed.get("ring")
 
 
 #: Outer loops interchanged, loops tiled inside and out, reductions permuted and tiled; `explain.map` by columns.
@@ -261,7 +268,7 @@ BY_HAND = {
 @pytest.mark.parametrize("weights", ["onchip", "dram"])
 def test_rtl_of_a_schedule_by_hand(small, weights, tmp_path):
     """Outputs bit for bit, cycles as predicted, nest by nest, with the smallest ring there can be: 81 words and 16."""
-    net, settings, chosen = small
+    net, settings, steps = small
     file = schedules.write(tmp_path / "s.json", BY_HAND, stem=[1, 1], **({"ring": 97} if weights == "dram" else {}))
     settings = dataclasses.replace(settings, schedule=file)
     if weights == "dram":
@@ -273,11 +280,10 @@ def test_rtl_of_a_schedule_by_hand(small, weights, tmp_path):
     else:
         compile_to_folder(net, "test", settings, tmp_path / "design")
         check_design(net, tmp_path / "design")
-    written = json.loads((tmp_path / "design/schedule.json").read_text())
-    assert all(written["nests"][name]["loops"] == loops for name, loops in BY_HAND.items())
-    steps = {name: np.prod(nest["trips"]) for name, nest in chosen["nests"].items()}
-    assert {name: np.prod(nest["trips"]) for name, nest in written["nests"].items()} == steps
-    assert written.get("ring") == (97 if weights == "dram" else None)
+    written = read_schedule(tmp_path / "design/schedule.json")
+    assert all(schedules.chosen(written)[name] == loops for name, loops in BY_HAND.items())
+    assert [(nest.name, nest.steps) for nest in load_design(tmp_path / "design").program.nests] == steps
+    assert written.ring == (97 if weights == "dram" else None)
 
 
 # What is chosen.
@@ -287,9 +293,9 @@ def test_a_limit_on_memory_makes_the_ring_smaller(small):
     net, settings, _ = small
     settings = dataclasses.replace(settings, weights="dram", dram_width=32)
     module = compiled(net, settings)
-    free, limit = describe_schedule(ScheduledProgram(module))["ring"], onchip_bytes(module) - 16 * 20
+    free, limit = describe_schedule(ScheduledProgram.of(module)).ring, onchip_bytes(module) - 16 * 20
     module = compiled(net, dataclasses.replace(settings, max_onchip_bytes=limit))
-    assert describe_schedule(ScheduledProgram(module))["ring"] == free - 20 and onchip_bytes(module) == limit
+    assert describe_schedule(ScheduledProgram.of(module)).ring == free - 20 and onchip_bytes(module) == limit
     with pytest.raises(GradcamError, match="the memories on chip take "):
         compiled(net, dataclasses.replace(settings, max_onchip_bytes=limit - 16 * (free - 20 - 43) - 1))
 
@@ -298,7 +304,7 @@ def test_the_ring_has_no_word_too_many(small, tmp_path):
     net, settings, _ = small
     settings = dataclasses.replace(settings, weights="dram", dram_width=32)
     module = compiled(net, settings)
-    file = schedules.write_json(tmp_path / "s.json", {"ring": describe_schedule(ScheduledProgram(module))["ring"] - 1})
+    file = schedules.write_json(tmp_path / "s.json", {"ring": describe_schedule(ScheduledProgram.of(module)).ring - 1})
     smaller = compiled(net, dataclasses.replace(settings, schedule=file))
     assert total_cycles(smaller) > total_cycles(module)
     file = schedules.write_json(

@@ -24,21 +24,31 @@ def nests_of(*loops):
     return {"nests": {NEST: {"loops": list(loops)}}}
 
 
+ROWS_AND_COLUMNS = "must be null or two positive integers, rows and columns of a kernel"
+LOOP_LIST = 'must be a list of loops such as ["oc", "y/8", "x", "y%8"]'
+
 FILES = [
-    ("{", "is no JSON: Expecting property name enclosed in double quotes at line 1, column 2"),
-    ("[" * 100000, " is nested too deeply"),
-    ('{"ring": 3, "ring": 4}', ": 'ring' stands twice in one object"),
-    ([], ": it must be an object, {...}, got []"),
-    ({"stems": [1, 1]}, ": it has an unknown entry 'stems'; did you mean 'stem'?"),
-    ({"stem": [1]}, ": 'stem' must be two positive integers, rows and columns of the kernel, got [1]"),
-    ({"stem": [0, 1]}, ": 'stem' must be two positive integers, rows and columns of the kernel, got [0, 1]"),
-    ({"ring": "large"}, """: 'ring' must be a positive number of words, got "large\""""),
-    ({"ring": True}, ": 'ring' must be a positive number of words, got true"),
-    ({"nests": ["conv"]}, """: 'nests' must be an object, {...}, got ["conv"]"""),
-    ({"nests": {NEST: LOOPS}}, f""": '{NEST}' must be an object, {{...}}, got ["oc", "y", "x", "ic", "ky", "kx"]"""),
-    ({"nests": {NEST: {"order": []}}}, f": '{NEST}' has an unknown entry 'order'; it has loops, trips, stationary, "),
-    ({"nests": {NEST: {}}}, f""": 'loops' of '{NEST}' must be a list of texts such as "y" or "y/4", got null"""),
-    (nests_of("oc", 4), f""": 'loops' of '{NEST}' must be a list of texts such as "y" or "y/4", got ["oc", 4]"""),
+    ("{", " is not valid JSON: Expecting property name enclosed in double quotes at line 1, column 2"),
+    ("[" * 100000, " is not valid JSON: it is nested too deeply"),
+    ('{"ring": ' + "1" * 5000 + "}", " is not valid JSON: Exceeds the limit (4300 digits)"),
+    ('{"ring": 3, "ring": 4}', ': the name "ring" stands twice in one object'),
+    ('{"nests": {"\\ud800": {"loops": []}}}', " is not valid JSON: a text has one half of a surrogate pair"),
+    ('{"ring": NaN}', ": NaN is no number"),
+    ('{"ring": 1e999}', ": the number 1e999 is too large"),
+    ([], ": $ must be an object, {...}, got []"),
+    ({"format": 2}, ": $.format must be 1, the one that this version reads, got 2"),
+    ({"format": True}, ": $.format must be 1, the one that this version reads, got true"),
+    ({"stems": [1, 1]}, ": $.stems is unknown; did you mean 'stem'?"),
+    ({"stem": [1]}, f": $.stem {ROWS_AND_COLUMNS}, got [1]"),
+    ({"stem": [0, 1]}, ": $.stem[0] must be an integer of at least 1, got 0"),
+    ({"ring": "large"}, """: $.ring must be null or an integer of at least 1, got "large\""""),
+    ({"ring": True}, ": $.ring must be null or an integer of at least 1, got true"),
+    ({"nests": ["conv"]}, """: $.nests must be an object, {...}, got ["conv"]"""),
+    ({"nests": {"conv": LOOPS}}, """: $.nests.conv must be an object, {...}, got ["oc", "y", "x", "ic", "ky", "kx"]"""),
+    ({"nests": {NEST: {"order": [], "loops": []}}}, f': $.nests["{NEST}"].order is unknown; an object here has loops'),
+    ({"nests": {"a": {"loops": []}, NEST: {}}}, f': $.nests["{NEST}"].loops is missing'),
+    ({"nests": {NEST: {"loops": "y"}}}, f""": $.nests["{NEST}"].loops {LOOP_LIST}, got "y\""""),
+    (nests_of("oc", 4), f': $.nests["{NEST}"].loops[1] must be a text, got 4'),
 ]
 
 
@@ -55,7 +65,7 @@ def test_files_that_cannot_be_read(tmp_path):
     with pytest.raises(GradcamError, match=f"cannot read the schedule {tmp_path}/none: No such file or directory"):
         Settings("layer4", schedule=tmp_path / "none")
     (tmp_path / "bytes").write_bytes(b"\xff\xfe{}")
-    with pytest.raises(GradcamError, match=f"the schedule {tmp_path}/bytes is no text in UTF-8"):
+    with pytest.raises(GradcamError, match=f"the schedule {tmp_path}/bytes is not text in UTF-8"):
         Settings("layer4", schedule=tmp_path / "bytes")
 
 

@@ -1,23 +1,23 @@
 """What `gradcam-sim` makes of its input files."""
 
-import dataclasses
-
+import msgspec
 import numpy as np
 import pytest
 from PIL import Image
 from sim_design import random_images, random_weights, write_design
 
+from gradcam.design import load_design
 from gradcam.errors import GradcamError
 from gradcam.numerics import quantize
+from gradcam.schema.program import Stream
 from gradcam.sim.inputs import read_input
-from gradcam.sim.program import Stream, load_program
 
 
 @pytest.fixture
 def program(tmp_path):
     """Takes 3 x 2 pixels of RGB in steps of 0.5."""
-    program = load_program(write_design(tmp_path / "design", random_weights()))
-    return dataclasses.replace(program, streams=(Stream("image", "in", (2, 3, 3), 8, 3),))
+    program = load_design(write_design(tmp_path / "design", random_weights())).program
+    return msgspec.structs.replace(program, streams=(Stream("image", "in", (2, 3, 3), 8, 3, 0.5, None),))
 
 
 def test_png_is_normalized_and_quantized(program, tmp_path):

@@ -11,7 +11,7 @@ from sim_design import predicted_cycles, quantized_module, random_images, random
 
 from gradcam.errors import GradcamError
 from gradcam.reference.integer import run_integer
-from gradcam.sim import Simulator, build, compare_trace, lint, load_program
+from gradcam.sim import Simulator, build, compare_trace, lint, load_design
 from gradcam.sim.check import check_outputs
 from gradcam.sim.header import dumps
 from gradcam.sim.trace import Tensor, compare_buffers, load_quantized
@@ -80,9 +80,9 @@ def test_stalls_cost_cycles_and_nothing_else(built, stall):
     for one, other in zip(free, stalled, strict=True):
         for name, value in one.outputs.items():
             np.testing.assert_array_equal(value, other.outputs[name])
-        assert other.cycles["inference"] == one.cycles["inference"]
+        assert other.cycles.inference == one.cycles.inference
     for phase, probability in zip(("load", "store"), stall, strict=True):
-        cycles = [sum(r.cycles[phase] for r in results) for results in (free, stalled)]
+        cycles = [sum(getattr(r.cycles, phase) for r in results) for results in (free, stalled)]
         assert (cycles[0] < cycles[1]) == (probability > 0)
 
 
@@ -96,7 +96,7 @@ def test_stalls_repeat_with_their_seed(built):
 def test_trace_compares_every_buffer(built, cls):
     simulator = Simulator(built)
     (result,) = simulator.run(IMAGES[:1], cls, trace=True)
-    trace = compare_trace(simulator.program, result, load_quantized(simulator.program), IMAGES[0], cls)
+    trace = compare_trace(simulator.program, result, load_quantized(simulator.design), IMAGES[0], cls)
     assert trace.compared == ["image", "relu", "avgpool", "fc", "explain", "explain"]
     assert (trace.skipped, trace.difference) == ([], None)
 
@@ -105,7 +105,7 @@ def test_trace_names_the_first_difference(copy):
     flip_weight(copy)
     simulator = Simulator(copy, verify=False)
     (result,) = simulator.run(IMAGES[:1], 0, trace=True)
-    module = load_quantized(simulator.program)
+    module = load_quantized(simulator.design)
     expected, _ = run_integer(module, IMAGES[:1], 0)
     difference = compare_trace(simulator.program, result, module, IMAGES[0], 0).difference
     assert difference is not None
@@ -119,7 +119,7 @@ def test_trace_names_the_first_difference(copy):
 def test_trace_finds_every_single_wrong_element(built):
     simulator = Simulator(built)
     (result,) = simulator.run(IMAGES[:1], 1, trace=True)
-    module = load_quantized(simulator.program)
+    module = load_quantized(simulator.design)
     for i, dump in enumerate(dumps(simulator.program)):
         buffers = [b.copy() for b in result.buffers]
         buffers[i].flat[1 if dump.buffer.name == "explain.1" else 0] ^= 1  # the lane of class 1
@@ -131,7 +131,7 @@ def test_trace_finds_every_single_wrong_element(built):
 
 def test_trace_of_nothing_is_an_error(built):
     simulator = Simulator(built)
-    module = load_quantized(simulator.program)
+    module = load_quantized(simulator.design)
     (result,) = simulator.run(IMAGES[:1])
     with pytest.raises(GradcamError, match="trace of 0 buffers"):
         compare_trace(simulator.program, result, module, IMAGES[0])
@@ -141,7 +141,7 @@ def test_trace_of_nothing_is_an_error(built):
 
 
 def test_trace_matches_a_name_used_twice_from_the_end(built):
-    program = load_program(built)
+    program = load_design(built).program
     (result,) = Simulator(built).run(IMAGES[:1], trace=True)
     image, relu = IMAGES[:1], np.maximum(IMAGES[:1], 0)
     # The first op of the name stores nothing, so that it is not compared.
@@ -153,7 +153,7 @@ def test_trace_matches_a_name_used_twice_from_the_end(built):
 
 
 def test_ports_are_sampled_at_start(faulty):
-    module = load_quantized(faulty.program)
+    module = load_quantized(faulty.design)
     other = (int(run_integer(module, IMAGES[:1])[0].argmax()) + 1) % sim_design.CLASSES
     (result,) = faulty.run(IMAGES[:1], other, trace=True)
     difference = compare_trace(faulty.program, result, module, IMAGES[0], other).difference
@@ -220,7 +220,7 @@ def test_what_is_no_design_is_refused(copy, tmp_path):
         Simulator(tmp_path)
     (copy / "ir/quantized.mlirbc").write_bytes(b"ML")
     with pytest.raises(GradcamError, match="is damaged"):
-        load_quantized(load_program(copy))
+        load_quantized(load_design(copy))
     path = copy / "program.json"
     program = json.loads(path.read_text())
     program["nests"][0]["writes"] = ["nowhere"]

@@ -33,7 +33,7 @@ def check_design(net: Network, settings: Settings, folder) -> None:
     """Outputs with DRAMs of all kinds, and every nest's cycles with ideal ones."""
     compile_to_folder(net, "test", settings, folder)
     simulator, module = Simulator(folder), Compilation(net, settings).to("scheduled")
-    reference, images = load_quantized(simulator.program), net.images(3)
+    reference, images = load_quantized(simulator.design), net.images(3)
     classes = [-1, len(net.values[-1][0]) - 1, 0] if simulator.program.ports else [-1] * 3
     drams = [DramModel(latency) for latency in (1, 20, 64, 333)]
     for dram in [*drams, DramModel(latency=3, interval=3), DramModel(stall_seed=1), DramModel(stall_seed=2, stall=0.9)]:

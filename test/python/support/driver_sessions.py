@@ -1,12 +1,10 @@
 """Software that uses the driver on a simulated core; what each function gives back goes into the log as JSON."""
 
-from pathlib import Path
-
 import numpy as np
 
 from gradcam.core.driver import Core, CoreError
+from gradcam.design import load_design
 from gradcam.errors import GradcamError
-from gradcam.files import read_json
 
 TIMEOUT = 120.0  # seconds, for a slow machine
 
@@ -55,7 +53,7 @@ def full(transport, folder, file):
     transport.hold(True)
     for image in pixels[:3]:
         transport.send(core.packet(image))
-    transport.wait(4 * read_json(Path(folder) / "program.json")["core"]["cycles"])
+    transport.wait(4 * load_design(folder).program.cycles.total)
     status, size = core.status, 4 * core.read("RESULT", "beats")
     transport.hold(False)
     return {"status": status, "results": [plain(core.decode(transport.receive(size))) for _ in range(3)]}

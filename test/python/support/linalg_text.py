@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
+import msgspec
 import numpy as np
 from torch_mlir import ir
 
 from gradcam.compiler import Settings, pipeline_for
 from gradcam.dialect import make_context
-from gradcam.output import write_json, write_memories, write_rtl
+from gradcam.output import write_memories, write_rtl
 from gradcam.passes.infra.pass_manager import PassManager
-from gradcam.passes.ir.attributes import CYCLES_BY_PHASE
 from gradcam.passes.program.scheduled_program import ScheduledProgram
 from gradcam.program import describe_program
+from gradcam.schema.document import write
+from gradcam.schema.program import Program
 
 
 def tensor(bits: int, *shape: int) -> str:
@@ -123,17 +124,14 @@ def schedule(module: ir.Module, pe: str) -> ir.Module:
     return module
 
 
-def write_design(scheduled: ir.Module, pe: str, folder: Path) -> dict[str, Any]:
+def write_design(scheduled: ir.Module, pe: str, folder: Path) -> Program:
     """The output folder that a compile would leave, as far as a simulation needs it; returns the program."""
     for part in ("rtl", "mem"):
         (folder / part).mkdir(parents=True)
     view = ScheduledProgram(scheduled)
-    program = describe_program(view) | {"quantization": {}}
-    write_memories(view, folder, program)
-    report = {"cycles": CYCLES_BY_PHASE.get(scheduled.operation)}
+    program = describe_program(view, memories=write_memories(view, folder))
     hardware = pipeline_for("hw", Settings("", pe=pe)).run(scheduled)
     design = pipeline_for("verilog", Settings("", pe=pe)).run(hardware)
-    write_rtl(design, folder / "rtl", program)
-    write_json(folder / "program.json", program)
-    write_json(folder / "report.json", report)
+    program = msgspec.structs.replace(program, rtl=write_rtl(design, folder / "rtl"))
+    write(folder / "program.json", program)
     return program

@@ -1,8 +1,9 @@
 """What a demonstration measures when every figure of its table is reached."""
 
 from gradcam.figures import Measured, ShapeRun
+from gradcam.schema.program import Cycles
 
-CYCLES = {"load": 10, "inference": 1000, "explanation": 2, "store": 3, "total": 1015}
+CYCLES = Cycles(load=10, inference=1000, explanation=2, store=3, total=1015)
 GOOD = Measured(
     shapes=[ShapeRun("16x16", CYCLES, [CYCLES] * 50, 50), ShapeRun("8x8", CYCLES, [CYCLES] * 2, 2)],
     multipliers=256,

@@ -1,6 +1,5 @@
 """The check that every design in RTL has to pass."""
 
-import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ import pytest
 from rtl_networks import Network
 from torch_mlir import ir
 
+from gradcam.design import load_design
 from gradcam.errors import GradcamError
 from gradcam.sim import Result, Simulator, compare_trace
 from gradcam.sim.check import check_outputs
@@ -34,8 +34,7 @@ class Checked:
 
 def nest_lengths(folder: Path) -> list[int]:
     """Predicted cycles of every nest."""
-    program = json.loads((folder / "program.json").read_text())
-    return [nest["end"] - nest["start"] for nest in program["nests"]]
+    return [nest.end - nest.start for nest in load_design(folder).program.nests]
 
 
 def check_design(
@@ -47,7 +46,7 @@ def check_design(
     Unless `distinct`, some images but not all may have the same logits, as in a random network.
     """
     simulator = Simulator(folder)
-    module, images = load_quantized(simulator.program), net.images(count)
+    module, images = load_quantized(simulator.design), net.images(count)
     last = len(net.values[-1][0]) - 1 if simulator.program.ports else -1
     classes = [(-1, last, 0)[i % 3] if simulator.program.ports else -1 for i in range(count)]
     free = simulator.run(images, classes)
@@ -55,7 +54,7 @@ def check_design(
     for image, cls, result, late in zip(images, classes, free, stalled, strict=True):
         check_outputs(result, module, image, cls)
         check_outputs(late, module, image, cls)
-        assert result.nest_cycles == nest_lengths(folder) and result.cycles == simulator.program.predicted_cycles()
+        assert result.nest_cycles == nest_lengths(folder) and result.cycles == simulator.program.cycles
         assert len(np.unique(result.logits)) > 1
         assert result.heatmap is None or result.heatmap.any()
     assert not distinct or len({r.logits.tobytes() for r in free}) == count

@@ -14,28 +14,35 @@ from torch_mlir import ir
 
 from gradcam.compiler import Compilation, Settings, pipeline_for
 from gradcam.dialect import make_context
+from gradcam.passes.program.scheduled_program import ScheduledProgram
+from gradcam.program import describe_program
+from gradcam.schedule import describe_schedule
+from gradcam.schema.schedule import Schedule
 
 #: What a schedule file says about nests: loops by nest.
 Loops = dict[str, list[str]]
 
 
-def chosen(schedule: dict[str, Any]) -> Loops:
-    """The loops of a schedule.json without tiles."""
-    return {name: nest["loops"] for name, nest in schedule["nests"].items()}
+def chosen(schedule: Schedule) -> Loops:
+    """The loops of every nest."""
+    return {name: list(nest.loops) for name, nest in schedule.nests.items()}
 
 
-def random_loops(schedule: dict[str, Any], rng: np.random.Generator) -> Loops:
-    """Every nest in an order of its own: outer loops among themselves, reduction loops among themselves, one tiled.
+def random_loops(module: ir.Module, rng: np.random.Generator) -> Loops:
+    """For a module that is scheduled without tiles: every nest in an order of its own, with a loop that is tiled.
+
+    Outer loops change places among themselves, reduction loops among themselves.
 
     Names of reduction loops are those that a nest of outputs cannot have.
     """
     loops = {}
-    for name, nest in schedule["nests"].items():
-        trips = dict(zip(nest["loops"], nest["trips"], strict=True))
-        tiled = str(rng.choice(nest["loops"]))
+    orders = chosen(describe_schedule(ScheduledProgram.of(module))).items()
+    for (name, names), nest in zip(orders, describe_program(ScheduledProgram.of(module)).nests, strict=True):
+        trips = dict(zip(names, nest.trips, strict=True))
+        tiled = str(rng.choice(names))
         tiles = [n for n in range(2, trips[tiled]) if trips[tiled] % n == 0]
         groups: list[list[str]] = [[], []]
-        for loop in nest["loops"]:
+        for loop in names:
             parts = [f"{loop}/{(tile := rng.choice(tiles))}", f"{loop}%{tile}"] if loop == tiled and tiles else [loop]
             groups[loop in ("ic", "ky", "kx")] += parts
         loops[name] = [str(part) for group in groups for part in rng.permutation(group)]

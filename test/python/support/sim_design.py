@@ -5,13 +5,16 @@ class activation map of the relu. Four lanes; the RTL is behavioural and takes o
 """
 
 import hashlib
-import json
+from itertools import accumulate
 from pathlib import Path
 
 import numpy as np
 from torch_mlir import ir
 
 from gradcam.dialect import make_context
+from gradcam.schema.document import write
+from gradcam.schema.program import Bank, Buffer, Core, Cycles, Explanation, Input, Nest, Program, Stream
+from gradcam.schema.report import Report
 
 CLASSES, CHANNELS, SIZE = 3, 4, 2
 SCALES = {"image": 0.5, "logits": 0.03125, "heatmap": 0.125}
@@ -147,60 +150,80 @@ def write_design(folder: Path, weights: np.ndarray, top: str = TOP) -> Path:
     (folder / "mem/weights.hex").write_text(padded.tobytes()[::-1].hex() + "\n")
     with (folder / "ir/quantized.mlirbc").open("wb") as file:
         quantized_module(weights).operation.write_bytecode(file)
-    (folder / "program.json").write_text(json.dumps(_program(folder)))
-    (folder / "report.json").write_text(json.dumps({"model": "by hand", "cycles": predicted_cycles()}))
+    write(folder / "program.json", _program(folder))
+    write(folder / "report.json", _report())
     return folder
 
 
-def predicted_cycles() -> dict[str, int]:
+def predicted_cycles() -> Cycles:
     """One cycle per step."""
     cycles = dict.fromkeys(("load", "inference", "explanation", "store"), 0)
     for phase, steps in zip(PHASES, STEPS.values(), strict=True):
         cycles[phase] += steps
-    return cycles | {"total": sum(cycles.values())}
+    return Cycles(**cycles, total=sum(cycles.values()))
 
 
-def _program(folder: Path) -> dict:
+def _report() -> Report:
+    """What a simulation hands on, and no figures."""
+    return Report(
+        model="by hand",
+        pe="4x4",
+        multipliers=16,
+        macs=0,
+        cycles=predicted_cycles(),
+        overhead=0.0,
+        utilization=0.0,
+        memory_bytes={},
+        packet_bytes={},
+        activation_bytes=0,
+        multiplications={},
+        layers=(),
+        passes=(),
+    )
+
+
+def _program(folder: Path) -> Program:
     def checksums(pattern: str) -> dict[str, str]:
         paths = sorted(folder.glob(pattern))
         return {str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in paths}
 
-    def stream(name: str, direction: str, shape: list[int], bits: int, lanes: int) -> dict:
-        return {"name": name, "direction": direction, "shape": shape, "element_bits": bits, "lanes": lanes}
-
-    def buffer(name: str, bits: int, bank: str, offset: int, shape: list[int]) -> dict:
-        return {"name": name, "element_bits": bits, "bank": bank, "offset": offset, "shape": shape}
+    def buffer(name: str, bits: int, bank: str, offset: int, shape: tuple[int, ...]) -> Buffer:
+        return Buffer(name, shape, bits, bank, offset, None, None)
 
     # The nests "class" and "map" come from one op of the model, "explain".
     tensors = ["explain" if name in ("class", "map") else name for name in STEPS]
-    writes = [[name] for name in WRITES] + [[], []]
-    nests = zip(tensors, PHASES, writes, STEPS.values(), strict=True)
-    memories = checksums("mem/*.hex")
-    return {
-        "top": "gradcam_top",
-        "streams": [
-            stream("image", "in", [SIZE, SIZE, CHANNELS], 8, 4),
-            stream("logits", "out", [CLASSES], 32, 1),
-            stream("heatmap", "out", [SIZE, SIZE], 32, 1),
-        ],
-        "ports": [{"name": "class_select", "bits": 32}],
-        "nests": [
-            {"name": n, "engine": "all", "phase": p, "writes": w, "cycles": c, "drain": 0} for n, p, w, c in nests
-        ],
-        "buffers": [
-            buffer("image", 8, "bank0", 0, [SIZE, SIZE, 4]),
-            buffer("relu", 8, "bank0", 4, [SIZE, SIZE, 4]),
-            buffer("avgpool", 8, "bank0", 8, [1, 1, 4]),
-            buffer("fc", 32, "bank1", 0, [1, 1, 4]),
-            {"name": "explain", "element_bits": 32, "register": "register0", "shape": [1]},
-            buffer("explain.1", 32, "bank1", 1, [SIZE, SIZE, 4]),
-        ],
-        "banks": {
-            "bank0": {"lanes": 4, "bits": 8, "words": 16, "parts": [16], "constant": False},
-            "bank1": {"lanes": 4, "bits": 32, "words": 8, "parts": [8], "constant": False},
-            "weights": {"lanes": 16, "bits": 8, "words": 1, "parts": [1], "constant": True},
+    writes = [(name,) for name in WRITES] + [(), ()]
+    ends = list(accumulate(STEPS.values()))
+    facts = zip(tensors, PHASES, STEPS.values(), ends, writes, strict=True)
+    explanation = Explanation("relu", 0, "gradcam", True, True, 1e-7)
+    return Program(
+        top="gradcam_top",
+        streams=(
+            Stream("image", "in", (SIZE, SIZE, CHANNELS), 8, 4, SCALES["image"], None),
+            Stream("logits", "out", (CLASSES,), 32, 1, SCALES["logits"], None),
+            Stream("heatmap", "out", (SIZE, SIZE), 32, 1, SCALES["heatmap"], explanation),
+        ),
+        ports=(Input("class_select", 32),),
+        nests=tuple(
+            Nest(name, "all", "0", phase, (steps,), end - steps, end, 0, steps, written, None, None, None)
+            for name, phase, steps, end, written in facts
+        ),
+        buffers=(
+            buffer("image", 8, "bank0", 0, (SIZE, SIZE, 4)),
+            buffer("relu", 8, "bank0", 4, (SIZE, SIZE, 4)),
+            buffer("avgpool", 8, "bank0", 8, (1, 1, 4)),
+            buffer("fc", 32, "bank1", 0, (1, 1, 4)),
+            Buffer("explain", (1,), 32, None, 0, "register0", None),
+            buffer("explain.1", 32, "bank1", 1, (SIZE, SIZE, 4)),
+        ),
+        banks={
+            "bank0": Bank(4, 8, False, (16,)),
+            "bank1": Bank(4, 32, False, (8,)),
+            "weights": Bank(16, 8, True, (1,)),
         },
-        "memories": {Path(name).stem: {"file": name, "sha256": sha} for name, sha in memories.items()},
-        "quantization": {name: {"scale": scale} for name, scale in SCALES.items()} | {"explain": {"eps": 1e-7}},
-        "rtl": checksums("rtl/*.sv"),
-    }
+        dram=None,
+        clock_ns=None,
+        core=Core("gradcam_core", (), {}, 0, 4, 1),
+        memories=checksums("mem/*.hex"),
+        rtl=checksums("rtl/*.sv"),
+    )

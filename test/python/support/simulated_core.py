@@ -8,28 +8,33 @@ from core import Reference, Scenario
 from core_simulation import Played, build, play
 from rtl_networks import Network
 
+from gradcam.design import Design, load_design
 from gradcam.output import compile_to_folder
-from gradcam.sim.program import Program, load_program
+from gradcam.schema.program import Program
 
 
 @dataclass(frozen=True)
 class SimulatedCore:
     """A compiled network and its simulation."""
 
-    program: Program
+    design: Design
     images: np.ndarray
     simulation: Path
 
     @property
+    def program(self) -> Program:
+        return self.design.program
+
+    @property
     def reference(self) -> Reference:
-        return Reference(self.program, self.images)
+        return Reference(self.design, self.images)
 
     def play(self, scenario: Scenario, **options: object) -> Played:
-        return play(self.program.folder, scenario.steps, self.images, self.simulation, **options)
+        return play(self.design.folder, scenario.steps, self.images, self.simulation, **options)
 
 
 def make(net: Network, folder: Path, simulator: str = "verilator", **settings: object) -> SimulatedCore:
     compile_to_folder(net, "test", replace(net.settings("4x4"), **settings), folder / "design")
     (folder / "simulation").mkdir()
     build(folder / "design", simulator, folder / "simulation")
-    return SimulatedCore(load_program(folder / "design"), net.images(5), folder / "simulation")
+    return SimulatedCore(load_design(folder / "design"), net.images(5), folder / "simulation")

@@ -11,7 +11,7 @@ import rtl_networks
 from gradcam.errors import GradcamError
 from gradcam.output import compile_to_folder
 from gradcam.passes.hw.dsp import multiplier_bits
-from gradcam.sim.program import Bank
+from gradcam.schema.program import Bank
 from gradcam.synth import tools
 from gradcam.synth.families import FAMILIES, RESOURCES, Part
 from gradcam.synth.multipliers import split_multipliers
