@@ -22,7 +22,7 @@ from gradcam.classes import explained_classes
 from gradcam.command import run
 from gradcam.compiler import PLACES, Settings
 from gradcam.core.register_map import register_map
-from gradcam.design import Design, load_design
+from gradcam.design import Design
 from gradcam.errors import GradcamError
 from gradcam.faults import Faults
 from gradcam.figures import Figure, at_most, table
@@ -208,7 +208,7 @@ def _outcome(played: Played | GradcamError, expected: Sequence[Expected], refere
 
 def measure(folder: Path, images: np.ndarray, count: int, fault_count: int, simulator: str, say: Any) -> list[Figure]:
     """The figures of a compiled design on `count` images and `fault_count` faults."""
-    design = load_design(folder)
+    design = Design.load(folder)
     program, reference = design.program, Reference(design, images)
     rows = []
     with tempfile.TemporaryDirectory(prefix="gradcam-core-") as temporary:
@@ -262,7 +262,7 @@ def _run(options: argparse.Namespace) -> None:
         settings = Settings(options.target_layer, pe=options.pe, weights=options.weights)
         say("compile")
         compile_to_folder(load_model(MODEL), MODEL, settings, folder)
-        scale = load_design(folder).program.scale("image")
+        scale = Design.load(folder).program.scale("image")
         images = quantize(to_input(load_test_images().pixels), scale)
         rows = measure(folder, images, options.images, options.faults, options.simulator, say)
     print(table(rows), end="")

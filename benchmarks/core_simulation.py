@@ -17,7 +17,7 @@ import numpy as np
 from cocotb_tools.runner import get_runner
 
 from gradcam.core.driver import image_beats
-from gradcam.design import load_design
+from gradcam.design import Design
 from gradcam.errors import GradcamError
 from gradcam.passes.hw.core import CORE
 from gradcam.sim.build import OPTIMIZATION
@@ -128,7 +128,7 @@ def play(
     Raises:
         GradcamError: the bench failed; its output is in the message.
     """
-    program = load_design(folder).program
+    program = Design.load(folder).program
     with tempfile.TemporaryDirectory(prefix="gradcam-core-") as temporary:
         work = Path(temporary)
         np.save(work / "images.npy", image_beats(images, program.inputs[0].lanes, program.core.image_bytes))

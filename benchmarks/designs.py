@@ -6,7 +6,7 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from gradcam.design import load_design
+import gradcam.design
 from gradcam.measure import Usage, measured_compile, run_measured
 from gradcam.pe import PE
 from gradcam.schema.derived import dram_reads
@@ -124,7 +124,7 @@ class Workshop:
             if design.weights == "dram":
                 options += ["--weights", "dram", "--dram-width", str(design.dram_width)]
             usage = measured_compile(model, design.target, design.pe, target, options)
-            found = load_design(target)
+            found = gradcam.design.Design.load(target)
             self._designs[design] = Compiled(design, found.report(), found.program, usage), target
         return self._designs[design][0]
 

@@ -24,7 +24,7 @@ from core_simulation import build, play
 
 from examples.walkthrough import network
 from gradcam.compiler import Settings
-from gradcam.design import load_design
+from gradcam.design import Design
 from gradcam.output import compile_to_folder
 from gradcam.reference.integer import quantize_image
 from gradcam.schema.program import Program
@@ -65,7 +65,7 @@ def simulate() -> Run:
         compile_to_folder(model, "examples.walkthrough:network", settings, folder)
         work.mkdir()
         build(folder, "verilator", work)
-        design = load_design(folder)
+        design = Design.load(folder)
         images = quantize_image(load_quantized(design), model.calibration_images())
         ports = [f"{prefix}_{name}" for prefix, names in CHANNELS.items() for name in names]
         steps: list[dict[str, Any]] = [

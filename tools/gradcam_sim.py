@@ -34,7 +34,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _simulate(options: argparse.Namespace) -> str:
     # Imported here so that --help and wrong arguments need not wait for MLIR.
-    from gradcam.design import load_design
+    from gradcam.design import Design
     from gradcam.sim.check import check_outputs
     from gradcam.sim.inputs import read_input
     from gradcam.sim.output import check_target, simulation_report, summary, write_output
@@ -45,7 +45,7 @@ def _simulate(options: argparse.Namespace) -> str:
     check_target(target, options.force)
     if options.cls is not None and options.cls < 0:
         raise GradcamError(f"class {options.cls} does not exist; classes start at 0")
-    image, pixels = read_input(options.input, load_design(options.design).program)
+    image, pixels = read_input(options.input, Design.load(options.design).program)
     simulator = Simulator(options.design)
     cls = -1 if options.cls is None else options.cls
     dram = DramModel(options.dram_latency, options.dram_interval, options.dram_stall)

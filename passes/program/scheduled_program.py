@@ -84,7 +84,7 @@ class ScheduledProgram:
         return constants_of(self.module)
 
     @cached_property
-    def arguments(self) -> Sequence[str]:
+    def arguments(self) -> list[str]:
         """Names of the function's arguments, which become streams and ports."""
         return argument_names(self.module)
 

@@ -143,7 +143,9 @@ def _memory_passes(settings: Settings, file: dict[str, Any]) -> list[Element]:
     """The passes that change the memories that gradcam-plan-memory laid out."""
     limit = {} if settings.max_onchip_bytes is None else {"bytes": settings.max_onchip_bytes}
     passes: list[Element] = ["gradcam-stream-weights", ("gradcam-size-ring", limit | file)] if settings.dram else []
-    return passes + ([("gradcam-limit-memory", limit)] if limit else [])
+    if limit:
+        passes.append(("gradcam-limit-memory", limit))
+    return passes
 
 
 def pipeline_for(level: str, settings: Settings) -> PassManager:

@@ -1,16 +1,24 @@
 """The output folder of a compile, read back and checked against its checksums."""
 
+# pyright: strict
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from numpy.typing import NDArray
 
 from gradcam.errors import GradcamError
 from gradcam.files import digest
 from gradcam.schema.document import read
 from gradcam.schema.program import Program
 from gradcam.schema.report import Report
+
+if TYPE_CHECKING:  # it imports what a simulation needs
+    from gradcam.sim.simulator import Result
 
 
 @dataclass(frozen=True)
@@ -24,6 +32,27 @@ class Design:
 
     folder: Path
     program: Program
+
+    @classmethod
+    def load(cls, folder: Path | str) -> Design:
+        """Reads the output folder of a compile.
+
+        Raises:
+            GradcamError: the folder is missing, or its program.json is missing, malformed or inconsistent.
+        """
+        folder = Path(folder).resolve()
+        if not folder.is_dir():
+            raise GradcamError(f"no such folder: {folder}")
+        path = folder / "program.json"
+        if not path.exists():
+            raise GradcamError(f"{folder} is not the output of gradcam-compile: it has no program.json")
+        program = read(path, Program)
+        try:
+            _check_interfaces(program)
+            _check_nests(program)
+        except GradcamError as error:
+            raise GradcamError(f"{path}: {error}") from None
+        return cls(folder, program)
 
     @property
     def rtl_files(self) -> list[Path]:
@@ -58,26 +87,32 @@ class Design:
             raise GradcamError(f"{path} is truncated or was changed: its SHA-256 is not the compiled one")
         return path
 
+    def simulate(self, images: NDArray[Any], cls: int | Sequence[int] = -1, check: bool = True) -> list[Result]:
+        """Runs images through the RTL in Verilator, one after the other.
 
-def load_design(folder: Path | str) -> Design:
-    """Reads the output folder of a compile.
+        A `gradcam.Simulator` does the same with stalls, traces and other DRAMs, and builds its executable once.
 
-    Raises:
-        GradcamError: the folder is missing, or its program.json is missing, malformed or inconsistent.
-    """
-    folder = Path(folder).resolve()
-    if not folder.is_dir():
-        raise GradcamError(f"no such folder: {folder}")
-    path = folder / "program.json"
-    if not path.exists():
-        raise GradcamError(f"{folder} is not the output of gradcam-compile: it has no program.json")
-    program = read(path, Program)
-    try:
-        _check_interfaces(program)
-        _check_nests(program)
-    except GradcamError as error:
-        raise GradcamError(f"{path}: {error}") from None
-    return Design(folder, program)
+        Args:
+            images: the model's float32 inputs, N x C x H x W or one C x H x W, or int8 as the design takes them.
+            cls: class to explain first, for all images or one per image; -1 for the predicted one.
+            check: demands that logits and maps equal the integer reference's, bit for bit.
+
+        Returns:
+            A result per image: `logits` and `heatmaps`, int32, whose scales are in `program.streams`; `cycles`.
+
+        Raises:
+            GradcamError: an image of another size or type, or one that is not finite; the simulator cannot be built; or
+                an output differs.
+        """
+        from gradcam.sim.check import check_results
+        from gradcam.sim.inputs import quantized_images
+        from gradcam.sim.simulator import Simulator
+
+        integers = quantized_images(images, self.program)
+        results = Simulator(self.folder).run(integers, cls)
+        if check:
+            check_results(self, results, integers, [cls] * len(integers) if isinstance(cls, int) else cls)
+        return results
 
 
 def _check_interfaces(program: Program) -> None:

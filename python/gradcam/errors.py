@@ -1,5 +1,6 @@
 """Errors a user can act on. The tools print them as one line and exit non-zero."""
 
+# pyright: strict
 from __future__ import annotations
 
 import difflib

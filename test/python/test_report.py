@@ -12,7 +12,7 @@ from torch import nn
 from torch_mlir import ir
 
 from gradcam.compiler import LEVELS, Settings, pipeline_for
-from gradcam.design import load_design
+from gradcam.design import Design
 from gradcam.dialect import make_context
 from gradcam.errors import GradcamError
 from gradcam.output import compile_to_folder
@@ -132,7 +132,7 @@ def test_a_layer_that_another_one_hides_adds_no_cycles_and_is_used_while_it_runs
     net.add(nn.AdaptiveAvgPool2d(1), net.add(nn.ReLU()))
     report = rtl_networks.design(net.classify(3), "4x4", tmp_path / "design")
     (conv,) = (layer for layer in report.layers if layer.op == "conv2d")
-    nest = load_design(tmp_path / "design").program.nests[conv.nests[0]]
+    nest = Design.load(tmp_path / "design").program.nests[conv.nests[0]]
     assert conv.cycles == 0 and nest.end - nest.start > 4
     assert conv.utilization == 2 * 2 * 4 * 4 / 16 / (nest.end - nest.start)
 
@@ -151,18 +151,18 @@ def test_the_report_has_what_the_readme_promises(compiled):
     names = [p.name for p in report.passes]
     assert names[0] == "gradcam-fold-batch-norm" and "gradcam-assign-cycles" in names
     assert all(p.seconds >= 0 for p in report.passes)
-    assert load_design(compiled.folder).report() == report
+    assert Design.load(compiled.folder).report() == report
 
 
 def test_the_program_has_what_the_readme_promises(compiled):
-    program = load_design(compiled.folder).program
+    program = Design.load(compiled.folder).program
     assert [(e.target, e.method, e.rank) for e in program.maps.values()] == [("body", "gradcam", 0)]
     assert all(program.scale(name) > 0 for name in ("image", "logits", "heatmap"))
 
 
 def test_the_readable_report_has_the_same_figures(compiled):
     schedule = read_schedule(compiled.folder / "schedule.json")
-    text = report_text(compiled.report, load_design(compiled.folder).program, schedule)
+    text = report_text(compiled.report, Design.load(compiled.folder).program, schedule)
     assert text == (compiled.folder / "report.txt").read_text()
     for figure in (f"{compiled.report.macs:,}", f"{compiled.report.cycles.total:,}", "4x4, 16 multipliers"):
         assert figure in text

@@ -12,7 +12,7 @@ import msgspec
 import pytest
 import rtl_networks
 
-from gradcam.design import load_design
+from gradcam.design import Design
 from gradcam.errors import GradcamError
 from gradcam.output import compile_to_folder
 from gradcam.schema.document import read, write
@@ -189,14 +189,14 @@ def test_files_that_are_no_program(folder, tmp_path, change, message):
     assert change(text) != text
     (tmp_path / "program.json").write_text(change(text))
     with pytest.raises(GradcamError, match=message) as caught:
-        load_design(tmp_path)
+        Design.load(tmp_path)
     assert "\n" not in str(caught.value) and str(caught.value).endswith("compile again")
 
 
 def test_files_that_cannot_be_read(folder, tmp_path):
     (tmp_path / "program.json").write_bytes(b"\xff\xfe{}")
     with pytest.raises(GradcamError, match="is not text in UTF-8"):
-        load_design(tmp_path)
+        Design.load(tmp_path)
     with pytest.raises(GradcamError, match=r"cannot read .*: Is a directory"):
         read(folder, Program)
 
@@ -225,7 +225,7 @@ def test_values_that_contradict_each_other(folder, tmp_path, change, message):
     change(data)
     (tmp_path / "program.json").write_text(json.dumps(data))
     with pytest.raises(GradcamError, match=message):
-        load_design(tmp_path)
+        Design.load(tmp_path)
 
 
 def test_gradcam_sim_says_it_in_one_line(folder, tmp_path, capsys):

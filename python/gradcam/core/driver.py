@@ -18,7 +18,7 @@ from typing import NoReturn, Protocol
 
 import numpy as np
 
-from gradcam.design import Design, load_design
+from gradcam.design import Design
 from gradcam.errors import GradcamError
 from gradcam.numerics import quantize
 from gradcam.schema.program import WORD_BYTES, Field, Program, Register
@@ -97,7 +97,7 @@ class Core:
                 one that is at work for somebody else.
         """
         self._transport, self._timeout = transport, timeout
-        found = design if isinstance(design, Program) else load_design(design)
+        found = design if isinstance(design, Program) else Design.load(design)
         self._design = found if isinstance(found, Design) else None
         self._program = found.program if isinstance(found, Design) else found
         (self._image,) = self._program.inputs

@@ -9,7 +9,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from gradcam.design import Design, load_design
+from gradcam.design import Design
 from gradcam.errors import GradcamError
 from gradcam.files import replace_folder
 from gradcam.sim.header import design_header, verilator_config
@@ -37,7 +37,7 @@ def build(folder: Path | str | Design) -> Path:
     Raises:
         GradcamError: the folder is not a compile's output, Verilator, make or g++ is missing, or one of them failed.
     """
-    design = folder if isinstance(folder, Design) else load_design(folder)
+    design = folder if isinstance(folder, Design) else Design.load(folder)
     target = design.folder / "sim"
     key = _key(design)
     if _built(target, key):
@@ -61,7 +61,7 @@ def lint(folder: Path | str | Design) -> str:
     Raises:
         GradcamError: as `build`.
     """
-    design = folder if isinstance(folder, Design) else load_design(folder)
+    design = folder if isinstance(folder, Design) else Design.load(folder)
     with tempfile.TemporaryDirectory(prefix="gradcam-lint-") as temporary:
         return _verilate(design, find_toolchain(), Path(temporary), "--lint-only")
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from torch_mlir import ir
 
+from gradcam.design import Design
 from gradcam.errors import GradcamError
 from gradcam.passes.ir.explanations import map_names
 from gradcam.reference.integer import run_integer
 from gradcam.sim.simulator import Result
+from gradcam.sim.trace import load_quantized
 
 
 def check_outputs(result: Result, module: ir.Module, image: np.ndarray, cls: int = -1) -> None:
@@ -30,6 +34,17 @@ def check_outputs(result: Result, module: ir.Module, image: np.ndarray, cls: int
         raise GradcamError(f"the design delivers {sorted(result.outputs)}, the integer reference {sorted(expected)}")
     for name, value in expected.items():
         _demand_equal(name, result.outputs[name], value)
+
+
+def check_results(design: Design, results: Sequence[Result], images: np.ndarray, classes: Sequence[int]) -> None:
+    """`check_outputs` of the runs of several images: int8, N x C x H x W, and the class that each was asked to explain.
+
+    Raises:
+        GradcamError: see `check_outputs`.
+    """
+    reference = load_quantized(design)
+    for image, cls, result in zip(images, classes, results, strict=True):
+        check_outputs(result, reference, image, cls)
 
 
 def output_difference(result: Result, module: ir.Module, image: np.ndarray) -> str:

@@ -41,6 +41,27 @@ def read_input(path: Path, program: Program) -> tuple[np.ndarray, np.ndarray]:
     return quantize(to_input(pixels)[0], scale), pixels
 
 
+def quantized_images(images: np.ndarray, program: Program) -> np.ndarray:
+    """Images as the design takes them.
+
+    Args:
+        images: the model's inputs, float32, or int8 as they are: N x C x H x W, or one C x H x W.
+        program: the design.
+
+    Returns:
+        int8, N x C x H x W.
+
+    Raises:
+        GradcamError: they have another size or type, or are not finite.
+    """
+    height, width, channels = program.inputs[0].shape
+    batch = images[None] if images.ndim == 3 else images
+    if batch.dtype not in (np.int8, np.float32) or batch.shape[1:] != (channels, height, width):
+        expected = f"int8 or float32, N x {channels} x {height} x {width}"
+        raise GradcamError(f"images must be {expected}, got {images.dtype} {_size(images.shape)}")
+    return quantize(batch, program.scale("image"))
+
+
 def _read_npy(path: Path) -> np.ndarray:
     try:
         return np.load(path, allow_pickle=False)

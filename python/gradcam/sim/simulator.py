@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gradcam.design import load_design
+from gradcam.design import Design
 from gradcam.errors import GradcamError
 from gradcam.schema.program import Cycles, Program
 from gradcam.sim.build import build
@@ -91,7 +91,7 @@ class Simulator:
     """
 
     def __init__(self, folder: Path | str, verify: bool = True) -> None:
-        self.design = load_design(folder)
+        self.design = Design.load(folder)
         if verify:
             self.design.verify()
         self.executable = build(self.design)

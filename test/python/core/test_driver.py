@@ -16,7 +16,7 @@ from gradcam.classes import explained_classes
 from gradcam.core.driver import Core, CoreError
 from gradcam.core.pynq import PynqTransport
 from gradcam.core.register_map import register_map
-from gradcam.design import load_design
+from gradcam.design import Design
 from gradcam.errors import GradcamError
 from gradcam.reference.integer import run_integer
 from gradcam.sim.trace import load_quantized
@@ -269,7 +269,7 @@ def test_an_error_that_was_left(device, dram):
 
 
 def test_damaged_weights_and_a_program_alone(device, dram, tmp_path):
-    program = load_design(device.folder).program
+    program = Design.load(device.folder).program
     with pytest.raises(GradcamError, match="are in the output folder; name it"):
         Core(device.transport(), program).load_weights()
     (tmp_path / "mem").mkdir()

@@ -11,7 +11,7 @@ from folders import BIN, ROOT
 
 from gradcam.core.driver import Transport
 from gradcam.core.register_map import register_map
-from gradcam.design import load_design
+from gradcam.design import Design
 from gradcam.package.software import register_document
 
 DOCS = ROOT / "docs"
@@ -50,7 +50,7 @@ def table(text):
 
 def test_ports(folder):
     said = {(name, int(bits)) for names, bits, _ in table(section("Ports")) for name in re.findall(r"`(.+?)`", names)}
-    assert said == {(port.name, port.bits) for port in load_design(folder).program.core.ports}
+    assert said == {(port.name, port.bits) for port in Design.load(folder).program.core.ports}
 
 
 def test_files(folder):
@@ -60,7 +60,7 @@ def test_files(folder):
 
 
 def test_result(folder):
-    fields = load_design(folder).program.fields
+    fields = Design.load(folder).program.fields
     assert list(fields) == [re.findall(r"`(\w+)`", cell)[0] for _, cell, _ in table(section("Packets"))]
 
 

@@ -11,7 +11,7 @@ from rtl_networks import Network, design, random_network, scheduled, second_netw
 from torch import nn
 from torch_mlir import ir
 
-from gradcam.design import load_design
+from gradcam.design import Design
 from gradcam.errors import GradcamError
 from gradcam.jit import compile_affine
 from gradcam.models import tinyml_resnet18
@@ -83,7 +83,7 @@ def test_a_second_network(second):
     net, folder, report = second
     check_design(net, folder, 6)
     lengths = nest_lengths(folder)
-    hidden = [lengths[o.number] - o.added_cycles for o in overlaps(load_design(folder).program)]
+    hidden = [lengths[o.number] - o.added_cycles for o in overlaps(Design.load(folder).program)]
     assert hidden and report.cycles.total == sum(lengths) - sum(hidden)
     assert report.overhead < 0.05
 

@@ -13,7 +13,7 @@ import pytest
 from rtl_networks import last_layer, sums
 
 from gradcam.core.register_map import register_map
-from gradcam.design import load_design
+from gradcam.design import Design
 from gradcam.output import compile_to_folder
 from gradcam.package import TEXTS
 from gradcam.package.ipxact import SPIRIT, buses_of
@@ -73,7 +73,7 @@ def test_the_folder_has_them(folder):
 
 
 def test_the_program_has_the_ports_of_the_rtl(folder):
-    ports = load_design(folder).program.core.ports
+    ports = Design.load(folder).program.core.ports
     assert {(port.name, port.direction, port.bits) for port in ports} == rtl_ports(folder)
 
 
@@ -102,7 +102,7 @@ def test_fusesoc_lints_the_core(folder, tmp_path):
     done = fusesoc(folder, tmp_path, "run", "--target", "lint", "--build-root", tmp_path / "build", CORE)
     # Verilator's own words: whether make prints its commands is up to a make that runs this test.
     assert done.returncode == 0 and "Built from" in done.stdout, done.stdout + done.stderr
-    program = load_design(folder).program
+    program = Design.load(folder).program
     (work,) = (tmp_path / "build").glob("*/lint")
     assert {f"rtl/{p.name}" for p in work.glob("src/*/rtl/*")} == set(program.rtl)
     # Where the tool runs, the RTL finds its images.
@@ -245,7 +245,7 @@ def test_headers_compile_and_say_the_same_as_the_map(folder, tmp_path, compiler)
             name = f"GRADCAM_CORE__{register.name}__{field.name.upper()}"
             facts += [f"{name}_bp == {field.low}", f"{name}_bw == {field.bits}"]
             facts.append(f"{name}_bm == {hex(((1 << field.bits) - 1) << field.low)}u")
-    program = load_design(folder).program
+    program = Design.load(folder).program
     facts.append(f"GRADCAM_FINGERPRINT == {program.core.fingerprint}u")
     facts.append(f"GRADCAM_IMAGE_BEATS == {program.inputs[0].beats}")
     facts.append(f"GRADCAM_IMAGE_BEAT_BYTES == {program.core.image_bytes}")

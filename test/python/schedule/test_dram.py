@@ -12,7 +12,7 @@ import rtl_networks
 from dram_checks import check_design, from_dram
 
 from gradcam.compiler import Compilation, Settings
-from gradcam.design import load_design
+from gradcam.design import Design
 from gradcam.errors import GradcamError
 from gradcam.jit import run_affine
 from gradcam.output import compile_to_folder
@@ -139,7 +139,7 @@ def test_the_output_folder(small):
     net, folder, report = small
     assert not (folder / "mem/weights.hex").exists()
     assert report.memory_bytes["weights"] == 16 * read_schedule(folder / "schedule.json").ring < 16 * 128 < 16 * 129
-    program = load_design(folder).program
+    program = Design.load(folder).program
     reads = {read.nest.name: read for read in dram_reads(program)}
     convolution = reads["layers.2"]
     # Three channels in one tile of 4, ten outputs in three: 27 words of 16 bytes, read for each of 72 pixels. The first
@@ -148,7 +148,7 @@ def test_the_output_folder(small):
     assert convolution.bytes_per_cycle == round(27 * 16 / (27 * 72 + 7 + 11), 4)
     assert "dram, layers.2 " in (folder / "report.txt").read_text()
     onchip = compile_to_folder(net, "test", net.settings("4x4"), folder.parent / "onchip")
-    assert load_design(folder.parent / "onchip").program.dram is None
+    assert Design.load(folder.parent / "onchip").program.dram is None
     assert onchip.cycles.inference == report.cycles.inference - sum(
         read.weights.stall_cycles for read in reads.values() if read.nest.name != "explain.map"
     )

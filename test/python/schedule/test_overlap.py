@@ -16,7 +16,7 @@ from torch import nn
 from torch_mlir import ir
 
 import gradcam.output
-from gradcam.design import load_design
+from gradcam.design import Design
 from gradcam.errors import GradcamError
 from gradcam.passes.infra.pass_manager import PassManager
 from gradcam.passes.ir.attributes import DRAIN, RING
@@ -343,7 +343,7 @@ def readers() -> Network:
 
 
 def program_of(folder):
-    return load_design(folder).program
+    return Design.load(folder).program
 
 
 def followers(folder) -> dict[str, set[str]]:

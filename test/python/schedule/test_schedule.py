@@ -13,7 +13,7 @@ from rtl_networks import random_network
 from torch_mlir import ir
 
 from gradcam.compiler import Compilation
-from gradcam.design import load_design
+from gradcam.design import Design
 from gradcam.dialect import make_context
 from gradcam.errors import GradcamError
 from gradcam.jit import run_affine
@@ -282,7 +282,7 @@ def test_rtl_of_a_schedule_by_hand(small, weights, tmp_path):
         check_design(net, tmp_path / "design")
     written = read_schedule(tmp_path / "design/schedule.json")
     assert all(schedules.chosen(written)[name] == loops for name, loops in BY_HAND.items())
-    assert [(nest.name, nest.steps) for nest in load_design(tmp_path / "design").program.nests] == steps
+    assert [(nest.name, nest.steps) for nest in Design.load(tmp_path / "design").program.nests] == steps
     assert written.ring == (97 if weights == "dram" else None)
 
 

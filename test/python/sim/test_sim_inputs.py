@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 from sim_design import random_images, random_weights, write_design
 
-from gradcam.design import load_design
+from gradcam.design import Design
 from gradcam.errors import GradcamError
 from gradcam.numerics import quantize
 from gradcam.schema.program import Stream
@@ -16,7 +16,7 @@ from gradcam.sim.inputs import read_input
 @pytest.fixture
 def program(tmp_path):
     """Takes 3 x 2 pixels of RGB in steps of 0.5."""
-    program = load_design(write_design(tmp_path / "design", random_weights())).program
+    program = Design.load(write_design(tmp_path / "design", random_weights())).program
     return msgspec.structs.replace(program, streams=(Stream("image", "in", (2, 3, 3), 8, 3, 0.5, None),))
 
 

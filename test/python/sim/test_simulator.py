@@ -9,9 +9,10 @@ import pytest
 import sim_design
 from sim_design import predicted_cycles, quantized_module, random_images, random_weights, write_design
 
+from gradcam.design import Design
 from gradcam.errors import GradcamError
 from gradcam.reference.integer import run_integer
-from gradcam.sim import Simulator, build, compare_trace, lint, load_design
+from gradcam.sim import Simulator, build, compare_trace, lint
 from gradcam.sim.check import check_outputs
 from gradcam.sim.header import dumps
 from gradcam.sim.trace import Tensor, compare_buffers, load_quantized
@@ -141,7 +142,7 @@ def test_trace_of_nothing_is_an_error(built):
 
 
 def test_trace_matches_a_name_used_twice_from_the_end(built):
-    program = load_design(built).program
+    program = Design.load(built).program
     (result,) = Simulator(built).run(IMAGES[:1], trace=True)
     image, relu = IMAGES[:1], np.maximum(IMAGES[:1], 0)
     # The first op of the name stores nothing, so that it is not compared.
@@ -220,7 +221,7 @@ def test_what_is_no_design_is_refused(copy, tmp_path):
         Simulator(tmp_path)
     (copy / "ir/quantized.mlirbc").write_bytes(b"ML")
     with pytest.raises(GradcamError, match="is damaged"):
-        load_quantized(load_design(copy))
+        load_quantized(Design.load(copy))
     path = copy / "program.json"
     program = json.loads(path.read_text())
     program["nests"][0]["writes"] = ["nowhere"]

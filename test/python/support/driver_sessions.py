@@ -3,7 +3,7 @@
 import numpy as np
 
 from gradcam.core.driver import Core, CoreError
-from gradcam.design import load_design
+from gradcam.design import Design
 from gradcam.errors import GradcamError
 
 TIMEOUT = 120.0  # seconds, for a slow machine
@@ -53,7 +53,7 @@ def full(transport, folder, file):
     transport.hold(True)
     for image in pixels[:3]:
         transport.send(core.packet(image))
-    transport.wait(4 * load_design(folder).program.cycles.total)
+    transport.wait(4 * Design.load(folder).program.cycles.total)
     status, size = core.status, 4 * core.read("RESULT", "beats")
     transport.hold(False)
     return {"status": status, "results": [plain(core.decode(transport.receive(size))) for _ in range(3)]}

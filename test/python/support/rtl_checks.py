@@ -9,7 +9,7 @@ import pytest
 from rtl_networks import Network
 from torch_mlir import ir
 
-from gradcam.design import load_design
+from gradcam.design import Design
 from gradcam.errors import GradcamError
 from gradcam.sim import Result, Simulator, compare_trace
 from gradcam.sim.check import check_outputs
@@ -34,7 +34,7 @@ class Checked:
 
 def nest_lengths(folder: Path) -> list[int]:
     """Predicted cycles of every nest."""
-    return [nest.end - nest.start for nest in load_design(folder).program.nests]
+    return [nest.end - nest.start for nest in Design.load(folder).program.nests]
 
 
 def check_design(

@@ -8,7 +8,7 @@ from core import Reference, Scenario
 from core_simulation import Played, build, play
 from rtl_networks import Network
 
-from gradcam.design import Design, load_design
+from gradcam.design import Design
 from gradcam.output import compile_to_folder
 from gradcam.schema.program import Program
 
@@ -37,4 +37,4 @@ def make(net: Network, folder: Path, simulator: str = "verilator", **settings: o
     compile_to_folder(net, "test", replace(net.settings("4x4"), **settings), folder / "design")
     (folder / "simulation").mkdir()
     build(folder / "design", simulator, folder / "simulation")
-    return SimulatedCore(load_design(folder / "design"), net.images(5), folder / "simulation")
+    return SimulatedCore(Design.load(folder / "design"), net.images(5), folder / "simulation")

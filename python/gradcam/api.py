@@ -1,0 +1,56 @@
+"""`gradcam.compile`: from a model to a `Design` in one call."""
+
+# pyright: strict
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
+
+from gradcam.compiler import Settings
+from gradcam.design import Design
+
+if TYPE_CHECKING:  # it takes two seconds to import
+    from torch import nn
+    from torch.export import ExportedProgram
+
+Options = ParamSpec("Options")
+Compile = Callable[Concatenate["nn.Module | ExportedProgram | str", "str | Path", Options], Design]
+
+
+def _with_settings(settings: Callable[Options, Settings]) -> Compile[Options]:
+    """`compile` with the arguments of `settings` behind its own, so that type checkers and editors know them."""
+
+    def compile(
+        model: nn.Module | ExportedProgram | str, folder: str | Path, *args: Options.args, **kwargs: Options.kwargs
+    ) -> Design:
+        """Compiles an image classifier and its Grad-CAM to SystemVerilog.
+
+            design = gradcam.compile(model, "build/resnet", target_layer="layer4", pe="16x16")
+            (result,) = design.simulate(images[:1])
+
+        Args:
+            model: a float32 module in eval mode, an exported program, or what `gradcam-compile` takes: the text
+                `package.module:callable` or the path of a `.pt2` file. Loading one runs its code.
+            folder: the output folder. It is written whole or not at all, and replaces what an earlier compile left.
+            *args: of `gradcam.Settings`, `target_layer` first.
+            **kwargs: of `gradcam.Settings`.
+
+        Returns:
+            The design.
+
+        Raises:
+            GradcamError: the settings cannot be, the model cannot be compiled, or the folder holds files of others.
+        """
+        from gradcam.frontend import load_model
+        from gradcam.output import compile_to_folder
+
+        loaded: Any = load_model(model) if isinstance(model, str) else model
+        name = model if isinstance(model, str) else type(model).__name__
+        compile_to_folder(loaded, name, settings(*args, **kwargs), Path(folder), force=True)
+        return Design.load(folder)
+
+    return compile
+
+
+compile = _with_settings(Settings)
