@@ -21,7 +21,7 @@ from gradcam.dialect.traits import (
     Product,
     Sum,
 )
-from gradcam.dialect.verify import by, ints, rank, require, result_shape, shape, verifier, window
+from gradcam.dialect.verify import by, check_slope, ints, rank, require, result_shape, shape, verifier, window
 
 
 def check_conv(op: Any, x: Any, w: Any, y_shape: Sequence[int]) -> None:
@@ -111,6 +111,26 @@ class ClampOp(
     def verify_invariants(op):  # noqa: D102
         lo, hi = (ir.FloatAttr(op.attributes[n]).value for n in ("lo", "hi"))
         require(lo < hi, f"lower bound {lo} must be less than upper bound {hi}")
+        result_shape(op, shape(op.operands[0]))
+
+
+class LeakyReluOp(
+    GradCAM.Operation,
+    name="leaky_relu",
+    traits=[ext.Pure, Forward(), Activation(lo=0.0, slope="slope"), KeepsNonnegative(), KeepsScale()],
+):
+    """y = x where x > 0, else slope * x, elementwise, as torch.nn.functional.leaky_relu with 0 < slope < 1.
+
+    A slope of 0 is a relu. Quantized, slope * x is rescaled once, with the scales of x and y.
+    """
+
+    x: ext.Operand[Any]
+    slope: ir.FloatAttr
+    y: ext.Result[Any]
+
+    @verifier
+    def verify_invariants(op):  # noqa: D102
+        require(check_slope(op) > 0, "attribute 'slope' must be positive; with a slope of 0 it is gradcam.relu")
         result_shape(op, shape(op.operands[0]))
 
 

@@ -199,6 +199,18 @@ def _lower_clamp(lowering: Lowering, op: Any) -> list[Any]:
     return requantized(lowering, op, lambda x: clipped(x, lo, hi))
 
 
+def _lower_leaky_relu(lowering: Lowering, op: Any) -> list[Any]:
+    """x or slope * x by the sign of x, each brought to the scale of the result by a rescale of its own."""
+    vectors, slope = list[ir.Value](), ir.FloatAttr(op.attributes["slope"]).value
+    keep, leak = (scale_term(lowering, op, op.operands[0], vectors, factor) for factor in (1.0, slope))
+
+    def body(a: ir.Value, *m: ir.Value) -> ir.Value:
+        is_positive = arith.cmpi(arith.CmpIPredicate.sgt, a, const(width(a), 0))
+        return arith.select(is_positive, keep(a, m), leak(a, m))
+
+    return changed(lowering, op, vectors, body)
+
+
 def _lower_requantize(lowering: Lowering, op: Any) -> list[Any]:
     return requantized(lowering, op, lambda a: a)
 
@@ -399,6 +411,7 @@ LOWERINGS: dict[str, Callable[[Lowering, Any], list[Any]]] = (
         "gradcam.class_row": _lower_class_row,
         "gradcam.conv2d": _lower_conv2d,
         "gradcam.flatten": _same_value,
+        "gradcam.leaky_relu": _lower_leaky_relu,
         "gradcam.linear": _lower_linear,
         "gradcam.mask": _lower_mask,
         "gradcam.max_pool2d": _lower_max_pool2d,

@@ -142,6 +142,15 @@ def _relu6(call: Call) -> ir.Value:
     return _bounded(call, 0.0, 6.0)
 
 
+def _leaky_relu(call: Call) -> ir.Value:
+    x, slope = call.activation(0), call.static(1)
+    if slope == 0:
+        return ops.ReluOp(x, call.type, loc=call.loc()).result
+    if not 0 < slope < 1:
+        raise call.error(f"has negative_slope={slope}; supported is at least 0 and less than 1")
+    return ops.LeakyReluOp(x, _float(slope), call.type, loc=call.loc()).result
+
+
 def _add(call: Call) -> ir.Value:
     x, y, alpha = call.activation(0), call.activation(1), call.static(2)
     if alpha != 1:
@@ -245,6 +254,7 @@ _TABLE: dict[str, Converter] = {
     "aten.hardtanh": _clamp,
     "aten.clamp": _clamp,
     "aten.clamp_min": _clamp_min,
+    "aten.leaky_relu": _leaky_relu,
     "aten.add.Tensor": _add,
     "aten.cat": _cat,
     "aten.max_pool2d": _max_pool2d,

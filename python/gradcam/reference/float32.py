@@ -76,6 +76,10 @@ def _clamp(op: Any, x: Tensor) -> Tensor:
     return x.clamp(_real(op, "lo"), _real(op, "hi"))
 
 
+def _leaky_relu(op: Any, x: Tensor) -> Tensor:
+    return F.leaky_relu(x, _real(op, "slope"))
+
+
 def _add(op: Any, x: Tensor, y: Tensor) -> Tensor:
     return x + y
 
@@ -273,6 +277,7 @@ KERNELS: dict[str, Kernel] = {
         ops.LinearOp: _linear,
         ops.ReluOp: _relu,
         ops.ClampOp: _clamp,
+        ops.LeakyReluOp: _leaky_relu,
         ops.AddOp: _add,
         ops.MaxPool2dOp: _max_pool2d,
         ops.AvgPool2dOp: _avg_pool2d,

@@ -118,6 +118,11 @@ def _clamp(op: Any, x: np.ndarray) -> np.ndarray:
     return _requantize(op, np.clip(x, *clamp_bounds(op)))
 
 
+def _leaky_relu(op: Any, x: np.ndarray) -> np.ndarray:
+    slope = ir.FloatAttr(op.attributes["slope"]).value
+    return _store(op, np.where(x > 0, _at_scale(op, 0, x), _at_scale(op, 0, x, slope)))
+
+
 def _requantize(op: Any, x: np.ndarray) -> np.ndarray:
     return _store(op, _at_scale(op, 0, x))
 
@@ -252,6 +257,7 @@ KERNELS: dict[str, Callable[..., np.ndarray]] = {
     "gradcam.add": _add,
     "gradcam.relu": _relu,
     "gradcam.clamp": _clamp,
+    "gradcam.leaky_relu": _leaky_relu,
     "gradcam.max_pool2d": _max_pool2d,
     "gradcam.avg_pool2d": _avg_pool2d,
     "gradcam.flatten": _flatten,

@@ -162,6 +162,38 @@ func.func @clamp(%0: tensor<1x4x6x6xf32>) {
 
 // -----
 
+func.func @leaky_relu(%0: tensor<1x4x6x6xf32>) {
+  // expected-error@+1 {{'gradcam.leaky_relu' op attribute 'slope' must be positive; with a slope of 0 it is gradcam.relu}}
+  %r = "gradcam.leaky_relu"(%0) {slope = 0.0 : f64} : (tensor<1x4x6x6xf32>) -> tensor<1x4x6x6xf32>
+  return
+}
+
+// -----
+
+func.func @leaky_relu(%0: tensor<1x4x6x6xf32>) {
+  // expected-error@+1 {{'gradcam.leaky_relu' op attribute 'slope' must be at least 0 and less than 1, got 1.0}}
+  %r = "gradcam.leaky_relu"(%0) {slope = 1.0 : f64} : (tensor<1x4x6x6xf32>) -> tensor<1x4x6x6xf32>
+  return
+}
+
+// -----
+
+func.func @leaky_relu(%0: tensor<1x4x6x6xf32>) {
+  // expected-error@+1 {{'gradcam.leaky_relu' op attribute 'slope' must be at least 0 and less than 1, got -0.1}}
+  %r = "gradcam.leaky_relu"(%0) {slope = -0.1 : f64} : (tensor<1x4x6x6xf32>) -> tensor<1x4x6x6xf32>
+  return
+}
+
+// -----
+
+func.func @leaky_relu(%0: tensor<1x4x6x6xf32>) {
+  // expected-error@+1 {{'gradcam.leaky_relu' op result must have shape 1x4x6x6, got tensor<1x4x6x5xf32>}}
+  %r = "gradcam.leaky_relu"(%0) {slope = 0.1 : f64} : (tensor<1x4x6x6xf32>) -> tensor<1x4x6x5xf32>
+  return
+}
+
+// -----
+
 func.func @add(%0: tensor<1x4x6x6xf32>) {
   // expected-error@+1 {{'gradcam.add' op has missing operands or attributes}}
   %r = "gradcam.add"(%0) : (tensor<1x4x6x6xf32>) -> tensor<1x4x6x6xf32>

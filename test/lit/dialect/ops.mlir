@@ -33,6 +33,12 @@ func.func @clamp(%0: tensor<1x4x6x6xf32>) -> tensor<1x4x6x6xf32> {
   return %r : tensor<1x4x6x6xf32>
 }
 
+// CHECK: "gradcam.leaky_relu"({{.*}} {slope = 1.250000e-01 : f64} : (tensor<1x4x6x6xf32>) -> tensor<1x4x6x6xf32>
+func.func @leaky_relu(%0: tensor<1x4x6x6xf32>) -> tensor<1x4x6x6xf32> {
+  %r = "gradcam.leaky_relu"(%0) {slope = 0.125 : f64} : (tensor<1x4x6x6xf32>) -> tensor<1x4x6x6xf32>
+  return %r : tensor<1x4x6x6xf32>
+}
+
 // CHECK: "gradcam.add"({{.*}} : (tensor<1x4x6x6xf32>, tensor<1x4x6x6xf32>) -> tensor<1x4x6x6xf32>
 func.func @add(%0: tensor<1x4x6x6xf32>, %1: tensor<1x4x6x6xf32>) -> tensor<1x4x6x6xf32> {
   %r = "gradcam.add"(%0, %1) : (tensor<1x4x6x6xf32>, tensor<1x4x6x6xf32>) -> tensor<1x4x6x6xf32>

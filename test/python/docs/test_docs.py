@@ -40,7 +40,9 @@ def folder(tmp_path_factory):
 
 
 def printed(folder, block):
-    return find_source(folder / "build" / "walkthrough", block.source).read_text(encoding="utf-8").splitlines()
+    source = ROOT / block.source  # a file of the repository, or of the compile
+    found = source if source.exists() else find_source(folder / "build" / "walkthrough", block.source)
+    return found.read_text(encoding="utf-8").splitlines()
 
 
 @pytest.mark.parametrize("block", EXCERPTS, ids=lambda b: f"line-{b.number}")

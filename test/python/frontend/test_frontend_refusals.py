@@ -25,6 +25,8 @@ REFUSED = {
     "mean": (lambda x: x.mean(2), "takes the mean over [2]"),
     "cat": (lambda x: torch.cat([x, x], 2), "joins along dimension 2"),
     "clamp": (lambda x: x.clamp(max=1), "has bounds None and 1"),
+    "identity": (nn.LeakyReLU(1.0), "head: aten.leaky_relu has negative_slope=1.0; supported is at least 0 and"),
+    "slope below 0": (nn.LeakyReLU(-0.1), "head: aten.leaky_relu has negative_slope=-0.1; supported is at least 0"),
     "reshape": (lambda x: x.reshape(1, 8, 4, 8), "reshapes 1x4x8x8 to 1x8x4x8"),
     "half": (lambda x: x.half().float(), "aten._to_copy changes tensor<1x4x8x8xf32> to tensor<1x4x8x8xf16>"),
     "no statistics": (nn.BatchNorm2d(4, track_running_stats=False), "_legit.no_stats normalizes"),

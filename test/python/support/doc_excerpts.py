@@ -4,6 +4,7 @@ A block is marked by a comment on the line before it:
 
     <!-- run -->                                commands or Python that work as they stand
     <!-- excerpt: ir/*-gradcam-quantize.mlir --> lines of that file; `#2` takes the second file of that name
+    <!-- excerpt: dialect/ops.py -->             lines of a file of the repository
 
 Lines of an excerpt are exact and follow each other. A line `...` stands for any number of lines, `...` inside a line
 for any text.

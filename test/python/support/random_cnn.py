@@ -102,6 +102,11 @@ class Network:
     def relu6(self, x) -> int:
         return self.append([x], F.relu6, lambda v, type_: ops.ClampOp(v, real(0), real(6), type_))
 
+    def leaky_relu(self, x, slope=0.1) -> int:
+        return self.append(
+            [x], lambda v: F.leaky_relu(v, slope), lambda v, type_: ops.LeakyReluOp(v, real(slope), type_)
+        )
+
     def add(self, x, y) -> int:
         return self.append([x, y], torch.add, ops.AddOp)
 
@@ -230,7 +235,8 @@ def random_network(seed: int) -> Network:
 
 def _layer(net: Network, rng: np.random.Generator, x: int) -> int:
     channels, *size = net.shape(x)[1:]
-    kind = rng.choice(["conv", "conv", "batch_norm", "relu", "relu6", "max_pool", "avg_pool", "residual", "concat"])
+    simple = ["batch_norm", "relu", "relu6", "leaky_relu"]
+    kind = rng.choice(["conv", "conv", *simple, "max_pool", "avg_pool", "residual", "concat"])
     if kind == "conv":
         return net.relu(_random_conv(net, rng, x))
     if kind in ("max_pool", "avg_pool"):

@@ -192,6 +192,20 @@ def last_layer() -> Network:
     return net.classify(3)
 
 
+def leaky(target: int = 0) -> Network:
+    """Leaky ReLUs behind a convolution, a pool, a sum and a linear layer; one of the first two is the target."""
+    net = Network(3, 9, 8)
+    x = first = net.add(nn.LeakyReLU(0.1), net.conv(0, 6))
+    x = second = net.add(nn.LeakyReLU(0.3), net.add(nn.MaxPool2d(2), x))
+    y = net.add(nn.LeakyReLU(inplace=True), net.conv(x, 6))
+    net.add(nn.LeakyReLU(0.2), net.add(Sum(), x, y))
+    net.explain((first, second)[target])
+    net.add(nn.Flatten(), net.add(nn.AdaptiveAvgPool2d(1)))
+    net.add(nn.LeakyReLU(0.5), net.add(nn.Linear(6, 7)))
+    net.add(nn.Linear(7, 5))
+    return net
+
+
 # Through the compiler.
 
 
@@ -250,9 +264,8 @@ def _random_conv(net: Network, rng: np.random.Generator, x: int, **options: Any)
 
 
 def _random_layer(net: Network, rng: np.random.Generator, x: int) -> int:
-    kind = rng.choice(
-        ["conv", "conv", "conv", "max", "avg", "relu", "relu6", "block", "plus", "twice", "two", "mix", "clamps", "old"]
-    )
+    sums = ["block", "plus", "twice", "two", "mix", "clamps", "old"]
+    kind = rng.choice(["conv", "conv", "conv", "max", "avg", "relu", "relu6", "leaky", *sums])
     size = net.size(x)
     same: dict[str, Any] = {"kernel_size": 3, "stride": 1, "padding": 1, "dilation": 1}
     if kind == "conv":
@@ -261,8 +274,8 @@ def _random_layer(net: Network, rng: np.random.Generator, x: int) -> int:
         return net.add(nn.MaxPool2d(**_window(rng, size, True)), x)
     if kind == "avg":
         return net.add(nn.AvgPool2d(**_window(rng, size, False)), x)
-    if kind in ("relu", "relu6"):
-        return net.add(nn.ReLU() if kind == "relu" else nn.ReLU6(), x)
+    if kind in ("relu", "relu6", "leaky"):
+        return net.add({"relu": nn.ReLU, "relu6": nn.ReLU6, "leaky": nn.LeakyReLU}[kind](), x)
     if kind == "block":
         return net.block(x, int(rng.choice([net.channels(x), 4, 20])), int(rng.integers(1, 3)))
     if kind == "plus":
@@ -287,8 +300,8 @@ def _random_layer(net: Network, rng: np.random.Generator, x: int) -> int:
 
 
 def _random_activation(net: Network, rng: np.random.Generator, x: int) -> int:
-    layer = [nn.ReLU, nn.ReLU6, None][rng.integers(3)]
-    return x if layer is None else net.add(layer(), x)
+    layer = [nn.ReLU(), nn.ReLU6(), nn.LeakyReLU(rng.choice([0.01, 0.1, 0.7])), None][rng.integers(4)]
+    return x if layer is None else net.add(layer, x)
 
 
 def _random_head(net: Network, rng: np.random.Generator, x: int) -> None:
