@@ -6,7 +6,7 @@ from torch_mlir import ir
 from torch_mlir.dialects import torch as torch_dialect
 
 from gradcam.dialect import adjoint_ops, cam_ops, layout_ops, ops
-from gradcam.dialect.dialect import GradCAM
+from gradcam.dialect.gradcam import GradCAM
 
 __all__ = ["GradCAM", "adjoint_ops", "cam_ops", "irdl_text", "layout_ops", "make_context", "ops", "register_and_load"]
 
