@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
 import numpy as np
 from torch_mlir import ir
@@ -14,11 +14,12 @@ from gradcam.calibration import batches, load_images
 from gradcam.dialect.traits import Forward, Gradient, has
 from gradcam.dialect.verify import shape
 from gradcam.errors import GradcamError, fail
-from gradcam.execution.float32 import one_thread, run_float
-from gradcam.histogram import Histogram
 from gradcam.passes.infra.pass_base import Pass
 from gradcam.passes.ir.explanations import class_dependents
 from gradcam.passes.ir.queries import main_function
+
+if TYPE_CHECKING:
+    from gradcam.histogram import Histogram
 
 RANGE = "gradcam.range"
 
@@ -102,6 +103,10 @@ def _gather(
     module: ir.Module, images: Iterable[np.ndarray]
 ) -> tuple[Histogram, dict[Any, Histogram], dict[Any, np.ndarray]]:
     """What all images show, by result: histograms of the image and of each feature map, channel maxima of gradients."""
+    # They import torch, which takes a second: reading the table of passes, or a range, need not wait for it.
+    from gradcam.execution.float32 import one_thread, run_float
+    from gradcam.histogram import Histogram
+
     image_histogram, histograms, magnitudes = Histogram(), {}, {}
     main = main_function(module)
     gradients = class_dependents(main)

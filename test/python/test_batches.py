@@ -12,6 +12,7 @@ from torch_mlir import ir
 from gradcam.calibration import batches
 from gradcam.dialect import make_context
 from gradcam.errors import GradcamError
+from gradcam.execution import float32
 from gradcam.execution.float32 import one_thread, run_float
 from gradcam.passes.backward.derive_backward import DeriveBackward
 from gradcam.passes.backward.extract_masks import ExtractMasks
@@ -113,7 +114,7 @@ def test_ranges_do_not_depend_on_the_batches(monkeypatch, choice):
         sizes.append(len(batch))
         return run(module, batch, *more, **named)
 
-    monkeypatch.setattr(calibration, "run_float", counted)
+    monkeypatch.setattr(float32, "run_float", counted)
     with make_context():
         for limit in (1, 3 * 8 * 6 * 6 * 4, 1 << 30):
             monkeypatch.setattr(calibration, "BATCH_BYTES", limit)
