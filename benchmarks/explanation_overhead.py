@@ -32,12 +32,12 @@ from gradcam.command import run
 from gradcam.compiler import Compilation, Settings
 from gradcam.data import load_test_images, to_input
 from gradcam.errors import GradcamError
+from gradcam.execution.float32 import run_float
 from gradcam.faults import each, line
 from gradcam.files import write_output
 from gradcam.frontend import load_model, target_layers
 from gradcam.passes.ir.attributes import CYCLES_BY_PHASE
 from gradcam.progress import stages
-from gradcam.reference.float32 import run_float
 
 TARGETS = ("layer4", "layer3", "layer2", "layer1", "layer1.0.relu", "conv1")
 MODEL = "gradcam.models:tinyml_resnet18"

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from torch_mlir import ir
-from torch_mlir.dialects import torch as torch_dialect
+from torch_mlir._mlir_libs import _torchMlir  # not its dialects.torch, which has a class for each of 900 ops
 
 from gradcam.dialect import adjoint_ops, cam_ops, layout_ops, ops
-from gradcam.dialect.dialect import GradCAM
+from gradcam.dialect.gradcam import GradCAM
 
 __all__ = ["GradCAM", "adjoint_ops", "cam_ops", "irdl_text", "layout_ops", "make_context", "ops", "register_and_load"]
 
@@ -21,7 +21,7 @@ def register_and_load(context: ir.Context) -> None:
 def make_context() -> ir.Context:
     """A fresh context with every upstream dialect, `torch` and `gradcam`."""
     context = ir.Context()
-    torch_dialect.register_dialect(context)
+    _torchMlir.register_dialect(context)
     register_and_load(context)
     return context
 

@@ -6,7 +6,7 @@ from typing import Any
 from torch_mlir import ir
 from torch_mlir.dialects import ext
 
-from gradcam.dialect.dialect import GradCAM
+from gradcam.dialect.gradcam import GradCAM
 from gradcam.dialect.ops import check_conv, check_pool
 from gradcam.dialect.traits import AlignsOperands, Gradient, KeepsScale, LinearInFirst, Product, Rowwise, Sum, Unscaled
 from gradcam.dialect.verify import check_slope, ints, rank, require, result_shape, shape, tensor, verifier, window

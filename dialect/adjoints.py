@@ -12,7 +12,7 @@ from typing import Any
 from torch_mlir import ir
 
 from gradcam.dialect import adjoint_ops, ops
-from gradcam.dialect.dialect import GradCAM
+from gradcam.dialect.gradcam import GradCAM
 from gradcam.dialect.traits import Activation, has, trait
 from gradcam.dialect.verify import shape
 from gradcam.errors import fail

@@ -9,7 +9,7 @@ from typing import Any
 from torch_mlir import ir
 from torch_mlir.dialects import ext
 
-from gradcam.dialect.dialect import GradCAM
+from gradcam.dialect.gradcam import GradCAM
 from gradcam.dialect.traits import (
     Activation,
     AlignsOperands,

@@ -14,9 +14,9 @@ from gradcam.dialect.traits import LinearInFirst, Rowwise, has
 from gradcam.dialect.verify import ints, shape
 from gradcam.passes.backward import cam_patterns, spatial_mean
 from gradcam.passes.backward.rewrites import Pattern, apply_patterns, is_point, like, merge_duplicates, rebuilt, scaled
+from gradcam.passes.backward.tables import FORMULAS
 from gradcam.passes.infra.pass_base import Pass
 from gradcam.passes.ir.constants import make_constant, read_constant
-from gradcam.reference.float32 import KERNELS
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,7 @@ def fold_table(op: Any) -> ir.Value | None:
     constants = [read_constant(p) for p in parameters]
     if table is None or any(c is None for c in constants):
         return None
-    folded = KERNELS[op.operation.name](op, *(np.asarray(c, np.float64) for c in (table, *constants)))
+    folded = FORMULAS[type(op)](op, *(np.asarray(c, np.float64) for c in (table, *constants)))
     return cam_ops.ClassRowOp(make_constant(folded), cls, op.results[0].type).result
 
 

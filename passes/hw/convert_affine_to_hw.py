@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from pycde import circt
 from pycde.circt import ir
 
 from gradcam.passes.hw.top import build_design
+from gradcam.passes.infra.contexts import make_context
 from gradcam.passes.infra.pass_base import Pass
 
 #: Yosys and Icarus read neither variables declared in an always block nor assignment patterns of packed arrays.
@@ -44,8 +44,7 @@ class ConvertAffineToHw(Pass):
 
     def run(self, module: Any) -> ir.Module:
         """A new module in a new CIRCT context."""
-        context = ir.Context()
-        circt.register_dialects(context)
+        context = make_context("circt")
         with module.context, context, ir.Location.unknown():
             design = ir.Module.create()
             design.operation.attributes["circt.loweringOptions"] = ir.StringAttr.get(PRINTING)

@@ -5,8 +5,10 @@ Nothing is imported before it is used: CIRCT's bindings cost a third of a second
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
 import re
+import sys
+import types
 from pathlib import Path
 from typing import Any
 
@@ -51,9 +53,17 @@ def make_context(side: str) -> Any:
         from gradcam.dialect import make_context as make_mlir_context
 
         return make_mlir_context()
+    _end_search_for_builtin()
     context = bindings(side).Context()
     importlib.import_module(_PACKAGES[side]).register_dialects(context)
     return context
+
+
+def _end_search_for_builtin() -> None:
+    """Gives CIRCT's bindings a module for the builtin dialect: PyCDE has none, and they look for one at every op."""
+    name = f"{_PACKAGES['circt']}.dialects.builtin"
+    if name not in sys.modules and importlib.util.find_spec(name) is None:
+        sys.modules[name] = types.ModuleType(name)
 
 
 def is_bytecode(data: bytes) -> bool:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from torch_mlir import ir
 from torch_mlir.dialects import arith
+
+from gradcam.errors import fail
 
 
 def read_constant(value: ir.Value) -> np.ndarray | None:
@@ -13,6 +17,18 @@ def read_constant(value: ir.Value) -> np.ndarray | None:
         return None
     attr = value.owner.attributes["value"]
     return np.asarray(attr) if isinstance(attr, ir.DenseElementsAttr) else None
+
+
+def dense_values(op: Any) -> np.ndarray:
+    """The tensor that an `arith.constant` holds, a read-only view that keeps the attribute alive.
+
+    Raises:
+        GradcamError: the constant is not a `dense<...>` tensor.
+    """
+    attr = op.attributes["value"]
+    if not isinstance(attr, ir.DenseElementsAttr):
+        raise fail(op, f"constant must be a dense tensor, got {attr.type}")
+    return np.asarray(attr)
 
 
 def make_constant(array: np.ndarray) -> ir.Value:

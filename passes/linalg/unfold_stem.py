@@ -18,12 +18,11 @@ from gradcam.dialect.verify import ints, shape
 from gradcam.errors import fail
 from gradcam.passes.infra.pass_base import Pass
 from gradcam.passes.ir.attributes import STEM
-from gradcam.passes.ir.constants import erase_if_unused
+from gradcam.passes.ir.constants import dense_values, erase_if_unused
 from gradcam.passes.ir.platform import Platform
 from gradcam.passes.ir.queries import owner_name
 from gradcam.pe import PE
 from gradcam.quant_types import per_channel, per_tensor, scale, scales
-from gradcam.reference.interpreter import constant
 from gradcam.schema.schedule import read_schedule
 
 
@@ -209,7 +208,7 @@ def _unfold(op: Any, image: ir.Value, axes: tuple[_Axis, ...]) -> ir.Value:
 def _replace(op: Any, x: ir.Value, axes: tuple[_Axis, ...]) -> None:
     """Replaces a convolution of the image by one of the unfolded image."""
     old, steps = op.w, scales(op.w)
-    w = _moved(constant(old.owner.operands[0].owner), axes)
+    w = _moved(dense_values(old.owner.operands[0].owner), axes)
     kind = per_channel(w.shape, steps) if steps.ndim else per_tensor(w.shape, float(steps))
     with ir.InsertionPoint(op), op.location:
         window = _pairs(a.left for a in axes)

@@ -143,5 +143,7 @@ def hex_lines(words: np.ndarray, bits: int) -> str:
     if bits == 1:  # a digit holds four lanes
         digits = np.pad(unsigned, ((0, 0), (-unsigned.shape[1] % 4, 0))).reshape(len(unsigned), -1, 4)
         unsigned, bits = digits @ [8, 4, 2, 1], 4
-    step = bits // 4
-    return "".join("".join(f"{v:0{step}x}" for v in word) + "\n" for word in unsigned.tolist())
+    digits = np.stack([(unsigned >> shift & 15).astype(np.uint8) for shift in range(bits - 4, -1, -4)], -1)
+    lines = np.full((len(unsigned), digits[0].size + 1), ord("\n"), np.uint8)
+    lines[:, :-1] = np.frombuffer(b"0123456789abcdef", np.uint8)[digits].reshape(len(unsigned), -1)
+    return lines.tobytes().decode("ascii")

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
 import numpy as np
 from torch_mlir import ir
 
-from gradcam.calibration import load_images
+from gradcam.calibration import batches, load_images
 from gradcam.dialect.traits import Forward, Gradient, has
+from gradcam.dialect.verify import shape
 from gradcam.errors import GradcamError, fail
-from gradcam.histogram import Histogram
 from gradcam.passes.infra.pass_base import Pass
 from gradcam.passes.ir.explanations import class_dependents
-from gradcam.reference.float32 import run_float
-from gradcam.reference.interpreter import main_function
+from gradcam.passes.ir.queries import main_function
+
+if TYPE_CHECKING:
+    from gradcam.histogram import Histogram
 
 RANGE = "gradcam.range"
+
+#: Bytes of the largest f32 feature map of a batch: enough to make the walk over the ops cheap, and a part of a cache.
+BATCH_BYTES = 2 << 20
+
 Choice = Literal["mse", "percentile", "max"]
 
 
@@ -96,38 +103,50 @@ def _gather(
     module: ir.Module, images: Iterable[np.ndarray]
 ) -> tuple[Histogram, dict[Any, Histogram], dict[Any, np.ndarray]]:
     """What all images show, by result: histograms of the image and of each feature map, channel maxima of gradients."""
+    # They import torch, which takes a second: reading the table of passes, or a range, need not wait for it.
+    from gradcam.execution.float32 import one_thread, run_float
+    from gradcam.histogram import Histogram
+
     image_histogram, histograms, magnitudes = Histogram(), {}, {}
-    gradients = class_dependents(main_function(module))
+    main = main_function(module)
+    gradients = class_dependents(main)
 
     def on_forward(op: Any, _index: int, value: np.ndarray) -> None:
         if has(op, Forward) and op.results[0] not in gradients:
-            _require_finite(op, value)
-            histograms.setdefault(op.results[0], Histogram()).add(value)
+            _require_finite(op, histograms.setdefault(op.results[0], Histogram()).add(value))
 
     def on_gradient(op: Any, _index: int, value: np.ndarray) -> None:
         if has(op, Gradient) and op.results[0] in gradients and value.ndim in (2, 4):
-            _require_finite(op, value)
-            largest = np.abs(value).reshape(value.shape[1], -1).max(1).astype(np.float64)
+            largest = np.abs(value).max((0, *range(2, value.ndim))).astype(np.float64)
+            _require_finite(op, np.isfinite(largest).all())
             magnitudes[op.results[0]] = np.maximum(magnitudes.get(op.results[0], 0), largest)
 
     def on_value(op: Any, index: int, value: np.ndarray) -> None:
         on_forward(op, index, value)
         on_gradient(op, index, value)
 
-    for number, image in enumerate(images):
-        if not np.isfinite(image).all():
-            raise GradcamError("a calibration image has values that are not finite")
-        image_histogram.add(image)
-        logits = run_float(module, image, on_value=on_value)[0]
-        if magnitudes:
-            run_float(module, image, number % logits.shape[1], on_gradient)
+    with one_thread():
+        for batch in batches(images, input_shape(module), batch_size(main)):
+            seen = image_histogram.count // batch[0].size
+            if not image_histogram.add(batch):
+                raise GradcamError("a calibration image has values that are not finite")
+            logits = run_float(module, batch, on_value=on_value)[0]
+            if magnitudes:
+                run_float(module, batch, np.arange(seen, seen + len(batch)) % logits.shape[1], on_gradient)
     if image_histogram.count == 0:
         raise GradcamError("calibration needs at least one image")
     return image_histogram, histograms, magnitudes
 
 
-def _require_finite(op: Any, value: np.ndarray) -> None:
-    if not np.isfinite(value).all():
+def batch_size(main: Any) -> int:
+    """How many images run at once: so many that the largest result of an op takes at most `BATCH_BYTES`, or one."""
+    results = [v for op in main.entry_block.operations if op.operation.name.startswith("gradcam.") for v in op.results]
+    largest = max((math.prod(shape(v)) for v in results), default=1)
+    return max(1, BATCH_BYTES // (largest * np.float32().itemsize))
+
+
+def _require_finite(op: Any, finite: bool) -> None:
+    if not finite:
         raise fail(op, f"'{op.operation.name}' yields values that are not finite on a calibration image")
 
 

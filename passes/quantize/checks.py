@@ -21,6 +21,7 @@ from gradcam.dialect.traits import (
 )
 from gradcam.dialect.verify import ints
 from gradcam.errors import GradcamError, fail
+from gradcam.passes.ir.constants import dense_values
 from gradcam.passes.ir.explanations import explanations
 from gradcam.quant_types import (
     is_accumulator,
@@ -32,7 +33,6 @@ from gradcam.quant_types import (
     storage_limits,
     summands,
 )
-from gradcam.reference.interpreter import constant
 
 #: Limits of a 32-bit accumulator, and of a rescaled value that still has to be added to another one.
 ACCUMULATOR_LIMIT = 2.0**31
@@ -127,7 +127,7 @@ def _accumulator_bound(op: Any) -> np.ndarray:
     product = trait(op, Product)
     if product is None:
         return np.array(largest * summands(op))
-    weight, *bias = (constant(v.owner.operands[0].owner).astype(np.float64) for v in list(op.operands)[1:])
+    weight, *bias = (dense_values(v.owner.operands[0].owner).astype(np.float64) for v in list(op.operands)[1:])
     if not product.transposed:
         bound = largest * np.abs(weight).reshape(len(weight), -1).sum(1)
         return bound + np.abs(bias[0]) if bias else bound

@@ -15,12 +15,12 @@ from torch_mlir import ir
 from gradcam.dialect import adjoint_ops, cam_ops, ops
 from gradcam.dialect.traits import AlignsOperands, ExactProduct, KeepsScale, Product, Rescales, has
 from gradcam.errors import fail
+from gradcam.passes.ir.constants import dense_values
 from gradcam.passes.ir.explanations import class_dependents
 from gradcam.passes.ir.queries import only_user, users
 from gradcam.passes.quantize.calibrate import RANGE
 from gradcam.passes.quantize.parameters import Parameters
 from gradcam.quant_types import FRACTION_BITS, INT8_LEVELS, quantized_like, scales, storage_bits
-from gradcam.reference.interpreter import constant
 
 #: Bits of sums that are multiplied in two halves of 8 bits: the lower one is signed, too.
 WIDE_BITS = 15
@@ -140,7 +140,7 @@ class Gradients:
         weight = self._demand(value)
         if weight is None:
             return WIDE_BITS
-        integers = np.abs(constant(self.parameters.quantized(weight).owner.operands[0].owner).astype(np.int64))
+        integers = np.abs(dense_values(self.parameters.quantized(weight).owner.operands[0].owner).astype(np.int64))
         total = int(integers.sum((0, *range(2, integers.ndim))).max())
         return min(WIDE_BITS, ACCUMULATOR_BITS - max(1, total).bit_length())
 

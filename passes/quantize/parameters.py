@@ -8,8 +8,8 @@ import numpy as np
 from torch_mlir import ir
 
 from gradcam.errors import fail
+from gradcam.passes.ir.constants import dense_values
 from gradcam.quant_types import INT8_LEVELS, per_channel, per_tensor, quantize_array, round_scale, scale, scales
-from gradcam.reference.interpreter import constant
 
 #: A channel whose weights are smaller than this part of the largest channel's uses the floor's scale: all channels of a
 #: layer share one shift, and so its multiplier keeps at least 7 bits.
@@ -122,7 +122,7 @@ def _values(op: Any, index: int, what: str) -> np.ndarray:
     owner = op.operands[index].owner
     if not isinstance(owner, ir.OpView) or owner.operation.name != "arith.constant":
         raise fail(op, f"the {what} of '{op.operation.name}' must be a constant")
-    values = constant(owner)
+    values = dense_values(owner)
     if not np.isfinite(values).all():
         raise fail(op, f"the {what} of '{op.operation.name}' has values that are not finite")
     return values

@@ -24,13 +24,12 @@ from gradcam.dialect.traits import (
 )
 from gradcam.errors import fail
 from gradcam.passes.infra.pass_base import Pass
-from gradcam.passes.ir.queries import only_user, users
+from gradcam.passes.ir.queries import main_function, only_user, users
 from gradcam.passes.quantize.calibrate import RANGE
 from gradcam.passes.quantize.checks import check_rescale, refuse_unsupported
 from gradcam.passes.quantize.gradients import Gradients
 from gradcam.passes.quantize.parameters import Parameters
 from gradcam.quant_types import FRACTION_BITS, INT8_LEVELS, per_tensor, scale, storage_bits
-from gradcam.reference.interpreter import main_function
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -40,6 +41,27 @@ def load_images(
         count += 1
     if count == 0:
         raise GradcamError(f"no calibration images in {source if isinstance(source, str | Path) else 'the iterable'}")
+
+
+def batches(images: Iterable[np.ndarray], shape: Sequence[int], size: int) -> Iterator[np.ndarray]:
+    """Yields the images joined: float32, NxCxHxW with N at most `size`.
+
+    Args:
+        images: each of the shape (1, C, H, W).
+        shape: that shape.
+        size: at least 1.
+
+    Raises:
+        GradcamError: an image has another shape.
+    """
+    iterator = iter(images)
+    while batch := list(itertools.islice(iterator, size)):
+        for image in batch:
+            if image.shape != tuple(shape):
+                raise GradcamError(
+                    f"a calibration image has shape {_text(image.shape)}, the model takes {_text(shape)}"
+                )
+        yield np.concatenate(batch)
 
 
 def _read(source: str | Path | Iterable[ArrayLike], channels: int) -> Iterator[tuple[str, ArrayLike]]:

@@ -1,7 +1,8 @@
 """Cluttered digits: real handwriting placed on cluttered colour images, with the bounding box of each digit.
 
-The handwriting is scikit-learn's `load_digits`: 1797 samples of 8x8 pixels, the test part of UCI's optdigits, written
-by 13 people. The labels show that the samples are in the order of filled-in forms: the same sequence of about 130
+The handwriting is that of scikit-learn's `load_digits`: 1797 samples of 8x8 pixels, the test part of UCI's optdigits
+(E. Alpaydin, C. Kaynak, 1998, CC BY 4.0), written by 13 people. `gradcam.tools.write_digits` made the copy that ships
+with the package. The labels show that the samples are in the order of filled-in forms: the same sequence of about 130
 digits (0..9 three times, then 9 5 5 6 5 0 ..., a few missing here and there) comes 14 times. The split cuts at such
 a start and never shuffles, so no sample and no form is in both parts. Which writer filled in which form is not
 recorded (there is one form more than writers), so a writer on both sides of the cut cannot be excluded.
@@ -22,6 +23,7 @@ CLASSES = 10
 SIZE = 64  # pixels, height and width of an image
 MIN_DIGIT, MAX_DIGIT = 20, 40  # pixels, side of the square in which a digit is drawn
 TEST_IMAGES = Path(__file__).parent / "assets" / "images"
+DIGITS = Path(__file__).parent / "assets" / "digits.npz"
 
 # Where each form starts (0 1 2 3 ...), and the end of the last one.
 FORMS = (0, 130, 256, 386, 516, 646, 776, 906, 1029, 1157, 1287, 1415, 1545, 1667, 1797)
@@ -46,14 +48,12 @@ class Images(NamedTuple):
 @functools.cache
 def _digits() -> tuple[np.ndarray, np.ndarray]:
     """Returns ink (float32, 1797 x 8 x 8, 0 to 1) and labels (int64, 1797)."""
-    from sklearn.datasets import load_digits  # slow to import, and not needed to run a model
-
-    digits = load_digits()
-    return (digits.images / 16).astype(np.float32), digits.target.astype(np.int64)
+    with np.load(DIGITS) as digits:
+        return digits["ink"].astype(np.float32) / 16, digits["labels"].astype(np.int64)
 
 
 def split_indices(split: str) -> np.ndarray:
-    """Returns the indices into `load_digits` of a split, "train" or "test" (int64, ascending).
+    """Returns the indices of a split's samples, "train" or "test" (int64, ascending).
 
     Raises:
         GradcamError: there is no such split.

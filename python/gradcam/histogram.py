@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import torch
 
 from gradcam.quant_types import INT8_LEVELS
 
@@ -31,14 +32,17 @@ class Histogram:
         self.largest = 0.0
         self._exponent = -1000  # the bins end at 2^exponent
 
-    def add(self, values: np.ndarray) -> None:
-        """Counts the magnitudes of finite values."""
-        magnitudes = np.abs(values).astype(np.float64).ravel()
-        self.largest = max(self.largest, float(magnitudes.max(initial=0)))
+    def add(self, values: np.ndarray) -> bool:
+        """Counts the magnitudes of f32 or f64 values; returns False, and counts none, when one is not finite."""
+        flat = torch.from_numpy(values).reshape(-1)
+        largest = max(-float(flat.min()), float(flat.max()))  # NaN when a value is
+        if not math.isfinite(largest):
+            return False
+        self.largest = max(self.largest, largest)
         self._grow(math.frexp(self.largest)[1] if self.largest else self._exponent)
-        bins = np.ldexp(magnitudes, -self._exponent) * BINS
-        self.counts += np.bincount(bins.astype(np.int64), minlength=BINS)
-        self.count += magnitudes.size
+        self.counts += _bins(flat, BINS.bit_length() - 1 - self._exponent)
+        self.count += len(flat)
+        return True
 
     def _grow(self, exponent: int) -> None:
         if exponent <= self._exponent:
@@ -71,6 +75,17 @@ class Histogram:
         clips = _FRACTIONS * self.largest
         errors = [float((self.counts[used] * _rounding_error(centres, clip) ** 2).sum()) for clip in clips]
         return float(clips[int(np.argmin(errors))])
+
+
+def _bins(values: torch.Tensor, shift: int) -> np.ndarray:
+    """How often each number below BINS is the integer part of |value| * 2^shift: int64, BINS.
+
+    Scaling by a power of two is exact where it matters: a product too small for the type is below 1 either way.
+    """
+    if shift > 126:  # 2^shift, and the values that it brings into range, are no normal f32
+        values = values.double()
+    bins = values.abs().mul_(2.0**shift).to(torch.int32)
+    return torch.bincount(bins, minlength=BINS).numpy()
 
 
 def _rounding_error(x: np.ndarray, clip: float) -> np.ndarray:

@@ -6,8 +6,6 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from rich.console import Console
-
 
 @contextmanager
 def stages(title: str) -> Iterator[Callable[[str], None]]:
@@ -15,6 +13,8 @@ def stages(title: str) -> Iterator[Callable[[str], None]]:
     if not sys.stderr.isatty():
         yield lambda _: None
         return
+    from rich.console import Console
+
     console = Console(stderr=True)
     with console.status(title) as status:
         yield lambda stage: status.update(f"{title}: {stage}")

@@ -19,6 +19,8 @@ from gradcam.compiler import Compilation, Settings
 from gradcam.dialect import make_context
 from gradcam.errors import GradcamError
 from gradcam.evaluate import pearson
+from gradcam.execution.float32 import KERNELS, run_float
+from gradcam.execution.interpreter import run
 from gradcam.jit import compile_linalg, run_linalg
 from gradcam.output import compile_to_folder
 from gradcam.passes.backward.derive_backward import DeriveBackward
@@ -26,9 +28,7 @@ from gradcam.passes.backward.simplify_backward import SimplifyBackward
 from gradcam.passes.linalg.convert_gradcam_to_linalg import ConvertGradcamToLinalg
 from gradcam.passes.linalg.fuse_epilogues import FuseEpilogues
 from gradcam.quant_types import scale, storage_bits
-from gradcam.reference.float32 import KERNELS, run_float
 from gradcam.reference.integer import quantize_image, run_integer
-from gradcam.reference.interpreter import run
 from gradcam.sim.check import check_outputs
 
 METHODS = ("gradcam", "hirescam", "layercam")

@@ -8,6 +8,7 @@ from torch import nn
 
 from gradcam import data, models
 from gradcam.errors import GradcamError
+from gradcam.tools import write_digits
 
 
 def torchvision_shapes():
@@ -69,6 +70,18 @@ def test_resnet18_bad_argument(arguments, message):
     with pytest.raises(GradcamError) as error:
         models.resnet18(**arguments)
     assert error.value.message == message
+
+
+def test_the_shipped_digits_are_scikit_learns(tmp_path):
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    with np.load(data.DIGITS) as shipped:
+        assert sorted(shipped) == ["ink", "labels"]
+        np.testing.assert_array_equal(shipped["ink"], digits.images)
+        np.testing.assert_array_equal(shipped["labels"], digits.target)
+    write_digits.write(tmp_path / "digits.npz")
+    assert (tmp_path / "digits.npz").read_bytes() == data.DIGITS.read_bytes()
 
 
 def test_splits_share_no_sample():

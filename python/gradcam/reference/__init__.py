@@ -1,1 +1,1 @@
-"""Reference semantics: an interpreter and the meaning of every op, in f32 and in integers."""
+"""Reference semantics: the meaning of every quantized op in integers. No pass imports it: it checks what they make."""

@@ -16,7 +16,9 @@ from torch_mlir import ir
 from gradcam.classes import best_class
 from gradcam.dialect.layout_ops import channels_per_tap
 from gradcam.errors import GradcamError, fail
+from gradcam.execution.interpreter import OnValue, run
 from gradcam.numerics import rescale
+from gradcam.passes.ir.queries import main_function
 from gradcam.quant_types import (
     clamp_bounds,
     is_accumulator,
@@ -28,7 +30,6 @@ from gradcam.quant_types import (
     storage_bits,
     storage_limits,
 )
-from gradcam.reference.interpreter import OnValue, main_function, run
 
 INT8_MIN = -128
 

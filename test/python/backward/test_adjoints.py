@@ -10,9 +10,9 @@ from torch_mlir import ir
 from gradcam.dialect import adjoint_ops, make_context, ops
 from gradcam.dialect import adjoints as rules
 from gradcam.errors import GradcamError
+from gradcam.execution.float32 import KERNELS, run_float
+from gradcam.execution.interpreter import run
 from gradcam.passes.backward.derive_backward import DeriveBackward
-from gradcam.reference.float32 import KERNELS, run_float
-from gradcam.reference.interpreter import run
 
 TOLERANCE = 1e-4
 

@@ -8,9 +8,9 @@ from rtl_checks import check_design
 
 from gradcam.compiler import Compilation
 from gradcam.evaluate import pearson
+from gradcam.execution.float32 import run_float
 from gradcam.jit import compile_linalg
 from gradcam.output import compile_to_folder
-from gradcam.reference.float32 import run_float
 from gradcam.reference.integer import quantize_image, run_integer
 
 

@@ -8,9 +8,9 @@ from random_cnn import Network, op_names, random_case, relative_error
 
 from gradcam.dialect import make_context
 from gradcam.errors import GradcamError
+from gradcam.execution.float32 import run_float
 from gradcam.passes.backward.derive_backward import DeriveBackward
 from gradcam.passes.backward.fold_batch_norm import FoldBatchNorm
-from gradcam.reference.float32 import run_float
 
 TOLERANCE = 1e-5
 

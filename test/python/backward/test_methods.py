@@ -12,12 +12,12 @@ from torch_mlir import ir
 
 from gradcam.dialect import adjoints, make_context
 from gradcam.dialect.methods import METHODS, WITHOUT_STATIC_FORM
+from gradcam.execution.float32 import KERNELS, run_float
+from gradcam.execution.interpreter import run
 from gradcam.frontend import import_model
 from gradcam.passes.backward import cam_methods
 from gradcam.passes.backward.derive_backward import DeriveBackward
 from gradcam.passes.backward.simplify_backward import SimplifyBackward
-from gradcam.reference.float32 import KERNELS, run_float
-from gradcam.reference.interpreter import run
 
 TOLERANCE = 1e-4
 NETWORKS = 300

@@ -12,10 +12,11 @@ from torch_mlir import ir
 from gradcam.compiler import Compilation, Settings
 from gradcam.dialect import make_context
 from gradcam.evaluate import pearson
+from gradcam.execution import float32
+from gradcam.execution.float32 import run_float
 from gradcam.jit import compile_linalg
 from gradcam.output import compile_to_folder
-from gradcam.reference import float32, integer
-from gradcam.reference.float32 import run_float
+from gradcam.reference import integer
 from gradcam.reference.integer import quantize_image, run_integer
 from gradcam.sim.header import dumps
 

@@ -9,11 +9,11 @@ from simplify_cases import CASES, case_text
 from torch_mlir import ir
 
 from gradcam.dialect import adjoint_ops, cam_ops, make_context
+from gradcam.execution.float32 import KERNELS
+from gradcam.execution.interpreter import run
 from gradcam.passes.backward import rewrites, simplify_backward, spatial_mean
 from gradcam.passes.backward.derive_backward import DeriveBackward
 from gradcam.passes.backward.simplify_backward import SimplifyBackward
-from gradcam.reference.float32 import KERNELS
-from gradcam.reference.interpreter import run
 
 TOLERANCE = 1e-5
 

@@ -14,6 +14,7 @@ from random_cnn import relative_error
 from torch_mlir import ir
 
 from gradcam.dialect.methods import METHODS
+from gradcam.execution.float32 import run_float
 from gradcam.frontend import import_model, target_layers
 from gradcam.models import resnet18
 from gradcam.passes.backward.derive_backward import DeriveBackward
@@ -21,7 +22,6 @@ from gradcam.passes.backward.fold_batch_norm import FoldBatchNorm
 from gradcam.passes.backward.simplify_backward import SimplifyBackward
 from gradcam.passes.ir.explanations import explanations
 from gradcam.program import maps_of
-from gradcam.reference.float32 import run_float
 from gradcam.schema.program import Explanation
 
 TOLERANCE = 1e-4

@@ -14,11 +14,11 @@ from gradcam.classes import explained_classes
 from gradcam.compiler import Compilation, Settings
 from gradcam.dialect import make_context
 from gradcam.errors import GradcamError
+from gradcam.execution.float32 import run_float
 from gradcam.faults import Faults
 from gradcam.frontend import import_model
 from gradcam.jit import compile_linalg
 from gradcam.output import compile_to_folder
-from gradcam.reference.float32 import run_float
 from gradcam.reference.integer import run_integer
 from gradcam.sim import Simulator, compare_trace, lint
 from gradcam.sim.check import check_outputs

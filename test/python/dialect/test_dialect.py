@@ -14,7 +14,7 @@ from folders import ROOT
 from torch_mlir import ir
 
 from gradcam.dialect import adjoints, cam_ops, irdl_text, make_context, ops, register_and_load
-from gradcam.reference.float32 import KERNELS
+from gradcam.execution.float32 import KERNELS
 
 LIT = ROOT / "test" / "lit" / "dialect"
 TORCH_MLIR_OPT = Path(torch_mlir.__path__[0]) / "_mlir_libs" / "torch-mlir-opt"

@@ -21,9 +21,9 @@ from gradcam.dialect.traits import (
     has,
     trait,
 )
+from gradcam.execution.float32 import KERNELS
 from gradcam.passes.linalg.forward import LOWERINGS
 from gradcam.reference import integer
-from gradcam.reference.float32 import KERNELS
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from torch_mlir import ir
 from gradcam import frontend, models
 from gradcam.dialect import make_context
 from gradcam.errors import GradcamError
-from gradcam.reference.float32 import run_float
+from gradcam.execution.float32 import run_float
 from gradcam.tools import gradcam_import
 
 

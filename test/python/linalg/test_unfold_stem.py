@@ -10,11 +10,12 @@ from torch_mlir import ir
 
 from gradcam.dialect import make_context
 from gradcam.dialect.verify import ints, shape
+from gradcam.execution import float32
+from gradcam.execution.interpreter import run
 from gradcam.passes.ir.attributes import PLATFORM, STEM
 from gradcam.passes.linalg.set_platform import SetPlatform
 from gradcam.passes.linalg.unfold_stem import UnfoldStem
-from gradcam.reference import float32, integer
-from gradcam.reference.interpreter import run
+from gradcam.reference import integer
 
 
 @pytest.fixture(autouse=True)

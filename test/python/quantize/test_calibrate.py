@@ -1,7 +1,12 @@
 """Calibration: image sources, the growing histogram, the chosen ranges."""
 
+import math
+from fractions import Fraction
+
 import numpy as np
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 from PIL import Image
 from small_networks import Network, small_resnet
 from torch_mlir import ir
@@ -10,8 +15,8 @@ from gradcam.calibration import load_images
 from gradcam.dialect import make_context
 from gradcam.errors import GradcamError
 from gradcam.histogram import BINS, Histogram
+from gradcam.passes.ir.queries import main_function
 from gradcam.passes.quantize.calibrate import RANGE, Calibrate, calibrate
-from gradcam.reference.interpreter import main_function
 
 SHAPE = (1, 3, 4, 5)
 
@@ -104,6 +109,45 @@ def test_histogram_does_not_depend_on_the_order():
     np.testing.assert_array_equal(up.counts, down.counts)
     assert up.count == up.counts.sum() == 4000
     assert up.largest == down.largest == np.abs(np.concatenate(batches)).max()
+
+
+def plain_counts(values):
+    """The histogram of all values at once, as its docstring says it: exact arithmetic on each value."""
+    magnitudes = [abs(float(v)) for v in values]
+    end = math.frexp(max(magnitudes))[1]
+    bins = [math.floor(Fraction(m) * BINS / Fraction(2) ** end) for m in magnitudes]
+    return np.bincount(bins, minlength=BINS)
+
+
+finite = st.floats(width=32, allow_nan=False, allow_infinity=False)
+
+
+@settings(deadline=None)
+@given(st.lists(st.lists(finite, min_size=1, max_size=20), min_size=1, max_size=4))
+@example([[1e-45, 3e-45], [0.0]])  # smaller than any normal f32
+@example([[1.0], [-3.4028234663852886e38]])
+@example([[2.0, 1.9999998807907104, -2.0]])  # around a bin's edge
+def test_histogram_counts_exactly(parts):
+    values = [np.array(part, np.float32) for part in parts]
+    joined = np.concatenate(values)
+    at_once = Histogram()
+    at_once.add(joined)
+    grown = Histogram()
+    for part in values:
+        assert grown.add(part.reshape(1, -1))
+    assert grown.largest == at_once.largest == np.abs(joined).max()
+    np.testing.assert_array_equal(grown.counts, at_once.counts)
+    if at_once.largest:
+        np.testing.assert_array_equal(at_once.counts, plain_counts(joined))
+        assert not np.array_equal(at_once.counts, plain_counts([*joined, 0.0]))
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_histogram_of_a_value_that_is_not_finite(bad):
+    histogram = Histogram()
+    assert histogram.add(np.ones(3, np.float32))
+    assert not histogram.add(np.array([1.0, bad, 2.0], np.float32))
+    assert histogram.count == histogram.counts.sum() == 3 and histogram.largest == 1
 
 
 def test_choices():

@@ -9,13 +9,14 @@ from torch_mlir import ir
 
 from gradcam.dialect import make_context
 from gradcam.errors import GradcamError
+from gradcam.execution.float32 import run_float
+from gradcam.passes.ir.constants import dense_values
+from gradcam.passes.ir.queries import main_function
 from gradcam.passes.quantize.calibrate import calibrate, input_shape
 from gradcam.passes.quantize.parameters import weight_scales
 from gradcam.passes.quantize.quantize import Quantize
 from gradcam.quant_types import is_accumulator, per_channel, per_tensor, round_scale, scale, scales, storage_bits
-from gradcam.reference.float32 import run_float
 from gradcam.reference.integer import quantize_image, run_integer
-from gradcam.reference.interpreter import constant, main_function
 
 
 @pytest.fixture(autouse=True)
@@ -78,7 +79,7 @@ def test_the_comparison_can_fail(resnet):
     module, image = quantized(resnet), images((1, 3, 12, 12), 1)[0]
     before = run_integer(module, quantize_image(module, image), 1)
     cast = op_at(module, "fc").operands[1].owner
-    weights = np.array(constant(cast.operands[0].owner))
+    weights = np.array(dense_values(cast.operands[0].owner))
     weights[1, 0] ^= np.int8(-128)
     cast.operands[0].owner.attributes["value"] = ir.DenseElementsAttr.get(weights)
     after = run_integer(module, quantize_image(module, image), 1)

@@ -15,13 +15,13 @@ from torch_mlir import ir
 from gradcam.compiler import Settings, pipeline_for
 from gradcam.dialect import make_context
 from gradcam.errors import GradcamError
+from gradcam.execution.interpreter import run
 from gradcam.jit import run_affine, run_linalg
 from gradcam.passes.infra.pass_manager import PassManager
 from gradcam.passes.program.engines import access_kind
 from gradcam.passes.program.nest import read_nests
 from gradcam.passes.schedule.assign_cycles import AssignCycles
 from gradcam.reference.integer import KERNELS
-from gradcam.reference.interpreter import run
 
 LEVELS = (("linalg", run_linalg), ("affine", run_affine), ("scheduled", run_affine))
 

@@ -1,4 +1,4 @@
-"""Executes a module op by op: the walk is here, what an op means is a table of kernels (`float32`, `integer`)."""
+"""Executes a module op by op. The walk is here; the meaning of an op comes from a table of kernels."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import numpy as np
 from torch_mlir import ir
 
 from gradcam.errors import GradcamError, fail
+from gradcam.passes.ir.constants import dense_values
+from gradcam.passes.ir.queries import main_function
 
 #: A kernel gets the op, for its attributes and types, and one array per operand; it returns its result or a tuple.
 Kernel = Callable[..., Any]
@@ -23,24 +25,27 @@ def run(
     inputs: Mapping[str, np.ndarray] | Sequence[np.ndarray],
     kernels: Mapping[str, Kernel],
     on_value: OnValue | None = None,
+    batch: int = 1,
 ) -> list[np.ndarray]:
     """Executes `@main`.
 
     Args:
         module: its `@main` has one block; besides ops with a kernel it may hold `arith.constant` and `quant.scast`,
             which passes the stored integers through.
-        inputs: one array per argument, in order, or by name ("image", "class"); of the argument's shape.
+        inputs: one array per argument, in order, or by name ("image", "class"); of the argument's shape, or `batch`
+            such arrays along the first axis, which in the IR has size 1.
         kernels: by op name, such as "gradcam.conv2d".
         on_value: called with each result of each kernel, in program order.
+        batch: how many images the kernels take at once; they must be written for it.
 
     Returns:
-        The values `@main` returns.
+        The values `@main` returns, `batch` along the first axis.
 
     Raises:
         GradcamError: no `@main`, inputs that do not fit it, or an op without a kernel.
     """
     body = main_function(module).entry_block
-    values = dict(zip(body.arguments, _arguments(body.arguments, inputs), strict=True))
+    values = dict(zip(body.arguments, _arguments(body.arguments, inputs, batch), strict=True))
     for op in body.operations:
         operands = [values[v] for v in op.operands]
         if op.operation.name == "func.return":
@@ -50,31 +55,9 @@ def run(
     raise GradcamError("@main has no return")
 
 
-def main_function(module: ir.Module) -> Any:
-    """The `func.func @main` of a module.
-
-    Raises:
-        GradcamError: there is none.
-    """
-    for op in module.body.operations:
-        if op.operation.name == "func.func" and ir.StringAttr(op.attributes["sym_name"]).value == "main":
-            return op
-    raise GradcamError("module has no func.func @main")
-
-
-def constant(op: Any) -> np.ndarray:
-    """The value of an `arith.constant` that holds a tensor, a view that keeps the attribute alive.
-
-    Raises:
-        GradcamError: the constant is not a `dense<...>` tensor.
-    """
-    attr = op.attributes["value"]
-    if not isinstance(attr, ir.DenseElementsAttr):
-        raise fail(op, f"constant must be a dense tensor, got {attr.type}")
-    return np.asarray(attr)
-
-
-def _arguments(arguments: Sequence[Any], inputs: Mapping[str, np.ndarray] | Sequence[np.ndarray]) -> list[np.ndarray]:
+def _arguments(
+    arguments: Sequence[Any], inputs: Mapping[str, np.ndarray] | Sequence[np.ndarray], batch: int
+) -> list[np.ndarray]:
     names = ARGUMENTS[: len(arguments)]
     if isinstance(inputs, Mapping):
         if set(inputs) != set(names):
@@ -84,7 +67,8 @@ def _arguments(arguments: Sequence[Any], inputs: Mapping[str, np.ndarray] | Sequ
         raise GradcamError(f"@main takes {len(arguments)} arguments, got {len(inputs)}")
     arrays = [np.asarray(x) for x in inputs]
     for i, (argument, array) in enumerate(zip(arguments, arrays, strict=True)):
-        wanted = tuple(ir.RankedTensorType(argument.type).shape)
+        shape = list(ir.RankedTensorType(argument.type).shape)
+        wanted = (*(n * batch for n in shape[:1]), *shape[1:])
         if array.shape != wanted:
             raise GradcamError(f"argument {i} of @main must have shape {wanted}, got {array.shape}")
     return arrays
@@ -95,11 +79,11 @@ def _execute(
 ) -> Sequence[np.ndarray]:
     name = op.operation.name
     if name == "arith.constant":
-        return [constant(op)]
+        return [dense_values(op)]
     if name == "quant.scast":
         return operands
     if name not in kernels:
-        raise fail(op, f"the reference interpreter cannot execute '{name}'")
+        raise fail(op, f"the interpreter cannot execute '{name}'")
     results = kernels[name](op, *operands)
     if not isinstance(results, tuple):
         results = (results,)

@@ -1,9 +1,13 @@
-"""Every gradcam op in f32: forward ops as PyTorch's functional ones, adjoints by their formulas, never by autograd."""
+"""Every gradcam op in f32: forward ops as PyTorch's functional ones, adjoints by their formulas, never by autograd.
+
+Kernels take N images at once. The IR says 1 where their tensors say N: shapes are 1xCxHxW there and NxCxHxW here.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,26 +21,46 @@ from gradcam.dialect import adjoint_ops, cam_ops, layout_ops, ops
 from gradcam.dialect.layout_ops import channels_per_tap
 from gradcam.dialect.verify import ints, shape
 from gradcam.errors import fail
-from gradcam.reference.interpreter import Kernel, OnValue, main_function, run
+from gradcam.execution.interpreter import Kernel, OnValue, run
+from gradcam.passes.ir.queries import main_function
+
+#: Bytes; PyTorch allocates tensors at multiples of it.
+_CACHE_LINE = 64
 
 
-def run_float(module: ir.Module, image: np.ndarray, cls: int = -1, on_value: OnValue | None = None) -> list[np.ndarray]:
+def run_float(
+    module: ir.Module, images: np.ndarray, classes: int | Sequence[int] = -1, on_value: OnValue | None = None
+) -> list[np.ndarray]:
     """Executes a level-1 module in f32.
 
     Args:
         module: its `@main` takes the image, and the class when it has an explanation.
-        image: 1xCxHxW, converted to f32.
-        cls: the class to explain first; negative is the first maximum of the logits. Unused without an explanation.
+        images: NxCxHxW, converted to f32. Each image gives the same bits in whatever batch it comes.
+        classes: the class to explain first, one for all images or one for each; negative is the first maximum of the
+            logits. Unused without an explanation.
         on_value: sees every computed value; see `interpreter.run`.
 
     Returns:
-        What `@main` returns: f32 logits 1xK and a map 1xHxW per explanation.
+        What `@main` returns: f32 logits NxK and a map NxHxW per explanation.
 
     Raises:
         GradcamError: an input of another shape, a class that does not exist, an op without f32 semantics.
     """
-    inputs = [np.asarray(image, np.float32), np.array([cls], np.int32)]
-    return run(module, inputs[: len(main_function(module).arguments)], KERNELS, on_value)
+    images = np.ascontiguousarray(images, np.float32)
+    requests = np.array(np.broadcast_to(np.asarray(classes, np.int32), len(images)))
+    inputs = [images, requests][: len(main_function(module).entry_block.arguments)]
+    return run(module, inputs, KERNELS, on_value, len(images))
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """Lets PyTorch compute with one thread: on small tensors its threads spend more time waiting than computing."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _integer(op: Any, name: str) -> int:
@@ -52,6 +76,23 @@ def _window(op: Any) -> tuple[list[int], list[int], list[int]]:
     return ints(op, "stride", 2, 1), ints(op, "padding", 2, 0), ints(op, "dilation", 2, 1)
 
 
+def _image_by_image(product: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """Computes a sum of products for one image after the other, each at an aligned address.
+
+    The libraries behind PyTorch sum in another order for another batch size or alignment, so the values, and with them
+    the calibrated ranges, would depend on the images beside an image.
+    """
+
+    def of_each(op: Any, x: Tensor, *parameters: Tensor) -> Tensor:
+        return torch.cat([product(op, _aligned(image), *parameters) for image in x.split(1)])
+
+    return of_each
+
+
+def _aligned(x: Tensor) -> Tensor:
+    return x if x.data_ptr() % _CACHE_LINE == 0 else x.clone()
+
+
 def _channels(vector: Tensor) -> Tensor:
     """A vector of C as 1xCx1x1."""
     return vector.reshape(1, -1, 1, 1)
@@ -60,10 +101,12 @@ def _channels(vector: Tensor) -> Tensor:
 # Forward ops.
 
 
+@_image_by_image
 def _conv2d(op: Any, x: Tensor, w: Tensor, bias: Tensor | None = None) -> Tensor:
     return F.conv2d(x, w, bias, *_window(op), _integer(op, "groups"))
 
 
+@_image_by_image
 def _linear(op: Any, x: Tensor, w: Tensor, bias: Tensor | None = None) -> Tensor:
     return F.linear(x, w, bias)
 
@@ -99,7 +142,7 @@ def _batch_norm(op: Any, x: Tensor, gamma: Tensor, beta: Tensor, mean: Tensor, v
 
 
 def _flatten(op: Any, x: Tensor) -> Tensor:
-    return x.reshape(1, -1)
+    return x.flatten(1)
 
 
 def _requantize(op: Any, x: Tensor) -> Tensor:
@@ -113,10 +156,12 @@ def _concat(op: Any, x: Tensor, y: Tensor) -> Tensor:
 # Adjoint ops.
 
 
+@_image_by_image
 def _linear_adjoint(op: Any, g: Tensor, w: Tensor) -> Tensor:
     return g @ w
 
 
+@_image_by_image
 def _conv2d_adjoint(op: Any, g: Tensor, w: Tensor) -> Tensor:
     return _transposed(g, w, shape(op.results[0]), _window(op), _integer(op, "groups"))
 
@@ -132,6 +177,7 @@ def _transposed(g: Tensor, w: Tensor, x_shape: list[int], window: Sequence[list[
     return F.conv_transpose2d(g, w, None, stride, padding, dropped, groups, dilation)
 
 
+@_image_by_image
 def _tap_sums(op: Any, g: Tensor) -> Tensor:
     axes = zip(ints(op, "kernel", 2, 1), *_window(op), ints(op, "size", 2, 1), g.shape[2:], strict=True)
     rows, columns = (_landing(*axis).to(g.dtype) for axis in axes)
@@ -166,8 +212,8 @@ def _max_pool2d_index(op: Any, x: Tensor) -> Tensor:
     kernel, stride, (ph, pw), dilation = map(tuple, (ints(op, "kernel", 2, 1), *_window(op)))
     windows = F.unfold(F.pad(x, (pw, pw, ph, ph), value=-math.inf), kernel, dilation, 0, stride)
     # NumPy's argmax is the first maximum; PyTorch does not say which one it returns.
-    taps = windows.reshape(x.shape[1], math.prod(kernel), -1).numpy().argmax(1)
-    return torch.from_numpy(taps).reshape(shape(op.results[0])).to(torch.int8)
+    taps = windows.reshape(*x.shape[:2], math.prod(kernel), -1).numpy().argmax(2)
+    return torch.from_numpy(taps).reshape(-1, *shape(op.results[0])[1:]).to(torch.int8)
 
 
 def _max_unpool2d(op: Any, g: Tensor, index: Tensor) -> Tensor:
@@ -177,6 +223,7 @@ def _max_unpool2d(op: Any, g: Tensor, index: Tensor) -> Tensor:
     return F.fold(windows.flatten(1, 2), tuple(shape(op.results[0])[2:]), kernel, dilation, padding, stride)
 
 
+@_image_by_image
 def _avg_pool2d_adjoint(op: Any, g: Tensor) -> Tensor:
     x_shape, window, (kh, kw) = shape(op.results[0]), _window(op), ints(op, "kernel", 2, 1)
     if _integer(op, "count_include_pad"):
@@ -192,7 +239,7 @@ def _batch_norm_adjoint(op: Any, g: Tensor, gamma: Tensor, var: Tensor) -> Tenso
 
 
 def _unflatten(op: Any, g: Tensor) -> Tensor:
-    return g.reshape(shape(op.results[0]))
+    return g.reshape(-1, *shape(op.results[0])[1:])
 
 
 def _channel_slice(op: Any, g: Tensor) -> Tensor:
@@ -207,15 +254,16 @@ def _target(op: Any, x: Tensor) -> Tensor:
     return x
 
 
-def _select_class(op: Any, logits: Tensor, request: Tensor) -> Tensor:
-    cls = int(request[0])
-    if cls >= logits.shape[1]:
-        raise fail(op, f"there is no class {cls}: the network has {logits.shape[1]}")
-    return torch.tensor([cls if cls >= 0 else best_class(logits[0].numpy())], dtype=torch.int32)
+def _select_class(op: Any, logits: Tensor, requests: Tensor) -> Tensor:
+    if len(missing := requests[requests >= logits.shape[1]]):
+        raise fail(op, f"there is no class {missing[0]}: the network has {logits.shape[1]}")
+    best = torch.tensor([best_class(row) for row in logits.numpy()], dtype=torch.int32)
+    return torch.where(requests >= 0, requests, best)
 
 
 def _next_class(op: Any, logits: Tensor, *chosen: Tensor) -> Tensor:
-    return torch.tensor([best_class(logits[0].numpy(), [int(c[0]) for c in chosen])], dtype=torch.int32)
+    rows = zip(logits.numpy(), torch.stack(chosen, 1).tolist(), strict=True)
+    return torch.tensor([best_class(row, classes) for row, classes in rows], dtype=torch.int32)
 
 
 def _one_hot(op: Any, cls: Tensor) -> Tensor:
@@ -235,7 +283,7 @@ def _xgradcam_weights(op: Any, g: Tensor, a: Tensor) -> Tensor:
 
 
 def _gradcam_plus_plus_weights(op: Any, g: Tensor, a: Tensor) -> Tensor:
-    alpha = g**2 / (2 * g**2 + _channels(a.sum((2, 3))) * g**3 + _real(op, "eps"))
+    alpha = g**2 / (2 * g**2 + a.sum((2, 3), keepdim=True) * g**3 + _real(op, "eps"))
     return (alpha * g.clamp(min=0)).sum((2, 3))
 
 
@@ -259,14 +307,18 @@ def _unfold2d(op: Any, x: Tensor) -> Tensor:
     kernel, stride, dilation = (tuple(ints(op, name, 2, 1)) for name in ("kernel", "stride", "dilation"))
     (top, left), (bottom, right) = ints(op, "low", 2, 0), ints(op, "high", 2, 0)
     columns = F.unfold(F.pad(x, (left, right, top, bottom)), kernel, dilation, 0, stride)
-    taps = columns.reshape(x.shape[1], kernel[0] * kernel[1], -1).transpose(0, 1)
+    taps = columns.reshape(*x.shape[:2], kernel[0] * kernel[1], -1).transpose(1, 2)
     filled = F.pad(taps, (0, 0, 0, channels_per_tap(x.shape[1]) - x.shape[1]))
-    return filled.reshape(shape(op.results[0]))
+    return filled.reshape(-1, *shape(op.results[0])[1:])
+
+
+def _as_tensor(array: np.ndarray) -> Tensor:
+    # Constants are read-only views of the module, which PyTorch must not alias.
+    return torch.from_numpy(array) if array.flags.writeable else torch.tensor(array)
 
 
 def _on_arrays(function: Callable[..., Tensor]) -> Kernel:
-    # torch.tensor copies: constants are read-only views of the module, which PyTorch must not alias.
-    return lambda op, *arrays: function(op, *map(torch.tensor, arrays)).numpy()
+    return lambda op, *arrays: function(op, *map(_as_tensor, arrays)).numpy()
 
 
 #: f32 kernels by op name.

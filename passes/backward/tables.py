@@ -1,0 +1,97 @@
+"""Ops of the backward pass on a table of all classes: one gradient per row, K x the shape of a gradient without its 1.
+
+The values end up in the compiled program, so they are computed here in f64, by plain formulas, and not by an executor
+that they are compared with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from gradcam.dialect import adjoint_ops, cam_ops, ops
+from gradcam.dialect.verify import ints, shape
+
+
+def _linear_adjoint(op: Any, g: np.ndarray, w: np.ndarray) -> np.ndarray:
+    return g @ w
+
+
+def _relu(op: Any, x: np.ndarray) -> np.ndarray:
+    return np.maximum(x, 0)
+
+
+def _batch_norm_adjoint(op: Any, g: np.ndarray, gamma: np.ndarray, var: np.ndarray) -> np.ndarray:
+    return g * (gamma / np.sqrt(var + op.eps.value))[:, None, None]
+
+
+def _channel_slice(op: Any, g: np.ndarray) -> np.ndarray:
+    first = op.offset.value
+    return g[:, first : first + shape(op.results[0])[1]]
+
+
+def _channel_weights(op: Any, g: np.ndarray) -> np.ndarray:
+    return g.mean((2, 3))
+
+
+def _conv2d_adjoint(op: Any, g: np.ndarray, w: np.ndarray) -> np.ndarray:
+    by_group = w.reshape(op.groups.value, -1, *w.shape[1:])
+    g = g.reshape(len(g), op.groups.value, -1, *g.shape[2:])
+    share = np.einsum("ngohw,goiyx->yxngihw", g, by_group)
+    return _spread(op, share.reshape(*w.shape[2:], len(g), -1, *g.shape[3:]))
+
+
+def _avg_pool2d_adjoint(op: Any, g: np.ndarray) -> np.ndarray:
+    kernel = ints(op, "kernel", 2, 1)
+    inside = [_inside(*axis).sum(0) for axis in _axes(op, kernel, shape(op.results[0])[2:], g.shape[2:])]
+    divisor = np.prod(kernel) if op.count_include_pad.value else np.outer(*inside)
+    return _spread(op, np.broadcast_to(g / divisor, (*kernel, *g.shape)))
+
+
+def _tap_sums(op: Any, g: np.ndarray) -> np.ndarray:
+    axes = _axes(op, ints(op, "kernel", 2, 1), ints(op, "size", 2, 1), g.shape[2:])
+    rows, columns = (_inside(*axis) for axis in axes)
+    return np.einsum("nohw,yh,xw->noyx", g, rows, columns)[:, :, ::-1, ::-1]
+
+
+#: The formulas by op: each takes the op, the table and the op's other operands, all f64, and returns the new table.
+FORMULAS: dict[type, Callable[..., np.ndarray]] = {
+    ops.ReluOp: _relu,
+    adjoint_ops.LinearAdjointOp: _linear_adjoint,
+    adjoint_ops.Conv2dAdjointOp: _conv2d_adjoint,
+    adjoint_ops.AvgPool2dAdjointOp: _avg_pool2d_adjoint,
+    adjoint_ops.BatchNormAdjointOp: _batch_norm_adjoint,
+    adjoint_ops.ChannelSliceOp: _channel_slice,
+    adjoint_ops.TapSumsOp: _tap_sums,
+    cam_ops.ChannelWeightsOp: _channel_weights,
+}
+
+
+def _axes(op: Any, kernel: list[int], size: list[int], windows: tuple[int, ...]) -> list[tuple[int, ...]]:
+    """Of both axes: taps, stride, padding, dilation, elements of the forward input, windows."""
+    stride, padding, dilation = ints(op, "stride", 2, 1), ints(op, "padding", 2, 0), ints(op, "dilation", 2, 1)
+    return list(zip(kernel, stride, padding, dilation, size, windows, strict=True))
+
+
+def _inside(taps: int, stride: int, padding: int, dilation: int, size: int, windows: int) -> np.ndarray:
+    """Whether a tap of a window lies on the forward input and not on its padding: f64, taps x windows."""
+    position = np.arange(windows) * stride + np.arange(taps)[:, None] * dilation - padding
+    return ((position >= 0) & (position < size)).astype(np.float64)
+
+
+def _spread(op: Any, share: np.ndarray) -> np.ndarray:
+    """Adds up what the windows send to each element of the forward input: K x C x H x W.
+
+    Args:
+        op: an adjoint with the attributes of the forward op's window.
+        share: by tap, what a window sends to the element under it: KH x KW x K x C x OH x OW.
+    """
+    (sh, sw), (dh, dw), (ph, pw) = ints(op, "stride", 2, 1), ints(op, "dilation", 2, 1), ints(op, "padding", 2, 0)
+    channels, height, width = shape(op.results[0])[1:]
+    taps, (rows, columns) = share.shape[:2], share.shape[4:]
+    padded = np.zeros((share.shape[2], channels, height + 2 * ph, width + 2 * pw))
+    for y, x in np.ndindex(*taps):
+        padded[:, :, y * dh : y * dh + rows * sh : sh, x * dw : x * dw + columns * sw : sw] += share[y, x]
+    return padded[:, :, ph : ph + height, pw : pw + width]
