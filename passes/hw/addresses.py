@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from gradcam.passes.hw.builder import Builder
-from gradcam.passes.hw.odometer import Odometer, range_of
+from gradcam.passes.hw.loop_counters import LoopCounters, range_of
 from gradcam.passes.hw.ports import MemoryPort, Port
 from gradcam.passes.hw.symbols import Symbols
 from gradcam.passes.hw.value import Value
@@ -17,21 +17,21 @@ class AddressGenerators:
     """Makes the values of an engine that are linear in its loops, for the step in stage 0."""
 
     def __init__(
-        self, b: Builder, p: Mapping[str, Value], engine: Engine, odometer: Odometer, symbols: Symbols
+        self, b: Builder, p: Mapping[str, Value], engine: Engine, counters: LoopCounters, symbols: Symbols
     ) -> None:
         """Addresses contain the symbols, whose values are among the engine's inputs `p`."""
-        self.b, self.p, self.engine, self.odometer, self.symbols = b, p, engine, odometer, symbols
-        self.row, self.hop = odometer.row, odometer.hop
+        self.b, self.p, self.engine, self.counters, self.symbols = b, p, engine, counters, symbols
+        self.row, self.crossing = counters.row, counters.crossing
 
     def address(self, port: MemoryPort) -> Value:
         """Register with the address of the step in stage 0, in slices."""
         b, width = self.b, port.address_bits + port.slice_bits
         forms = [port.row_form(i) for i in range(len(self.engine.rows))]
-        modulus = port.banks[0].words * port.slices if port.reads_tape else None
+        modulus = port.banks[0].words * port.slices if port.reads_weight_stream else None
         bases = [_constant(f) for f in forms]
         terms = self._symbol_terms(forms, width)
         base = self.base([n % modulus if modulus else n for n in bases], width, terms)
-        address = self.odometer.follow(f"agu_{port.name}", width, base, self._deltas(forms), modulus)
+        address = self.counters.follow(f"agu_{port.name}", width, base, self._deltas(forms), modulus)
         rings = [port.row_ring(i) for i in range(len(self.engine.rows))]
         if not any(rings):
             return address
@@ -47,7 +47,7 @@ class AddressGenerators:
             forms = [a.guards[i] if a and i < len(a.guards) else None for a in port.slot.rows]
             width = range_of(self.engine, forms)
             base = self.base([_constant(f) for f in forms], width)
-            signs.append(self.odometer.follow(f"guard_{port.name}{i}", width, base, self._deltas(forms))[-1])
+            signs.append(self.counters.follow(f"guard_{port.name}{i}", width, base, self._deltas(forms))[-1])
         return ~self.b.any_of(*signs) if signs else None
 
     def base(self, entries: Sequence[int], width: int, terms: Sequence[Value] = ()) -> Value:
@@ -56,7 +56,7 @@ class AddressGenerators:
         With a clock the row is there a cycle before, and a register beside it.
         """
         b = self.b
-        if not self.hop:
+        if not self.crossing:
             return b.sum_of(b.table(self.row, entries, width), *terms)
         return b.sum_of(b.column(self.row, entries, width), *(b.register(term, "term") for term in terms))
 

@@ -34,7 +34,12 @@ class BankAccess:
     """Connects a bank to the engine ports that reach it."""
 
     def __init__(
-        self, b: Builder, bank: Bank, engines: Sequence[tuple[Mapping[str, Value], MemoryPort]], groups: int, hop: int
+        self,
+        b: Builder,
+        bank: Bank,
+        engines: Sequence[tuple[Mapping[str, Value], MemoryPort]],
+        groups: int,
+        crossing: int,
     ) -> None:
         """Lays out the accesses.
 
@@ -45,7 +50,7 @@ class BankAccess:
             groups: lane groups of a word.
             hop: 1 where what goes to the bank and comes from it is registered.
         """
-        self.b, self.bank, self.engines, self.groups, self.hop = b, bank, engines, groups, hop
+        self.b, self.bank, self.engines, self.groups, self.crossing = b, bank, engines, groups, crossing
 
     def connect(
         self, op: Any, writes: Mapping[str, Value] | None = None, moving: Sequence[Value] = ()
@@ -66,7 +71,7 @@ class BankAccess:
             inputs |= self._writes() if writes is None else writes
         if moving:
             inputs["moving"] = b.all_of(*moving)
-        enable = inputs.get("moving") if self.hop else inputs["ren"]
+        enable = inputs.get("moving") if self.crossing else inputs["ren"]
         picked = self._picked(reads, enable)
         return self._slices(b.instance(op, self.bank.name, inputs)["rdata"], picked)
 
@@ -103,7 +108,7 @@ class BankAccess:
             if read.slice is not None:
                 choices.setdefault(read.port.slices, []).append((read.enable, read.slice))
         picked = {n: b.priority_mux(*zip(*pairs, strict=True)) for n, pairs in choices.items()}
-        for _ in range(1 + 2 * self.hop):
+        for _ in range(1 + 2 * self.crossing):
             picked = {n: b.register(v, f"{self.bank.name}_pick{n}", enable) for n, v in picked.items()}
         return picked
 

@@ -13,9 +13,9 @@ from gradcam.passes.hw.frame_buffer import build_frame_buffer
 from gradcam.passes.hw.interface import Interface
 from gradcam.passes.hw.registers import INPUTS, OUTPUTS, build_registers, input_port, output_port
 from gradcam.passes.hw.signals import AxiStream, Signal, Stream
-from gradcam.passes.hw.tape_reader import ADDRESS, ERROR, axi_ports
 from gradcam.passes.hw.top import DRAM
 from gradcam.passes.hw.value import Deferred, Value, bits_for
+from gradcam.passes.hw.weight_reader import ADDRESS, ERROR, axi_ports
 from gradcam.passes.program.banks import power_of_two
 from gradcam.passes.program.packets import WORD, Channel
 from gradcam.schema import program as schema
@@ -196,7 +196,7 @@ class _Wiring:
         b, channel, interface = self.b, self.core.image, self.interface
         stream, accepted = Stream.of(channel.name, channel.bits), b.wire(Signal("image_room"))
         valid, data, took = image.valid, image.data, accepted
-        if interface.hop:
+        if interface.crossing:
             valid, data, took = register_slice(b, valid, data, accepted)
         taken.assign(took)
         inputs: dict[str, Value] = {s.ready: value for s, value in zip(self.results, room, strict=True)}

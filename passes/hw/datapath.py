@@ -8,7 +8,7 @@ from typing import Any
 
 from gradcam.errors import fail
 from gradcam.passes.hw.builder import Builder
-from gradcam.passes.hw.odometer import Odometer
+from gradcam.passes.hw.loop_counters import LoopCounters
 from gradcam.passes.hw.products import Products
 from gradcam.passes.hw.shapes import Shapes
 from gradcam.passes.hw.sharing import Multiplier, share_multipliers
@@ -41,10 +41,10 @@ class Datapath:
     """
 
     def __init__(
-        self, b: Builder, engine: Engine, odometer: Odometer, valid: Value, enable: Value | None, dsp_packing: bool
+        self, b: Builder, engine: Engine, counters: LoopCounters, valid: Value, enable: Value | None, dsp_packing: bool
     ) -> None:
-        self.b, self.engine, self.odometer, self.valid, self.enable = b, engine, odometer, valid, enable
-        self.row, self.dsp_packing = odometer.row, dsp_packing
+        self.b, self.engine, self.counters, self.valid, self.enable = b, engine, counters, valid, enable
+        self.row, self.dsp_packing = counters.row, dsp_packing
         self.guards: dict[int, Value | None] = {}
         self.inputs: dict[int, tuple[Value, int | None, Value | None]] = {}
         #: The nodes of all rows that a node of the first row's body, or a product of an epilogue, stands for.
@@ -86,13 +86,13 @@ class Datapath:
 
     def departure(self, slot: Slot) -> int:
         """The stage in which an access leaves the engine: with a clock it crosses to its bank in the last cycle."""
-        return slot.stage - (Clock.of(slot.example.op).hop if slot.kind == "memory" else 0)
+        return slot.stage - (Clock.of(slot.example.op).crossing if slot.kind == "memory" else 0)
 
     def active(self, slot: Slot) -> Value:
         """i1: an access leaves the engine in this cycle; a read outside its buffer is made all the same."""
         nest, access = next((n, a) for n, a in zip(self.engine.rows, slot.rows, strict=True) if a is not None)
         in_body = nest.body is not None and any(access is a for a in nest.body.loads)
-        start = [self.valid, self._used(slot)] if in_body else [self.valid, self.odometer.last, self._used(slot)]
+        start = [self.valid, self._used(slot)] if in_body else [self.valid, self.counters.last, self._used(slot)]
         guard = self.guards[id(slot)]
         start += [guard] if slot.store and guard is not None else []
         return self.flag(self.b.all_of(*start), self.departure(slot), "step" if in_body else "output")
@@ -166,7 +166,7 @@ class Datapath:
         b = self.b
         self._accumulator_stage = stage_of(body.sinks[0].op)
         nest = self.engine.rows[0]
-        first = self.delay(self.odometer.first, self._accumulator_stage, "first")
+        first = self.delay(self.counters.first, self._accumulator_stage, "first")
         update = self.flag(self.valid, self._accumulator_stage, "step")
         registers: dict[tuple[int, int], State] = {}
         for number, accumulator in enumerate(nest.accumulators):
@@ -214,7 +214,7 @@ class Datapath:
     def _make(self, node: Node, point: tuple[int, ...]) -> tuple[Value, int | None]:
         b = self.b
         if node.kind == "iv":
-            counter = self.odometer.counters.get(self.engine.loops(self.shapes.nest_of(node)).index(node.what))
+            counter = self.counters.counters.get(self.engine.loops(self.shapes.nest_of(node)).index(node.what))
             return counter.zero_extend(32) if counter is not None else b.const(0, 32), 0
         if node.kind == "acc":
             return self._accumulators[node.what, point[0]], self._accumulator_stage
@@ -292,7 +292,7 @@ class Datapath:
 
     def _compare(self, node: Node, point: tuple[int, ...], stage: int) -> Value:
         """i1: a comparison holds, or the first argument is the extreme one."""
-        b, hop = self.b, Clock.of(node.op).hop
+        b, crossing = self.b, Clock.of(node.op).crossing
         predicate = {"arith.maxsi": "sgt", "arith.minsi": "slt"}.get(node.kind)
         predicate = predicate or PREDICATES[int(node.what["predicate"].split(" ")[0])]
         args = [self.at(a, point, stage) for a in node.args]
@@ -301,10 +301,10 @@ class Datapath:
                 # Made both ways, so that its register need not pass a mux before; with a clock, the one for what it
                 # begins with a cycle early.
                 first, initial, register = self._starts[arg]
-                early = self.at(node.args[1 - place], point, stage - hop)
+                early = self.at(node.args[1 - place], point, stage - crossing)
                 begun = initial.compare(predicate, early) if place == 0 else early.compare(predicate, initial)
                 args[place] = register
-                return b.mux(first, self.delay(begun, hop, "begun"), args[0].compare(predicate, args[1]))
+                return b.mux(first, self.delay(begun, crossing, "begun"), args[0].compare(predicate, args[1]))
         return args[0].compare(predicate, args[1])
 
     def _extreme(

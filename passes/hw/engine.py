@@ -10,19 +10,19 @@ from torch_mlir import ir as mlir
 from gradcam.passes.hw.addresses import AddressGenerators
 from gradcam.passes.hw.builder import Builder, module
 from gradcam.passes.hw.datapath import Datapath
-from gradcam.passes.hw.odometer import Odometer
+from gradcam.passes.hw.loop_counters import LoopCounters
 from gradcam.passes.hw.ports import Control, MemoryPort, Port, ScalarPort, StreamPort, make_port
 from gradcam.passes.hw.progress import Progress
 from gradcam.passes.hw.signals import Signal
 from gradcam.passes.hw.symbols import Symbols
-from gradcam.passes.hw.tape_words import first_reads, last_reads
 from gradcam.passes.hw.value import Deferred, Value
+from gradcam.passes.hw.weight_words import first_reads, last_reads
 from gradcam.passes.program.banks import Bank
 from gradcam.passes.program.clock import Clock
 from gradcam.passes.program.engines import Engine, latency_of
 from gradcam.passes.program.runs import Follow
 from gradcam.passes.program.streams import moving_loops
-from gradcam.passes.program.tape import Tape
+from gradcam.passes.program.weight_stream import WeightStream
 
 
 class EngineBuilder:
@@ -41,7 +41,7 @@ class EngineBuilder:
         banks: Mapping[str, Bank],
         registers: Mapping[mlir.Value, str],
         dsp_packing: bool,
-        tape: Tape | None,
+        weights: WeightStream | None,
         follows: Mapping[int, Follow],
     ) -> None:
         """Lays out the engine's ports.
@@ -55,11 +55,11 @@ class EngineBuilder:
             follows: the nests that follow, by the number of their producer.
         """
         self.engine, self.dsp_packing, self.follows = engine, dsp_packing, follows
-        self.hop = Clock.of(engine.rows[0].op).hop
+        self.crossing = Clock.of(engine.rows[0].op).crossing
         self.control = Control(engine, follows)
-        self.ports = [make_port(s, banks, tape) for s in engine.slots]
+        self.ports = [make_port(s, banks, weights) for s in engine.slots]
         self.memories = [port for port in self.ports if isinstance(port, MemoryPort)]
-        self.tape_ports = [port for port in self.memories if port.reads_tape]
+        self.weight_ports = [port for port in self.memories if port.reads_weight_stream]
         self.symbols = Symbols(self.memories, len(engine.rows), registers)
 
     @property
@@ -71,21 +71,21 @@ class EngineBuilder:
     def freezes(self) -> bool:
         """Whether its pipeline can stop while a read is on its way, with registers that are not in the engine."""
         stalls = any(isinstance(port, StreamPort) and port.slot.store for port in self.ports)
-        return bool(self.hop) and stalls and any(not port.slot.store for port in self.memories)
+        return bool(self.crossing) and stalls and any(not port.slot.store for port in self.memories)
 
     @property
     def inputs(self) -> list[Signal]:
         """Inputs besides clk and rst."""
         symbols = [symbol.port for symbol in self.symbols.found.values()]
         slots = [signal for port in self.ports for signal in port.inputs]
-        return [*self.control.inputs, *symbols, *slots, *(port.word_ready for port in self.tape_ports)]
+        return [*self.control.inputs, *symbols, *slots, *(port.word_ready for port in self.weight_ports)]
 
     @property
     def outputs(self) -> list[Signal]:
         """Outputs."""
         slots = [signal for port in self.ports for signal in port.outputs]
-        tape = [signal for port in self.tape_ports for signal in (port.fresh, port.free)]
-        return [*self.control.outputs, *slots, *([self.control.moving] if self.freezes else []), *tape]
+        weights = [signal for port in self.weight_ports for signal in (port.fresh, port.free)]
+        return [*self.control.outputs, *slots, *([self.control.moving] if self.freezes else []), *weights]
 
     def build(self) -> Any:
         """The module."""
@@ -116,15 +116,15 @@ class _Engine:
         self.step = b.wire(Signal("stepping"))
         self.moving = b.wire(Signal("odometer_moving"))
         row = p.get(self.control.row)
-        self.odometer = Odometer(b, self.engine, row, p[self.control.go], self.step, self.moving)
-        self.agu = AddressGenerators(b, p, self.engine, self.odometer, plan.symbols)
+        self.counters = LoopCounters(b, self.engine, row, p[self.control.go], self.step, self.moving)
+        self.agu = AddressGenerators(b, p, self.engine, self.counters, plan.symbols)
         self.progress = Progress(b, self.engine, plan.follows)
         self.values: dict[str, Value] = {}
 
     def build(self) -> dict[str, Value]:
         """The outputs by name."""
         plan = self.plan
-        fresh = [first_reads(self.b, self.engine, self.odometer, port) for port in plan.tape_ports]
+        fresh = [first_reads(self.b, self.engine, self.counters, port) for port in plan.weight_ports]
         path = self._advance(fresh)
         path.guards = {id(port.slot): self.agu.guard(port) for port in plan.ports}
         for port in plan.ports:
@@ -142,29 +142,29 @@ class _Engine:
             self.values[self.control.moving] = path.enable
         self.values[self.control.done] = self.progress.done(path)
         if self.control.counted:
-            self.values[self.control.landed] = self.progress.landed(path)
+            self.values[self.control.committed] = self.progress.committed(path)
         return self.values
 
     def _advance(self, fresh: Sequence[Value]) -> Datapath:
         """Decides when a step is made, which may need `fresh` words of the tape; the datapath that it enters."""
         b, p, plan, go = self.b, self.p, self.plan, self.p[self.control.go]
-        allowed = [~wanted | p[port.word_ready] for port, wanted in zip(plan.tape_ports, fresh, strict=True)]
+        allowed = [~wanted | p[port.word_ready] for port, wanted in zip(plan.weight_ports, fresh, strict=True)]
         # Whether a step needs a beat is known from registers that follow the odometer, which the step moves.
         if self.source:
             self.arrived = b.wire(Signal("arrived"))
             allowed.insert(0, self.arrived)
         if self.control.gated:
-            allowed.append(self.progress.released(self.agu, p[self.control.written], p[self.control.over]))
+            allowed.append(self.progress.released(self.agu, p[self.control.written], p[self.control.producer_done]))
         valid = b.all_of(self.running, *allowed)
         enable = self._enable()
         self.step.assign(valid if enable is None else valid & enable)
         # The odometer of an idle engine may move at will. `go` comes to an idle engine only; named here, it spares
         # synthesis tools another condition at the registers that it resets.
         moves = b.all_of(*allowed, *([] if enable is None else [enable]))
-        self.moving.assign(b.any_of(~self.running, *([go] if plan.hop else []), moves))
-        finish = self.step & self.odometer.final
+        self.moving.assign(b.any_of(~self.running, *([go] if plan.crossing else []), moves))
+        finish = self.step & self.counters.final
         self.running.assign(go | (self.running & ~finish))
-        return Datapath(b, self.engine, self.odometer, valid, enable, plan.dsp_packing)
+        return Datapath(b, self.engine, self.counters, valid, enable, plan.dsp_packing)
 
     def _enable(self) -> Value | None:
         """i1: the pipeline moves; None where nothing stops it.
@@ -191,13 +191,13 @@ class _Engine:
         (nest,), (access,) = self.engine.rows, source.slot.rows
         assert access is not None
         moving = moving_loops(access, nest.loops)
-        return self.odometer.ended_inside(self.engine.loops(nest).index(moving[-1]) if moving else -1)
+        return self.counters.ended_inside(self.engine.loops(nest).index(moving[-1]) if moving else -1)
 
     def _take_words(self, path: Datapath, fresh: Sequence[Value]) -> None:
         """Says when a word of the tape is read for the first time, and, in the cycle of that read, for the last."""
-        for port, wanted in zip(self.plan.tape_ports, fresh, strict=True):
+        for port, wanted in zip(self.plan.weight_ports, fresh, strict=True):
             self.values[port.fresh] = self.step & wanted
-            last = last_reads(self.b, self.engine, self.odometer, port)
+            last = last_reads(self.b, self.engine, self.counters, port)
             self.values[port.free] = path.flag(self.step & last, port.slot.stage, f"over_{port.name}")
 
     def _read(self, port: Port, path: Datapath) -> None:
@@ -216,15 +216,15 @@ class _Engine:
 
     def _read_memory(self, port: MemoryPort, path: Datapath, arrival: int) -> Value:
         """Sends a read to the banks; the data, in the stage in which it arrives."""
-        hop, stage = self.plan.hop, path.departure(port.slot)
+        crossing, stage = self.plan.crossing, path.departure(port.slot)
         self.values[port.address] = path.delay(self.agu.address(port), stage, f"agu_{port.name}")
         active = path.active(port.slot)
         stops = None if self.plan.freezes else path.enable
         self.values[port.enable] = active if stops is None else active & stops
         if len(port.banks) > 1:
             self.values[port.bank] = _bank_number(port, path, stage)
-            self.values[port.source] = _bank_number(port, path, arrival - hop)
-        return path.delay(self.p[port.data], hop, f"{port.name}_q")  # bank and top have the first registers
+            self.values[port.source] = _bank_number(port, path, arrival - crossing)
+        return path.delay(self.p[port.data], crossing, f"{port.name}_q")  # bank and top have the first registers
 
     def _write(self, port: Port, path: Datapath) -> None:
         """Sends what the datapath stores to a port."""

@@ -37,12 +37,12 @@ class Interface(Packets):
     cycles: int
     fingerprint: int
     dram_bits: int
-    hop: int
+    crossing: int
 
     @staticmethod
     def of(program: ScheduledProgram) -> Interface:
         """The interface of a scheduled program."""
-        packets, tape = Packets.of(program), program.tape
+        packets, weights = Packets.of(program), program.weight_stream
         loads = [a for nest in program.nests for a in nest.loads]
         requests = {a.memref.arg_number: None for a in loads if access_kind(a) == "port"}
         return Interface(
@@ -53,8 +53,8 @@ class Interface(Packets):
             phases=[PHASE.get(nest.op) for nest in program.nests],
             cycles=CYCLES_BY_PHASE.get(program.module.operation)["total"],
             fingerprint=_fingerprint(program),
-            dram_bits=tape.width if tape else 0,
-            hop=program.clock.hop,
+            dram_bits=weights.width if weights else 0,
+            crossing=program.clock.crossing,
         )
 
     def attribute(self) -> Any:

@@ -18,7 +18,7 @@ def address_bits(bank: Bank) -> int:
     return bits_for(bank.words)
 
 
-def build_bank(bank: Bank, groups: int, holds: str = "", hop: int = 0, stops: bool = False) -> Any:
+def build_bank(bank: Bank, groups: int, holds: str = "", crossing: int = 0, stops: bool = False) -> Any:
     """The module of a bank; what it holds is for the comment above it.
 
     A read takes one cycle and holds its value while `ren` is 0. The word is split into `groups` lane groups with a
@@ -34,16 +34,16 @@ def build_bank(bank: Bank, groups: int, holds: str = "", hop: int = 0, stops: bo
         inputs += [Signal("wen", groups), Signal("waddr", address), Signal("wdata", bank.width)]
 
     def build(b: Builder, p: dict[str, Value]) -> dict[str, Value]:
-        return {"rdata": _Bank(b, p, bank, groups, hop).build()}
+        return {"rdata": _Bank(b, p, bank, groups, crossing).build()}
 
     usual = "constants of all nests" if bank.constant else "buffers between nests, or a ring of the weight tape"
     comment = f"Bank of {bank.words} words of {bank.lanes} x {bank.bits} bits: {holds or usual}"
-    return module(bank.name, inputs, [Signal("rdata", bank.width)], build, reset=bool(hop), comment=comment)
+    return module(bank.name, inputs, [Signal("rdata", bank.width)], build, reset=bool(crossing), comment=comment)
 
 
 class _Bank:
-    def __init__(self, b: Builder, p: dict[str, Value], bank: Bank, groups: int, hop: int) -> None:
-        self.b, self.p, self.bank, self.groups, self.hop = b, p, bank, groups, hop
+    def __init__(self, b: Builder, p: dict[str, Value], bank: Bank, groups: int, crossing: int) -> None:
+        self.b, self.p, self.bank, self.groups, self.crossing = b, p, bank, groups, crossing
         self.clock = ir.Operation.create("seq.from_clock", [integer(1)], [b.clk]).results[0]
         self.moving = p.get("moving")
 
@@ -53,7 +53,7 @@ class _Bank:
         if len(words) == 1:
             return words[0]
         number = self._number("raddr")
-        for _ in range(1 + 2 * self.hop):
+        for _ in range(1 + 2 * self.crossing):
             number = self.b.register(number, "number", self.moving)
         return self.b.select(number, words)
 
@@ -70,7 +70,7 @@ class _Bank:
             enable = enable & self.moving
         address = self._arrived("raddr", p["raddr"][: bits_for(size)], self.moving)
         word = Value(b, _read(self.clock, memory, bank.width, enable, address), bank.width)
-        return b.register(word, "word", self.moving) if self.hop else word
+        return b.register(word, "word", self.moving) if self.crossing else word
 
     def _write(self, memory: ir.Value, number: int, size: int) -> None:
         """Writes the groups of a word whose enables are 1, if the address is in the memory."""
@@ -84,7 +84,7 @@ class _Bank:
 
     def _arrived(self, name: str, value: Value, enable: Value | None = None, reset: int | None = None) -> Value:
         """An input where it is used: with a clock behind a register."""
-        return self.b.register(value, f"{name}_q", enable, reset) if self.hop else value
+        return self.b.register(value, f"{name}_q", enable, reset) if self.crossing else value
 
     def _number(self, address: str) -> Value:
         """The number of the memory that an address is in."""

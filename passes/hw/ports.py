@@ -11,7 +11,7 @@ from gradcam.passes.ir.linear_form import Linear
 from gradcam.passes.program.banks import Bank, address_form, place_of, ring_of, slices_of
 from gradcam.passes.program.engines import Engine, Slot
 from gradcam.passes.program.runs import Follow
-from gradcam.passes.program.tape import Tape
+from gradcam.passes.program.weight_stream import WeightStream
 
 
 class Control:
@@ -29,8 +29,8 @@ class Control:
         inputs, outputs: from and to the sequencer.
     """
 
-    go, written, over = Signal("go"), Signal("written"), Signal("over")
-    done, landed, moving = Signal("done"), Signal("landed"), Signal("moving")
+    go, written, producer_done = Signal("go"), Signal("written"), Signal("over")
+    done, committed, moving = Signal("done"), Signal("landed"), Signal("moving")
 
     def __init__(self, engine: Engine, follows: Mapping[int, Follow]) -> None:
         """The ports of `engine`, given the nests that follow others."""
@@ -39,8 +39,8 @@ class Control:
         self.counted = any(follow.producer in engine.rows for follow in follows.values())
         self.gated = any(follow.nest in engine.rows for follow in follows.values())
         rows = [self.row] if len(engine.rows) > 1 else []
-        self.inputs = [self.go, *rows, *([self.written, self.over] if self.gated else [])]
-        self.outputs = [self.done, *([self.landed] if self.counted else [])]
+        self.inputs = [self.go, *rows, *([self.written, self.producer_done] if self.gated else [])]
+        self.outputs = [self.done, *([self.committed] if self.counted else [])]
 
 
 class Port:
@@ -106,7 +106,7 @@ class MemoryPort(Port):
         word_ready, fresh, free: the word of the tape is there; it is read for the first time; for the last time.
     """
 
-    def __init__(self, slot: Slot, banks: Mapping[str, Bank], tape: Tape | None) -> None:
+    def __init__(self, slot: Slot, banks: Mapping[str, Bank], weights: WeightStream | None) -> None:
         """Works out which of the banks a slot reaches and how its lanes lie in their words."""
         used = [None if a is None else banks[place_of(a.memref)[0]] for a in slot.rows]
         self.banks = list(dict.fromkeys(b for b in used if b is not None))
@@ -114,7 +114,7 @@ class MemoryPort(Port):
             names = ", ".join(b.name for b in self.banks)
             raise fail(slot.example.op, f"{names} have different words; read each constant with one number of lanes")
         self.bank_of = [0 if b is None else self.banks.index(b) for b in used]
-        self.uses = [tape.use_of(a) if tape else None for a in slot.rows]
+        self.uses = [weights.use_of(a) if weights else None for a in slot.rows]
         self.slices = slices_of([a for a in slot.rows if a is not None], self.banks[0])
         self.address_bits = max(bits_for(b.words) for b in self.banks)
         self.slice_bits = (self.slices - 1).bit_length()
@@ -133,7 +133,7 @@ class MemoryPort(Port):
         (self.outputs if store else self.inputs).append(self.data)
 
     @property
-    def reads_tape(self) -> bool:
+    def reads_weight_stream(self) -> bool:
         """Whether a row reads the weight tape; such a port says what it takes and frees, and waits for late words."""
         return any(self.uses)
 
@@ -160,8 +160,8 @@ class MemoryPort(Port):
         return words * self.slices, place_of(access.memref)[1] * self.slices
 
 
-def make_port(slot: Slot, banks: Mapping[str, Bank], tape: Tape | None) -> Port:
+def make_port(slot: Slot, banks: Mapping[str, Bank], weights: WeightStream | None) -> Port:
     """The port of a slot: a stream, a scalar, or a port of the banks, which are given by name."""
     if slot.kind == "memory":
-        return MemoryPort(slot, banks, tape)
+        return MemoryPort(slot, banks, weights)
     return StreamPort(slot) if slot.kind == "stream" else ScalarPort(slot)

@@ -26,33 +26,33 @@ class Progress:
         #: Per row the stage of its stores.
         self.depths = [stage_of(nest.epilogue.sinks[0].op) for nest in engine.rows]
 
-    def released(self, agu: AddressGenerators, written: Value, over: Value) -> Value:
+    def released(self, agu: AddressGenerators, written: Value, producer_done: Value) -> Value:
         """i1: the step is not the first of an iteration whose operands the producer has not written yet."""
-        odometer, gates, rows = agu.odometer, self.gates, self.engine.rows
+        counters, gates, rows = agu.counters, self.gates, self.engine.rows
         firsts = [self._inner(nest, f.gated if f else 0) for nest, f in zip(rows, gates, strict=True)]
         # What is written but not needed yet; a row without a gate needs nothing.
         forms: list[Linear] = [{t: -n for t, n in f.need.items()} if f else {} for f in gates]
         bits = max(signed_bits(-int(f.needs.max()), f.count - int(f.needs.min())) for f in gates if f)
         base = agu.base([form.get(None, 0) for form in forms], bits)
         deltas = [self.engine.deltas(nest, form) for nest, form in zip(rows, forms, strict=True)]
-        ahead = odometer.follow("ahead", bits, base, deltas, more=written.zero_extend(bits))
-        short = ahead[-1] & ~over
-        return ~(odometer.begins(firsts) & short)
+        credits = counters.follow("ahead", bits, base, deltas, more=written.zero_extend(bits))
+        short = credits[-1] & ~producer_done
+        return ~(counters.begins(firsts) & short)
 
     def done(self, path: Datapath) -> Value:
         """i1: the next turn may be issued, as far as the row that ran is concerned."""
         drains = [DRAIN.get(nest.op) for nest in self.engine.rows]
         stages = [d - max(0, drain) for d, drain in zip(self.depths, drains, strict=True)]
-        done = self._after(path, path.odometer.final, stages, "final")
+        done = self._after(path, path.counters.final, stages, "final")
         return self.b.register(done, "done_q", reset=0) if min(drains) < 0 else done
 
-    def landed(self, path: Datapath) -> Value:
+    def committed(self, path: Datapath) -> Value:
         """i1: an iteration that nests count is written."""
         counts = [f.counted if f else 0 for f in self.counted]
         firsts = [self._inner(nest, count) for nest, count in zip(self.engine.rows, counts, strict=True)]
-        over = path.odometer.inside(firsts, path.odometer.at_end)
+        producer_done = path.counters.inside(firsts, path.counters.at_end)
         stages = [d if f else None for d, f in zip(self.depths, self.counted, strict=True)]
-        return self._after(path, over, stages, "landed")
+        return self._after(path, producer_done, stages, "landed")
 
     def _after(self, path: Datapath, step: Value, stages: Sequence[int | None], name: str) -> Value:
         """i1: a step of the row for which `step` is 1 is in the stage `stages[row]`; None for never."""

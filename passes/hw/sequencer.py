@@ -14,7 +14,7 @@ from gradcam.passes.ir.attributes import ENGINE
 from gradcam.passes.program.clock import Clock
 from gradcam.passes.program.engines import Engine
 from gradcam.passes.program.nest import Nest
-from gradcam.passes.program.runs import Follow, turns_of
+from gradcam.passes.program.runs import Follow, issue_groups_of
 
 
 def build_sequencer(program: list[Nest], engines: list[Engine], follows: Mapping[int, Follow]) -> Any:
@@ -32,7 +32,7 @@ def build_sequencer(program: list[Nest], engines: list[Engine], follows: Mapping
     comment = f"Sequencer; the nests of the program and their engines: {steps}"
     controls = [Control(engine, follows) for engine in engines]
     inputs = [Signal("start"), *(c.done.of(c.engine) for c in controls)]
-    inputs += [c.landed.of(c.engine) for c in controls if c.counted]
+    inputs += [c.committed.of(c.engine) for c in controls if c.counted]
     outputs = [Signal("busy"), Signal("done"), Signal("nest", bits_for(len(program))), Signal("running", len(engines))]
     outputs += [signal.of(c.engine) for c in controls for signal in c.inputs]
 
@@ -53,11 +53,11 @@ class _Sequencer:
     ) -> None:
         self.b, self.p, self.engines, self.follows = b, p, engines, follows
         self.controls = [Control(engine, follows) for engine in engines]
-        self.turns = turns_of(program)
-        self.starts = list(dict.fromkeys(self.turns))
+        self.issue_groups = issue_groups_of(program)
+        self.starts = list(dict.fromkeys(self.issue_groups))
         where = {id(nest): (e, r) for e, engine in enumerate(engines) for r, nest in enumerate(engine.rows)}
         self.places = [where[id(nest)] for nest in program]
-        self.hop = Clock.of(program[0].op).hop
+        self.crossing = Clock.of(program[0].op).crossing
 
     def build(self) -> dict[str, Value]:
         """The outputs by name."""
@@ -67,13 +67,15 @@ class _Sequencer:
         begin = p["start"] & ~busy
         self.moving = b.wire(Signal("moving"))
         # The first turn follows the last one: between runs the sequencer stands there.
-        self.nest = b.state(bits_for(len(self.turns)), "nest", reset=self.turns[-1])
-        self.nest.assign(self._next(dict(zip(self.turns, self.turns, strict=True)), self.nest.width), self.moving)
-        last = self._of_turn("last", {self.turns[-1]: 1}, 1)
+        self.nest = b.state(bits_for(len(self.issue_groups)), "nest", reset=self.issue_groups[-1])
+        self.nest.assign(
+            self._next(dict(zip(self.issue_groups, self.issue_groups, strict=True)), self.nest.width), self.moving
+        )
+        last = self._of_turn("last", {self.issue_groups[-1]: 1}, 1)
         self.values: dict[str, Value] = {"busy": busy, "nest": self.nest}
         pending, running, left = zip(*(self._issue(n, issue) for n in range(len(self.engines))), strict=True)
-        over = busy & ~b.any_of(*left)
-        ended, advance = over & last, over & ~last
+        producer_done = busy & ~b.any_of(*left)
+        ended, advance = producer_done & last, producer_done & ~last
         busy.assign(begin | (busy & ~ended))
         issue.assign(begin | advance)
         self.moving.assign(begin | advance)
@@ -87,14 +89,14 @@ class _Sequencer:
         """Starts an engine's nest of the turn; i1 each: it was issued before, it runs, it goes on running."""
         b, control = self.b, self.controls[number]
         #: By turn, the row that the engine runs in it.
-        rows = {turn: r for turn, (e, r) in zip(self.turns, self.places, strict=True) if e == number}
+        rows = {group: r for group, (e, r) in zip(self.issue_groups, self.places, strict=True) if e == number}
         issued = issue & self._of_turn(f"{control.engine}_runs", dict.fromkeys(rows, 1), 1)
         pending = b.state(1, f"{control.engine}_pending", reset=0)
         running = issued | pending
         left = running & ~self.p[control.done.of(control.engine)]
         pending.assign(left)
         go = control.go.of(control.engine)
-        self.values[go] = b.register(issued, f"{go}_q", reset=0) if self.hop else issued
+        self.values[go] = b.register(issued, f"{go}_q", reset=0) if self.crossing else issued
         if control.row in control.inputs:
             row = control.row.of(control.engine)
             self.values[row] = self._of_turn(f"{row}_q", rows, row.bits)
@@ -111,18 +113,18 @@ class _Sequencer:
     def _next(self, entries: Mapping[int, int], width: int) -> Value:
         """The entry of the next turn."""
         after = dict(pairwise(self.starts))
-        column = [entries.get(after.get(turn, 0), 0) for turn in range(len(self.turns))]
+        column = [entries.get(after.get(group, 0), 0) for group in range(len(self.issue_groups))]
         return self.b.table(self.nest, column, width)
 
     def _tell(self, number: int, control: Control, pending: Sequence[Value]) -> None:
         """Tells a gated engine how far its producer is: the engine of that, where the turn's nest here follows one."""
         b, p, engine = self.b, self.p, control.engine
-        producers = {self.turns[i]: self.places[i][0] for i in self.follows if self.places[i + 1][0] == number}
+        producers = {self.issue_groups[i]: self.places[i][0] for i in self.follows if self.places[i + 1][0] == number}
         choices = list(dict.fromkeys(producers.values()))
-        numbers = {turn: choices.index(producer) for turn, producer in producers.items()}
+        numbers = {group: choices.index(producer) for group, producer in producers.items()}
         number_of = self._of_turn(f"{engine}_follows", numbers, bits_for(len(choices)))
-        landed = [p[control.landed.of(self.controls[c].engine)] for c in choices]
+        committed = [p[control.committed.of(self.controls[c].engine)] for c in choices]
         ended = [~pending[c] for c in choices]
-        for signal, choice in ((control.written, landed), (control.over, ended)):
+        for signal, choice in ((control.written, committed), (control.producer_done, ended)):
             value = b.select(number_of, choice)
-            self.values[signal.of(engine)] = b.register(value, f"{signal}_q") if self.hop else value
+            self.values[signal.of(engine)] = b.register(value, f"{signal}_q") if self.crossing else value

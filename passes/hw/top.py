@@ -17,8 +17,8 @@ from gradcam.passes.hw.ports import MemoryPort, Port, ScalarPort, StreamPort
 from gradcam.passes.hw.sequencer import build_sequencer
 from gradcam.passes.hw.signals import Signal, Stream
 from gradcam.passes.hw.symbols import symbol_field
-from gradcam.passes.hw.tape_reader import ERROR, axi_ports, build_tape_reader, symbol_port
 from gradcam.passes.hw.value import Deferred, Value, bits_for
+from gradcam.passes.hw.weight_reader import ERROR, axi_ports, build_weight_reader, symbol_port
 from gradcam.passes.program.banks import Bank
 from gradcam.passes.program.scheduled_program import ScheduledProgram
 
@@ -55,9 +55,10 @@ class _Top:
         self.scheduled = scheduled = ScheduledProgram.of(module_)
         self.program, self.engines, self.banks = scheduled.nests, scheduled.engines, scheduled.banks
         self.arguments, self.registers = scheduled.arguments, scheduled.registers
-        self.tape, self.follows, self.hop = scheduled.tape, scheduled.follows, scheduled.clock.hop
+        self.weights, self.follows = scheduled.weight_stream, scheduled.follows
+        self.crossing = scheduled.clock.crossing
         self.builders = [
-            EngineBuilder(e, self.banks, self.registers, dsp_packing, self.tape, self.follows) for e in self.engines
+            EngineBuilder(e, self.banks, self.registers, dsp_packing, self.weights, self.follows) for e in self.engines
         ]
 
     def build(self) -> None:
@@ -66,7 +67,7 @@ class _Top:
             build_sequencer(self.program, self.engines, self.follows),
             [e.build() for e in self.builders],
             {
-                n: build_bank(bank, self.groups(bank), hop=self.hop, stops=bool(self.stopping(bank)))
+                n: build_bank(bank, self.groups(bank), crossing=self.crossing, stops=bool(self.stopping(bank)))
                 for n, bank in self.banks.items()
             },
             self._build_reader(),
@@ -93,8 +94,8 @@ class _Top:
                     ready.append(stream.ready)
                 elif name not in inputs:
                     inputs.append(Signal(name, port.width))
-        if self.tape:
-            requests, channel = axi_ports(self.tape.width)
+        if self.weights:
+            requests, channel = axi_ports(self.weights.width)
             inputs += [signal.of(DRAM) for signal in requests]
             outputs += [signal.of(DRAM) for signal in [*channel, ERROR]]
         return inputs, outputs
@@ -118,21 +119,21 @@ class _Top:
 
     def _build_reader(self) -> Any:
         """The tape reader, None without a tape."""
-        if self.tape is None:
+        if self.weights is None:
             return None
-        widths = {t: width for t, (_, _, width) in self.tape_symbols().items()}
-        return build_tape_reader(self.tape, bits_for(len(self.program)), widths)
+        widths = {t: width for t, (_, _, width) in self.weight_symbols().items()}
+        return build_weight_reader(self.weights, bits_for(len(self.program)), widths)
 
-    def tape_symbols(self) -> dict[Any, tuple[str, int, int]]:
+    def weight_symbols(self) -> dict[Any, tuple[str, int, int]]:
         """Where the run-time terms that pick the contents of segments come from: register, lowest bit, width."""
-        assert self.tape is not None
-        picked = {s.symbol: s.alternatives for s in self.tape.segments if s.symbol is not None}
+        assert self.weights is not None
+        picked = {s.symbol: s.alternatives for s in self.weights.segments if s.symbol is not None}
         return {t: symbol_field(t, self.registers, bits_for(n)) for t, n in picked.items()}
 
     def groups(self, bank: Bank) -> int:
         """Lane groups of a bank's word that are written one by one."""
-        if self.tape and bank == self.tape.bank:
-            return self.tape.word_beats
+        if self.weights and bank == self.weights.bank:
+            return self.weights.word_beats
         memories = [port for e in self.builders for port in e.memories if port.slot.store]
         return max((port.slices for port in memories if bank in port.banks), default=1)
 
@@ -156,7 +157,7 @@ class _Wiring:
         self.program = b.instance(modules.sequencer, "sequencer", {"start": p["start"], **self.reports})
         self.begin = p["start"] & ~self.program["busy"]
         self.registers = {name: b.state(REGISTER, name) for name in top.registers.values()}
-        self.word_ready = b.wire(Signal("tape_ready")) if top.tape else None
+        self.word_ready = b.wire(Signal("tape_ready")) if top.weights else None
         self.outputs: dict[str, Value] = {n: self.program[n] for n in ("busy", "done", "nest", "running")}
         self.outputs |= {register_port(n): value for n, value in self.registers.items()}
         #: Data of the engines' read ports, and the outputs of the engines.
@@ -167,8 +168,8 @@ class _Wiring:
         """The outputs by name."""
         for builder, op in zip(self.top.builders, self.modules.engines, strict=True):
             self._engine(builder, op)
-        tape = self._read_tape()
-        words = {n: self._bank(bank, tape) for n, bank in self.top.banks.items()}
+        weights = self._read_weights()
+        words = {n: self._bank(bank, weights) for n, bank in self.top.banks.items()}
         for builder, port in self.top.ports:
             values, row = self.engines[builder], self._row(builder)
             match port:
@@ -195,7 +196,7 @@ class _Wiring:
         for port in builder.ports:
             inputs |= self._inputs(name, port, row)
         if self.word_ready is not None:
-            inputs |= {port.word_ready: self.word_ready for port in builder.tape_ports}
+            inputs |= {port.word_ready: self.word_ready for port in builder.weight_ports}
         values = self.engines[builder] = self.b.instance(op, builder.name, inputs)
         for signal in builder.control.outputs:
             self.reports[signal.of(name)].assign(values[signal])
@@ -229,18 +230,18 @@ class _Wiring:
         number = self.b.table(row, [used.index(r) if r else 0 for r in registers], bits_for(len(used)))
         return self.b.select(number, [self.registers[r] for r in used])
 
-    def _read_tape(self) -> dict[str, Value]:
+    def _read_weights(self) -> dict[str, Value]:
         """The outputs of the tape reader's instance, which serves one active engine; none without a tape."""
-        b, tape = self.b, self.top.tape
-        if tape is None or self.word_ready is None:
+        b, weights = self.b, self.top.weights
+        if weights is None or self.word_ready is None:
             return {}
-        ports = [(self.engines[e], port) for e in self.top.builders for port in e.tape_ports]
-        requests, channel = axi_ports(tape.width)
+        ports = [(self.engines[e], port) for e in self.top.builders for port in e.weight_ports]
+        requests, channel = axi_ports(weights.width)
         inputs = {"go": self.begin, "nest": self.program["nest"]}
         inputs["fresh"] = b.any_of(*(values[port.fresh] for values, port in ports))
         inputs["free"] = b.any_of(*(values[port.free] for values, port in ports))
         inputs |= {signal: self.p[signal.of(DRAM)] for signal in requests}
-        for i, (register, low, width) in enumerate(self.top.tape_symbols().values()):
+        for i, (register, low, width) in enumerate(self.top.weight_symbols().values()):
             inputs[symbol_port(i, width)] = self.registers[register][low : low + width]
         op = self.modules.reader
         values = b.instance(op, "tape_reader", {n: inputs[n] for n in op.type.input_names if n in inputs})
@@ -248,13 +249,15 @@ class _Wiring:
         self.outputs |= {signal.of(DRAM): values[signal] for signal in [*channel, ERROR]}
         return values
 
-    def _bank(self, bank: Bank, tape: Mapping[str, Value]) -> dict[int, Value]:
+    def _bank(self, bank: Bank, weights: Mapping[str, Value]) -> dict[int, Value]:
         """An instance of a bank; its read data by slices per word."""
         top = self.top
         ports = [(self.engines[e], port) for e in top.builders for port in e.memories if bank in port.banks]
-        writes = {n: tape[n] for n in ("wen", "waddr", "wdata")} if top.tape and bank == top.tape.bank else None
+        writes = (
+            {n: weights[n] for n in ("wen", "waddr", "wdata")} if top.weights and bank == top.weights.bank else None
+        )
         moving = [self.engines[e][e.control.moving] for e in top.stopping(bank)]
-        access = BankAccess(self.b, bank, ports, top.groups(bank), top.hop)
+        access = BankAccess(self.b, bank, ports, top.groups(bank), top.crossing)
         return access.connect(self.modules.banks[bank.name], writes, moving)
 
     def _stream(self, port: StreamPort, row: Value | None, values: Mapping[str, Value]) -> None:

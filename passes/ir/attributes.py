@@ -104,7 +104,7 @@ STEM = Attribute("stem", "module", "gradcam-unfold-stem", list)
 #: Banks by name: lanes, bits per lane, words, and whether they are constant.
 BANKS = Attribute("banks", "module", "gradcam-plan-memory", dict)
 #: The bank that is a ring of weights from DRAM; none where all weights are on chip.
-TAPE = Attribute("tape", "module", "gradcam-stream-weights", str)
+WEIGHT_STREAM = Attribute("weight_stream", "module", "gradcam-stream-weights", str)
 #: Predicted cycles by phase, and their total.
 CYCLES_BY_PHASE = Attribute("cycles", "module", "gradcam-assign-cycles", dict)
 

@@ -112,24 +112,24 @@ class Clock:
         return self.period - self.delays.register if self.delays else math.inf
 
     @property
-    def hop(self) -> int:
+    def crossing(self) -> int:
         """Cycles between sequencer, engines and banks: with a clock, what crosses is registered on its way."""
         return int(self.delays is not None)
 
     @property
     def issue(self) -> int:
         """Cycles from the issue of a nest to its first step."""
-        return 1 + self.hop
+        return 1 + self.crossing
 
     @property
     def address(self) -> int:
         """Stage in which a memory is read first: with a clock the address is registered in the engine, too."""
-        return 2 * self.hop
+        return 2 * self.crossing
 
     @property
     def read(self) -> int:
         """Cycles of a read: with a clock the word is registered behind the memory and in the engine, too."""
-        return 1 + 2 * self.hop
+        return 1 + 2 * self.crossing
 
     @property
     def lane(self) -> float:

@@ -112,7 +112,7 @@ class Follow:
         """
         written = producer.cycles(np.arange(1, self.count + 1) * (producer.steps // self.count) - 1) + stage
         needs = np.minimum(self.needs, self.count)
-        seen = written + Clock.of(self.producer.op).hop
+        seen = written + Clock.of(self.producer.op).crossing
         released = np.where(needs > 0, seen[needs - 1], producer.start) + 1
         before = np.arange(len(needs)) * self.steps
         return np.maximum.accumulate(released - before) + before
@@ -145,9 +145,9 @@ def follows_of(program: Sequence[Nest]) -> dict[int, Follow]:
     return found
 
 
-def turns_of(program: Sequence[Nest]) -> list[int]:
+def issue_groups_of(program: Sequence[Nest]) -> list[int]:
     """The **turn** in which each nest runs: the number of the first one of those that are issued together."""
-    follows, turns = follows_of(program), list[int]()
+    follows, issue_groups = follows_of(program), list[int]()
     for number in range(len(program)):
-        turns.append(turns[-1] if number - 1 in follows else number)
-    return turns
+        issue_groups.append(issue_groups[-1] if number - 1 in follows else number)
+    return issue_groups

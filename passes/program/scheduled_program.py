@@ -11,7 +11,7 @@ from torch_mlir import ir
 
 from gradcam.errors import fail
 from gradcam.passes.infra.analyses import analysis
-from gradcam.passes.ir.attributes import TAPE
+from gradcam.passes.ir.attributes import WEIGHT_STREAM
 from gradcam.passes.ir.platform import Platform
 from gradcam.passes.ir.queries import main_function
 from gradcam.passes.program.banks import Bank, banks_of, constants_of
@@ -19,8 +19,8 @@ from gradcam.passes.program.clock import Clock
 from gradcam.passes.program.engines import Engine, collect
 from gradcam.passes.program.names import argument_names, registers_of
 from gradcam.passes.program.nest import Access, Nest, read_nest, read_nests
-from gradcam.passes.program.runs import Follow, follows_of, turns_of
-from gradcam.passes.program.tape import Tape, read_tape
+from gradcam.passes.program.runs import Follow, follows_of, issue_groups_of
+from gradcam.passes.program.weight_stream import WeightStream, read_weight_stream
 
 
 class ScheduledProgram:
@@ -99,21 +99,21 @@ class ScheduledProgram:
         return follows_of(self.nests)
 
     @cached_property
-    def turns(self) -> Sequence[int]:
+    def issue_groups(self) -> Sequence[int]:
         """Per nest the number of the first one of those that are issued together with it."""
-        return turns_of(self.nests)
+        return issue_groups_of(self.nests)
 
     @cached_property
-    def tape(self) -> Tape | None:
+    def weight_stream(self) -> WeightStream | None:
         """The weights that come from DRAM; None where all are on chip."""
-        name = TAPE.find(self.module.operation)
+        name = WEIGHT_STREAM.find(self.module.operation)
         if name is None:
             return None
         if self.platform.dram is None:
             reason = "the platform lacks the DRAM that holds the weights; run gradcam-set-platform"
             raise fail(self.module.operation, reason)
-        tape = read_tape(self.nests, self.banks[name], self.platform.dram)
-        if tape.bank.words < tape.least_ring_words:
-            reason = f"the ring {name} needs {tape.least_ring_words} words, it has {tape.bank.words}"
+        weight_stream = read_weight_stream(self.nests, self.banks[name], self.platform.dram)
+        if weight_stream.bank.words < weight_stream.least_ring_words:
+            reason = f"the ring {name} needs {weight_stream.least_ring_words} words, it has {weight_stream.bank.words}"
             raise fail(self.module.operation, reason)
-        return tape
+        return weight_stream

@@ -16,10 +16,10 @@ from gradcam.passes.program.nest import read_nests
 from gradcam.passes.program.runs import Run
 from gradcam.passes.program.scheduled_program import ScheduledProgram
 from gradcam.passes.program.streams import check_streams
-from gradcam.passes.program.tape import Tape
+from gradcam.passes.program.weight_stream import WeightStream
 from gradcam.passes.schedule.drains import drains_of
 from gradcam.passes.schedule.stages import StagePlan
-from gradcam.passes.schedule.tape_timing import TapeTiming
+from gradcam.passes.schedule.weight_timing import WeightTiming
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class AssignCycles(Pass):
            gradcam.phase = "inference"}
 
     and sums the cycles by phase in the module's attribute `gradcam.cycles`. A nest that reads the weight tape also
-    waits for late words of an ideal DRAM, for `gradcam.stalls` cycles (`passes/schedule/tape_timing.py`). A nest that
+    waits for late words of an ideal DRAM, for `gradcam.stalls` cycles (`passes/schedule/weight_timing.py`). A nest that
     follows its producer starts in the same cycle and waits for what it reads (`passes/program/runs.py`);
     `gradcam.cycles` of a nest is what it adds to its phase.
     """
@@ -60,12 +60,12 @@ class AssignCycles(Pass):
             check_streams(program.nests)
             phases = _phases(program)
             plan = StagePlan(program.nests)
-            windows = Timetable(program, plan).windows(program.tape)
+            windows = Timetable(program, plan).windows(program.weight_stream)
             plan.write()
             cycles: dict[str, int] = dict.fromkeys(("load", "inference", "explanation", "store", "total"), 0)
-            shares = shares_of(program.turns, phases, windows)
+            shares = shares_of(program.issue_groups, phases, windows)
             for nest, phase, window, share in zip(program.nests, phases, windows, shares, strict=True):
-                if program.tape:
+                if program.weight_stream:
                     STALLS.set(nest.op, window.stalls)
                 for attribute, value in ((START, window.start), (END, window.end), (DRAIN, window.drain)):
                     attribute.set(nest.op, value)
@@ -101,12 +101,12 @@ class Timetable:
     def __init__(self, program: ScheduledProgram, plan: StagePlan) -> None:
         """Asks for what does not depend on the ring; `plan` has the stages of all nests."""
         self.program, self.plan = program, plan
-        self.drains = drains_of(program.nests, program.turns, plan)
+        self.drains = drains_of(program.nests, program.issue_groups, plan)
         self.wait = program.clock.issue - 1
 
-    def windows(self, tape: Tape | None) -> list[Window]:
+    def windows(self, weight_stream: WeightStream | None) -> list[Window]:
         """The cycles of every nest, with weights from `tape`."""
-        timing = TapeTiming(tape, self.plan) if tape else None
+        timing = WeightTiming(weight_stream, self.plan) if weight_stream else None
         runs: list[Run] = []
         windows: list[Window] = []
         for number, nest in enumerate(self.program.nests):
@@ -122,15 +122,15 @@ class Timetable:
         return windows
 
 
-def shares_of(turns: Sequence[int], phases: Sequence[str], windows: Sequence[Window]) -> list[int]:
+def shares_of(issue_groups: Sequence[int], phases: Sequence[str], windows: Sequence[Window]) -> list[int]:
     """What each nest adds to the cycles of its phase.
 
     In a turn, a nest has what it takes longer than those before it, but one that loads has what it adds to the others.
     """
     shares = []
-    for turn in dict.fromkeys(turns):
-        first, *others = windows[turn : turn + turns.count(turn)]
-        done = others[0].held if others and phases[turn] == "load" else first.end - first.start
+    for group in dict.fromkeys(issue_groups):
+        first, *others = windows[group : group + issue_groups.count(group)]
+        done = others[0].held if others and phases[group] == "load" else first.end - first.start
         added = []
         for window in others:
             added.append(max(0, window.end - window.start - done))

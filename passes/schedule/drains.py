@@ -31,7 +31,7 @@ from gradcam.passes.schedule.stages import StagePlan
 LEAST = 2
 
 
-def drains_of(program: Sequence[Nest], turns: Sequence[int], plan: StagePlan) -> list[int]:
+def drains_of(program: Sequence[Nest], issue_groups: Sequence[int], plan: StagePlan) -> list[int]:
     """The drain of every nest, in cycles.
 
     Args:
@@ -42,14 +42,14 @@ def drains_of(program: Sequence[Nest], turns: Sequence[int], plan: StagePlan) ->
     drains, depths = [], plan.depths
     for number, (nest, depth) in enumerate(zip(program, depths, strict=True)):
         waits = 0
-        for later, apart in _later(program, turns, number, depth):
+        for later, apart in _later(program, issue_groups, number, depth):
             waits = max(waits, _distance(nest, program[later], plan) - apart)
         # The run ends with the last nest, and with it everything else.
-        ends = nest is program[-1] or depth + 1 > _apart(program, turns, number) + program[-1].steps + depths[-1]
+        ends = nest is program[-1] or depth + 1 > _apart(program, issue_groups, number) + program[-1].steps + depths[-1]
         # With a clock what ends a turn comes out of a register: one cycle of the pipeline is not in the drain.
-        left = max(Clock.of(nest.op).hop, min(depth, waits))
+        left = max(Clock.of(nest.op).crossing, min(depth, waits))
         stops = any(access_kind(a) == "stream" for a in nest.stores)
-        drains.append(-Clock.of(nest.op).hop if stops else 0 if ends or _is_whole(nest) else depth - left)
+        drains.append(-Clock.of(nest.op).crossing if stops else 0 if ends or _is_whole(nest) else depth - left)
     return drains
 
 
@@ -59,21 +59,21 @@ def _is_whole(nest: Nest) -> bool:
     return kinds != {"memory"} or COUNTED.is_on(nest.op)
 
 
-def _later(program: Sequence[Nest], turns: Sequence[int], number: int, depth: int) -> Iterator[tuple[int, int]]:
+def _later(program: Sequence[Nest], issue_groups: Sequence[int], number: int, depth: int) -> Iterator[tuple[int, int]]:
     """The nests of later turns that may start while a nest drains, and how far apart they are at least."""
     for later in range(number + 1, len(program)):
-        if turns[later] != turns[number]:
-            apart = _apart(program, turns, number, turns[later])
+        if issue_groups[later] != issue_groups[number]:
+            apart = _apart(program, issue_groups, number, issue_groups[later])
             if apart > depth + 1:
                 return
             yield later, apart
 
 
-def _apart(program: Sequence[Nest], turns: Sequence[int], number: int, turn: int | None = None) -> int:
+def _apart(program: Sequence[Nest], issue_groups: Sequence[int], number: int, group: int | None = None) -> int:
     """Cycles from the last step of a nest to the first step of a later turn, the last one by default, at least."""
-    turn = turns[-1] if turn is None else turn
-    between = sorted({t for t in turns if turns[number] < t < turn})
-    steps = [max(n.steps for n, t in zip(program, turns, strict=True) if t == other) for other in between]
+    group = issue_groups[-1] if group is None else group
+    between = sorted({t for t in issue_groups if issue_groups[number] < t < group})
+    steps = [max(n.steps for n, t in zip(program, issue_groups, strict=True) if t == other) for other in between]
     return LEAST + sum(n + 1 for n in steps)
 
 

@@ -60,13 +60,14 @@ class OverlapNests(Pass):
             scheduled = ScheduledProgram.of(module)
             program = scheduled.nests
             writers, readers = _users(program)
-            turn: list[Nest] = []
+            group: list[Nest] = []
             for number, nest in enumerate(program):
                 alone = {m for m, numbers in writers.items() if numbers == {number - 1}}
                 only = {m for m, numbers in readers.items() if numbers == {number}}
                 if scheduled.platform.dram and _constants(nest):
                     only = set()
-                turn = [*turn, nest] if turn and _fit(turn, nest, alone) and _overlap(turn[-1], nest, only) else [nest]
+                joins = group and _fit(group, nest, alone) and _overlap(group[-1], nest, only)
+                group = [*group, nest] if joins else [nest]
 
 
 def _users(program: Sequence[Nest]) -> tuple[dict[ir.Value, set[int]], dict[ir.Value, set[int]]]:
@@ -80,20 +81,22 @@ def _users(program: Sequence[Nest]) -> tuple[dict[ir.Value, set[int]], dict[ir.V
     return writers, readers
 
 
-def _fit(turn: Sequence[Nest], nest: Nest, alone: set[ir.Value]) -> bool:
+def _fit(group: Sequence[Nest], nest: Nest, alone: set[ir.Value]) -> bool:
     """Whether nothing but the order of the producer's results, and late constants, can hold back the nest.
 
     Besides constants, which no other nest of the turn reads then, it reads only memories that the last one, its
     producer, alone writes (`alone`) and that none of the turn reads; it writes only what the turn leaves alone.
     """
-    producer = turn[-1]
+    producer = group[-1]
     written = {a.memref for a in nest.stores}
     read = {a.memref for a in nest.loads} - _constants(nest)
-    made, taken = ({a.memref for n in turn for a in group(n)} for group in (lambda n: n.stores, lambda n: n.loads))
+    made, taken = (
+        {a.memref for n in group for a in accesses(n)} for accesses in (lambda n: n.stores, lambda n: n.loads)
+    )
     return (
-        ENGINE.get(nest.op) not in [ENGINE.get(n.op) for n in turn]
+        ENGINE.get(nest.op) not in [ENGINE.get(n.op) for n in group]
         and all(access_kind(a) == "memory" and is_plain(a) for a in (*nest.loads, *nest.stores, *producer.stores))
-        and not (_constants(nest) and any(map(_constants, turn)))
+        and not (_constants(nest) and any(map(_constants, group)))
         and bool(read)
         and read <= ({a.memref for a in producer.stores} & alone) - taken
         and not written & (made | taken)

@@ -119,13 +119,13 @@ def _buffers(program: ScheduledProgram) -> list[_Buffer]:
     accesses: dict[ir.Value, list[tuple[int, Access]]] = {}
     #: What is read, and what is written, while the nests of a turn run.
     ports: dict[tuple[int, str], list[ir.Value]] = {}
-    for turn, nest in zip(program.turns, program.nests, strict=True):
-        for port, group in (("read", nest.loads), ("write", nest.stores)):
-            used = ports.setdefault((turn, port), [])
-            for access in filter(_in_memory, group):
+    for group, nest in zip(program.issue_groups, program.nests, strict=True):
+        for port, used_here in (("read", nest.loads), ("write", nest.stores)):
+            used = ports.setdefault((group, port), [])
+            for access in filter(_in_memory, used_here):
                 if port == "read" and access.memref in used:
                     raise fail(nest.op, "one buffer is read twice in a cycle; run gradcam-duplicate-buffers first")
-                accesses.setdefault(access.memref, []).append((turn, access))
+                accesses.setdefault(access.memref, []).append((group, access))
                 used.append(access.memref)
     together: dict[ir.Value, set[ir.Value]] = {}
     for used in ports.values():

@@ -1,8 +1,8 @@
 """What an order of a nest's loops costs, by a model of a few products, and the orders there are to choose from.
 
-Steps of a nest, and the words of weights that it takes from the tape, are the same in every order. The order decides
-what a tile is (`passes/program/tape.py`): the words that are read again and again before the nest goes on. With T words
-of tile in the ring, and T of the next one on their way:
+Steps of a nest, and the words of weights that it takes from DRAM, are the same in every order. The order decides what
+a tile is (`passes/program/weight_stream.py`): the words that are read again and again before the nest goes on. With T
+words of tile in the ring, and T of the next one on their way:
 
     cycles          = max(steps, words * beats of a word)     a nest cannot be faster than its weights
     bytes on chip   = 2 T * bytes of a word                   once T for a nest of one tile
@@ -22,7 +22,7 @@ from gradcam.passes.ir.linear_form import Linear
 from gradcam.passes.ir.queries import is_global
 from gradcam.passes.program.banks import power_of_two
 from gradcam.passes.program.nest import Access, Nest
-from gradcam.passes.program.tape import tile_depth
+from gradcam.passes.program.weight_stream import tile_depth
 from gradcam.passes.schedule.time_loops import Part
 
 

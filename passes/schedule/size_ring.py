@@ -23,7 +23,7 @@ from gradcam.schema.schedule import read_schedule
 class SizeRing(Pass):
     """Makes the ring of weights from DRAM as small as it can be without a cycle more.
 
-    Cycles are those of an ideal DRAM (`passes/schedule/tape_timing.py`). Where all memories on chip take more than
+    Cycles are those of an ideal DRAM (`passes/schedule/weight_timing.py`). Where all memories on chip take more than
     `bytes`, the ring gives way, down to a tile and a burst, and the program waits longer; 0 sets no limit. A schedule
     `file` that names the words of the ring decides instead.
 
@@ -46,22 +46,22 @@ class SizeRing(Pass):
         asked = read_schedule(self.file).ring
         with module.context, ir.Location.unknown():
             program = ScheduledProgram.of(module)
-            tape = program.tape
-            if tape is None:
+            weight_stream = program.weight_stream
+            if weight_stream is None:
                 raise fail(program.function, "there is no ring of weights; run gradcam-stream-weights first")
             timetable = Timetable(program, StagePlan(program.nests))
-            least, most = tape.least_ring_words, sum(use.words for use in tape.uses)
+            least, most = weight_stream.least_ring_words, sum(use.words for use in weight_stream.uses)
             if asked is not None and not least <= asked <= max(least, most):
                 reason = f"a ring of {asked} words cannot be: a tile and a burst take {least}, all weights {most}"
                 raise fail(program.function, reason)
 
             def cycles(words: int) -> int:
-                return timetable.windows(replace(tape, bank=replace(tape.bank, words=words)))[-1].end
+                return timetable.windows(replace(weight_stream, bank=replace(weight_stream.bank, words=words)))[-1].end
 
             # More words are never worse, so the first size that is as good as the present one can be searched for.
-            sizes, present = range(least, tape.bank.words + 1), cycles(tape.bank.words)
+            sizes, present = range(least, weight_stream.bank.words + 1), cycles(weight_stream.bank.words)
             words = asked or sizes[bisect_left(sizes, True, key=lambda n: cycles(n) <= present)]
             if self.bytes and not asked:
-                others = sum(size for name, size in memory_sizes(program).items() if name != tape.bank.name)
-                words = max(least, min(words, (self.bytes - others) * 8 // tape.bank.width))
-            set_ring(module, tape.bank, words)
+                others = sum(size for name, size in memory_sizes(program).items() if name != weight_stream.bank.name)
+                words = max(least, min(words, (self.bytes - others) * 8 // weight_stream.bank.width))
+            set_ring(module, weight_stream.bank, words)

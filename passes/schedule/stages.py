@@ -84,7 +84,7 @@ class _Stages:
         # All writes of an epilogue happen in one stage, so that one flag ends the nest.
         stage = max(self._start([s.value])[0] for s in self.flow.sinks)
         if any(isinstance(s.target, Access) and access_kind(s.target) == "memory" for s in self.flow.sinks):
-            stage += self.clock.hop
+            stage += self.clock.crossing
         for sink in self.flow.sinks:
             self._set(sink.op, stage)
         return stage
@@ -108,7 +108,7 @@ class _Stages:
         if updates:
             # What comes from elsewhere is registered before it meets the accumulator; what is compared with it even a
             # cycle earlier, so that the comparison with what it begins with is made by then.
-            early = clock.hop if node.kind in ("arith.cmpi", *EXTREME) else 0
+            early = clock.crossing if node.kind in ("arith.cmpi", *EXTREME) else 0
             ready = (self.ready[id(a)][0] if id(a) in self.updates else self._start([a])[0] + early for a in node.args)
             stage, delay = max(ready), 0.0
         else:

@@ -14,13 +14,13 @@ from torch_mlir.dialects import memref
 from gradcam.errors import fail
 from gradcam.passes.infra.pass_base import Pass
 from gradcam.passes.ir import affine_ir
-from gradcam.passes.ir.attributes import BANK, BANKS, OFFSET, TAPE
+from gradcam.passes.ir.attributes import BANK, BANKS, OFFSET, WEIGHT_STREAM
 from gradcam.passes.ir.linear_form import Linear, access_forms, plus
 from gradcam.passes.ir.queries import is_global, main_function, strides_of, users
 from gradcam.passes.program.banks import Bank, place_of
 from gradcam.passes.program.nest import Access, Loop, Nest, read_nests
 from gradcam.passes.program.scheduled_program import ScheduledProgram
-from gradcam.passes.program.tape import Tape, uses_of, word_form
+from gradcam.passes.program.weight_stream import WeightStream, uses_of, word_form
 
 
 @dataclass(frozen=True)
@@ -38,19 +38,19 @@ class StreamWeights(Pass):
 
     into:
 
-        %w = memref.get_global @tape0 : memref<1x72x256xi8> {gradcam.bank = "weights", gradcam.offset = 0 : i64}
-        %v = memref.get_global @tape1 : memref<1x8x256xi8> {gradcam.bank = "weights", gradcam.offset = 72 : i64}
+        %w = memref.get_global @weights0 : memref<1x72x256xi8> {gradcam.bank = "weights", gradcam.offset = 0 : i64}
+        %v = memref.get_global @weights1 : memref<1x8x256xi8> {gradcam.bank = "weights", gradcam.offset = 72 : i64}
         affine.load %w[0, %oct * 18 + %ict * 9 + %kh * 3 + %kw, %o * 16 + %i]
         affine.load %v[0, %oct * 2 + %ict, %o * 16 + %i]
 
-    and names the bank in the module's attribute `gradcam.tape`. The DRAM is that of `gradcam.platform`.
+    and names the bank in the module's attribute `gradcam.weight_stream`. The DRAM is that of `gradcam.platform`.
     """
 
     name: ClassVar[str] = "gradcam-stream-weights"
     preserves = (read_nests,)
 
     def run(self, module: ir.Module) -> None:
-        """Replaces the constants of the largest bank of weights; sets its words, and the module's `gradcam.tape`."""
+        """Replaces the constants of the largest bank of weights, makes it a ring, and names it as the weight stream."""
         with module.context, ir.Location.unknown():
             program = ScheduledProgram.of(module)
             bank, dram = _weights(program), program.platform.dram
@@ -60,9 +60,11 @@ class StreamWeights(Pass):
                 word = f"a weight word of {bank.lanes} x {bank.bits} = {bank.width} bits"
                 raise fail(program.function, f"a DRAM width of {dram.width} bits does not divide {word}")
             _lay_out(program, bank)
-            tape = Tape(bank, dram.width, dram.outstanding, dram.latency, uses_of(program.nests, bank), {})
-            TAPE.set(module.operation, bank.name)
-            set_ring(module, bank, tape.ring_words)
+            weight_stream = WeightStream(
+                bank, dram.width, dram.outstanding, dram.latency, uses_of(program.nests, bank), {}
+            )
+            WEIGHT_STREAM.set(module.operation, bank.name)
+            set_ring(module, bank, weight_stream.ring_words)
 
 
 def _weights(program: ScheduledProgram) -> Bank:
@@ -79,7 +81,7 @@ def _lay_out(program: ScheduledProgram, bank: Bank) -> None:
     for number, nest in enumerate(program.nests):
         loads = [a for a in nest.loads if is_global(a.memref) and place_of(a.memref)[0] == bank.name]
         for access in loads:
-            position += _replace(program, nest, access, bank, f"tape{pieces}", position)
+            position += _replace(program, nest, access, bank, f"weights{pieces}", position)
             pieces += 1
         if loads:
             program.reread(number)

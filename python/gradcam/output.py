@@ -110,9 +110,9 @@ def write_memories(scheduled: ScheduledProgram, work: Path) -> dict[str, str]:
                 files.append(bank.image(number))
                 (work / files[-1]).write_text(hex_lines(words[first : first + count], bank.bits), encoding="ascii")
                 first += count
-        if tape := scheduled.tape:
-            files.append(dram_file(tape))
-            (work / files[-1]).write_bytes(tape.contents(scheduled.constants))
+        if weight_stream := scheduled.weight_stream:
+            files.append(dram_file(weight_stream))
+            (work / files[-1]).write_bytes(weight_stream.contents(scheduled.constants))
     return {file: _sha256(work / file) for file in files}
 
 

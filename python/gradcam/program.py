@@ -18,7 +18,7 @@ from gradcam.passes.program.banks import place_of, ring_of
 from gradcam.passes.program.engines import access_kind
 from gradcam.passes.program.nest import Access, Nest
 from gradcam.passes.program.scheduled_program import ScheduledProgram
-from gradcam.passes.program.tape import Tape
+from gradcam.passes.program.weight_stream import WeightStream
 from gradcam.quant_types import is_quantized, scale
 from gradcam.schema import program as schema
 
@@ -38,7 +38,7 @@ def describe_program(
         The program; `rtl` is empty until the files are written.
     """
     with program.module.context:
-        arguments, accesses, tape = program.arguments, program.accesses, program.tape
+        arguments, accesses, weight_stream = program.arguments, program.accesses, program.weight_stream
         streams = {a.memref.arg_number: a for a in accesses if access_kind(a) == "stream"}
         ports = {a.memref.arg_number: a for a in accesses if access_kind(a) == "port"}
         scales, maps = ({}, {}) if quantized is None else (scales_of(quantized), maps_of(quantized))
@@ -54,12 +54,12 @@ def describe_program(
             streams=tuple(_stream(a, arguments[i], scales, maps) for i, a in streams.items()),
             ports=tuple(schema.Input(arguments[i], a.element_bits) for i, a in ports.items()),
             nests=tuple(
-                _nest(n, buffers, i - 1 if i - 1 in program.follows else None, _weights(tape, i, n))
+                _nest(n, buffers, i - 1 if i - 1 in program.follows else None, _weights(weight_stream, i, n))
                 for i, n in enumerate(program.nests)
             ),
             buffers=tuple(buffers.values()),
             banks={n: _bank(b) for n, b in program.banks.items()},
-            dram=_dram(tape) if tape else None,
+            dram=_dram(weight_stream) if weight_stream else None,
             clock_ns=None if isinf(period := program.clock.period) else period,
             core=describe_core(Interface.of(program)),
             memories=dict(memories or {}),
@@ -126,22 +126,22 @@ def _stationary(nest: Nest) -> Literal["weights", "input"] | None:
     return ("weights" if is_global(kept[0].memref) else "input") if kept else None
 
 
-def _weights(tape: Tape | None, number: int, nest: Nest) -> schema.WeightReads | None:
+def _weights(weight_stream: WeightStream | None, number: int, nest: Nest) -> schema.WeightReads | None:
     """The weights that a nest reads from the tape."""
-    use = next((u for u in tape.uses if u.nest == number), None) if tape else None
-    if tape is None or use is None:
+    use = next((u for u in weight_stream.uses if u.nest == number), None) if weight_stream else None
+    if weight_stream is None or use is None:
         return None
-    word = tape.bank.width // 8
+    word = weight_stream.bank.width // 8
     return schema.WeightReads(use.words * word, use.tile * word, STALLS.get(nest.op))
 
 
-def _dram(tape: Tape) -> schema.Dram:
-    return schema.Dram(dram_file(tape), tape.width, tape.outstanding, tape.latency)
+def _dram(weight_stream: WeightStream) -> schema.Dram:
+    return schema.Dram(dram_file(weight_stream), weight_stream.width, weight_stream.outstanding, weight_stream.latency)
 
 
-def dram_file(tape: Tape) -> str:
+def dram_file(weight_stream: WeightStream) -> str:
     """The file with what the DRAM holds, relative to the output folder."""
-    return f"mem/{tape.bank.name}.bin"
+    return f"mem/{weight_stream.bank.name}.bin"
 
 
 def scales_of(quantized: Any) -> dict[str, float]:

@@ -15,11 +15,11 @@ def describe_schedule(program: ScheduledProgram) -> Schedule:
         GradcamError: gradcam-choose-schedule did not run.
     """
     with program.module.context:
-        stem, tape = STEM.find(program.module.operation), program.tape
+        stem, weight_stream = STEM.find(program.module.operation), program.weight_stream
         names = nest_names(program.nests)
         return Schedule(
             stem=(stem[0], stem[1]) if stem else None,
-            ring=tape.bank.words if tape else None,
+            ring=weight_stream.bank.words if weight_stream else None,
             nests={
                 name: NestSchedule(tuple(LOOPS.get(nest.op))) for name, nest in zip(names, program.nests, strict=True)
             },

@@ -346,12 +346,12 @@ class Program(Document, frozen=True, kw_only=True):
         return {s.name: s.explains for s in self.outputs if s.explains}
 
     @property
-    def turns(self) -> list[int]:
+    def issue_groups(self) -> list[int]:
         """Of every nest the number of the first one of those that are issued together with it."""
-        turns: list[int] = []
+        issue_groups: list[int] = []
         for number, nest in enumerate(self.nests):
-            turns.append(number if nest.follows is None else turns[-1])
-        return turns
+            issue_groups.append(number if nest.follows is None else issue_groups[-1])
+        return issue_groups
 
     @property
     def cycles(self) -> Cycles:

@@ -76,8 +76,8 @@ def _function(signature: str, entries: Iterable[str]) -> list[str]:
 def _nests(program: Program) -> list[str]:
     """An entry per nest: turn, its engine's bit of `running`, which has one per engine in order of use, and drain."""
     engines = list(dict.fromkeys(nest.engine for nest in program.nests))
-    nests = zip(program.turns, program.nests, strict=True)
-    return [f"{{{turn}, {engines.index(nest.engine)}, {max(0, nest.drain)}}}" for turn, nest in nests]
+    nests = zip(program.issue_groups, program.nests, strict=True)
+    return [f"{{{group}, {engines.index(nest.engine)}, {max(0, nest.drain)}}}" for group, nest in nests]
 
 
 def _stream(stream: Stream) -> str:

@@ -216,9 +216,9 @@ class Simulator:
     def _result(self, record: np.void, buffers: list[np.ndarray]) -> Result:
         nest_cycles = record["nest cycles"].tolist()
         cycles = dict.fromkeys(("load", "inference", "explanation", "store"), 0)
-        nests, turns = self.program.nests, self.program.turns
-        for turn in dict.fromkeys(turns):
-            first, *others = (number for number in range(len(nests)) if turns[number] == turn)
+        nests, issue_groups = self.program.nests, self.program.issue_groups
+        for group in dict.fromkeys(issue_groups):
+            first, *others = (number for number in range(len(nests)) if issue_groups[number] == group)
             for number in others:
                 cycles[nests[number].phase] += nests[number].cycles
             added = sum(nests[number].cycles for number in others)

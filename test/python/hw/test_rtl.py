@@ -19,7 +19,7 @@ from gradcam.output import compile_to_folder
 from gradcam.passes.ir.queries import is_argument, is_global, is_scalar
 from gradcam.passes.program.banks import banks_of, place_of, ring_of
 from gradcam.passes.program.nest import read_nests
-from gradcam.passes.program.runs import turns_of
+from gradcam.passes.program.runs import issue_groups_of
 from gradcam.schema.derived import overlaps
 from gradcam.sim import Simulator
 from gradcam.sim.check import check_outputs
@@ -88,18 +88,18 @@ def test_a_second_network(second):
     assert report.overhead < 0.05
 
 
-def test_stalls_change_only_turns_with_a_stream(second):
+def test_stalls_change_only_issue_groups_with_a_stream(second):
     net, folder, _ = second
     simulator, images = Simulator(folder), net.images(1)
     (free,) = simulator.run(images)
-    phases, turns = [nest.phase for nest in simulator.program.nests], simulator.program.turns
-    streaming = {turn for turn, phase in zip(turns, phases, strict=True) if phase in ("load", "store")}
+    phases, issue_groups = [nest.phase for nest in simulator.program.nests], simulator.program.issue_groups
+    streaming = {group for group, phase in zip(issue_groups, phases, strict=True) if phase in ("load", "store")}
     for seed in range(8):
         (late,) = simulator.run(images, stall_seed=seed, stall=(0.1 * seed, 0.8 - 0.1 * seed))
         for name, value in free.outputs.items():
             np.testing.assert_array_equal(late.outputs[name], value)
-        for turn, a, b in zip(turns, free.nest_cycles, late.nest_cycles, strict=True):
-            assert a == b or (turn in streaming and b > a)
+        for group, a, b in zip(issue_groups, free.nest_cycles, late.nest_cycles, strict=True):
+            assert a == b or (group in streaming and b > a)
 
 
 def test_a_run_leaves_nothing_behind(second):
@@ -191,7 +191,7 @@ def plan_faults(module):
     with module.context:
         banks, alive, program = banks_of(module), {}, read_nests(module)
         faults, ports = [], {}
-        for number, nest in zip(turns_of(program), program, strict=True):
+        for number, nest in zip(issue_groups_of(program), program, strict=True):
             for port, accesses in (("reads", in_memory(nest.loads)), ("writes", in_memory(nest.stores))):
                 used = ports.setdefault((number, port), [])
                 used += [place_of(a.memref)[0] for a in accesses]

@@ -52,7 +52,7 @@ def test_outputs_and_cycles_of_a_deeper_target(tmp_path):
 
 
 @pytest.mark.parametrize("target", ["norm", "block", "last"])
-def test_the_tape_computes_the_same(target):
+def test_the_weight_stream_computes_the_same(target):
     """Transposed blocks, taps of a stride and rows of a class, as IR."""
     net = deeper_targets.network()
     images = net.images(2)
@@ -84,11 +84,11 @@ def copy(small, tmp_path):
     return shutil.copytree(small[1], tmp_path / "copy")
 
 
-def test_a_changed_byte_of_the_tape_is_noticed(small, copy):
-    net, tape = small[0], copy / "mem/weights.bin"
-    data = bytearray(tape.read_bytes())
+def test_a_changed_byte_of_the_weight_stream_is_noticed(small, copy):
+    net, weight_stream = small[0], copy / "mem/weights.bin"
+    data = bytearray(weight_stream.read_bytes())
     data[next(i for i, byte in enumerate(data) if byte)] ^= 64
-    tape.write_bytes(data)
+    weight_stream.write_bytes(data)
     with pytest.raises(GradcamError, match=r"mem/weights.bin is truncated or was changed"):
         Simulator(copy)
     simulator = Simulator(copy, verify=False)

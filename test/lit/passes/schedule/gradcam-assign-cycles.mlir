@@ -137,7 +137,7 @@ func.func @feedback(%image: memref<8xi32>, %out: memref<1xi32>) {
 module attributes {
   gradcam.banks = {weights = {bits = 8 : i64, constant = false, lanes = 2 : i64, words = 8 : i64}},
   gradcam.platform = {pe = "1x1", dram = {latency = 10 : i64, outstanding = 8 : i64, width = 8 : i64}},
-  gradcam.tape = "weights"} {
+  gradcam.weight_stream = "weights"} {
 memref.global "private" constant @w : memref<1x6x2xi8> = dense<3>
 func.func @tape(%out: memref<12x2xi8>) {
   %w = memref.get_global @w : memref<1x6x2xi8> {gradcam.bank = "weights", gradcam.offset = 0 : i64}
@@ -160,7 +160,7 @@ func.func @tape(%out: memref<12x2xi8>) {
 module attributes {
   gradcam.banks = {weights = {bits = 8 : i64, constant = false, lanes = 2 : i64, words = 8 : i64}},
   gradcam.platform = {pe = "1x1", dram = {latency = 10 : i64, outstanding = 8 : i64, width = 8 : i64}},
-  gradcam.tape = "weights"} {
+  gradcam.weight_stream = "weights"} {
 memref.global "private" constant @w : memref<1x6x2xi8> = dense<3>
 func.func @disorder(%out: memref<6x2xi8>) {
   %w = memref.get_global @w : memref<1x6x2xi8> {gradcam.bank = "weights", gradcam.offset = 0 : i64}
@@ -183,7 +183,7 @@ func.func @disorder(%out: memref<6x2xi8>) {
 module attributes {
   gradcam.banks = {weights = {bits = 8 : i64, constant = false, lanes = 2 : i64, words = 4 : i64}},
   gradcam.platform = {pe = "1x1", dram = {latency = 10 : i64, outstanding = 8 : i64, width = 8 : i64}},
-  gradcam.tape = "weights"} {
+  gradcam.weight_stream = "weights"} {
 memref.global "private" constant @w : memref<1x6x2xi8> = dense<3>
 func.func @small(%out: memref<6x2xi8>) {
   %w = memref.get_global @w : memref<1x6x2xi8> {gradcam.bank = "weights", gradcam.offset = 0 : i64}

@@ -5,32 +5,32 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from gradcam.passes.hw.builder import Builder
-from gradcam.passes.hw.odometer import Odometer
+from gradcam.passes.hw.loop_counters import LoopCounters
 from gradcam.passes.hw.ports import MemoryPort
 from gradcam.passes.hw.value import Value
 from gradcam.passes.program.engines import Engine
 
 
-def first_reads(b: Builder, engine: Engine, odometer: Odometer, port: MemoryPort) -> Value:
+def first_reads(b: Builder, engine: Engine, counters: LoopCounters, port: MemoryPort) -> Value:
     """i1: the step reads a word of the tape for the first time."""
-    return _reads(b, engine, odometer, port, odometer.at_start)
+    return _reads(b, engine, counters, port, counters.at_start)
 
 
-def last_reads(b: Builder, engine: Engine, odometer: Odometer, port: MemoryPort) -> Value:
+def last_reads(b: Builder, engine: Engine, counters: LoopCounters, port: MemoryPort) -> Value:
     """i1: the step reads a word of the tape for the last time."""
-    return _reads(b, engine, odometer, port, odometer.at_end)
+    return _reads(b, engine, counters, port, counters.at_end)
 
 
-def _reads(b: Builder, engine: Engine, odometer: Odometer, port: MemoryPort, extreme: Mapping[int, Value]) -> Value:
+def _reads(b: Builder, engine: Engine, counters: LoopCounters, port: MemoryPort, extreme: Mapping[int, Value]) -> Value:
     """i1: the step reads a word of the tape in the `extreme` iteration of all loops that come back to it."""
-    row = odometer.row
+    row = counters.row
     flags = [b.column(row, [int(use is not None) for use in port.uses], 1)]
-    for i in odometer.live:
+    for i in counters.live:
         loops = [engine.loops(nest)[i] for nest in engine.rows]
         back = [use is not None and use.repeats(loop) for use, loop in zip(port.uses, loops, strict=True)]
         if any(back):
             flags.append(b.column(row, [int(not n) for n in back], 1) | extreme[i])
     late = [use is not None and not use.in_body for use in port.uses]
     if any(late):
-        flags.append(b.column(row, [int(not n) for n in late], 1) | odometer.last)
+        flags.append(b.column(row, [int(not n) for n in late], 1) | counters.last)
     return b.all_of(*flags)

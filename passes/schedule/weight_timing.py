@@ -2,7 +2,7 @@
 
 An ideal DRAM takes a request in every cycle, has its first beat ready `latency` cycles later, and then gives one beat a
 cycle, bursts in order. Cycle 0 is the first one in which the program runs. The rules are those of
-`passes/hw/tape_reader.py`:
+`passes/hw/weight_reader.py`:
 
 - A burst is requested in a cycle of its own, when the ring has room for it, fewer than `outstanding` bursts are under
   way, and the nest in which its symbol is known has begun. What happens in a cycle counts from the next one on.
@@ -15,18 +15,18 @@ from __future__ import annotations
 import numpy as np
 
 from gradcam.passes.program.runs import Run
-from gradcam.passes.program.tape import Tape, Use
+from gradcam.passes.program.weight_stream import Use, WeightStream
 from gradcam.passes.schedule.stages import StagePlan
 
 
-class TapeTiming:
+class WeightTiming:
     """Follows a run nest by nest, in program order."""
 
-    def __init__(self, tape: Tape, plan: StagePlan) -> None:
-        self._tape, self._plan = tape, plan
-        self._by_nest = {use.nest: use for use in tape.uses}
+    def __init__(self, weight_stream: WeightStream, plan: StagePlan) -> None:
+        self._weight_stream, self._plan = weight_stream, plan
+        self._by_nest = {use.nest: use for use in weight_stream.uses}
         self._begins: list[int] = []  # first cycle of every nest
-        self._bursts = iter(_bursts(tape))
+        self._bursts = iter(_bursts(weight_stream))
         self._requested = 0  # beats
         self._ends: list[int] = []  # cycle of the last beat of every burst
         self._last_request = -1
@@ -57,7 +57,7 @@ class TapeTiming:
             over = places + again
             for cycle in (first + over + np.maximum(run.late(over), delay)).tolist():
                 freed = self._freed[-1][1] if self._freed else 0
-                self._freed.append((cycle + self._plan.stage(use.access), freed + self._tape.word_beats))
+                self._freed.append((cycle + self._plan.stage(use.access), freed + self._weight_stream.word_beats))
         return waits
 
     def _arrival(self, word: int) -> int:
@@ -67,29 +67,29 @@ class TapeTiming:
 
     def _request(self, beats: int, after: int) -> None:
         """Requests the next burst as early as possible and notes when its beats arrive."""
-        tape = self._tape
+        weight_stream = self._weight_stream
         cycle = max(self._last_request + 1, self._begins[after])
-        if len(self._ends) >= tape.outstanding:
-            cycle = max(cycle, self._ends[-tape.outstanding] + 1)
-        missing = self._requested + beats - tape.bank.words * tape.word_beats
+        if len(self._ends) >= weight_stream.outstanding:
+            cycle = max(cycle, self._ends[-weight_stream.outstanding] + 1)
+        missing = self._requested + beats - weight_stream.bank.words * weight_stream.word_beats
         if missing > 0:
             while self._freed[self._used_frees][1] < missing:
                 self._used_frees += 1
             cycle = max(cycle, self._freed[self._used_frees][0] + 1)
         self._last_request = cycle
-        first = max(cycle + tape.latency, self._ends[-1] + 1 if self._ends else 0)
+        first = max(cycle + weight_stream.latency, self._ends[-1] + 1 if self._ends else 0)
         self._ends.append(first + beats - 1)
         before, self._requested = self._requested, self._requested + beats
-        complete = range(before // tape.word_beats + 1, self._requested // tape.word_beats + 1)
-        self._arrivals.extend(first + words * tape.word_beats - before - 1 for words in complete)
+        complete = range(before // weight_stream.word_beats + 1, self._requested // weight_stream.word_beats + 1)
+        self._arrivals.extend(first + words * weight_stream.word_beats - before - 1 for words in complete)
 
 
-def _bursts(tape: Tape) -> list[tuple[int, int]]:
+def _bursts(weight_stream: WeightStream) -> list[tuple[int, int]]:
     """Beats of every burst, and the first nest that may run when it is requested."""
     bursts = []
-    for segment in tape.segments:
-        left = segment.words * tape.word_beats
+    for segment in weight_stream.segments:
+        left = segment.words * weight_stream.word_beats
         while left:
-            bursts.append((min(left, tape.burst), segment.after))
+            bursts.append((min(left, weight_stream.burst), segment.after))
             left -= bursts[-1][0]
     return bursts

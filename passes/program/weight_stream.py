@@ -125,7 +125,7 @@ class Segment:
 
 
 @dataclass(frozen=True)
-class Tape:
+class WeightStream:
     """The tape of a program and how it is read.
 
     Attributes:
@@ -293,7 +293,7 @@ def word_form(access: Access, loops: Sequence[Loop], bank: Bank) -> tuple[Linear
     return {t: c for t, c in form.items() if c}, symbols[0] if symbols else None
 
 
-def read_tape(program: Sequence[Nest], bank: Bank, dram: Dram) -> Tape:
+def read_weight_stream(program: Sequence[Nest], bank: Bank, dram: Dram) -> WeightStream:
     """The tape that gradcam-stream-weights laid out.
 
     Args:
@@ -306,7 +306,7 @@ def read_tape(program: Sequence[Nest], bank: Bank, dram: Dram) -> Tape:
     """
     uses = uses_of(program, bank)
     writers = {use.symbol: _writer(program, use) for use in uses if use.symbol}
-    return Tape(bank, dram.width, dram.outstanding, dram.latency, uses, writers)
+    return WeightStream(bank, dram.width, dram.outstanding, dram.latency, uses, writers)
 
 
 def _writer(program: Sequence[Nest], use: Use) -> int:

@@ -10,7 +10,7 @@ from gradcam.passes.program.clock import Clock
 from gradcam.passes.program.engines import Engine
 
 
-class Odometer:
+class LoopCounters:
     """Counts the flattened time loops of the row that runs; one step per cycle in which `step` is 1.
 
     Registers change in cycles in which `moving` is 1: in every step, in that of `go`, and in any before it.
@@ -24,7 +24,7 @@ class Odometer:
 
     def __init__(self, b: Builder, engine: Engine, row: Value | None, go: Value, step: Value, moving: Value) -> None:
         self.b, self.engine, self.row, self.go, self.step, self.moving = b, engine, row, go, step, moving
-        self.hop = Clock.of(engine.rows[0].op).hop
+        self.crossing = Clock.of(engine.rows[0].op).crossing
         self.trips = [list(column) for column in zip(*(engine.trips(n) for n in engine.rows), strict=True)]
         # A loop with one iteration in every row never ticks and needs no counter.
         self.live = [i for i, column in enumerate(self.trips) if max(column) > 1]
@@ -81,7 +81,7 @@ class Odometer:
 
     def _at_go(self, entries: Sequence[int]) -> Value:
         """i1 of the row in the cycle of `go`; with a clock the row is there a cycle before."""
-        return (self.b.column if self.hop else self.b.table)(self.row, entries, 1)
+        return (self.b.column if self.crossing else self.b.table)(self.row, entries, 1)
 
     def follow(
         self,

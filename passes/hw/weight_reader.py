@@ -7,7 +7,7 @@ from typing import Any
 from gradcam.passes.hw.builder import Builder, module
 from gradcam.passes.hw.signals import Signal
 from gradcam.passes.hw.value import Value, bits_for
-from gradcam.passes.program.tape import Tape
+from gradcam.passes.program.weight_stream import WeightStream
 
 #: Width of an address, and of the fields of AXI4 that are constant or counted.
 ADDRESS, LENGTH, SIZE, BURST, RESPONSE = 32, 8, 3, 2, 2
@@ -26,7 +26,7 @@ def axi_ports(width: int) -> tuple[list[Signal], list[Signal]]:
     return inputs, [*outputs, Signal("arburst", BURST), Signal("rready")]
 
 
-def build_tape_reader(tape: Tape, nest_bits: int, symbols: dict[Any, int]) -> Any:
+def build_weight_reader(weights: WeightStream, nest_bits: int, symbols: dict[Any, int]) -> Any:
     """The module `tape_reader`.
 
     It starts over with `go`. While `ready` is 1, a word that no engine has read yet is in the ring. In a cycle, an
@@ -38,20 +38,20 @@ def build_tape_reader(tape: Tape, nest_bits: int, symbols: dict[Any, int]) -> An
         nest_bits: width of `nest`, the number of the nest that runs; a segment with a symbol waits for it.
         symbols: bits of each symbolic term.
     """
-    waits = any(segment.after for segment in tape.segments)
-    requests, channel = axi_ports(tape.width)
+    waits = any(segment.after for segment in weights.segments)
+    requests, channel = axi_ports(weights.width)
     inputs = [Signal("go"), Signal("fresh"), Signal("free"), *requests]
     inputs += [Signal("nest", nest_bits)] if waits else []
     symbol_ports = {term: symbol_port(i, width) for i, (term, width) in enumerate(symbols.items())}
     inputs += symbol_ports.values()
     outputs = [Signal("ready"), ERROR, *channel]
-    outputs += [Signal("wen", tape.word_beats), Signal("waddr", bits_for(tape.bank.words))]
-    outputs += [Signal("wdata", tape.bank.width)]
+    outputs += [Signal("wen", weights.word_beats), Signal("waddr", bits_for(weights.bank.words))]
+    outputs += [Signal("wdata", weights.bank.width)]
 
     def build(b: Builder, p: dict[str, Value]) -> dict[str, Value]:
-        return _Reader(tape, b, p, symbol_ports).outputs()
+        return _Reader(weights, b, p, symbol_ports).outputs()
 
-    comment = f"Reader of the weight tape: an AXI4 master with {tape.width} bits of data, ahead of the engines"
+    comment = f"Reader of the weight tape: an AXI4 master with {weights.width} bits of data, ahead of the engines"
     return module("tape_reader", inputs, outputs, build, comment=comment)
 
 
@@ -61,24 +61,24 @@ def symbol_port(number: int, bits: int) -> Signal:
 
 
 class _Reader:
-    def __init__(self, tape: Tape, b: Builder, p: dict[str, Value], symbols: dict[Any, Signal]) -> None:
-        self.tape, self.b, self.p, self.symbols = tape, b, p, symbols
-        self.segments = tape.segments
-        self.beats = [s.words * tape.word_beats for s in self.segments]
-        self.room = b.state(bits_for(tape.bank.words * tape.word_beats + 1), "room")
-        self.under_way = b.state(bits_for(tape.outstanding + 1), "under_way", reset=0)
+    def __init__(self, weights: WeightStream, b: Builder, p: dict[str, Value], symbols: dict[Any, Signal]) -> None:
+        self.weights, self.b, self.p, self.symbols = weights, b, p, symbols
+        self.segments = weights.segments
+        self.beats = [s.words * weights.word_beats for s in self.segments]
+        self.room = b.state(bits_for(weights.bank.words * weights.word_beats + 1), "room")
+        self.under_way = b.state(bits_for(weights.outstanding + 1), "under_way", reset=0)
         self.segment = b.state(bits_for(len(self.segments) + 1), "segment")
         self.left = b.state(bits_for(max(self.beats) + 1), "left", reset=0)
 
     def outputs(self) -> dict[str, Value]:
-        b, p, tape = self.b, self.p, self.tape
+        b, p, weights = self.b, self.p, self.weights
         bits = max(self.left.width, self.room.width, LENGTH + 1)
-        last = self.left.ule(tape.burst) if tape.burst < max(self.beats) else b.const(1, 1)
-        length = b.mux(last, self.left.zero_extend(bits), tape.burst)
+        last = self.left.ule(weights.burst) if weights.burst < max(self.beats) else b.const(1, 1)
+        length = b.mux(last, self.left.zero_extend(bits), weights.burst)
         valid = b.all_of(
             self.left.ne(0),
             length.ule(self.room.zero_extend(bits)),
-            self.under_way.ne(tape.outstanding),
+            self.under_way.ne(weights.outstanding),
             *self._known(),
         )
         sent = valid & p["arready"]
@@ -86,7 +86,7 @@ class _Reader:
         self.room.assign(self._room_left(b.mux(sent, length, 0)))
         ended = p["rvalid"] & p["rlast"]
         self.under_way.assign(_count(self.under_way, sent, ended))
-        bytes_ = tape.width // 8
+        bytes_ = weights.width // 8
         return {
             "arvalid": valid,
             "araddr": self._base() + self._offset(),
@@ -108,13 +108,13 @@ class _Reader:
 
     def _room_left(self, taken: Value) -> Value:
         """Beats free in the ring after this cycle."""
-        b, tape, bits = self.b, self.tape, self.room.width
+        b, weights, bits = self.b, self.weights, self.room.width
         free = self.p["free"].zero_extend(bits)
-        shift = (tape.word_beats - 1).bit_length()
+        shift = (weights.word_beats - 1).bit_length()
         if shift:
             free = b.concat([free[: bits - shift], b.const(0, shift)])
         left = self.room + free - taken[:bits]
-        return b.mux(self.p["go"], tape.bank.words * tape.word_beats, left)
+        return b.mux(self.p["go"], weights.bank.words * weights.word_beats, left)
 
     def _known(self) -> list[Value]:
         """i1: the symbol that picks the contents of the segment is known."""
@@ -126,10 +126,10 @@ class _Reader:
 
     def _base(self) -> Value:
         """Where the contents of the segment begin."""
-        b, tape = self.b, self.tape
+        b, weights = self.b, self.weights
         base = b.table(self.segment, [*(s.base for s in self.segments), 0], ADDRESS)
         for symbol, port in self.symbols.items():
-            strides = [tape.stride(s) if s.symbol == symbol else 0 for s in self.segments]
+            strides = [weights.stride(s) if s.symbol == symbol else 0 for s in self.segments]
             for stride in dict.fromkeys(s for s in strides if s):
                 picked = b.table(self.segment, [*(int(s == stride) for s in strides), 0], 1)
                 product = self.p[port].zero_extend(ADDRESS) * stride
@@ -141,23 +141,23 @@ class _Reader:
         b = self.b
         whole = b.table(self.segment, [*self.beats, 0], ADDRESS)
         done = whole - self.left.zero_extend(ADDRESS)
-        shift = (self.tape.width // 8 - 1).bit_length()
+        shift = (self.weights.width // 8 - 1).bit_length()
         return b.concat([done[: ADDRESS - shift], b.const(0, shift)]) if shift else done
 
     def _arrival(self) -> dict[str, Value]:
         """Beats into the ring, words counted until they are read, and the error flag."""
-        b, p, tape = self.b, self.p, self.tape
-        low, words = (tape.word_beats - 1).bit_length(), bits_for(tape.bank.words)
+        b, p, weights = self.b, self.p, self.weights
+        low, words = (weights.word_beats - 1).bit_length(), bits_for(weights.bank.words)
         place = b.state(low + words, "place")
-        next_place = place.incremented(tape.bank.words * tape.word_beats)
+        next_place = place.incremented(weights.bank.words * weights.word_beats)
         go, arrives = p["go"], p["rvalid"]
         place.assign(b.mux(go, 0, next_place), go | arrives)
         enables, complete = [arrives], arrives
         if low:
             part = place[:low]
-            enables = [arrives & part.eq(i) for i in range(tape.word_beats)]
+            enables = [arrives & part.eq(i) for i in range(weights.word_beats)]
             complete = enables[-1]
-        unread = b.state(bits_for(tape.bank.words + 1), "unread", reset=0)
+        unread = b.state(bits_for(weights.bank.words + 1), "unread", reset=0)
         unread.assign(b.mux(go, 0, _count(unread, complete, p["fresh"])))
         error = b.state(1, "failed", reset=0)
         failed = arrives & p["rresp"][RESPONSE - 1]
@@ -167,7 +167,7 @@ class _Reader:
             ERROR: error,
             "wen": b.concat(enables[::-1]),
             "waddr": place[low:],
-            "wdata": b.concat([p["rdata"]] * tape.word_beats),
+            "wdata": b.concat([p["rdata"]] * weights.word_beats),
         }
 
 
