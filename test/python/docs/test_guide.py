@@ -109,7 +109,7 @@ def test_diagrams_show_what_a_simulation_did(run):
 def test_another_run_would_have_other_diagrams(run):
     """The negative of the test above: a beat a cycle later shows."""
     later = {name: [values[0], *values[:-1]] for name, values in run.images.items() if name.startswith("m_axis")}
-    changed = waves.Run(run.access, run.images | later, run.core)
+    changed = waves.Run(run.access, run.images | later, run.program)
     found, other = waves.diagrams(run), waves.diagrams(changed)
     assert {name for name in found if found[name] != other[name]} >= {"result"}
     assert found["weights"] == other["weights"]

@@ -13,7 +13,7 @@ from gradcam.errors import GradcamError
 def small():
     """A network, its settings, and its level-4 module before the schedule."""
     net = schedules.network()
-    return net, net.settings("4x4"), schedules.affine(net, net.settings("4x4"))
+    return net, net.settings("4x4"), schedules.affine(Compilation(net, net.settings("4x4")))
 
 
 NEST = "layers.5"
@@ -108,9 +108,11 @@ def test_schedules_that_do_not_fit_the_network(data, message, small, tmp_path):
 
 
 def test_rings_that_are_too_small_or_too_large(small, tmp_path):
-    _, settings, affine = small
+    net, settings, _ = small
+    settings = dataclasses.replace(settings, weights="dram", dram_width=32)
+    affine = schedules.affine(Compilation(net, settings))
     for words in (10, 100000):
         file = schedules.write_json(tmp_path / "s.json", {"ring": words})
-        settings = dataclasses.replace(settings, weights="dram", dram_width=32, schedule=file)
+        settings = dataclasses.replace(settings, schedule=file)
         with pytest.raises(GradcamError, match=f"a ring of {words} words cannot be: a tile and a burst take 43, all "):
             schedules.scheduled(affine, settings)

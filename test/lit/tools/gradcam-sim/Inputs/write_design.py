@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[4] / "python"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[4] / "python" / "support"))
 from sim_design import random_images, random_weights, write_design
 
 folder = Path(sys.argv[1])
