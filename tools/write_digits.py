@@ -15,7 +15,8 @@ import numpy as np
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the tool; returns its exit code."""
-    parser = argparse.ArgumentParser(prog="gradcam.tools.write_digits", description=(__doc__ or "").splitlines()[0])
+    description = "Writes the handwriting that ships with the package out of scikit-learn."
+    parser = argparse.ArgumentParser(prog="gradcam.tools.write_digits", description=description)
     parser.add_argument("file", type=Path, help="the .npz file to write")
     write(parser.parse_args(argv).file)
     return 0

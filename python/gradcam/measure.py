@@ -21,10 +21,12 @@ class Usage:
         seconds: wall time, from its start to its end.
         peak: largest resident memory of its process, in bytes. Linux counts what the caller held when it started the
             command as the least, so measure before loading much.
+        cpu: user and system time of its process and of those that it waited for, in seconds.
     """
 
     seconds: float
     peak: int
+    cpu: float
 
 
 def run_measured(command: Sequence[str]) -> Usage:
@@ -49,7 +51,7 @@ def run_measured(command: Sequence[str]) -> Usage:
     if process.returncode:
         lines = printed.strip().splitlines() or [f"exit code {process.returncode}"]
         raise GradcamError(lines[-1])
-    return Usage(seconds, usage.ru_maxrss * 1024)
+    return Usage(seconds, usage.ru_maxrss * 1024, usage.ru_utime + usage.ru_stime)
 
 
 def measured_compile(model: str, target_layer: str, pe: str, folder: Path, options: Sequence[str] = ()) -> Usage:
