@@ -38,8 +38,8 @@ class StreamWeights(Pass):
 
     into:
 
-        %w = memref.get_global @weights0 : memref<1x72x256xi8> {gradcam.bank = "weights", gradcam.offset = 0 : i64}
-        %v = memref.get_global @weights1 : memref<1x8x256xi8> {gradcam.bank = "weights", gradcam.offset = 72 : i64}
+        %w = memref.get_global @streamed0 : memref<1x72x256xi8> {gradcam.bank = "weights", gradcam.offset = 0 : i64}
+        %v = memref.get_global @streamed1 : memref<1x8x256xi8> {gradcam.bank = "weights", gradcam.offset = 72 : i64}
         affine.load %w[0, %oct * 18 + %ict * 9 + %kh * 3 + %kw, %o * 16 + %i]
         affine.load %v[0, %oct * 2 + %ict, %o * 16 + %i]
 
@@ -81,7 +81,7 @@ def _lay_out(program: ScheduledProgram, bank: Bank) -> None:
     for number, nest in enumerate(program.nests):
         loads = [a for a in nest.loads if is_global(a.memref) and place_of(a.memref)[0] == bank.name]
         for access in loads:
-            position += _replace(program, nest, access, bank, f"weights{pieces}", position)
+            position += _replace(program, nest, access, bank, f"streamed{pieces}", position)
             pieces += 1
         if loads:
             program.reread(number)

@@ -8,12 +8,12 @@
 // CHECK-SAME: gradcam.platform = {dram = {latency = 10 : i64, outstanding = 3 : i64, width = 8 : i64}, pe = "16x16"}
 // CHECK-SAME: gradcam.weight_stream = "weights"
 // CHECK-NOT: @w
-// CHECK: memref.global "private" constant @weights0 : memref<1x6x2xi8> = dense<{{\[\[\[}}1, 2], [3, 4], [5, 6], [7, 8], [9, 10], [11, 12]]]>
-// CHECK: memref.global "private" constant @weights1 : memref<1x6x2xi8> = dense<{{\[\[\[}}1, 2], [7, 8], [3, 4], [9, 10], [5, 6], [11, 12]]]>
-// CHECK: memref.global "private" constant @weights2 : memref<2x3x2xi8> = dense<{{\[\[\[}}1, 2], [3, 4], [5, 6]], {{\[\[}}7, 8], [9, 10], [11, 12]]]>
-// CHECK-DAG: %[[A:.+]] = memref.get_global @weights0 : memref<1x6x2xi8> {gradcam.bank = "weights", gradcam.offset = 0 : i64}
-// CHECK-DAG: %[[B:.+]] = memref.get_global @weights1 : memref<1x6x2xi8> {gradcam.bank = "weights", gradcam.offset = 6 : i64}
-// CHECK-DAG: %[[C:.+]] = memref.get_global @weights2 : memref<2x3x2xi8> {gradcam.bank = "weights", gradcam.offset = 12 : i64}
+// CHECK: memref.global "private" constant @streamed0 : memref<1x6x2xi8> = dense<{{\[\[\[}}1, 2], [3, 4], [5, 6], [7, 8], [9, 10], [11, 12]]]>
+// CHECK: memref.global "private" constant @streamed1 : memref<1x6x2xi8> = dense<{{\[\[\[}}1, 2], [7, 8], [3, 4], [9, 10], [5, 6], [11, 12]]]>
+// CHECK: memref.global "private" constant @streamed2 : memref<2x3x2xi8> = dense<{{\[\[\[}}1, 2], [3, 4], [5, 6]], {{\[\[}}7, 8], [9, 10], [11, 12]]]>
+// CHECK-DAG: %[[A:.+]] = memref.get_global @streamed0 : memref<1x6x2xi8> {gradcam.bank = "weights", gradcam.offset = 0 : i64}
+// CHECK-DAG: %[[B:.+]] = memref.get_global @streamed1 : memref<1x6x2xi8> {gradcam.bank = "weights", gradcam.offset = 6 : i64}
+// CHECK-DAG: %[[C:.+]] = memref.get_global @streamed2 : memref<2x3x2xi8> {gradcam.bank = "weights", gradcam.offset = 12 : i64}
 // CHECK: affine.for %[[O:.+]] = 0 to 2
 // CHECK-NEXT: affine.for %{{.+}} = 0 to 4
 // CHECK-NEXT: affine.for %[[K:.+]] = 0 to 3
