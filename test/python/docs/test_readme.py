@@ -6,6 +6,8 @@ import pytest
 from doc_excerpts import fault
 from documents import Document, run_python
 
+from gradcam.design import Design
+
 README = Document("README.md")
 
 
@@ -44,8 +46,15 @@ def test_the_compile_wrote_what_the_readme_lists(folder):
 
 
 def test_python_runs_with_the_users_pass_between_the_two(folder):
-    (code,) = README.marked("run", "python")
+    code, _ = README.marked("run", "python")
     output = run_python(code, folder)
     assert output.startswith("['gradcam.linear_adjoint', 'gradcam.avg_pool2d_adjoint']\n")
     assert "gradcam.class_row" in output
     assert "adjoint" not in output.partition("\n")[2]
+
+
+def test_python_compiles_and_simulates(folder):
+    _, code = README.marked("run", "python")
+    output = run_python(code, folder)
+    total = Design.load(folder / "build" / "walkthrough").report().cycles.total
+    assert f"total={total}" in output and "(4, 8)" in output
