@@ -20,7 +20,7 @@ from gradcam.core.driver import image_beats
 from gradcam.design import Design
 from gradcam.errors import GradcamError
 from gradcam.passes.hw.core import CORE
-from gradcam.sim.build import OPTIMIZATION
+from gradcam.sim.build import optimization
 from gradcam.sim.header import waiver_lines
 from gradcam.verilator import find_toolchain
 
@@ -85,7 +85,7 @@ def _verilate(sources: Sequence[Path], work: Path) -> None:
         work,
     )
     if not done.returncode:
-        done = toolchain.run(toolchain.make_command(work / "Vtop.mk", **OPTIMIZATION), work)
+        done = toolchain.run(toolchain.make_command(work / "Vtop.mk", **optimization(work)), work)
     if done.returncode:
         raise GradcamError(f"Verilator cannot build the core: {done.stdout.strip().splitlines()[-1]}")
 

@@ -1,13 +1,15 @@
-"""Makes the pictures of this folder: `python docs/pictures.py build/demo build/maps.npz`.
+"""Makes the pictures of this folder: `python docs/pictures.py [build/demo build/maps.npz]`.
 
-levels.png comes from the tables below, overlays.png from the heatmaps of a demonstration that was run in build/demo,
-targets.png from those that `benchmarks/target_layers.py --maps build/maps.npz` wrote.
+levels.png comes from the table of the passes, overlays.png from the heatmaps of a demonstration that was run in
+build/demo, targets.png from those that `benchmarks/target_layers.py --maps build/maps.npz` wrote. Without arguments it
+makes levels.png alone.
 """
 
 from __future__ import annotations
 
 import io
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,77 +17,100 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
+from matplotlib.text import Text
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from gradcam.comparison import Compared, grid, overlay
 from gradcam.data import load_test_images
+from gradcam.passes.registry import PASSES
 
 HERE = Path(__file__).parent
 
-#: (level, IR, what a module is, what executes it); the passes behind it lead to the next level.
+#: (level, IR, what a module is, what executes it, the rooms of passes that lead to the next level).
 LEVELS = (
-    ("0", "torch", "the exported program, target layer marked", "PyTorch"),
-    ("1", "gradcam, f32 tensors", "forward ops and gradcam.explain", "reference interpreter"),
-    ("2", "gradcam, !quant.uniform", "int8 activations and weights, int32 sums", "integer reference"),
-    ("3", "linalg", "packed channel blocks, rescales in arith", "LLVM JIT"),
-    ("4", "affine, scheduled", "loops in time and space, banks, start cycles", "LLVM JIT"),
-    ("5", "hw, comb, seq, sv", "engines, address generators, sequencer", "as level 6"),
-    ("6", "SystemVerilog", "RTL, memory images, program, report", "Verilator"),
+    ("0", "torch", "the exported program, target layer marked", "PyTorch", ("torch",)),
+    ("1", "gradcam, f32 tensors", "forward ops and gradcam.explain", "reference interpreter", ("backward", "quantize")),
+    ("2", "gradcam, !quant.uniform", "int8 activations and weights, int32 sums", "integer reference", ("linalg",)),
+    ("3", "linalg", "packed channel blocks, rescales in arith", "LLVM JIT", ("affine", "schedule")),
+    ("4", "affine, scheduled", "loops in time and space, banks, start cycles", "LLVM JIT", ("hw",)),
+    ("5", "hw, comb, seq, sv", "engines, address generators, sequencer", "as level 6", ("CIRCT",)),
+    ("6", "SystemVerilog", "RTL, memory images, program, report", "Verilator", ()),
 )
-PASSES = (
-    ("convert-torch-to-gradcam", "gradcam-fold-batch-norm"),
-    ("gradcam-derive-backward", "gradcam-simplify-backward", "gradcam-calibrate", "gradcam-quantize"),
-    ("gradcam-unfold-stem", "convert-gradcam-to-linalg", "fuse-epilogues"),
-    (
-        "convert-linalg-to-affine",
-        "gradcam-stream-inputs",
-        "gradcam-split-time-space",
-        "gradcam-choose-schedule",
-        "gradcam-form-engines",
-        "gradcam-overlap-nests",
-        "gradcam-plan-memory",
-        "gradcam-assign-cycles",
-    ),
-    ("convert-affine-to-hw",),
-    ("lower-seq-to-sv",),
-)
+#: Passes that are not this project's, by the name that stands in the place of a room.
+UPSTREAM = {"CIRCT": ("lower-seq-to-sv", "hw-legalize-modules", "prettify-verilog")}
 #: Levels whose integers are the same, bit for bit, and those of one MLIR context.
 EQUAL = (2, 6)
 CONTEXTS = ((0, 4, "torch-mlir's context", "#e8f0fa"), (5, 5, "CIRCT's context", "#eaf5ea"))
 EDGE, TEXT, SOFT, ACCENT = "#30506e", "#1c1c1c", "#5c6670", "#b0491c"
 SHOWN = 7  # the image of targets.png; target_layers.py simulates the first ones
-STEP, BOX = 1.0, 0.52  # distance of two levels, height of a box
+WIDTH, BOX, LINE, COLUMNS = 10.0, 0.5, 0.155, 2  # inches; passes side by side
+PITCH = 2.25  # inches from a pass to the one beside it
+
+
+def passes_of(room: str) -> tuple[str, ...]:
+    """The passes of a room in the order of the table."""
+    return UPSTREAM.get(room) or tuple(name for name, where, *_ in PASSES if where == room)
+
+
+def lines_of(room: str) -> list[tuple[str, ...]]:
+    """The passes of a room, line by line."""
+    names = passes_of(room)
+    return [names[i : i + COLUMNS] for i in range(0, len(names), COLUMNS)]
+
+
+def tops() -> list[float]:
+    """The middle of the box of every level, in inches from the first one, downwards."""
+    places = [0.0]
+    for *_, rooms in LEVELS[:-1]:
+        places.append(places[-1] - BOX - 0.22 - LINE * sum(len(lines_of(room)) for room in rooms))
+    return places
 
 
 def levels() -> Figure:
-    """The levels from top to bottom, the passes between them, and what executes each."""
-    figure = Figure(figsize=(10, 7.4), dpi=110)
+    """The levels from top to bottom, the passes between them by room, and what executes each level."""
+    places = tops()
+    top, bottom = 0.7, places[-1] - 0.45
+    figure = Figure(figsize=(WIDTH, top - bottom), dpi=110)
     FigureCanvasAgg(figure)
     axes = figure.add_axes((0, 0, 1, 1))
-    bottom = -STEP * (len(LEVELS) - 1) - 0.55
-    axes.set(xlim=(0, 10), ylim=(bottom, 0.75))
+    axes.set(xlim=(0, WIDTH), ylim=(bottom, top))
     axes.set_axis_off()
     for first, last, name, colour in CONTEXTS:
-        top, height = -STEP * first + 0.42, STEP * (last - first) + 0.84
-        axes.add_patch(_rounded(0.25, top - height, 6.55, height, colour, "none"))
-        axes.text(6.68, top - 0.06, name, ha="right", va="top", fontsize=8.5, color=SOFT, style="italic")
-    axes.text(7.3, 0.55, "executed by", fontsize=9.5, color=SOFT, va="center")
-    for i, (number, ir, what, runner) in enumerate(LEVELS):
-        y = -STEP * i
+        height = places[first] - places[last] + BOX + 0.26
+        axes.add_patch(_rounded(0.25, places[last] - BOX / 2 - 0.13, 6.75, height, colour, "none"))
+        label = {"fontsize": 8.5, "color": SOFT, "style": "italic"}
+        axes.text(6.88, places[first] + BOX / 2 + 0.06, name, ha="right", va="top", **label)
+    axes.text(7.3, 0.5, "executed by", fontsize=9.5, color=SOFT, va="center")
+    for (number, ir, what, runner, _), y in zip(LEVELS, places, strict=True):
         axes.add_patch(_rounded(0.5, y - BOX / 2, 4.6, BOX, "white", EDGE))
         axes.text(0.68, y, number, fontsize=15, weight="bold", color=EDGE, va="center")
         axes.text(1.05, y + 0.11, ir, fontsize=10.5, weight="bold", color=TEXT, va="center")
         axes.text(1.05, y - 0.12, what, fontsize=8.8, color=TEXT, va="center")
         axes.text(7.3, y, runner, fontsize=9.5, color=TEXT, va="center")
-    for i, names in enumerate(PASSES):
-        y = -STEP * i
-        axes.annotate(
-            "", (0.9, y - STEP + BOX / 2), (0.9, y - BOX / 2), arrowprops={"arrowstyle": "-|>", "color": EDGE}
-        )
-        text = "\n".join("  ".join(names[j : j + 3]) for j in range(0, len(names), 3))
-        axes.text(1.05, y - STEP / 2, text, fontsize=8, color=ACCENT, family="monospace", va="center")
-    _bracket(axes, 9.05, -STEP * EQUAL[0] + 0.15, -STEP * EQUAL[1] - 0.15, "equal\nbit for bit")
+    for i, (*_, rooms) in enumerate(LEVELS[:-1]):
+        arrow = {"arrowstyle": "-|>", "color": EDGE}
+        axes.annotate("", (0.7, places[i + 1] + BOX / 2), (0.7, places[i] - BOX / 2), arrowprops=arrow)
+        _passes(axes, places[i] - BOX / 2 - 0.11 - LINE / 2, rooms)
+    _bracket(axes, 9.05, places[EQUAL[0]] + 0.15, places[EQUAL[1]] - 0.15, "equal\nbit for bit")
     return figure
+
+
+def _passes(axes: Any, y: float, rooms: tuple[str, ...]) -> None:
+    """Rooms one below the other from `y` on: the room's name, beside it its passes."""
+    for room in rooms:
+        title = room if room in UPSTREAM else f"passes/{room}"
+        axes.text(0.85, y, title, fontsize=8, color=EDGE, weight="bold", va="center")
+        for names in lines_of(room):
+            for column, name in enumerate(names):
+                axes.text(2.2 + PITCH * column, y, name, fontsize=8, color=ACCENT, family="monospace", va="center")
+            y -= LINE
+
+
+def texts(figure: Figure) -> list[str]:
+    """All that is written in a picture."""
+    found = [artist.get_text() for artist in figure.findobj(Text) if isinstance(artist, Text)]
+    return sorted(text for text in found if text)
 
 
 def _rounded(x: float, y: float, width: float, height: float, face: str, edge: str) -> FancyBboxPatch:
@@ -123,17 +148,23 @@ def _image(figure: Figure) -> Image.Image:
     return Image.open(buffer).convert("RGB")
 
 
-def _save(picture: Image.Image, name: str) -> None:
-    picture.quantize(256).save(HERE / name, optimize=True)
+def _save(picture: Image.Image, name: str, written: Sequence[str] = ()) -> None:
+    """Writes a picture, with what is written in it, so that a test can tell when the picture is outdated."""
+    info = PngInfo()
+    for number, text in enumerate(written):
+        info.add_text(f"text {number:02}", text)
+    picture.quantize(256).save(HERE / name, optimize=True, pnginfo=info)
 
 
 def main() -> None:
     """Writes the pictures beside this script."""
-    if len(sys.argv) != 3:
-        sys.exit("usage: python docs/pictures.py DEMO_FOLDER MAPS.npz")
-    _save(_image(levels()), "levels.png")
-    _save(overlays(Path(sys.argv[1])), "overlays.png")
-    _save(targets(Path(sys.argv[2])), "targets.png")
+    if len(sys.argv) not in (1, 3):
+        sys.exit("usage: python docs/pictures.py [DEMO_FOLDER MAPS.npz]")
+    figure = levels()
+    _save(_image(figure), "levels.png", texts(figure))
+    if len(sys.argv) == 3:
+        _save(overlays(Path(sys.argv[1])), "overlays.png")
+        _save(targets(Path(sys.argv[2])), "targets.png")
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from core import Scenario, check, fault_kinds, faults, period
 from core_simulation import Played, build, lint
-from rtl_networks import flat, last_layer, sums
+from rtl_networks import flat, sums
 from simulated_core import make
 
 from gradcam.core.register_map import register_map
@@ -17,21 +17,11 @@ from gradcam.passes.infra.pass_manager import PassManager
 
 
 @pytest.fixture(scope="module")
-def core(tmp_path_factory):
-    return make(sums(), tmp_path_factory.mktemp("core"))
-
-
-@pytest.fixture(scope="module")
-def dram(tmp_path_factory):
-    return make(last_layer(), tmp_path_factory.mktemp("dram"), weights="dram", top_k=2)
-
-
-@pytest.fixture(scope="module")
 def clocked(tmp_path_factory):
     return make(sums(), tmp_path_factory.mktemp("clocked"), clock_mhz=120.0)
 
 
-@pytest.fixture(params=["core", "clocked"])
+@pytest.fixture(params=["onchip", "clocked"])
 def either(request):
     """A core made for no clock in particular, and one that is."""
     return request.getfixturevalue(request.param)
@@ -82,48 +72,48 @@ def test_weights_from_dram_with_error_responses(dram):
     check(dram.play(scenario, pause=True), scenario.expected, dram.reference)
 
 
-def test_start_and_class(core):
-    scenario = Scenario(core.program)
+def test_start_and_class(onchip):
+    scenario = Scenario(onchip.program)
     for early in (False, True):
         scenario.start(1, early)
     for cls in (1, 0, -1):
         scenario.explain(2, cls)
-    played = core.play(scenario)
-    check(played, scenario.expected, core.reference)
+    played = onchip.play(scenario)
+    check(played, scenario.expected, onchip.reference)
     assert played.results[2][1:] != played.results[3][1:]
 
 
-def test_a_wrong_result_a_missing_one_and_an_error_that_was_not_are_found(core):
-    scenario = Scenario(core.program)
+def test_a_wrong_result_a_missing_one_and_an_error_that_was_not_are_found(onchip):
+    scenario = Scenario(onchip.program)
     scenario.images([0, 1])
     scenario.fault("short", 0, np.random.default_rng(0), 2)
-    played = core.play(scenario)
-    check(played, scenario.expected, core.reference)
+    played = onchip.play(scenario)
+    check(played, scenario.expected, onchip.reference)
     played.log[1]["words"][-1] ^= 1
     with pytest.raises(GradcamError, match="step 1: the result of"):
-        check(played, scenario.expected, core.reference)
+        check(played, scenario.expected, onchip.reference)
     played.log[1]["words"][-1] ^= 1
     played.log[2]["errors"] = 0
     with pytest.raises(GradcamError, match=r"step 2: .*short_packet.* left"):
-        check(played, scenario.expected, core.reference)
+        check(played, scenario.expected, onchip.reference)
     with pytest.raises(GradcamError, match="did not come"):
-        check(Played(played.log[1:2], 0), scenario.expected[1:], core.reference)
+        check(Played(played.log[1:2], 0), scenario.expected[1:], onchip.reference)
     with pytest.raises(GradcamError, match="the log goes on"):
-        check(Played(played.log, 0), scenario.expected[:1], core.reference)
+        check(Played(played.log, 0), scenario.expected[:1], onchip.reference)
 
 
-def test_a_core_that_hangs_fails(core):
-    scenario = Scenario(core.program)
+def test_a_core_that_hangs_fails(onchip):
+    scenario = Scenario(onchip.program)
     scenario.images([0])
     with pytest.raises(GradcamError, match="does not end within 200 cycles"):
-        core.play(scenario, limit=200)
+        onchip.play(scenario, limit=200)
 
 
-def test_every_field_reads_back(core):
-    scenario = Scenario(core.program)
+def test_every_field_reads_back(onchip):
+    scenario = Scenario(onchip.program)
     scenario.steps.append({"do": "registers"})
-    seen = core.play(scenario).log[0]
-    program = core.program
+    seen = onchip.play(scenario).log[0]
+    program = onchip.program
     known = {"fingerprint": program.core.fingerprint, "classes": program.fields["logits"], "maps": 1, "top_k": 1}
     beats = {"IMAGE": program.inputs[0].beats, "RESULT": program.packet_words}
     checked = 0
@@ -149,10 +139,10 @@ def test_every_field_reads_back(core):
     assert seen["hole"] == [2, 2]  # SLVERR
 
 
-def test_interrupt(core):
-    scenario = Scenario(core.program)
+def test_interrupt(onchip):
+    scenario = Scenario(onchip.program)
     scenario.steps.append({"do": "interrupt", "image": 1})
-    played = core.play(scenario)
+    played = onchip.play(scenario)
     raised_and_pending = [[0, 1], [0, 0], [1, 1], [0, 0], [1, 1], [0, 0]]
     assert played.of("interrupt")[0]["seen"] == raised_and_pending
 
@@ -171,7 +161,7 @@ def test_icarus_gives_the_same_outputs_in_the_same_cycles(dram, tmp_path):
     assert played[0] == played[1] and len(played[0].log) > len(fault_kinds(dram.program))
 
 
-@pytest.mark.parametrize("name", ["core", "dram"])
+@pytest.mark.parametrize("name", ["onchip", "dram"])
 def test_lint(name, request):
     folder = request.getfixturevalue(name).design.folder
     assert lint(folder) == ""
@@ -193,8 +183,8 @@ def parse_errors(folder: Path) -> list[str]:
     return [code for d in compilation.getAllDiagnostics() if (code := str(d.code)) not in STYLE]
 
 
-def test_slang_finds_a_port_that_does_not_exist(core, tmp_path):
-    shutil.copytree(core.design.folder / "rtl", tmp_path / "rtl")
+def test_slang_finds_a_port_that_does_not_exist(onchip, tmp_path):
+    shutil.copytree(onchip.design.folder / "rtl", tmp_path / "rtl")
     path = tmp_path / "rtl" / "gradcam_core.sv"
     path.write_text(path.read_text().replace(".take_valid", ".taken_valid", 1))
     assert parse_errors(tmp_path)

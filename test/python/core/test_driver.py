@@ -9,8 +9,7 @@ import msgspec
 import numpy as np
 import pytest
 from folders import ROOT
-from rtl_networks import last_layer, sums
-from simulated_core import SimulatedCore, make
+from simulated_core import SimulatedCore
 
 from gradcam.classes import explained_classes
 from gradcam.core.driver import Core, CoreError
@@ -20,16 +19,6 @@ from gradcam.design import Design
 from gradcam.errors import GradcamError
 from gradcam.reference.integer import run_integer
 from gradcam.sim.trace import load_quantized
-
-
-@pytest.fixture(scope="module")
-def onchip(tmp_path_factory):
-    return make(sums(), tmp_path_factory.mktemp("onchip"))
-
-
-@pytest.fixture(scope="module")
-def dram(tmp_path_factory):
-    return make(last_layer(), tmp_path_factory.mktemp("dram"), weights="dram", top_k=2)
 
 
 @pytest.fixture

@@ -1,13 +1,12 @@
 """docs/guide.md is true: its commands run, its tables say what the core has, its diagrams are what a simulation did."""
 
-import os
 import re
 import subprocess
 
 import pytest
 import waves
-from doc_excerpts import blocks
-from folders import BIN, ROOT
+from documents import Document
+from folders import ROOT
 
 from gradcam.core.driver import Transport
 from gradcam.core.register_map import register_map
@@ -15,20 +14,14 @@ from gradcam.design import Design
 from gradcam.package.software import register_document
 
 DOCS = ROOT / "docs"
-TEXT = (DOCS / "guide.md").read_text(encoding="utf-8")
+GUIDE = Document("docs/guide.md")
+TEXT = GUIDE.text
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """What the commands of the document wrote."""
-    work = tmp_path_factory.mktemp("guide")
-    (work / "examples").symlink_to(ROOT / "examples")
-    (commands,) = ("\n".join(b.lines) for b in blocks(TEXT) if b.mark == "run")
-    path = os.pathsep.join([str(BIN), os.environ.get("PATH", "")])
-    done = subprocess.run(
-        ["bash", "-e", "-c", commands], cwd=work, env=os.environ | {"PATH": path}, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
+    """The core that the commands of the document compiled."""
+    work = GUIDE.run_commands(tmp_path_factory.mktemp("guide"))
     assert list((work / "build" / "synth").glob("*/synth/*.tcl"))
     return work / "build" / "core"
 
@@ -68,7 +61,7 @@ def test_errors_and_registers_are_the_cores():
     (error,) = (r for r in register_map() if r.name == "ERROR")
     assert [cell.strip("`") for cell, *_ in table(section("Errors"))] == [f.name for f in error.fields]
     fields = {r.name: {f.name for f in r.fields} for r in register_map()}
-    named = [pair for pair in re.findall(r"\b([A-Z][A-Z_]{3,})\.(\w+)", TEXT) if pair[0] != "README"]
+    named = re.findall(r"\b([A-Z][A-Z_]{3,})\.(\w+)", TEXT)
     assert len(named) >= 4 and all(field in fields[register] for register, field in named)
     (program,) = (f for r in register_map() if r.name == "ID" for f in r.fields)
     assert f"ID is `{program.reset:#010X}`".replace("0X", "0x") in TEXT
@@ -80,7 +73,7 @@ def test_registers_are_documented_as_they_are():
 
 
 def test_c(folder, tmp_path):
-    (code,) = ("\n".join(b.lines) for b in blocks(TEXT) if b.mark == "compile")
+    (code,) = GUIDE.marked("compile", "c")
 
     def compiled(text):
         (tmp_path / "guide.c").write_text(text + "\n")
@@ -113,10 +106,3 @@ def test_another_run_would_have_other_diagrams(run):
     found, other = waves.diagrams(run), waves.diagrams(changed)
     assert {name for name in found if found[name] != other[name]} >= {"result"}
     assert found["weights"] == other["weights"]
-
-
-def test_links():
-    for target in re.findall(r"\]\(([^)#]+)", TEXT):
-        assert (DOCS / target).exists(), target
-    headings = {re.sub(r"\W+", "-", h.lower()) for h in re.findall(r"^## (.+)$", TEXT, re.MULTILINE)}
-    assert set(re.findall(r"\]\(#([^)]+)", TEXT)) <= headings

@@ -1,12 +1,11 @@
 """Pipelines made for a clock: the same outputs, predicted cycles, and no stage longer than the period."""
 
 import dataclasses
-import re
-from collections import Counter
 
 import deeper_targets
 import pytest
 import rtl_networks
+from hardware import REGISTERS, factors, hardware
 from rtl_checks import check_design
 from torch_mlir import ir
 
@@ -139,30 +138,23 @@ def test_no_stage_is_longer_than_the_period(mhz, family):
     assert longest(slow, faster) > clock.budget, "half the clock chains more than this one allows"
 
 
-def hardware(net) -> dict[str, str]:
+def modules_of(net):
     """The modules of a 4x4 array at 120 MHz by name."""
-    design = str(Compilation(net, clocked(net.settings("4x4"), 120)).to("hw"))
-    return {text.split("(")[0]: text for text in design.split("hw.module @")[1:]}
-
-
-def factors_in(engine: str) -> Counter[tuple[int, int]]:
-    """How many multipliers an engine has, by the bits of their factors."""
-    return Counter((int(a), int(b)) for a, b in re.findall(r"@multiplier_(\d+)x(\d+)\(", engine))
+    return hardware(net, clocked(net.settings("4x4"), 120))
 
 
 def test_a_wide_product_is_made_of_two_and_a_narrow_one_registers_its_factors():
-    modules = hardware(rtl_networks.table())
-    local = modules["multiplier_8x8"]
-    assert [local.count(f"%{name}_q = seq.compreg ") for name in ("a", "b", "product")] == [1, 1, 1]
-    assert local.count("comb.mul") == 1
-    factors = factors_in(modules["engine_mac"])
-    assert factors.pop((8, 8)) == 16
-    assert factors.total() == 8 and max(map(max, factors)) == FACTOR, "two per output lane, for all epilogues"
+    modules = modules_of(rtl_networks.table())
+    (narrow,) = (m for m in modules.values() if m.count("comb.mul") == {16: 1} and m.inputs == [8, 8])
+    assert narrow.count(*REGISTERS) == {8: 2, 16: 1}, "both factors and the product"
+    found = factors(modules, "engine_mac")
+    assert found.pop((8, 8)) == 16
+    assert found.total() == 8 and max(map(max, found)) == FACTOR, "two per output lane, for all epilogues"
 
 
 def test_a_product_with_a_narrow_constant_of_a_wide_type_is_made_of_one():
-    factors = factors_in(hardware(rtl_networks.sums())["engine_mac"])
-    assert not {(18, 8), (15, 8)} & set(factors) and factors[16, 8] == 20, "five addends per output lane"
+    found = factors(modules_of(rtl_networks.sums()), "engine_mac")
+    assert not {(18, 8), (15, 8)} & set(found) and found[16, 8] == 20, "five addends per output lane"
 
 
 # Mistakes.

@@ -5,7 +5,6 @@ import pytest
 from torch_mlir import ir
 from torch_mlir.passmanager import PassManager
 
-from gradcam.dialect import make_context
 from gradcam.errors import GradcamError
 from gradcam.jit import compile_affine, compile_linalg, run_affine, run_linalg
 from gradcam.passes.linalg.convert_gradcam_to_linalg import ConvertGradcamToLinalg
@@ -155,10 +154,7 @@ def extreme_net():
 NETS = {"residual": residual_net, "pooled": pooled_net, "extreme": extreme_net}
 
 
-@pytest.fixture(autouse=True)
-def mlir():
-    with make_context(), ir.Location.unknown():
-        yield
+pytestmark = pytest.mark.usefixtures("context")
 
 
 def image_of(module):

@@ -17,11 +17,7 @@ from gradcam.passes.linalg.set_platform import SetPlatform
 from gradcam.passes.linalg.unfold_stem import UnfoldStem
 from gradcam.reference import integer
 
-
-@pytest.fixture(autouse=True)
-def mlir():
-    with make_context(), ir.Location.unknown():
-        yield
+pytestmark = pytest.mark.usefixtures("context")
 
 
 def ops_of(module, name):

@@ -19,11 +19,7 @@ from gradcam.passes.schedule.duplicate_buffers import DuplicateBuffers
 from gradcam.passes.schedule.form_engines import FormEngines
 from gradcam.passes.schedule.plan_memory import PlanMemory
 
-
-@pytest.fixture(autouse=True)
-def context():
-    with make_context() as made, ir.Location.unknown():
-        yield made
+pytestmark = pytest.mark.usefixtures("context")
 
 
 def parse(body, arguments="", before=""):

@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 from small_networks import Network, small_resnet
 from torch_mlir import ir
 
-from gradcam.dialect import make_context
 from gradcam.errors import GradcamError
 from gradcam.execution.float32 import run_float
 from gradcam.passes.ir.constants import dense_values
@@ -18,11 +17,7 @@ from gradcam.passes.quantize.quantize import Quantize
 from gradcam.quant_types import is_accumulator, per_channel, per_tensor, round_scale, scale, scales, storage_bits
 from gradcam.reference.integer import quantize_image, run_integer
 
-
-@pytest.fixture(autouse=True)
-def context():
-    with make_context() as context:
-        yield context
+pytestmark = pytest.mark.usefixtures("context")
 
 
 def images(shape, count=8, seed=1):

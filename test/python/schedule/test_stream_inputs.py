@@ -13,7 +13,6 @@ from torch import nn
 from torch_mlir import ir
 
 from gradcam.compiler import Settings, pipeline_for
-from gradcam.dialect import make_context
 from gradcam.errors import GradcamError
 from gradcam.execution.interpreter import run
 from gradcam.jit import run_affine, run_linalg
@@ -26,10 +25,7 @@ from gradcam.reference.integer import KERNELS
 LEVELS = (("linalg", run_linalg), ("affine", run_affine), ("scheduled", run_affine))
 
 
-@pytest.fixture(autouse=True)
-def mlir():
-    with make_context(), ir.Location.unknown():
-        yield
+pytestmark = pytest.mark.usefixtures("context")
 
 
 def lowered(text, pe, schedule=None):
