@@ -51,10 +51,13 @@ def test_another_name_for_the_signals_of_streams_changes_nothing_else(scheduled,
     assert text.replace(MARK, "") == plain
 
 
-@pytest.mark.parametrize("name", ["go", "written", "over", "done", "landed"])
-def test_another_name_for_a_control_signal_changes_nothing_else(scheduled, monkeypatch, name):
+@pytest.mark.parametrize(
+    ("attribute", "name"),
+    [("go", "go"), ("written", "written"), ("producer_done", "over"), ("done", "done"), ("committed", "landed")],
+)
+def test_another_name_for_a_control_signal_changes_nothing_else(scheduled, monkeypatch, attribute, name):
     plain = hardware(scheduled)
-    monkeypatch.setattr(Control, name, Signal(name + MARK))
+    monkeypatch.setattr(Control, attribute, Signal(name + MARK))
     text = hardware(scheduled)
     assert {name, f"mac_{name}" if name != "go" else "load_go"} <= marked(text), "at the engine and at the sequencer"
     assert text.replace(MARK, "") == plain
