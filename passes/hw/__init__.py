@@ -1,1 +1,1 @@
-"""Hardware of a scheduled program, one kind of module per file; `convert-affine-to-hw` puts them together."""
+"""Hardware builders for a scheduled program; `convert-affine-to-hw` and `gradcam-add-core` apply them."""

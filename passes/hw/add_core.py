@@ -1,4 +1,4 @@
-"""gradcam-add-core."""
+"""gradcam-add-core: builds `gradcam_core` around `gradcam_top`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class AddCore(Pass):
 
         hw.module @gradcam_top(in %clk : !seq.clock, in %rst : i1, in %start : i1, in %image_valid : i1, ...)
 
-    into that and:
+    into the same module and:
 
         hw.module @registers(...)
         hw.module @image_buffer(...)

@@ -1,4 +1,4 @@
-"""The address generators of an engine, and the sign tests of a padding: registers that follow the odometer."""
+"""The address generators of an engine, and the sign tests of padding: registers that follow the loop counters."""
 
 from __future__ import annotations
 
@@ -14,67 +14,74 @@ from gradcam.passes.program.engines import Engine
 
 
 class AddressGenerators:
-    """Makes the values of an engine that are linear in its loops, for the step in stage 0."""
+    """Builds the values that are linear in an engine's loop counters: addresses and guards, valid in stage 0."""
 
     def __init__(
         self, b: Builder, p: Mapping[str, Value], engine: Engine, counters: LoopCounters, symbols: Symbols
     ) -> None:
-        """Addresses contain the symbols, whose values are among the engine's inputs `p`."""
+        """Takes the engine's inputs `p`, which contain the values of the symbols in addresses."""
         self.b, self.p, self.engine, self.counters, self.symbols = b, p, engine, counters, symbols
-        self.row, self.crossing = counters.row, counters.crossing
+        self.configuration, self.crossing = counters.configuration, counters.crossing
 
     def address(self, port: MemoryPort) -> Value:
-        """Register with the address of the step in stage 0, in slices."""
+        """The address register of a port: the address of the step in stage 0, in slices of a word."""
         b, width = self.b, port.address_bits + port.slice_bits
-        forms = [port.row_form(i) for i in range(len(self.engine.rows))]
+        forms = [port.form_in_slices(i) for i in range(len(self.engine.configurations))]
         modulus = port.banks[0].words * port.slices if port.reads_weight_stream else None
         bases = [_constant(f) for f in forms]
         terms = self._symbol_terms(forms, width)
         base = self.base([n % modulus if modulus else n for n in bases], width, terms)
         address = self.counters.follow(f"agu_{port.name}", width, base, self._deltas(forms), modulus)
-        rings = [port.row_ring(i) for i in range(len(self.engine.rows))]
+        rings = [port.ring_in_slices(i) for i in range(len(self.engine.configurations))]
         if not any(rings):
             return address
-        low = b.column(self.row, [ring[0] - 1 if ring else -1 for ring in rings], width)
-        high = b.column(self.row, [ring[1] if ring else 0 for ring in rings], width)
+        low = b.column(self.configuration, [ring[0] - 1 if ring else -1 for ring in rings], width)
+        high = b.column(self.configuration, [ring[1] if ring else 0 for ring in rings], width)
         return (address & low) | high
 
     def guard(self, port: Port) -> Value | None:
-        """i1 at stage 0: the access happens. None when no row guards it."""
-        count = max((len(a.guards) for a in port.slot.rows if a), default=0)
+        """i1 in stage 0: the access lies inside its buffer; None when no configuration guards the port.
+
+        Each guard is a linear form that must not be negative: the result is the complement of the forms' sign bits.
+        """
+        count = max((len(a.guards) for a in port.slot.accesses if a), default=0)
         signs = []
         for i in range(count):
-            forms = [a.guards[i] if a and i < len(a.guards) else None for a in port.slot.rows]
+            forms = [a.guards[i] if a and i < len(a.guards) else None for a in port.slot.accesses]
             width = range_of(self.engine, forms)
             base = self.base([_constant(f) for f in forms], width)
             signs.append(self.counters.follow(f"guard_{port.name}{i}", width, base, self._deltas(forms))[-1])
         return ~self.b.any_of(*signs) if signs else None
 
     def base(self, entries: Sequence[int], width: int, terms: Sequence[Value] = ()) -> Value:
-        """The row's start value of a register that follows the odometer, in the cycle of `go`: an entry plus the terms.
+        """The start value, in the cycle of `go`, of a register that follows the loop counters.
 
-        With a clock the row is there a cycle before, and a register beside it.
+        It is the configuration's entry plus the run-time terms. With a target clock the configuration's number arrives
+        one cycle before `go`, so entry and terms are registered.
         """
         b = self.b
         if not self.crossing:
-            return b.sum_of(b.table(self.row, entries, width), *terms)
-        return b.sum_of(b.column(self.row, entries, width), *(b.register(term, "term") for term in terms))
+            return b.sum_of(b.table(self.configuration, entries, width), *terms)
+        return b.sum_of(b.column(self.configuration, entries, width), *(b.register(term, "term") for term in terms))
 
     def _deltas(self, forms: Sequence[Linear | None]) -> list[list[int]]:
-        return [self.engine.deltas(nest, form or {}) for nest, form in zip(self.engine.rows, forms, strict=True)]
+        """Per configuration, the increment of its form by the loop that advances; 0 where there is no form."""
+        return [
+            self.engine.deltas(nest, form or {}) for nest, form in zip(self.engine.configurations, forms, strict=True)
+        ]
 
     def _symbol_terms(self, forms: Sequence[Linear | None], width: int) -> list[Value]:
-        """Terms of run-time symbols, such as the class, to add to a base; zero in rows without the symbol."""
+        """Terms of run-time symbols, such as the class, to add to a base; 0 in configurations without the symbol."""
         b, terms = self.b, []
         for name in self.symbols.found:
             coefficients = [self.symbols.coefficient(i, form or {}, name) for i, form in enumerate(forms)]
             for factor in dict.fromkeys(c for c in coefficients if c):
                 product = self.p[name].zero_extend(width) * b.const(factor, width)
-                active = b.table(self.row, [int(c == factor) for c in coefficients], 1)
+                active = b.table(self.configuration, [int(c == factor) for c in coefficients], 1)
                 terms.append(b.mux(active, product, 0))
         return terms
 
 
 def _constant(form: Linear | None) -> int:
-    """The constant term of a linear form; 0 of a row without one."""
+    """The constant term of a linear form; 0 where there is no form."""
     return 0 if form is None else form.get(None, 0)

@@ -1,4 +1,4 @@
-"""The multiplexers around a bank: each of its two ports belongs to the one engine port that is active."""
+"""The multiplexers around a bank: its read and its write port serve the engine port that is active in a cycle."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from gradcam.passes.program.banks import Bank
 
 @dataclass(frozen=True)
 class Request:
-    """An access that an engine port may make to the bank in this cycle.
+    """The access that an engine port requests from the bank.
 
     Attributes:
         port: the engine port.
-        enable: a bit per slice of a write, i1 of a read; 0 while the port accesses another bank.
+        enable: the write enables, one per slice, or the read enable (i1); 0 while the port accesses another bank.
         word: the address of the word.
-        slice: the number of the slice in it; None of whole words.
+        slice: the number of the slice in the word; None for whole words.
     """
 
     port: MemoryPort
@@ -31,7 +31,7 @@ class Request:
 
 
 class BankAccess:
-    """Connects a bank to the engine ports that reach it."""
+    """Connects a bank to the engine ports that access it."""
 
     def __init__(
         self,
@@ -41,28 +41,31 @@ class BankAccess:
         groups: int,
         crossing: int,
     ) -> None:
-        """Lays out the accesses.
+        """Takes the bank and the engine ports.
 
         Args:
-            b: of the module around bank and engines.
-            bank: the bank, of whose words `groups` lane groups can be written alone.
-            engines: the outputs of each engine and the port by which it reaches the bank.
-            groups: lane groups of a word.
-            hop: 1 where what goes to the bank and comes from it is registered.
+            b: the builder of the module around bank and engines.
+            bank: the bank.
+            engines: per engine port that accesses the bank: the outputs of its engine, and the port.
+            groups: lane groups of a word, each of which has a write enable.
+            crossing: crossing latency in cycles; 1 where inputs and outputs of the bank are registered.
         """
         self.b, self.bank, self.engines, self.groups, self.crossing = b, bank, engines, groups, crossing
 
     def connect(
         self, op: Any, writes: Mapping[str, Value] | None = None, moving: Sequence[Value] = ()
     ) -> dict[int, Value]:
-        """An instance of the bank's module `op`; its read data by slices per word.
+        """Instantiates the bank and multiplexes its ports.
 
-        A slice is picked here, once for all engines: wide words then end at their bank, and so does the mux.
+        Slices are selected here, once for all engines, so that the wires of a whole word stay close to the bank.
 
         Args:
-            op: the module.
-            writes: inputs of the write port, by which the tape reader writes the bank instead of engines.
-            moving: i1 of each engine that can stop with its reads on their way.
+            op: the bank's module.
+            writes: inputs of the write port from the weight reader; None where engines write the bank.
+            moving: the clock enable (i1) of each engine that can stall while its reads are in flight.
+
+        Returns:
+            The read data by slices per word: the selected slice, and under 1 the whole word.
         """
         b, reads = self.b, self._requests(store=False)
         active = [read.enable.ne(0) for read in reads]
@@ -72,10 +75,11 @@ class BankAccess:
         if moving:
             inputs["moving"] = b.all_of(*moving)
         enable = inputs.get("moving") if self.crossing else inputs["ren"]
-        picked = self._picked(reads, enable)
-        return self._slices(b.instance(op, self.bank.name, inputs)["rdata"], picked)
+        selected = self._selected(reads, enable)
+        return self._slices(b.instance(op, self.bank.name, inputs)["rdata"], selected)
 
     def _requests(self, store: bool) -> list[Request]:
+        """The requests of all engine ports that write the bank or, without `store`, read it."""
         found = []
         for values, port in self.engines:
             if port.slot.store != store:
@@ -91,7 +95,7 @@ class BankAccess:
         return found
 
     def _writes(self) -> dict[str, Value]:
-        """Inputs of the bank's write port."""
+        """The inputs of the bank's write port, from the engine that writes."""
         b, writes = self.b, self._requests(store=True)
         active = [write.enable.ne(0) for write in writes]
         data = [values[port.data] for values, port in self.engines if port.slot.store]
@@ -101,21 +105,21 @@ class BankAccess:
             "wdata": b.priority_mux(active, data),
         }
 
-    def _picked(self, reads: Sequence[Request], enable: Value | None) -> dict[int, Value]:
-        """The number of the slice that is read, by slices per word, when its word comes out of the bank."""
+    def _selected(self, reads: Sequence[Request], enable: Value | None) -> dict[int, Value]:
+        """The number of the slice that is read, by slices per word, in the cycle in which the bank outputs the word."""
         b, choices = self.b, dict[int, list[tuple[Value, Value]]]()
         for read in reads:
             if read.slice is not None:
                 choices.setdefault(read.port.slices, []).append((read.enable, read.slice))
-        picked = {n: b.priority_mux(*zip(*pairs, strict=True)) for n, pairs in choices.items()}
+        selected = {n: b.priority_mux(*zip(*pairs, strict=True)) for n, pairs in choices.items()}
         for _ in range(1 + 2 * self.crossing):
-            picked = {n: b.register(v, f"{self.bank.name}_pick{n}", enable) for n, v in picked.items()}
-        return picked
+            selected = {n: b.register(v, f"{self.bank.name}_pick{n}", enable) for n, v in selected.items()}
+        return selected
 
-    def _slices(self, word: Value, picked: Mapping[int, Value]) -> dict[int, Value]:
-        """The slice of a word that is picked by the number of slices in it; the word itself by 1."""
+    def _slices(self, word: Value, selected: Mapping[int, Value]) -> dict[int, Value]:
+        """The selected slice of a word, by slices per word; under 1 the whole word."""
         found = {1: word}
-        for count, pick in picked.items():
+        for count, number in selected.items():
             width = word.width // count
-            found[count] = self.b.select(pick, [word[i * width : (i + 1) * width] for i in range(count)])
+            found[count] = self.b.select(number, [word[i * width : (i + 1) * width] for i in range(count)])
         return found

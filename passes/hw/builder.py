@@ -1,4 +1,4 @@
-"""Builds the inside of one `hw.module` from CIRCT ops: thin words for comb, hw and seq."""
+"""Builds the body of an `hw.module` from CIRCT ops: a thin layer over comb, hw and seq."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from gradcam.passes.hw.value import Deferred, State, Value, integer
 
 
 class Builder:
-    """Makes values in the current insertion point of a module with the clock `clk` and the synchronous reset `rst`.
+    """Creates ops at the current insertion point of a module with the clock `clk` and the synchronous reset `rst`.
 
-    Equal constants, ops and registers are made once, so that hardware which two users describe alike is shared.
+    Equal constants, ops and registers are created once, so that hardware described twice is shared.
     """
 
     def __init__(self, clk: ir.Value, rst: Value | None = None) -> None:
@@ -26,7 +26,7 @@ class Builder:
     def op(
         self, name: str, width: int, operands: Sequence[Value], type_: ir.Type | None = None, **attributes: Any
     ) -> Value:
-        """The result of a pure op, an integer unless a type is given; an equal one made before is used again."""
+        """The result of a pure op, an integer of `width` bits unless a type is given; an equal op is reused."""
         key = (name, width, tuple(operands), tuple((k, str(v)) for k, v in attributes.items()))
         if key not in self._made:
             results = [integer(width) if type_ is None else type_]
@@ -35,24 +35,28 @@ class Builder:
         return self._made[key]
 
     def comb(self, name: str, *values: Value) -> Value:
-        """`comb.<name>` of values of equal width; of a single one, that value."""
+        """The op `comb.NAME` of values of equal width; for a single value, the value itself.
+
+        Raises:
+            ValueError: the widths differ.
+        """
         if any(v.width != values[0].width for v in values):
             raise ValueError(f"comb.{name} of {', '.join(str(v.width) for v in values)} bits")
         return values[0] if len(values) == 1 else self.op(f"comb.{name}", values[0].width, values)
 
     def const(self, value: int, width: int) -> Value:
-        """`value` modulo 2**width."""
+        """The constant `value` modulo 2**width."""
         wrapped = value & ((1 << width) - 1)
         signed = wrapped - (1 << width) if wrapped >> (width - 1) else wrapped
         return self.op("hw.constant", width, [], value=ir.IntegerAttr.get(integer(width), signed))
 
     def all_of(self, *values: Value) -> Value:
-        """And of several values in one op; of nothing: 1."""
+        """Bitwise AND of several values in one op; the i1 constant 1 without values."""
         values = tuple(v for v in values if v != self.const(1, 1)) or values[:1]
         return self.comb("and", *values) if values else self.const(1, 1)
 
     def any_of(self, *values: Value) -> Value:
-        """Or of several values in one op; of nothing: 0."""
+        """Bitwise OR of several values in one op; the i1 constant 0 without values."""
         return self.comb("or", *values) if values else self.const(0, 1)
 
     def sum_of(self, *values: Value) -> Value:
@@ -60,15 +64,18 @@ class Builder:
         return self.comb("add", *values)
 
     def mux(self, condition: Value, then: Value | int, otherwise: Value | int) -> Value:
-        """`then` where the condition is 1; an integer takes the width of the other one, which is a value."""
+        """A multiplexer: `then` where the condition is 1, else `otherwise`.
+
+        One of both may be an integer, which becomes a constant of the other one's width.
+        """
         if isinstance(then, int):
-            assert isinstance(otherwise, Value), "one side of a multiplexer is a value: the other one has no width"
+            assert isinstance(otherwise, Value), "one input of a multiplexer must be a Value, which has a width"
             then = otherwise.operand(then)
         otherwise = then.operand(otherwise)
         return then if then == otherwise else self.op("comb.mux", then.width, [condition, then, otherwise])
 
     def select(self, index: Value, values: Sequence[Value]) -> Value:
-        """The multiplexer `values[index]`; an index past the end gives the last one."""
+        """The multiplexer `values[index]`; an index past the end selects the last value."""
         if all(v == values[0] for v in values):
             return values[0]
         size, width = 1 << index.width, values[0].width
@@ -77,45 +84,45 @@ class Builder:
         return self.op("hw.array_get", width, [array, index])
 
     def priority_mux(self, conditions: Sequence[Value], values: Sequence[Value]) -> Value:
-        """The value of the first condition that is 1; the last value when none is."""
+        """The value of the first condition that is 1; the last value where no condition is 1."""
         chosen = values[-1]
         for condition, value in zip(reversed(conditions[:-1]), reversed(values[:-1]), strict=True):
             chosen = self.mux(condition, value, chosen)
         return chosen
 
     def concat(self, values: Sequence[Value]) -> Value:
-        """The values side by side, the first one in the highest bits."""
+        """Concatenation of the values, the first one in the highest bits."""
         if len(values) == 1:
             return values[0]
         return self.op("comb.concat", sum(v.width for v in values), values)
 
     def table(self, index: Value | None, entries: Sequence[int], width: int) -> Value:
-        """Constant `entries[index]`, `width` bits each; equal entries need no table."""
+        """A table of constants, `entries[index]` with `width` bits; where all entries are equal, a constant."""
         constants = [self.const(e, width) for e in entries]
         return constants[0] if index is None else self.select(index, constants)
 
     def column(self, index: Value | None, entries: Sequence[int], width: int) -> Value:
-        """`table` in a register: for an index that changes before the entry is used."""
+        """`table` behind a register, for an index that is known at least one cycle before its entry is used."""
         if index is None or len({e & ((1 << width) - 1) for e in entries}) == 1:
             return self.table(None, entries, width)
         return self.register(self.table(index, entries, width), "column")
 
     def register(self, value: Value, name: str, enable: Value | None = None, reset: int | None = None) -> Value:
-        """A register fed by `value`, with clock enable and synchronous reset value where given."""
+        """A register of `value`, with a clock enable and a synchronous reset value where these are given."""
         key = ("register", value, enable, reset)
         if key not in self._made:
             self._made[key] = Value(self, self._register(value, name, enable, reset), value.width)
         return self._made[key]
 
     def state(self, width: int, name: str, reset: int | None = None) -> State:
-        """A register whose next value is assigned later, as it depends on its own output."""
-        # The input is not known yet: a constant holds its place.
+        """A register whose next value is assigned later, because it depends on the register's output."""
+        # A constant is the placeholder for the input.
         made = State(self, self._register(self.const(0, width), name, self.const(1, 1), reset), width)
         self._deferred.append(made)
         return made
 
     def wire(self, signal: Signal) -> Deferred:
-        """A value that is assigned later, with the name and the bits of `signal`."""
+        """A wire with the name and the bits of `signal`, whose value is assigned later."""
         placeholder, name = self.const(0, signal.bits), ir.StringAttr.get(signal)
         op = ir.Operation.create("hw.wire", [integer(signal.bits)], [placeholder.ssa], {"name": name})
         made = Deferred(self, op.results[0], signal.bits)
@@ -123,7 +130,7 @@ class Builder:
         return made
 
     def instance(self, op: Any, name: str, inputs: Mapping[str, Value]) -> dict[str, Value]:
-        """An instance of a module made by `module`, with its clock and reset connected; its outputs by name."""
+        """Instantiates a module that was built by `module`, connects clock and reset, and returns outputs by name."""
         connected: dict[str, ir.Value] = {n: v.ssa for n, v in inputs.items()}
         if "clk" in op.type.input_names:
             connected["clk"] = self.clk
@@ -135,10 +142,10 @@ class Builder:
         return dict(zip(op.type.output_names, made, strict=True))
 
     def finish(self) -> None:
-        """Checks that nothing is left open at the end of a module.
+        """Checks at the end of a module that every wire and register has an input.
 
         Raises:
-            ValueError: a wire or a register has no input.
+            ValueError: a wire or a register has none.
         """
         open_ = [d.name for d in self._deferred if not d.assigned]
         if open_:
@@ -165,10 +172,15 @@ def module(
     clock: str = "clk",
     comment: str = "",
 ) -> Any:
-    """An `hw.module` with integer ports, plus the clock, `clk` where it has no other name, and (where anything is
-    reset) `rst`.
+    """Builds an `hw.module` with integer ports and a clock.
 
-    `build` gets the inputs by name and returns the outputs by name. The SystemVerilog has `comment` above the module.
+    Args:
+        name: name of the module.
+        inputs, outputs: its ports besides clock and reset.
+        build: builds the body: gets a builder and the inputs by name, and returns the outputs by name.
+        reset: whether the module has the reset port `rst`.
+        clock: name of the clock port.
+        comment: text above the module in the SystemVerilog.
     """
     ports = [
         (clock, seq.ClockType.get()),

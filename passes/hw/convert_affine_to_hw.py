@@ -1,4 +1,4 @@
-"""convert-affine-to-hw: where the two MLIR contexts meet."""
+"""convert-affine-to-hw: from the context of torch-mlir (level 4) to that of CIRCT (level 5)."""
 
 from __future__ import annotations
 
@@ -19,8 +19,9 @@ PRINTING = "disallowLocalVariables,disallowPackedArrays"
 class ConvertAffineToHw(Pass):
     """Builds the hardware of a scheduled program: engines, memories and a sequencer, as hw, comb, seq and sv ops.
 
-    Loops become an odometer, each access an address register with one delta per loop, a padding set sign tests, the ops
-    of an `affine.parallel` lanes with registers between stages, the nests rows of tables.
+    Loops become loop counters, an access becomes an address generator with one increment per loop, and the condition
+    of a padding becomes sign tests. The ops of an `affine.parallel` become lanes with registers between pipeline
+    stages, and each nest becomes a configuration of its engine: an entry in the engine's tables of constants.
 
     This pass turns:
 
@@ -33,8 +34,8 @@ class ConvertAffineToHw(Pass):
         hw.module @sequencer(...)
         hw.module @gradcam_top(...)
 
-    With `dsp-packing` products of two narrow factors, one of them shared with the neighbouring lane, come in pairs out
-    of one multiplication, as wide as a DSP slice multiplies; stages stay the same.
+    With `dsp-packing`, one multiplication that fits a DSP slice computes two products of narrow factors, where
+    neighbouring lanes share a factor. Pipeline stages stay the same.
     """
 
     name: ClassVar[str] = "convert-affine-to-hw"
@@ -43,7 +44,7 @@ class ConvertAffineToHw(Pass):
     dsp_packing: bool = False
 
     def run(self, module: Any) -> ir.Module:
-        """A new module in a new CIRCT context."""
+        """Returns a new module in a new CIRCT context."""
         context = make_context("circt")
         with module.context, context, ir.Location.unknown():
             design = ir.Module.create()

@@ -1,4 +1,4 @@
-"""The core: the top behind AXI4-Lite, AXI4-Stream and AXI4, with a buffer for the packet on either side."""
+"""The core: the top behind AXI4-Lite, AXI4-Stream and AXI4, with a buffer for an image and one for a result."""
 
 from __future__ import annotations
 
@@ -25,29 +25,34 @@ CORE = "gradcam_core"
 #: Prefixes of the ports of the four interfaces.
 CONTROL, IMAGE, RESULT, WEIGHTS = "s_axi_control", "s_axis_image", "m_axis_result", "m_axi_weights"
 
-#: Bits of an address of the weights.
+#: Bits of an address of the AXI4 port for weights.
 WIDE = 64
 
-#: Constant fields of a read: no identifier, unprivileged data, normal and bufferable, not locked.
+#: Constant signals of a read: identifier 0, unprivileged data access, normal bufferable memory, not locked.
 READ_CONSTANTS = {Signal("arid"): 0, Signal("arprot", 3): 0, Signal("arcache", 4): 0b0011, Signal("arlock"): 0}
 
 
 def build_core(top: Any) -> Any:
-    """The modules `gradcam_core`, `registers`, `image_buffer` and `result_buffer` in the current insertion point.
+    """Builds `gradcam_core`, `registers`, `image_buffer` and `result_buffer` in the current insertion point.
 
-    Clock `aclk`, synchronous reset `aresetn`, active low, and `interrupt`. Ports by interface, named as AXI names them:
-    registers (see registers.rdl) at `s_axi_control`; at `s_axis_image` the image, a pixel per beat; at `m_axis_result`
-    words of 32 bits: how many image packets ended before this image's, the explained classes, what the streams of the
-    top give, sign-extended; at `m_axi_weights` the weights, from the address in the registers on.
+    Ports of the core, with the signal names of AXI:
 
-    A run begins when a whole packet is in the image buffer, and its result leaves when it is whole, so that nothing
-    broken gets in or out. The next image comes in, and the last result leaves, while a run is under way.
+    - clock `aclk`, synchronous active-low reset `aresetn`, and `interrupt`
+    - `s_axi_control`: AXI4-Lite, the registers of registers.rdl
+    - `s_axis_image`: AXI4-Stream, the image with one pixel per beat
+    - `m_axis_result`: AXI4-Stream of 32-bit words: the number of image packets that ended before this image's, the
+      explained classes, and the sign-extended beats of the top's output streams
+    - `m_axi_weights`: AXI4 reads of weights, from the base address in the registers on
+
+    A run begins when a complete packet is in the image buffer, and a result is sent when it is complete. No broken
+    packet gets in or out. During a run the next image is received and the previous result is sent.
 
     Args:
-        top: the `hw.module` that `build_design` made.
+        top: the `hw.module` built by `build_design`.
 
     Raises:
-        GradcamError: the top does not read one stream and write at least one, of at most 32 bits a beat.
+        GradcamError: the core does not support the ports of the top. It needs exactly one input stream, at least one
+            output stream of at most 32 bits per beat, and at most one one-element input.
     """
     interface = Interface.read(top)
     if len(interface.inputs) != 1 or not interface.outputs or len(interface.requests) > 1:
@@ -59,7 +64,7 @@ def build_core(top: Any) -> Any:
 
 
 def describe_core(interface: Interface) -> schema.Core:
-    """What the user of a core must know, for program.json."""
+    """The description of the core in program.json: ports, registers, fingerprint, bytes of an image, classes."""
     (image,) = interface.inputs
     inputs, outputs = core_ports(interface)
     ports = [schema.Port("aclk", "in", 1), *(schema.Port(str(s), "in", s.bits) for s in inputs)]
@@ -75,12 +80,12 @@ def describe_core(interface: Interface) -> schema.Core:
 
 
 def image_bits(image: Channel) -> int:
-    """Bits of a beat of the image stream: whole bytes, a power of two of them."""
+    """Bits of a beat of the image stream: the bits of a pixel, rounded up to a power of two of at least 8."""
     return power_of_two(max(8, image.bits))
 
 
 def core_ports(interface: Interface) -> tuple[list[Signal], list[Signal]]:
-    """Inputs, besides the clock, and outputs of the core."""
+    """The inputs of the core besides the clock, and its outputs."""
     image, result = _streams(interface)
     inputs = [Signal("aresetn"), *(signal.of(CONTROL) for signal in INPUTS)]
     outputs = [Signal("interrupt"), *(signal.of(CONTROL) for signal in OUTPUTS)]
@@ -95,11 +100,13 @@ def core_ports(interface: Interface) -> tuple[list[Signal], list[Signal]]:
 
 
 def _streams(interface: Interface) -> tuple[AxiStream, AxiStream]:
-    """The streams of images and of results."""
+    """The AXI4-Streams of images and of results."""
     return AxiStream.of(IMAGE, image_bits(interface.inputs[0])), AxiStream.of(RESULT, WORD)
 
 
 class _Core:
+    """The modules of the core."""
+
     def __init__(self, top: Any, interface: Interface) -> None:
         self.top, self.interface = top, interface
         (self.image,) = interface.inputs
@@ -107,6 +114,7 @@ class _Core:
         self.registers = register_map()
 
     def build(self) -> Any:
+        """Builds the modules and the core that connects them."""
         modules = {
             "registers": build_registers(self.registers),
             "image_buffer": build_frame_buffer("image_buffer", self.image.bits, self.image.beats),
@@ -120,17 +128,17 @@ class _Core:
         return module(CORE, *core_ports(self.interface), wire, reset=False, clock="aclk", comment=comment)
 
     def fields(self, *kinds: str) -> list[Field]:
-        """The fields of some kinds of all registers."""
+        """The fields of the given kinds, of all registers."""
         return [field for register in self.registers for field in register.fields if field.kind in kinds]
 
     @property
     def classes(self) -> int:
-        """Classes among which the network chooses."""
+        """The number of classes that the network distinguishes."""
         return self.interface.outputs[0].beats
 
 
 class _Wiring:
-    """The inside of the core."""
+    """The body of the core: instances, control of runs, counters and errors."""
 
     def __init__(self, core: _Core, b: Builder, p: Mapping[str, Value], modules: Mapping[str, Any]) -> None:
         b.rst = ~p["aresetn"]
@@ -146,7 +154,7 @@ class _Wiring:
         self.wanted = self.registers["control_run_on_arrival"] | self.started
 
     def build(self) -> dict[str, Value]:
-        """The outputs by name."""
+        """Connects everything and returns the outputs of the core by name."""
         b = self.b
         request, wrong = self._request()
         self.go, self.drop, taken = (b.wire(Signal(name)) for name in ("go", "drop", "image_taken"))
@@ -156,7 +164,7 @@ class _Wiring:
         top = self._run(image, request, taken, room)
         number = b.register(image.number, "number", self.go)
         result, failed = self._send(top, number)
-        # Nests that write a stream have turns of their own, so that no two streams give something at once.
+        # A nest that writes a stream is alone in its issue group, so no two streams have a beat in the same cycle.
         for wire in room:
             wire.assign(result.room)
         self.active.assign(self.go | (self.active & ~(result.ended | failed)))
@@ -165,26 +173,26 @@ class _Wiring:
         return self._outputs(image, result) | {"interrupt": raised} | self._weights(top)
 
     def _request(self) -> tuple[Value, Value]:
-        """The class that is asked for, below 0 for the best one, and i1: it does not exist; both a cycle late."""
+        """The requested class (negative: the best one), and i1: there is no such class; both from registers."""
         b, classes = self.b, self.core.classes
         index, argmax = self.registers["class_select_index"], self.registers["class_select_argmax"]
-        # No run begins with a class that needs more bits.
+        # The bits suffice: no run begins with a class that needs more of them.
         request = b.register(b.concat([argmax, index.zero_extend(bits_for(classes))]), "class_request")
         bits = max(index.width, bits_for(classes + 1))
-        over = index.zero_extend(bits).uge(classes)
-        wrong = ~argmax & over if self.interface.requests else b.const(0, 1)
+        too_large = index.zero_extend(bits).uge(classes)
+        wrong = ~argmax & too_large if self.interface.requests else b.const(0, 1)
         return request.sign_extend(WORD), b.register(wrong, "class_wrong")
 
     def _receive(self, taken: Value) -> Image:
-        """The images that come in, of which the top takes a pixel while `taken` is 1."""
+        """Instantiates the receiver of images; the top accepts a pixel while `taken` is 1."""
         p, stream = self.p, self.image_stream
         beat, buffer = Beat(p[stream.tvalid], p[stream.tdata], p[stream.tlast]), self.modules["image_buffer"]
         return receive_images(self.b, beat, self.core.image.bits, buffer, self.go, self.drop, taken)
 
     def _start(self, image: Image, wrong: Value) -> None:
-        """Runs the image that waits, when software wants it, or drops it where the class is wrong."""
+        """Builds the start of a run: the waiting image is run on request, or dropped when its class does not exist."""
         b, start = self.b, self.registers["control_start"]
-        # What starts a run is a register, for it reaches every part of the top.
+        # The start comes from a register, for it has a large fan-out in the top.
         ready = b.state(1, "image_ready", reset=0)
         ready.assign(b.all_of(image.waiting, ~self.active, self.wanted, ~ready))
         self.go.assign(ready & ~wrong)
@@ -192,7 +200,14 @@ class _Wiring:
         self.started.assign((self.started & ~ready) | (start & ~self.asked))
 
     def _run(self, image: Image, request: Value, taken: Deferred, room: Sequence[Value]) -> dict[str, Value]:
-        """The outputs of the top, which gets the image, the class and room for its results."""
+        """Instantiates the top and returns its outputs.
+
+        Args:
+            image: the receiver of images.
+            request: the requested class.
+            taken: the wire that says that the top accepts a pixel, assigned here.
+            room: per output stream, i1: a word of it may be stored.
+        """
         b, channel, interface = self.b, self.core.image, self.interface
         stream, accepted = Stream.of(channel.name, channel.bits), b.wire(Signal("image_room"))
         valid, data, took = image.valid, image.data, accepted
@@ -209,7 +224,7 @@ class _Wiring:
         return top
 
     def _send(self, top: Mapping[str, Value], number: Value) -> tuple[Result, Value]:
-        """The result, and i1: the run has failed."""
+        """Instantiates the sender of results; returns its outputs, and i1: the run has ended with an error."""
         b, interface = self.b, self.interface
         words = self._words(top)
         failed = top["done"] & top[ERROR.of(DRAM)] if interface.dram_bits else b.const(0, 1)
@@ -218,7 +233,7 @@ class _Wiring:
         return send_results(b, self.modules["result_buffer"], header, words, top["done"], failed, taken), failed
 
     def _words(self, top: Mapping[str, Value]) -> list[tuple[Value, Value]]:
-        """Valid and word of the top's streams; of those that leave it on one wire the words are the same."""
+        """Valid flag and word of the top's output streams, with one entry for streams that share a data wire."""
         module_ = self.core.top
         driver = dict(zip(module_.type.output_names, module_.body.blocks[0].operations[-1].operands, strict=True))
         wires: dict[Any, list[Stream]] = {}
@@ -229,7 +244,7 @@ class _Wiring:
         return list(zip(valids, words, strict=True))
 
     def _counts(self, top: Mapping[str, Value], ended: Value) -> dict[str, Value]:
-        """The counters, those of a run as they were when the last one ended."""
+        """The counters that software reads; the counters of a run keep the values of the run that ended last."""
         b, go = self.b, self.go
         explains = b.table(top["nest"], [int(phase == "explanation") for phase in self.interface.phases], 1)
         images = b.state(WORD, "images", reset=0)
@@ -242,7 +257,7 @@ class _Wiring:
         elapsed, explaining = last
         predicted = b.const(self.interface.cycles, WORD)
         stalls = elapsed - predicted
-        # A run may be faster than predicted: a DRAM may answer sooner.
+        # A run may take fewer cycles than predicted, when the DRAM answers sooner.
         stalls = b.mux(elapsed.ult(predicted), 0, stalls)
         inferring = elapsed - explaining
         return {
@@ -253,7 +268,7 @@ class _Wiring:
         }
 
     def _report(self, image: Image, result: Result, failed: Value, counts: Mapping[str, Value]) -> Value:
-        """Fills the registers that software reads; the interrupt."""
+        """Assigns the register fields that software reads, and returns the interrupt."""
         b, registers = self.b, self.registers
         errors = {"error_class_range": self.drop, "error_start_busy": registers["control_start"] & self.asked}
         errors |= {"error_dram": failed, **image.errors}
@@ -269,7 +284,7 @@ class _Wiring:
         return b.register(raised, "interrupt_q", reset=0)
 
     def _facts(self) -> dict[str, Value]:
-        """The constants that tell software about the design."""
+        """The register fields that describe the design, all of them constants."""
         interface, core = self.interface, self.core
         maps = len(interface.outputs) - 1
         facts = {"design_fingerprint": interface.fingerprint, "image_beats": core.image.beats}
@@ -279,14 +294,14 @@ class _Wiring:
         return {name: self.b.const(value, bits[name]) for name, value in facts.items()}
 
     def _outputs(self, image: Image, result: Result) -> dict[str, Value]:
-        """The ports of registers and packets."""
+        """The outputs of the control registers and of the two streams."""
         beat, stream = result.beat, self.result_stream
         outputs: dict[str, Value] = {signal.of(CONTROL): self.registers[signal] for signal in OUTPUTS}
         outputs |= {self.image_stream.tready: image.ready, stream.tvalid: beat.valid, stream.tdata: beat.data}
         return outputs | {stream.tlast: beat.last, stream.tkeep: self.b.const(-1, stream.tkeep.bits)}
 
     def _weights(self, top: Mapping[str, Value]) -> dict[str, Value]:
-        """The ports of the read channels."""
+        """The outputs of the AXI4 read channels; empty when all constants are on chip."""
         if not self.interface.dram_bits:
             return {}
         b, registers = self.b, self.registers

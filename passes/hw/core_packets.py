@@ -1,4 +1,4 @@
-"""The packets of a core: images that come in, one image ahead, and results that leave when they are whole."""
+"""The packets of a core: images are buffered one ahead of the run, and results leave when they are complete."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from gradcam.passes.program.packets import WORD
 
 @dataclass(frozen=True)
 class Beat:
-    """A beat that AXI4-Stream offers: whether it is there, its data, and whether it is the last one of a packet."""
+    """A beat of an AXI4-Stream: TVALID, TDATA and TLAST."""
 
     valid: Value
     data: Value
@@ -22,14 +22,14 @@ class Beat:
 
 @dataclass(frozen=True)
 class Image:
-    """The image that waits or is run.
+    """The outputs of the receiver of images.
 
     Attributes:
-        valid, data: the next pixel of the image that is run.
-        waiting: i1: a whole image waits for a run.
-        ready: i1: the next beat may come.
-        number: how many packets ended before the one that waits.
-        errors: i1 of the errors of packets, by their fields.
+        valid, data: the next pixel of the image that is run, as a valid/ready stream to the top.
+        waiting: i1: a complete image waits for a run.
+        ready: i1: the next beat is accepted (TREADY).
+        number: the number of packets that had ended before the image that waits.
+        errors: i1 per error of a packet, by the name of its register field.
     """
 
     valid: Value
@@ -41,18 +41,18 @@ class Image:
 
 
 def receive_images(b: Builder, beat: Beat, bits: int, buffer: Any, go: Value, drop: Value, taken: Value) -> Image:
-    """Takes image packets in.
+    """Builds the receiver of image packets.
 
     Args:
-        b: of the core.
-        beat: offered by the source.
-        bits: of a pixel, the low ones of a beat.
+        b: the builder of the core.
+        beat: the beat offered by the source.
+        bits: bits of a pixel, which are the low bits of a beat.
         buffer: the module of the frame buffer.
-        go: i1, the image that waits is run.
-        drop: i1, it is not.
-        taken: i1, the top takes a pixel.
+        go: i1: a run of the waiting image begins.
+        drop: i1: the waiting image is discarded.
+        taken: i1: the top accepts a pixel.
     """
-    skipping = b.state(1, "skipping", reset=0)  # the rest of a packet that is too long
+    skipping = b.state(1, "skipping", reset=0)  # the rest of a packet that is too long is discarded
     leaving = b.state(1, "leaving", reset=0)
     offered = beat.valid & ~skipping
     inputs = {"put_valid": offered, "put_data": beat.data[:bits], "ends": beat.last, "rewind": b.const(0, 1)}
@@ -66,7 +66,7 @@ def receive_images(b: Builder, beat: Beat, bits: int, buffer: Any, go: Value, dr
     ready = skipping | image["put_ready"]
     ends = b.all_of(beat.valid, ready, beat.last)
     skipping.assign(long | (skipping & ~ends))
-    # A packet is counted a cycle late, which is before its run can start.
+    # A packet is counted one cycle late, still before its run can start.
     packets = b.state(WORD, "packets", reset=0)
     packets.assign(packets + 1, b.register(ends, "packet_ended", reset=0))
     waiting = image["whole"] & ~leaving
@@ -77,13 +77,13 @@ def receive_images(b: Builder, beat: Beat, bits: int, buffer: Any, go: Value, dr
 
 @dataclass(frozen=True)
 class Result:
-    """The result that is collected, or leaves.
+    """The outputs of the sender of results.
 
     Attributes:
-        beat: the next one of the result that leaves.
-        whole: i1: a whole result is there.
-        room: i1: another word may be collected.
-        ended: i1: the run has ended, and with this cycle its result is whole.
+        beat: the next beat of the result that is sent.
+        whole: i1: a complete result is in the buffer.
+        room: i1: another word may be stored.
+        ended: i1: the run has ended, and its result becomes complete in this cycle.
     """
 
     beat: Beat
@@ -101,18 +101,18 @@ def send_results(
     failed: Value,
     taken: Value,
 ) -> Result:
-    """Collects the result of a run and sends it.
+    """Builds the sender of results, which stores the result of a run and then sends it as a packet.
 
     Args:
-        b: of the core.
+        b: the builder of the core.
         buffer: the module of the frame buffer.
-        header: the first words of the packet, which are put last.
-        words: per stream of the top: i1, it gives a word; the word.
-        done: i1, the run has ended.
-        failed: i1, the run has ended with an error, and there is no result.
-        taken: i1, the beat that leaves is taken.
+        header: the first words of the packet, which are stored last.
+        words: per output stream of the top: i1, it has a word; the word.
+        done: i1: the run has ended.
+        failed: i1: the run has ended with an error, and its result is discarded.
+        taken: i1: the beat that is sent is accepted (TREADY).
     """
-    closing = b.state(1, "closing", reset=0)  # the first words of the packet are put, as the last
+    closing = b.state(1, "closing", reset=0)  # the header, the first words of the packet, is stored at the end
     place = b.state(bits_for(len(header)), "header_place", reset=0)
     first = b.select(place, header)
     final = closing & place.eq(len(header) - 1)
@@ -130,9 +130,12 @@ def send_results(
 
 
 def register_slice(b: Builder, valid: Value, data: Value, ready: Value) -> tuple[Value, Value, Value]:
-    """A stream behind registers, a beat a cycle: valid and data of its output, and ready of its input.
+    """A register slice (skid buffer) in a valid/ready stream, with a throughput of one beat per cycle.
 
-    The beat that comes in when the output begins to wait is kept aside.
+    A second register keeps the beat that arrives in the cycle in which back-pressure begins.
+
+    Returns:
+        Valid and data of its output, and ready of its input.
     """
     full = b.state(1, "slice_full", reset=0)
     aside = b.state(1, "slice_aside", reset=0)

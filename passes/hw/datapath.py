@@ -1,4 +1,4 @@
-"""The datapath of an engine: the arith ops in pipeline stages, one lane per point of the `affine.parallel` grid."""
+"""The datapath of an engine: arith ops in pipeline stages, with one lane per point of the `affine.parallel` grid."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from gradcam.passes.program.clock import EXTREME, Clock, is_wide, unextended
 from gradcam.passes.program.engines import Engine, Epilogue, Slot, latency_of, stage_of
 from gradcam.passes.program.nest import Access, Dataflow, Node, Sink
 
-#: arith op -> comb op, for those whose operands keep their width.
+#: The comb op of each arith op whose operands and result have the same width.
 COMB = {
     "arith.addi": "add",
     "arith.subi": "sub",
@@ -32,65 +32,76 @@ COMB = {
 
 
 class Datapath:
-    """Makes lane values on demand, each once, and the registers that carry them from stage to stage.
+    """Builds the value of each node and lane once, on demand, and the registers that carry it from stage to stage.
 
     Attributes:
-        dsp_packing: products of neighbouring lanes that share a factor come out of one multiplication.
-        guards: per slot (by id): i1 at stage 0, whether the access happens; None where it always does.
-        inputs: per read slot (by id): the data of all lanes, the stage it arrives in (None: always there), the guard.
+        valid: i1: a step is issued in this cycle, into stage 0.
+        enable: i1: the clock enable of the pipeline registers; None where nothing stalls them.
+        configuration: the number of the configuration in stage 0; None for an engine with a single configuration.
+        dsp_packing: whether one multiplication computes two products of neighbouring lanes that share a factor.
+        guards: by id of a slot, i1 in stage 0: the access lies inside its buffer; None where it always does.
+        inputs: by id of a read slot: the data of all lanes, the stage in which it arrives (None: it is available in
+            every stage), the guard in that stage.
     """
 
     def __init__(
         self, b: Builder, engine: Engine, counters: LoopCounters, valid: Value, enable: Value | None, dsp_packing: bool
     ) -> None:
         self.b, self.engine, self.counters, self.valid, self.enable = b, engine, counters, valid, enable
-        self.row, self.dsp_packing = counters.row, dsp_packing
+        self.configuration, self.dsp_packing = counters.configuration, dsp_packing
         self.guards: dict[int, Value | None] = {}
         self.inputs: dict[int, tuple[Value, int | None, Value | None]] = {}
-        #: The nodes of all rows that a node of the first row's body, or a product of an epilogue, stands for.
-        bodies = [n.body.nodes for n in engine.rows if n.body]
+        #: By id of a node of the first configuration's body, or of a product in an epilogue: the nodes, from all
+        #: configurations, that the same hardware computes.
+        bodies = [n.body.nodes for n in engine.configurations if n.body]
         self._alike: dict[int, Sequence[Node]] = {id(nodes[0]): nodes for nodes in zip(*bodies, strict=True)}
-        #: By product of an epilogue.
+        #: The multiplier of each product of an epilogue, by the product's id.
         self.multipliers: dict[int, Multiplier] = {}
         self.shapes, self.products = Shapes(engine, self.multipliers), Products(self)
         self._values: dict[Any, tuple[Value, int | None]] = {}
         self._accumulators: dict[tuple[int, int], Value] = {}
         self._accumulator_stage = 0
-        #: By value of an accumulator when it is updated: i1, it begins; its initial value; its register.
+        #: By the operand that an accumulator is updated from (the initial value in the first step of a reduction, else
+        #: the register): i1, it is the first step; the initial value; the register.
         self._starts: dict[Value, tuple[Value, Value, Value]] = {}
-        #: Slots of what only some rows add to a result: 0 in the other ones.
+        #: Ids of slots with a term that only some configurations add to a result: 0 in all others.
         self._optional: set[int] = set()
-        #: By store slot and value the rows that store it, and its lanes.
+        #: By id of a store slot and of the value stored: the numbers of the configurations that store it, its lanes.
         self._outputs: dict[int, dict[int, tuple[list[int], list[Value]]]] = {}
 
     # Flags and delays.
 
     def delay(self, value: Value, stages: int, name: str) -> Value:
-        """`value`, `stages` cycles later."""
+        """`value` behind `stages` pipeline registers."""
         for i in range(stages):
             value = self.b.register(value, f"{name}_s{i + 1}", self.enable)
         return value
 
     def flag(self, value: Value, stages: int, name: str) -> Value:
-        """An i1 that means something only when it is 1: reset clears it on its way."""
+        """An i1, such as a write enable, behind `stages` pipeline registers that reset clears."""
         for i in range(stages):
             value = self.b.register(value, f"{name}_s{i + 1}", self.enable, reset=0)
         return value
 
     def table(self, entries: Sequence[int], width: int, stage: int = 0) -> Value:
-        """The entry of the row whose step is in a stage: the next row may start while a pipeline drains."""
-        if self.row is None or len(set(entries)) == 1:
+        """The entry of the configuration whose step is in `stage`.
+
+        Stages may belong to different configurations, for the next one may start while the pipeline drains.
+        """
+        if self.configuration is None or len(set(entries)) == 1:
             return self.b.table(None, entries, width)
-        # The entry is in a register itself, also in stage 0: a row is there a cycle before its first step.
-        return self.b.column(self.delay(self.row, max(stage - 1, 0), "row"), entries, width)
+        # The entry is registered, even for stage 0: the configuration's number arrives a cycle before its first step.
+        return self.b.column(self.delay(self.configuration, max(stage - 1, 0), "row"), entries, width)
 
     def departure(self, slot: Slot) -> int:
-        """The stage in which an access leaves the engine: with a clock it crosses to its bank in the last cycle."""
+        """The stage in which an access leaves the engine: for a bank earlier than its own by the crossing latency."""
         return slot.stage - (Clock.of(slot.example.op).crossing if slot.kind == "memory" else 0)
 
     def active(self, slot: Slot) -> Value:
-        """i1: an access leaves the engine in this cycle; a read outside its buffer is made all the same."""
-        nest, access = next((n, a) for n, a in zip(self.engine.rows, slot.rows, strict=True) if a is not None)
+        """i1: an access leaves the engine in this cycle. The guard disables stores only; reads in padding are made."""
+        nest, access = next(
+            (n, a) for n, a in zip(self.engine.configurations, slot.accesses, strict=True) if a is not None
+        )
         in_body = nest.body is not None and any(access is a for a in nest.body.loads)
         start = [self.valid, self._used(slot)] if in_body else [self.valid, self.counters.last, self._used(slot)]
         guard = self.guards[id(slot)]
@@ -98,18 +109,18 @@ class Datapath:
         return self.flag(self.b.all_of(*start), self.departure(slot), "step" if in_body else "output")
 
     def _used(self, slot: Slot, stage: int = 0) -> Value:
-        """i1: the row whose step is in a stage uses the slot."""
-        return self.table([int(a is not None) for a in slot.rows], 1, stage)
+        """i1: the configuration whose step is in `stage` uses the slot."""
+        return self.table([int(a is not None) for a in slot.accesses], 1, stage)
 
     # Construction.
 
     def build(self) -> None:
-        """Makes accumulators and epilogues; afterwards `output` answers."""
+        """Builds accumulators and epilogues; afterwards `output` returns what is stored."""
         share_multipliers(self.engine, self.multipliers, self.shapes.number)
         for multiplier in self.multipliers.values():
             self._alike |= {id(n): list(multiplier.products.values()) for n in multiplier.products.values()}
         self.shapes.make_columns()
-        body = self.engine.rows[0].body
+        body = self.engine.configurations[0].body
         if body is not None:
             self._reduce(body)
         stores = [slot for slot in self.engine.slots if slot.store]
@@ -121,17 +132,26 @@ class Datapath:
             for epilogue, sink in self._sinks(slot):
                 value = totals[id(slot)].get(sink.value.what, sink.value) if sink.value.kind == "acc" else sink.value
                 lanes = self._gather(sink.target, value, self.departure(slot))
-                choices.setdefault(id(value), ([], lanes))[0].extend(epilogue.rows)
+                choices.setdefault(id(value), ([], lanes))[0].extend(epilogue.configurations)
 
     def output(self, slot: Slot) -> Value:
-        """The data of a store slot: the value that the row stores."""
-        rows, lanes = zip(*reversed(self._outputs[id(slot)].values()), strict=True)
+        """The data of a store slot, all lanes: the value that the configuration stores."""
+        configurations, lanes = zip(*reversed(self._outputs[id(slot)].values()), strict=True)
         stage = self.departure(slot)
-        return self.b.concat([self.pick(values, rows, stage) for values in zip(*lanes, strict=True)])
+        return self.b.concat([self.select(values, configurations, stage) for values in zip(*lanes, strict=True)])
 
-    def pick(self, values: Sequence[Value], rows: Sequence[Sequence[int]], stage: int) -> Value:
-        """The value of the row whose step is in a stage; `rows` are those of each value."""
-        numbers = [next((i for i, own in enumerate(rows) if row in own), 0) for row in range(len(self.engine.rows))]
+    def select(self, values: Sequence[Value], configurations: Sequence[Sequence[int]], stage: int) -> Value:
+        """The value that belongs to the configuration whose step is in `stage`.
+
+        Args:
+            values: the values to select from.
+            configurations: per value, the numbers of its configurations; one in no list gets the first value.
+            stage: pipeline stage of the selection.
+        """
+        numbers = [
+            next((i for i, own in enumerate(configurations) if configuration in own), 0)
+            for configuration in range(len(self.engine.configurations))
+        ]
 
         def choose(values: Sequence[Value], bit: int) -> Value:
             if len(values) == 1:
@@ -142,14 +162,18 @@ class Datapath:
         return choose(values, 0)
 
     def _sinks(self, slot: Slot) -> list[tuple[Epilogue, Sink]]:
-        """The values that are stored through a slot, each with its epilogue."""
+        """The sinks whose values are stored through a slot, each with its epilogue."""
         sinks = [(e, s) for e in self.engine.epilogues for s in e.flow.sinks]
         return [(e, s) for e, s in sinks if self.engine.slot_of[id(s.target)] is slot]
 
     def _totals(self, values: Sequence[Node]) -> dict[int, Node]:
-        """Of values that the rows choose from: by accumulator its sum with a loaded term, where both are among them.
+        """Sums that can replace plain accumulators among values from which the configurations select.
 
-        The term is 0 in rows without it: one adder serves all, where a second one would be as large again.
+        Where the values contain an accumulator and also its sum with a loaded term, all configurations use the sum, and
+        the term is 0 in configurations without it. One adder then serves all, and nothing selects between the two.
+
+        Returns:
+            By number of the accumulator, the sum.
         """
         totals = {}
         plain = {v.what for v in values if v.kind == "acc"}
@@ -157,15 +181,16 @@ class Datapath:
             for value, term in (total.args, total.args[::-1]):
                 if value.kind == "acc" and value.what in plain and term.kind == "load":
                     source = self.engine.slot_of[id(term.what)]
-                    if self.inputs[id(source)][1] is not None:  # it arrives with a step, whose row is known
+                    if self.inputs[id(source)][1] is not None:  # it arrives with a step, so its configuration is known
                         totals[value.what] = total
                         self._optional.add(id(source))
         return totals
 
     def _reduce(self, body: Dataflow) -> None:
+        """Builds the accumulators and the reduction body that updates them."""
         b = self.b
         self._accumulator_stage = stage_of(body.sinks[0].op)
-        nest = self.engine.rows[0]
+        nest = self.engine.configurations[0]
         first = self.delay(self.counters.first, self._accumulator_stage, "first")
         update = self.flag(self.valid, self._accumulator_stage, "step")
         registers: dict[tuple[int, int], State] = {}
@@ -181,11 +206,11 @@ class Datapath:
             assert isinstance(sink.target, int)
             for lane in range(nest.accumulators[sink.target].lanes):
                 registers[sink.target, lane].assign(self.at(sink.value, (lane,), self._accumulator_stage), update)
-        # In the epilogue, one stage on, the accumulator is the register itself.
+        # In the epilogue, one stage later, the value of the accumulator is the register itself.
         self._accumulators, self._accumulator_stage = dict(registers), self._accumulator_stage + 1
 
     def _gather(self, access: Access, node: Node, stage: int) -> list[Value]:
-        """All lanes of a stored value, the first one last."""
+        """The lanes of a stored value in descending order, as `Builder.concat` takes them."""
         lanes: dict[int, Value] = {}
         for point in product(*map(range, access.extents)):
             lanes[sum(s * i for s, i in zip(access.strides, point, strict=True))] = self.at(node, point, stage)
@@ -194,24 +219,28 @@ class Datapath:
     # Values.
 
     def at(self, node: Node, point: tuple[int, ...], stage: int) -> Value:
-        """The node's value at a lane, in a stage at or after the one it is ready in."""
+        """The value of a node's lane `point` in `stage`, which must not be before the stage in which it is ready."""
         if node.kind == "const":
             return self.table(self.shapes.columns[id(node)], node.bits, stage)
         value, ready = self._value(node, point)
         return value if ready is None else self.delay(value, stage - ready, node.kind.split(".")[-1])
 
     def _value(self, node: Node, point: tuple[int, ...]) -> tuple[Value, int | None]:
-        """The node's value at a lane and the stage it is ready in (None: always)."""
+        """The value of a node's lane and the stage in which it is ready (None: it is available in every stage)."""
         key = (id(node), tuple(point[d] for d in sorted(self.dims(node)) if d < len(point)))
         if key not in self._values:
             self._values[key] = self._make(node, point)
         return self._values[key]
 
     def dims(self, node: Node) -> frozenset[int]:
-        """Lane dimensions that a node depends on in any row: lanes may be equal in one row and not in another."""
+        """The lane dimensions on which a node depends in any configuration.
+
+        Lanes may be equal in one configuration and differ in another.
+        """
         return frozenset[int]().union(*(n.dims for n in self._alike.get(id(node), (node,))))
 
     def _make(self, node: Node, point: tuple[int, ...]) -> tuple[Value, int | None]:
+        """Builds the value of a node's lane; returns it and the stage in which it is ready, as `_value` does."""
         b = self.b
         if node.kind == "iv":
             counter = self.counters.counters.get(self.engine.loops(self.shapes.nest_of(node)).index(node.what))
@@ -247,7 +276,7 @@ class Datapath:
         return self.delay(result, latency, node.kind.split(".")[-1]), stage + latency
 
     def _sum(self, terms: list[Value], stages: int) -> Value:
-        """The sum of all lanes in `stages` stages, each with as many levels of a tree of adders."""
+        """The sum of the terms by an adder tree, whose levels are spread evenly over `stages` pipeline stages."""
         levels = -(-(len(terms) - 1).bit_length() // stages) or 1
         for _ in range(stages):
             groups = [terms[i : i + (1 << levels)] for i in range(0, len(terms), 1 << levels)]
@@ -255,21 +284,22 @@ class Datapath:
         return terms[0]
 
     def _bits_read(self, node: Node) -> int:
-        """Low bits of a node that anything reads: a register need not hold what its only readers cut off."""
+        """The number of low bits of a node that are read: fewer than it has when all its readers truncate it."""
         readers = [n for f in self._flows() for n in f.nodes if any(a is node for a in n.args)]
         stored = any(s.value is node for f in self._flows() for s in f.sinks)
         cut = bool(readers) and not stored and all(n.kind == "arith.trunci" for n in readers)
         return max(n.bits for n in readers) if cut else node.bits
 
     def extent(self, node: Node, dim: int) -> int:
-        """Size of a lane dimension."""
+        """Number of lanes of a node along a lane dimension."""
         return next(f for f in self._flows() if node in f.nodes).extents[dim]
 
     def _flows(self) -> list[Dataflow]:
-        return [f for n in self.engine.rows for f in n.flows]
+        """Reduction bodies and epilogues of all configurations."""
+        return [f for n in self.engine.configurations for f in n.flows]
 
     def _load(self, node: Node, point: tuple[int, ...]) -> tuple[Value, int | None]:
-        """The lane of the port that the row reads the operand through."""
+        """The lane of an operand, from the port through which the configuration reads it, and its stage."""
         accesses = [n.what for n in self._alike.get(id(node), (node,))]
         (slot, access), *others = {self.engine.slot_of[id(a)]: a for a in accesses}.items()
         value, stage = self._lane(slot, access, point), self.inputs[id(slot)][1]
@@ -280,26 +310,26 @@ class Datapath:
         return value, stage
 
     def _lane(self, slot: Slot, access: Access, point: tuple[int, ...]) -> Value:
-        """The value that a lane gets from a read port: the constant of the padding where the guard is 0."""
+        """The value of a lane from a read port, or the padding constant where the guard is 0."""
         data, stage, guard = self.inputs[id(slot)]
         bits = access.element_bits
         lane = sum(s * i for s, i in zip(access.strides, point[: len(access.strides)], strict=True))
         value = data[lane * bits : (lane + 1) * bits]
         if guard is None:
             return value
-        entries = [a.otherwise if a is not None else 0 for a in slot.rows]
+        entries = [a.otherwise if a is not None else 0 for a in slot.accesses]
         return self.b.mux(guard, value, self.table(entries, bits, stage or 0))
 
     def _compare(self, node: Node, point: tuple[int, ...], stage: int) -> Value:
-        """i1: a comparison holds, or the first argument is the extreme one."""
+        """i1: the comparison of an arith.cmpi holds; for a maximum or minimum, its first argument is the result."""
         b, crossing = self.b, Clock.of(node.op).crossing
         predicate = {"arith.maxsi": "sgt", "arith.minsi": "slt"}.get(node.kind)
         predicate = predicate or PREDICATES[int(node.what["predicate"].split(" ")[0])]
         args = [self.at(a, point, stage) for a in node.args]
         for place, arg in enumerate(args):
             if arg in self._starts:
-                # Made both ways, so that its register need not pass a mux before; with a clock, the one for what it
-                # begins with a cycle early.
+                # Both the initial value and the register are compared, so that no multiplexer precedes the comparison
+                # with the register. With a target clock the initial value is compared one cycle early.
                 first, initial, register = self._starts[arg]
                 early = self.at(node.args[1 - place], point, stage - crossing)
                 begun = initial.compare(predicate, early) if place == 0 else early.compare(predicate, initial)
@@ -310,7 +340,13 @@ class Datapath:
     def _extreme(
         self, node: Node, point: tuple[int, ...], stage: int, latency: int, holds: Value
     ) -> tuple[Value, int | None]:
-        """One of two values, in the stage in which they are compared or, with a latency, the one behind."""
+        """The maximum or minimum of a node's arguments by their comparison `holds`.
+
+        The multiplexer stands in the stage of the comparison or, with a latency, behind a register.
+
+        Returns:
+            The value and the stage in which it is ready.
+        """
         bits = min(node.bits, self._bits_read(node)) if latency else node.bits
         args = []
         for arg in node.args:
@@ -320,6 +356,11 @@ class Datapath:
         return self.b.mux(self.delay(holds, latency, "holds"), *args), stage + latency
 
     def _compute(self, node: Node, args: list[Value]) -> Value:
+        """The result of an arith op as combinational logic.
+
+        Raises:
+            GradcamError: the op has no hardware form.
+        """
         kind = node.kind
         if kind in COMB:
             return self.b.comb(COMB[kind], *args)

@@ -1,11 +1,12 @@
-"""Two products that share a factor, from one multiplication of the width that a DSP slice has.
+"""Two products that share a factor, computed by one multiplication that fits a DSP slice.
 
 Xilinx WP486, "Deep Learning with INT8 Optimization on Xilinx Devices": with fields of F bits,
 
     (high * 2^F + low) * shared = (high * shared) * 2^F + low * shared
 
-so the lowest F bits are one product. What lies above is the other one, less the borrow of a negative low product. F is
-the width of a product, 16 bits for int8: no product overflows its field, and the sum in front has 25 bits.
+so the lowest F bits are the low product. The bits above are the high product, less 1 (a borrow) where the low product
+is negative. F is the width of a product, 16 bits for int8: no product overflows its field, and the sum
+high * 2^F + low has 25 bits.
 """
 
 from __future__ import annotations
@@ -23,21 +24,21 @@ from gradcam.passes.hw.value import Value
 from gradcam.passes.program.clock import unextended
 from gradcam.passes.program.nest import Node
 
-#: Name of the module of a multiplier, by the bits of its factors.
+#: Name of the module of a multiplier, with the bits of its factors.
 _NAME = "multiplier_{}x{}"
 
-#: Signed factors that one DSP48E2 multiplies.
+#: Bits of the signed factors of the multiplier in a DSP48E2.
 WIDE, NARROW = 27, 18
 
 
 @dataclass(frozen=True)
 class Pairing:
-    """Why neighbouring lanes of a product can share a multiplication.
+    """The factors of a product whose neighbouring lanes can share one multiplication.
 
     Attributes:
-        shared: the factor that is equal in both lanes.
-        own: the factor that each lane has of its own.
-        dim: the lane dimension along which they are neighbours.
+        shared: the factor that both lanes have in common.
+        own: the factor that differs between the lanes.
+        dim: the lane dimension along which the lanes are neighbours.
     """
 
     shared: Node
@@ -51,11 +52,11 @@ class Pairing:
 
 
 def find_pairing(product: Node, dims: Callable[[Node], frozenset[int]]) -> Pairing | None:
-    """How the lanes of a product pair up; None where they share no factor or the sum in front is too wide.
+    """The pairing of a product's lanes; None where they share no factor or the factors are too wide for a DSP slice.
 
     Args:
         product: a node of the dataflow.
-        dims: the lane dimensions that a node depends on.
+        dims: returns the lane dimensions on which a node depends.
     """
     if product.kind != "arith.muli":
         return None
@@ -69,7 +70,7 @@ def find_pairing(product: Node, dims: Callable[[Node], frozenset[int]]) -> Pairi
 
 
 def multiply_both(b: Builder, shared: Value, low: Value, high: Value) -> Value:
-    """Both products side by side, two fields wide; the upper one lacks the borrow of a negative lower one."""
+    """Both products in two adjacent fields; the upper field is 1 too small where the lower product is negative."""
     field = shared.width + low.width
     wide = field + high.width + 1
     shifted = b.concat([high.sign_extend(high.width + 1), b.const(0, field)])
@@ -78,10 +79,10 @@ def multiply_both(b: Builder, shared: Value, low: Value, high: Value) -> Value:
 
 
 def multiplier_of(b: Builder, left: int, right: int) -> Any:
-    """The module of a multiplier of signed numbers, `a` (`left` bits) and `b`, with registers on both sides.
+    """The module of a multiplier of signed `a` (`left` bits) and `b` (`right` bits), with registers at both ends.
 
-    It is a module, for tools merge registers in one module that hold the same: a factor that many multipliers share
-    would come from one place.
+    It is a module of its own so that synthesis tools do not merge its input registers with equal ones of other
+    multipliers. A factor of many multipliers would then have one register with long wires.
     """
     engine = b.clk.owner.owner
     name = _NAME.format(left, right)
@@ -100,18 +101,18 @@ def multiplier_of(b: Builder, left: int, right: int) -> Any:
 
 
 def multiplier_bits(name: str) -> tuple[int, int] | None:
-    """The bits of the factors of a module that `multiplier_of` made; None for another module."""
+    """The bits of both factors of a multiplier, from the name of its module; None for any other module."""
     found = re.fullmatch(_NAME.format(r"(\d+)", r"(\d+)"), name)
     return (int(found[1]), int(found[2])) if found else None
 
 
 def low_product(both: Value) -> Value:
-    """The lower of two products."""
+    """The lower of two products packed by `multiply_both`."""
     return both[: both.width // 2]
 
 
 def high_product(both: Value) -> Value:
-    """The upper of two products: its field, and the borrow that a negative lower product took from it."""
+    """The upper of two products packed by `multiply_both`: its field plus the borrow of a negative lower product."""
     field = both.width // 2
     borrow = both[field - 1]
     return both[field:] + borrow.zero_extend(field)

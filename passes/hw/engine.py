@@ -1,4 +1,4 @@
-"""An engine: odometer, address generators, datapath and epilogues of the nests that share it."""
+"""An engine: loop counters, address generators, datapath and epilogues, shared by several nests."""
 
 from __future__ import annotations
 
@@ -29,10 +29,15 @@ class EngineBuilder:
     """Builds the `hw.module` of one engine.
 
     Attributes:
-        control: its ports to the sequencer.
-        ports: those of its slots; `memories`: the ones to banks; `tape_ports`: the ones that read the weight tape.
+        engine: the engine.
+        dsp_packing: whether one multiplication computes two products where lanes share a factor.
+        follows: the nests that run behind a producer, by its number.
+        crossing: crossing latency in cycles between the engine and its banks: 1 with a target clock, else 0.
+        control: the ports to the sequencer.
+        ports: the ports of the engine's slots.
+        memories: the ports to banks.
+        weight_ports: the ports that read the weight stream.
         symbols: run-time terms of addresses, each an input.
-        hop: cycles between the engine and its memories, 1 with a clock.
     """
 
     def __init__(
@@ -44,53 +49,56 @@ class EngineBuilder:
         weights: WeightStream | None,
         follows: Mapping[int, Follow],
     ) -> None:
-        """Lays out the engine's ports.
+        """Declares the engine's ports.
 
         Args:
             engine: the engine.
             banks: banks by name.
             registers: names of one-element buffers, for symbols in addresses.
-            dsp_packing: two products of one multiplication where lanes share a factor.
-            tape: the weight tape; None when all constants are on chip.
-            follows: the nests that follow, by the number of their producer.
+            dsp_packing: see the attribute.
+            weights: the weight stream; None when all constants are on chip.
+            follows: see the attribute.
         """
         self.engine, self.dsp_packing, self.follows = engine, dsp_packing, follows
-        self.crossing = Clock.of(engine.rows[0].op).crossing
+        self.crossing = Clock.of(engine.configurations[0].op).crossing
         self.control = Control(engine, follows)
         self.ports = [make_port(s, banks, weights) for s in engine.slots]
         self.memories = [port for port in self.ports if isinstance(port, MemoryPort)]
         self.weight_ports = [port for port in self.memories if port.reads_weight_stream]
-        self.symbols = Symbols(self.memories, len(engine.rows), registers)
+        self.symbols = Symbols(self.memories, len(engine.configurations), registers)
 
     @property
     def name(self) -> str:
-        """Module name."""
+        """Name of the module."""
         return f"engine_{self.engine.name}"
 
     @property
     def freezes(self) -> bool:
-        """Whether its pipeline can stop while a read is on its way, with registers that are not in the engine."""
+        """Whether a stall must also stop pipeline registers outside the engine.
+
+        Such registers exist with a target clock; they hold reads in flight between the engine and its banks.
+        """
         stalls = any(isinstance(port, StreamPort) and port.slot.store for port in self.ports)
         return bool(self.crossing) and stalls and any(not port.slot.store for port in self.memories)
 
     @property
     def inputs(self) -> list[Signal]:
-        """Inputs besides clk and rst."""
+        """Inputs of the module besides clk and rst."""
         symbols = [symbol.port for symbol in self.symbols.found.values()]
         slots = [signal for port in self.ports for signal in port.inputs]
         return [*self.control.inputs, *symbols, *slots, *(port.word_ready for port in self.weight_ports)]
 
     @property
     def outputs(self) -> list[Signal]:
-        """Outputs."""
+        """Outputs of the module."""
         slots = [signal for port in self.ports for signal in port.outputs]
         weights = [signal for port in self.weight_ports for signal in (port.fresh, port.free)]
         return [*self.control.outputs, *slots, *([self.control.moving] if self.freezes else []), *weights]
 
     def build(self) -> Any:
-        """The module."""
-        rows = ", ".join(f"{i} {nest.name}" for i, nest in enumerate(self.engine.rows))
-        comment = f"Engine {self.engine.name}; rows of its program, by the nests that they run: {rows}"
+        """Builds the module."""
+        numbered = ", ".join(f"{i} {nest.name}" for i, nest in enumerate(self.engine.configurations))
+        comment = f"Engine {self.engine.name}; rows of its program, by the nests that they run: {numbered}"
 
         def build(b: Builder, p: dict[str, Value]) -> dict[str, Value]:
             return _Engine(self, b, p).build()
@@ -99,10 +107,13 @@ class EngineBuilder:
 
 
 class _Engine:
-    """The inside of an engine's module.
+    """The body of an engine's module.
 
-    A step is made in a cycle in which the row runs, everything that the step waits for is there, and no output stream
-    stalls the pipeline.
+    A step is issued in a cycle in which three conditions hold:
+
+    - a configuration runs
+    - the step's input beat, words of the weight stream and iterations of a producer, as far as it needs them, are there
+    - no output stream stalls the pipeline
     """
 
     def __init__(self, plan: EngineBuilder, b: Builder, p: Mapping[str, Value]) -> None:
@@ -115,14 +126,14 @@ class _Engine:
         self.running = b.state(1, "running", reset=0)
         self.step = b.wire(Signal("stepping"))
         self.moving = b.wire(Signal("odometer_moving"))
-        row = p.get(self.control.row)
-        self.counters = LoopCounters(b, self.engine, row, p[self.control.go], self.step, self.moving)
+        configuration = p.get(self.control.configuration)
+        self.counters = LoopCounters(b, self.engine, configuration, p[self.control.go], self.step, self.moving)
         self.agu = AddressGenerators(b, p, self.engine, self.counters, plan.symbols)
         self.progress = Progress(b, self.engine, plan.follows)
         self.values: dict[str, Value] = {}
 
     def build(self) -> dict[str, Value]:
-        """The outputs by name."""
+        """Builds the engine and returns its outputs by name."""
         plan = self.plan
         fresh = [first_reads(self.b, self.engine, self.counters, port) for port in plan.weight_ports]
         path = self._advance(fresh)
@@ -146,10 +157,14 @@ class _Engine:
         return self.values
 
     def _advance(self, fresh: Sequence[Value]) -> Datapath:
-        """Decides when a step is made, which may need `fresh` words of the tape; the datapath that it enters."""
+        """Builds the issue condition of a step and returns the datapath.
+
+        Args:
+            fresh: per port of the weight stream, i1: the step needs a word that was not read before.
+        """
         b, p, plan, go = self.b, self.p, self.plan, self.p[self.control.go]
         allowed = [~wanted | p[port.word_ready] for port, wanted in zip(plan.weight_ports, fresh, strict=True)]
-        # Whether a step needs a beat is known from registers that follow the odometer, which the step moves.
+        # The source's guard follows the loop counters, which depend on this wire: it is assigned later.
         if self.source:
             self.arrived = b.wire(Signal("arrived"))
             allowed.insert(0, self.arrived)
@@ -158,8 +173,8 @@ class _Engine:
         valid = b.all_of(self.running, *allowed)
         enable = self._enable()
         self.step.assign(valid if enable is None else valid & enable)
-        # The odometer of an idle engine may move at will. `go` comes to an idle engine only; named here, it spares
-        # synthesis tools another condition at the registers that it resets.
+        # The loop counters of an idle engine may change at will. `go` reaches idle engines only, so naming it here
+        # changes nothing, and saves synthesis tools another condition at the registers that `go` initializes.
         moves = b.all_of(*allowed, *([] if enable is None else [enable]))
         self.moving.assign(b.any_of(~self.running, *([go] if plan.crossing else []), moves))
         finish = self.step & self.counters.final
@@ -167,9 +182,10 @@ class _Engine:
         return Datapath(b, self.engine, self.counters, valid, enable, plan.dsp_packing)
 
     def _enable(self) -> Value | None:
-        """i1: the pipeline moves; None where nothing stops it.
+        """i1: the clock enable of the pipeline registers; None where nothing stalls them.
 
-        A stalled output stream stops the whole pipeline; an input or a word that is late only the next step.
+        Back-pressure of an output stream stops the whole pipeline. A late input beat or a late word delays the next
+        step only.
         """
         if self.sink is None:
             return None
@@ -177,7 +193,10 @@ class _Engine:
         return ~self.stall | self.p[self.sink.stream.ready]
 
     def _take_beat(self, path: Datapath) -> None:
-        """Waits for a beat of the input stream, unless the step is in the padding, and takes it with its last step."""
+        """Connects the input stream: a step waits for a beat, unless it lies in the padding.
+
+        A beat is consumed (`ready`) by the last step that reads it.
+        """
         if self.source is None or self.arrived is None:
             return
         guard, stream = path.guards[id(self.source.slot)], self.source.stream
@@ -187,24 +206,26 @@ class _Engine:
         self.values[stream.ready] = self.b.all_of(*(v for v in conditions if v is not None))
 
     def _moves_on(self, source: StreamPort) -> Value:
-        """i1: the next step reads another beat; a stream has one reader, the engine's only row."""
-        (nest,), (access,) = self.engine.rows, source.slot.rows
+        """i1: the next step reads another beat. An input stream has one reader, the engine's only configuration."""
+        (nest,), (access,) = self.engine.configurations, source.slot.accesses
         assert access is not None
         moving = moving_loops(access, nest.loops)
         return self.counters.ended_inside(self.engine.loops(nest).index(moving[-1]) if moving else -1)
 
     def _take_words(self, path: Datapath, fresh: Sequence[Value]) -> None:
-        """Says when a word of the tape is read for the first time, and, in the cycle of that read, for the last."""
+        """Reports the reads of the weight stream: a word's first one when its step is issued (`fresh`), and its last
+        one in the cycle in which the bank is read (`free`).
+        """
         for port, wanted in zip(self.plan.weight_ports, fresh, strict=True):
             self.values[port.fresh] = self.step & wanted
             last = last_reads(self.b, self.engine, self.counters, port)
             self.values[port.free] = path.flag(self.step & last, port.slot.stage, f"over_{port.name}")
 
     def _read(self, port: Port, path: Datapath) -> None:
-        """Gives the datapath its input from a port."""
+        """Connects a read port to the datapath: data, the stage in which it arrives, and guard."""
         slot, name = port.slot, port.name
         arrival, guard = slot.stage + latency_of(slot.example.op, "load"), path.guards[id(slot)]
-        if guard is not None:  # it is known when the step starts
+        if guard is not None:  # the guard is known in stage 0
             guard = path.delay(guard, arrival, f"inside_{name}")
         match port:
             case MemoryPort():
@@ -215,7 +236,7 @@ class _Engine:
                 path.inputs[id(slot)] = self.p[port.data], None, None
 
     def _read_memory(self, port: MemoryPort, path: Datapath, arrival: int) -> Value:
-        """Sends a read to the banks; the data, in the stage in which it arrives."""
+        """Drives address and enable of a read, and returns its data in stage `arrival`."""
         crossing, stage = self.plan.crossing, path.departure(port.slot)
         self.values[port.address] = path.delay(self.agu.address(port), stage, f"agu_{port.name}")
         active = path.active(port.slot)
@@ -227,7 +248,7 @@ class _Engine:
         return path.delay(self.p[port.data], crossing, f"{port.name}_q")  # bank and top have the first registers
 
     def _write(self, port: Port, path: Datapath) -> None:
-        """Sends what the datapath stores to a port."""
+        """Connects a store port to the datapath."""
         active, data = path.active(port.slot), path.output(port.slot)
         match port:
             case MemoryPort():
@@ -238,7 +259,7 @@ class _Engine:
                 self.values |= {port.enable: active, port.data: data}
 
     def _write_memory(self, port: MemoryPort, path: Datapath, active: Value, data: Value) -> None:
-        """Sends a write to the banks: to the slice of the word that the lowest bits of the address pick."""
+        """Drives a write: the lowest address bits select the slice of the word whose write enable is 1."""
         b, stage = self.b, path.departure(port.slot)
         address = path.delay(self.agu.address(port), stage, f"agu_{port.name}")
         self.values[port.address] = address[port.slice_bits :]
@@ -253,5 +274,5 @@ class _Engine:
 
 
 def _bank_number(port: MemoryPort, path: Datapath, stage: int) -> Value:
-    """The bank of the row whose step is in a stage."""
+    """The number of the bank that the configuration whose step is in `stage` accesses."""
     return path.table(port.bank_of, port.bank.bits, stage)

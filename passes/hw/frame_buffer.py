@@ -1,4 +1,4 @@
-"""A frame buffer: a memory between two sides that keeps one whole packet, while the next one follows it in."""
+"""A frame buffer: a memory that holds one complete packet while the next one is written behind it."""
 
 from __future__ import annotations
 
@@ -12,22 +12,25 @@ from gradcam.passes.program.banks import Bank
 
 
 def build_frame_buffer(name: str, width: int, words: int, first: int = 0) -> Any:
-    """The module `name`, and `NAME_memory` in it.
+    """Builds the module `name`, and the memory `NAME_memory` that it instantiates.
 
-    Words are put in order, beginning with word `first` and going round, and taken in order from word 0 on. A packet
-    becomes `whole` with its last word, if that is put with `ends`. A word that is put with `ends` too early, or is the
-    last one without, makes the buffer forget the packet, and so does `rewind`, in any cycle. A whole packet leaves
-    while `leave` is 1, and is forgotten with `drop`. The next packet may be put as far as words have left, so that no
-    cycle is lost between two.
+    Words are written at one side in cyclic order, beginning with word `first`, and read at the other side in order from
+    word 0. A packet is complete (`whole`) when its last word is written together with `ends`. Three events discard the
+    packet that is being written: `ends` with an earlier word, a last word without `ends`, and `rewind` in any cycle.
+    A complete packet is read while `leave` is 1 and discarded by `drop`. A word of the next packet may be written as
+    soon as the word in its place is read, so that no cycle is lost between packets.
 
-    Ports: `put_valid`, `put_data`, `put_ready`, and `put_last` with the last word of a packet, whether it is put or
-    not; `take_valid`, `take_data`, `take_ready`, `take_last`; `ends`, `rewind`, `leave`, `drop`, `whole`.
+    Ports:
+
+    - write side: the stream `put_valid`, `put_data`, `put_ready`; `ends`, `rewind`, and the output `put_last`, which is
+      1 while the next word is the last one of a packet, whether or not it is written
+    - read side: the stream `take_valid`, `take_data`, `take_ready`, `take_last`; `leave`, `drop` and `whole`
 
     Args:
-        name: of the module.
+        name: name of the module.
         width: bits of a word.
-        words: of a packet.
-        first: the number of the word that is put first; those before it come last.
+        words: words of a packet.
+        first: the number of the word that is written first; the words before it are written last.
     """
     memory = Bank(f"{name}_memory", 1, width, words, constant=False)
     bank = build_bank(memory, 1, "a packet")
@@ -43,19 +46,21 @@ def build_frame_buffer(name: str, width: int, words: int, first: int = 0) -> Any
 
 
 class _FrameBuffer:
+    """The body of a frame buffer."""
+
     def __init__(self, b: Builder, p: dict[str, Value], words: int, first: int) -> None:
         self.b, self.p, self.words, self.first = b, p, words, first
         bits, self.second_last = bits_for(words), (first - 2) % words
         self.write = b.state(bits, "write", reset=first)
         self.read = b.state(bits, "read", reset=0)
         self.whole = b.state(1, "whole_q", reset=0)
-        self.held = b.state(1, "held", reset=0)  # the word that was read last is on its way out
-        # Both are registers, for they hold back whoever puts: room may be seen a cycle late.
+        self.held = b.state(1, "held", reset=0)  # the memory's output holds a word that is not taken yet
+        # Both are registers, because they are the back-pressure on the source: it may see free space a cycle late.
         self.room = b.state(1, "room", reset=1)
         self.last = b.state(1, "put_last_q", reset=int(words == 1))
 
     def build(self, bank: Any) -> dict[str, Value]:
-        """The outputs of the buffer around the memory `bank`."""
+        """Instantiates the memory `bank` and returns the outputs of the buffer."""
         put, commit = self._put_side()
         take, at_end = self._take_side(commit)
         access = {"ren": take, "raddr": self.read, "wen": put, "waddr": self.write, "wdata": self.p["put_data"]}
@@ -70,10 +75,14 @@ class _FrameBuffer:
         }
 
     def _put_side(self) -> tuple[Value, Value]:
-        """Where words are put; i1: one is put; i1: it makes the packet whole."""
+        """Builds the write address.
+
+        Returns:
+            i1: a word is written; i1: the packet becomes complete with it.
+        """
         b, p = self.b, self.p
         put = p["put_valid"] & self.room
-        starts_over = b.any_of(p["rewind"], p["ends"], self.last)  # where it moves
+        starts_over = b.any_of(p["rewind"], p["ends"], self.last)  # valid where `moving` is 1
         commit = b.all_of(put, p["ends"], self.last)
         moving = p["rewind"] | put
         self.write.assign(b.mux(starts_over, self.first, self.write.incremented(self.words)), moving)
@@ -82,16 +91,20 @@ class _FrameBuffer:
         return put, commit
 
     def _take_side(self, commit: Value) -> tuple[Value, Value]:
-        """Where words are taken, and whether there is room for more; i1: one is taken; i1: it is the last one."""
+        """Builds the read address, and the flags of a complete packet and of free space.
+
+        Returns:
+            i1: a word is read; i1: it is the last one of its packet.
+        """
         b, p, bits = self.b, self.p, self.read.width
         after = self.write.zero_extend(bits + 1) + 1
-        ahead = after.ult(self.read.zero_extend(bits + 1))
+        free = after.ult(self.read.zero_extend(bits + 1))
         take = b.all_of(self.whole, p["leave"], ~self.held | p["take_ready"])
         at_end = self.read.eq(self.words - 1)
         empty = p["drop"] | (take & at_end)
-        self.room.assign(~commit & b.any_of(~self.whole, empty, ahead))
+        self.room.assign(~commit & b.any_of(~self.whole, empty, free))
         self.whole.assign(commit | (self.whole & ~empty))
-        over = p["drop"] | at_end
-        self.read.assign(b.mux(over, 0, self.read + 1), p["drop"] | take)
+        starts_over = p["drop"] | at_end
+        self.read.assign(b.mux(starts_over, 0, self.read + 1), p["drop"] | take)
         self.held.assign(take | (self.held & ~p["take_ready"]))
         return take, at_end

@@ -1,4 +1,4 @@
-"""The facts that `gradcam_core` must know of the program behind the ports of `gradcam_top`, as an attribute of it."""
+"""The facts about a program that `gradcam_core` is built from, carried by an attribute of `gradcam_top`."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ ATTRIBUTE = "gradcam_interface"
 
 @dataclass(frozen=True)
 class Interface(Packets):
-    """The inputs and outputs of a run of the top, and its schedule.
+    """The inputs and outputs of a run of the top, and facts about its schedule.
 
     Attributes:
-        requests: the plain inputs, sampled at its start: the class to explain, where one is explained.
-        phases: of every nest.
-        cycles: of a run without waiting, as predicted.
-        fingerprint: a CRC-32 over constants and schedule.
-        dram_bits: of a beat of the DRAM; 0 when no weights are there.
-        hop: 1 where what crosses between its modules is registered, for a clock.
+        requests: names of one-element inputs, sampled at the start of a run: the class to explain, if one is explained.
+        phases: the phase of every nest.
+        cycles: predicted cycles of a run in which no stream stalls.
+        fingerprint: CRC-32 over constants and schedule.
+        dram_bits: bits of a beat of the DRAM; 0 when all constants are on chip.
+        crossing: crossing latency in cycles; 1 where signals between modules are registered for a target clock.
     """
 
     requests: Sequence[str]
@@ -58,15 +58,15 @@ class Interface(Packets):
         )
 
     def attribute(self) -> Any:
-        """As an attribute of CIRCT's side."""
+        """The interface as an attribute in CIRCT's context."""
         return _attribute(asdict(self))
 
     @staticmethod
     def read(module: Any) -> Interface:
-        """The interface that the `hw.module` of a top carries.
+        """Reads the interface from the `hw.module` of a top.
 
         Raises:
-            GradcamError: it has none.
+            GradcamError: the module has no such attribute.
         """
         if ATTRIBUTE not in module.attributes:
             raise fail(module, f"the module has no '{ATTRIBUTE}'; build it with convert-affine-to-hw")
@@ -76,7 +76,7 @@ class Interface(Packets):
 
 
 def _fingerprint(program: ScheduledProgram) -> int:
-    """Differs, but for chance, where weights, rescales, array or schedule differ."""
+    """CRC-32 over weights, other constants and schedule: designs with different ones differ in it, except by chance."""
     state = 0
     for data in program.constants.values():
         state = zlib.crc32(data.tobytes(), state)
@@ -87,6 +87,7 @@ def _fingerprint(program: ScheduledProgram) -> int:
 
 
 def _attribute(value: Any) -> Any:
+    """A Python value (dict, list, string or integer) as an attribute of CIRCT."""
     if isinstance(value, dict):
         return circt.DictAttr.get({n: _attribute(v) for n, v in value.items()})
     if isinstance(value, list | tuple):
@@ -97,6 +98,7 @@ def _attribute(value: Any) -> Any:
 
 
 def _plain(attribute: Any) -> Any:
+    """The Python value of an attribute that `_attribute` returned."""
     if isinstance(attribute, circt.DictAttr):
         return {entry.name: _plain(entry.attr) for entry in attribute}
     if isinstance(attribute, circt.ArrayAttr):

@@ -15,61 +15,64 @@ from gradcam.passes.program.weight_stream import WeightStream
 
 
 class Control:
-    """The ports of an engine that belong to no slot: those to the sequencer, and `moving`.
+    """The control ports of an engine: ports to the sequencer, and the clock enable `moving` for memories.
 
     Attributes:
         engine: the engine's name.
-        row: the number of the row, an input of an engine with several.
-        go: i1 input: the row starts.
-        written, over: i1 inputs: another iteration of the producer is written; the producer has ended.
-        done, landed: i1 outputs: the row has ended; it has written another iteration.
-        moving: i1 output to memories: the pipeline moves, and with it the reads that are on their way.
-        counted: the engine runs a producer, so that it says when iterations are written.
-        gated: it runs a nest that follows another, so that it waits for the iterations which that has written.
-        inputs, outputs: from and to the sequencer.
+        configuration: input: the number of the configuration; only engines with several have it.
+        go: i1 input: the configuration starts.
+        written: i1 input: the producer has committed another iteration.
+        producer_done: i1 input: the producer has ended.
+        done: i1 output: the configuration has ended.
+        committed: i1 output: the configuration has committed another iteration, which means that it is stored.
+        moving: i1 output to memories: the pipeline moves, and with it the reads in flight.
+        counted: whether the engine runs a producer and so has the output `committed`.
+        gated: whether the engine runs a nest that follows a producer and so waits for committed iterations.
+        inputs, outputs: the ports from and to the sequencer.
     """
 
     go, written, producer_done = Signal("go"), Signal("written"), Signal("over")
     done, committed, moving = Signal("done"), Signal("landed"), Signal("moving")
 
     def __init__(self, engine: Engine, follows: Mapping[int, Follow]) -> None:
-        """The ports of `engine`, given the nests that follow others."""
+        """Declares the ports of `engine`; `follows` has the nests that run behind a producer, by its number."""
         self.engine = engine.name
-        self.row = Signal("row", bits_for(len(engine.rows)))
-        self.counted = any(follow.producer in engine.rows for follow in follows.values())
-        self.gated = any(follow.nest in engine.rows for follow in follows.values())
-        rows = [self.row] if len(engine.rows) > 1 else []
-        self.inputs = [self.go, *rows, *([self.written, self.producer_done] if self.gated else [])]
+        self.configuration = Signal("row", bits_for(len(engine.configurations)))
+        self.counted = any(follow.producer in engine.configurations for follow in follows.values())
+        self.gated = any(follow.nest in engine.configurations for follow in follows.values())
+        configurations = [self.configuration] if len(engine.configurations) > 1 else []
+        self.inputs = [self.go, *configurations, *([self.written, self.producer_done] if self.gated else [])]
         self.outputs = [self.done, *([self.committed] if self.counted else [])]
 
 
 class Port:
-    """A slot of an engine as hardware.
+    """The hardware port of a slot of an engine.
 
     Attributes:
         slot: the accesses that go through the port.
+        name: name of the slot, the prefix of the port's signals.
         width: bits of data.
-        inputs, outputs: the signals, as the engine sees them.
+        inputs, outputs: the port's signals that are inputs and outputs of the engine.
     """
 
     inputs: list[Signal]
     outputs: list[Signal]
 
     def __init__(self, slot: Slot, width: int | None = None) -> None:
-        """The port of `slot`; without a `width` one of all its lanes."""
+        """Takes the slot and the bits of data; by default as many as all lanes of the slot have."""
         self.slot, self.name = slot, slot.name
         self.width = slot.example.lanes * slot.example.element_bits if width is None else width
 
     def signal(self, end: str, bits: int = 1) -> Signal:
-        """One of the port's signals."""
+        """The signal of the port whose name ends in `end`."""
         return Signal(end, bits).of(self.name)
 
 
 class StreamPort(Port):
-    """A valid/ready stream in or out."""
+    """A valid/ready stream into or out of the engine."""
 
     def __init__(self, slot: Slot) -> None:
-        """The stream of `slot`."""
+        """Declares the stream of `slot`."""
         super().__init__(slot)
         self.stream = Stream.of(self.name, self.width)
         forwards, backwards = [self.stream.valid, self.stream.data], [self.stream.ready]
@@ -77,15 +80,15 @@ class StreamPort(Port):
 
 
 class ScalarPort(Port):
-    """A register of the program, read or written, or a plain input of the top.
+    """A port for one value: a register of the program that is read or written, or a one-element input of the top.
 
     Attributes:
         data: the value.
-        enable: i1 of a write.
+        enable: i1 write enable.
     """
 
     def __init__(self, slot: Slot) -> None:
-        """The scalar of `slot`."""
+        """Declares the port of `slot`."""
         super().__init__(slot)
         self.data, self.enable = self.signal("data", self.width), self.signal("en")
         self.inputs, self.outputs = ([], [self.data, self.enable]) if slot.store else ([self.data], [])
@@ -95,27 +98,36 @@ class MemoryPort(Port):
     """A read or write port of the banks.
 
     Attributes:
-        banks: the banks that rows reach through it; `bank_of` is the number of a row's bank in it.
-        uses: per row the words that it reads from the weight tape, None where it reads something else.
-        slices: accesses per word; the lowest address bits pick one, of a read behind the bank.
+        banks: the banks that configurations access through the port.
+        bank_of: per configuration, the number of its bank in `banks`.
+        uses: per configuration, the words that it reads from the weight stream; None where it reads something else.
+        slices: slices per word. A slice has the lanes of one access; the lowest address bits select it. A read slice
+            is selected behind the bank.
         address_bits, slice_bits: bits of a word address, and of the number of a slice in the word.
-        enable: a read; of a write one bit per slice.
-        address: of the word, and in a read of the slice in it.
-        bank, source: the number of the bank that is accessed, and of the one whose data arrives.
-        data: a word of a write, the slice of a read.
-        word_ready, fresh, free: the word of the tape is there; it is read for the first time; for the last time.
+        enable: the read enable, or write enables, one bit per slice.
+        address: the word address; for a read followed by the number of the slice in the lowest bits.
+        bank: the number of the bank that is accessed.
+        source: the number of the bank whose data arrives.
+        data: the slice that is read, or the word that is written.
+        word_ready: i1 input: a complete word of the weight stream that no engine has read is in the ring.
+        fresh: i1 output: a word of the weight stream is read for the first time.
+        free: i1 output: a word of the weight stream is read for the last time.
     """
 
     def __init__(self, slot: Slot, banks: Mapping[str, Bank], weights: WeightStream | None) -> None:
-        """Works out which of the banks a slot reaches and how its lanes lie in their words."""
-        used = [None if a is None else banks[place_of(a.memref)[0]] for a in slot.rows]
+        """Determines the banks that a slot accesses and the position of its lanes in their words.
+
+        Raises:
+            GradcamError: the banks differ in lanes or bits.
+        """
+        used = [None if a is None else banks[place_of(a.memref)[0]] for a in slot.accesses]
         self.banks = list(dict.fromkeys(b for b in used if b is not None))
         if len({(b.lanes, b.bits) for b in self.banks}) != 1:
             names = ", ".join(b.name for b in self.banks)
             raise fail(slot.example.op, f"{names} have different words; read each constant with one number of lanes")
         self.bank_of = [0 if b is None else self.banks.index(b) for b in used]
-        self.uses = [weights.use_of(a) if weights else None for a in slot.rows]
-        self.slices = slices_of([a for a in slot.rows if a is not None], self.banks[0])
+        self.uses = [weights.use_of(a) if weights else None for a in slot.accesses]
+        self.slices = slices_of([a for a in slot.accesses if a is not None], self.banks[0])
         self.address_bits = max(bits_for(b.words) for b in self.banks)
         self.slice_bits = (self.slices - 1).bit_length()
         super().__init__(slot, self.banks[0].width // (1 if slot.store else self.slices))
@@ -134,25 +146,31 @@ class MemoryPort(Port):
 
     @property
     def reads_weight_stream(self) -> bool:
-        """Whether a row reads the weight tape; such a port says what it takes and frees, and waits for late words."""
+        """Whether a configuration reads the weight stream.
+
+        Such a port reports the first and the last read of a word, and stalls the engine until a word is complete.
+        """
         return any(self.uses)
 
-    def row_form(self, row: int) -> Linear | None:
-        """The address of a row's access in slices."""
-        access = self.slot.rows[row]
+    def form_in_slices(self, configuration: int) -> Linear | None:
+        """The address of a configuration's access in slices, as a linear form; None without an access."""
+        access = self.slot.accesses[configuration]
         if access is None:
             return None
-        bank, use = self.banks[self.bank_of[row]], self.uses[row]
+        bank, use = self.banks[self.bank_of[configuration]], self.uses[configuration]
         offset = 0 if ring_of(access.memref) else place_of(access.memref)[1]
         form = address_form(access, bank, offset, self.slices)
         if use is not None and use.symbol is not None:
-            # The tape reader follows the symbol: all contents that it picks from have one place in the ring.
+            # The weight reader applies the symbol: all alternatives occupy the same place in the ring.
             form.pop(use.symbol, None)
         return form
 
-    def row_ring(self, row: int) -> tuple[int, int] | None:
-        """Size and first address of the ring that a row accesses, in slices; the first is a multiple of the size."""
-        access = self.slot.rows[row]
+    def ring_in_slices(self, configuration: int) -> tuple[int, int] | None:
+        """Size and first address, in slices, of the ring that a configuration accesses; None if it accesses none.
+
+        The first address is a multiple of the size.
+        """
+        access = self.slot.accesses[configuration]
         size = ring_of(access.memref) if access else None
         if access is None or size is None:
             return None
@@ -161,7 +179,13 @@ class MemoryPort(Port):
 
 
 def make_port(slot: Slot, banks: Mapping[str, Bank], weights: WeightStream | None) -> Port:
-    """The port of a slot: a stream, a scalar, or a port of the banks, which are given by name."""
+    """The hardware port of a slot: a stream, a scalar or a memory port.
+
+    Args:
+        slot: the slot.
+        banks: banks by name.
+        weights: the weight stream; None when all constants are on chip.
+    """
     if slot.kind == "memory":
         return MemoryPort(slot, banks, weights)
     return StreamPort(slot) if slot.kind == "stream" else ScalarPort(slot)

@@ -1,4 +1,4 @@
-"""The products of a datapath: factors that rows pick, wide products of two parts, and two products of one."""
+"""The products of a datapath: multiplexed factors, wide products from two multipliers, two products from one."""
 
 from __future__ import annotations
 
@@ -16,18 +16,19 @@ if TYPE_CHECKING:
 
 
 class Products:
-    """Makes the products of a datapath, whose lane values are their factors."""
+    """Builds the products of a datapath; factors are values of its lanes."""
 
     def __init__(self, path: Datapath) -> None:
-        """The products of `path`."""
+        """Takes the datapath."""
         self.path, self.b = path, path.b
-        #: Of the multipliers that are modules, by factors.
+        #: The products of multiplier modules, by their factors.
         self._made: dict[tuple[Value, Value], Value] = {}
 
     def factors(self, node: Node, point: tuple[int, ...], stage: int) -> list[Value]:
-        """The factors of a product before their extension, the narrower one first: those of the row whose step it is.
+        """The factors of a product before sign extension, for the configuration whose step is in `stage`.
 
-        Each is as wide as those of all rows that share the multiplier, of which constants have the bits they need.
+        The narrower factor comes first. Each is as wide as the widest factor, at its place, of the configurations that
+        share the multiplier. Constants count with the bits that their values need.
         """
         path, needed = self.path, self.path.shapes.bits_needed
         multiplier = path.multipliers.get(id(node), Multiplier({0: node}))
@@ -35,22 +36,25 @@ class Products:
         factors = []
         for place in range(2):
             options: dict[Value, list[int]] = {}
-            for row, pair in ordered.items():
+            for configuration, pair in ordered.items():
                 factor = pair[place]
                 if factor.kind == "acc":
                     factor = multiplier.totals.get(factor.what, factor)
                 value = path.at(factor, point, stage)[: needed(factor)]
-                options.setdefault(value, []).append(row)
+                options.setdefault(value, []).append(configuration)
             width = max(value.width for value in options)
             values = [value.sign_extend(width) for value in options]
-            factors.append(path.pick(values, list(options.values()), stage))
+            factors.append(path.select(values, list(options.values()), stage))
         return factors
 
     def wide(self, node: Node, point: tuple[int, ...], stage: int) -> Value:
-        """A product as the sum of two, one of each half of the wider factor."""
+        """A product as the sum of two partial products, one per part of the wider factor.
+
+        The parts have FACTOR - 1 low bits and the rest.
+        """
         b, (factor, value) = self.b, self.factors(node, point, stage)
         half, needed = FACTOR - 1, value.width
-        if needed <= FACTOR:  # the rows' constants are narrower than their type
+        if needed <= FACTOR:  # the constants of all configurations are narrower than their type
             return self.path.delay(self._multiply(value, factor).sign_extend(node.bits), 1, "muli")
         parts = value[:half].zero_extend(FACTOR), value[half:needed]
         low, high = (self._multiply(part, factor).sign_extend(node.bits) for part in parts)
@@ -58,15 +62,18 @@ class Products:
         return self.path.delay(low + shifted, 1, "muli")
 
     def local(self, node: Node, point: tuple[int, ...], stage: int) -> Value:
-        """A product of factors that fit a multiplier."""
+        """A product of two factors that fit one multiplier."""
         return self._multiply(*self.factors(node, point, stage)).sign_extend(node.bits)
 
     def packed(self, node: Node, point: tuple[int, ...], stage: int) -> Value | None:
-        """A product that comes out of one multiplication with the neighbouring lane's; None where nothing is shared."""
+        """A product that shares one multiplication with the neighbouring lane's product.
+
+        None where the two lanes share no factor, the lane has no neighbour, or configurations differ in factors.
+        """
         path = self.path
         multiplier = path.multipliers.get(id(node))
         pairing = find_pairing(node, path.dims)
-        if pairing is None or (multiplier and multiplier.picks(path.shapes.number)):
+        if pairing is None or (multiplier and multiplier.selects_factors(path.shapes.number)):
             return None
         dim = pairing.dim
         low, high = ((*point[:dim], lane, *point[dim + 1 :]) for lane in (point[dim] & ~1, point[dim] | 1))
@@ -74,14 +81,14 @@ class Products:
             return None
         own = [path.at(pairing.own, lane, stage) for lane in (low, high)]
         both = multiply_both(self.b, path.at(pairing.shared, point, stage), *own)
-        # The register is between the multiplication and its two readers, which find the same one.
+        # The register follows the multiplication, so that both lanes share it.
         both = path.delay(both, latency_of(node.op, node.kind), "products")
         return (low_product(both) if point == low else high_product(both)).sign_extend(node.bits)
 
     def _multiply(self, left: Value, right: Value) -> Value:
         """The product of two signed values, two stages later.
 
-        The factors are registered at the multiplier: they may come from far, for several multipliers.
+        The factors are registered at each multiplier, for they may come over long wires and feed several multipliers.
         """
         path, b = self.path, self.b
         if path.enable is not None:

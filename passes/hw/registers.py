@@ -1,4 +1,4 @@
-"""The control registers: an AXI4-Lite subordinate made from the register map."""
+"""The control registers: an AXI4-Lite subordinate, generated from the register map."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from gradcam.passes.hw.builder import Builder, module
 from gradcam.passes.hw.signals import Signal
 from gradcam.passes.hw.value import Value
 
-#: Bits of a word, of its byte enables, of a response, and of the address: a page of 4 KB.
+#: Bits of a data word, of its byte enables, of a response, and of an address (4 KB of registers).
 DATA, STROBES, RESPONSE, ADDRESS = 32, 4, 2, 12
 
-#: Response to an address without a register.
+#: The response SLVERR, for an address without a register.
 SLVERR = 2
 
-#: The channels as a manager drives and sees them.
+#: Inputs and outputs of the subordinate on the five channels of AXI4-Lite.
 INPUTS = (
     *(Signal("awvalid"), Signal("awaddr", ADDRESS)),
     *(Signal("wvalid"), Signal("wdata", DATA), Signal("wstrb", STROBES), Signal("bready")),
@@ -29,13 +29,15 @@ OUTPUTS = (
 
 
 def build_registers(registers: Sequence[Register]) -> Any:
-    """The module `registers`.
+    """Builds the module `registers`.
 
-    Besides the channels it has a port per field, named register_field: an input for what the core knows and for the
-    events that set a sticky bit; an output for what software writes. The output of a sticky bit ends in `_q`.
+    Besides the channels the module has a port per field, named register_field: an input for a value from the core or
+    for an event that sets a sticky bit, an output for a value that software writes. The output of a sticky bit ends in
+    `_q`.
 
-    A write takes address and data together, a read one cycle; one of each is under way. Byte enables select what a
-    write changes; it has its effect in the cycle in which it is taken.
+    A write is accepted when address and data are both valid. A read takes one cycle. One write and one read may be in
+    progress at a time. Byte enables select the bytes that a write changes; a write takes effect in the cycle in which
+    it is accepted.
     """
     fields = [field for register in registers for field in register.fields]
     inputs = [input_port(f) for f in fields if f.kind in ("input", "sticky")]
@@ -50,20 +52,23 @@ def build_registers(registers: Sequence[Register]) -> Any:
 
 
 def input_port(field: Field) -> Signal:
-    """The input of a field that the core sets."""
+    """The input port of a field that the core sets."""
     return Signal(field.port, field.bits)
 
 
 def output_port(field: Field) -> Signal:
-    """The output of a field that software writes."""
+    """The output port of a field that software writes or clears."""
     return Signal(f"{field.port}_q" if field.kind == "sticky" else field.port, field.bits)
 
 
 class _Registers:
+    """The body of the module `registers`."""
+
     def __init__(self, b: Builder, p: dict[str, Value], registers: Sequence[Register]) -> None:
         self.b, self.p, self.registers = b, p, registers
 
     def outputs(self) -> dict[str, Value]:
+        """Builds the registers and returns the outputs by name."""
         b, p = self.b, self.p
         write, responding = self._handshake("bvalid_q", [p["awvalid"], p["wvalid"]], p["bready"])
         read, answering = self._handshake("rvalid_q", [p["arvalid"]], p["rready"])
@@ -82,29 +87,34 @@ class _Registers:
         }
 
     def _handshake(self, name: str, requests: Sequence[Value], ready: Value) -> tuple[Value, Value]:
-        """i1: a request is taken, as none is under way; i1: its response is offered, until it is taken."""
+        """Builds the handshake of a read or a write.
+
+        Returns:
+            i1: a request is accepted, which happens only while no response is pending; i1: its response is valid.
+        """
         responding = self.b.state(1, name, reset=0)
         taken = self.b.all_of(*requests, ~responding)
         responding.assign(taken | (responding & ~ready))
         return taken, responding
 
     def _hits(self, address: Value) -> list[Value]:
-        """i1 per register: the address is in its word."""
+        """i1 per register: the address lies in the register's word."""
         word = address[2:]
         return [word.eq(r.address // 4) for r in self.registers]
 
     def _response(self, hits: Sequence[Value]) -> Value:
+        """OKAY for an address with a register, SLVERR for any other."""
         return self.b.mux(self.b.any_of(*hits), self.b.const(0, RESPONSE), SLVERR)
 
     def _field(self, field: Field, write: Value) -> Value:
-        """The value of a field; what software writes reaches it in a cycle in which `write` is 1."""
+        """Builds a field and returns its value; `write` is i1: software writes the field's register in this cycle."""
         b, p = self.b, self.p
         if field.kind == "constant":
             return b.const(field.reset, field.bits)
         if field.kind == "input":
             return p[input_port(field)]
         new = p["wdata"][field.low : field.low + field.bits]
-        # One enable per bit: a field may lie in several bytes.
+        # One write enable per bit, for a field may span several bytes.
         strobes = [p["wstrb"][(field.low + i) // 8] for i in reversed(range(field.bits))]
         taken = b.concat(strobes) & write.replicate(field.bits)
         if field.kind == "pulse":
@@ -117,7 +127,7 @@ class _Registers:
         return value
 
     def _word(self, states: dict[Field, Value]) -> Value:
-        """A register as it is read: 0 where it has no field, and where a pulse was."""
+        """The word of a register as software reads it; bits without a field, and pulses, read 0."""
         b, parts, low = self.b, [], 0
         for field, value in sorted(states.items(), key=lambda item: item[0].low):
             if field.low > low:

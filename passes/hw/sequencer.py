@@ -1,4 +1,4 @@
-"""The sequencer: walks the program turn by turn; a turn is a nest, or several that run side by side."""
+"""The sequencer: issues the program's issue groups in order; a group is a nest, or several that run concurrently."""
 
 from __future__ import annotations
 
@@ -18,15 +18,23 @@ from gradcam.passes.program.runs import Follow, issue_groups_of
 
 
 def build_sequencer(program: list[Nest], engines: list[Engine], follows: Mapping[int, Follow]) -> Any:
-    """The module `sequencer`.
+    """Builds the module `sequencer`.
 
-    `start` begins a run while `busy` is 0. The nests of a turn take one cycle to issue (`go` of their engines), and the
-    next turn is issued when each of their engines has given `done`. `nest` is the number of the first nest of the turn,
-    and between runs that of the last turn; `running` has a bit per engine that is 1 from the issue of its nest to its
-    `done`. `done` is 1 for one cycle after the last turn.
+    `start` begins a run while `busy` is 0. The nests of an issue group are issued in one cycle, by `go` of their
+    engines. The next group is issued when each of these engines has given `done`.
 
-    For an engine that runs nests which follow, `NAME_written` says that the producer has written another iteration
-    (`landed` of its engine), and `NAME_over` that it has ended. With a clock, these and `go` come a cycle later.
+    - `nest` is the number of the first nest of the group that runs; between runs, of the last group.
+    - `running` has a bit per engine, which is 1 from the issue of its nest to its `done`.
+    - `done` is 1 for one cycle after the last group.
+    - `NAME_written` and `NAME_over` go to engines with nests that follow a producer. The first one says that the
+      producer has committed another iteration (port `landed` of its engine), the second one that it has ended.
+
+    With a target clock, `NAME_go`, `NAME_written` and `NAME_over` are registered and come one cycle later.
+
+    Args:
+        program: the nests in program order.
+        engines: the engines that run them.
+        follows: the nests that run behind a producer, by its number.
     """
     steps = ", ".join(f"{i} {nest.name} on {ENGINE.get(nest.op)}" for i, nest in enumerate(program))
     comment = f"Sequencer; the nests of the program and their engines: {steps}"
@@ -43,6 +51,8 @@ def build_sequencer(program: list[Nest], engines: list[Engine], follows: Mapping
 
 
 class _Sequencer:
+    """The body of the sequencer."""
+
     def __init__(
         self,
         b: Builder,
@@ -53,57 +63,65 @@ class _Sequencer:
     ) -> None:
         self.b, self.p, self.engines, self.follows = b, p, engines, follows
         self.controls = [Control(engine, follows) for engine in engines]
+        #: Per nest, its issue group: the number of the first nest in it.
         self.issue_groups = issue_groups_of(program)
         self.starts = list(dict.fromkeys(self.issue_groups))
-        where = {id(nest): (e, r) for e, engine in enumerate(engines) for r, nest in enumerate(engine.rows)}
+        where = {id(nest): (e, c) for e, engine in enumerate(engines) for c, nest in enumerate(engine.configurations)}
+        #: Per nest, the numbers of its engine and of its configuration.
         self.places = [where[id(nest)] for nest in program]
         self.crossing = Clock.of(program[0].op).crossing
 
     def build(self) -> dict[str, Value]:
-        """The outputs by name."""
+        """Builds the sequencer and returns its outputs by name."""
         b, p = self.b, self.p
         busy = b.state(1, "busy", reset=0)
         issue = b.state(1, "issue", reset=0)
         begin = p["start"] & ~busy
         self.moving = b.wire(Signal("moving"))
-        # The first turn follows the last one: between runs the sequencer stands there.
+        # The first group comes after the last one, whose number `nest` keeps between runs.
         self.nest = b.state(bits_for(len(self.issue_groups)), "nest", reset=self.issue_groups[-1])
-        self.nest.assign(
-            self._next(dict(zip(self.issue_groups, self.issue_groups, strict=True)), self.nest.width), self.moving
-        )
-        last = self._of_turn("last", {self.issue_groups[-1]: 1}, 1)
+        self.nest.assign(self._next({group: group for group in self.starts}, self.nest.width), self.moving)
+        last = self._of_group("last", {self.issue_groups[-1]: 1}, 1)
         self.values: dict[str, Value] = {"busy": busy, "nest": self.nest}
         pending, running, left = zip(*(self._issue(n, issue) for n in range(len(self.engines))), strict=True)
-        producer_done = busy & ~b.any_of(*left)
-        ended, advance = producer_done & last, producer_done & ~last
+        group_done = busy & ~b.any_of(*left)
+        ended, advance = group_done & last, group_done & ~last
         busy.assign(begin | (busy & ~ended))
         issue.assign(begin | advance)
         self.moving.assign(begin | advance)
         self.values |= {"running": b.concat(running[::-1]), "done": b.register(ended, "done_q", reset=0)}
         for number, control in enumerate(self.controls):
             if control.gated:
-                self._tell(number, control, pending)
+                self._report_producer(number, control, pending)
         return self.values
 
     def _issue(self, number: int, issue: State) -> tuple[Value, Value, Value]:
-        """Starts an engine's nest of the turn; i1 each: it was issued before, it runs, it goes on running."""
+        """Builds the issue of an engine's nest.
+
+        Returns:
+            i1: the nest was issued in an earlier cycle and has not ended; i1: it runs in this cycle; i1: it still runs
+            in the next cycle.
+        """
         b, control = self.b, self.controls[number]
-        #: By turn, the row that the engine runs in it.
-        rows = {group: r for group, (e, r) in zip(self.issue_groups, self.places, strict=True) if e == number}
-        issued = issue & self._of_turn(f"{control.engine}_runs", dict.fromkeys(rows, 1), 1)
+        #: By issue group, the number of the configuration that the engine runs in it.
+        configurations = {group: c for group, (e, c) in zip(self.issue_groups, self.places, strict=True) if e == number}
+        issued = issue & self._of_group(f"{control.engine}_runs", dict.fromkeys(configurations, 1), 1)
         pending = b.state(1, f"{control.engine}_pending", reset=0)
         running = issued | pending
         left = running & ~self.p[control.done.of(control.engine)]
         pending.assign(left)
         go = control.go.of(control.engine)
         self.values[go] = b.register(issued, f"{go}_q", reset=0) if self.crossing else issued
-        if control.row in control.inputs:
-            row = control.row.of(control.engine)
-            self.values[row] = self._of_turn(f"{row}_q", rows, row.bits)
+        if control.configuration in control.inputs:
+            configuration = control.configuration.of(control.engine)
+            self.values[configuration] = self._of_group(f"{configuration}_q", configurations, configuration.bits)
         return pending, running, left
 
-    def _of_turn(self, name: str, entries: Mapping[int, int], width: int) -> Value:
-        """The entry of the turn that runs, 0 for a turn without one; from a register, read during the turn before."""
+    def _of_group(self, name: str, entries: Mapping[int, int], width: int) -> Value:
+        """The entry of the issue group that runs; 0 for a group without one.
+
+        It comes from a register, which is loaded when the group begins.
+        """
         if len(self.starts) == 1:
             return self.b.const(entries.get(0, 0), width)
         value = self.b.state(width, name, reset=0)
@@ -111,18 +129,21 @@ class _Sequencer:
         return value
 
     def _next(self, entries: Mapping[int, int], width: int) -> Value:
-        """The entry of the next turn."""
+        """The entry of the next issue group, 0 for a group without one."""
         after = dict(pairwise(self.starts))
         column = [entries.get(after.get(group, 0), 0) for group in range(len(self.issue_groups))]
         return self.b.table(self.nest, column, width)
 
-    def _tell(self, number: int, control: Control, pending: Sequence[Value]) -> None:
-        """Tells a gated engine how far its producer is: the engine of that, where the turn's nest here follows one."""
+    def _report_producer(self, number: int, control: Control, pending: Sequence[Value]) -> None:
+        """Connects a gated engine to the progress of its producer.
+
+        The producer's engine depends on the issue group and is selected by it.
+        """
         b, p, engine = self.b, self.p, control.engine
         producers = {self.issue_groups[i]: self.places[i][0] for i in self.follows if self.places[i + 1][0] == number}
         choices = list(dict.fromkeys(producers.values()))
         numbers = {group: choices.index(producer) for group, producer in producers.items()}
-        number_of = self._of_turn(f"{engine}_follows", numbers, bits_for(len(choices)))
+        number_of = self._of_group(f"{engine}_follows", numbers, bits_for(len(choices)))
         committed = [p[control.committed.of(self.controls[c].engine)] for c in choices]
         ended = [~pending[c] for c in choices]
         for signal, choice in ((control.written, committed), (control.producer_done, ended)):

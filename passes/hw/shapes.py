@@ -1,4 +1,4 @@
-"""Numbers for the expressions of an engine's nests that are equal up to constants, and tables of the constants."""
+"""Expressions of an engine's nests that are equal up to constants, and tables of these constants."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from gradcam.passes.program.nest import Dataflow, Nest, Node
 
 
 class Shapes:
-    """Numbers for expressions: those that are equal up to constants have the same one.
+    """Numbers expressions: expressions that are equal up to constants get the same number.
 
     Attributes:
-        columns: per constant operand (by id) its value in every row, of `make_columns`.
+        columns: by id of a constant operand, its value in every configuration; filled by `make_columns`.
     """
 
     def __init__(self, engine: Engine, multipliers: Mapping[int, Multiplier]) -> None:
-        """Products (by id) of one multiplier in `multipliers` are equal, whatever their factors."""
+        """Takes the engine and the multiplier of each product, by id; products of one multiplier count as equal."""
         self.engine, self.multipliers = engine, multipliers
         self.columns: dict[int, list[int]] = {}
         self._shapes: dict[int, int] = {}
@@ -46,29 +46,29 @@ class Shapes:
         return self._shapes[id(node)]
 
     def arguments(self, node: Node) -> Sequence[Node]:
-        """The arguments; those of a sum of two values in an order of their own, so that it is one sum either way."""
+        """The arguments of a node; for a sum of two non-constant values in a canonical order, so that a + b = b + a."""
         if node.kind == "arith.addi" and all(a.kind != "const" for a in node.args):
             return sorted(node.args, key=self.number)
         return node.args
 
     def nest_of(self, node: Node) -> Nest:
-        """The nest whose loop an index is of."""
-        return next(n for n in self.engine.rows if any(node.what is loop for loop in n.loops))
+        """The nest that contains the loop of an induction variable."""
+        return next(n for n in self.engine.configurations if any(node.what is loop for loop in n.loops))
 
     def make_columns(self) -> None:
-        """A table column per constant operand; a column whose entries are all equal is a constant.
+        """Makes a column per constant operand, with its value in every configuration.
 
-        Operands of ops alike share a column, also across epilogues, and so share the ops.
+        Constant operands of ops with the same number share a column, also across epilogues, and so share the ops.
         """
         entries: dict[Any, list[int | None]] = {}
         places: dict[Any, list[Node]] = {}
-        for row, nest in enumerate(self.engine.rows):
+        for configuration, nest in enumerate(self.engine.configurations):
             seen = Counter[Any]()
             for shape, node in (c for flow in nest.flows for c in self._constants(flow)):
-                # Two ops of a row may be alike up to their constants, as two clamps of one value are.
+                # Two ops of one configuration may be equal up to constants, such as two clamps of one value.
                 seen[shape] += 1
                 key = shape, seen[shape]
-                entries.setdefault(key, [None] * len(self.engine.rows))[row] = node.what
+                entries.setdefault(key, [None] * len(self.engine.configurations))[configuration] = node.what
                 places.setdefault(key, []).append(node)
         for key, column in entries.items():
             default = next(e for e in column if e is not None)
@@ -76,12 +76,12 @@ class Shapes:
             self.columns |= {id(n): values for n in places[key]}
 
     def bits_needed(self, node: Node) -> int:
-        """Bits of a value; of a constant those that its rows need."""
+        """Bits of a value; for a constant operand, the bits of its values in all configurations."""
         column = self.columns.get(id(node))
         return signed_bits(min(column), max(column)) if column else node.bits
 
     def _constants(self, flow: Dataflow) -> list[tuple[Any, Node]]:
-        """The constants of a flow, each with a key that says where it is used."""
+        """The constants of a dataflow, each with a key of its use."""
         found = [((self.number(n), i), a) for n in flow.nodes for i, a in enumerate(n.args) if a.kind == "const"]
         sinks = ((i, s.value) for i, s in enumerate(flow.sinks))
         return found + [(("sink", i, value.bits), value) for i, value in sinks if value.kind == "const"]

@@ -1,4 +1,4 @@
-"""Ports of modules: names that know their bits, and the bundles in which they come."""
+"""Ports of modules: names with a width, and bundles of them for streams."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ from dataclasses import dataclass
 
 
 class Signal(str):
-    """The name of a port, which knows the port's bits: a key of the dictionaries that hold a module's values."""
+    """The name of a port with the port's bits, used as a key of the dictionaries of a module's values."""
 
     __slots__ = ("bits",)
     bits: int
 
     def __new__(cls, name: str, bits: int = 1) -> Signal:
-        """A port of `bits` bits."""
+        """Creates the name of a port of `bits` bits."""
         signal = super().__new__(cls, name)
         signal.bits = bits
         return signal
 
     def of(self, owner: str) -> Signal:
-        """The port outside the module `owner`, whose name it has in front there."""
+        """The signal for this port of the module `owner` in the module around it, with the owner's name as a prefix."""
         return Signal(f"{owner}_{self}", self.bits)
 
 
@@ -27,8 +27,8 @@ class Stream:
     """The ports of a valid/ready stream.
 
     Attributes:
-        valid, data: driven by its source.
-        ready: driven by its sink; a beat moves in a cycle in which `valid` and `ready` are 1.
+        valid, data: driven by the source.
+        ready: driven by the sink; a beat is transferred in a cycle in which `valid` and `ready` are 1.
     """
 
     valid: Signal
@@ -37,7 +37,7 @@ class Stream:
 
     @staticmethod
     def of(name: str, bits: int) -> Stream:
-        """The stream `name` with `bits` bits a beat."""
+        """The stream `name` with `bits` bits per beat."""
         return Stream(Signal(f"{name}_valid"), Signal(f"{name}_data", bits), Signal(f"{name}_ready"))
 
 
@@ -46,9 +46,10 @@ class AxiStream:
     """The ports of an AXI4-Stream.
 
     Attributes:
-        tvalid, tdata: driven by its source.
-        tkeep: a bit per byte of a beat; tlast: 1 with the last beat of a packet; both from the source.
-        tready: driven by its sink.
+        tvalid, tdata: driven by the source.
+        tkeep: a bit per byte of a beat, driven by the source.
+        tlast: 1 in the last beat of a packet, driven by the source.
+        tready: driven by the sink.
     """
 
     tvalid: Signal
@@ -59,6 +60,6 @@ class AxiStream:
 
     @staticmethod
     def of(name: str, bits: int) -> AxiStream:
-        """The stream `name` with `bits` bits a beat, whole bytes."""
+        """The stream `name` with `bits` bits per beat, a multiple of 8."""
         ends = (("tvalid", 1), ("tdata", bits), ("tkeep", bits // 8), ("tlast", 1), ("tready", 1))
         return AxiStream(*(Signal(end, width).of(name) for end, width in ends))

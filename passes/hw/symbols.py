@@ -1,4 +1,4 @@
-"""Terms of addresses that are known at run time, such as a part of the class: bits of the program's registers."""
+"""Terms of addresses that are known at run time only, such as a part of the class: bits of the program's registers."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from gradcam.passes.hw.signals import Signal
 from gradcam.passes.ir.linear_form import Linear
 from gradcam.passes.ir.queries import symbol_register
 
-#: A symbolic term of an address: mod or floordiv, index value, divisor.
+#: A symbolic term of an address: "mod" or "floordiv", index value, divisor.
 Term = tuple[str, mlir.Value, int]
 
 
 @dataclass(eq=False)
 class Symbol:
-    """A run-time term of addresses as bits of a register that each row picks.
+    """A run-time term of addresses: a bit field of a register, which each configuration selects.
 
     Attributes:
         port: the engine's input.
-        low: the lowest bit in the register.
-        registers: names of the rows' registers; None in a row without the term.
+        low: the lowest bit of the field in the register.
+        registers: per configuration, the name of the register; None in a configuration without the term.
     """
 
     port: Signal
@@ -36,45 +36,60 @@ class Symbols:
     """The symbols of an engine.
 
     Attributes:
-        found: by the names of their ports.
+        found: the symbols by the names of their ports.
     """
 
-    def __init__(self, ports: Sequence[MemoryPort], rows: int, registers: Mapping[mlir.Value, str]) -> None:
-        """Finds the symbols in the addresses of `rows` rows; `registers` are the names of one-element buffers."""
+    def __init__(self, ports: Sequence[MemoryPort], configurations: int, registers: Mapping[mlir.Value, str]) -> None:
+        """Finds the symbols in addresses.
+
+        Args:
+            ports: the memory ports of the engine.
+            configurations: number of the engine's configurations.
+            registers: names of one-element buffers.
+        """
         self._ports, self._registers = ports, registers
         self.found: dict[str, Symbol] = {}
-        for row in range(rows):
-            for term in self._terms(row):
-                name = self._name(row, term)
+        for configuration in range(configurations):
+            for term in self._terms(configuration):
+                name = self._name(configuration, term)
                 register, low, bits = symbol_field(term, registers, max(p.address_bits + p.slice_bits for p in ports))
-                symbol = self.found.setdefault(name, Symbol(Signal(name, bits), low, [None] * rows))
-                symbol.registers[row] = register
+                symbol = self.found.setdefault(name, Symbol(Signal(name, bits), low, [None] * configurations))
+                symbol.registers[configuration] = register
 
-    def coefficient(self, row: int, form: Linear, symbol: str) -> int:
-        """The factor of a symbol in a row's address."""
+    def coefficient(self, configuration: int, form: Linear, symbol: str) -> int:
+        """The coefficient of a symbol in an address `form` of a configuration."""
         terms = [t for t in form if isinstance(t, tuple)]
-        return sum(form[t] for t in terms if self._name(row, t) == symbol)
+        return sum(form[t] for t in terms if self._name(configuration, t) == symbol)
 
-    def _terms(self, row: int) -> list[Term]:
-        """Symbolic terms in the addresses of a row."""
-        forms = [port.row_form(row) or {} for port in self._ports]
+    def _terms(self, configuration: int) -> list[Term]:
+        """The symbolic terms in the addresses of a configuration."""
+        forms = [port.form_in_slices(configuration) or {} for port in self._ports]
         return list(dict.fromkeys(t for form in forms for t in form if isinstance(t, tuple)))
 
-    def _name(self, row: int, term: Term) -> str:
-        """The rows share a symbol where they divide alike; a row that reads several registers has one for each."""
+    def _name(self, configuration: int, term: Term) -> str:
+        """Name of the symbol of a term.
+
+        Configurations share a symbol when operation and divisor are equal. A configuration that applies them to several
+        registers has one symbol per register.
+        """
         kind, value, divisor = term
-        alike = (self._registers[symbol_register(v)] for k, v, d in self._terms(row) if (k, d) == (kind, divisor))
+        alike = (
+            self._registers[symbol_register(v)] for k, v, d in self._terms(configuration) if (k, d) == (kind, divisor)
+        )
         number = list(dict.fromkeys(alike)).index(self._registers[symbol_register(value)])
         return f"index{number or ''}_{kind}_{divisor}"
 
 
 def symbol_field(term: Term, registers: Mapping[mlir.Value, str], limit: int) -> tuple[str, int, int]:
-    """Register, lowest bit and number of bits, at most `limit`, that a symbolic term is.
+    """The bit field of a register that equals a symbolic term.
 
     Args:
-        term: mod or floordiv, index value, divisor.
+        term: "mod" or "floordiv", index value, divisor.
         registers: names of one-element buffers.
-        limit: bits that the term can need.
+        limit: the most bits that the term needs.
+
+    Returns:
+        Name of the register, the lowest bit of the field, and the number of its bits.
 
     Raises:
         GradcamError: the divisor is no power of two.

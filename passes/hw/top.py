@@ -29,20 +29,29 @@ DRAM, REGISTER = "dram", 32
 
 
 def build_design(module_: mlir.Module, dsp_packing: bool = False) -> None:
-    """Builds all modules of a scheduled program in the current insertion point, as `dsp_packing` says for the engines.
+    """Builds all modules of a scheduled program in the current insertion point.
 
-    Ports of the top: `clk`, `rst`; `start`, `busy`, `done`, `nest` and `running` (see `build_sequencer`); per input or
-    output stream `NAME_valid`, `NAME_data`, `NAME_ready`; per one-element input `NAME`, sampled at `start`; per
-    register of the program, such as the class that is explained, its value. With weights in DRAM the read channels of
-    AXI4 as `dram_NAME`, addresses counted from the start of the tape, and `dram_error`, 1 from the first beat with an
-    error to the next start.
+    Ports of the top:
+
+    - `clk`, `rst`
+    - `start`, `busy`, `done`, `nest` and `running`, see `build_sequencer`
+    - per input or output stream `NAME_valid`, `NAME_data` and `NAME_ready`
+    - per one-element input `NAME`, sampled at `start`
+    - per register of the program, such as the explained class, its value
+    - with weights in DRAM, the AXI4 read channels as `dram_NAME`, with addresses relative to the start of the weight
+      stream
+    - with weights in DRAM, `dram_error`, which is 1 from the first beat with an error until the next start
+
+    Args:
+        module_: the scheduled program.
+        dsp_packing: whether one multiplication computes two products of neighbouring lanes that share a factor.
     """
     _Top(module_, dsp_packing).build()
 
 
 @dataclass(frozen=True)
 class _Modules:
-    """The modules in the top: one each, an engine or a bank; the reader is None without a tape."""
+    """The modules that the top instantiates; the weight reader is None when all constants are on chip."""
 
     sequencer: Any
     engines: Sequence[Any]
@@ -51,6 +60,8 @@ class _Modules:
 
 
 class _Top:
+    """The modules of a design, and the ports of the top."""
+
     def __init__(self, module_: mlir.Module, dsp_packing: bool) -> None:
         self.scheduled = scheduled = ScheduledProgram.of(module_)
         self.program, self.engines, self.banks = scheduled.nests, scheduled.engines, scheduled.banks
@@ -62,7 +73,7 @@ class _Top:
         ]
 
     def build(self) -> None:
-        """Builds the modules, and the top around them."""
+        """Builds the modules and the top that connects them."""
         modules = _Modules(
             build_sequencer(self.program, self.engines, self.follows),
             [e.build() for e in self.builders],
@@ -106,49 +117,49 @@ class _Top:
         return [(e, port) for e in self.builders for port in e.ports]
 
     def arguments_of(self, port: Port) -> list[str]:
-        """The argument that each row accesses through a stream or port, none for other ports."""
+        """The argument that each configuration accesses through a stream or plain input; empty for other ports."""
         if port.slot.kind not in ("stream", "port"):
             return []
-        used = [None if a is None else self.arguments[a.memref.arg_number] for a in port.slot.rows]
+        used = [None if a is None else self.arguments[a.memref.arg_number] for a in port.slot.accesses]
         first = next(name for name in used if name is not None)
         return [name or first for name in used]
 
     def registers_of(self, port: Port) -> list[str | None]:
-        """The register that each row accesses through a port."""
-        return [None if a is None else self.registers[a.memref] for a in port.slot.rows]
+        """The register that each configuration accesses through a port; None where it does not use the port."""
+        return [None if a is None else self.registers[a.memref] for a in port.slot.accesses]
 
     def _build_reader(self) -> Any:
-        """The tape reader, None without a tape."""
+        """Builds the weight reader; None when all constants are on chip."""
         if self.weights is None:
             return None
         widths = {t: width for t, (_, _, width) in self.weight_symbols().items()}
         return build_weight_reader(self.weights, bits_for(len(self.program)), widths)
 
     def weight_symbols(self) -> dict[Any, tuple[str, int, int]]:
-        """Where the run-time terms that pick the contents of segments come from: register, lowest bit, width."""
+        """Register, lowest bit and width of each run-time term that selects among the alternatives of a segment."""
         assert self.weights is not None
-        picked = {s.symbol: s.alternatives for s in self.weights.segments if s.symbol is not None}
-        return {t: symbol_field(t, self.registers, bits_for(n)) for t, n in picked.items()}
+        alternatives = {s.symbol: s.alternatives for s in self.weights.segments if s.symbol is not None}
+        return {t: symbol_field(t, self.registers, bits_for(n)) for t, n in alternatives.items()}
 
     def groups(self, bank: Bank) -> int:
-        """Lane groups of a bank's word that are written one by one."""
+        """Lane groups of a bank's word, each of which has a write enable."""
         if self.weights and bank == self.weights.bank:
             return self.weights.word_beats
         memories = [port for e in self.builders for port in e.memories if port.slot.store]
         return max((port.slices for port in memories if bank in port.banks), default=1)
 
     def stopping(self, bank: Bank) -> list[EngineBuilder]:
-        """The engines that stop with the reads that are on their way from a bank."""
+        """The engines that read a bank and that, when they stall, must also stop their reads in flight."""
         return [e for e in self.builders if e.freezes and any(bank in port.banks for port in e.memories)]
 
 
 def register_port(name: str) -> Signal:
-    """The output of the top with the value of a register of the program."""
+    """The output of the top that carries the value of a register of the program."""
     return Signal(name.removesuffix("_q"), REGISTER)
 
 
 class _Wiring:
-    """The inside of the top."""
+    """The body of the top: instances, registers of the program, and the connections between them."""
 
     def __init__(self, top: _Top, b: Builder, p: Mapping[str, Value], modules: _Modules) -> None:
         self.top, self.b, self.p, self.modules = top, b, p, modules
@@ -160,54 +171,54 @@ class _Wiring:
         self.word_ready = b.wire(Signal("tape_ready")) if top.weights else None
         self.outputs: dict[str, Value] = {n: self.program[n] for n in ("busy", "done", "nest", "running")}
         self.outputs |= {register_port(n): value for n, value in self.registers.items()}
-        #: Data of the engines' read ports, and the outputs of the engines.
+        #: The wires that carry read data to engine ports, and the outputs of the engines' instances.
         self.reads: dict[MemoryPort, Deferred] = {}
         self.engines: dict[EngineBuilder, dict[str, Value]] = {}
 
     def build(self) -> dict[str, Value]:
-        """The outputs by name."""
+        """Connects everything and returns the outputs of the top by name."""
         for builder, op in zip(self.top.builders, self.modules.engines, strict=True):
             self._engine(builder, op)
         weights = self._read_weights()
         words = {n: self._bank(bank, weights) for n, bank in self.top.banks.items()}
         for builder, port in self.top.ports:
-            values, row = self.engines[builder], self._row(builder)
+            values, configuration = self.engines[builder], self._configuration(builder)
             match port:
                 case MemoryPort() if port in self.reads:
                     read = [words[bank.name][port.slices] for bank in port.banks]
                     self.reads[port].assign(self.b.select(values[port.source], read) if len(read) > 1 else read[0])
                 case StreamPort():
-                    self._stream(port, row, values)
+                    self._stream(port, configuration, values)
                 case ScalarPort() if port.slot.store:
-                    self._write_registers(port, row, values)
+                    self._write_registers(port, configuration, values)
         return self.outputs
 
-    def _row(self, builder: EngineBuilder) -> Value | None:
-        """The row that an engine runs; None of an engine with one."""
-        return self.program.get(builder.control.row.of(builder.engine.name))
+    def _configuration(self, builder: EngineBuilder) -> Value | None:
+        """The number of the configuration that an engine runs; None for an engine with a single configuration."""
+        return self.program.get(builder.control.configuration.of(builder.engine.name))
 
     def _engine(self, builder: EngineBuilder, op: Any) -> None:
-        """An instance of an engine, whose reports go to the sequencer."""
-        name, row = builder.engine.name, self._row(builder)
+        """Instantiates an engine and connects its control outputs to the sequencer."""
+        name, configuration = builder.engine.name, self._configuration(builder)
         inputs: dict[str, Value] = {signal: self.program[signal.of(name)] for signal in builder.control.inputs}
         for symbol in builder.symbols.found.values():
-            register = self._of_row(row, symbol.registers)
+            register = self._of_configuration(configuration, symbol.registers)
             inputs[symbol.port] = register[symbol.low : symbol.low + symbol.port.bits]
         for port in builder.ports:
-            inputs |= self._inputs(name, port, row)
+            inputs |= self._inputs(name, port, configuration)
         if self.word_ready is not None:
             inputs |= {port.word_ready: self.word_ready for port in builder.weight_ports}
         values = self.engines[builder] = self.b.instance(op, builder.name, inputs)
         for signal in builder.control.outputs:
             self.reports[signal.of(name)].assign(values[signal])
 
-    def _inputs(self, engine: str, port: Port, row: Value | None) -> dict[str, Value]:
-        """Inputs of an engine's port: from a bank, from outside of the top, or from a register."""
+    def _inputs(self, engine: str, port: Port, configuration: Value | None) -> dict[str, Value]:
+        """The inputs of an engine's port: from a bank, from inputs of the top, or from a register."""
         b, p, arguments = self.b, self.p, self.top.arguments_of(port)
         match port:
             case StreamPort() if port.slot.store:
                 used = list(dict.fromkeys(arguments))
-                number = b.table(row, [used.index(n) for n in arguments], bits_for(len(used)))
+                number = b.table(configuration, [used.index(n) for n in arguments], bits_for(len(used)))
                 sinks = [Stream.of(n, port.width) for n in used]
                 return {port.stream.ready: b.select(number, [p[sink.ready] for sink in sinks])}
             case StreamPort():
@@ -219,19 +230,22 @@ class _Wiring:
             case ScalarPort() if port.slot.kind == "port":
                 return {port.data: b.register(p[arguments[0]], f"{arguments[0]}_q", self.begin)}
             case ScalarPort() if not port.slot.store:
-                return {port.data: self._of_row(row, self.top.registers_of(port))}
+                return {port.data: self._of_configuration(configuration, self.top.registers_of(port))}
         return {}
 
-    def _of_row(self, row: Value | None, registers: Sequence[str | None]) -> Value:
-        """The value of the register that belongs to the row; any of them in a row that has none."""
+    def _of_configuration(self, configuration: Value | None, registers: Sequence[str | None]) -> Value:
+        """The value of the configuration's register; any of the registers in a configuration that reads none."""
         used = list(dict.fromkeys(r for r in registers if r))
         if len(used) == 1:
             return self.registers[used[0]]
-        number = self.b.table(row, [used.index(r) if r else 0 for r in registers], bits_for(len(used)))
+        number = self.b.table(configuration, [used.index(r) if r else 0 for r in registers], bits_for(len(used)))
         return self.b.select(number, [self.registers[r] for r in used])
 
     def _read_weights(self) -> dict[str, Value]:
-        """The outputs of the tape reader's instance, which serves one active engine; none without a tape."""
+        """Instantiates the weight reader and returns its outputs; empty when all constants are on chip.
+
+        At most one engine at a time reads weights, so the flags of all engines are combined by OR.
+        """
         b, weights = self.b, self.top.weights
         if weights is None or self.word_ready is None:
             return {}
@@ -250,7 +264,7 @@ class _Wiring:
         return values
 
     def _bank(self, bank: Bank, weights: Mapping[str, Value]) -> dict[int, Value]:
-        """An instance of a bank; its read data by slices per word."""
+        """Instantiates a bank and returns its read data by slices per word."""
         top = self.top
         ports = [(self.engines[e], port) for e in top.builders for port in e.memories if bank in port.banks]
         writes = (
@@ -260,20 +274,20 @@ class _Wiring:
         access = BankAccess(self.b, bank, ports, top.groups(bank), top.crossing)
         return access.connect(self.modules.banks[bank.name], writes, moving)
 
-    def _stream(self, port: StreamPort, row: Value | None, values: Mapping[str, Value]) -> None:
-        """Connects a stream to the ports of the top; rows may write different ones."""
+    def _stream(self, port: StreamPort, configuration: Value | None, values: Mapping[str, Value]) -> None:
+        """Connects a stream to ports of the top; each configuration of an engine may write another output stream."""
         names = self.top.arguments_of(port)
         if not port.slot.store:
             self.outputs[Stream.of(names[0], port.width).ready] = values[port.stream.ready]
             return
         for name in dict.fromkeys(names):
-            here, stream = self.b.table(row, [int(n == name) for n in names], 1), Stream.of(name, port.width)
+            here, stream = self.b.table(configuration, [int(n == name) for n in names], 1), Stream.of(name, port.width)
             self.outputs[stream.valid] = values[port.stream.valid] & here
             self.outputs[stream.data] = values[port.stream.data]
 
-    def _write_registers(self, port: ScalarPort, row: Value | None, values: Mapping[str, Value]) -> None:
-        """Lets a port write the register of its row."""
+    def _write_registers(self, port: ScalarPort, configuration: Value | None, values: Mapping[str, Value]) -> None:
+        """Connects a port to the registers that it writes; the configuration selects one."""
         registers = self.top.registers_of(port)
         for register in dict.fromkeys(r for r in registers if r):
-            here = self.b.table(row, [int(r in (register, None)) for r in registers], 1)
+            here = self.b.table(configuration, [int(r in (register, None)) for r in registers], 1)
             self.registers[register].assign(values[port.data], values[port.enable] & here)

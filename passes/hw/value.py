@@ -1,4 +1,4 @@
-"""Values of a module that is being built: operators, slices and comparisons that make hardware."""
+"""Values of a module under construction: operators, slices and comparisons that create hardware."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pycde.circt import ir
 if TYPE_CHECKING:
     from gradcam.passes.hw.builder import Builder
 
-#: Comparisons by the numbers that comb.icmp and arith.cmpi give them.
+#: Comparison predicates, indexed by their numbers in comb.icmp and arith.cmpi.
 PREDICATES = ("eq", "ne", "slt", "sle", "sgt", "sge", "ult", "ule", "ugt", "uge")
 
 
@@ -19,35 +19,35 @@ def integer(width: int) -> ir.Type:
 
 
 def bits_for(values: int) -> int:
-    """Bits of an unsigned number that takes `values` values, at least 1."""
+    """Bits of an unsigned number with `values` possible values; at least 1."""
     return max(1, (values - 1).bit_length())
 
 
 def signed_bits(low: int, high: int) -> int:
-    """Bits of a two's complement number from `low` to `high`."""
+    """Bits of a two's complement number that holds every value from `low` to `high`."""
     return max((n if n >= 0 else ~n).bit_length() for n in (low, high)) + 1
 
 
 class Value:
-    """A value of `width` bits, of which comparisons and extensions say whether they are signed.
+    """A value of `width` bits. It has no sign of its own: comparisons and extensions say whether they are signed.
 
-    Bit 0 is the least significant one. An operator makes one op of two operands, or finds an equal one made before:
+    Bit 0 is the least significant bit. An operator creates one op of two operands, or reuses an equal one:
 
-    - `a & b`, `a | b`, `~a`: bit by bit; for more operands in one op see `Builder.all_of` and `Builder.any_of`
+    - `a & b`, `a | b`, `~a`: bitwise; for more operands in one op see `Builder.all_of` and `Builder.any_of`
     - `a + b`, `a - b`, `a * b`: modulo 2**width
     - `a[low:high]`: the high - low bits from bit `low` on, without bit `high`, as Python and Amaranth slice; negative
-      bounds count from the upper end. Bounds outside the value are an error, for no bit is ever cut off in silence
+      bounds count from the upper end. Bounds outside the value raise an error, so no slice is shortened in silence
     - `a[i]`: a single bit; `a[-1]` is the sign
 
     Operands have equal widths. A Python integer is a constant of the other operand's width and must fit it, as a signed
-    or an unsigned number. `==` does not make hardware: it says whether two values are the same one.
+    or an unsigned number. `==` creates no hardware: it tests whether two Python objects stand for the same value.
     """
 
     __slots__ = ("builder", "ssa", "width")
 
     def __init__(self, builder: Builder, ssa: ir.Value, width: int) -> None:
-        """The integer `ssa` of `width` bits, whose operators make ops through `builder`."""
-        # The width is handed in, for the bindings look up a class with every `ssa.type`.
+        """Takes the SSA value, an integer of `width` bits, and the builder through which operators create ops."""
+        # The width is an argument because reading `ssa.type` is slow: the bindings look up a class each time.
         self.builder, self.ssa, self.width = builder, ssa, width
 
     def __eq__(self, other: object) -> bool:
@@ -96,7 +96,7 @@ class Value:
         return self.builder.op("comb.extract", high - low, [self], lowBit=position)
 
     def operand(self, other: Value | int) -> Value:
-        """An operand beside this value: a value of its width, or an integer as a constant of it.
+        """Converts the second operand of an operator; an integer becomes a constant of this value's width.
 
         Raises:
             ValueError: the widths differ, or the integer does not fit.
@@ -110,7 +110,10 @@ class Value:
         return self.builder.const(other, self.width)
 
     def compare(self, predicate: str, other: Value | int) -> Value:
-        """i1 of a comparison, written as < or >=: for the other two Yosys compares for equality, too."""
+        """i1: the comparison holds.
+
+        > and <= become < and >= with swapped operands, for which Yosys needs no test for equality.
+        """
         a, b = self, self.operand(other)
         if predicate[1:] in ("gt", "le"):
             predicate, a, b = predicate[0] + {"gt": "lt", "le": "ge"}[predicate[1:]], b, a
@@ -126,37 +129,37 @@ class Value:
         return self.compare("ne", other)
 
     def ult(self, other: Value | int) -> Value:
-        """i1: this value is less, both unsigned."""
+        """i1: this value is less than `other`, both unsigned."""
         return self.compare("ult", other)
 
     def ule(self, other: Value | int) -> Value:
-        """i1: this value is less or equal, both unsigned."""
+        """i1: this value is less than or equal to `other`, both unsigned."""
         return self.compare("ule", other)
 
     def uge(self, other: Value | int) -> Value:
-        """i1: this value is greater or equal, both unsigned."""
+        """i1: this value is greater than or equal to `other`, both unsigned."""
         return self.compare("uge", other)
 
     def incremented(self, count: int) -> Value:
-        """The value plus 1, and 0 after `count` - 1."""
+        """The value plus 1 modulo `count`, for values below `count`."""
         up = self + 1
         return up if count == 1 << self.width else self.builder.mux(self.eq(count - 1), 0, up)
 
     def sign_extend(self, width: int) -> Value:
-        """The signed value in `width` bits; its low bits where these are fewer."""
+        """The value sign-extended to `width` bits; where `width` is smaller, its low bits."""
         if width <= self.width:
             return self[:width]
         sign = self[-1].replicate(width - self.width)
         return self.builder.concat([sign, self])
 
     def zero_extend(self, width: int) -> Value:
-        """The unsigned value in `width` bits; its low bits where these are fewer."""
+        """The value zero-extended to `width` bits; where `width` is smaller, its low bits."""
         if width <= self.width:
             return self[:width]
         return self.builder.concat([self.builder.const(0, width - self.width), self])
 
     def replicate(self, width: int) -> Value:
-        """`width` bits, in which every bit stands `width` / `self.width` times in a row: a mask of groups of bits."""
+        """Every bit repeated `width` / `self.width` times, side by side: `width` bits, such as a mask of bit groups."""
         if width % self.width:
             raise ValueError(f"{self.width} bits do not make {width} by replication")
         times = width // self.width
@@ -170,7 +173,7 @@ class Deferred(Value):
     __slots__ = ("assigned",)
 
     def __init__(self, builder: Builder, ssa: ir.Value, width: int) -> None:
-        """The result `ssa` of an op whose first operand, a placeholder, becomes the input."""
+        """Takes the result `ssa` of an op whose first operand is a placeholder for the input."""
         super().__init__(builder, ssa, width)
         self.assigned = False
 
@@ -180,10 +183,10 @@ class Deferred(Value):
         return ir.StringAttr(self.ssa.owner.attributes["name"]).value
 
     def assign(self, value: Value | int) -> None:
-        """Gives the input.
+        """Assigns the input.
 
         Raises:
-            ValueError: it has one already, or `value` has another width.
+            ValueError: an input is assigned already, or `value` has another width.
         """
         if self.assigned:
             raise ValueError(f"{self.name} is assigned twice")
@@ -197,10 +200,10 @@ class State(Deferred):
     __slots__ = ()
 
     def assign(self, value: Value | int, enable: Value | None = None) -> None:
-        """Gives the value that the register takes at the next edge of the clock, where `enable` is 1 or not given.
+        """Assigns the next value, and the clock enable; without one the register is loaded in every cycle.
 
         Raises:
-            ValueError: it has one already, or `value` has another width.
+            ValueError: a next value is assigned already, or `value` has another width.
         """
         super().assign(value)
         if enable is not None:

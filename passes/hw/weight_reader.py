@@ -1,4 +1,4 @@
-"""The tape reader: an AXI4 read master that keeps the ring of weights filled ahead of the engines."""
+"""The weight reader: an AXI4 read master that fills the ring with the weight stream, ahead of the engines."""
 
 from __future__ import annotations
 
@@ -9,33 +9,35 @@ from gradcam.passes.hw.signals import Signal
 from gradcam.passes.hw.value import Value, bits_for
 from gradcam.passes.program.weight_stream import WeightStream
 
-#: Width of an address, and of the fields of AXI4 that are constant or counted.
+#: Bits of the AXI4 signals ARADDR, ARLEN, ARSIZE, ARBURST and RRESP.
 ADDRESS, LENGTH, SIZE, BURST, RESPONSE = 32, 8, 3, 2, 2
 
 #: i1 output: a beat of this run had an error response.
 ERROR = Signal("error")
 
-#: ARBURST of a burst whose addresses go up.
+#: ARBURST of a burst with incrementing addresses (INCR).
 INCREMENTING = 1
 
 
 def axi_ports(width: int) -> tuple[list[Signal], list[Signal]]:
-    """Inputs and outputs of the read channels with `width` bits of data."""
+    """Inputs and outputs of a read master on the AXI4 read channels, with `width` bits of data."""
     inputs = [Signal("arready"), Signal("rvalid"), Signal("rdata", width), Signal("rresp", RESPONSE), Signal("rlast")]
     outputs = [Signal("arvalid"), Signal("araddr", ADDRESS), Signal("arlen", LENGTH), Signal("arsize", SIZE)]
     return inputs, [*outputs, Signal("arburst", BURST), Signal("rready")]
 
 
 def build_weight_reader(weights: WeightStream, nest_bits: int, symbols: dict[Any, int]) -> Any:
-    """The module `tape_reader`.
+    """Builds the module `tape_reader`, which reads the weight stream.
 
-    It starts over with `go`. While `ready` is 1, a word that no engine has read yet is in the ring. In a cycle, an
-    engine takes one such word (`fresh`) and gives back one that it needs no longer (`free`). Because requests never
-    exceed the room in the ring, `rready` is always 1. `error` says that a beat of this run had an error response.
+    `go` restarts it at the beginning of the stream. `ready` is 1 while the ring holds a complete word that no engine
+    has read yet. In each cycle an engine may read one such word for the first time (`fresh`) and free one word after
+    its last read (`free`). Requests never exceed the free space in the ring, so `rready` is always 1. `error` is 1 once
+    a beat of this run had an error response.
 
     Args:
-        tape: the words to read, in segments.
-        nest_bits: width of `nest`, the number of the nest that runs; a segment with a symbol waits for it.
+        weights: the weight stream, in segments.
+        nest_bits: bits of `nest`, the number of the nest that runs. A segment that a symbol selects is requested when
+            this number says that the symbol is known.
         symbols: bits of each symbolic term.
     """
     waits = any(segment.after for segment in weights.segments)
@@ -56,11 +58,13 @@ def build_weight_reader(weights: WeightStream, nest_bits: int, symbols: dict[Any
 
 
 def symbol_port(number: int, bits: int) -> Signal:
-    """The input of a symbolic term, by its number."""
+    """The input port of the symbolic term number `number`."""
     return Signal(f"symbol{number}", bits)
 
 
 class _Reader:
+    """The body of the weight reader."""
+
     def __init__(self, weights: WeightStream, b: Builder, p: dict[str, Value], symbols: dict[Any, Signal]) -> None:
         self.weights, self.b, self.p, self.symbols = weights, b, p, symbols
         self.segments = weights.segments
@@ -71,6 +75,7 @@ class _Reader:
         self.left = b.state(bits_for(max(self.beats) + 1), "left", reset=0)
 
     def outputs(self) -> dict[str, Value]:
+        """Builds the reader and returns its outputs by name."""
         b, p, weights = self.b, self.p, self.weights
         bits = max(self.left.width, self.room.width, LENGTH + 1)
         last = self.left.ule(weights.burst) if weights.burst < max(self.beats) else b.const(1, 1)
@@ -98,7 +103,13 @@ class _Reader:
         }
 
     def _next_burst(self, sent: Value, last: Value, length: Value) -> None:
-        """Moves on to the next burst of the segment, or behind the `last` one to the next segment."""
+        """Assigns the position of the next request: the next burst of the segment or, after the `last`, a new segment.
+
+        Args:
+            sent: i1: a request is accepted.
+            last: i1: it is the last burst of its segment.
+            length: beats of the burst.
+        """
         b, go = self.b, self.p["go"]
         after = b.table(self.segment, [*self.beats[1:], 0, 0], self.left.width)
         rest = self.left - length[: self.left.width]
@@ -107,7 +118,7 @@ class _Reader:
         self.segment.assign(b.mux(go, 0, self.segment + 1), go | (sent & last))
 
     def _room_left(self, taken: Value) -> Value:
-        """Beats free in the ring after this cycle."""
+        """Free space in the ring after this cycle, in beats; `taken` beats are requested in it."""
         b, weights, bits = self.b, self.weights, self.room.width
         free = self.p["free"].zero_extend(bits)
         shift = (weights.word_beats - 1).bit_length()
@@ -117,7 +128,7 @@ class _Reader:
         return b.mux(self.p["go"], weights.bank.words * weights.word_beats, left)
 
     def _known(self) -> list[Value]:
-        """i1: the symbol that picks the contents of the segment is known."""
+        """i1: the symbol that selects an alternative of the segment is known; an empty list without symbols."""
         if "nest" not in self.p:
             return []
         nest = self.p["nest"]
@@ -125,19 +136,19 @@ class _Reader:
         return [nest.uge(after)]
 
     def _base(self) -> Value:
-        """Where the contents of the segment begin."""
+        """The first address of the segment, or of its alternative that a symbol selects."""
         b, weights = self.b, self.weights
         base = b.table(self.segment, [*(s.base for s in self.segments), 0], ADDRESS)
         for symbol, port in self.symbols.items():
             strides = [weights.stride(s) if s.symbol == symbol else 0 for s in self.segments]
             for stride in dict.fromkeys(s for s in strides if s):
-                picked = b.table(self.segment, [*(int(s == stride) for s in strides), 0], 1)
+                here = b.table(self.segment, [*(int(s == stride) for s in strides), 0], 1)
                 product = self.p[port].zero_extend(ADDRESS) * stride
-                base = base + b.mux(picked, product, 0)
+                base = base + b.mux(here, product, 0)
         return base
 
     def _offset(self) -> Value:
-        """Bytes of the segment that are requested already."""
+        """The number of bytes of the segment that are requested already."""
         b = self.b
         whole = b.table(self.segment, [*self.beats, 0], ADDRESS)
         done = whole - self.left.zero_extend(ADDRESS)
@@ -145,7 +156,7 @@ class _Reader:
         return b.concat([done[: ADDRESS - shift], b.const(0, shift)]) if shift else done
 
     def _arrival(self) -> dict[str, Value]:
-        """Beats into the ring, words counted until they are read, and the error flag."""
+        """The outputs that depend on arriving beats: the ring's write port, `ready` and the error flag."""
         b, p, weights = self.b, self.p, self.weights
         low, words = (weights.word_beats - 1).bit_length(), bits_for(weights.bank.words)
         place = b.state(low + words, "place")

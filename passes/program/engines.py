@@ -1,7 +1,8 @@
 """Engines: nests whose reduction bodies are equal up to constants and lanes of memory words share one datapath.
 
-What differs between the nests of an engine (trip counts, strides, bases, padding limits, rescale constants, which lane
-of a word an operand's lane takes, which epilogue) is a row of the engine's program.
+An engine has one configuration per nest that it runs. A configuration holds all that differs between these nests: trip
+counts, strides, base addresses, padding limits, rescale constants, the assignment of a word's lanes to the lanes of an
+operand, and the epilogue.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from gradcam.passes.program.nest import Access, Dataflow, Loop, Nest, Node
 
 
 def access_kind(access: Access) -> str:
-    """Where an access goes.
+    """The kind of engine port that an access needs.
 
     Returns:
         "stream": a function argument, element by element; "port": a one-element argument that is read;
@@ -32,18 +33,18 @@ def access_kind(access: Access) -> str:
 
 
 def pattern(access: Access) -> tuple[Any, ...]:
-    """What must be equal for two accesses to share a port of an engine."""
-    # A stream out is picked by the row, so that all results leave through one engine.
+    """A key of an access: accesses with equal keys can share a port of an engine."""
+    # Output streams are selected by the configuration, so that all results leave through one engine.
     is_input = is_argument(access.memref) and access.op.operation.name == "affine.load"
     argument = access.memref.arg_number if is_input else None
     return access_kind(access), argument, access.strides, access.extents, access.element_bits
 
 
 def operand(access: Access) -> tuple[Any, ...]:
-    """What must be equal for loads of reduction bodies to be one operand of the datapath.
+    """A key of a load in a reduction body: loads with equal keys can be one operand of the datapath.
 
-    A word from a memory comes through one of several ports, each of which hands its lanes out in another way: a
-    convolution and its transpose read the same weights with input and output lanes swapped.
+    An operand from memory may have several read ports, each with its own order of lanes. For example, a convolution
+    and its transpose read the same weights with input and output lanes swapped.
     """
     return ("memory", access.extents, access.element_bits) if access_kind(access) == "memory" else pattern(access)
 
@@ -51,7 +52,10 @@ def operand(access: Access) -> tuple[Any, ...]:
 def signature(
     flow: Dataflow, loops: list[Loop], load: Callable[[Access], tuple[Any, ...]] = pattern
 ) -> tuple[Any, ...]:
-    """The dataflow up to constants, and to what `load` leaves open of a load: equal signatures are equal hardware."""
+    """A key of a dataflow: dataflows with equal keys are the same hardware.
+
+    Constants are not part of the key, and loads are compared by the key that `load` returns.
+    """
     number = {id(n): i for i, n in enumerate(flow.nodes)}
 
     def node(n: Node) -> tuple[Any, ...]:
@@ -71,7 +75,7 @@ def signature(
 
 
 def engine_key(nest: Nest) -> tuple[Any, ...]:
-    """Nests with equal keys run on one engine."""
+    """A key of a nest: nests with equal keys share an engine."""
     streams = [pattern(a) for a in nest.loads + nest.stores if access_kind(a) == "stream"]
     if nest.body is None:
         return (
@@ -84,7 +88,12 @@ def engine_key(nest: Nest) -> tuple[Any, ...]:
 
 
 def engine_name(nest: Nest) -> str:
-    """What an engine does, from its reduction body: mac, sum, max, ...; load and store are the streams."""
+    """Name of the engine that runs a nest.
+
+    Returns:
+        "mac", "sum", "scan", "max" or "reduce" by the ops of the reduction body; for a nest without one, "load" or
+        "store" where it reads or writes a stream, else "elementwise".
+    """
     kinds = {access_kind(a) for a in nest.loads}
     if nest.body is None:
         if "stream" in kinds:
@@ -100,21 +109,28 @@ def engine_name(nest: Nest) -> str:
 
 
 def stage_of(op: Any) -> int:
-    """Pipeline stage of an op, as gradcam-assign-cycles set it."""
+    """Pipeline stage of an op, as assigned by gradcam-assign-cycles."""
     return STAGE.get(op)
 
 
 def latency_of(op: Any, kind: str) -> int:
-    """Cycles from the inputs of an op, or the address of a read ("load"), to the result."""
+    """Latency of an op in cycles: from its inputs, or for a "load" from its address, to its result."""
     latency = attributes.LATENCY.find(op)
     return LATENCY.get(kind, 0) if latency is None else latency
 
 
 @dataclass(eq=False)
 class Slot:
-    """A port of an engine: the accesses of all its rows that share it (None where a row does not use it).
+    """A port of an engine, shared by accesses of its configurations.
 
-    `operand` is the same for the ports between which the rows choose for one operand of the reduction body.
+    Attributes:
+        name: name of the port.
+        operand: name of the operand of the reduction body that the port feeds. Ports with equal names are alternatives
+            for one operand, from which each configuration selects one.
+        kind: see `access_kind`.
+        store: whether the accesses are stores.
+        stage: pipeline stage of the accesses.
+        accesses: the access of each configuration; None where a configuration does not use the port.
     """
 
     name: str
@@ -122,50 +138,55 @@ class Slot:
     kind: str
     store: bool
     stage: int
-    rows: list[Access | None]
+    accesses: list[Access | None]
 
     @property
     def example(self) -> Access:
-        """Any access of the slot; all have the same pattern."""
-        return next(a for a in self.rows if a is not None)
+        """The first access of the slot; all of them have the same pattern."""
+        return next(a for a in self.accesses if a is not None)
 
 
 @dataclass(eq=False)
 class Epilogue:
-    """One of the epilogues of an engine and the rows that pick it."""
+    """One of the epilogues of an engine, and the numbers of the configurations that use it."""
 
     flow: Dataflow
-    rows: list[int]
+    configurations: list[int]
 
 
 @dataclass(eq=False)
 class Engine:
-    """A datapath and its program.
+    """A datapath with its configurations.
 
     Attributes:
-        rows: the nests, in program order.
-        epilogues: what follows a reduction, in the order of their first rows.
-        slots: ports, found by access through `slot_of`.
+        name: name of the engine.
+        configurations: the nest of each configuration, in program order.
+        epilogues: the epilogues, in the order of their first configurations.
+        slots: the ports.
+        slot_of: the port of each access, by the access's id.
     """
 
     name: str
-    rows: list[Nest]
+    configurations: list[Nest]
     epilogues: list[Epilogue]
     slots: list[Slot] = field(default_factory=list)
     slot_of: dict[int, Slot] = field(default_factory=dict)
 
     @property
     def outer_depth(self) -> int:
-        """Outer time loops of the odometer."""
-        return max(len(n.outer) for n in self.rows)
+        """Number of outer time loops that the loop counters have room for."""
+        return max(len(n.outer) for n in self.configurations)
 
     @property
     def depth(self) -> int:
-        """Time loops of the odometer."""
-        return self.outer_depth + max(len(n.reduction) for n in self.rows)
+        """Number of time loops, outer and reduction, that the loop counters have room for."""
+        return self.outer_depth + max(len(n.reduction) for n in self.configurations)
 
     def loops(self, nest: Nest) -> list[Loop | None]:
-        """The row's loops, aligned with the odometer: missing outer ones are None."""
+        """The time loops of a configuration's nest, aligned with the loop counters.
+
+        Both groups, outer and reduction loops, are padded in front with None.
+        """
         outer, reduction = self.outer_depth, self.depth - self.outer_depth
         return (
             [None] * (outer - len(nest.outer))
@@ -175,11 +196,15 @@ class Engine:
         )
 
     def trips(self, nest: Nest) -> list[int]:
-        """Trip counts of the aligned loops."""
+        """Trip counts of the aligned loops; 1 where the nest has no loop."""
         return [1 if loop is None else loop.trip for loop in self.loops(nest)]
 
     def deltas(self, nest: Nest, form: Linear) -> list[int]:
-        """What to add to an address register when loop l ticks: c_l - sum over inner m of c_m * (n_m - 1)."""
+        """Increments of an address register by the loop that advances.
+
+        For loop l with coefficient c_l in `form`: c_l - sum over the loops m inside l of c_m * (n_m - 1), with n_m
+        their trip counts.
+        """
         loops, trips = self.loops(nest), self.trips(nest)
         coefficients = [0 if loop is None else form.get(loop.iv, 0) for loop in loops]
         span = [c * (n - 1) for c, n in zip(coefficients, trips, strict=True)]
@@ -187,27 +212,28 @@ class Engine:
 
 
 def collect(all_nests: Iterable[Nest]) -> list[Engine]:
-    """Engines of a program, from the `gradcam.engine` and `gradcam.epilogue` tags."""
+    """The engines of a program, from the attributes `gradcam.engine` and `gradcam.epilogue` of its nests."""
     groups: dict[str, list[Nest]] = {}
     for nest in all_nests:
         groups.setdefault(ENGINE.get(nest.op), []).append(nest)
-    return [_engine(name, rows) for name, rows in groups.items()]
+    return [_engine(name, configurations) for name, configurations in groups.items()]
 
 
-def _engine(name: str, rows: list[Nest]) -> Engine:
+def _engine(name: str, configurations: list[Nest]) -> Engine:
+    """The engine that runs the given nests, with its epilogues and ports."""
     variants: dict[str, Epilogue] = {}
-    for i, nest in enumerate(rows):
-        variants.setdefault(EPILOGUE.get(nest.op), Epilogue(nest.epilogue, [])).rows.append(i)
-    engine = Engine(name, rows, list(variants.values()))
+    for i, nest in enumerate(configurations):
+        variants.setdefault(EPILOGUE.get(nest.op), Epilogue(nest.epilogue, [])).configurations.append(i)
+    engine = Engine(name, configurations, list(variants.values()))
     names = _Names()
-    for accesses in zip(*(n.body.loads for n in rows if n.body), strict=True):
+    for accesses in zip(*(n.body.loads for n in configurations if n.body), strict=True):
         _operand_slots(engine, names, accesses)
     _epilogue_slots(engine, names)
     return engine
 
 
 class _Names:
-    """Short port names: x and w feed a product, y is the result, r a residual, then by what they hold."""
+    """Assigns port names: x for data, w, m, b and c for constants of 8, 16, 32 and other bits, y for results."""
 
     def __init__(self) -> None:
         self._used: dict[str, int] = {}
@@ -226,42 +252,46 @@ class _Names:
 
 
 def _operand_slots(engine: Engine, names: _Names, accesses: tuple[Access, ...]) -> None:
-    """A port per way in which the rows read one operand; words of constants and of data may differ in width."""
+    """Adds the read ports of one operand: one for each pattern in which the configurations read it.
+
+    Constants and data have ports of their own, for the width of their words may differ.
+    """
     ports: dict[Any, list[Access | None]] = {}
-    for row, access in enumerate(accesses):
+    for configuration, access in enumerate(accesses):
         key = is_global(access.memref), pattern(access)
-        ports.setdefault(key, [None] * len(engine.rows))[row] = access
+        ports.setdefault(key, [None] * len(engine.configurations))[configuration] = access
     first = None
-    for rows in ports.values():
-        name = names.read(next(a for a in rows if a is not None))
+    for shared in ports.values():
+        name = names.read(next(a for a in shared if a is not None))
         first = first or name
-        _add_slot(engine, name, rows, first)
+        _add_slot(engine, name, shared, first)
 
 
-def _add_slot(engine: Engine, name: str, rows: list[Access | None], operand: str) -> None:
-    example = next(a for a in rows if a is not None)
+def _add_slot(engine: Engine, name: str, accesses: list[Access | None], operand: str) -> None:
+    """Adds the port `name` of an operand to an engine; `accesses` has the access of each configuration."""
+    example = next(a for a in accesses if a is not None)
     store = example.op.operation.name == "affine.store"
-    slot = Slot(name, operand, access_kind(example), store, stage_of(example.op), rows)
+    slot = Slot(name, operand, access_kind(example), store, stage_of(example.op), accesses)
     engine.slots.append(slot)
-    for access in rows:
+    for access in accesses:
         if access is not None:
             engine.slot_of[id(access)] = slot
 
 
 def _epilogue_slots(engine: Engine, names: _Names) -> None:
-    """Accesses of different epilogues share a port when they have the same pattern and stage."""
+    """Adds the ports of the epilogues; accesses of several epilogues share a port if pattern and stage are equal."""
     ports: dict[Any, list[Access | None]] = {}
     for epilogue in engine.epilogues:
-        for row in epilogue.rows:
+        for configuration in epilogue.configurations:
             seen: dict[Any, int] = {}
-            flow = engine.rows[row].epilogue
+            flow = engine.configurations[configuration].epilogue
             for access in [*flow.loads, *flow.stores]:
                 store = access.op.operation.name == "affine.store"
                 constant = is_global(access.memref)
                 key = (store, constant, pattern(access), stage_of(access.op))
                 seen[key] = seen.get(key, 0) + 1
-                ports.setdefault((*key, seen[key]), [None] * len(engine.rows))[row] = access
-    for key, rows in ports.items():
-        example = next(a for a in rows if a is not None)
+                ports.setdefault((*key, seen[key]), [None] * len(engine.configurations))[configuration] = access
+    for key, shared in ports.items():
+        example = next(a for a in shared if a is not None)
         name = names.write() if key[0] else names.read(example)
-        _add_slot(engine, name, rows, name)
+        _add_slot(engine, name, shared, name)

@@ -52,6 +52,6 @@ def test_the_core_has_one_word_for_logits_and_map_and_a_short_class(modules):
 
 @pytest.mark.parametrize("target", ["stem", "block", "wide"])
 def test_rescales_of_a_backward_pass_use_the_multipliers_of_the_inference(target):
-    # They multiply an accumulator without a bias, or with the shifted high half of a gradient in its place.
+    # These rescales multiply an accumulator without a bias, or with the shifted high half of a gradient in its place.
     engine = hardware(network(), settings(target, "gradcam", "4x4"))["engine_mac"]
     assert engine.count("comb.mul", least=48) == {48: 4}, "one per output lane"

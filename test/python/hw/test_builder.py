@@ -1,4 +1,4 @@
-"""The values and words that hardware is built from: operators, slices, shared ops, and what is refused."""
+"""The layer over CIRCT that hardware is built with: operators, slices, shared ops, and errors."""
 
 import pytest
 from hypothesis import given
@@ -43,7 +43,7 @@ A, B, Y = Signal("a", 8), Signal("b", 8), Signal("y", 8)
 
 
 def build(body, inputs=(A, B), outputs=(Y,), reset=True):
-    """The text of a module whose outputs `body(builder, inputs)` gives."""
+    """The text of a module whose body is built by `body(builder, inputs)`, which returns the outputs."""
     context = ir.Context()
     circt.register_dialects(context)
     with context, ir.Location.unknown():
@@ -55,7 +55,7 @@ def build(body, inputs=(A, B), outputs=(Y,), reset=True):
 
 
 def ops_of(value):
-    """The lines that make the 8-bit value of `value(a, b)`, without constants."""
+    """The ops, one per line and without constants, that compute the 8-bit value of `value(a, b)`."""
     text = build(lambda b, p: {"y": value(p["a"], p["b"])})
     return [line.strip() for line in text.splitlines() if " = " in line and "hw.constant" not in line]
 
@@ -199,7 +199,7 @@ def test_bounds_of_a_slice_are_the_lowest_bit_and_the_one_behind_the_highest(bit
 
 
 def slice_into(value, bits):
-    """The bits, extended to 8."""
+    """A slice of the value, zero-extended to 8 bits."""
     part = value[bits]
     assert part.width == (1 if isinstance(bits, int) else len(range(8)[bits]))
     return part.zero_extend(8)

@@ -94,12 +94,12 @@ def test_a_bank_takes_the_fewest_block_rams_without_a_choice_between_them(family
 
 
 def longest(module: ir.Module, clock: Clock) -> float:
-    """Longest chain of ops between two registers, in ns, as the stages in the IR say; where no accumulator is."""
+    """Delay in ns of the longest chain of ops between two registers; chains with an accumulator do not count."""
     d, most = clock.delays, 0.0
     with module.context:
         flows = [flow for nest in read_nests(module) for flow in nest.flows]
     for flow in flows:
-        # When a value is ready: the stage, the delay since its beginning, and whether an accumulator is in it.
+        # When a value is ready: the stage, the delay since the stage began, and whether it depends on an accumulator.
         ready = {}
         for node in flow.nodes:
             if node.kind in ("const", "iv", "acc"):
@@ -111,7 +111,7 @@ def longest(module: ir.Module, clock: Clock) -> float:
             updates = any(ready[id(a)][2] for a in node.args)
             if node.kind in ("arith.muli", "reduce"):
                 assert delay == 0, "a multiplier or a tree of adders behind a register"
-                # What one stage of it takes.
+                # The delay of one of its stages.
                 adds = -(-(flow.extents[node.reduced[0]] - 1).bit_length() // latency) if node.kind == "reduce" else 0
                 most = max(most, d.multiply if node.kind == "arith.muli" else adds * (d.carry + d.bit * node.bits))
                 ready[id(node)] = (stage + latency, 0.0, updates)

@@ -1,4 +1,4 @@
-"""Two int8 products of one multiplication: exact for every value, in RTL, and one DSP slice where there were two."""
+"""Two int8 products from one multiplication: exact for every value, also in RTL, with one DSP slice for both."""
 
 import dataclasses
 
@@ -26,7 +26,7 @@ from gradcam.sim.trace import load_quantized
 
 
 def upper_field(both):
-    """The upper product without its borrow."""
+    """The upper product without the correction by the borrow, which is wrong below a negative lower product."""
     return both[16:]
 
 
@@ -83,7 +83,7 @@ def evaluate(design, inputs):
 
 
 def wrong(design):
-    """How many of all 2^24 (x, w0, w1) give a wrong product, lower and upper."""
+    """The number of wrong lower and of wrong upper products among all 2^24 triples (x, w0, w1)."""
     signed = np.arange(-128, 128)
     w0, w1 = signed[:, None], signed[None, :]
     counts = np.zeros(2, np.int64)

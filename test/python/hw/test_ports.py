@@ -1,4 +1,4 @@
-"""Ports of an engine are declared once: another name reaches every module that has or connects them."""
+"""Ports of an engine are declared once: a change of a name there reaches every module that has or connects the port."""
 
 import re
 
@@ -10,7 +10,7 @@ from gradcam.passes.hw.convert_affine_to_hw import ConvertAffineToHw
 from gradcam.passes.hw.ports import Control, MemoryPort, Port
 from gradcam.passes.hw.signals import Signal, Stream
 
-#: What the tests append to names; no design has it.
+#: Text that the tests append to names; no name in a design ends in it.
 MARK = "Renamed"
 
 
@@ -27,7 +27,7 @@ def hardware(scheduled) -> str:
 
 
 def marked(text: str) -> set[str]:
-    """Ports of modules whose names have the mark, without it."""
+    """Names of ports that end in the mark, without the mark."""
     return set(re.findall(rf"(?:in %|out )(\w+){MARK} :", text))
 
 

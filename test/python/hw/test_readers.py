@@ -1,4 +1,4 @@
-"""The emitted SystemVerilog is read by other tools than Verilator: Yosys and Icarus, from the output folder."""
+"""Yosys and Icarus read the emitted SystemVerilog from the output folder, besides Verilator."""
 
 import shutil
 import subprocess
@@ -45,7 +45,7 @@ def test_a_tool_reads_and_elaborates_every_file(folder, read):
 
 @pytest.mark.parametrize("read", READERS)
 def test_a_missing_module_is_found(folder, read, tmp_path):
-    """The negative of the test above: elaboration needs every file."""
+    """The negative test: elaboration fails when a file is missing."""
     shutil.copytree(folder, tmp_path / "design")
     (tmp_path / "design/rtl/bank0.sv").unlink()
     assert read(tmp_path / "design").returncode != 0

@@ -1,4 +1,4 @@
-"""Whole networks through the compiler: RTL and scheduled IR against the integer reference, and the plan's promises."""
+"""Whole networks through the compiler: RTL and scheduled IR against the integer reference; rules of the memory plan."""
 
 import os
 import shutil
@@ -25,7 +25,7 @@ from gradcam.sim import Simulator
 from gradcam.sim.check import check_outputs
 from gradcam.sim.trace import load_quantized
 
-#: How many random networks go to RTL; each takes 5 to 30 seconds, so none by default.
+#: Number of random networks that are simulated in RTL; each takes 5 to 30 seconds, so none by default.
 FUZZ = int(os.environ.get("GRADCAM_FUZZ_RTL", "0"))
 
 
@@ -73,7 +73,7 @@ def test_the_demo_network(tmp_path):
 
 @pytest.fixture(scope="module")
 def second(tmp_path_factory):
-    """A network and its design; tests copy the folder before they change it."""
+    """A network, its output folder and its report; tests copy the folder before they change it."""
     net, folder = second_network(), tmp_path_factory.mktemp("second") / "design"
     report = design(net, "16x16", folder)
     return net, folder, report
@@ -116,7 +116,7 @@ def test_a_run_leaves_nothing_behind(second):
 
 
 def flip(path, bit):
-    """Flips a bit of lane 0 of the first word that is not zero in lane 0."""
+    """Flips a bit in lane 0 of the first word whose lane 0 is not zero."""
     lines = path.read_text().splitlines()
     row = next(i for i, line in enumerate(lines) if int(line[-2:], 16))
     lines[row] = f"{int(lines[row], 16) ^ (1 << bit):0{len(lines[row])}x}"
@@ -187,7 +187,7 @@ def in_memory(accesses):
 
 
 def plan_faults(module):
-    """What is wrong with a memory plan: buffers that overlap while both are alive, and ports used twice in a cycle."""
+    """The faults of a memory plan: buffers that overlap while both are alive, and ports used twice in a cycle."""
     with module.context:
         banks, alive, program = banks_of(module), {}, read_nests(module)
         faults, ports = [], {}

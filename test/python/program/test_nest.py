@@ -27,7 +27,7 @@ def parse(body, arguments="", before=""):
 
 
 def evaluate(form, point):
-    """The form's value where its terms have the values of `point`."""
+    """The value of a linear form whose terms have the values of `point`."""
     return sum(c * (1 if term is None else point[term]) for term, c in form.items())
 
 
@@ -168,7 +168,7 @@ PLAIN = {
 
 
 def products(*changes, initial="0"):
-    """A module of nests like PLAIN with some of its numbers changed, as `collect` wants it."""
+    """A module with a nest per entry of `changes`, each like PLAIN with some numbers changed, as input of `collect`."""
     body = "".join(PRODUCT.format(**PLAIN | change) for change in changes)
     head = f"""%initial = arith.constant {initial} : i32
       %x = memref.alloc() : memref<999x4xi8>
@@ -189,7 +189,7 @@ ROW = st.fixed_dictionaries(
 
 
 def walk(trips, start, deltas):
-    """Addresses of an odometer: at each step the delta of the outermost loop that ticks is added."""
+    """Addresses step by step: each step adds the delta of the outermost loop that advances."""
     counters, address, found = [0] * len(trips), start, []
     for _ in range(int(np.prod(trips))):
         found.append(address)
@@ -208,15 +208,15 @@ def brute_force(trips, strides, start):
 
 @settings(max_examples=25, deadline=None)
 @given(st.lists(ROW, min_size=1, max_size=3))
-def test_deltas_walk_through_the_addresses_of_every_row(rows):
+def test_deltas_walk_through_the_addresses_of_every_configuration(rows):
     with make_context(), ir.Location.unknown():
         module = products(*rows)
         for pass_ in (FormEngines(), PlanMemory(), AssignCycles()):
             pass_.run(module)
         engine = next(e for e in collect(read_nests(module)) if e.name == "mac")
-        assert len(engine.rows) == len(rows)
+        assert len(engine.configurations) == len(rows)
         slot = next(s for s in engine.slots if s.name == "x")
-        for nest, access, row in zip(engine.rows, slot.rows, rows, strict=True):
+        for nest, access, row in zip(engine.configurations, slot.accesses, rows, strict=True):
             trips = [row["outer"], row["first"], row["second"]]
             strides = [4 * row[n] for n in ("sn", "sa", "sb")]
             assert engine.trips(nest) == trips
@@ -241,9 +241,10 @@ def test_rows_of_different_depth_are_aligned_at_the_innermost_loop():
     for pass_ in (FormEngines(), PlanMemory(), AssignCycles()):
         pass_.run(module)
     engine = next(e for e in collect(read_nests(module)) if e.name == "elementwise")
-    assert [engine.trips(n) for n in engine.rows] == [[1, 5], [3, 2]]
-    assert engine.loops(engine.rows[0])[0] is None
-    assert engine.deltas(engine.rows[0], engine.rows[0].loads[0].index)[1] == 1
+    short, long = engine.configurations
+    assert [engine.trips(n) for n in (short, long)] == [[1, 5], [3, 2]]
+    assert engine.loops(short)[0] is None
+    assert engine.deltas(short, short.loads[0].index)[1] == 1
 
 
 # Engines.
@@ -276,7 +277,10 @@ def test_another_initial_value_is_another_engine():
 
 
 def chain(reads):
-    """A program in which nest k makes buffer k from the buffers `reads[k]`, numbers below k; the last one is read."""
+    """A program in which nest k writes buffer k and reads the buffers `reads[k]`, numbers below k.
+
+    The last buffer is read by the output.
+    """
     count, body = len(reads), ""
     for k in range(count):
         body += f"%b{k} = memref.alloc() : memref<{k + 2}x4xi8>\n"
@@ -299,7 +303,7 @@ def chain(reads):
 def check_plan(module, reads):
     """Buffers that live at the same time lie apart; buffers read in one cycle lie in different banks.
 
-    Lifetimes come from `reads`, which the program was made from.
+    Lifetimes come from `reads`, the description of the program.
     """
     banks = {e.name: ir.DictAttr(e.attr) for e in ir.DictAttr(module.operation.attributes["gradcam.banks"])}
     buffers = [o for o in main_function(module).regions[0].blocks[0].operations if o.operation.name == "memref.alloc"]
