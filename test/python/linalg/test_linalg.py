@@ -9,6 +9,7 @@ from gradcam.errors import GradcamError
 from gradcam.jit import compile_affine, compile_linalg, run_affine, run_linalg
 from gradcam.passes.linalg.convert_gradcam_to_linalg import ConvertGradcamToLinalg
 from gradcam.passes.linalg.fuse_epilogues import FuseEpilogues
+from gradcam.passes.linalg.set_platform import SetPlatform
 from gradcam.pe import PE
 from gradcam.reference.integer import run_integer
 
@@ -163,7 +164,8 @@ def image_of(module):
 
 
 def lower(module, pe, fuse=True):
-    ConvertGradcamToLinalg(pe).run(module)
+    SetPlatform(pe).run(module)
+    ConvertGradcamToLinalg().run(module)
     if fuse:
         FuseEpilogues().run(module)
         PassManager.parse("builtin.module(canonicalize,cse)").run(module.operation)
