@@ -21,7 +21,7 @@ class Bank:
     """A memory: `words` words of `lanes` x `bits`.
 
     Attributes:
-        depth: words of each of the memories that it is made of, a power of two; None for one memory of all words.
+        depth: words of each of the memories that the bank is made of, a power of two; None for a single memory.
     """
 
     name: str
@@ -33,14 +33,14 @@ class Bank:
 
     @property
     def parts(self) -> list[tuple[str, int]]:
-        """The memories that it is made of, as number in names, none where there is one only, and words."""
+        """The memories that the bank is made of: (number in their names, words); the number of a single one is ""."""
         if self.depth is None or self.depth >= self.words:
             return [("", self.words)]
         starts = range(0, self.words, self.depth)
         return [(str(i), min(self.depth, self.words - start)) for i, start in enumerate(starts)]
 
     def image(self, number: str) -> str:
-        """The file with what a memory holds, by the number in its name; weights_1 is not the bank weights1."""
+        """The file with the contents of the memory `number`; the underscore tells weights_1 from the bank weights1."""
         return f"mem/{self.name}{'_' if number else ''}{number}.hex"
 
     @property
@@ -73,7 +73,7 @@ def place_of(memref: ir.Value) -> tuple[str, int]:
 
 
 def ring_of(memref: ir.Value) -> int | None:
-    """Elements of a buffer that is a ring, a power of two: element i lies at i modulo that; None for other buffers."""
+    """The size of a ring in elements, a power of two: element i lies at i modulo the size; None for other buffers."""
     return None if isinstance(memref.owner, ir.Block) else RING.find(memref.owner)
 
 
@@ -83,10 +83,13 @@ def power_of_two(n: int) -> int:
 
 
 def slices_of(accesses: list[Access], bank: Bank) -> int:
-    """How many accesses fit side by side into a word, each in a power of two of lanes: 1 when each starts a word.
+    """The number of slices of a word: accesses that fit into it side by side, each in a power of two of lanes.
+
+    Returns:
+        1 when every access starts at a word.
 
     Raises:
-        GradcamError: lanes would straddle two words.
+        GradcamError: the lanes of an access would straddle two words.
     """
     for access in accesses:
         if any(c % bank.lanes for c in access.index.values()):

@@ -1,7 +1,7 @@
-"""The clock that a design is scheduled for, and how long an op takes on the family that it is meant for.
+"""The clock that a design is scheduled for, and the delays of ops on its FPGA family.
 
-Without a clock an op is as fast as a stage is long; `gradcam.passes.schedule.stages` then registers products, shifts
-and lane sums only. With one, ops share a stage as long as their delays fit into its period.
+Without a clock, delays do not count, and `gradcam.passes.schedule.stages` registers products, shifts and lane sums
+only. With a clock, ops share a stage as long as their delays fit into its period.
 """
 
 from __future__ import annotations
@@ -18,15 +18,17 @@ from gradcam.passes.program.nest import Node
 
 @dataclass(frozen=True)
 class Delays:
-    """Delays of a family in ns, with the routing to the next op, rounded up from what its tools report; its block RAMs.
+    """Delays of a family in ns, and the shapes of its block RAMs.
+
+    Delays contain the routing to the next op, and are rounded up from the reports of the family's tools.
 
     Attributes:
-        register: out of one register and into the next.
+        register: clock-to-output of one register and setup of the next one.
         logic: a level of logic.
-        carry, bit: an addition or comparison, and more per bit of it.
-        shift: by a number that only the row knows.
-        multiply: in a DSP slice.
-        block: bits of a word of a block RAM by their number, more words last.
+        carry, bit: an addition or comparison takes `carry`, and `bit` more for each of its bits.
+        shift: a shift by an amount that depends on the configuration.
+        multiply: a product in a DSP slice.
+        block: bits of a word of a block RAM, by its number of words, in ascending order.
     """
 
     register: float
@@ -64,7 +66,7 @@ EXTREME = ("arith.maxsi", "arith.minsi")
 _SHIFT = ("arith.shrsi", "arith.shrui", "arith.shli")
 _LOGIC = ("arith.select", "arith.andi", "arith.ori", "arith.xori")
 
-#: Widest signed factor of one multiplier, the narrower side; a wider product is made of two.
+#: Bits of the widest signed factor on the narrower side of one multiplier; a wider product takes two multipliers.
 FACTOR = 18
 
 #: Cycles from the inputs of an op to its result without a clock; 0 means combinational within the stage.
@@ -73,11 +75,11 @@ LATENCY = {"load": 1, "arith.muli": 1, "arith.shrsi": 1, "arith.shrui": 1, "redu
 
 @dataclass(frozen=True)
 class Clock:
-    """What a stage holds.
+    """The clock of a design, which limits the ops of a stage.
 
     Attributes:
-        delays: of the family; None without a clock.
-        period: of the clock, in ns.
+        delays: the delays of the family; None without a clock.
+        period: the period of the clock in ns.
     """
 
     delays: Delays | None = None
@@ -85,7 +87,7 @@ class Clock:
 
     @classmethod
     def of(cls, op: Any) -> Clock:
-        """The clock of the module that an op is in, which gradcam-target-clock set."""
+        """The clock that gradcam-target-clock set for the module around an op."""
         clock = Platform.of(op).clock
         return cls.named(clock["family"], clock["mhz"]) if clock else cls()
 
@@ -94,7 +96,7 @@ class Clock:
         """A clock of `mhz` on a family.
 
         Raises:
-            GradcamError: there is no such family, or it is not that fast.
+            GradcamError: there is no such family, or it cannot reach this frequency.
         """
         if family not in DELAYS:
             raise GradcamError(f"there is no family '{family}'; choose one of {', '.join(DELAYS)}")
@@ -113,7 +115,7 @@ class Clock:
 
     @property
     def crossing(self) -> int:
-        """Cycles between sequencer, engines and banks: with a clock, what crosses is registered on its way."""
+        """The crossing latency: cycles from one of sequencer, engines and banks to another; 1 with a clock, else 0."""
         return int(self.delays is not None)
 
     @property
@@ -123,31 +125,32 @@ class Clock:
 
     @property
     def address(self) -> int:
-        """Stage in which a memory is read first: with a clock the address is registered in the engine, too."""
+        """The earliest stage of a memory read; with a clock the address is registered in the engine and behind it."""
         return 2 * self.crossing
 
     @property
     def read(self) -> int:
-        """Cycles of a read: with a clock the word is registered behind the memory and in the engine, too."""
+        """Cycles of a memory read; with a clock the word is registered behind the memory and in the engine, too."""
         return 1 + 2 * self.crossing
 
     @property
     def lane(self) -> float:
-        """Delay from a word that was read to a lane of it, which may be padding."""
+        """Delay from a word that was read to one of its lanes, including the choice of padding."""
         return self.delays.logic if self.delays else 0.0
 
     def depth(self, words: int, bits: int) -> int:
-        """Words of each memory that a bank of so many words is made of, the last one may have fewer.
+        """The words of each memory that a bank of `words` words is made of; the last memory may have fewer.
 
-        The words of a memory lie side by side in block RAMs, for a choice between block RAMs is too slow without a
-        register. The deeper a memory, the fewer bits of a word a block RAM holds: the fewest block RAMs win.
+        A memory spreads each word over block RAMs side by side, because selecting between block RAMs is too slow
+        without a register. A deeper memory holds fewer bits of a word in one block RAM. The depth with the fewest block
+        RAMs is chosen.
         """
         if self.delays is None:
             return words
         shapes = self.delays.block
 
         def blocks(depth: int) -> int:
-            """Block RAMs of a memory."""
+            """The number of block RAMs of a memory."""
             fitting = [wide for deep, wide in shapes.items() if deep >= depth]
             return -(-bits // fitting[0])
 
@@ -172,7 +175,7 @@ class Clock:
         return math.inf if node.kind in ("arith.muli", "reduce", *EXTREME) else 0.0
 
     def latency(self, node: Node, terms: int = 1) -> int:
-        """Cycles from the inputs of an op to its result; of a lane sum of `terms`, too."""
+        """Cycles from the inputs of an op to its result; `terms` is the number of terms of a lane sum."""
         if self.delays is None or node.kind not in (*LATENCY, *EXTREME):
             return LATENCY.get(node.kind, 0)
         if node.kind == "arith.muli":
@@ -182,19 +185,19 @@ class Clock:
         return 1
 
     def rest(self, node: Node) -> float:
-        """Delay of what an op with a latency does in its last stage."""
+        """Delay of the logic of a multi-cycle op behind its last register."""
         return self.delays.logic if self.delays and node.kind in EXTREME else 0.0
 
     def levels(self, bits: int) -> int:
-        """Levels of a tree of adders in one stage."""
+        """Levels of an adder tree that fit into one stage."""
         return max(1, int(self.budget // (self.delays.carry + self.delays.bit * bits))) if self.delays else 64
 
 
 def unextended(node: Node) -> Node:
-    """The value before its sign extension."""
+    """The operand of a sign extension; any other value as it is."""
     return node.args[0] if node.kind == "arith.extsi" else node
 
 
 def is_wide(node: Node) -> bool:
-    """Whether a product needs two multipliers."""
+    """Whether a factor of a product is too wide for one multiplier, so that it needs two."""
     return max(unextended(a).bits for a in node.args) > FACTOR

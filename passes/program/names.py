@@ -25,7 +25,7 @@ def registers_of(program: Sequence[Nest]) -> dict[mlir.Value, str]:
 
 
 def argument_names(module: mlir.Module) -> list[str]:
-    """Names of the function's arguments, which become the streams and ports of the top: `gradcam.name` of each."""
+    """The attribute `gradcam.name` of each argument of the function: the names of the top's streams and ports."""
     function = main_function(module)
     count = len(function.regions[0].blocks[0].arguments)
     names = [f"arg{i}" for i in range(count)]

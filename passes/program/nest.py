@@ -60,7 +60,8 @@ class Access:
         index: row-major element index of lane 0, over time loops and symbols.
         strides: element stride per lane dimension.
         extents: size of each lane dimension.
-        guards: forms that must all be at least 0 for the access to happen; `otherwise` is what a load gives if not.
+        guards: forms that must all be at least 0 for the access to happen.
+        otherwise: the value of a load whose guards do not hold.
     """
 
     op: ir.OpView
@@ -73,7 +74,7 @@ class Access:
 
     @property
     def lanes(self) -> int:
-        """How many adjacent elements all lanes together touch."""
+        """The number of adjacent elements that all lanes together access."""
         n = 1
         for stride, extent in zip(self.strides, self.extents, strict=True):
             n *= extent if stride else 1
@@ -115,7 +116,7 @@ class Node:
 
 @dataclass(eq=False)
 class Sink:
-    """Where a value goes: accumulator `target` (an int) or memory `target` (an Access)."""
+    """The destination of a value: `target` is the number of an accumulator, or an `Access` of memory."""
 
     target: Any
     value: Node
@@ -124,7 +125,7 @@ class Sink:
 
 @dataclass(eq=False)
 class Dataflow:
-    """What one `affine.parallel` computes: sinks, and the accesses and nodes they need in program order."""
+    """The dataflow graph of one `affine.parallel`: its sinks, and the nodes that they need, in program order."""
 
     extents: list[int] = field(default_factory=list)
     nodes: list[Node] = field(default_factory=list)
@@ -168,7 +169,7 @@ class Nest:
 
     @property
     def name(self) -> str:
-        """Name of the tensor the nest makes: the nest's location."""
+        """Name of the tensor that the nest computes: the nest's location."""
         return location_name(self.op)
 
     @property
@@ -353,7 +354,7 @@ def read_nest(op: ir.OpView) -> Nest:
 
 
 def _loops(op: ir.OpView) -> tuple[list[Loop], list[ir.OpView]]:
-    """The perfectly nested loops from `op` on, and what the innermost one holds."""
+    """The perfectly nested loops from `op` on, and the ops in the innermost one."""
     loops = [Loop(op, constant_trip(op))]
     inner = block_ops(op)
     while [o.operation.name for o in inner] == ["affine.for"]:
@@ -379,8 +380,9 @@ def _accumulators(op: ir.OpView) -> list[Accumulator]:
 
 
 def read_nests(module: ir.Module) -> list[Nest]:
-    """All scheduled nests of the module's function, in program order: an analysis that passes which only set
-    attributes preserve.
+    """All scheduled nests of the module's function, in program order.
+
+    This is an analysis (`gradcam.passes.infra.analyses`); passes that only set attributes preserve it.
     """
     operations = main_function(module).regions[0].blocks[0].operations
     return [read_nest(op) for op in operations if op.operation.name == "affine.for"]

@@ -1,4 +1,4 @@
-"""What goes in and out of a run: the streams of a program, and the packets that they become."""
+"""Inputs and outputs of a run: the streams of a program, and the packets that carry them."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ class Channel:
 
 @dataclass(frozen=True)
 class Packets:
-    """What goes in and out of a run.
+    """Inputs and outputs of a run.
 
     Attributes:
-        inputs: the streams that are read.
-        outputs: the streams that are written, in the order in which they are.
-        classes: the registers that hold the explained classes when the run has ended, the best one first.
+        inputs: the streams that the program reads.
+        outputs: the streams that the program writes, in the order in which it writes them.
+        classes: the registers that hold the explained classes at the end of the run, the best class first.
     """
 
     inputs: Sequence[Channel]
@@ -42,14 +42,14 @@ class Packets:
 
     @staticmethod
     def of(program: ScheduledProgram) -> Packets:
-        """Of a program with its schedule, known before its cycles are."""
+        """The packets of a scheduled program; its cycles need not be assigned yet."""
         loads, stores = [a for n in program.nests for a in n.loads], [a for n in program.nests for a in n.stores]
         names = program.arguments
         return Packets(_channels(loads, names), _channels(stores, names), _class_registers(program))
 
     @property
     def fields(self) -> list[tuple[str, int]]:
-        """What a result packet holds, in order: (name, words of 32 bits)."""
+        """The fields of a result packet in order: (name, number of 32-bit words)."""
         classes = [("classes", len(self.classes))] if self.classes else []
         return [("packet", 1), *classes, *((channel.name, channel.beats) for channel in self.outputs)]
 
@@ -66,7 +66,7 @@ class Packets:
 
 
 def _channels(accesses: Sequence[Access], names: Sequence[str]) -> list[Channel]:
-    """The streams among the accesses, in their order."""
+    """The streams that the accesses read or write, in the order of the accesses."""
     streams: dict[int, Access] = {a.memref.arg_number: a for a in accesses if access_kind(a) == "stream"}
     return [
         Channel(names[i], prod(ir.MemRefType(a.memref.type).shape) // a.lanes, a.lanes * a.element_bits)
@@ -75,7 +75,7 @@ def _channels(accesses: Sequence[Access], names: Sequence[str]) -> list[Channel]
 
 
 def _class_registers(program: ScheduledProgram) -> list[str]:
-    """The registers that pick what a nest reads."""
+    """The registers that select a part of a buffer which a nest reads."""
     forms = (form for nest in program.nests for a in nest.loads for form in (a.index, *a.guards))
     used = {symbol_register(term[1]) for form in forms for term in form if isinstance(term, tuple)}
     return [name.removesuffix("_q") for memref, name in program.registers.items() if memref in used]

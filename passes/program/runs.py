@@ -1,9 +1,9 @@
-"""When nests run: the steps of a nest, and those of a nest that follows its producer while that still runs.
+"""The cycles in which nests run: the steps of a nest, and of a follower that runs beside its producer.
 
-A nest that **follows** the one before it, its producer, is issued together with it, in one **turn**. Its engine holds
-the first step of an iteration of its outer loops until the producer has written what that iteration reads. The producer
-is never held by it; whatever delays the producer (an input beat, a word from DRAM) delays the nest that follows by as
-much or less. The producer may follow another nest.
+A nest that **follows** the nest before it, its producer, is issued together with it, in one **issue group**. The
+follower's engine holds the first step of an iteration of its outer loops until the producer has written the elements
+that the iteration reads. A follower never holds its producer. Whatever delays the producer (an input beat, a word from
+DRAM) delays the follower by as much or less. The producer may follow another nest.
 """
 
 from __future__ import annotations
@@ -25,12 +25,13 @@ from gradcam.passes.program.streams import form_values
 
 @dataclass(frozen=True)
 class Run:
-    """When the steps of a nest run: one per cycle, later by what it waits.
+    """The cycles in which the steps of a nest run: one step per cycle, except for waits.
 
     Attributes:
-        start: the cycle before its first step can run; that of its issue without a clock.
-        steps: their number.
-        waits: (step, cycles): by how much that step and those behind it are late in all, in the order of the steps.
+        start: the cycle before the first step can run; without a clock, the cycle in which the nest is issued.
+        steps: the number of steps.
+        waits: pairs (step, cycles) in the order of the steps: from that step on, steps are late by so many cycles in
+            total.
     """
 
     start: int
@@ -39,16 +40,16 @@ class Run:
 
     @property
     def stalls(self) -> int:
-        """Cycles that the nest waits."""
+        """Cycles that the nest waits in total."""
         return self.waits[-1][1] if self.waits else 0
 
     def late(self, steps: np.ndarray) -> np.ndarray:
-        """By how many cycles each of the steps, numbered from 0, is late."""
+        """The number of cycles by which each of the given steps, numbered from 0, is late."""
         late = np.array([0, *(cycles for _, cycles in self.waits)])
         return late[np.searchsorted([step for step, _ in self.waits], steps, side="right")]
 
     def waiting(self, waits: Sequence[tuple[int, int]]) -> Run:
-        """The run when its steps wait for something else, too: a step is as late as the later of both makes it."""
+        """The run with further waits: a step is as late as the longer of both waits makes it."""
         if not self.waits or not waits:
             return replace(self, waits=waits or self.waits)
         steps = np.union1d([step for step, _ in self.waits], [step for step, _ in waits])
@@ -67,15 +68,15 @@ class Run:
 
 @dataclass(frozen=True)
 class Follow:
-    """A nest that follows its producer.
+    """A follower and its producer.
 
     Attributes:
-        producer: the nest that writes what it reads.
-        counted: outer loops of the producer whose iterations are counted as they are written.
-        nest: the nest itself.
-        gated: loops of it, outermost first, whose iterations wait.
-        need: how many counted iterations must have been written before an iteration, over the gated loops; when the
-            producer has ended, nothing waits any more.
+        producer: the nest that writes the buffer which the follower reads.
+        counted: number of outer loops of the producer whose iterations are counted as they are committed.
+        nest: the follower.
+        gated: number of outer loops of the follower whose iterations wait.
+        need: over the gated loops, how many counted iterations must be committed before an iteration starts. Once the
+            producer is done, nothing waits any more.
     """
 
     producer: Nest
@@ -91,23 +92,23 @@ class Follow:
 
     @property
     def count(self) -> int:
-        """Counted iterations."""
+        """The number of iterations that are counted in a run of the producer."""
         return prod(loop.trip for loop in self.producer.outer[: self.counted])
 
     @property
     def needs(self) -> np.ndarray:
-        """`need` in every iteration, in the order in which they run."""
+        """`need` in every iteration of the gated loops, in the order in which they run."""
         loops = self.nest.loops[: self.gated]
         return np.broadcast_to(form_values(self.need, loops), [loop.trip for loop in loops]).ravel()
 
     def starts(self, producer: Run, stage: int) -> np.ndarray:
         """The cycle of the first step of every iteration of the gated loops.
 
-        An iteration starts behind the one before it, and in the cycle after the sequencer has counted the last write
-        that it needs.
+        An iteration starts after the iteration before it, and not before the cycle after its last operand is
+        committed and the crossing latency has passed.
 
         Args:
-            producer: when the producer runs; both are issued in the same cycle.
+            producer: the run of the producer; both nests are issued in the same cycle.
             stage: the pipeline stage of its stores.
         """
         written = producer.cycles(np.arange(1, self.count + 1) * (producer.steps // self.count) - 1) + stage
@@ -118,7 +119,7 @@ class Follow:
         return np.maximum.accumulate(released - before) + before
 
     def run(self, producer: Run, stage: int) -> Run:
-        """When the steps run of a nest that waits for nothing but its producer; see `starts`."""
+        """The run of the follower if it waits for nothing but its producer; see `starts`."""
         first = np.arange(len(self.needs)) * self.steps
         late = self.starts(producer, stage) - producer.start - 1 - first
         later = np.flatnonzero(np.diff(late, prepend=0))
@@ -127,10 +128,10 @@ class Follow:
 
 
 def follows_of(program: Sequence[Nest]) -> dict[int, Follow]:
-    """The nests that follow, by the number of their producer, as gradcam-overlap-nests marked them.
+    """The followers by the number of their producer, as gradcam-overlap-nests marked them.
 
     Raises:
-        GradcamError: a nest follows one whose iterations are not counted.
+        GradcamError: a nest follows a nest whose iterations are not counted.
     """
     found = {}
     for number, (producer, nest) in enumerate(pairwise(program)):
@@ -146,7 +147,7 @@ def follows_of(program: Sequence[Nest]) -> dict[int, Follow]:
 
 
 def issue_groups_of(program: Sequence[Nest]) -> list[int]:
-    """The **turn** in which each nest runs: the number of the first one of those that are issued together."""
+    """The **issue group** of each nest, as the number of the first nest of the group."""
     follows, issue_groups = follows_of(program), list[int]()
     for number in range(len(program)):
         issue_groups.append(issue_groups[-1] if number - 1 in follows else number)

@@ -1,4 +1,4 @@
-"""The read-only view of a level-4 module: its nests, and what passes have written about them, read once."""
+"""The read-only view of a level-4 module: its nests and their attributes, read once."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ from gradcam.passes.program.weight_stream import WeightStream, read_weight_strea
 class ScheduledProgram:
     """A scheduled module as Python data.
 
-    Every fact is read when it is first asked for, and raises a `GradcamError` that names the pass to run where that has
-    not run yet. A pass that changes a fact writes it into the IR; this object does not see that.
+    A property is read from the IR when it is first used. Where the pass that writes it has not run, it raises a
+    `GradcamError` that names the pass. Later changes of the IR do not show in this object.
 
     Attributes:
         module: the module.
@@ -41,11 +41,11 @@ class ScheduledProgram:
 
     @staticmethod
     def of(module: ir.Module) -> ScheduledProgram:
-        """The program of a module, the one that is kept of it where there is one."""
+        """The program of a module; the cached one where a pass has kept it."""
         return analysis(ScheduledProgram, module)
 
     def reread(self, number: int, op: Any = None) -> None:
-        """Reads a nest again that a pass has changed, or replaced by `op`."""
+        """Reads a nest again after a pass has changed it, or replaced it by `op`."""
         self.nests[number] = read_nest(op or self.nests[number].op)
 
     @cached_property
@@ -55,7 +55,7 @@ class ScheduledProgram:
 
     @cached_property
     def platform(self) -> Platform:
-        """What the program is compiled for."""
+        """The platform that the program is compiled for."""
         return Platform.of(self.module.operation)
 
     @cached_property
@@ -95,17 +95,17 @@ class ScheduledProgram:
 
     @cached_property
     def follows(self) -> Mapping[int, Follow]:
-        """The nests that follow, by the number of their producer."""
+        """The followers by the number of their producer."""
         return follows_of(self.nests)
 
     @cached_property
     def issue_groups(self) -> Sequence[int]:
-        """Per nest the number of the first one of those that are issued together with it."""
+        """The issue group of each nest, as the number of the first nest of the group."""
         return issue_groups_of(self.nests)
 
     @cached_property
     def weight_stream(self) -> WeightStream | None:
-        """The weights that come from DRAM; None where all are on chip."""
+        """The weight stream; None where all weights are on chip."""
         name = WEIGHT_STREAM.find(self.module.operation)
         if name is None:
             return None

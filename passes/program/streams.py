@@ -1,4 +1,7 @@
-"""Streams of a schedule: an argument crosses the boundary once, row by row, one beat per step that moves on."""
+"""Streams of a schedule: an argument crosses the boundary once, row by row.
+
+One beat is transferred per iteration of the loops that move on to other elements; see `moving_loops`.
+"""
 
 from __future__ import annotations
 
@@ -15,17 +18,17 @@ from gradcam.passes.program.nest import Access, Loop, Nest
 
 
 def moving_loops(access: Access, loops: Sequence[Loop]) -> list[Loop]:
-    """The loops down to the innermost one that changes what is accessed; while those inside it run, a beat is held."""
+    """The loops down to the innermost one that the access depends on; a beat is held while the loops inside it run."""
     forms = [access.index, *access.guards]
     used = [i for i, loop in enumerate(loops) if any(loop.iv in form for form in forms)]
     return list(loops[: used[-1] + 1]) if used else []
 
 
 def check_streams(program: Sequence[Nest]) -> None:
-    """Makes sure that every stream is read or written once, in the order of its elements.
+    """Checks that every stream is read or written once, in the order of its elements.
 
     Raises:
-        GradcamError: one is not.
+        GradcamError: a stream is accessed by two nests or out of order.
     """
     first: dict[int, Nest] = {}
     for nest in program:
@@ -48,12 +51,12 @@ def _check_order(nest: Nest, access: Access) -> None:
 
 
 def is_plain(access: Access) -> bool:
-    """Whether no run-time value is in the index."""
+    """Whether the index and the guards of an access are free of run-time values."""
     return all(t is None or isinstance(t, ir.Value) for form in (access.index, *access.guards) for t in form)
 
 
 def visit(access: Access, loops: Sequence[Loop], iterations: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Evaluates an access in some iterations of the flattened loops; returns what `visits` does of these."""
+    """Evaluates an access in the given iterations of the flattened loops; returns the same as `visits`, flat."""
     indices = np.unravel_index(iterations, [loop.trip for loop in loops]) if loops else ()
     points = {loop.iv: index for loop, index in zip(loops, indices, strict=True)}
 

@@ -1,11 +1,11 @@
-"""The weight tape: what `gradcam-stream-weights` laid out, read back into Python.
+"""The weight stream: the constants that `gradcam-stream-weights` laid out in DRAM, read back into Python.
 
-The tape holds the words of one bank in the order in which the nests read them. On chip that bank is a ring: the word at
-tape position p lies at address p modulo the ring's size. A **tile** is what a nest reads again and again before it goes
-on: the words of one iteration of the loops outside of which nothing is read twice. Words arrive one by one; a word's
-place is free when it has been read for the last time.
+The weight stream holds the words of one bank in the order in which the nests read them. On chip that bank is a ring:
+the word at position p lies at address p modulo the ring's size. A **tile** is the words that a nest reads repeatedly
+before it goes on: the words of one iteration of the loops outside of which nothing is read twice. Words arrive one by
+one; the place of a word is free when it has been read for the last time.
 
-A stretch that a run-time symbol such as the class picks is on the tape once per value, and read once.
+A segment that a run-time symbol such as the class selects is stored once per value of the symbol, and read once.
 """
 
 from __future__ import annotations
@@ -32,18 +32,18 @@ MAX_BEATS, BLOCK_BYTES, BURST_BYTES = 256, 4096, 256
 
 @dataclass(frozen=True, eq=False)
 class Use:
-    """What one nest reads from the tape.
+    """The words of the weight stream that one load of a nest reads.
 
     Attributes:
-        nest: its number in the program.
+        nest: the number of the nest in the program.
         access: the load.
         loops: the time loops around the load, outermost first.
-        in_body: it is read in every step; otherwise in the last step of the reduction loops.
+        in_body: the load reads in every step; otherwise in the last step of the reduction loops only.
         rest: steps of the loops that the load is outside of.
-        form: word index within the use over `loops`.
-        depth: how many of `loops` go from tile to tile.
-        position: words that nests before this one read.
-        symbol: the run-time term that picks one of `alternatives` contents, None for a use with one.
+        form: index of the word within the use, over `loops`.
+        depth: number of the outermost `loops` that go from tile to tile.
+        position: words that the uses before this one read.
+        symbol: the run-time term that selects one of `alternatives` contents; None for a use with one content.
     """
 
     nest: int
@@ -69,15 +69,20 @@ class Use:
 
     @property
     def words(self) -> int:
-        """Words that the nest takes from the tape."""
+        """Words that the nest reads from the weight stream."""
         return self.tile * self.tiles
 
     def repeats(self, loop: Loop | None) -> bool:
-        """Whether the loop comes back to words that it has read in its first iteration."""
+        """Whether every iteration of the loop reads the same words as its first one."""
         return any(loop is n for n in self.loops) and loop is not None and not self.form.get(loop.iv)
 
     def tile_steps(self) -> tuple[int, list[int], int]:
-        """Steps of a tile, after how many each of its words is wanted first, and how many later it is read last."""
+        """Steps in which a tile is read.
+
+        Returns:
+            The steps of a tile; for each word of the tile the step that reads it first, from 0; and the number of steps
+            from the first read of a word to its last one.
+        """
         inner = self.loops[self.depth :]
         wanted, again = np.zeros(1, dtype=np.int64), 0
         for i, loop in enumerate(inner):
@@ -90,7 +95,7 @@ class Use:
 
 
 def tile_depth(coefficients: Sequence[int], trips: Sequence[int]) -> int:
-    """How many loops go from tile to tile: those over words outside the first loop that comes back to words."""
+    """The number of loops from tile to tile: the loops over words outside the first loop that repeats words."""
     over = [i for i, (c, n) in enumerate(zip(coefficients, trips, strict=True)) if c and n > 1]
     back = (i for i, (c, n) in enumerate(zip(coefficients, trips, strict=True)) if not c and n > 1)
     first = next((i for i in back if any(w > i for w in over)), len(trips))
@@ -99,13 +104,14 @@ def tile_depth(coefficients: Sequence[int], trips: Sequence[int]) -> int:
 
 @dataclass(frozen=True)
 class Segment:
-    """A stretch of the tape that is read in one go.
+    """A contiguous part of the weight stream that is requested without a pause.
 
     Attributes:
-        base: its first byte in the DRAM.
+        base: address of its first byte in the DRAM, from the start of the weight stream.
         words: words read.
-        uses: whose words they are.
-        after: the number of the first nest that may run when it is requested: its symbol is known then.
+        uses: the uses that the words belong to.
+        after: the number of the nest that must have been issued before the segment is requested, so that its symbol is
+            known; 0 without a symbol.
     """
 
     base: int
@@ -115,26 +121,26 @@ class Segment:
 
     @property
     def symbol(self) -> Any:
-        """The run-time term that picks one of `alternatives` contents, None for a segment with one."""
+        """The run-time term that selects one of `alternatives` contents; None for a segment with one content."""
         return self.uses[0].symbol
 
     @property
     def alternatives(self) -> int:
-        """Contents that lie one behind the other."""
+        """Number of contents, which lie one behind the other in the DRAM."""
         return self.uses[0].alternatives
 
 
 @dataclass(frozen=True)
 class WeightStream:
-    """The tape of a program and how it is read.
+    """The weight stream of a program, and the DRAM that it is read from.
 
     Attributes:
         bank: the ring on chip.
         width: bits of a beat of the DRAM; a power of two that divides a word.
-        outstanding: bursts that may be under way.
-        latency: cycles from a request to its first beat that predicted cycles assume.
-        uses: in program order.
-        writers: per symbol the number of the last nest that writes its register.
+        outstanding: the most bursts that may be under way.
+        latency: cycles from a request to its first beat that the predicted cycles assume.
+        uses: the uses in program order.
+        writers: for each symbol the number of the last nest that writes its register.
     """
 
     bank: Bank
@@ -151,26 +157,27 @@ class WeightStream:
 
     @property
     def burst(self) -> int:
-        """Beats of a burst, a power of two: a word or BURST_BYTES, as far as AXI4 allows; the last one may be shorter.
+        """Beats of a burst, a power of two: a word or BURST_BYTES, as far as AXI4 allows.
 
-        Segments start at multiples of it, so that no burst leaves a block of BLOCK_BYTES.
+        The last burst of a segment may be shorter. Segments start at multiples of a burst, so that no burst crosses a
+        multiple of BLOCK_BYTES.
         """
         bytes_ = self.width // 8
         return min(MAX_BEATS, BLOCK_BYTES // bytes_, max(self.word_beats, BURST_BYTES // bytes_))
 
     @property
     def unit(self) -> int:
-        """Bytes of whole words and whole bursts, a power of two: where segments start."""
+        """The alignment of segments in bytes, a power of two: whole words and whole bursts."""
         return max(self.word_beats, self.burst) * self.width // 8
 
     @property
     def burst_words(self) -> int:
-        """Words that a burst can hold a part of."""
+        """The most words of which one burst holds at least a part."""
         return max(1, self.burst // self.word_beats)
 
     @property
     def ring_words(self) -> int:
-        """Words of a ring to start with: two tiles in a row, all bursts under way, rounded up to a power of two."""
+        """The initial words of the ring, a power of two: enough for two successive tiles, and for all bursts under way."""
         tiles = [t for use in self.uses for t in [use.tile] * min(2, use.tiles)]
         pairs = max((a + b for a, b in pairwise(tiles)), default=0)
         needed = max(pairs, max(tiles) + self.burst_words, self.outstanding * self.burst_words)
@@ -178,13 +185,13 @@ class WeightStream:
 
     @property
     def least_ring_words(self) -> int:
-        """Words with which a program ends: a tile, and the burst that brings its last word."""
+        """The fewest words of the ring without a deadlock: a tile, and the burst with the last word of the tile."""
         words = sum(use.words for use in self.uses)
         return max(2, min(max(use.tile for use in self.uses) + self.burst_words, words))
 
     @property
     def segments(self) -> list[Segment]:
-        """What is read in one go: the words between two uses of a symbol."""
+        """The segments in order: adjacent uses without a symbol share one, a use with a symbol has its own."""
         groups: list[list[Use]] = []
         for use in self.uses:
             if groups and use.symbol is None and groups[-1][0].symbol is None:
@@ -200,15 +207,19 @@ class WeightStream:
         return segments
 
     def stride(self, segment: Segment) -> int:
-        """Bytes from one content of a segment to the next."""
+        """Bytes from one content of a segment to its next content."""
         return -(-segment.words * self.bank.width // 8 // self.unit) * self.unit
 
     def use_of(self, access: Access | None) -> Use | None:
-        """The use that an access is, None for one that reads something else."""
+        """The use that an access belongs to; None for an access to anything else."""
         return next((u for u in self.uses if u.access is access), None)
 
     def contents(self, constants: Mapping[ir.Value, np.ndarray]) -> bytes:
-        """What the DRAM holds: lane 0 of a word first, little-endian; `constants` are those of the program."""
+        """The contents of the DRAM: lane 0 of a word first, little-endian.
+
+        Args:
+            constants: the elements of the program's constants, flat.
+        """
         dtype = np.dtype(f"<i{self.bank.bits // 8}")
         last = self.segments[-1]
         image = np.zeros(last.base + self.stride(last) * last.alternatives, dtype=np.uint8)
@@ -222,7 +233,7 @@ class WeightStream:
 
 
 def uses_of(program: Sequence[Nest], bank: Bank) -> list[Use]:
-    """What the nests read from a bank of constants that lie in the order in which they are read.
+    """The uses of a bank whose constants lie in the order in which the nests read them.
 
     Raises:
         GradcamError: a constant lies in another order.
@@ -249,7 +260,7 @@ def _use(number: int, nest: Nest, access: Access, bank: Bank, position: int) -> 
             expected[i] = words
             words *= trips[i]
     if any(n > 1 and c != e for n, c, e in zip(trips, coefficients, expected, strict=True)) or form.get(None):
-        raise fail(access.op, f"{bank.name} is no tape in the order of its reads; run gradcam-stream-weights")
+        raise fail(access.op, f"{bank.name} is not in the order of its reads; run gradcam-stream-weights")
     shape = ir.MemRefType(access.memref.type).shape
     return Use(
         number,
@@ -266,17 +277,17 @@ def _use(number: int, nest: Nest, access: Access, bank: Bank, position: int) -> 
 
 
 def word_form(access: Access, loops: Sequence[Loop], bank: Bank) -> tuple[Linear, Any]:
-    """The index of the word that an access reads, over loops, and the run-time term that picks among alternatives.
+    """The index of the word that an access reads, over loops, and the run-time term that selects an alternative.
 
     Raises:
-        GradcamError: two terms pick, a loop leaves the word that it walks along, or the load is padded.
+        GradcamError: two terms select, a loop within a word leaves that word, or the load is padded.
     """
     if access.guards:
         raise fail(access.op, "a padded constant cannot come from DRAM")
     trips = {loop.iv: loop.trip for loop in loops}
     form: Linear = {}
     symbols = []
-    end = access.index.get(None, 0) % bank.lanes + access.lanes  # of what is read within a word
+    end = access.index.get(None, 0) % bank.lanes + access.lanes  # of the lanes that are read within a word
     for term, coefficient in access.index.items():
         if term is None or (isinstance(term, ir.Value) and not coefficient % bank.lanes):
             form[term] = coefficient // bank.lanes
@@ -294,12 +305,12 @@ def word_form(access: Access, loops: Sequence[Loop], bank: Bank) -> tuple[Linear
 
 
 def read_weight_stream(program: Sequence[Nest], bank: Bank, dram: Dram) -> WeightStream:
-    """The tape that gradcam-stream-weights laid out.
+    """Reads the weight stream that gradcam-stream-weights laid out.
 
     Args:
         program: the nests, to which the uses refer.
         bank: the ring on chip.
-        dram: what holds the weights.
+        dram: the DRAM that holds the weights.
 
     Raises:
         GradcamError: a constant lies in another order.

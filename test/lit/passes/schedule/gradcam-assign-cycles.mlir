@@ -139,7 +139,7 @@ module attributes {
   gradcam.platform = {pe = "1x1", dram = {latency = 10 : i64, outstanding = 8 : i64, width = 8 : i64}},
   gradcam.weight_stream = "weights"} {
 memref.global "private" constant @w : memref<1x6x2xi8> = dense<3>
-func.func @tape(%out: memref<12x2xi8>) {
+func.func @weight_stream(%out: memref<12x2xi8>) {
   %w = memref.get_global @w : memref<1x6x2xi8> {gradcam.bank = "weights", gradcam.offset = 0 : i64}
   affine.for %o = 0 to 2 {
     affine.for %pixel = 0 to 2 {
@@ -167,7 +167,7 @@ func.func @disorder(%out: memref<6x2xi8>) {
   affine.for %o = 0 to 2 {
     affine.for %k = 0 to 3 {
       affine.parallel (%l) = (0) to (2) {
-        // expected-error@+1 {{weights is no tape in the order of its reads; run gradcam-stream-weights}}
+        // expected-error@+1 {{weights is not in the order of its reads; run gradcam-stream-weights}}
         %v = affine.load %w[0, %k * 2 + %o, %l] : memref<1x6x2xi8>
         affine.store %v, %out[%o * 3 + %k, %l] : memref<6x2xi8>
       }

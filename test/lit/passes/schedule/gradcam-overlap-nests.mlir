@@ -184,7 +184,8 @@ func.func @on_one_engine(%image: memref<8x2xi8>, %out: memref<8x2xi8>) {
 
 // -----
 
-// Constants may come from DRAM, and late: then what the nest reads besides is kept whole. One nest of a turn reads constants.
+// Constants may come late from DRAM: then the buffer that the nest reads is kept whole. One nest of an issue group reads
+// constants.
 // CHECK: #[[NEED:.+]] = affine_map<(d0) -> (d0 + 1)>
 // CHECK-LABEL: func.func @with_constants
 // CHECK: memref.alloc() {gradcam.ring = 4 : i64} : memref<8x2xi8>

@@ -2,7 +2,7 @@
 // RUN: %gradcam_opt %s --pass-pipeline='builtin.module(gradcam-set-platform{dram-width=8},gradcam-plan-memory,gradcam-stream-weights,gradcam-assign-cycles)' --split-input-file --verify-diagnostics -o /dev/null
 
 // Three nests read @w, each in its own order: tiles of 3 words, the transpose, the row that a run-time value picks. The
-// ring has room for a tile of 3 words and a burst of 256 bytes, but needs no more than the tape's 15 words.
+// ring has room for a tile of 3 words and a burst of 256 bytes, but needs no more than the weight stream's 15 words.
 // CHECK: module attributes {gradcam.banks = {
 // CHECK-SAME: weights = {bits = 8 : i64, constant = false, lanes = 2 : i64, words = 16 : i64}
 // CHECK-SAME: gradcam.platform = {dram = {latency = 10 : i64, outstanding = 3 : i64, width = 8 : i64}, pe = "16x16"}
