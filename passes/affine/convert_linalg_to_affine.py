@@ -17,17 +17,17 @@ from gradcam.passes.ir.explanations import map_names
 from gradcam.passes.ir.linear_form import Linear, map_forms, plus, substitute, symbol
 from gradcam.passes.ir.queries import int_constant, main_function, result_locations
 
-#: Names of the function's arguments in the RTL; what is not listed is called arg2, arg3, ...
+#: Names of the function's arguments in the RTL; further arguments are called arg2, arg3, ...
 INPUTS = ("image", "class_select")
 
 
 @dataclass(frozen=True)
 class ConvertLinalgToAffine(Pass):
-    """Turns every linalg op on tensors into a perfect affine.for nest on buffers, arguments and results into copies.
+    """Lowers every linalg op on tensors to a perfect affine.for nest on buffers, arguments and results to copies.
 
     Padding needs no halo: a load from a padded tensor becomes an affine.if around the load of the unpadded buffer. A
-    slice of a tensor becomes an offset and strides in the access, and so does one that is inserted into a tensor: the
-    nest that makes it stores it in place. Upstream bufferization would copy all three.
+    slice of a tensor becomes an offset and strides in the access. A slice that is inserted into a tensor is stored in
+    place by the nest that computes it. Upstream bufferization would copy all three.
 
     This pass turns:
 
@@ -52,7 +52,7 @@ class ConvertLinalgToAffine(Pass):
 
 @dataclass
 class _View:
-    """How elements of a tensor are found: buffer, index forms over placeholder dimensions, guards of the padding."""
+    """The elements of a tensor in memory: a buffer, index forms over placeholder dimensions, guards of the padding."""
 
     memref: ir.Value
     forms: list[Linear]
@@ -66,7 +66,7 @@ class _View:
 
     @property
     def is_whole(self) -> bool:
-        """Whether the tensor's elements lie in the buffer where they lie in the tensor."""
+        """Whether every element has the same indices in the buffer as in the tensor."""
         return self.forms == [{i: 1} for i in range(len(self.forms))]
 
 
@@ -202,7 +202,7 @@ class _Converter:
         if int_constant(padding) is None or source.guards or len(op.operands) != 1:
             raise fail(op, "tensor.pad must pad, by constant amounts and with a constant, what is not padded already")
         inner = list(ir.RankedTensorType(op.operands[0].type).shape)
-        # Lanes added to an argument are already there: its buffer has them.
+        # The buffer of an argument already has the lanes that the padding adds.
         shape = list(ir.MemRefType(source.memref.type).shape) if source.is_whole else inner
         indices = [plus({i: 1}, {None: -lo}) for i, lo in enumerate(low)]
         guards = []
@@ -302,7 +302,7 @@ class _Converter:
                 affine_ir.store(values.get(value, value), target.memref, target.at(place)[0])
 
     def _target(self, result: ir.Value) -> _View:
-        """Where a nest stores its result: a buffer of its own, or its part of the whole that it is inserted into."""
+        """The view to which a nest stores its result: a buffer, or a part of the tensor that it is inserted into."""
         if result not in self.parts:
             return _identity(memref.alloc(_memref_type(result.type), [], []))
         part = self.parts[result]
@@ -346,7 +346,7 @@ def _output_names(count: int) -> list[str]:
 
 
 def _trips(op: Any, maps: list[ir.AffineMap]) -> list[int]:
-    """Trip count of every iteration dimension: linalg sees to it that each indexes a tensor dimension alone."""
+    """Trip count of every iteration dimension; linalg guarantees that each alone indexes some tensor dimension."""
     trips: dict[int, int] = {}
     for map_, operand in zip(maps, op.operands, strict=True):
         if isinstance(operand.type, ir.RankedTensorType):

@@ -1,4 +1,4 @@
-"""Chains of tensor.insert_slice: slices that become one buffer, written in place by the nests that make them."""
+"""Chains of tensor.insert_slice: slices of one buffer, which the nests that compute them write in place."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Part:
         return [plus({i: stride}, {None: offset}) for i, (offset, stride) in each]
 
     def meets(self, other: Part) -> bool:
-        """Whether both hold an element of the whole."""
+        """Whether two slices have an element of the whole in common."""
         return all(set(a) & set(b) for a, b in zip(self._ranges(), other._ranges(), strict=True))
 
     def _ranges(self) -> list[range]:
@@ -39,12 +39,12 @@ class Part:
 
 @dataclass(eq=False)
 class Chain:
-    """What slices are inserted into, one after the other.
+    """A tensor into which slices are inserted one after the other.
 
     Attributes:
         root: the tensor.empty, or the linalg.fill with a constant, that the chain starts from.
         parts: the slices in the order of their insertion.
-        buffer: where they are stored; set by the lowering.
+        buffer: the buffer of the whole; set by the lowering.
     """
 
     root: Any
@@ -58,15 +58,14 @@ class Chain:
 
 
 def insert_chains(block: ir.Block) -> dict[ir.Value, Part]:
-    """The slices that a block's tensor.insert_slice ops insert, by the tensor that is inserted.
+    """The slices that the tensor.insert_slice ops of a block insert, by the inserted tensor.
 
-    A chain is known by its insertions and not by its root: two chains may start from one tensor.empty.
-
-    A slice that something else uses too, such as a second insertion of equal elements, is made once more for it.
+    A chain is identified by its insertions and not by its root: two chains may start from one tensor.empty. The op that
+    computes a slice is duplicated where anything but its insertion uses the slice, such as a second insertion.
 
     Raises:
-        GradcamError: the slices of a chain overlap, its root is something else, or a slice is no result of a
-            linalg.generic.
+        GradcamError: the slices of a chain overlap, its root is neither a tensor.empty nor a linalg.fill with a
+            constant, or a slice is no result of a linalg.generic.
     """
     chains: dict[ir.Value, Chain] = {}
     parts: dict[ir.Value, Part] = {}
@@ -85,7 +84,7 @@ def insert_chains(block: ir.Block) -> dict[ir.Value, Part]:
 
 
 def _make_apart(op: Any) -> None:
-    """Gives an insertion a slice that nothing else uses."""
+    """Gives an insertion a slice that no other op uses."""
     source = op.operands[0]
     if owner_name(source) == "linalg.generic" and len(list(source.uses)) != 1:
         with ir.InsertionPoint(source.owner):

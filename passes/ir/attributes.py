@@ -1,4 +1,4 @@
-"""The attributes of level 4: what each one says, of which type it is, and which pass writes it.
+"""The attributes of level 4: the meaning and type of each one, and the pass that writes it.
 
 They are discardable attributes `gradcam.NAME` of the module, its function's arguments, buffers (`memref.alloc` and
 `memref.get_global`), nests (the outermost `affine.for`) and ops inside nests. Nothing else spells their names.
@@ -39,7 +39,7 @@ def encode(value: Any) -> ir.Attribute:
 
 
 def decode(attribute: ir.Attribute) -> Any:
-    """The Python data behind an attribute, as `encode` takes it."""
+    """The Python data of an attribute, the inverse of `encode`."""
     if isinstance(attribute, ir.DictAttr):
         return {entry.name: decode(entry.attr) for entry in attribute}
     if isinstance(attribute, ir.ArrayAttr):
@@ -49,10 +49,10 @@ def decode(attribute: ir.Attribute) -> Any:
 
 @dataclass(frozen=True)
 class Attribute(Generic[Value]):
-    """One of the attributes.
+    """The declaration of an attribute.
 
     Attributes:
-        name: what follows `gradcam.`.
+        name: its name without `gradcam.`.
         holder: the kind of op that carries it, for messages.
         writer: the pass that sets it.
         type: the Python type of its value.
@@ -69,18 +69,18 @@ class Attribute(Generic[Value]):
         return f"gradcam.{self.name}"
 
     def is_on(self, op: Any) -> bool:
-        """Whether `op` carries it."""
+        """Whether `op` has the attribute."""
         return self.key in op.attributes
 
     def find(self, op: Any) -> Value | None:
-        """Its value on `op`, None where there is none."""
+        """The attribute's value on `op`; None where `op` does not have it."""
         return decode(op.attributes[self.key]) if self.key in op.attributes else None
 
     def get(self, op: Any) -> Value:
-        """Its value on `op`.
+        """The attribute's value on `op`.
 
         Raises:
-            GradcamError: there is none, because the pass that writes it has not run, or it is of another type.
+            GradcamError: `op` does not have the attribute, as its writer has not run, or it is of another type.
         """
         if self.key not in op.attributes:
             raise fail(op, f"the {self.holder} has no '{self.key}'; run {self.writer} first")
@@ -90,16 +90,15 @@ class Attribute(Generic[Value]):
         return value
 
     def set(self, op: Any, value: Value) -> None:
-        """Writes it; the context of `op` must be the current one."""
+        """Sets the attribute of `op`, whose context must be the current one."""
         op.attributes[self.key] = encode(value)
 
 
 # Of the module.
 
-#: The platform to compile for: `pe`, and where they are given `dram` (width, outstanding, latency) and `clock` (mhz,
-#: family).
+#: The platform to compile for: `pe`, and optionally `dram` (width, outstanding, latency) and `clock` (mhz, family).
 PLATFORM = Attribute("platform", "module", "gradcam-set-platform", dict)
-#: Kernel rows and columns of the first convolution that lie in its channels.
+#: Kernel rows and columns of the first convolution that were moved into its channels.
 STEM = Attribute("stem", "module", "gradcam-unfold-stem", list)
 #: Banks by name: lanes, bits per lane, words, and whether they are constant.
 BANKS = Attribute("banks", "module", "gradcam-plan-memory", dict)
@@ -117,39 +116,39 @@ NAME = Attribute("name", "argument", "convert-linalg-to-affine", str)
 
 #: The bank that holds the buffer.
 BANK = Attribute("bank", "buffer", "gradcam-plan-memory", str)
-#: Where the buffer starts in its bank, in words; of weights from DRAM their position in the order of use.
+#: The start of the buffer in its bank, in words; for weights from DRAM, the position in the weight stream.
 OFFSET = Attribute("offset", "buffer", "gradcam-plan-memory", int)
-#: Elements that are kept of a buffer, a power of two: element i lies at i modulo that.
+#: Elements of the ring that holds the buffer, a power of two: element i lies at i modulo the ring.
 RING = Attribute("ring", "buffer", "gradcam-overlap-nests", int)
 
 # Of a nest.
 
-#: Its time loops, outermost first, as a schedule file names them.
+#: The nest's time loops, outermost first, as a schedule file names them.
 LOOPS = Attribute("loops", "nest", "gradcam-choose-schedule", list)
-#: The engine that runs it.
+#: The name of the engine that runs the nest.
 ENGINE = Attribute("engine", "nest", "gradcam-form-engines", str)
-#: Which of the engine's epilogues it has.
+#: The number of the nest's epilogue among the epilogues of its engine.
 EPILOGUE = Attribute("epilogue", "nest", "gradcam-form-engines", str)
-#: How many of its outer loops are counted as their iterations are written, for the nest that follows it.
+#: The number of the producer's outer loops whose iterations are counted as they are committed, for its follower.
 COUNTED = Attribute("counted", "nest", "gradcam-overlap-nests", int)
-#: Over its loops, how many counted iterations of its producer each of its iterations needs.
+#: Over the follower's gated loops, the number of committed iterations of its producer that an iteration needs.
 FOLLOWS = Attribute("follows", "nest", "gradcam-overlap-nests", ir.AffineMap)
-#: load, inference, explanation or store.
+#: The phase that the nest belongs to: load, inference, explanation or store.
 PHASE = Attribute("phase", "nest", "gradcam-assign-cycles", str)
-#: The cycle of its issue.
+#: The cycle in which the nest is issued.
 START = Attribute("start", "nest", "gradcam-assign-cycles", int)
-#: The cycle in which the next nests may be issued, as far as this one is concerned.
+#: The earliest cycle in which this nest allows the next issue group to be issued.
 END = Attribute("end", "nest", "gradcam-assign-cycles", int)
-#: For how many cycles from then on its pipeline still works.
+#: The cycles from `gradcam.end` on for which the nest's pipeline still works.
 DRAIN = Attribute("drain", "nest", "gradcam-assign-cycles", int)
-#: Cycles that it adds to its phase.
+#: The cycles that the nest adds to its phase.
 CYCLES = Attribute("cycles", "nest", "gradcam-assign-cycles", int)
-#: Cycles that it waits for words of an ideal DRAM.
+#: The cycles that the nest waits for words of an ideal DRAM.
 STALLS = Attribute("stalls", "nest", "gradcam-assign-cycles", int)
 
 # Of an op inside a nest.
 
 #: The pipeline stage in which the op starts, in cycles from the step.
 STAGE = Attribute("stage", "op", "gradcam-assign-cycles", int)
-#: Cycles that the op takes, where they are not those of `gradcam.passes.program.clock.LATENCY`.
+#: The cycles that the op takes, where they differ from `gradcam.passes.program.clock.LATENCY`.
 LATENCY = Attribute("latency", "op", "gradcam-assign-cycles", int)

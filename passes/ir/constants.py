@@ -12,7 +12,7 @@ from gradcam.errors import fail
 
 
 def read_constant(value: ir.Value) -> np.ndarray | None:
-    """The array behind a value, a read-only view, or None when no dense `arith.constant` makes the value."""
+    """The array of a dense `arith.constant`, a read-only view; None for any other value."""
     if not isinstance(value.owner, arith.ConstantOp):
         return None
     attr = value.owner.attributes["value"]
@@ -39,6 +39,6 @@ def make_constant(array: np.ndarray) -> ir.Value:
 
 
 def erase_if_unused(value: ir.Value) -> None:
-    """Erases the constant that makes `value` when nothing reads it any more."""
+    """Erases the constant that defines `value` if no op reads it any more."""
     if isinstance(value.owner, arith.ConstantOp) and not any(True for _ in value.uses):
         value.owner.erase()

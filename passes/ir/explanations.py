@@ -1,4 +1,4 @@
-"""What a function explains: the attribute that keeps it once `gradcam.explain` is derived."""
+"""The explanations of a function, in an attribute that outlives `gradcam.explain`, which derivation replaces."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def map_names(count: int) -> list[str]:
 
 
 def class_rank(cls: ir.Value) -> int:
-    """How many better classes the class was chosen after: 0 for the first one."""
+    """The rank of a chosen class: the number of classes that were chosen before it, 0 for the first one."""
     return len(cls.owner.operands) - 1 if isinstance(cls.owner, cam_ops.NextClassOp) else 0
 
 
@@ -34,12 +34,12 @@ def explanation(explain: Any, path: ir.StringAttr) -> ir.DictAttr:
 
 
 def set_explanations(function: Any, asked: Sequence[ir.DictAttr]) -> None:
-    """Notes on `function` what each of its maps explains, in the order of the results."""
+    """Writes the explanation of each map to `function`, in the order of the results."""
     function.attributes[EXPLAIN_ATTR] = asked[0] if len(asked) == 1 else ir.ArrayAttr.get(list(asked))
 
 
 def explanations(function: Any) -> list[ir.DictAttr]:
-    """What each map of `function` explains, in the order of the results; empty when it has none."""
+    """The explanation of each map of `function`, in the order of the results; empty when it has no map."""
     if EXPLAIN_ATTR not in function.attributes:
         return []
     attribute = function.attributes[EXPLAIN_ATTR]

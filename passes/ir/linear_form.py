@@ -1,4 +1,4 @@
-"""Linear forms over loops and symbols: what the affine maps and integer sets of a program come down to."""
+"""Linear forms over loops and symbols, to which the affine maps and integer sets of a program are reduced."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def guarded_store(op: Any) -> Any:
     """The affine.store that an affine.if without a result guards.
 
     Raises:
-        GradcamError: it guards something else.
+        GradcamError: the affine.if guards anything else.
     """
     then, *otherwise = [list(region.blocks[0].operations) for region in op.regions if region.blocks]
     if [o.operation.name for o in then] != ["affine.store", "affine.yield"] or otherwise:

@@ -19,7 +19,7 @@ class Platform:
     Attributes:
         pe: the array of processing elements.
         dram: the DRAM that holds the weights; None keeps them on chip.
-        clock: the clock that pipelines are made for, as `mhz` and `family`; None for none in particular.
+        clock: the clock that pipelines are made for, as `mhz` and `family`; None without a clock.
     """
 
     pe: PE = field(default_factory=lambda: PE(16, 16))
@@ -28,7 +28,7 @@ class Platform:
 
     @classmethod
     def of(cls, op: Any) -> Platform:
-        """The platform of the module that an op is in, the default one where no pass has set it.
+        """The platform of the module around an op; the default platform where no pass has set it.
 
         Raises:
             GradcamError: the attribute is not what gradcam-set-platform and gradcam-target-clock write.
@@ -46,7 +46,7 @@ class Platform:
             raise fail(module, f"'{PLATFORM.key}' is no platform: {error}; run gradcam-set-platform") from error
 
     def write(self, module: Any) -> None:
-        """Makes it the platform of a module, in the current context."""
+        """Sets the platform of a module, whose context must be the current one."""
         entries: dict[str, Any] = {"pe": str(self.pe)}
         if self.dram is not None:
             entries["dram"] = asdict(self.dram)

@@ -1,4 +1,4 @@
-"""Small questions about IR that several passes ask: what a buffer is, what an affine.for runs to."""
+"""Small queries about IR that several passes need: kinds of buffers, users, trip counts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def location_name(op: Any) -> str:
 
 
 def result_locations(op: Any) -> list[ir.Location]:
-    """The location of each result: an op that makes the results of several ops has their fused location."""
+    """The location of each result; a fused op has the fused locations of the ops whose results it computes."""
     location, count = op.location, len(op.results)
     is_theirs = isinstance(location, ir.FusedLoc) and len(location.locations) == count
     return list(location.locations) if is_theirs else [location] * count
@@ -34,7 +34,7 @@ def users(value: ir.Value) -> list[Any]:
 
 
 def only_user(op: Any) -> Any:
-    """The op that uses the op's result, when it does so once and no other does; else None."""
+    """The only user of the op's result, if it uses the result once; else None."""
     found = users(op.results[0]) if isinstance(op, ir.OpView) and len(op.results) == 1 else []
     return found[0] if len(found) == 1 else None
 

@@ -27,9 +27,9 @@ class AssignCycles(Pass):
     """Puts every op of a nest into a pipeline stage and every nest into a window of cycles.
 
     One step of the flattened time loops starts per cycle. A memory read, a product, a sum over lanes and a shift take
-    one cycle, everything else none; with a clock see `passes/program/clock.py`. A nest runs for one cycle of issue, its
-    steps, and the stages to its last write, but the last ones, its drain, which run beside the nests of the next turn
-    (`passes/schedule/drains.py`).
+    one cycle, everything else none; with a clock see `passes/program/clock.py`. A nest takes one cycle of issue, its
+    steps, and the stages up to its last write. The last of these stages, its drain, run beside the nests of the next
+    issue group (`passes/schedule/drains.py`).
 
     This pass turns:
 
@@ -42,10 +42,10 @@ class AssignCycles(Pass):
         } {gradcam.start = 0 : i64, gradcam.end = 721 : i64, gradcam.drain = 6 : i64, gradcam.cycles = 721 : i64,
            gradcam.phase = "inference"}
 
-    and sums the cycles by phase in the module's attribute `gradcam.cycles`. A nest that reads the weight tape also
-    waits for late words of an ideal DRAM, for `gradcam.stalls` cycles (`passes/schedule/weight_timing.py`). A nest that
-    follows its producer starts in the same cycle and waits for what it reads (`passes/program/runs.py`);
-    `gradcam.cycles` of a nest is what it adds to its phase.
+    and sums the cycles by phase in the module's attribute `gradcam.cycles`. A nest that reads the weight stream also
+    waits `gradcam.stalls` cycles for late words of an ideal DRAM (`passes/schedule/weight_timing.py`). A follower is
+    issued together with its producer and waits for its operands (`passes/program/runs.py`). The `gradcam.cycles` of a
+    nest are the cycles that it adds to its phase.
     """
 
     name: ClassVar[str] = "gradcam-assign-cycles"
@@ -81,11 +81,11 @@ class Window:
     """The cycles of a nest.
 
     Attributes:
-        start: that of its issue.
-        end: that in which the next turn may be issued, as far as this nest is concerned.
-        drain: for how many cycles from then on its pipeline still works.
-        held: by how many its last step is late because it waits for its producer.
-        stalls: by how many more because it waits for the tape.
+        start: the cycle in which it is issued.
+        end: the earliest cycle in which this nest allows the next issue group to be issued.
+        drain: cycles for which its pipeline still works from `end` on.
+        held: cycles by which its last step is late because it waits for its producer.
+        stalls: further cycles by which its last step is late because it waits for the weight stream.
     """
 
     start: int
@@ -96,16 +96,16 @@ class Window:
 
 
 class Timetable:
-    """When the nests of a program run, whatever the ring of weights is."""
+    """Computes the cycles of a program's nests, for any size of the ring of weights."""
 
     def __init__(self, program: ScheduledProgram, plan: StagePlan) -> None:
-        """Asks for what does not depend on the ring; `plan` has the stages of all nests."""
+        """Computes the drains, which do not depend on the ring; `plan` has the stages of all nests."""
         self.program, self.plan = program, plan
         self.drains = drains_of(program.nests, program.issue_groups, plan)
         self.wait = program.clock.issue - 1
 
     def windows(self, weight_stream: WeightStream | None) -> list[Window]:
-        """The cycles of every nest, with weights from `tape`."""
+        """The cycles of every nest, with weights from `weight_stream`."""
         timing = WeightTiming(weight_stream, self.plan) if weight_stream else None
         runs: list[Run] = []
         windows: list[Window] = []
@@ -123,9 +123,10 @@ class Timetable:
 
 
 def shares_of(issue_groups: Sequence[int], phases: Sequence[str], windows: Sequence[Window]) -> list[int]:
-    """What each nest adds to the cycles of its phase.
+    """The cycles that each nest adds to its phase.
 
-    In a turn, a nest has what it takes longer than those before it, but one that loads has what it adds to the others.
+    In an issue group a nest adds the cycles by which it ends later than the nests before it. A nest that loads adds the
+    cycles that its followers wait for it.
     """
     shares = []
     for group in dict.fromkeys(issue_groups):
@@ -140,7 +141,11 @@ def shares_of(issue_groups: Sequence[int], phases: Sequence[str], windows: Seque
 
 
 def _phases(scheduled: ScheduledProgram) -> list[str]:
-    """Load and store touch streams; inference is what the first result (the logits) needs; the rest explains it."""
+    """The phase of each nest.
+
+    Nests of load and store access streams. The inference are the nests that the first result, the logits, depends on;
+    all other nests are the explanation.
+    """
     program, function = scheduled.nests, scheduled.function
     kinds = [({access_kind(a) for a in n.loads}, {access_kind(a) for a in n.stores}) for n in program]
     stores = [i for i, (_, written) in enumerate(kinds) if "stream" in written]

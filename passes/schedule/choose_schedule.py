@@ -23,10 +23,10 @@ from gradcam.schema.schedule import read_schedule
 class ChooseSchedule(Pass):
     """Puts the time loops of every nest into the order that costs least, or that a schedule file names.
 
-    Without a file, outer loops are permuted, and one of them is tiled, where `passes/schedule/schedule_cost.py` finds
-    that to take fewer cycles, then fewer bytes on chip, then fewer bytes of DRAM per cycle; equal orders change
-    nothing. An order must keep the nest's dependences (`passes/schedule/dependences.py`). `file` is described in
-    `python/gradcam/schema/schedule.py`. The attribute `gradcam.loops` says how the loops came about.
+    Without a file, outer loops are permuted, and one of them is tiled, where that lowers the cost
+    (`passes/schedule/schedule_cost.py`): cycles, then bytes on chip, then bytes of DRAM per cycle. A nest stays as it
+    is where no order costs less. An order must keep the nest's dependences (`passes/schedule/dependences.py`). `file`
+    is described in `python/gradcam/schema/schedule.py`. The attribute `gradcam.loops` names the loops of the order.
 
     This pass turns:
 
@@ -72,7 +72,7 @@ class ChooseSchedule(Pass):
 
 
 def _best(nest: Nest, whole: list[Part], reads: Reads | None) -> list[Part]:
-    """The legal order that costs least; the one that stands where nothing is gained."""
+    """The legal order that costs least; the present order where none costs less."""
     if reads is None:
         return whole
     outer, reduction = whole[: len(nest.outer)], whole[len(nest.outer) :]
@@ -84,10 +84,10 @@ def _best(nest: Nest, whole: list[Part], reads: Reads | None) -> list[Part]:
 
 
 def _asked(nest: Nest, name: str, whole: list[Part], texts: Sequence[str]) -> list[Part]:
-    """The order that a file asks for.
+    """The order that a schedule file names.
 
     Raises:
-        GradcamError: it is none of the nest's loops, or violates a dependence.
+        GradcamError: it is no order of the nest's loops, or violates a dependence.
     """
     said = f"the schedule of '{name}', {', '.join(texts)},"
     parts = [_part(nest, said, whole, text) for text in texts]
@@ -121,7 +121,7 @@ def _part(nest: Nest, said: str, whole: list[Part], text: str) -> Part:
 
 
 def _fault(nest: Nest, parts: Sequence[Part]) -> str | None:
-    """Why an order of loops cannot be; None when it can."""
+    """The reason why an order is no order of the nest's loops; None when it is one."""
     data = {id(node.what) for flow in nest.flows for node in _counters(flow.nodes)}
     tiled = next((p for p in parts if p.tile and id(p.loop) in data), None)
     if tiled is not None:

@@ -1,10 +1,10 @@
-"""Which orders of a nest's steps compute the same: its dependences, checked step by step.
+"""The dependences of a nest, checked step by step: an order of its loops that keeps them computes the same.
 
 An order is a list of parts (`time_loops.Part`). It is legal when
 
 - every reduction loop is inside every loop over outputs: there is one set of accumulators;
 - accumulators whose value depends on the order of the steps see them in the old order;
-- of two accesses of one element, one of which is a store, the first one stays the first;
+- two accesses of one element, of which at least one is a store, stay in their order;
 - a stream passes its elements in the old order.
 """
 
@@ -47,7 +47,7 @@ def violation(nest: Nest, parts: Sequence[Part]) -> str | None:
 
 
 def _accumulators(nest: Nest, parts: Sequence[Part]) -> Iterator[str]:
-    """Dependences through accumulators that are neither sums nor maxima nor minima: from each step to the next one."""
+    """Dependences through accumulators that are not sums, maxima or minima: each step depends on the one before it."""
     if nest.body is None or all(_is_commutative(nest.body, i) for i in range(len(nest.accumulators))):
         return
     inner = [p for p in parts if any(p.loop is loop for loop in nest.reduction)]
@@ -61,7 +61,7 @@ def _accumulators(nest: Nest, parts: Sequence[Part]) -> Iterator[str]:
 
 
 def _is_commutative(body: Dataflow, number: int) -> bool:
-    """Whether accumulator `number` becomes op(itself, what no accumulator is in), with a commutative op."""
+    """Whether accumulator `number` is updated by a commutative op with a value that depends on no accumulator."""
     (sink,) = [s for s in body.sinks if s.target == number]
     if sink.value.kind not in _COMMUTATIVE:
         return False
@@ -75,7 +75,7 @@ def _reads_accumulator(node: Node) -> bool:
 
 
 def _ranks(loops: Sequence[Loop], parts: Sequence[Part]) -> np.ndarray:
-    """When each step of `loops`, in their own order, runs in the order of `parts`: int64, flat."""
+    """The position of each step of `loops` in the order of `parts`: int64, flat, in the order of `loops`."""
     rank = np.zeros([loop.trip for loop in loops], np.int64)
     later = 1
     for part in reversed(parts):
@@ -88,14 +88,14 @@ def _ranks(loops: Sequence[Loop], parts: Sequence[Part]) -> np.ndarray:
 
 
 def _place(step: Any, loops: Sequence[tuple[str, int]]) -> str:
-    """The iteration of every loop at a step: (y=3, x=0); loops of one iteration are left out."""
+    """The iteration of every loop at a step as text, such as (y=3, x=0); loops of one iteration are left out."""
     numbers = np.unravel_index(step, [trip for _, trip in loops])
     return f"({', '.join(f'{name}={n}' for (name, trip), n in zip(loops, numbers, strict=True) if trip > 1)})"
 
 
 @dataclass(frozen=True)
 class _Events:
-    """All times an access touches an element; arrays of one length."""
+    """The executions of an access, as arrays with one entry for each element that it reads or writes."""
 
     access: Access
     element: np.ndarray
@@ -103,7 +103,7 @@ class _Events:
 
 
 def _events(nest: Nest, access: Access) -> _Events:
-    """Elements and steps of an access; one of the epilogue is in the last step of the reduction loops."""
+    """The executions of an access; an epilogue executes in the last step of the reduction loops."""
     in_body = nest.body is not None and any(access is a for a in nest.body.loads)
     loops = nest.loops if in_body else nest.outer
     trips = [loop.trip for loop in loops]
@@ -118,7 +118,7 @@ def _events(nest: Nest, access: Access) -> _Events:
 
 
 def _buffers(nest: Nest, parts: Sequence[Part]) -> Iterator[str]:
-    """Dependences through buffers: of every two accesses of an element one of which is a store."""
+    """Dependences through buffers: two accesses of an element of which at least one is a store."""
     for memref in {s.memref: None for s in nest.stores}:
         accesses = [a for a in (*nest.loads, *nest.stores) if a.memref == memref]
         events = [_events(nest, a) for a in accesses]

@@ -1,15 +1,16 @@
-"""How early the next turn may be issued: while the pipeline of a nest drains, the nests of the next one may start.
+"""The drains of nests: the next issue group starts while the pipelines of the group before it still drain.
 
-The **drain** of a nest is for how many cycles its pipeline still works when the next turn is issued. After the last
-step it runs on by itself, and whatever delays a later nest only puts off what that does. So it is enough that what is
-in the pipeline is early enough when no later nest waits for anything:
+The **drain** of a nest is the number of cycles for which its pipeline still works when the next issue group is issued.
+After its last step a pipeline runs on by itself, and a delay of a later nest only makes its accesses later. So it is
+enough to check the case in which no later nest waits for anything:
 
-- no two nests read, or write, one bank in one cycle;
-- nothing is read before it is written; the elements of the last stores and of the first loads are compared;
-- nothing in a bank is overwritten before the cycle behind the last read of it.
+- no two nests read, or write, one bank in the same cycle;
+- no element is read before it is written; the elements of the last stores and of the first loads are compared;
+- no element is overwritten before the cycle after its last read.
 
-A pipeline that can stop (an output stream), that makes or uses a register, which is not known by element, or whose
-iterations are counted, is drained to its end. With a clock one that can stop is over a cycle later even, a drain of -1.
+Three kinds of pipelines drain to their end before the next issue group: a pipeline that can stop (an output stream), a
+pipeline that reads or writes registers, and a pipeline whose iterations are counted. With a clock a pipeline that can
+stop even ends one cycle later, which is a drain of -1.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ from gradcam.passes.program.nest import Access, Nest
 from gradcam.passes.program.streams import is_plain, visit
 from gradcam.passes.schedule.stages import StagePlan
 
-#: Cycles from the last step of a nest to the first one of the next turn when nothing drains: the issue is in between.
+#: Cycles from the last step of a nest to the first step of the next issue group if the pipeline has no stages: one
+#: cycle of issue lies between them.
 LEAST = 2
 
 
@@ -36,8 +38,8 @@ def drains_of(program: Sequence[Nest], issue_groups: Sequence[int], plan: StageP
 
     Args:
         program: the nests, with places of their buffers.
-        turns: the turn of each.
-        plan: their stages.
+        issue_groups: the issue group of each nest; see `issue_groups_of`.
+        plan: the stages of the nests.
     """
     drains, depths = [], plan.depths
     for number, (nest, depth) in enumerate(zip(program, depths, strict=True)):
@@ -46,7 +48,7 @@ def drains_of(program: Sequence[Nest], issue_groups: Sequence[int], plan: StageP
             waits = max(waits, _distance(nest, program[later], plan) - apart)
         # The run ends with the last nest, and with it everything else.
         ends = nest is program[-1] or depth + 1 > _apart(program, issue_groups, number) + program[-1].steps + depths[-1]
-        # With a clock what ends a turn comes out of a register: one cycle of the pipeline is not in the drain.
+        # With a clock the signal that ends a nest comes from a register: one cycle of the pipeline is not in the drain.
         left = max(Clock.of(nest.op).crossing, min(depth, waits))
         stops = any(access_kind(a) == "stream" for a in nest.stores)
         drains.append(-Clock.of(nest.op).crossing if stops else 0 if ends or _is_whole(nest) else depth - left)
@@ -54,13 +56,13 @@ def drains_of(program: Sequence[Nest], issue_groups: Sequence[int], plan: StageP
 
 
 def _is_whole(nest: Nest) -> bool:
-    """Whether the next turn waits for the end of the pipeline."""
+    """Whether the next issue group waits for the end of the nest's pipeline."""
     kinds = {access_kind(a) for a in nest.loads} & {"register", "port"} | {access_kind(a) for a in nest.stores}
     return kinds != {"memory"} or COUNTED.is_on(nest.op)
 
 
 def _later(program: Sequence[Nest], issue_groups: Sequence[int], number: int, depth: int) -> Iterator[tuple[int, int]]:
-    """The nests of later turns that may start while a nest drains, and how far apart they are at least."""
+    """The nests of later issue groups that may start while a nest drains, each with its distance; see `_apart`."""
     for later in range(number + 1, len(program)):
         if issue_groups[later] != issue_groups[number]:
             apart = _apart(program, issue_groups, number, issue_groups[later])
@@ -70,7 +72,7 @@ def _later(program: Sequence[Nest], issue_groups: Sequence[int], number: int, de
 
 
 def _apart(program: Sequence[Nest], issue_groups: Sequence[int], number: int, group: int | None = None) -> int:
-    """Cycles from the last step of a nest to the first step of a later turn, the last one by default, at least."""
+    """The least cycles from the last step of a nest to the first step of a later issue group, by default the last."""
     group = issue_groups[-1] if group is None else group
     between = sorted({t for t in issue_groups if issue_groups[number] < t < group})
     steps = [max(n.steps for n, t in zip(program, issue_groups, strict=True) if t == other) for other in between]
@@ -78,7 +80,7 @@ def _apart(program: Sequence[Nest], issue_groups: Sequence[int], number: int, gr
 
 
 def _distance(nest: Nest, later: Nest, plan: StagePlan) -> int:
-    """Cycles that the first step of a later nest must be behind the last step of this one."""
+    """The cycles that must lie between the last step of a nest and the first step of a later nest."""
     distance = 0
     for mine in filter(_in_memory, nest.loads + nest.stores):
         for other in filter(_in_memory, later.loads + later.stores):
@@ -101,7 +103,7 @@ def _is_store(access: Access) -> bool:
 
 
 def _first(nest: Nest, access: Access, plan: StagePlan) -> int:
-    """Cycles from the first step of a nest to the first time that an access happens."""
+    """Cycles from the first step of a nest to the first execution of an access."""
     return (0 if _in_body(nest, access) else prod(loop.trip for loop in nest.reduction) - 1) + plan.stage(access)
 
 
@@ -110,7 +112,7 @@ def _in_body(nest: Nest, access: Access) -> bool:
 
 
 def _until_written(nest: Nest, store: Access, later: Nest, load: Access, plan: StagePlan) -> int:
-    """Cycles that a later nest must be behind so that none of its loads comes before what the last stores leave."""
+    """The cycles by which a later nest must start after the last step, so that its loads see the last stores."""
     depth, reduction = plan.stage(store), prod(loop.trip for loop in nest.reduction)
     total = prod(loop.trip for loop in nest.outer)
     last = np.arange(max(0, total - -(-depth // reduction)), total)

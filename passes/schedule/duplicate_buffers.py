@@ -18,8 +18,8 @@ from gradcam.passes.program.scheduled_program import ScheduledProgram
 class DuplicateBuffers(Pass):
     """Gives a nest that reads one buffer through two ports, such as conv(x) + x, a second copy of the buffer.
 
-    A memory has one read port. The nest that makes the buffer stores each value twice in the same cycle, so a copy
-    costs memory and no time. Two reads of the same element become one first.
+    A memory has one read port. The nest that writes the buffer stores each value twice in the same cycle, so a copy
+    costs memory but no time. Two reads of the same element are merged first.
 
     This pass turns:
 
@@ -47,7 +47,7 @@ class DuplicateBuffers(Pass):
 
 
 def _add_copies(program: Sequence[Nest], loads: Sequence[Sequence[Access]]) -> set[ir.Value]:
-    """Lets the second and later `loads` of one buffer in a nest read copies; returns the buffers that have some."""
+    """Lets the second and later `loads` of one buffer in a nest read copies; returns the buffers that have copies."""
     copies: dict[tuple[ir.Value, int], ir.Value] = {}
     for accesses in loads:
         seen: dict[ir.Value, int] = {}
@@ -64,7 +64,7 @@ def _add_copies(program: Sequence[Nest], loads: Sequence[Sequence[Access]]) -> s
 
 
 def _distinct_loads(nest: Nest) -> list[Access]:
-    """Makes equal loads of a nest one; returns those that are left."""
+    """Merges equal loads of a nest; returns the loads that are left."""
     first: list[Access] = []
     for access in nest.loads:
         equal = next((a for a in first if _are_equal(a, access)), None)
@@ -77,13 +77,13 @@ def _distinct_loads(nest: Nest) -> list[Access]:
 
 
 def _are_equal(a: Access, b: Access) -> bool:
-    """Whether both read the same elements without a condition, side by side in one block."""
+    """Whether two unconditional loads in one block read the same elements."""
     here = (a.memref, a.index, a.strides, a.guards) == (b.memref, b.index, b.strides, [])
     return here and a.op.operation.block == b.op.operation.block
 
 
 def _copy(buffer: ir.Value, program: Sequence[Nest]) -> ir.Value:
-    """A second buffer, or a second reference to a constant, written wherever the first is."""
+    """A second buffer, written wherever the first one is written, or a second reference to a constant."""
     owner: Any = buffer.owner
     with ir.InsertionPoint.after(owner):
         copy = owner.operation.clone().results[0]

@@ -21,7 +21,7 @@ def memory_sizes(program: ScheduledProgram) -> dict[str, int]:
 
 @dataclass(frozen=True)
 class LimitMemory(Pass):
-    """Refuses a program whose memories on chip are larger than `bytes` together, and says which ones are how large.
+    """Refuses a program whose memories on chip together exceed `bytes`; the error lists the size of each memory.
 
     This pass turns:
 

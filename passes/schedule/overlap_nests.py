@@ -24,18 +24,19 @@ from gradcam.passes.schedule.stages import StagePlan
 
 @dataclass(frozen=True)
 class OverlapNests(Pass):
-    """Lets a nest run beside the one before it, whose results alone it reads, and keeps what only it reads in a ring.
+    """Lets a nest run beside the nest before it whose result it reads, and keeps only a part of that result in a ring.
 
-    The nests of a turn are on different engines: one that runs as ever, one that follows it, perhaps one that follows
-    that. A producer counts iterations of its outer loops; an iteration of the nest that follows starts when as many are
-    written as a linear form over its own loops says. That form is found by evaluating the accesses of both nests; where
-    half of the shorter nest would not be hidden, nothing changes. One nest of a turn may read constants.
+    The nests of an issue group run on different engines: a producer, its follower, perhaps a follower of that one. The
+    committed iterations of the producer's outer loops are counted. An iteration of the follower starts when their
+    number reaches a linear form over the follower's loops. The form is found by evaluating the accesses of both nests.
+    Where less than half of the shorter nest would be hidden, nothing changes. Only one nest of an issue group may read
+    constants.
 
-    A ring holds element i of the buffer at i modulo a power of two. It is large enough when no element is written
-    before the last read of the one in its place, to the cycle. Stalls cannot break that, since they only delay the
-    producer: from the step that releases an iteration to the one that overwrites what the iteration reads, the producer
-    takes no less time, while the nest that follows, once released, takes as long as ever. What is read by a nest that
-    waits for constants, too, since they come from DRAM, gets no ring.
+    A ring holds element i of the buffer at i modulo a power of two. It is large enough when every element is written
+    after the last read of the element that it replaces; this is checked to the cycle. Stalls cannot break it, since
+    they delay only the producer: from the step that releases an iteration to the step that overwrites its operands, the
+    producer takes no less time than without stalls, and the released iteration takes no more. A follower that waits for
+    constants from DRAM gets no ring.
 
     This pass turns:
 
@@ -71,7 +72,7 @@ class OverlapNests(Pass):
 
 
 def _users(program: Sequence[Nest]) -> tuple[dict[ir.Value, set[int]], dict[ir.Value, set[int]]]:
-    """The numbers of the nests that write, and of those that read each buffer."""
+    """For each buffer the numbers of the nests that write it, and of the nests that read it."""
     writers: dict[ir.Value, set[int]] = {}
     readers: dict[ir.Value, set[int]] = {}
     for number, nest in enumerate(program):
@@ -82,10 +83,11 @@ def _users(program: Sequence[Nest]) -> tuple[dict[ir.Value, set[int]], dict[ir.V
 
 
 def _fit(group: Sequence[Nest], nest: Nest, alone: set[ir.Value]) -> bool:
-    """Whether nothing but the order of the producer's results, and late constants, can hold back the nest.
+    """Whether the nest may follow the last nest of an issue group, its producer.
 
-    Besides constants, which no other nest of the turn reads then, it reads only memories that the last one, its
-    producer, alone writes (`alone`) and that none of the turn reads; it writes only what the turn leaves alone.
+    The nest runs on an engine of its own. Apart from constants, which no other nest of the group may read then, it
+    reads only buffers that its producer alone writes (`alone`) and that no nest of the group reads. It writes only
+    buffers that the group does not access.
     """
     producer = group[-1]
     written = {a.memref for a in nest.stores}
@@ -110,14 +112,14 @@ def _constants(nest: Nest) -> set[ir.Value]:
 
 @dataclass(frozen=True)
 class _Traffic:
-    """Which parts of a buffer are written when by the producer, and read when by the nest.
+    """The order in which a producer writes, and a nest reads, the parts of a buffer.
 
     Attributes:
-        unit: elements of a part, a power of two; a load touches whole parts.
-        parts: parts of the buffer.
-        written, maker: the parts that are written, perhaps piece by piece, and the iteration of the producer's outer
-            loops that does it.
-        read, reader: the parts that are read, and the step of the nest that does it.
+        unit: elements of a part, a power of two; a load reads whole parts.
+        parts: number of parts of the buffer.
+        written, maker: the parts in the order of the writes, and for each the iteration of the producer's outer loops
+            that writes it; a part that is written in pieces is there several times.
+        read, reader: the parts in the order of the reads, and for each the step of the nest that reads it.
         stages: pipeline stages of the store and of the load.
     """
 
@@ -131,7 +133,7 @@ class _Traffic:
 
 
 def _traffic(producer: Nest, nest: Nest, memref: ir.Value, plan: StagePlan) -> _Traffic | None:
-    """Evaluates the one store of the producer and the one load of the nest, as if that came in every step.
+    """Evaluates the producer's only store and the nest's only load of a buffer, the load in every step.
 
     Returns:
         None where an element is written more than once.
@@ -149,20 +151,24 @@ def _traffic(producer: Nest, nest: Nest, memref: ir.Value, plan: StagePlan) -> _
 
 
 def _grain(access: Access) -> int:
-    """The largest power of two elements, at a multiple of which an access begins and ends."""
+    """The alignment of an access in elements: the largest power of two at multiples of which it begins and ends."""
     common = gcd(access.lanes, *access.index.values())
     return common & -common
 
 
 def _touched(access: Access, loops: Sequence[Loop], unit: int) -> tuple[np.ndarray, np.ndarray]:
-    """The parts that an access touches, and the iteration of the loops that touches each of them."""
+    """The parts that an access reads or writes, and for each the iteration of the loops that does so."""
     visited, inside = visits(access, loops)
     first, count = visited[inside] // unit, access.lanes // unit
     return (first[:, None] + np.arange(count)).ravel(), np.repeat(np.flatnonzero(inside), count)
 
 
 def _overlap(producer: Nest, nest: Nest, only: set[ir.Value]) -> bool:
-    """Marks the nest, and rings among the buffers that `only` it reads, where that hides enough; returns whether."""
+    """Marks the nest as a follower, and rings among the buffers that `only` it reads, if that hides enough cycles.
+
+    Returns:
+        Whether it marked the nest.
+    """
     plan = StagePlan([producer, nest])
     stage = plan.depths[0]
     read = {a.memref for a in nest.loads} - _constants(nest)
@@ -177,7 +183,7 @@ def _overlap(producer: Nest, nest: Nest, only: set[ir.Value]) -> bool:
         for counted in range(1, len(producer.outer) + 1)
         for gated in range(1, len(nest.loops) + 1)
     ]
-    # The earliest end; among equals the one with the fewest loops.
+    # The earliest end; of equal ends, the fewest loops.
     best = min(follows, key=lambda follow: (follow.run(run, stage).last, follow.counted + follow.gated))
     if 2 * (run.last + nest.steps - best.run(run, stage).last) < min(producer.steps, nest.steps):
         return False
@@ -191,11 +197,11 @@ def _overlap(producer: Nest, nest: Nest, only: set[ir.Value]) -> bool:
 
 
 def _needed(nest: Nest, traffic: _Traffic) -> np.ndarray:
-    """How many iterations of the producer's outer loops must be written before each step of the nest.
+    """The number of iterations of the producer's outer loops that must be committed before each step of the nest.
 
     Returns:
-        int64, one dimension per loop of the nest. What is never written, such as lanes beyond the last channel, need
-        not be waited for.
+        int64, one dimension per loop of the nest. No step waits for elements that are never written, such as lanes
+        beyond the last channel.
     """
     order = np.full(traffic.parts, -1)
     np.maximum.at(order, traffic.written, traffic.maker)
@@ -205,7 +211,7 @@ def _needed(nest: Nest, traffic: _Traffic) -> np.ndarray:
 
 
 def _follow(producer: Nest, counted: int, nest: Nest, gated: int, needed: np.ndarray) -> Follow:
-    """Waits for what is needed with these loops counted and gated, or for a little more where that is not linear."""
+    """The follower with these numbers of counted and gated loops: its `need` is the least linear form that suffices."""
     inner = prod(loop.trip for loop in producer.outer[counted:])
     exact = -(-needed.reshape(*needed.shape[:gated], -1).max(axis=-1) // inner)
     form: Linear = {}
@@ -225,7 +231,7 @@ def _map(follow: Follow) -> ir.AffineMap:
 
 
 def _ring(producer: Nest, traffic: _Traffic, run: Run, steps: np.ndarray) -> int | None:
-    """Elements of the ring that is enough for a buffer; `steps`: the cycles in which the steps of the nest run."""
+    """Elements of the smallest ring for a buffer, None without one; `steps` are the cycles of the nest's steps."""
     store, load = traffic.stages
     reduction = prod(loop.trip for loop in producer.reduction)
     cycles = run.cycles((traffic.maker + 1) * reduction - 1) + store
@@ -239,22 +245,22 @@ def _ring(producer: Nest, traffic: _Traffic, run: Run, steps: np.ndarray) -> int
 
 
 def ring_size(places: np.ndarray, written: np.ndarray, read: np.ndarray, limit: int) -> int | None:
-    """The smallest ring in which nothing is overwritten before it has been read.
+    """The smallest ring in which no element is overwritten before its last read.
 
     Args:
-        places: int64, where elements lie when there is no ring.
-        written: the cycle in which each is first written.
-        read: the cycle in which each is last read, or written.
-        limit: what there is room for without a ring.
+        places: int64, positions of the elements in the buffer without a ring.
+        written: for each element the cycle in which it is first written.
+        read: for each element the cycle in which it is last read or written.
+        limit: the size of the buffer without a ring.
 
     Returns:
-        A power of two below `limit`; None when there is none.
+        A power of two below `limit`; None when no ring is smaller than the buffer.
     """
     size = 1
     while size < limit:
         order = np.lexsort((written, places % size))
         same = np.diff(places[order] % size) == 0
-        # A place is written again in a later cycle than it is read in.
+        # A place must be written again in a later cycle than its last read.
         if (written[order][1:] > read[order][:-1])[same].all():
             return size
         size *= 2

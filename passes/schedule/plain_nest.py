@@ -21,7 +21,7 @@ class Touch:
         memref: the buffer.
         forms: its indices over the nest's loops.
         guards: forms that must all be at least 0 for the access to happen.
-        otherwise: the value of a load when one is not.
+        otherwise: the value of a load whose guards do not hold.
     """
 
     op: Any
@@ -40,7 +40,7 @@ class PlainNest:
         ivs: the loop variables, outermost first.
         trips: their trip counts.
         body: the ops of the innermost loop.
-        loads: loads by the value they give.
+        loads: the loads by their results.
         stores: the stores, at least one.
     """
 
@@ -53,17 +53,17 @@ class PlainNest:
 
     @property
     def reduces(self) -> list[ir.Value]:
-        """Loops that the stores do not mention: they reduce."""
+        """The reduction loops: loops that the indices of the stores do not depend on."""
         used = {t for s in self.stores for f in s.forms for t in f}
         return [iv for iv in self.ivs if iv not in used]
 
     @property
     def buffers(self) -> list[ir.Value]:
-        """What the nest loads or stores."""
+        """The buffers that the nest loads or stores."""
         return [t.memref for t in (*self.loads.values(), *self.stores)]
 
     def store_in(self, op: Any) -> Touch | None:
-        """The store that an op of the body is, or that it guards."""
+        """The store of an op of the body: the op itself, or the store inside an affine.if."""
         return next((s for s in self.stores if op.operation in (s.op.operation, s.op.operation.parent)), None)
 
     def trip(self, iv: ir.Value) -> int:
@@ -119,7 +119,7 @@ def _guarded(op: Any) -> Touch:
 
 
 def _padded(op: Any) -> Touch:
-    """A load inside an affine.if that gives a constant elsewhere."""
+    """A load inside an affine.if whose else branch yields a constant."""
     then, otherwise = (list(region.blocks[0].operations) if region.blocks else [] for region in op.regions)
     if [o.operation.name for o in then] != ["affine.load", "affine.yield"] or len(otherwise) != 1:
         raise fail(op, "affine.if must choose between one load and a constant")

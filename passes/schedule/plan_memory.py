@@ -18,10 +18,10 @@ from gradcam.passes.program.scheduled_program import ScheduledProgram
 
 @dataclass(frozen=True)
 class PlanMemory(Pass):
-    """Gives every buffer a bank and an offset from its lifetime, and keeps apart what is read or written in one cycle.
+    """Gives every buffer a bank and an offset; buffers that are accessed in the same cycle get different banks.
 
     A bank is one memory with one read and one write port. Its word is as wide as the widest access; offsets count
-    words. Constants become read-only banks, one per kind of word.
+    words. Buffers whose lifetimes do not overlap share words. Constants get read-only banks, one per kind of word.
 
     This pass turns:
 
@@ -34,7 +34,7 @@ class PlanMemory(Pass):
         %y = memref.alloc() {gradcam.bank = "bank0", gradcam.offset = 4096 : i64} : memref<64x64x16xi8>
 
     and lists the banks, with lanes per word, bits per lane and words, in the module's attribute `gradcam.banks`. A ring
-    (see gradcam-overlap-nests) starts at a multiple of its words; a nest that follows another runs at the same time.
+    (see gradcam-overlap-nests) starts at a multiple of its words. The nests of an issue group run at the same time.
     """
 
     name: ClassVar[str] = "gradcam-plan-memory"
@@ -54,9 +54,9 @@ class PlanMemory(Pass):
 
 @dataclass(eq=False)
 class _Buffer:
-    """A buffer in memory with its lifetime, first write to last read, in turns as `turns_of` numbers them.
+    """A buffer in memory with its lifetime: `first` write to `last` read, in issue groups as `issue_groups_of` numbers.
 
-    `ring` says that element i lies at i modulo `elements`, so that the buffer starts at a multiple of its words.
+    With `ring`, element i lies at i modulo `elements`, so that the buffer starts at a multiple of its words.
     """
 
     value: ir.Value
@@ -76,7 +76,7 @@ class _Buffer:
         return -(-self.elements // self.lanes)
 
     def meets(self, other: _Buffer) -> bool:
-        """Whether both hold data at the same time."""
+        """Whether both buffers hold data at the same time."""
         return self.constant or (self.first <= other.last and other.first <= self.last)
 
 
@@ -95,13 +95,13 @@ class _Bank:
         return max(b.offset + b.words for b in self.buffers)
 
     def takes(self, buffer: _Buffer) -> bool:
-        """Whether `buffer` may live here: same kind of word, and not read or written together with one of these."""
+        """Whether the bank may hold `buffer`: same words, and no buffer in it is accessed in the same cycle."""
         if (self.constant, self.bits, self.lanes) != (buffer.constant, buffer.bits, buffer.lanes):
             return False
         return all(b.value not in buffer.used_with for b in self.buffers)
 
     def offset_for(self, buffer: _Buffer) -> int:
-        """Lowest offset where `buffer` overlaps nothing that lives at the same time (first fit)."""
+        """The lowest offset at which `buffer` overlaps no buffer with an overlapping lifetime (first fit)."""
         offset, unit = 0, buffer.words if buffer.ring else 1
         for other in sorted(self.buffers, key=lambda b: b.offset):
             if buffer.meets(other) and other.offset < offset + buffer.words:
@@ -117,7 +117,7 @@ class _Bank:
 def _buffers(program: ScheduledProgram) -> list[_Buffer]:
     """All buffers that need memory, in the order of their first use."""
     accesses: dict[ir.Value, list[tuple[int, Access]]] = {}
-    #: What is read, and what is written, while the nests of a turn run.
+    # The buffers that an issue group reads, and the buffers that it writes.
     ports: dict[tuple[int, str], list[ir.Value]] = {}
     for group, nest in zip(program.issue_groups, program.nests, strict=True):
         for port, used_here in (("read", nest.loads), ("write", nest.stores)):
@@ -163,7 +163,7 @@ def _check_unused(function: Any, accesses: dict[ir.Value, Any]) -> None:
 
 
 def _place(buffer: _Buffer, banks: list[_Bank]) -> None:
-    """Puts `buffer` into the bank that grows least; a new bank only where no other may take it."""
+    """Puts `buffer` into the bank that grows least; makes a new bank only where no other may hold it."""
     choices = [b for b in banks if b.takes(buffer)]
     if not choices:
         choices = [_Bank(_bank_name(buffer, banks), buffer.constant, buffer.bits, buffer.lanes)]

@@ -1,14 +1,15 @@
-"""What an order of a nest's loops costs, by a model of a few products, and the orders there are to choose from.
+"""The cost of an order of a nest's loops, by a simple model, and the orders to choose from.
 
-Steps of a nest, and the words of weights that it takes from DRAM, are the same in every order. The order decides what
-a tile is (`passes/program/weight_stream.py`): the words that are read again and again before the nest goes on. With T
-words of tile in the ring, and T of the next one on their way:
+The steps of a nest, and the words of weights that it reads from DRAM, are the same in every order. The order decides
+the size of a tile (`passes/program/weight_stream.py`), the words that are read repeatedly before the nest goes on. With
+a tile of T words in the ring, and the T words of the next tile on their way:
 
     cycles          = max(steps, words * beats of a word)     a nest cannot be faster than its weights
-    bytes on chip   = 2 T * bytes of a word                   once T for a nest of one tile
+    bytes on chip   = 2 T * bytes of a word                   T * bytes of a word for a nest of one tile
     bytes per cycle = words * bytes of a word / cycles
 
-Fewer cycles are better, then fewer bytes on chip, then fewer bytes per cycle. With weights on chip no order differs.
+Fewer cycles are better, then fewer bytes on chip, then fewer bytes per cycle. With weights on chip all orders cost the
+same.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from gradcam.passes.schedule.time_loops import Part
 
 @dataclass(frozen=True, order=True)
 class Cost:
-    """What an order costs; costs compare in the order of the fields."""
+    """The cost of an order; costs compare in the order of the fields."""
 
     cycles: int
     onchip_bytes: int
@@ -37,7 +38,7 @@ class Cost:
 
 @dataclass(frozen=True)
 class Reads:
-    """What a nest reads from DRAM: `access`, in words of `bits`, which come in beats of `width` bits."""
+    """The load of a nest from DRAM: `access`, in words of `bits`, which arrive in beats of `width` bits."""
 
     access: Access
     bits: int
@@ -45,9 +46,9 @@ class Reads:
 
 
 def weights_of(program: Sequence[Nest], width: int) -> dict[int, Reads]:
-    """Per number of a nest what it will read from a DRAM of `width` bits: the 8-bit constants that take most memory.
+    """The loads that gradcam-stream-weights will move to a DRAM of `width` bits, by the numbers of their nests.
 
-    gradcam-stream-weights moves the largest bank, and gradcam-plan-memory makes a bank per number of lanes.
+    That pass moves the largest bank of 8-bit constants, and gradcam-plan-memory makes a bank per number of lanes.
     """
     banks: dict[int, dict] = {}
     reads: dict[int, list[tuple[int, Access]]] = {}
@@ -65,7 +66,7 @@ def weights_of(program: Sequence[Nest], width: int) -> dict[int, Reads]:
 
 
 def cost(nest: Nest, reads: Reads, parts: Sequence[Part]) -> Cost:
-    """What a legal order of a nest's loops costs."""
+    """The cost of a legal order of a nest's loops."""
     in_body = nest.body is not None and any(reads.access is a for a in nest.body.loads)
     outer = [p for p in parts if in_body or any(p.loop is loop for loop in nest.outer)]
     tile, tiles = _tile(reads.access.index, outer)
@@ -75,7 +76,7 @@ def cost(nest: Nest, reads: Reads, parts: Sequence[Part]) -> Cost:
 
 
 def _tile(index: Linear, parts: Sequence[Part]) -> tuple[int, int]:
-    """Words of a tile, and tiles."""
+    """The number of words of a tile, and the number of tiles."""
     walked, trips = [index.get(p.loop.iv, 0) for p in parts], [p.trip for p in parts]
     depth = tile_depth(walked, trips)
     tile = prod(n for n, c in zip(trips[depth:], walked[depth:], strict=True) if c)
@@ -83,7 +84,10 @@ def _tile(index: Linear, parts: Sequence[Part]) -> tuple[int, int]:
 
 
 def orders(parts: Sequence[Part]) -> Iterator[list[Part]]:
-    """The orders of outer loops to choose from: all of the whole loops, and with one loop tiled by each divisor."""
+    """The orders of outer loops to choose from: all orders of whole loops, and of loops of which one is tiled.
+
+    Every divisor of a trip count is a tile.
+    """
     moving = [p for p in parts if p.trip > 1]
     still = [p for p in parts if p.trip == 1]
     for order in permutations(moving):

@@ -21,11 +21,11 @@ from gradcam.schema.schedule import read_schedule
 
 @dataclass(frozen=True)
 class SizeRing(Pass):
-    """Makes the ring of weights from DRAM as small as it can be without a cycle more.
+    """Makes the ring of weights as small as possible without adding cycles.
 
-    Cycles are those of an ideal DRAM (`passes/schedule/weight_timing.py`). Where all memories on chip take more than
-    `bytes`, the ring gives way, down to a tile and a burst, and the program waits longer; 0 sets no limit. A schedule
-    `file` that names the words of the ring decides instead.
+    The cycles are predicted for an ideal DRAM (`passes/schedule/weight_timing.py`). Where all memories on chip exceed
+    `bytes`, the ring shrinks further, down to a tile and a burst, and the program waits longer; 0 sets no limit. A
+    schedule `file` that names the words of the ring takes precedence.
 
     This pass turns:
 
@@ -58,7 +58,7 @@ class SizeRing(Pass):
             def cycles(words: int) -> int:
                 return timetable.windows(replace(weight_stream, bank=replace(weight_stream.bank, words=words)))[-1].end
 
-            # More words are never worse, so the first size that is as good as the present one can be searched for.
+            # More words never add cycles, so a binary search finds the smallest size with the present cycles.
             sizes, present = range(least, weight_stream.bank.words + 1), cycles(weight_stream.bank.words)
             words = asked or sizes[bisect_left(sizes, True, key=lambda n: cycles(n) <= present)]
             if self.bytes and not asked:

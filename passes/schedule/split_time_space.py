@@ -21,13 +21,13 @@ from gradcam.pe import PE
 
 @dataclass(frozen=True)
 class SplitTimeSpace(Pass):
-    """Splits every nest into time (affine.for) and space (affine.parallel), and runs epilogues beside their reduction.
+    """Splits every nest into time (affine.for) and space (affine.parallel), and moves epilogues into their reductions.
 
-    A loop that walks the lanes, the last dimension of a buffer, becomes space: an output lane, or a sum over input
-    lanes. A lane loop longer than the array is tiled first; one whose counter is data stays in time. A reduction into a
-    buffer that one elementwise nest reads becomes one nest: an accumulator per lane, set before the reduction loops,
-    and the elementwise part as the epilogue after them. Streams keep their order; an output stream has one element per
-    step.
+    A loop over lanes, the last dimension of a buffer, becomes space: output lanes, or a sum over input lanes. A lane
+    loop longer than the array is tiled first; a loop whose counter is used as data stays in time. A reduction and the
+    elementwise nest that alone reads its result become one nest: an accumulator per lane, set before the reduction
+    loops, and the elementwise part as the epilogue after them. Streams keep their order; an output stream has one
+    element per step.
 
     This pass turns:
 
@@ -55,7 +55,7 @@ class SplitTimeSpace(Pass):
 
 
 def _lane(nest: PlainNest) -> ir.Value | None:
-    """The loop over output lanes: the innermost one that walks the last dimension of what the nest stores."""
+    """The loop over output lanes: the innermost loop along the last dimension of the buffer that the nest stores."""
     return next((iv for iv in reversed(nest.ivs) if nest.stores[0].forms[-1].get(iv) == 1), None)
 
 
@@ -64,12 +64,12 @@ def _stored_bits(nest: PlainNest) -> int:
 
 
 def _is(a: ir.Value, b: ir.Value | None) -> bool:
-    """Equality that takes None; the bindings' own does not."""
+    """Equality of two values, either of which may be None; the bindings' own equality does not accept None."""
     return b is not None and a == b
 
 
 def _is_data(iv: ir.Value | None, nest: PlainNest) -> bool:
-    """Whether the nest computes with the number of the iteration."""
+    """Whether the nest computes with the loop's induction variable."""
     return any(_is(v, iv) for op in nest.body if op.operation.name.startswith("arith.") for v in op.operands)
 
 
@@ -89,8 +89,8 @@ class _Splitter:
             if len(touches) == 1:
                 reader = self._only_reader(touches[0].memref, nest, computing)
                 if reader is not None:
-                    # Of several reductions that one epilogue reads, the last one with the widest sums runs it: a sum
-                    # stored before its own rescale takes more memory, and is no tensor of the model.
+                    # An epilogue that reads several reductions joins one of them: the reduction with the widest sums,
+                    # of equal ones the last. The other sums are stored, which takes less memory the narrower they are.
                     other = fused.get(id(reader))
                     if other is None or _stored_bits(nest) >= _stored_bits(other):
                         fused[id(reader)] = nest
@@ -111,7 +111,7 @@ class _Splitter:
                 op.operation.erase()
 
     def _is_initial(self, nest: PlainNest, later: list[PlainNest]) -> bool:
-        """Whether a nest only sets the start value of the reduction that is the next to touch its buffer."""
+        """Whether a nest only sets the initial value of a buffer that a reduction is the next nest to access."""
         if nest.loads or len(nest.stores) != 1 or len(nest.body) != 1:
             return False
         (start,) = nest.stores
@@ -122,11 +122,11 @@ class _Splitter:
         return True
 
     def _accumulated(self, nest: PlainNest) -> list[Touch]:
-        """Stores of a reduction: buffers that it also loads."""
+        """The stores of a reduction whose buffers it also loads."""
         return [s for s in nest.stores if s in self.initial]
 
     def _only_reader(self, buffer: ir.Value, writer: PlainNest, computing: list[PlainNest]) -> PlainNest | None:
-        """The elementwise nest that alone reads the buffer of a reduction, its only writer, once and in its order."""
+        """The elementwise nest that alone reads a reduction's buffer, each element once and in the written order."""
         others = [n for n in computing if n is not writer and buffer in n.buffers]
         readers = [n for n in others if any(t.memref == buffer for t in n.loads.values())]
         if readers != others or len(readers) != 1:
@@ -138,7 +138,7 @@ class _Splitter:
         return readers[0] if len(touches) == 1 and touches[0].forms == identity and not touches[0].guards else None
 
     def _is_read(self, buffer: ir.Value, writer: PlainNest) -> bool:
-        """Whether anything but its writer reads a buffer: a nest, or an index such as the class."""
+        """Whether a nest other than its writer, or an index such as the class, reads a buffer."""
         indexed = any(use.owner.operation.name == "memref.load" for use in buffer.uses)
         others = [n for n in self.nests if n is not writer]
         return indexed or any(t.memref == buffer for n in others for t in n.loads.values())
@@ -173,7 +173,7 @@ class _Splitter:
                 affine_ir.yield_([])
 
     def _straight(self, nest: PlainNest, by: dict[ir.Value, Linear], values: dict[ir.Value, ir.Value]) -> None:
-        """The nest's body with loops replaced; loads in `values` are already made."""
+        """Rebuilds the nest's body with its loops replaced; `values` holds the loads that are already built."""
         for op in nest.body:
             with op.location:
                 if op.results and op.results[0] in nest.loads:
@@ -240,14 +240,14 @@ class _Splitter:
             return memref.alloca(ir.MemRefType.get([lanes], element), [], [])
 
     def _summed(self, nest: PlainNest) -> ir.Value | None:
-        """The reduction loop over lanes whose terms an adder tree can sum: acc + term, where no term depends on acc."""
+        """The reduction loop over lanes that an adder tree can sum: acc + term, where no term depends on acc."""
         candidates = [iv for iv in nest.reduces if any(t.forms[-1].get(iv) == 1 for t in nest.loads.values())]
         if not candidates or len(nest.stores) != 1 or self._term(nest) is None:
             return None
         return candidates[-1]
 
     def _term(self, nest: PlainNest) -> ir.Value | None:
-        """`term` where the nest computes acc = acc + term."""
+        """The term of a nest that computes acc = acc + term; None for any other nest."""
         total = nest.stores[0].op.operands[0].owner
         if isinstance(total, ir.Block) or total.operation.name != "arith.addi":
             return None

@@ -1,4 +1,4 @@
-"""Pipeline stages of a nest: which cycle after its step each op of a lane runs in."""
+"""Pipeline stages of a nest: the number of cycles from a step to the execution of each op."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from gradcam.passes.program.clock import EXTREME, LATENCY, Clock
 from gradcam.passes.program.engines import access_kind
 from gradcam.passes.program.nest import Access, Dataflow, Nest, Node
 
-#: The stage in which a value is ready, and the delay of the ops before it in that stage, in ns.
+#: The stage in which a value is ready, and the delay in ns of the ops that compute it in that stage.
 Ready = tuple[int, float]
 
 
@@ -21,14 +21,14 @@ class StagePlan:
     """The stage of every op of some nests, as early as possible; `write` puts it into the IR.
 
     Attributes:
-        depths: per nest the stage of its writes.
+        depths: for each nest the stage of its writes.
     """
 
     def __init__(self, nests: Sequence[Nest]) -> None:
-        """Places all ops.
+        """Assigns a stage to every op.
 
         Raises:
-            GradcamError: a reduction cannot change its accumulators in one cycle.
+            GradcamError: a reduction cannot update its accumulators in one cycle.
         """
         #: Op, stage, and a latency that is not the usual one, by the identity of the op's Python object.
         self._placed: dict[int, tuple[Any, int, int | None]] = {}
@@ -54,16 +54,16 @@ class StagePlan:
 
 
 class _Stages:
-    """Places the ops of a dataflow."""
+    """Assigns stages to the ops of a dataflow graph."""
 
     def __init__(self, clock: Clock, flow: Dataflow, placed: dict[int, tuple[Any, int, int | None]]) -> None:
         self.clock, self.flow, self.placed = clock, flow, placed
         self.ready: dict[int, Ready] = {}
-        #: Nodes that depend on an accumulator of the body: it has to change in one cycle, so nothing cuts them.
+        #: Nodes that depend on an accumulator of the body. It is updated in one cycle, so they stay in one stage.
         self.updates: set[int] = set()
 
     def reduce(self) -> int:
-        """Stages of a reduction body; returns the stage in which the accumulators change."""
+        """Assigns the stages of a reduction body; returns the stage in which the accumulators are updated."""
         sinks = self.flow.sinks
         self._place_all(self.clock.address, 0, True)
         update = max(self.ready[id(s.value)][0] for s in sinks)
@@ -78,7 +78,7 @@ class _Stages:
         return update
 
     def finish(self, base: int) -> int:
-        """Stages of an epilogue that reads the accumulators in stage `base`; returns the stage of its writes."""
+        """Assigns the stages of an epilogue that reads the accumulators in stage `base`; returns that of its writes."""
         # An epilogue read is issued late, so that the address waits in the pipeline and not the data.
         self._place_all(base - self.clock.read, base, False)
         # All writes of an epilogue happen in one stage, so that one flag ends the nest.
@@ -106,8 +106,8 @@ class _Stages:
             return self._place_load(node.what, read_stage)
         updates = any(id(a) in self.updates for a in node.args)
         if updates:
-            # What comes from elsewhere is registered before it meets the accumulator; what is compared with it even a
-            # cycle earlier, so that the comparison with what it begins with is made by then.
+            # Other operands are registered before they meet the accumulator. Operands of a comparison are ready another
+            # cycle earlier, so that their comparison with the initial value is finished by then.
             early = clock.crossing if node.kind in ("arith.cmpi", *EXTREME) else 0
             ready = (self.ready[id(a)][0] if id(a) in self.updates else self._start([a])[0] + early for a in node.args)
             stage, delay = max(ready), 0.0
@@ -125,17 +125,17 @@ class _Stages:
         if kind in ("register", "port"):
             self._set(access.op, read_stage + 1)
             return read_stage + 1, 0.0
-        # A beat is taken by the step that wants it.
+        # The step that needs a beat takes it.
         stage, latency = (0, 1) if kind == "stream" else (read_stage, clock.read)
         self._set(access.op, stage, latency, "load")
         return stage + latency, clock.lane
 
     def _after(self, args: Any) -> Ready:
-        """When the last of some values is ready."""
+        """The stage and delay at which the last of the values is ready."""
         return max((self.ready[id(a)] for a in args), default=(0, 0.0))
 
     def _start(self, args: Any) -> Ready:
-        """When the last of some values is in a register."""
+        """The stage at whose start the last of the values comes from a register."""
         stage, delay = self._after(args)
         return (stage + 1, 0.0) if delay > 0 else (stage, 0.0)
 

@@ -18,13 +18,13 @@ from gradcam.passes.schedule.plain_nest import PlainNest, read_plain_nest
 
 @dataclass(frozen=True)
 class StreamInputs(Pass):
-    """Makes the nest that alone reads a copy of an input read the input itself, in the order in which it arrives.
+    """Lets the only nest that reads the copy of an input read the input itself, in the order in which it arrives.
 
     A stream delivers every element once, row by row. Where windows overlap, as in an unfolded image, an element goes
     to several places, so the loops must follow the elements and not the windows. Along each dimension the nest reads
-    s*x + d*k, with s or d equal to 1: with k split into s*j + r, and x skewed by j to u = x + d*j, that is s*u + d*r.
-    Neither has j, which goes inside: one element, held while j runs, is stored once per j. Where u and r walk
-    beyond the input there is padding, and where x and k leave their ranges nothing is stored.
+    s*x + d*k, with s or d equal to 1. With k split into s*j + r, and x skewed by j to u = x + d*j, that is s*u + d*r.
+    This index does not depend on j, which becomes an inner loop: an element is held while j runs, and stored once for
+    each j. Where u and r go beyond the input there is padding; where x and k leave their ranges nothing is stored.
 
     This pass turns:
 
@@ -74,14 +74,14 @@ def _is_copy_of_argument(nest: PlainNest) -> bool:
 
 @dataclass(eq=False)
 class _Loop:
-    """A loop to be, as a term of linear forms."""
+    """A loop that is not built yet, as a term of linear forms."""
 
     trip: int
 
 
 @dataclass
 class _Dimension:
-    """How a nest walks one dimension of an input, its index s*x + d*k + constant.
+    """The access of a nest along one dimension of an input, with the index s*x + d*k + constant.
 
     Attributes:
         moving: the new loops u and r, which follow the elements.
@@ -144,7 +144,7 @@ def _stream(copy: PlainNest, nest: PlainNest) -> None:
         or any(g not in borders for g in load.guards)
     ):
         return
-    # The lanes that the copy has beyond the input's are undefined, and need not be stored.
+    # The copy has more lanes than the input; they are undefined, and need not be stored.
     channel = _Loop(lanes)
     loops = [*(u for d in dimensions for u in d.moving), *(d.held for d in dimensions)]
     loops = [*(u for u in loops if u.trip > 1), channel]

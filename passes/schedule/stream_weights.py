@@ -25,10 +25,11 @@ from gradcam.passes.program.weight_stream import WeightStream, uses_of, word_for
 
 @dataclass(frozen=True)
 class StreamWeights(Pass):
-    """Moves the weights into DRAM: lays them out as one tape in the order of their use, and makes their bank a ring.
+    """Moves the weights to DRAM: lays them out as the weight stream, in the order of use, and makes their bank a ring.
 
-    Every nest gets a constant of its own, one word after the other as its loops want them first; what a run-time value
-    picks, such as the row of a class, becomes the outermost dimension. An offset is a position on the tape.
+    Every load gets a constant of its own, with its words in the order in which the loops first read them. A dimension
+    that a run-time value selects from, such as the rows of the classes, becomes the outermost one. An offset is a
+    position in the weight stream.
 
     This pass turns:
 
@@ -43,7 +44,8 @@ class StreamWeights(Pass):
         affine.load %w[0, %oct * 18 + %ict * 9 + %kh * 3 + %kw, %o * 16 + %i]
         affine.load %v[0, %oct * 2 + %ict, %o * 16 + %i]
 
-    and names the bank in the module's attribute `gradcam.weight_stream`. The DRAM is that of `gradcam.platform`.
+    and names the bank in the module's attribute `gradcam.weight_stream`. `gradcam.platform`
+    describes the DRAM.
     """
 
     name: ClassVar[str] = "gradcam-stream-weights"
@@ -105,7 +107,7 @@ def _names_global(op: Any) -> bool:
 
 
 def _replace(program: ScheduledProgram, nest: Nest, access: Access, bank: Bank, name: str, position: int) -> int:
-    """Gives the access a constant of its own; returns the words that it takes on the tape."""
+    """Gives the access a constant of its own; returns the number of its words in the weight stream."""
     data = program.constants[access.memref]
     words, symbol = word_form(access, nest.loops, bank)
     loops = [n for n in nest.loops if words.get(n.iv) and n.trip > 1]
@@ -143,7 +145,7 @@ def _gather(words: Linear, loops: Sequence[Loop], step: int, data: np.ndarray, b
 
 
 def _lane(access: Access, bank: Bank) -> Linear:
-    """The index within a word: what is left of the access, lanes included."""
+    """The index of the access within a word, over the remaining loops and the lanes."""
     _, *indices = access.op.operands
     whole: Linear = {}
     strides = strides_of(ir.MemRefType(access.memref.type))

@@ -16,7 +16,7 @@ from gradcam.passes.program.nest import read_nests
 
 @dataclass(frozen=True)
 class TargetClock(Pass):
-    """Says for which clock and family of FPGAs the stages of all pipelines are made.
+    """Sets the clock and the FPGA family that pipeline stages are made for.
 
     More stages cost cycles where pipelines fill and drain. Without this pass a product, a shift and a lane sum take a
     stage each, as `passes/schedule/stages.py` says, and everything else none.

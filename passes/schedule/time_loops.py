@@ -1,4 +1,4 @@
-"""Time loops of a scheduled nest by name, and any order of them: what a schedule says, in text and in IR."""
+"""Names of the time loops of a scheduled nest, and the rebuilding of a nest with its loops in another order."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from gradcam.passes.ir.linear_form import Linear, access_forms, guard_forms, sub
 from gradcam.passes.ir.queries import block_ops, is_global
 from gradcam.passes.program.nest import Access, Loop, Nest
 
-#: What a loop is called that walks dimension i of a map (y, x, channels), a matrix or a vector.
+#: Names of the loops along the dimensions of a map (y, x, channels), a matrix or a vector.
 _OUTPUT = {1: ["oc"], 2: ["y", "x"], 3: ["y", "x", "oc"]}
 _INPUT = {1: ["ic"], 2: ["ky", "kx"], 3: ["ky", "kx", "ic"]}
 
 
 @dataclass(frozen=True)
 class Part:
-    """A loop to be: a whole loop of a nest, or one of the two that tiling makes of it.
+    """A loop of the new order: a whole loop of a nest, or one of the two loops that tiling makes of it.
 
     Attributes:
-        loop: the loop as it is.
+        loop: the loop of the present nest.
         name: the loop's name.
         tile: iterations of a tile; 0 for a whole loop.
-        inside: it runs within a tile, otherwise from tile to tile.
+        inside: whether the loop runs within a tile; otherwise it runs from tile to tile.
     """
 
     loop: Loop
@@ -37,7 +37,7 @@ class Part:
 
     @property
     def trip(self) -> int:
-        """Its iterations."""
+        """The iterations of the part."""
         if not self.tile:
             return self.loop.trip
         return self.tile if self.inside else self.loop.trip // self.tile
@@ -53,7 +53,11 @@ class Part:
 
 
 def parse_part(text: str) -> tuple[str, int, bool]:
-    """Name, tile and whether it runs within one, from the text of a part; a ValueError where it is none."""
+    """Parses the text of a part: its name, its tile, and whether it runs within a tile.
+
+    Raises:
+        ValueError: the text is no part.
+    """
     match = re.fullmatch(r"([a-z]\w*)(?:([/%])([1-9]\d*))?", text)
     if not match:
         raise ValueError
@@ -61,9 +65,9 @@ def parse_part(text: str) -> tuple[str, int, bool]:
 
 
 def loop_names(nest: Nest) -> list[str]:
-    """A name for each time loop, by what it walks: y, x, oc of the output; ky, kx, ic of what is reduced.
+    """A name for each time loop by its dimension: y, x, oc of the output; ky, kx, ic of the reduction.
 
-    A loop that walks nothing, or the same as a loop before it, is d and its number in the nest.
+    A loop along no dimension, or along the same one as a loop before it, is d and its number in the nest.
     """
     loads = sorted(nest.body.loads if nest.body else [], key=lambda a: is_global(a.memref))
     walked = [(a, _OUTPUT, nest.outer) for a in nest.stores] + [(a, _INPUT, nest.reduction) for a in loads]
@@ -93,12 +97,12 @@ def nest_names(program: Sequence[Nest]) -> list[str]:
 
 
 def reorder(nest: Nest, outer: Sequence[Part], reduction: Sequence[Part]) -> Any:
-    """Rebuilds a nest with these loops, outermost first; returns its outermost loop.
+    """Rebuilds a nest with its loops in another order; returns its outermost loop.
 
     Args:
         nest: the nest; its loops are gone afterwards.
-        outer: parts of the outer loops, each whole or in both its parts.
-        reduction: of the reduction loops.
+        outer: parts of the outer loops, outermost first, each whole or in both its parts.
+        reduction: parts of the reduction loops, likewise.
     """
     inner = block_ops(nest.outer[-1].op)
     with nest.op.location:
@@ -112,7 +116,7 @@ def reorder(nest: Nest, outer: Sequence[Part], reduction: Sequence[Part]) -> Any
 
 
 def _band(old: Any, parts: Sequence[Part], inner: Sequence[Any]) -> Any:
-    """Loops of the parts before the loop `old`, around the ops `inner` that its band held."""
+    """Builds the loops of the parts before the loop `old`, around the ops `inner` of its band."""
     with ir.InsertionPoint(old):
         ivs, block = affine_ir.for_loops([part.trip for part in parts])
     end = list(block.operations)[-1]
@@ -130,7 +134,7 @@ def _band(old: Any, parts: Sequence[Part], inner: Sequence[Any]) -> Any:
 
 
 def _rewrite(block: ir.Block, by: dict[ir.Value, Linear]) -> None:
-    """Puts forms in place of loops into all accesses of a block."""
+    """Replaces loops by linear forms in all accesses of a block."""
     for op in list(block.operations):
         name = op.operation.name
         with op.location, ir.InsertionPoint(op):

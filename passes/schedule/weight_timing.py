@@ -1,13 +1,13 @@
-"""When the words of a tape arrive and its nests run: the tape reader with an ideal DRAM, to the cycle.
+"""The timing of the weight stream: the cycles in which its words arrive from an ideal DRAM, and nests wait for them.
 
-An ideal DRAM takes a request in every cycle, has its first beat ready `latency` cycles later, and then gives one beat a
-cycle, bursts in order. Cycle 0 is the first one in which the program runs. The rules are those of
-`passes/hw/weight_reader.py`:
+An ideal DRAM accepts a request in every cycle, has its first beat ready `latency` cycles later, and then delivers one
+beat per cycle, with bursts in order. Cycle 0 is the first cycle of the run. The rules are those of the weight reader
+(`passes/hw/weight_reader.py`):
 
-- A burst is requested in a cycle of its own, when the ring has room for it, fewer than `outstanding` bursts are under
-  way, and the nest in which its symbol is known has begun. What happens in a cycle counts from the next one on.
+- At most one burst is requested per cycle: when the ring has room for it, fewer than `outstanding` bursts are under
+  way, and the nest from which its symbol is known has begun. Events of a cycle count from the next cycle on.
 - A word can be read from the cycle after its last beat on.
-- A word is free in the cycle after its last read, in the stage of the pipeline that reads it.
+- A word is free in the cycle after its last read, in the pipeline stage of the read.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from gradcam.passes.schedule.stages import StagePlan
 
 
 class WeightTiming:
-    """Follows a run nest by nest, in program order."""
+    """Simulates the weight reader through a run, nest by nest in program order."""
 
     def __init__(self, weight_stream: WeightStream, plan: StagePlan) -> None:
         self._weight_stream, self._plan = weight_stream, plan
@@ -35,7 +35,13 @@ class WeightTiming:
         self._used_frees = 0
 
     def nest(self, number: int, begin: int, run: Run) -> Run:
-        """When the steps of a nest, issued in the cycle `begin`, run that would run so if all its words were there."""
+        """The run of a nest with its waits for words.
+
+        Args:
+            number: the nest's number; nests are asked for in program order.
+            begin: the cycle in which the nest is issued.
+            run: the run of the nest if all its words were there.
+        """
         self._begins.append(begin)
         use = self._by_nest.get(number)
         return run.waiting(self._waits(use, run)) if use else run
@@ -53,7 +59,7 @@ class WeightTiming:
                     delay = late
                     waits.append((step, delay))
                 word += 1
-            # All words have come when the first one is read for the last time.
+            # When the first word is read for the last time, all words of the tile have arrived.
             over = places + again
             for cycle in (first + over + np.maximum(run.late(over), delay)).tolist():
                 freed = self._freed[-1][1] if self._freed else 0
@@ -85,7 +91,7 @@ class WeightTiming:
 
 
 def _bursts(weight_stream: WeightStream) -> list[tuple[int, int]]:
-    """Beats of every burst, and the first nest that may run when it is requested."""
+    """For each burst its beats, and the number of the nest that must have been issued before its request."""
     bursts = []
     for segment in weight_stream.segments:
         left = segment.words * weight_stream.word_beats
