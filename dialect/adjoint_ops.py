@@ -11,7 +11,7 @@ from gradcam.dialect.ops import check_conv, check_pool
 from gradcam.dialect.traits import AlignsOperands, Gradient, KeepsScale, LinearInFirst, Product, Rowwise, Sum, Unscaled
 from gradcam.dialect.verify import check_slope, ints, rank, require, result_shape, shape, tensor, verifier, window
 
-#: Taps of the largest window whose taps have numbers of 8 bits.
+#: Taps of the largest window whose tap numbers fit 8 bits.
 MAX_TAPS = 128
 
 
@@ -61,11 +61,11 @@ class TapSumsOp(
     name="tap_sums",
     traits=[ext.Pure, Gradient(), LinearInFirst(), Rowwise(), Sum("map", mean=False)],
 ):
-    """Per kernel tap, the sum of the gradients that a transposed convolution moves by that tap to inside its result.
+    """For each kernel tap, the sum of the gradients that the tap of a transposed convolution moves into its result.
 
     y[o, KH-1-i, KW-1-j] = sum over all h,w with 0 <= h*stride + i*dilation - padding < H, alike for w, of g[o,h,w].
-    So the sum of conv2d_adjoint(g, w) over its HxW result needs no such result: it is the product over o,i,j of w with
-    these sums. They come last tap first: a conv2d_adjoint with one output position then makes that product.
+    The sum of conv2d_adjoint(g, w) over its HxW result is the sum over o,i,j of the products of w with these sums. They
+    are in reverse order of the taps, so that a conv2d_adjoint with one output position computes these products.
     `size` is HxW; the other attributes are the convolution's. g: 1xOxOHxOW, y: 1xOxKHxKW.
     """
 
@@ -107,7 +107,7 @@ class ActivationAdjointOp(GradCAM.Operation, name="activation_adjoint", traits=[
 
 
 class MaskOp(GradCAM.Operation, name="mask", traits=[ext.Pure, Unscaled()]):
-    """What the backward pass needs to know of the input x of an activation: y = 1 where lo < x < hi, else 0.
+    """The mask of an activation with input x, for its backward pass: y = 1 where lo < x < hi, else 0.
 
     lo and hi may be infinite. x: any shape, y: the same of i1.
     """
@@ -163,10 +163,11 @@ class MaxPool2dAdjointOp(GradCAM.Operation, name="max_pool2d_adjoint", traits=[e
 
 
 class MaxPool2dIndexOp(GradCAM.Operation, name="max_pool2d_index", traits=[ext.Pure, Unscaled()]):
-    """What the backward pass needs of the input x of a max_pool2d: which tap of each window holds its first maximum.
+    """For each window of a max_pool2d with input x, the number of the tap with its first maximum.
 
-    y = i * KW + j for tap (i, j). Padding is minus infinity; of quantized x it is the smallest integer, and wins over
-    elements that have saturated to it. The attributes are the pool's. x: 1xCxHxW, y: 1xCxOHxOW of i8.
+    y = i * KW + j for tap (i, j). Padding is minus infinity; for quantized x it is the smallest integer, so that it may
+    be the first maximum before an element saturated to this integer. The attributes are the pool's. x: 1xCxHxW, y:
+    1xCxOHxOW of i8.
     """
 
     x: ext.Operand[Any]
@@ -233,7 +234,7 @@ class AvgPool2dAdjointOp(
 
     @property
     def is_global(self) -> bool:
-        """Whether the only window is the whole map, without padding: the pool's result has one position."""
+        """Whether the pool has a single window, which is the whole map without padding."""
         window = ints(self, "kernel", 2, 1) == shape(self.gx)[2:] and ints(self, "padding", 2, 0) == [0, 0]
         return window and shape(self.g)[2:] == [1, 1]
 

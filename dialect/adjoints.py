@@ -30,7 +30,7 @@ def adjoint(op: Any, g: ir.Value, operand: int, part: str = "adjoint") -> ir.Val
         op: a forward op.
         g: gradient at its result, of the result's type.
         operand: number of an operand that is a feature map.
-        part: tells the gradients of several class scores apart.
+        part: a name that tells the gradients of several class scores apart.
 
     Returns:
         The gradient at that operand, of the operand's type.
@@ -46,7 +46,7 @@ def adjoint(op: Any, g: ir.Value, operand: int, part: str = "adjoint") -> ir.Val
 
 
 def part_location(op: Any, part: str) -> ir.Location:
-    """The place "NAME.part" for an op at NAME, so that every tensor of the backward pass has a name of its own."""
+    """The location "NAME.part" for an op at NAME, so that every tensor of the backward pass has a unique name."""
     location = op.location
     return ir.Location.name(f"{location.name_str}.{part}") if isinstance(location, ir.NameLoc) else location
 

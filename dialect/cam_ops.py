@@ -1,4 +1,4 @@
-"""The explanation: what is asked (`target`, `explain`) and what it is made of once the backward pass is derived."""
+"""Ops of the explanation: the request (`target`, `explain`), and the formula after the backward pass is derived."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -42,11 +42,11 @@ class TargetOp(GradCAM.Operation, name="target", traits=[ext.Pure, LinearInFirst
 class ExplainOp(GradCAM.Operation, name="explain", traits=[ext.Pure]):
     """Class activation map of `target` for class `cls`. logits: 1xK, target: 1xCxHxW, cls: 1xi32, map: 1xHxW.
 
-    `cls` is a request as `gradcam.select_class` takes it, or what an op with the trait `ChoosesClass` chose.
+    `cls` is a request as `gradcam.select_class` takes it, or the result of an op with the trait `ChoosesClass`.
 
-    The map is the raw sum of `method`, one of `gradcam.dialect.methods.METHODS`. What a viewer does with it is a
-    convention and stands in the attributes: `relu` (clip below 0), `normalize` (subtract the minimum, divide by eps +
-    maximum); they are pytorch-grad-cam's. `eps` is added to every divisor, also to that of xgradcam and gradcam++.
+    The map is the raw sum of `method`, one of `gradcam.dialect.methods.METHODS`. The attributes `relu` (clip below 0)
+    and `normalize` (subtract the minimum, divide by eps + maximum) tell a viewer how to show it, by the conventions of
+    pytorch-grad-cam. `eps` is added to every divisor, also to that of xgradcam and gradcam++.
     """
 
     logits: ext.Operand[Any]

@@ -17,7 +17,7 @@ _cext.globals.append_dialect_search_prefix("gradcam.dialect")
 
 
 class GradCAM(ext.Dialect, name="gradcam"):
-    """What a CNN needs, its adjoints, and the class activation map itself, on f32 or quantized tensors."""
+    """The ops of a CNN, their adjoints, and the class activation map, on f32 or quantized tensors."""
 
     # The bindings make the members of an op at run time, and their annotations know no traits that are instances.
     if TYPE_CHECKING:

@@ -11,16 +11,16 @@ from gradcam.dialect.verify import ints, rank, require, result_shape, verifier
 
 
 def channels_per_tap(channels: int) -> int:
-    """Channels that each tap of an unfolded map takes: a power of two, so that taps are whole parts of a word."""
+    """Channels of each tap of an unfolded map: a power of two, so that a tap is a slice of a word."""
     return 1 << (channels - 1).bit_length()
 
 
 class Unfold2dOp(GradCAM.Operation, name="unfold2d", traits=[ext.Pure, LinearInFirst()]):
-    """The pixels under each position of a window, side by side in the channels: im2col, and a map again.
+    """Copies the pixels under each position of a window to adjacent channels: im2col whose result is a map.
 
     y[(i*KW + j)*P + c, h, w] = x[c, h*stride + i*dilation - low, w*stride + j*dilation - low], zero outside x and for
     the channels c >= C up to P, the power of two from C on. `low` zeros are before and `high` zeros behind x, each for
-    height and width. As torch.nn.functional.unfold but for the order and filling up of channels.
+    height and width. As torch.nn.functional.unfold except for the order and padding of channels.
     x: 1xCxHxW, y: 1x(KH*KW*P)xOHxOW.
     """
 

@@ -1,4 +1,4 @@
-"""The class activation methods by name: those that can be derived at compile time, and why the others cannot."""
+"""The class activation methods: those that can be derived at compile time, and the reasons against the others."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from __future__ import annotations
 #: pytorch-grad-cam; gradcam++: Chattopadhay et al. 2018, eq. 19.
 METHODS = ("gradcam", "hirescam", "xgradcam", "layercam", "gradcam-elementwise", "gradcam++")
 
-#: Default of what is added to divisors: pytorch-grad-cam's value, but for its gradcam++, which takes 1e-6.
+#: The default eps that is added to divisors: pytorch-grad-cam's value, except that its gradcam++ takes 1e-6.
 EPS = 1e-7
 
 _SCORE = "its weights are class scores of masked images, one inference per channel"
 _ABLATION = "its weights are the score's drops without each channel, one inference per channel"
 _EIGEN = "it projects on a principal component, an iteration whose length depends on the data"
 
-#: Methods of the libraries in use that have no such formula, and why.
+#: Methods of common libraries that have no such formula, each with the reason.
 WITHOUT_STATIC_FORM = {
     "scorecam": _SCORE,
     "sscam": _SCORE,
@@ -31,7 +31,7 @@ WITHOUT_STATIC_FORM = {
 
 
 def method_fault(name: str) -> str:
-    """Why the method `name` cannot be used, in one line; empty when it can."""
+    """The reason why the method `name` cannot be used, in one line; empty when it can."""
     if name in METHODS:
         return ""
     choices = f"choose one of {', '.join(METHODS)}"

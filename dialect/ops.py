@@ -1,4 +1,4 @@
-"""Forward ops: what a CNN needs.
+"""Forward ops of a CNN.
 
 Feature maps are `1xCxHxW`, features `1xN`. The same ops carry f32 (level 1) and `!quant.uniform` elements (level 2).
 """
@@ -25,7 +25,7 @@ from gradcam.dialect.verify import by, check_slope, ints, rank, require, result_
 
 
 def check_conv(op: Any, x: Any, w: Any, y_shape: Sequence[int]) -> None:
-    """Shapes of a convolution from `x` (1xCxHxW) with `w` (OxC/groupsxKHxKW) to `y_shape`."""
+    """Checks the shapes of a convolution from `x` (1xCxHxW) with `w` (OxC/groupsxKHxKW) to `y_shape`."""
     _, channels, *size = rank(x, 4, "input")
     out_channels, in_per_group, *kernel = rank(w, 4, "weight")
     groups = ir.IntegerAttr(op.attributes["groups"]).value
@@ -41,7 +41,7 @@ def check_conv(op: Any, x: Any, w: Any, y_shape: Sequence[int]) -> None:
 
 
 def check_bias(op: Any, channels: int) -> None:
-    """The optional third operand must be a vector of `channels`."""
+    """Checks that the optional third operand is a vector of `channels`."""
     if len(op.operands) == 3:
         require(shape(op.operands[2]) == [channels], f"bias must have shape {channels}, got {op.operands[2].type}")
 
@@ -154,7 +154,7 @@ class AddOp(
 
 
 def check_pool(op: Any, x: Any, y_shape: Sequence[int]) -> None:
-    """Shapes of a pooling window from `x` to `y_shape`; padding at most half the kernel, as in PyTorch."""
+    """Checks the shapes of a pool from `x` to `y_shape`; padding is at most half the kernel, as in PyTorch."""
     _, channels, *size = rank(x, 4, "input")
     kernel = ints(op, "kernel", 2, 1)
     for k, p in zip(kernel, ints(op, "padding", 2, 0), strict=True):

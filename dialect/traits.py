@@ -1,6 +1,6 @@
-"""Traits: what is true of an op, declared on its class with `traits=[...]`, for passes to ask instead of keeping lists.
+"""Traits: facts of an op, declared on its class with `traits=[...]`, which passes query instead of keeping lists.
 
-A trait states a fact of the op's mathematics or of its integer form, never what some pass does with it.
+A trait states a fact of the op's mathematics or of its integer form, never the treatment by some pass.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from torch_mlir import ir
 
 @dataclass(frozen=True)
 class Trait:
-    """A fact of an op. It is known in Python alone: MLIR's own passes ask for none of them."""
+    """A fact of an op, visible to Python only: MLIR's own passes do not query it."""
 
     def attach(self, op_name: str) -> None:
         """Called by the bindings for every trait of an op when the dialect is loaded into a context."""
@@ -27,7 +27,7 @@ def trait(op: Any, kind: type[T]) -> T | None:
     """The trait of class `kind`, or of one derived from it, that an op has.
 
     Args:
-        op: an op, an op class, or what else owns a value, such as a block, which has no traits.
+        op: an op, an op class, or another owner of a value, such as a block, which has no traits.
         kind: the trait's class.
 
     Returns:
@@ -48,13 +48,13 @@ def has(op: Any, *kinds: type[Trait]) -> bool:
 
 
 class Forward(Trait):
-    """Computes a feature map, features or logits from such, and from parameters: what networks are made of."""
+    """An op of the network itself: it computes feature maps, features or logits from such and from parameters."""
 
 
 class Gradient(Trait):
     """Computes from a gradient, operand 0, a gradient (1xCxHxW) or a vector with one number per channel (1xC).
 
-    Of quantized gradients each channel may have a scale of its own.
+    Each channel of a quantized gradient may have a scale of its own.
     """
 
 
@@ -83,10 +83,10 @@ class Pieces(NamedTuple):
 
 @dataclass(frozen=True)
 class Activation(Trait):
-    """Maps each element x to y = x where lo < x < hi, and to a point of the lines of slope `slope` that continue this.
+    """Maps each element x to y = x where lo < x < hi, and outside continues that line with slope `slope`.
 
-    lo < y < hi where lo < x < hi, and nowhere else. So the gradient at x is the one at y there, elsewhere `slope` times
-    it, and either of x and y tells where.
+    lo < y < hi holds where lo < x < hi, and nowhere else. There the gradient at x is the gradient at y, elsewhere it is
+    `slope` times the gradient at y. So either of x and y tells which case applies.
 
     Attributes:
         lo, hi, slope: the `Pieces`, each a number or the name of the op's attribute (f64) that holds it.
@@ -103,23 +103,23 @@ class Activation(Trait):
 
     @property
     def clips(self) -> bool:
-        """Whether y is x limited to lo..hi. An x that had to be saturated to the range of y then gives the same y."""
+        """Whether y is x limited to lo..hi, so that an x saturated to the range of y gives the same y."""
         return self.slope == 0
 
 
 class MethodFormula(Trait):
-    """Stands in the formula of a class activation method: what makes a map of a gradient and a feature map."""
+    """An op of the formula of a class activation method, which computes a map from a gradient and a feature map."""
 
 
 # How an op computes in integers. An op without one of these traits has no quantized form.
 
 
 class Quantized(Trait):
-    """Has a quantized form."""
+    """The op has a quantized form."""
 
 
 class Unscaled(Quantized):
-    """Yields integers that stand for themselves and have no scale: classes, bits, numbers of taps."""
+    """Yields plain integers without a scale: classes, bits, numbers of taps."""
 
 
 class ChoosesClass(Unscaled):
@@ -127,7 +127,7 @@ class ChoosesClass(Unscaled):
 
 
 class KeepsScale(Quantized):
-    """The result has the scales and the storage of operand 0; a factor that the op has is only in the scales."""
+    """The result has the scales and the storage of operand 0; a factor of the op changes only the scales."""
 
 
 class AlignsOperands(Quantized):
@@ -135,7 +135,7 @@ class AlignsOperands(Quantized):
 
 
 class ExactProduct(Quantized):
-    """Yields sums of products of its two operands as they are: 32 bits, at the product of their scales."""
+    """Yields exact sums of products of its two operands: 32 bits, at the product of their scales."""
 
 
 class Rescales(Quantized):

@@ -1,4 +1,4 @@
-"""Checks that op verifiers share; each raises `Invalid` with a message for the user."""
+"""Checks shared by op verifiers; each raises `Invalid` with a message for the user."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch_mlir.dialects import quant
 
 
 class Invalid(Exception):
-    """What is wrong with an op, in one line."""
+    """The fault of an invalid op, in one line."""
 
 
 def require(condition: bool, message: str) -> None:
@@ -56,19 +56,19 @@ def shape(value: Any) -> list[int]:
 
 
 def rank(value: Any, wanted: int, what: str) -> list[int]:
-    """Shape of `value`, which must have `wanted` dimensions; `what` says what they mean."""
+    """Shape of `value`, which must have `wanted` dimensions; `what` names them in the error message."""
     found = shape(value)
     require(len(found) == wanted, f"{what} must have {wanted} dimensions, got {tensor(value)}")
     return found
 
 
 def by(shape: Sequence[int]) -> str:
-    """A shape as people write it: 1x3x8x8."""
+    """A shape as text: 1x3x8x8."""
     return "x".join(map(str, shape))
 
 
 def result_shape(op: Any, wanted: Sequence[int]) -> None:
-    """The only result must have shape `wanted`."""
+    """Checks that the only result has shape `wanted`."""
     found = shape(op.results[0])
     require(found == list(wanted), f"result must have shape {by(wanted)}, got {tensor(op.results[0])}")
 
@@ -82,9 +82,10 @@ def ints(op: Any, name: str, length: int, minimum: int) -> list[int]:
 
 
 def check_slope(op: Any) -> float:
-    """Attribute `slope`, that of an activation outside its bounds, which must be at least 0 and less than 1.
+    """The attribute `slope`, the slope of an activation outside its bounds, which must be at least 0 and less than 1.
 
-    Below 0 an output would not tell on which side of a bound its input was; from 1 on it could exceed its input.
+    With a negative slope an output would not tell on which side of a bound its input was. With a slope of 1 or more it
+    could exceed its input.
     """
     slope = ir.FloatAttr(op.attributes["slope"]).value
     require(0 <= slope < 1, f"attribute 'slope' must be at least 0 and less than 1, got {slope}")

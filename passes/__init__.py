@@ -1,3 +1,3 @@
-"""Passes, a room per level; importing the package makes their names known."""
+"""Passes, a folder per level; importing the package registers their names."""
 
 from gradcam.passes import registry as registry

@@ -75,7 +75,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _settings(options: argparse.Namespace) -> Settings:
-    """The settings that the command line names; an option's name is its setting's."""
+    """The settings from the command line; an option has the name of its setting."""
     layers = ["layer4"] if options.target_layer is None else options.target_layer
     chosen: dict[str, Any] = {field.name: getattr(options, field.name) for field in fields(Settings)}
     chosen["target_layer"] = layers if len(layers) > 1 else next(iter(layers), None)

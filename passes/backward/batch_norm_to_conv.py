@@ -1,4 +1,4 @@
-"""gradcam-batch-norm-to-conv: a batch norm that cannot fold is a convolution, too."""
+"""gradcam-batch-norm-to-conv: a batch norm that cannot be folded becomes a convolution of its own."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from gradcam.passes.ir.constants import erase_if_unused, make_constant, read_con
 
 @dataclass(frozen=True)
 class BatchNormToConv(Pass):
-    """Turns every batch norm into a 1x1 convolution with a diagonal weight.
+    """Replaces every batch norm by a 1x1 convolution with a diagonal weight.
 
     With s = gamma / sqrt(var + eps) the weight is diag(s) and the bias beta - mean * s, computed in f64 and rounded to
-    f32. It runs on the array that runs the other convolutions, forward and backward, at one step for each OC x IC tile
-    on the diagonal and beside it. Run gradcam-fold-batch-norm first: what folds costs nothing.
+    f32. The convolution runs on the same array as all others, forward and backward, with one step for each OC x IC tile
+    on the diagonal and beside it. Run gradcam-fold-batch-norm first: a folded batch norm costs nothing.
 
     This pass turns:
 

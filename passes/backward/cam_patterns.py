@@ -1,4 +1,4 @@
-"""Patterns for the map: products of gradient and feature map that need less than the method's formula says."""
+"""Patterns for the map: cheaper forms of products of gradient and feature map for special gradients."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from gradcam.dialect.traits import Activation, KeepsNonnegative, has, trait
 from gradcam.dialect.verify import shape
 from gradcam.passes.backward.rewrites import flat, is_point, rebuilt, scaled
 
-#: Up to here an eps only keeps a divisor from 0; a larger one is taken for part of the method.
+#: An eps up to this value only keeps a divisor from 0; a larger one is taken as part of the method.
 NEGLIGIBLE_EPS = 1e-6
 
 
@@ -95,7 +95,7 @@ def sum_of_positive_products(op: Any) -> ir.Value | None:
 
 
 def is_nonnegative(value: ir.Value) -> bool:
-    """Whether no element of a feature map can be negative, by the ops that make it."""
+    """Whether the ops that compute a feature map guarantee that no element is negative."""
     op = value.owner
     kind = trait(op, Activation)
     if kind is not None and kind.clips and kind.pieces(op).lo >= 0:

@@ -21,9 +21,9 @@ from gradcam.passes.ir.explanations import class_rank, explanation, set_explanat
 class DeriveBackward(Pass):
     """Replaces `gradcam.explain` by the adjoint ops from the class score to the target and the CAM formula.
 
-    Only ops on a path from a target to the logits get an adjoint. Explanations of one class score share one walk from
-    the logits back, however many targets they have. A class that no class op has chosen is a request, and gets one. A
-    module without `gradcam.explain` stays as it is.
+    Only ops on a path from a target to the logits get an adjoint. Explanations of one class score share one traversal
+    from the logits back, however many targets they have. A class that is not the result of a class op is a request, and
+    gets a `gradcam.select_class`. A module without `gradcam.explain` stays as it is.
 
     This pass turns:
 
@@ -50,7 +50,7 @@ class DeriveBackward(Pass):
         """Transforms every function of `module` in place.
 
         Raises:
-            GradcamError: a target that does not reach the logits, an op without an adjoint.
+            GradcamError: the logits do not depend on a target, or an op has no adjoint.
         """
         with module.context:
             for function in module.body.operations:
@@ -132,7 +132,7 @@ def _dependents(forward: list[Any], targets: list[ir.Value]) -> set[ir.Value]:
 
 
 def _accumulate(gradients: dict[ir.Value, ir.Value], value: ir.Value, g: ir.Value, location: ir.Location) -> None:
-    """A value with several uses has the sum of their gradients."""
+    """Adds a gradient to those of a value's other uses: its gradient is the sum over all uses."""
     if value in gradients:
         with location:
             g = ops.AddOp(gradients[value], g, value.type).result

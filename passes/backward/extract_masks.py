@@ -1,4 +1,4 @@
-"""gradcam-extract-masks: what the backward pass needs of an activation or a max-pool, made a value of its own."""
+"""gradcam-extract-masks: masks of activations and indices of max-pools as values of their own."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from gradcam.passes.ir.queries import users
 
 @dataclass(frozen=True)
 class ExtractMasks(Pass):
-    """Makes the masks of activations' adjoints and the indices of max-pool adjoints values of their own.
+    """Computes the masks of activations and the indices of max-pools, which adjoints need, in ops of their own.
 
-    So the backward pass keeps a bit of each element of a feature map alive, or the number of the tap that won a window,
-    and not the map. A mask is read from the activation's input: where an activation is quantized, that still tells a
-    small positive value, which the mask lets through, from a negative one; the rounded output does not.
+    The backward pass then keeps one bit per element of a feature map alive, or for each window the number of the tap
+    with the maximum, and not the map. A mask is computed from the activation's input. In a quantized network the input
+    still distinguishes a small positive value, which the mask passes, from a negative one; the rounded output does not.
 
     This pass turns:
 
@@ -81,7 +81,7 @@ def _replace(op: Any, gx: ir.Value) -> None:
 
 
 def _mask(y: ir.Value, lo: float, hi: float) -> ir.Value:
-    """The mask of a forward output `y`, made right after it."""
+    """Builds the mask of a forward output `y` right after the op that computes `y`."""
     op = y.owner
     x = op.x if has(op, Activation) else y
     f64, i1 = ir.F64Type.get(), ir.IntegerType.get_signless(1)
@@ -92,7 +92,7 @@ def _mask(y: ir.Value, lo: float, hi: float) -> ir.Value:
 
 
 def _index(op: Any, window: tuple[ir.ArrayAttr, ...]) -> ir.Value:
-    """The index for a max-pool's adjoint, made right after the pool."""
+    """Builds the index for a max-pool's adjoint right after the pool."""
     pools = [u for u in users(op.x) if isinstance(u, ops.MaxPool2dOp)]
     pool = next((p for p in pools if (p.kernel, p.stride, p.padding, p.dilation) == window), op.x.owner)
     point, location = _behind(pool, "index")
@@ -102,7 +102,7 @@ def _index(op: Any, window: tuple[ir.ArrayAttr, ...]) -> ir.Value:
 
 
 def _behind(op: Any, part: str) -> tuple[ir.InsertionPoint, ir.Location]:
-    """Where to build a part of `op`, an op or the block of an argument, and its location."""
+    """An insertion point behind `op`, which is an op or the block of an argument, and the location of a part of it."""
     if isinstance(op, ir.Block):
         return ir.InsertionPoint.at_block_begin(op), ir.Location.unknown()
     return ir.InsertionPoint.after(op), part_location(op, part)

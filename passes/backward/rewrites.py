@@ -1,4 +1,4 @@
-"""What rewrite patterns share: their form, the greedy driver, and small builders."""
+"""The form of rewrite patterns, the greedy driver that applies them, and small builders."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from torch_mlir import ir, rewrite
 from gradcam.dialect import cam_ops, ops
 from gradcam.dialect.verify import shape
 
-#: A pattern builds what replaces `op`, or returns None and builds nothing.
+#: A pattern builds and returns the replacement of `op`'s result, or builds nothing and returns None.
 Pattern = Callable[[Any], ir.Value | None]
 
 
 def apply_patterns(module: ir.Module, patterns: Mapping[type, Sequence[Pattern]]) -> None:
-    """Applies patterns, by the op class they start from, until none matches; pure ops without a reader are erased.
+    """Applies patterns, given by op class, until none matches; pure ops without a reader are erased.
 
     A replacement gets the location of the op it replaces.
     """
@@ -31,9 +31,9 @@ def apply_patterns(module: ir.Module, patterns: Mapping[type, Sequence[Pattern]]
 
 
 def merge_duplicates(module: ir.Module) -> None:
-    """Gives the readers of equal gradcam ops the first one's result; the others are erased.
+    """Merges equal gradcam ops: readers get the result of the first one, and the others are erased.
 
-    Unlike upstream's common subexpression elimination it leaves constants alone, which name the layers that own them.
+    Unlike upstream's common subexpression elimination, it does not merge constants, whose locations name their layers.
     """
     for function in module.body.operations:
         for block in (block for region in function.regions for block in region):
@@ -48,7 +48,7 @@ def merge_duplicates(module: ir.Module) -> None:
 
 
 def _binding(pattern: Pattern) -> Callable[[Any, Any], bool]:
-    """`pattern` in the form of MLIR's Python bindings, where a true result means that nothing matched."""
+    """Wraps `pattern` for MLIR's Python bindings, where a true result means that the pattern did not match."""
 
     def match_and_rewrite(op: Any, rewriter: Any) -> bool:
         with rewriter.ip, op.location:
@@ -76,7 +76,7 @@ def scaled(x: ir.Value, factor: float) -> ir.Value:
 
 
 def rebuilt(op: Any, first: ir.Value, result_type: ir.Type | None = None) -> ir.Value:
-    """`op` once more, with `first` as operand 0 and, if given, another result type."""
+    """A copy of `op` with `first` as operand 0 and, if given, another result type."""
     operands = [first, *list(op.operands)[1:]]
     attributes = {name: op.attributes[name] for name in op.attributes}
     return ir.Operation.create(op.operation.name, [result_type or op.results[0].type], operands, attributes).result
@@ -88,5 +88,5 @@ def is_point(value: ir.Value) -> bool:
 
 
 def flat(g: ir.Value) -> ir.Value:
-    """A gradient of a 1x1 map as features."""
+    """Flattens the gradient of a 1x1 map."""
     return ops.FlattenOp(g, like(g, shape(g)[:2])).result

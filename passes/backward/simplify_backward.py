@@ -1,4 +1,4 @@
-"""Simplifies the derived backward pass: most of it is known at compile time."""
+"""Simplifies the derived backward pass, most of which is known at compile time."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from gradcam.passes.ir.constants import make_constant, read_constant
 
 @dataclass(frozen=True)
 class SimplifyBackward(Pass):
-    """Applies algebraic patterns to the backward pass until none matches; removes duplicates and what no one reads.
+    """Applies algebraic patterns to the backward pass until none matches; removes duplicates and unused ops.
 
-    Behind a global average pool and a linear head nothing of the backward pass is left: the channel weights are one
-    row of the classifier's own weight, and their factor moves out to the map.
+    For a target behind which only a global average pool and a linear head follow, no op of the backward pass is left:
+    the channel weights are a row of the classifier's own weight, and their factor moves out to the map.
 
     This pass turns:
 
@@ -111,7 +111,7 @@ def merge_scales(op: Any) -> ir.Value | None:
 
 
 def channelwise_before_avg_pool(op: Any) -> ir.Value | None:
-    """f(avg_pool2d_adjoint(g)) -> avg_pool2d_adjoint(f(g)) for f alike at all positions that mixes no channels."""
+    """f(avg_pool2d_adjoint(g)) -> avg_pool2d_adjoint(f(g)) for an f that is the same at all positions, per channel."""
     pool = op.g.owner
     if not isinstance(pool, adjoint_ops.AvgPool2dAdjointOp):
         return None

@@ -21,7 +21,7 @@ def mean_of_point(op: Any) -> ir.Value | None:
 def mean_of_avg_pool_adjoint(op: Any) -> ir.Value | None:
     """channel_weights(avg_pool2d_adjoint(g)) -> channel_weights(g) * OH*OW / (H*W).
 
-    A pool hands on each gradient whole, in shares that sum to 1, unless part of it falls on padding that counts.
+    The shares of a gradient in its window sum to 1, unless some of them fall on padding that counts in the divisor.
     """
     pool = op.g.owner
     if not isinstance(pool, adjoint_ops.AvgPool2dAdjointOp):
@@ -55,10 +55,10 @@ def mean_of_batch_norm_adjoint(op: Any) -> ir.Value | None:
 def mean_of_conv2d_adjoint(op: Any) -> ir.Value | None:
     """channel_weights(conv2d_adjoint(g, w)) -> flatten(conv2d_adjoint(tap_sums(g), w)) / (H*W).
 
-    Tap (i, j) of the kernel moves the gradient to (h*stride + i*dilation - padding, ...). Of what it moves, the mean
-    only needs the sum that lands inside the input; so the KxK sums of the gradient are multiplied with the kernel, by a
-    conv2d_adjoint with a single output position, which reads the layer's own weight.
-    A gradient that is read elsewhere too is there anyway, and its mean is cheaper.
+    Tap (i, j) of the kernel moves the gradient to (h*stride + i*dilation - padding, ...). For each tap the mean only
+    needs the sum of the gradients that it moves to positions inside the input. So these KxK sums are multiplied with
+    the kernel, by a conv2d_adjoint with a single output position, which reads the layer's own weight. Where another op
+    reads the gradient, too, the pattern does not apply: the gradient is computed anyway, and its mean is cheaper.
     """
     conv = op.g.owner
     if not isinstance(conv, adjoint_ops.Conv2dAdjointOp) or is_point(conv.gx) or not _read_once(conv.gx):
@@ -109,5 +109,5 @@ def _area(value: ir.Value) -> int:
 
 
 def _read_once(value: ir.Value) -> bool:
-    """Whether the value has a single use, so that it is gone once that use is."""
+    """Whether the value has a single use, so that its op is erased together with that use."""
     return len(list(value.uses)) == 1

@@ -70,23 +70,23 @@ FORMULAS: dict[type, Callable[..., np.ndarray]] = {
 
 
 def _axes(op: Any, kernel: list[int], size: list[int], windows: tuple[int, ...]) -> list[tuple[int, ...]]:
-    """Of both axes: taps, stride, padding, dilation, elements of the forward input, windows."""
+    """For each axis: taps, stride, padding, dilation, elements of the forward input, windows."""
     stride, padding, dilation = ints(op, "stride", 2, 1), ints(op, "padding", 2, 0), ints(op, "dilation", 2, 1)
     return list(zip(kernel, stride, padding, dilation, size, windows, strict=True))
 
 
 def _inside(taps: int, stride: int, padding: int, dilation: int, size: int, windows: int) -> np.ndarray:
-    """Whether a tap of a window lies on the forward input and not on its padding: f64, taps x windows."""
+    """1 where a tap of a window lies on the forward input, 0 where it lies on padding: f64, taps x windows."""
     position = np.arange(windows) * stride + np.arange(taps)[:, None] * dilation - padding
     return ((position >= 0) & (position < size)).astype(np.float64)
 
 
 def _spread(op: Any, share: np.ndarray) -> np.ndarray:
-    """Adds up what the windows send to each element of the forward input: K x C x H x W.
+    """Sums the shares of all windows at each element of the forward input: K x C x H x W.
 
     Args:
         op: an adjoint with the attributes of the forward op's window.
-        share: by tap, what a window sends to the element under it: KH x KW x K x C x OH x OW.
+        share: the share of a window for the element under each tap: KH x KW x K x C x OH x OW.
     """
     (sh, sw), (dh, dw), (ph, pw) = ints(op, "stride", 2, 1), ints(op, "dilation", 2, 1), ints(op, "padding", 2, 0)
     channels, height, width = shape(op.results[0])[1:]

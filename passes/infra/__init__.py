@@ -1,1 +1,1 @@
-"""The pass infrastructure: what a pass is, pipelines, their options and instrumentation; knows nothing of Grad-CAM."""
+"""The pass infrastructure, independent of Grad-CAM: passes, pipelines, options, instrumentation."""

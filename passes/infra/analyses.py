@@ -1,7 +1,7 @@
-"""Analyses of a module that outlive the pass that asked for them, as MLIR's analysis manager keeps them.
+"""Analyses of a module that are cached across passes, like those of MLIR's analysis manager.
 
-An analysis is a function of a module. Inside `keeping()` its result is kept until a pass runs that does not name it
-among those that it `preserves`; outside of it every request computes anew.
+An analysis is a function of a module. Inside `keeping()` its result is cached until a pass runs that does not name it
+in `preserves`. Outside of `keeping()` every request computes the analysis anew.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from typing import Any, TypeVar
 
 Result = TypeVar("Result")
 
-#: The kept results by analysis, each with the module that it is of; None where nothing is kept.
+#: The cached results by analysis, each with its module; None outside of `keeping()`.
 _kept: ContextVar[dict[Callable[[Any], Any], tuple[Any, Any]] | None] = ContextVar("kept", default=None)
 
 
 @contextmanager
 def keeping() -> Iterator[None]:
-    """Keeps analyses from one request to the next; inside another `keeping()` those of that one."""
+    """Caches analyses inside the context; a nested `keeping()` shares the cache of the outer one."""
     if _kept.get() is not None:
         yield
         return
@@ -31,7 +31,7 @@ def keeping() -> Iterator[None]:
 
 
 def analysis(compute: Callable[[Any], Result], module: Any) -> Result:
-    """`compute(module)`, or what is kept of it."""
+    """Returns the cached result of `compute(module)`, or computes it."""
     kept = _kept.get()
     if kept is None:
         return compute(module)
@@ -41,7 +41,7 @@ def analysis(compute: Callable[[Any], Result], module: Any) -> Result:
 
 
 def invalidate(preserved: Collection[Callable[[Any], Any]] = ()) -> None:
-    """Forgets all analyses but the preserved ones."""
+    """Drops all cached analyses but the preserved ones."""
     kept = _kept.get() or {}
     for compute in [c for c in kept if c not in preserved]:
         del kept[compute]

@@ -60,7 +60,10 @@ def make_context(side: str) -> Any:
 
 
 def _end_search_for_builtin() -> None:
-    """Gives CIRCT's bindings a module for the builtin dialect: PyCDE has none, and they look for one at every op."""
+    """Gives CIRCT's bindings a Python module for the builtin dialect.
+
+    PyCDE has none, and the bindings would search for it again at every op.
+    """
     name = f"{_PACKAGES['circt']}.dialects.builtin"
     if name not in sys.modules and importlib.util.find_spec(name) is None:
         sys.modules[name] = types.ModuleType(name)

@@ -1,4 +1,4 @@
-"""MLIR diagnostics as plain data, to print in one line or to compare with what a test expects."""
+"""MLIR diagnostics as plain data, to print in one line or to compare with the expectations of a test."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def from_mlir(info: Any) -> list[Diagnostic]:
 
 
 def from_exception(error: Exception) -> list[Diagnostic] | None:
-    """What an `MLIRError` of either side or a `GradcamError` reports; None for any other exception.
+    """The diagnostics of an `MLIRError` of either side or a `GradcamError`; None for any other exception.
 
     An `MLIRError` is empty where the context emits errors to its handlers (`Context.emit_error_diagnostics`) instead.
     """

@@ -1,4 +1,4 @@
-"""Text of modules without their large constants, which would be most of it: for reading, not for reading back."""
+"""Text of modules without their large constants, for people to read; it cannot be parsed back faithfully."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ def elided_text(module: Any, limit: int | None, **options: Any) -> str:
 
 
 def find_elided(data: bytes) -> tuple[int, int] | None:
-    """Line and column, from 1, of the first constant that text lacks; None when it has all.
+    """Line and column, from 1, of the first elided constant in a text; None when there is none.
 
-    MLIR parses such constants, and some of its passes take them for zeros or for equal to one another.
+    MLIR parses elided constants, and some of its passes take them for zeros or for equal to one another.
     """
     token, at = _ELIDED.encode(), -1
     while (at := data.find(token, at + 1)) >= 0:

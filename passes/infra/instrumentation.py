@@ -1,4 +1,4 @@
-"""What can watch a pass manager: timing, printing and saving the IR, reproducers of failures."""
+"""Instrumentations of a pass manager: timing, printing and saving the IR, reproducers of failures."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class PrintIR(Instrumentation):
         Args:
             before: names of passes to print before; None for all.
             after: names of passes to print after; None for all.
-            only_changes: after a pass that changed nothing, print nothing.
+            only_changes: do not print after a pass that changed nothing.
             directory: folder for the files, made at the first of them; None prints to stderr.
             printer: turns a module into text.
         """
@@ -105,7 +105,7 @@ class PrintIR(Instrumentation):
             self._print("After", name, module)
 
     def failed(self, step: Step, module: Any) -> None:
-        """Says that the pass failed where its result would have been printed."""
+        """Prints that the pass failed, in place of its result."""
         if self._directory is None and (self._chosen_after is None or step.name in self._chosen_after):
             print(f"// -----// IR Dump After {step.name} Failed //----- //", file=sys.stderr)
 

@@ -1,4 +1,4 @@
-"""What a pass is: a named, frozen dataclass whose fields are its options."""
+"""The base class of passes: a pass is a named, frozen dataclass whose fields are its options."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ class PassFailure(GradcamError):
 
     Attributes:
         pass_name: the pass.
-        diagnostics: what it reported, as for `MLIRError`: empty where the context emits errors to its handlers.
+        diagnostics: its diagnostics, as for `MLIRError`; empty where the context emits errors to its handlers.
     """
 
     def __init__(self, pass_name: str, diagnostics: Sequence[Diagnostic], location: Any = None) -> None:
@@ -45,7 +45,7 @@ class PassFailure(GradcamError):
 
 
 class Instrumentation:
-    """Base of what watches a pass manager at work; override what is of interest."""
+    """Base class of instrumentations of a pass manager; a subclass overrides the events that it needs."""
 
     def before(self, name: str, module: Any) -> None:
         """Called before the pass `name` runs."""
@@ -74,7 +74,7 @@ class PassManager:
 
     @classmethod
     def parse(cls, text: str, verify_each: bool = True) -> PassManager:
-        """Makes a pass manager from `builtin.module(...)` or from what stands between its brackets.
+        """Makes a pass manager from `builtin.module(...)`, or from the text between its parentheses.
 
         Raises:
             PipelineError: the text is no pipeline, or names passes or options that do not exist.
@@ -88,7 +88,7 @@ class PassManager:
 
     @property
     def source(self) -> str | None:
-        """The side that the pipeline takes modules of; None if its passes exist on both or a callable comes first."""
+        """The side of the modules that the pipeline takes; None if both fit, or if a callable comes first."""
         return self._source
 
     def add(self, what: str | Pass | type[Pass] | Callable[[Any], Any]) -> PassManager:
@@ -216,7 +216,7 @@ class PassManager:
             self._source = side
 
     def _why_not(self, step: UpstreamStep, errors: dict[str, ValueError]) -> str:
-        """Why no side that the module can be on takes `step`."""
+        """The reason why `step` runs on none of the sides that the module can be on."""
         known = [error for error in errors.values() if not is_unknown_pass(error)]
         if known:
             return f"pass '{step.name}': {upstream_reason(known[0])}"

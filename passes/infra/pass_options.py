@@ -1,4 +1,4 @@
-"""Text of a pass's options to typed dataclass fields and back: `tile=4,4 method=hirescam fuse`."""
+"""Conversion of a pass's options between text, `tile=4,4 method=hirescam fuse`, and typed dataclass fields."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _CLOSING = {"'": "'", '"': '"', "{": "}"}
 
 
 class OptionError(GradcamError):
-    """What is wrong with an option, and how many characters into the options' text."""
+    """A faulty option: the fault, and its position in the options' text in characters."""
 
     def __init__(self, message: str, offset: int) -> None:
         super().__init__(message)
@@ -132,7 +132,7 @@ def _convert(value: str, hint: Any) -> Any:
 
 
 def type_text(hint: Any) -> str:
-    """A type for people: "an integer", "one of a, b", "integers separated by commas"."""
+    """A type in words: "an integer", "one of a, b", "integers separated by commas"."""
     hint = _alternatives(hint)[0]
     if typing.get_origin(hint) is typing.Literal:
         return "one of " + ", ".join(map(str, typing.get_args(hint)))

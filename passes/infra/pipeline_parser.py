@@ -1,4 +1,4 @@
-"""Text of a pass pipeline to a tree: `builtin.module(a{x=1},func.func(b,c))`."""
+"""Parses the text of a pass pipeline, `builtin.module(a{x=1},func.func(b,c))`, into a tree."""
 
 from __future__ import annotations
 

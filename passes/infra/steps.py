@@ -1,4 +1,4 @@
-"""What a pass manager runs one after the other: a project pass, an upstream pass, or a user's callable."""
+"""The steps of a pass manager: a project pass, an upstream pass, or a user's callable."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Step(Protocol):
 
     @property
     def name(self) -> str:
-        """What users call it, without options."""
+        """The pass's name for users, without options."""
         ...
 
     @property
@@ -32,11 +32,11 @@ class Step(Protocol):
 
     @property
     def preserves(self) -> Sequence[Callable[[Any], Any]]:
-        """The analyses that still hold after it has run."""
+        """The analyses that still hold after the step has run."""
         ...
 
     def run(self, module: Any, verify: bool) -> Any:
-        """Runs on `module`, verifies what came out, and returns it: `module` itself or one of the other side."""
+        """Runs the step, and verifies and returns the result: `module` itself or a module of the other side."""
         ...
 
 
@@ -59,7 +59,7 @@ class ProjectStep:
 
     @property
     def preserves(self) -> Sequence[Callable[[Any], Any]]:
-        """What the pass preserves."""
+        """The analyses that the pass preserves."""
         return self.pass_.preserves
 
     def run(self, module: Any, verify: bool) -> Any:
@@ -84,7 +84,7 @@ class UpstreamStep:
 
     @property
     def preserves(self) -> Sequence[Callable[[Any], Any]]:
-        """Nothing: upstream knows no analysis of ours."""
+        """No analysis: upstream passes do not know the project's."""
         return ()
 
     @property
@@ -123,12 +123,12 @@ class CallableStep:
 
     @property
     def text(self) -> str:
-        """The function's name in a form that no parser takes for a pass."""
+        """The function's name in a form that no parser accepts as a pass."""
         return f"<python {self.name}>"
 
     @property
     def preserves(self) -> Sequence[Callable[[Any], Any]]:
-        """Nothing: the function may change anything."""
+        """No analysis: the function may change anything."""
         return ()
 
     def run(self, module: Any, verify: bool) -> Any:
@@ -152,11 +152,11 @@ def nest(text: str, anchors: tuple[str, ...]) -> str:
 
 
 def is_unknown_pass(error: ValueError) -> bool:
-    """Whether upstream's pipeline parser failed because it has no such pass."""
+    """Whether upstream's pipeline parser failed because the pass does not exist."""
     return "does not refer to a registered pass" in str(error)
 
 
 def upstream_reason(error: ValueError) -> str:
-    """The line that matters of what upstream's pipeline parser reports."""
+    """The relevant line of an error of upstream's pipeline parser."""
     lines = [line for line in str(error).splitlines() if line.strip()]
     return lines[0].partition("error: ")[2] or lines[0] if lines else "upstream gives no reason"

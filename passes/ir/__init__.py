@@ -1,1 +1,1 @@
-"""Questions about IR, affine forms and constants, for passes of several levels."""
+"""Queries of IR, linear forms, attributes and constants, for passes of several levels."""

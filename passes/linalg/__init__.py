@@ -1,1 +1,1 @@
-"""Level 3: packed integer tensors."""
+"""Level 3: lowering to linalg on packed integer tensors."""

@@ -1,4 +1,4 @@
-"""How each quantized op of the backward pass becomes linalg: one function per op, and the table that holds them."""
+"""The lowering of each quantized op of the backward pass to linalg: one function per op, and their table."""
 
 from __future__ import annotations
 
@@ -60,11 +60,11 @@ class Taps:
 
     @property
     def last(self) -> int:
-        """The last tap of the kernel that counts."""
+        """The last tap of the kernel in the progression."""
         return self.first + (self.count - 1) * self.step
 
     def windows(self, count: int) -> range:
-        """The q + base - t * reach of all q < count, be there such elements of g or not."""
+        """The range of q + base - t * reach over all q < count; it may leave the elements of g."""
         return range(self.base - (self.count - 1) * self.reach, self.base + count)
 
 
@@ -92,8 +92,8 @@ def adjoint_products(g: ir.Value, w: ir.Value, taps: list[Taps], out: list[int])
 
     Args:
         g: H x W x O in lanes.
-        w: the forward convolution's tiles, oct x ict x KH x KW x OC x IC: what was an output lane is summed over now.
-        taps: those that count, along height and width.
+        w: the forward convolution's tiles, oct x ict x KH x KW x OC x IC; its output lanes are summed over.
+        taps: the taps to sum, along height and width.
         out: shape of the result, OH x OW x C in lanes.
     """
     oc, ic = shape(w)[4:]
@@ -106,17 +106,17 @@ def adjoint_products(g: ir.Value, w: ir.Value, taps: list[Taps], out: list[int])
 def windows_over(
     g: ir.Value, taps: list[Taps], out: list[int], at: list[ir.AffineExpr], tap: list[ir.AffineExpr]
 ) -> tuple[ir.Value, list[ir.AffineExpr]]:
-    """What an adjoint reads of the windows that cover a position of its result.
+    """The operand from which an adjoint reads the windows that cover a position of its result.
 
     Args:
         g: H x W x C, one element for each window.
-        taps: under which windows have the position, along height and width.
+        taps: the taps under which windows cover the position, along height and width.
         out: height and width of the part of the result with the taps' parities.
-        at: the position in that part.
-        tap: which of the taps.
+        at: the position in that part, as index expressions.
+        tap: the number of the tap, as index expressions.
 
     Returns:
-        `g` with zeros where there are no windows, and the row and column of it to read.
+        `g` padded with zeros where there are no windows, and its row and column to read.
     """
     needed = [t.windows(n) for t, n in zip(taps, out, strict=False)]
     there = [_inside(r, size) for r, size in zip(needed, shape(g), strict=False)]
@@ -129,12 +129,12 @@ def windows_over(
 
 
 def _inside(windows: range, size: int) -> range:
-    """The part of a range of windows that there are."""
+    """The part of a range of windows that exists."""
     return range(max(0, windows.start), min(size, windows.stop))
 
 
 def _taken(w: ir.Value, taps: list[Taps]) -> ir.Value:
-    """The weights of the taps alone."""
+    """The weights of the given taps only."""
     dims = [*shape(w)[:2], *(t.count for t in taps), *shape(w)[4:]]
     if dims == shape(w):
         return w
@@ -142,7 +142,7 @@ def _taken(w: ir.Value, taps: list[Taps]) -> ir.Value:
 
 
 def _adjoint(lowering: Lowering, op: Any, kernel: list[int], axes: list[tuple[int, ...]], size: list[int]) -> Any:
-    """A transposed convolution to a map of `size`, rescaled: a tensor, or parities where it has a stride."""
+    """A rescaled transposed convolution to a map of `size`: a tensor for stride 1, else parities."""
     channels = type_shape(op.operands[1])[1]
     w = lowering.packed(op, op.operands[1], (kernel[0], kernel[1]))
     g = lowering.values[op.operands[0]]
@@ -164,16 +164,16 @@ def by_parity(
     windows: list[int],
     part: Callable[[list[Taps], list[int]], ir.Value],
 ) -> ir.Value | Parities:
-    """A map of `size` made of its parities, none of which meets a zero that the stride would insert.
+    """A map of `size` computed parity by parity, so that no product meets a zero that the stride would insert.
 
     Args:
         axes: kernel size, stride, padding and dilation along height and width.
         size: height and width.
         windows: how many windows there are along height and width.
-        part: makes the part with the given taps and size.
+        part: builds the part with the given taps and size.
 
     Returns:
-        A tensor of a stride of 1, else parities.
+        A tensor for stride 1, else parities.
     """
     stride = (axes[0][1], axes[1][1])
     whole = Parities((size[0], size[1]), stride, {})
@@ -187,7 +187,7 @@ def by_parity(
 
 
 def _rescaled_products(op: Any, g: Any, w: ir.Value, taps: list[Taps], out: list[int], scale: tuple) -> ir.Value:
-    """The products brought to the result's scale; those with the halves of a wide gradient are added up before."""
+    """The products at the scale of the result; the products with both halves of a wide gradient are added first."""
     m, s, vector = scale
     bits = storage_bits(op.results[0])
     vectors = [] if vector is None else [vector]
@@ -215,7 +215,7 @@ def _lower_conv2d_adjoint(lowering: Lowering, op: Any) -> list[Any]:
 
 
 def _lower_linear_adjoint(lowering: Lowering, op: Any) -> list[Any]:
-    """A linear layer is a convolution to one position whose kernel is the map that was flattened."""
+    """A linear layer is a convolution with one output position, whose kernel is as large as the flattened map."""
     kernel = next((list(size) for w, *size in lowering.weights if w == op.operands[1]), [1, 1])
     return [_adjoint(lowering, op, kernel, [(k, 1, 0, 1) for k in kernel], kernel)]
 
@@ -224,7 +224,7 @@ def _lower_linear_adjoint(lowering: Lowering, op: Any) -> list[Any]:
 
 
 def _lower_tap_sums(lowering: Lowering, op: Any) -> list[Any]:
-    """Sums over rows, then over columns, then rescaled to 16 bits in two halves."""
+    """Sums over rows, then over columns, and rescales the sums to 16 bits in two halves."""
     sums: ir.Value = lowering.tensor(op.operands[0])
     kernel, size = ints(op, "kernel"), ints(op, "size")
     channels = type_shape(op.operands[0])[1]
@@ -246,7 +246,7 @@ def _lower_tap_sums(lowering: Lowering, op: Any) -> list[Any]:
 
 
 def _landed(lowering: Lowering, x: ir.Value, axis: int, arguments: tuple[int, ...], size: int) -> ir.Value:
-    """Per kernel tap along `axis`, last tap first, the sum of `x` over the positions that the tap moves to inside."""
+    """For each kernel tap along `axis`, last tap first, the sum of `x` over positions that it moves into the map."""
     kernel, stride, *_ = arguments
     dims = shape(x)
     dims[axis] = kernel
@@ -308,7 +308,7 @@ def _lower_unflatten(lowering: Lowering, op: Any) -> list[Any]:
     raise fail(op, "'gradcam.unflatten' of a vector that was not flattened has no lowering to linalg")
 
 
-#: What to do with each op; a lowering returns what the op's results become.
+#: The lowering of each op: a function that returns the values for the op's results.
 LOWERINGS: dict[str, Callable[[Lowering, Any], list[Any]]] = {
     "gradcam.apply_mask": _lower_apply_mask,
     "gradcam.channel_weights": _lower_channel_weights,

@@ -57,7 +57,7 @@ def filled(dims: Sequence[int], bits: int, value: int) -> ir.Value:
 
 
 def pad(x: ir.Value, low: Sequence[int], high: Sequence[int], value: int) -> ir.Value:
-    """`x` with `low` elements of `value` before and `high` after it, per dimension; `x` itself where there are none."""
+    """`x` with `low` elements of `value` before it and `high` after it in each dimension; `x` itself for no padding."""
     if not any([*low, *high]):
         return x
     dims = [n + before + after for n, before, after in zip(shape(x), low, high, strict=True)]
@@ -79,7 +79,7 @@ def extract_slice(
 ) -> ir.Value:
     """`sizes` elements of `x` from `offsets` on in steps of `strides` (default 1), as a tensor of shape `result`.
 
-    `result` is `sizes` less some ones.
+    `result` is `sizes`, of which unit dimensions may be dropped.
     """
     static = [o if isinstance(o, int) else ir.ShapedType.get_dynamic_size() for o in offsets]
     dynamic = [o for o in offsets if not isinstance(o, int)]
@@ -127,7 +127,7 @@ def generic(
 def elementwise(x: ir.Value, others: Sequence[ir.Value], bits: int | Sequence[int], body: Body) -> Any:
     """One `bits`-wide result per element of `x` (HxWxC); `others` are as large as `x`, or vectors over C.
 
-    `body` gets one scalar of `x` and of each of the others. Of several widths it yields a list, and there are as many
+    `body` gets one scalar of `x` and of each of the others. For several widths it yields a list, and there are as many
     results.
     """
     dims, widths = shape(x), [bits] if isinstance(bits, int) else list(bits)

@@ -24,8 +24,8 @@ from gradcam.quant_types import element_type, is_quantized, storage_bits
 class ConvertGradcamToLinalg(Pass):
     """Lowers quantized gradcam ops to linalg on packed integer tensors, every rescale spelled out in arith.
 
-    A feature map becomes HxWxCp with its channels last, filled up to whole words of `max(OC, IC)` lanes; weights become
-    constants in tiles of OC x IC. Lanes beyond the channels are undefined, and meet zero weights.
+    A feature map becomes HxWxCp with its channels last, padded to whole words of `max(OC, IC)` lanes; weights become
+    constants in tiles of OC x IC. Lanes beyond the channels are undefined, and are multiplied by zero weights.
 
     This pass turns:
 

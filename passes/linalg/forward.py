@@ -1,4 +1,4 @@
-"""How each quantized op of the forward pass and of the map becomes linalg: one function per op, and their table."""
+"""The lowering of each quantized op of the forward pass and of the map to linalg: one function per op, their table."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ from gradcam.quant_types import (
     summands,
 )
 
-#: Below every logit: an accumulator's magnitude is less than 2^31.
+#: A value below every logit, since an accumulator's magnitude is less than 2^31.
 LEAST = -(1 << 31)
 
 
@@ -98,13 +98,13 @@ def _lower_conv2d(lowering: Lowering, op: Any) -> list[Any]:
 
 
 def _lower_linear(lowering: Lowering, op: Any) -> list[Any]:
-    """A linear layer is a convolution whose kernel is as large as the map that was flattened."""
+    """A linear layer is a convolution whose kernel is as large as the flattened map."""
     x = lowering.tensor(op.operands[0])
     return [conv(lowering, op, x, POINTWISE._replace(kernel=shape(x)[:2]), [1, 1])]
 
 
 def _lower_unfold2d(lowering: Lowering, op: Any) -> list[Any]:
-    """Each tap of a window in lanes of its own; lanes behind the last tap stay undefined."""
+    """Copies each tap of a window to lanes of its own; lanes behind the last tap stay undefined."""
     x, (_, lanes, *out) = lowering.tensor(op.operands[0]), type_shape(op.results[0])
     kernel, stride, low, dilation = (ints(op, name) for name in ("kernel", "stride", "low", "dilation"))
     window, channels = Window(kernel, stride, low, dilation), channels_per_tap(type_shape(op.operands[0])[1])
@@ -134,7 +134,7 @@ def _lower_add(lowering: Lowering, op: Any) -> list[Any]:
 
 
 def requantized(lowering: Lowering, op: Any, before: Callable[..., ir.Value]) -> list[Any]:
-    """`before` of each element of operand 0, brought to the scale and storage of the result."""
+    """Applies `before` to each element of operand 0, then requantizes it to the scale and storage of the result."""
     if has_same_scale(op.operands[0], op.results[0]):
         return changed(lowering, op, [], before)
     vectors: list[ir.Value] = []
@@ -153,7 +153,7 @@ def changed(lowering: Lowering, op: Any, vectors: list[ir.Value], body: Callable
     def with_masks(a: ir.Value, *m: ir.Value) -> list[ir.Value]:
         return [stored(body(a, *m), bits), *(_is_between(a, *mask_bounds(mask)) for mask in masks)]
 
-    # The masks are made beside the result, so that what both read is never stored.
+    # One linalg op computes the masks and the result, so that their common operand is never stored.
     with _together(op, *masks):
         result, *bitmaps = elementwise(x, vectors, [bits, *[1] * len(masks)], with_masks)
     lowering.values |= {mask.results[0]: bitmap for mask, bitmap in zip(masks, bitmaps, strict=True)}
@@ -170,12 +170,12 @@ def _users(x: ir.Value, name: str) -> list[Any]:
 
 
 def _together(*ops: Any) -> ir.Location:
-    """The place of a linalg op that makes the results of several ops."""
+    """The location of a linalg op that computes the results of several ops."""
     return ir.Location.fused([op.location for op in ops])
 
 
 def _is_between(x: ir.Value, lo: int, hi: int) -> ir.Value:
-    """i1: lo < x < hi, without the comparisons that the width of x makes needless."""
+    """i1: lo < x < hi, without comparisons that every x of this width fulfils."""
     low, high = -(1 << (width(x) - 1)), (1 << (width(x) - 1)) - 1
     above = None if lo < low else arith.cmpi(arith.CmpIPredicate.sgt, x, const(width(x), lo))
     below = None if hi > high else arith.cmpi(arith.CmpIPredicate.slt, x, const(width(x), hi))
@@ -261,7 +261,7 @@ def _lower_avg_pool2d(lowering: Lowering, op: Any) -> list[Any]:
 
 
 def keep_larger(value: ir.Value, place: ir.Value, best: ir.Value, at: ir.Value) -> list[ir.Value]:
-    """The larger of a value and the best so far, with its place; the first of equal ones stays."""
+    """The larger of a value and the largest one so far, with its place; of equal values the first one stays."""
     wins = arith.cmpi(arith.CmpIPredicate.sgt, value, best)
     return [arith.select(wins, value, best), arith.select(wins, place, at)]
 
@@ -287,12 +287,12 @@ def _first_maximum(logits: ir.Value) -> ir.Value:
 
 
 def _index() -> ir.Value:
-    """The number of the iteration, in the body of a one-dimensional op: i32."""
+    """The induction variable in the body of a one-dimensional op: i32."""
     return arith.index_cast(integer(32), linalg.IndexOp(0).result)
 
 
 def _lower_select_class(lowering: Lowering, op: Any) -> list[Any]:
-    """The first maximum, then the request where there is one."""
+    """Selects the first maximum of the logits, or the requested class where there is a request."""
     logits = logits_vector(lowering, op.operands[0])
     best, request = _first_maximum(logits), lowering.values[op.operands[1]]
     k, bits = ir.AffineMap.get_identity(1), max(1, (shape(logits)[0] - 1).bit_length())
@@ -307,7 +307,7 @@ def _lower_select_class(lowering: Lowering, op: Any) -> list[Any]:
 
 
 def _lower_next_class(lowering: Lowering, op: Any) -> list[Any]:
-    """The first maximum of the logits of the classes that are not chosen: all ranks run the scan of `select_class`."""
+    """Selects the first maximum among classes not chosen yet; all ranks share the scan of `select_class`."""
     logits, *chosen = op.operands
     with part_location(op, "others"):
         others = _without(lowering, logits, chosen)
@@ -315,7 +315,7 @@ def _lower_next_class(lowering: Lowering, op: Any) -> list[Any]:
 
 
 def _without(lowering: Lowering, logits: ir.Value, chosen: list[ir.Value]) -> ir.Value:
-    """The logits with the least i32 in the place of those of chosen classes; a longer list continues a shorter one."""
+    """The logits with those of chosen classes replaced by the least i32; a longer list extends a shorter one."""
     if not chosen:
         return logits_vector(lowering, logits)
     key = (logits, *chosen)
@@ -332,7 +332,7 @@ def _without(lowering: Lowering, logits: ir.Value, chosen: list[ir.Value]) -> ir
 
 
 def _lower_class_row(lowering: Lowering, op: Any) -> list[Any]:
-    """The tile of the table's packed weights that holds the row, and the row's lane in it."""
+    """Looks up the tile of the table's packed weights that holds the row, and the row's lane in the tile."""
     w, cls = op.operands
     pe, index = lowering.pe, ir.IndexType.get()
     packed = lowering.packed(op, w, _row_size(op))
@@ -344,7 +344,7 @@ def _lower_class_row(lowering: Lowering, op: Any) -> list[Any]:
 
 
 def _row_size(op: Any) -> tuple[int, int]:
-    """Height and width of the map that a row is, from the unflatten that reads it."""
+    """Height and width of the map that a row of the table represents, taken from the unflatten that reads it."""
     sizes = {tuple(type_shape(u.results[0])[2:]) for u in (use.owner for use in op.results[0].uses) if _unflattens(u)}
     if len(sizes) > 1:
         raise fail(op, f"a class row is read as maps of different sizes: {sorted(sizes)}")
@@ -357,9 +357,9 @@ def _unflattens(op: Any) -> bool:
 
 
 def _lower_weighted_sum(lowering: Lowering, op: Any) -> list[Any]:
-    """A convolution of the feature map with the tile of the class's row; one of its lanes is the map.
+    """A convolution of the feature map with the tile of the class's row; one lane of its result is the heatmap.
 
-    Other weights, a vector or a map, take the place of the tile: then all lanes are the map.
+    Other weights, a vector or a map, take the place of the tile; then every lane is the heatmap.
     """
     weights, a = op.operands
     row, x = lowering.values[weights], lowering.tensor(a)

@@ -13,13 +13,13 @@ from gradcam.passes.infra.pass_base import Pass
 
 @dataclass(frozen=True)
 class FuseEpilogues(Pass):
-    """Fuses an elementwise `linalg.generic` into the elementwise one that alone reads its result.
+    """Fuses an elementwise `linalg.generic` into the only op that reads its result, if that is elementwise, too.
 
-    What follows a reduction (bias, rescale, residual, relu) becomes one epilogue. Upstream linalg-fuse-elementwise-ops
-    would also pull an epilogue into the next convolution, which would repeat it for every product, and fold a bias or
-    multiplier that is equal in all channels into the body, which would keep equal epilogues from sharing hardware.
-    The consumer's location stays: the tensor that reaches memory is the consumer's. A consumer may have several
-    results, such as a value and its mask; a producer has one.
+    The ops behind a reduction (bias, rescale, residual, relu) become one epilogue. Upstream's
+    linalg-fuse-elementwise-ops would also pull an epilogue into the next convolution, which would repeat it for every
+    product. It would also fold a bias or multiplier that is equal in all channels into the body, which would keep equal
+    epilogues from sharing hardware. The fused op has the consumer's location, since the consumer's tensor is stored. A
+    consumer may have several results, such as a value and its mask; a producer has one.
 
     This pass turns:
 
@@ -66,7 +66,7 @@ def _is_identity(map_: ir.AffineMap) -> bool:
 
 
 def _is_elementwise(op: ir.Operation) -> bool:
-    """Results indexed by the loops themselves, that do not depend on the initial values."""
+    """Whether the results of an op are indexed by its loops themselves, and do not depend on initial values."""
     initial = list(op.regions[0].blocks[0].arguments)[-len(op.results) :]
     in_order = all(_is_identity(m) for m in _maps(op)[-len(op.results) :])
     return _is_parallel(op) and in_order and not any(list(value.uses) for value in initial)
@@ -78,10 +78,10 @@ def _fuse_producers(consumer: ir.Operation) -> None:
 
 
 def _next_producer(consumer: ir.Operation) -> int | None:
-    """The operand whose producer to fuse next.
+    """The number of the operand whose producer is to be fused next.
 
-    An epilogue drains one accumulator. Where two could come in, as in the sum of two convolutions, the later one does:
-    the earlier one's epilogue stores its result.
+    An epilogue reads the accumulators of one reduction. In a sum of two convolutions the later convolution is fused;
+    the epilogue of the earlier one stores its result.
     """
     maps, has_accumulator = _maps(consumer), _reads_accumulator(consumer)
     chosen = None
@@ -105,7 +105,7 @@ def _is_fusable(producer: Any, read: ir.AffineMap) -> bool:
 
 
 def _reads_accumulator(op: Any) -> bool:
-    """Whether `op` reads an unfinished sum: the i32 result of a reduction."""
+    """Whether `op` reads accumulators: the i32 result of a reduction."""
     return any(
         _is_generic(operand.owner)
         and not _is_parallel(operand.owner.operation)
@@ -115,7 +115,7 @@ def _reads_accumulator(op: Any) -> bool:
 
 
 def _fuse(producer: ir.Operation, consumer: ir.Operation, index: int) -> ir.Operation:
-    """One op in the place of `consumer`, with the producer's inputs in the place of operand `index`."""
+    """Replaces `consumer` by one op that reads the producer's inputs instead of operand `index`."""
     results = list(consumer.results)
     first, second = (op.regions[0].blocks[0] for op in (producer, consumer))
     before, after = list(consumer.operands), _maps(consumer)

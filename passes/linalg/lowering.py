@@ -1,4 +1,4 @@
-"""What the lowerings of gradcam ops to linalg share: what was lowered already, constants, sums of products."""
+"""Helpers of the lowerings of gradcam ops to linalg: values lowered so far, constants, sums of products."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ from gradcam.quant_types import operand_rescale, result_rescale, storage_bits
 
 @dataclass
 class Lowering:
-    """What the lowerings share.
+    """The state of the lowering of a function, which all lowerings share.
 
     Attributes:
         pe: the array.
-        values: what each lowered gradcam value became: a tensor or one of the forms of `linalg_values`.
-        weights: packed constant of each weight and kernel size, so that all readers share one.
+        values: the lowered form of each gradcam value: a tensor, or one of the forms of `gradcam.passes.linalg.values`.
+        weights: the packed constant of each weight and kernel size, so that all readers share one constant.
         others: the logits without those of chosen classes, by the logits and the classes.
     """
 
@@ -49,7 +49,7 @@ class Lowering:
     others: dict[tuple[ir.Value, ...], ir.Value] = field(default_factory=dict)
 
     def tensor(self, value: ir.Value) -> ir.Value:
-        """What `value` became, as one tensor: H x W x C, 1 x 1 x C of a vector."""
+        """The lowered form of `value` as one tensor: H x W x C, or 1 x 1 x C for a vector."""
         lowered = self.values[value]
         if isinstance(lowered, Row):
             with value.owner.location:
@@ -67,7 +67,7 @@ class Lowering:
 
 
 def copied(lowering: Lowering, row: Row) -> ir.Value:
-    """The map or vector (H x W x C) that a row of a table is."""
+    """Copies a row of a table to a map or vector (H x W x C)."""
     lanes = row.lanes()
     ict, kh, kw, ic = shape(lanes)
     d = [ir.AffineDimExpr.get(n) for n in range(4)]
@@ -103,7 +103,7 @@ POINTWISE = Window([1, 1], [1, 1], [0, 0], [1, 1])
 
 
 def fixed(op: Any, compute: Callable[..., Any], *args: Any) -> Any:
-    """`compute(*args)`, rescale constants from the types of `op`, with the op's location in its error."""
+    """Computes rescale constants for `op` as `compute(*args)`; an error gets the location of `op`."""
     try:
         return compute(*args)
     except GradcamError as error:
@@ -117,13 +117,13 @@ def factor_vector(lowering: Lowering, m: np.ndarray, channels: int) -> ir.Value:
 
 
 def require_fits(op: Any, bound: Any, m: Any, s: int) -> None:
-    """A rescaled accumulator, at most `bound` in magnitude, must fit the i32 that is then saturated."""
+    """Checks that a rescaled accumulator, at most `bound` in magnitude, fits the i32 that is then saturated."""
     if ((np.asarray(bound, np.int64) * m) >> s).max() >= 1 << 31:
         raise fail(op, f"'{op.name}' leaves the 32-bit range when rescaled: its result's scale is too small")
 
 
 def require_int8(op: Any, x: ir.Value) -> None:
-    """Multiplications take 8-bit operands."""
+    """Checks that an operand of a multiplication has 8 bits."""
     if storage_bits(x) != 8:
         raise fail(op, f"'{op.name}' multiplies 8-bit integers, got {x.type}")
 
@@ -151,10 +151,10 @@ def accumulate(x: ir.Value, w: ir.Value, window: Window, out: list[int]) -> ir.V
 
 
 def multiply_accumulate(ins: list[ir.Value], maps: list[list[ir.AffineExpr]], out: list[int]) -> ir.Value:
-    """The generic that the multipliers run: sums of x * w in i32 over loops oct, oh, ow, ict, kh, kw, o, i.
+    """The `linalg.generic` of the multipliers: sums of x * w in i32 over loops oct, oh, ow, ict, kh, kw, o, i.
 
     Args:
-        ins: x, w and perhaps a tensor that only gives loop extents.
+        ins: x, w and optionally a tensor that only gives loop extents.
         maps: index expressions of each of `ins` and of the result.
         out: shape of the result.
     """
@@ -171,7 +171,8 @@ def scale_term(
 ) -> Callable[..., ir.Value]:
     """A function that brings a scalar of `x`, times `factor`, to the scale of the op's result, as i32.
 
-    It takes the scalar and those of `vectors`, to which the multipliers are added where each channel has its own.
+    The function takes a scalar of `x` and one of each of `vectors`. Where each channel has a multiplier of its own, the
+    multipliers are appended to `vectors`.
     """
     constants = fixed(op, operand_rescale, x, op.results[0], factor)
     if constants is None:
@@ -185,7 +186,7 @@ def scale_term(
 
 
 def whole_or_parts(lowering: Lowering, value: ir.Value) -> Any:
-    """What `value` became, as a tensor or as parities."""
+    """The lowered form of `value` as a tensor or as parities."""
     lowered = lowering.values[value]
     return lowered if isinstance(lowered, Parities) else lowering.tensor(value)
 
@@ -209,16 +210,16 @@ def reduce_windows(
     starts: Sequence[tuple[int, int]],
     combine: Callable[..., Any],
 ) -> Any:
-    """The generic of a reduction over windows, for each channel on its own: loops ct, oh, ow, kh, kw, lane.
+    """The `linalg.generic` of a reduction over windows, channel by channel: loops ct, oh, ow, kh, kw, lane.
 
     Args:
-        lowering: gives the lanes.
-        channels: how many there are.
+        lowering: the lowering of the function, which has the lanes.
+        channels: number of channels.
         ins: tensors (H x W x C, or of one lane that all share) and the row and column to read, see `window_loops`.
         taps: trip counts of kh and kw.
         out: height and width of the results.
         starts: width and initial value of each accumulator.
-        combine: from a scalar of each of `ins` and the accumulators to the new accumulators.
+        combine: computes the new accumulators from a scalar of each of `ins` and the accumulators.
 
     Returns:
         The result (out x lanes), or the list of results where there are several accumulators.

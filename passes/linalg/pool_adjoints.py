@@ -1,4 +1,4 @@
-"""How the adjoints of pools become linalg: each position gathers from the windows over it, parity by parity."""
+"""The lowering of the adjoints of pools to linalg: each position gathers from the windows over it, by parity."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ from gradcam.quant_types import result_rescale, storage_bits
 
 
 def _gathered(lowering: Lowering, op: Any, ins: list[ir.Value], share: Callable[..., ir.Value]) -> Any:
-    """Sums at each position what the windows over it send there.
+    """Sums at each position the shares of the windows that cover it.
 
     Args:
-        lowering: what the lowerings share.
+        lowering: the lowering of the function.
         op: the adjoint of a pool.
         ins: tensors with an element for each window, OH x OW x C.
-        share: from the number of the tap under which a window has the position, and its scalar of each of `ins`, to
-            what it sends.
+        share: computes the share of a window, from the number of the tap under which it covers the position, and the
+            window's scalar of each of `ins`.
     """
     kernel = ints(op, "kernel")
     numbers = tap_numbers(kernel)
@@ -52,7 +52,7 @@ def _gathered(lowering: Lowering, op: Any, ins: list[ir.Value], share: Callable[
 
 
 def _taken(numbers: ir.Value, taps: list[Taps]) -> ir.Value:
-    """Of the numbers of all taps those of some."""
+    """The numbers of the given taps, from the numbers of all taps."""
     dims = [*(t.count for t in taps), 1]
     return extract_slice(numbers, [*(t.first for t in taps), 0], dims, dims, [*(t.step for t in taps), 1])
 
@@ -71,7 +71,7 @@ def _lower_avg_pool2d_adjoint(lowering: Lowering, op: Any) -> list[Any]:
 
 
 def _spread(lowering: Lowering, op: Any) -> ir.Value:
-    """The gradient of a pool whose window is the whole map, at every position."""
+    """The adjoint of a pool whose only window is the whole map: its gradient at every position."""
     g = lowering.tensor(op.operands[0])
     channels, bits, lanes = type_shape(op.operands[0])[1], storage_bits(op.results[0]), shape(g)[2]
     m, s = fixed(op, result_rescale, op)
@@ -87,7 +87,7 @@ def _spread(lowering: Lowering, op: Any) -> ir.Value:
     return generic(ins, [out], [*[everywhere] * len(ins), identity], "ppp", share)
 
 
-#: What to do with each op; a lowering returns what the op's results become.
+#: The lowering of each op: a function that returns the values for the op's results.
 LOWERINGS: dict[str, Callable[[Lowering, Any], list[Any]]] = {
     "gradcam.avg_pool2d_adjoint": _lower_avg_pool2d_adjoint,
     "gradcam.max_unpool2d": _lower_max_unpool2d,

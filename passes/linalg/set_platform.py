@@ -16,7 +16,7 @@ from gradcam.pe import PE
 
 @dataclass(frozen=True)
 class SetPlatform(Pass):
-    """Says for which array, and with weights in which DRAM, the module is compiled.
+    """Sets the platform of the module: the array, and the DRAM that holds the weights.
 
     A `dram-width` of 0 keeps weights on chip. Without this pass the array is 16x16 and weights are on chip.
 
@@ -37,7 +37,7 @@ class SetPlatform(Pass):
     dram_latency: int = 64
 
     def run(self, module: ir.Module) -> None:
-        """Sets `gradcam.platform` of the module, but for its clock."""
+        """Sets `gradcam.platform` of the module; a clock that it has stays."""
         with module.context, ir.Location.unknown():
             try:
                 dram = Dram(self.dram_width, self.dram_outstanding, self.dram_latency) if self.dram_width else None

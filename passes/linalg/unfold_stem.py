@@ -31,10 +31,10 @@ class UnfoldStem(Pass):
     """Moves kernel positions of a convolution of an image with few channels into the channels, to fill the lanes.
 
     A 3-channel stem on 16 input lanes wastes 13 of them in each of its kernel positions. With the pixels of several
-    positions side by side it needs one step for all of them; the sums stay the same integers. The image is laid out
-    while it arrives (gradcam-stream-inputs). How many rows and columns of the kernel go into the channels is what takes
-    the fewest steps: those of the convolutions, and those in which the image arrives. Where it saves none, nothing
-    changes. A schedule `file` can decide it instead. Convolutions that share an image must have the same window. The
+    positions side by side, one step computes all of them; the sums stay the same integers. The image is laid out while
+    it arrives (gradcam-stream-inputs). The numbers of kernel rows and columns that go into the channels are chosen for
+    the fewest steps, of the convolutions and of the image's arrival together. Where no step is saved, nothing changes.
+    A schedule `file` that names them takes precedence. Convolutions that share an image must have the same window. The
     module's attribute `gradcam.stem` keeps the choice.
 
     This pass turns:
@@ -73,7 +73,7 @@ class UnfoldStem(Pass):
 
 
 class _Axis(NamedTuple):
-    """A convolution along height or width, of which `factor` kernel positions in a row go into the channels."""
+    """A convolution along height or width, of which `factor` adjacent kernel positions go into the channels."""
 
     size: int
     kernel: int
@@ -85,17 +85,17 @@ class _Axis(NamedTuple):
 
     @property
     def groups(self) -> int:
-        """Kernel positions that are left."""
+        """Kernel positions that remain in the convolution."""
         return -(-self.kernel // self.factor)
 
     @property
     def distance(self) -> int:
-        """Windows of the unfolded image between two of them."""
+        """Windows of the unfolded image from one remaining kernel position to the next."""
         return self.dilation * self.factor // self.stride if self.groups > 1 else 1
 
     @property
     def windows(self) -> int:
-        """Windows that the outputs read; of an axis that is left alone, its pixels."""
+        """The number of windows that the outputs read; the number of pixels of an axis that is not unfolded."""
         return self.size if self.factor == 1 else self.out + (self.groups - 1) * self.distance
 
     @property
@@ -114,7 +114,7 @@ class _Axis(NamedTuple):
 
     @property
     def load(self) -> int:
-        """Steps in which the pixels arrive, and are stored once per window (gradcam-stream-inputs)."""
+        """Steps of the load, in which each pixel is stored once per window (gradcam-stream-inputs)."""
         if self.factor == 1:
             return self.size
         held = -(-self.factor // self.stride)
@@ -123,7 +123,7 @@ class _Axis(NamedTuple):
 
     @property
     def fault(self) -> str | None:
-        """Why the factor cannot be; None when it can."""
+        """The reason why the factor is impossible; None when it is possible."""
         apart = self.dilation * self.factor
         if self.factor > self.kernel:
             return f"the kernel has {self.kernel} positions"
@@ -135,20 +135,20 @@ class _Axis(NamedTuple):
         return None
 
     def choices(self) -> list[_Axis]:
-        """The axis with every factor that can be."""
+        """The axis with every possible factor."""
         return [a for a in (self._replace(factor=f) for f in range(1, self.kernel + 1)) if a.fault is None]
 
 
 def _is_stem(readers: list[Any]) -> bool:
-    """Whether quantized convolutions with one window, and nothing else, read an image."""
+    """Whether all readers of an image are quantized convolutions with the same window."""
     return bool(readers) and all(map(_is_quantized_conv, readers)) and len(set(map(_axes, readers))) == 1
 
 
 def _choose(image: ir.Value, readers: list[Any], pe: PE, asked: tuple[int, int] | None) -> tuple[_Axis, ...]:
-    """The axes with the factors asked for, or those that take the fewest steps.
+    """The axes with the requested factors, or with the factors that take the fewest steps.
 
     Raises:
-        GradcamError: what is asked for cannot be.
+        GradcamError: a requested factor is impossible.
     """
     axes, channels = _axes(readers[0]), shape(image)[1]
     most = max(pe.ic, channels)
@@ -172,7 +172,7 @@ def _unfold_image(image: ir.Value, readers: list[Any], chosen: tuple[_Axis, ...]
 
 
 def _is_quantized_conv(op: Any) -> bool:
-    """Whether the op is a convolution without groups, its weights quantized constants."""
+    """Whether the op is a convolution without groups whose weights are quantized constants."""
     if op.operation.name != "gradcam.conv2d" or ir.IntegerAttr(op.groups).value != 1:
         return False
     return owner_name(op.w) == "quant.scast" and owner_name(op.w.owner.operands[0]) == "arith.constant"
@@ -222,7 +222,7 @@ def _replace(op: Any, x: ir.Value, axes: tuple[_Axis, ...]) -> None:
 
 
 def _moved(w: np.ndarray, axes: tuple[_Axis, ...]) -> np.ndarray:
-    """Weights O x C x KH x KW for the unfolded image: zeros where a kernel or the channels are filled up."""
+    """The weights O x C x KH x KW for the unfolded image, with zeros where kernel or channels are padded."""
     out, channels = w.shape[:2]
     (rows, dy), (columns, dx) = ((a.groups, a.factor) for a in axes)
     filled = channels_per_tap(channels)
@@ -243,7 +243,7 @@ def _pair(numbers: Iterable[int]) -> ir.ArrayAttr:
 
 
 def _quantized(array: np.ndarray, type_: ir.RankedTensorType) -> ir.Value:
-    """A constant of stored integers seen as the quantized type."""
+    """A constant of stored integers, cast to the quantized type."""
     storage = ir.RankedTensorType.get(array.shape, ir.IntegerType.get_signless(8))
     attribute = ir.DenseElementsAttr.get(np.ascontiguousarray(array), type=storage)
     value = arith.ConstantOp(storage, attribute).result

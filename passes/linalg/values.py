@@ -1,4 +1,4 @@
-"""What a gradcam value becomes in linalg besides one tensor, and elementwise ops on all of them."""
+"""The lowered forms of a gradcam value other than one tensor, and elementwise ops on all of these forms."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from gradcam.passes.linalg.builders import (
 
 
 class Row(NamedTuple):
-    """One class's weights in a packed table (oct x ict x KH x KW x OC x IC): the tile that holds them, and the lane."""
+    """The weights of one class in a packed table (oct x ict x KH x KW x OC x IC): their tile, and their lane in it."""
 
     table: ir.Value
     tile: ir.Value | int
@@ -94,13 +94,13 @@ def joined(value: Any) -> ir.Value:
 
 
 def pointwise(maps: Sequence[Any], others: Sequence[ir.Value], bits: int, body: Callable[..., Any]) -> Any:
-    """One result per element of `maps` (tensors H x W x C or Parities), 0 where all of them are 0.
+    """Applies `body` to each element of `maps` (tensors H x W x C or Parities); 0 where all maps are 0.
 
     Args:
         maps: at least one; `body` gets a scalar of each.
         others: further operands: tensors as large as the maps, or vectors over C.
         bits: width of the result.
-        body: gives the scalar result.
+        body: computes the scalar result.
 
     Returns:
         Parities where one of the maps has them, else a tensor.

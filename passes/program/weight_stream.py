@@ -177,7 +177,7 @@ class WeightStream:
 
     @property
     def ring_words(self) -> int:
-        """The initial words of the ring, a power of two: room for two successive tiles, and for all bursts under way."""
+        """The initial words of the ring, a power of two: room for two successive tiles and all bursts under way."""
         tiles = [t for use in self.uses for t in [use.tile] * min(2, use.tiles)]
         pairs = max((a + b for a, b in pairwise(tiles)), default=0)
         needed = max(pairs, max(tiles) + self.burst_words, self.outstanding * self.burst_words)

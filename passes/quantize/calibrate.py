@@ -33,8 +33,9 @@ Choice = Literal["mse", "percentile", "max"]
 class Calibrate(Pass):
     """Runs the f32 module on sample images and writes on every feature map the largest magnitude to represent.
 
-    Gradients get the largest magnitude seen in each channel, because which of them counts most depends on the weights
-    that they meet; each image is explained for the predicted class and for one other, all classes in turn.
+    A gradient gets the largest magnitude of each channel, because the weights that it is multiplied with decide which
+    channel needs the largest range. Each image is explained for the predicted class and for one other, cycling through
+    all classes.
 
     Options: `images` is a folder or an .npy file (`gradcam.calibration`); `mean` and `std` turn pixels into inputs;
     `range` chooses the magnitude from all values seen: the clip with the least squared int8 quantization error (`mse`),
@@ -75,7 +76,7 @@ def calibrate(
         module: level 1, changed in place only when all went well.
         images: float32 1xCxHxW each, read once; see `gradcam.calibration.load_images`.
         choice: how a range is chosen from the magnitudes: "mse", "percentile" or "max".
-        percentile: which percentile, above 0 and at most 100.
+        percentile: the percentile, above 0 and at most 100.
 
     Raises:
         GradcamError: no image, a value that is not finite, or a feature map that is zero for every image.
@@ -102,8 +103,13 @@ def calibrate(
 def _gather(
     module: ir.Module, images: Iterable[np.ndarray]
 ) -> tuple[Histogram, dict[Any, Histogram], dict[Any, np.ndarray]]:
-    """What all images show, by result: histograms of the image and of each feature map, channel maxima of gradients."""
-    # They import torch, which takes a second: reading the table of passes, or a range, need not wait for it.
+    """Runs all images through the module and collects magnitudes.
+
+    Returns:
+        The histogram of the images, the histogram of each feature map, and for each gradient the maximum of every
+        channel (float64), by op result.
+    """
+    # These import torch, which takes a second; reading the table of passes, or a range, does not need it.
     from gradcam.execution.float32 import one_thread, run_float
     from gradcam.histogram import Histogram
 
@@ -139,7 +145,7 @@ def _gather(
 
 
 def batch_size(main: Any) -> int:
-    """How many images run at once: so many that the largest result of an op takes at most `BATCH_BYTES`, or one."""
+    """The number of images that run at once: the most for which no result exceeds `BATCH_BYTES`, at least one."""
     results = [v for op in main.entry_block.operations if op.operation.name.startswith("gradcam.") for v in op.results]
     largest = max((math.prod(shape(v)) for v in results), default=1)
     return max(1, BATCH_BYTES // (largest * np.float32().itemsize))
@@ -153,7 +159,7 @@ def _require_finite(op: Any, finite: bool) -> None:
 def _refuse_silent(
     main: Any, image: Histogram, histograms: dict[Any, Histogram], magnitudes: dict[Any, np.ndarray]
 ) -> None:
-    """Without one non-zero value there is no scale to choose, and any comparison after it would pass on nothing."""
+    """Refuses feature maps that are zero for every image: there is no scale to choose, and nothing to compare later."""
     if image.largest == 0:
         raise fail(main, "every calibration image is zero; calibrate with images the model will meet")
     silent = [value.owner for value, histogram in histograms.items() if histogram.largest == 0]

@@ -1,4 +1,4 @@
-"""What `gradcam-quantize` refuses: ops without a quantized form, and values that would leave their registers."""
+"""The refusals of `gradcam-quantize`: ops without a quantized form, and values that would overflow registers."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from gradcam.quant_types import (
 #: Limits of a 32-bit accumulator, and of a rescaled value that still has to be added to another one.
 ACCUMULATOR_LIMIT = 2.0**31
 RESULT_LIMIT = 2.0**30
-#: An 8-bit operand of a sum is rescaled in 32 bits, which takes shifts up to this.
+#: The largest shift of the rescale of an 8-bit operand of a sum, which is computed in 32 bits.
 MAX_OPERAND_SHIFT = 30
 
 #: What makes ops with a quantized form of others.
@@ -53,7 +53,7 @@ RUN_FIRST = {
 
 
 def refuse_unsupported(main: Any) -> None:
-    """Raises one GradcamError that names every op of the function that has no quantized form, and why."""
+    """Raises one GradcamError that names every op of the function without a quantized form, with the reason."""
     if is_quantized(main.entry_block.arguments[0]):
         raise fail(main, "the module is quantized already")
     body = [op for op in main.entry_block.operations if op.operation.name not in ("arith.constant", "func.return")]
@@ -66,7 +66,7 @@ def refuse_unsupported(main: Any) -> None:
 
 
 def _reason(main: Any, op: Any) -> str:
-    """Why an op cannot be quantized; empty when it can."""
+    """The reason why an op cannot be quantized; empty when it can."""
     name = f"'{op.operation.name}'"
     if type(op) in RUN_FIRST:
         return f"{name} has no quantized form; run {RUN_FIRST[type(op)]} first"
@@ -96,10 +96,10 @@ def _counts_padding(op: Any) -> bool:
 
 
 def check_rescale(op: Any) -> None:
-    """Checks on a quantized op that no accumulator or rescaled value can leave its 32 bits, and rescales are exact.
+    """Checks that no accumulator or rescaled value of a quantized op can overflow 32 bits, and that rescales are exact.
 
     Raises:
-        GradcamError: naming the op.
+        GradcamError: a value can overflow; the message names the op.
     """
     try:
         if has(op, Rescales):

@@ -1,7 +1,7 @@
-"""Scales of gradients: each gradient carries, by channel, the inverse of the scales of the weights that it meets.
+"""Scales of gradients: by channel, the inverse of the scales of the weights that a gradient is multiplied with.
 
-The weights of a convolution have one scale s_w[o] per output channel, which is what its adjoint sums over. With the
-gradient's scale S / s_w[o] every product has the scale S, so the adjoint reads the forward weights as they are.
+The weights of a convolution have one scale s_w[o] per output channel, and its adjoint sums over output channels. If the
+gradient has the scale S / s_w[o], every product has the scale S, so the adjoint reads the forward weights as they are.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from gradcam.passes.quantize.calibrate import RANGE
 from gradcam.passes.quantize.parameters import Parameters
 from gradcam.quant_types import FRACTION_BITS, INT8_LEVELS, quantized_like, scales, storage_bits
 
-#: Bits of sums that are multiplied in two halves of 8 bits: the lower one is signed, too.
+#: Bits of sums that are multiplied in two halves of 8 bits, both of which are signed.
 WIDE_BITS = 15
 
 #: Widest range of accumulators.
@@ -30,14 +30,14 @@ ACCUMULATOR_BITS = 32
 
 
 class Gradients:
-    """The types of a function's gradients, chosen before anything changes but the weights."""
+    """Chooses the types of a function's gradients, before any op but the weights is changed."""
 
     def __init__(self, main: Any, parameters: Parameters) -> None:
         """Inserts `gradcam.requantize` where one gradient is read at two scales.
 
         Args:
             main: a calibrated function.
-            parameters: what the forward pass's weights become; asked when a type is.
+            parameters: the quantized weights of the forward pass, which are read when a type is asked for.
         """
         self.parameters = parameters
         self.values = class_dependents(main)
@@ -48,10 +48,10 @@ class Gradients:
         self.values = class_dependents(main)
         self._sums = self._residual_sums(main)
 
-    # What reads a gradient, and where its scales come from.
+    # The readers of a gradient, and the origin of its scales.
 
     def _match(self, op: Any) -> None:
-        """Sees to it that operand 0 of `op` has the scales that `op` needs."""
+        """Makes operand 0 of `op` have the scales that `op` needs, by a `gradcam.requantize` where necessary."""
         g = op.operands[0]
         origin = self._origin(g)
         chosen = self._demand(origin) if has(origin.owner, Rescales, AlignsOperands) else None
@@ -70,13 +70,13 @@ class Gradients:
         op.operands[0] = copy.y
 
     def _origin(self, g: ir.Value) -> ir.Value:
-        """The value whose scale `g` has."""
+        """The value that `g` takes its scale from."""
         while has(op := g.owner, KeepsScale) and op.operands[0] in self.values and not _moves_channels(op):
             g = op.operands[0]
         return g
 
     def _demand(self, g: ir.Value) -> ir.Value | None:
-        """The weight that the first reader of `g` multiplies it with; None where one scale is wanted."""
+        """The weight that the first reader of `g` multiplies it with; None where `g` needs one scale."""
         for user in sorted(users(g), key=lambda op: self.order.get(op.results[0], 0) if op.results else 0):
             if has(user, Product):
                 return _need(user)
@@ -89,9 +89,9 @@ class Gradients:
         return None
 
     def _residual_sums(self, main: Any) -> dict[ir.Value, tuple[Any, float]]:
-        """Values that feed a sum with 32 bits, with the sum and the factor of the scales between them.
+        """The values that feed a sum with 32 bits, each with the sum and the ratio of their scales.
 
-        Of two convolutions the later one does; vectors do both: they take no memory.
+        Of two convolutions only the later one has 32 bits. Of two vectors both have, since they take no memory.
         """
         found: dict[Any, list[tuple[ir.Value, Any, float]]] = {}
         for op in main.entry_block.operations:
@@ -136,7 +136,7 @@ class Gradients:
         return np.asarray(steps / (1 << FRACTION_BITS) if is_wide_sum(op) else steps)
 
     def _wide_bits(self, value: ir.Value) -> int:
-        """Bits of tap sums that their products with the weights leave room for."""
+        """The most bits of tap sums with which their products with the weights cannot overflow."""
         weight = self._demand(value)
         if weight is None:
             return WIDE_BITS
@@ -146,35 +146,38 @@ class Gradients:
 
 
 def _need(op: Any) -> ir.Value | None:
-    """The weight whose scales the gradient that `op` reads must carry; None: one scale."""
+    """The weight whose inverse scales the gradient that `op` reads must have; None if it needs one scale."""
     return op.operands[1] if has(op, Product) else None
 
 
 def _same(a: ir.Value | None, b: ir.Value | None) -> bool:
-    """Equality that takes None; the bindings' own does not."""
+    """Equality of two values, either of which may be None; the bindings' own equality does not accept None."""
     return a == b if a is not None and b is not None else a is b
 
 
 def is_wide_sum(op: Any) -> bool:
-    """Whether `op` adds vectors, which have 32 bits until they are multiplied."""
+    """Whether `op` adds vectors; these have 32 bits until they are multiplied."""
     return isinstance(op, ops.AddOp) and math.prod(ir.RankedTensorType(op.z.type).shape[2:]) == 1
 
 
 def _moves_channels(op: Any) -> bool:
-    """Whether a flatten or unflatten mixes channels and positions, so that no scale can stay with its channel."""
+    """Whether a flatten or unflatten mixes channels and positions, so that scales per channel are impossible."""
     shapes = [ir.RankedTensorType(v.type).shape for v in (op.operands[0], op.results[0])]
     return shapes[0][1] != shapes[1][1]
 
 
 def _masked(op: Any) -> Any:
-    """The op behind the masks and clips that alone read the result of `op`: what they remove needs no range."""
+    """The last op of the chain of masks and clips behind `op`: values that they remove need no range.
+
+    Each op of the chain is the only reader of the op before it.
+    """
     while _removes(user := only_user(op)):
         op = user
     return op
 
 
 def _removes(op: Any) -> bool:
-    """Whether an op lets elements of a gradient pass, or replaces them by 0."""
+    """Whether an op passes each element of a gradient unchanged or replaces it by 0."""
     return isinstance(op, ops.ReluOp) or (isinstance(op, adjoint_ops.ApplyMaskOp) and op.slope.value == 0)
 
 

@@ -11,16 +11,16 @@ from gradcam.errors import fail
 from gradcam.passes.ir.constants import dense_values
 from gradcam.quant_types import INT8_LEVELS, per_channel, per_tensor, quantize_array, round_scale, scale, scales
 
-#: A channel whose weights are smaller than this part of the largest channel's uses the floor's scale: all channels of a
-#: layer share one shift, and so its multiplier keeps at least 7 bits.
+#: The least scale of a channel, as a fraction of the layer's largest. All channels of a layer share one shift, so the
+#: multiplier of a channel keeps at least 7 bits.
 CHANNEL_FLOOR = 2.0**-8
 
-#: No bias may take more than half of the accumulator; a bias that would makes its weights' scale coarser.
+#: The largest bias: half of the accumulator. A larger one makes the scale of its weights coarser.
 BIAS_LIMIT = 2.0**30
 
 
 class Parameters:
-    """Replaces f32 parameters of convolutions and linears by integers, and remembers what the backward pass reads."""
+    """Replaces f32 parameters of convolutions and linears by integers, and keeps them for the backward pass."""
 
     def __init__(self) -> None:
         self._tables: dict[Any, Any] = {}
@@ -58,7 +58,7 @@ class Parameters:
         """Lets a conv2d_adjoint or linear_adjoint read the forward weights.
 
         Raises:
-            GradcamError: its weight is not one of the forward pass.
+            GradcamError: its weight is no weight of the forward pass.
         """
         original = op.operands[1]
         if original not in self._weights:

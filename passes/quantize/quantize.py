@@ -34,14 +34,14 @@ from gradcam.quant_types import FRACTION_BITS, INT8_LEVELS, per_tensor, scale, s
 
 @dataclass(frozen=True)
 class Quantize(Pass):
-    """Gives every tensor of a calibrated module its integers: int8 feature maps and weights, int32 logits and heatmap.
+    """Quantizes every tensor of a calibrated module: int8 feature maps and weights, int32 logits and heatmap.
 
-    A convolution, linear, sum or average pool whose only user is an activation takes that op's range. It has 32 bits
-    with a fraction where a mask reads it, too, so that the mask is right for values that round to 0, and where the
-    activation does more than clip, so that nothing is saturated that the activation brings into range. A convolution
-    whose only user is a sum is not saturated before it: it has 32 bits at the sum's scale. The layer that yields the
-    logits keeps its accumulators; its weights share one scale, so that logits compare. Gradients: see
-    `quantize_gradients`.
+    A convolution, linear, sum or average pool whose only user is an activation takes the activation's range. In two
+    cases it has 32 bits with a fraction: where a mask reads it, too, so that the mask is right for values that round to
+    0; and where the activation does more than clip, so that it sees no saturated value. A convolution whose only user
+    is a sum has 32 bits at the sum's scale, and is not saturated before the sum. The layer that yields the logits keeps
+    its accumulators; its weights share one scale, so that logits can be compared. For gradients see
+    `passes/quantize/gradients.py`.
 
     This pass turns:
         %0 = "gradcam.conv2d"(%image, %w, %b) {gradcam.range = 9.5 : f64, ...} : (...) -> tensor<1x4x8x8xf32>
@@ -63,7 +63,7 @@ class Quantize(Pass):
 
 
 class _Quantizer:
-    """Quantizes one function. All scales of feature maps are chosen before anything changes.
+    """Quantizes one function. All scales of feature maps are chosen before any op changes.
 
     Tables are keyed by an op's result: the hash of an op covers its operands and attributes, and so changes with them.
     """
@@ -153,7 +153,7 @@ def _classifier(return_op: Any) -> Any:
 
 
 def _residual_sums(body: list[Any]) -> dict[Any, Any]:
-    """Each convolution (its result) that feeds a sum with 32 bits, and that sum; of two candidates the later one."""
+    """The results of convolutions that feed a sum with 32 bits, each with its sum; of two candidates the later one."""
     last = {}
     for op in body:
         if isinstance(op, ops.Conv2dOp) and isinstance(user := only_user(op), ops.AddOp):

@@ -1,4 +1,4 @@
-"""One call of a torch op while it is converted: its arguments as level-1 values and Python constants."""
+"""A call of a torch op during its conversion: its arguments as level-1 values and Python constants."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from gradcam.passes.torch import torch_ir
 
 
 class Cascade(Exception):
-    """The op cannot be converted because an earlier one could not; nothing new to report."""
+    """The op cannot be converted because an earlier op could not; there is no new fault to report."""
 
 
 @dataclass(frozen=True)
@@ -94,12 +94,12 @@ class Call:
         return None if self.is_none(index) else self.weight(index)
 
     def filled(self, value: float, length: int, suffix: str) -> ir.Value:
-        """A constant vector of `length` equal numbers, in place of a parameter that the op goes without."""
+        """A constant vector of `length` equal numbers, in place of a missing parameter."""
         array = np.full(length, value, np.float32)
         return arith.ConstantOp(tensor(length), ir.DenseElementsAttr.get(array), loc=self.loc(suffix)).result
 
     def loc(self, suffix: str = "") -> ir.Location:
-        """The op's location; for one more op made from it, the same with `suffix` so that it stays unique."""
+        """The op's location; `suffix` makes the location of a further op made from it unique."""
         location = self.op.location
         if not suffix or not isinstance(location, ir.NameLoc):
             return location

@@ -1,4 +1,4 @@
-"""The conversion table: how each op of PyTorch becomes gradcam ops, and why some cannot.
+"""The conversion table: the gradcam ops for each op of PyTorch, and the reasons why some ops are refused.
 
 A converter takes a `Call`, builds at the current insertion point and returns the level-1 value of the op's first
 result. The operand order is that of PyTorch's schemas (`torch.ops.aten.conv2d.default._schema`).
@@ -223,7 +223,7 @@ def _mean(call: Call) -> ir.Value:
 
 
 def _reshape(call: Call) -> ir.Value:
-    """Any reordering-free change of shape that is a flatten to 1xN, or none at all."""
+    """A change of shape that keeps the order of the elements: a flatten to 1xN, or no change."""
     x = call.activation(0)
     old, new = dims(x), list(call.type.shape)
     if old == new:

@@ -66,7 +66,7 @@ class ConvertTorchToGradcam(Pass):
         """Replaces the only function of `module`; see the class.
 
         Raises:
-            Faults: what cannot be converted, one line per problem.
+            Faults: one line for each problem that prevents the conversion.
         """
         if fault := method_fault(self.method):
             raise GradcamError(fault)
@@ -99,7 +99,7 @@ class _Conversion:
         self.dtypes: dict[str, list[ir.Location]] = defaultdict(list)
 
     def convert(self, name: str) -> Any:
-        """Builds the level-1 function; it is of use only when no fault was found."""
+        """Builds the level-1 function, which is valid only when no fault was found."""
         live = torch_ir.live_ops(self.source)
         marked = self._check_targets(live)
         image = self._image_type()
@@ -119,7 +119,7 @@ class _Conversion:
         return function
 
     def _check_targets(self, live: list[Any]) -> bool:
-        """Whether target layers are marked; refuses those that no logit depends on."""
+        """Returns whether target layers are marked; refuses target layers that no logit depends on."""
         marked = [op.operation for op in self.source.operations if _is_target(op.operation)]
         for dead in (op for op in marked if op not in live):
             self._refuse(dead, "the logits do not depend on the target layer")

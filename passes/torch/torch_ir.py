@@ -1,4 +1,4 @@
-"""Reading IR of the `torch` dialect: names, static arguments, tensor types, what is live."""
+"""Reading IR of the `torch` dialect: names, static arguments, tensor types, live ops."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _CONSTANTS = {
 }
 LIST = "torch.prim.ListConstruct"
 LITERAL = "torch.vtensor.literal"
-#: Ops that carry an argument, not a computation: the ops that use them read them.
+#: Ops that only hold an argument; they are read together with the ops that use them.
 ARGUMENTS = (*_CONSTANTS, LIST)
 
 
 class NotStatic(Exception):
-    """A value that the compiler must know is only known at run time."""
+    """A value that the compiler needs is only known at run time."""
 
 
 def op_name(op: Any) -> str:
@@ -33,7 +33,7 @@ def op_name(op: Any) -> str:
 
 
 def defining_op(value: ir.Value) -> Any | None:
-    """The operation that makes `value`; None for a block argument."""
+    """The operation that defines `value`; None for a block argument."""
     return None if isinstance(value.owner, ir.Block) else value.owner.operation
 
 
