@@ -162,7 +162,10 @@ def _residual_sums(body: list[Any]) -> dict[Any, Any]:
 
 
 def _own_scale(op: Any) -> tuple[float, int]:
-    """Scale and bits of an op's result; the range is that of the activation that alone, but for masks, reads it."""
+    """Scale and bits of an op's result.
+
+    The range is that of the activation behind the op, if nothing but this activation and masks read the result.
+    """
     readers = users(op.results[0])
     masks = [u for u in readers if isinstance(u, adjoint_ops.MaskOp)]
     others = [u for u in readers if u not in masks]

@@ -248,7 +248,7 @@ def _unknown() -> ir.Type:
 
 
 def _placeholder(op: Any) -> ir.Value | None:
-    """A value in place of an op that could not be converted, so that those after it are still checked."""
+    """A value in place of an op that could not be converted, so that later ops are still checked."""
     try:
         type_ = torch_ir.tensor_type(op.results[0].type)
     except torch_ir.NotStatic:

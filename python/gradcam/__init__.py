@@ -40,7 +40,7 @@ _MODULES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Imports what the package exports when it is first used: MLIR and torch are slow to load."""
+    """Imports an exported name when it is first used: MLIR and torch are slow to load."""
     if name == "__version__":
         return importlib.metadata.version("gradcam-mlir")
     if name not in _MODULES:
@@ -49,5 +49,5 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    """What the package exports."""
+    """The names that the package exports."""
     return __all__

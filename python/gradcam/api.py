@@ -19,7 +19,7 @@ Compile = Callable[Concatenate["nn.Module | ExportedProgram | str", "str | Path"
 
 
 def _with_settings(settings: Callable[Options, Settings]) -> Compile[Options]:
-    """`compile` with the arguments of `settings` behind its own, so that type checkers and editors know them."""
+    """Gives `compile` the arguments of `settings` after its own, so that type checkers and editors know them."""
 
     def compile(
         model: nn.Module | ExportedProgram | str, folder: str | Path, *args: Options.args, **kwargs: Options.kwargs
@@ -30,7 +30,7 @@ def _with_settings(settings: Callable[Options, Settings]) -> Compile[Options]:
             (result,) = design.simulate(images[:1])
 
         Args:
-            model: a float32 module in eval mode, an exported program, or what `gradcam-compile` takes: the text
+            model: a float32 module in eval mode, an exported program, or a name as `gradcam-compile` takes it: the text
                 `package.module:callable` or the path of a `.pt2` file. Loading one runs its code.
             folder: the output folder. It is written whole or not at all, and replaces what an earlier compile left.
             *args: of `gradcam.Settings`, `target_layer` first.

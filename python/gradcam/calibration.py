@@ -49,7 +49,7 @@ def batches(images: Iterable[np.ndarray], shape: Sequence[int], size: int) -> It
     Args:
         images: each of the shape (1, C, H, W).
         shape: that shape.
-        size: at least 1.
+        size: the largest batch, at least 1.
 
     Raises:
         GradcamError: an image has another shape.

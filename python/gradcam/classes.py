@@ -1,4 +1,4 @@
-"""Which classes are explained: the meaning of `gradcam.select_class` and `gradcam.next_class`, defined once."""
+"""The choice of the classes to explain: the meaning of `gradcam.select_class` and `gradcam.next_class`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def best_class(logits: np.ndarray, chosen: Collection[int] = ()) -> int:
 
 
 def explained_classes(logits: np.ndarray, request: int, count: int) -> list[int]:
-    """The classes of `count` maps: the requested one, the best one where `request` is negative, then the best others.
+    """The classes of `count` maps: the requested class, or the best one for a negative request, then the best others.
 
     Args:
         logits: K numbers.

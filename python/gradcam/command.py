@@ -1,4 +1,4 @@
-"""What the command-line tools share: how they end, and arguments of the same meaning."""
+"""Helpers of the command-line tools: exit codes and error messages, and common arguments."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ def run(name: str, action: Callable[[], None]) -> int:
 
 
 def collect_seldom() -> None:
-    """Lets Python look for unreachable cycles less often.
+    """Lets Python collect garbage cycles less often.
 
-    A command imports and builds much that stays, which collections at the default rate go through again and again: a
-    sixth of the time of a compile.
+    A command imports and builds many objects that stay. At the default rate, collections traverse them repeatedly,
+    which takes a sixth of the time of a compile.
     """
     gc.set_threshold(50_000, 20, 100)
 

@@ -1,4 +1,4 @@
-"""Pictures that set the heatmaps of software and device side by side."""
+"""Pictures that show the heatmaps of software and device side by side."""
 
 from __future__ import annotations
 

@@ -19,10 +19,10 @@ from gradcam.schema.schedule import read_schedule
 if TYPE_CHECKING:  # it imports torch
     from gradcam.passes.quantize.calibrate import Choice
 
-#: What `emit` can name, in the order in which a model passes through it.
+#: The levels that `emit` can name, in the order in which a model passes through them.
 LEVELS = ("gradcam", "simplified", "quantized", "linalg", "affine", "scheduled", "hw", "verilog")
 
-#: Where weights can be.
+#: The places where weights can be.
 PLACES = ("onchip", "dram")
 
 #: The pipeline that leads to a level from the one before; calibration stands between "simplified" and "quantized".
@@ -39,32 +39,32 @@ _PIPELINE = {
 
 @dataclass(frozen=True)
 class Settings:
-    """What a compile can be told.
+    """The settings of a compile.
 
     Attributes:
         target_layer: module path of the feature map to explain, or several; None: logits only.
         method: one of `gradcam.dialect.methods.METHODS`.
         pe: the processing-element array, OCxIC.
         calibration: a folder of images, an .npy file or an iterable of images; None takes the model's own.
-        range_choice: how a range is chosen from the calibration statistics: "mse", "percentile" or "max".
-        percentile: of the absolute values, for "percentile".
+        range_choice: the rule by which a range is chosen from the calibration statistics: "mse", "percentile" or "max".
+        percentile: the percentile of the absolute values, for "percentile".
         input_shape: (1, C, H, W); None takes the model's own.
         top_k: classes to explain at every target layer: the requested or predicted one, then the best others.
         dsp_packing: two int8 products per multiplication, as wide as a DSP48E2 multiplies.
-        weights: where the weights are: "onchip", or "dram", from which they are read while the program runs.
+        weights: the place of the weights: "onchip", or "dram", from which they are read while the program runs.
         dram_width: bits of a beat of the DRAM.
-        dram_outstanding: reads that may be under way.
+        dram_outstanding: the most reads that may be under way.
         dram_latency: cycles from a read to its first beat that the predicted cycles assume.
-        max_onchip_bytes: most bytes of memory on chip; None sets no limit.
-        schedule: a file such as the `schedule.json` of a compile, which says what is else chosen; see
-            `gradcam.schema.schedule`.
+        max_onchip_bytes: the most bytes of memory on chip; None sets no limit.
+        schedule: a file such as the `schedule.json` of a compile, which fixes choices that the compiler makes
+            otherwise; see `gradcam.schema.schedule`.
         clock_mhz: the clock that pipelines are made for; None registers products, shifts and lane sums only.
-        family: of FPGAs, for the clock: one of `gradcam.passes.program.clock.DELAYS`.
+        family: the FPGA family that the clock is for: one of `gradcam.passes.program.clock.DELAYS`.
 
     Raises:
-        GradcamError: there is no such method or place, the array is not one of powers of two, `top_k` is less than 1
-            or more without a target layer, no DRAM is like that, the schedule cannot be read, or no
-            family or clock is like that.
+        GradcamError: a setting is invalid: an unknown method, place or family, an array with a side that is no power
+            of two, a `top_k` below 1, or above 1 without a target layer, a DRAM or a clock that is impossible, or a
+            schedule that cannot be read.
     """
 
     target_layer: str | Sequence[str] | None
@@ -129,7 +129,7 @@ def passes_for(level: str, settings: Settings) -> list[Element]:
 
 
 def _platform_passes(settings: Settings) -> list[Element]:
-    """The passes that write down for which platform to compile."""
+    """The passes that set the platform of the module."""
     platform: dict[str, Any] = {"pe": settings.pe}
     if dram := settings.dram:
         platform |= {f"dram_{name}": value for name, value in asdict(dram).items()}
@@ -140,7 +140,7 @@ def _platform_passes(settings: Settings) -> list[Element]:
 
 
 def _memory_passes(settings: Settings, file: dict[str, Any]) -> list[Element]:
-    """The passes that change the memories that gradcam-plan-memory laid out."""
+    """The passes that change or check the memories after gradcam-plan-memory."""
     limit = {} if settings.max_onchip_bytes is None else {"bytes": settings.max_onchip_bytes}
     passes: list[Element] = ["gradcam-stream-weights", ("gradcam-size-ring", limit | file)] if settings.dram else []
     if limit:
@@ -172,13 +172,13 @@ class Compilation:
         watchers: Iterable[Instrumentation] = (),
         say: Callable[[str], None] = lambda _: None,
     ) -> None:
-        """Starts nothing yet.
+        """Prepares the compilation; it starts when it is iterated.
 
         Args:
             model: an nn.Module in eval mode, or an exported program.
             settings: what to compile for.
             watchers: pass instrumentation.
-            say: told the name of every stage as it begins.
+            say: called with the name of every stage as it begins.
         """
         self.model, self.settings = model, settings
         self.timing = Timing()
@@ -190,7 +190,7 @@ class Compilation:
         return self._levels
 
     def to(self, level: str) -> Any:
-        """Goes on to `level`, one of `LEVELS` that is still ahead, and returns its module."""
+        """Continues to `level`, a later one of `LEVELS` than the present one, and returns its module."""
         return next(module for reached, module in self if reached == level)
 
     def _run(self) -> Iterator[tuple[str, Any]]:

@@ -175,7 +175,7 @@ def to_input(pixels: np.ndarray) -> np.ndarray:
 
 
 def calibration_images(count: int = 64) -> np.ndarray:
-    """Composes model inputs from the training split, the classes in turn; float32, count x 3 x 64 x 64."""
+    """Composes model inputs from the training split, cycling through the classes; float32, count x 3 x 64 x 64."""
     return to_input(compose("train", count, seed=2024, labels=np.arange(count) % CLASSES).pixels)
 
 

@@ -43,7 +43,7 @@ def demonstrate(target: Path, say: Say = lambda _: None) -> list[Figure]:
 
     Args:
         target: the folder; an earlier demonstration there is replaced.
-        say: told what happens next.
+        say: called with a description of the next step.
 
     Returns:
         The figures. A missed one is not an error here.
@@ -68,7 +68,7 @@ def check_target(target: Path) -> None:
 
 
 def _compile_all(folder: Path, say: Say) -> Usage:
-    """Compiles for every array; returns what the main one took."""
+    """Compiles for every array; returns the time and memory of the main array's compile."""
     usages = []
     for pe in (MAIN, *OTHERS):
         say(f"compile for {pe}")
@@ -78,7 +78,7 @@ def _compile_all(folder: Path, say: Say) -> Usage:
 
 @dataclass(frozen=True)
 class _Run:
-    """A design, its simulator, the int8 images that it ran and what came out."""
+    """A design, its simulator, the int8 images that it ran and their results."""
 
     pe: str
     simulator: Any

@@ -26,8 +26,8 @@ class Design:
     """A compiled design.
 
     Attributes:
-        folder: where its files are.
-        program: what program.json holds.
+        folder: the folder with its files.
+        program: the contents of program.json.
     """
 
     folder: Path
@@ -95,14 +95,14 @@ class Design:
         Args:
             images: the model's float32 inputs, N x C x H x W or one C x H x W, or int8 as the design takes them.
             cls: class to explain first, for all images or one per image; -1 for the predicted one.
-            check: demands that logits and maps equal the integer reference's, bit for bit.
+            check: whether to compare logits and maps with the integer reference, bit for bit.
 
         Returns:
             A result per image: `logits` and `heatmaps`, int32, whose scales are in `program.streams`; `cycles`.
 
         Raises:
-            GradcamError: an image of another size or type, or one that is not finite; the simulator cannot be built; or
-                an output differs.
+            GradcamError: an image has another size or type, or is not finite; the simulator cannot be built; or an
+                output differs from the reference.
         """
         from gradcam.sim.check import check_results
         from gradcam.sim.inputs import quantized_images
@@ -116,7 +116,7 @@ class Design:
 
 
 def _check_interfaces(program: Program) -> None:
-    """Refuses streams and files that cannot be."""
+    """Refuses impossible streams and files."""
     for stream in program.streams:
         if math.prod(stream.shape) % stream.lanes:
             raise GradcamError(f"stream '{stream.name}' of shape {stream.shape} has no whole number of beats")
@@ -127,7 +127,7 @@ def _check_interfaces(program: Program) -> None:
 
 
 def _check_nests(program: Program) -> None:
-    """Refuses buffers and nests that a simulation could only misread."""
+    """Refuses inconsistent buffers and nests, which a simulation would misread."""
     buffers = [buffer.name for buffer in program.buffers]
     for buffer in program.buffers:
         if buffers.count(buffer.name) > 1:

@@ -1,4 +1,4 @@
-"""What a DRAM behind an AXI4 port can be."""
+"""The parameters of a DRAM behind an AXI4 port."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from gradcam.errors import GradcamError
 
 @dataclass(frozen=True)
 class Dram:
-    """A DRAM and how it is read.
+    """A DRAM and the way it is read.
 
     Attributes:
         width: bits of a beat, a power of two from 8 to 1024.
-        outstanding: bursts that may be under way.
-        latency: cycles from a request to its first beat that predicted cycles assume.
+        outstanding: the most bursts that may be under way.
+        latency: cycles from a request to its first beat that the predicted cycles assume.
 
     Raises:
-        GradcamError: no AXI4 memory is like that.
+        GradcamError: a parameter is impossible for an AXI4 memory.
     """
 
     width: int = 64

@@ -9,7 +9,7 @@ from typing import Any
 
 
 class GradcamError(Exception):
-    """A problem with the user's input: what is wrong, where, and what to do.
+    """A problem with the user's input: the fault, its place, and the remedy.
 
     Attributes:
         message: one line without the location.

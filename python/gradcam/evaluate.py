@@ -1,4 +1,4 @@
-"""Heatmaps against what software computes: Grad-CAM by `torch.autograd`, correlation, pointing game, accuracy."""
+"""Evaluation of heatmaps against software: Grad-CAM by `torch.autograd`, correlation, pointing game, accuracy."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ BATCH = 250
 
 
 class Explained(NamedTuple):
-    """What a float model predicts for N images, and why.
+    """The predictions of a float model for N images, and their explanations.
 
     Attributes:
         logits: float32, N x K.
@@ -77,7 +77,7 @@ def pearson(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def pointing_hit(heatmap: np.ndarray, box: Sequence[int], size: tuple[int, int]) -> bool:
-    """Pointing game: whether the maximum of a map, resized to the image, lies in a box (of equal ones the first).
+    """Pointing game: whether the maximum of a map, resized to the image, lies in a box; of equal maxima the first.
 
     Args:
         heatmap: h x w, after ReLU; an all-zero map points nowhere.

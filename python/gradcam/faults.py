@@ -22,7 +22,7 @@ class Report:
 
 
 class Faults(GradcamError):
-    """All that is wrong with an input; the message has one line per fault, led by its place.
+    """All faults of an input; the message has one line per fault, which begins with its place.
 
     Attributes:
         faults: the errors, in program order.
@@ -40,7 +40,7 @@ class Faults(GradcamError):
 
 
 def each(error: GradcamError) -> list[GradcamError]:
-    """The faults that `error` holds; itself when it is a single one."""
+    """The faults of `error`: those of a `Faults`, else the error itself."""
     return error.faults if isinstance(error, Faults) else [error]
 
 
@@ -51,7 +51,7 @@ def line(error: GradcamError) -> str:
 
 
 def place(location: Any) -> str:
-    """A location for a reader: a module path as `layer1.0.conv1`, a file location as `file:line:column`, else empty."""
+    """A location as text: a module path such as `layer1.0.conv1`, a file location as `file:line:column`, else empty."""
     if isinstance(location, ir.NameLoc):
         return location.name_str
     if isinstance(location, ir.FileLineColLoc):

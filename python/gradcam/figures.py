@@ -1,4 +1,4 @@
-"""The figures that a demonstration has to reach: what was asked, what was measured, and whether it is enough."""
+"""The figures of a demonstration: the required value, the measured value, and whether it is reached."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class ShapeRun:
 
     Attributes:
         pe: the array, OCxIC.
-        predicted: cycles by phase that the compiler states.
+        predicted: cycles by phase that the compiler predicts.
         simulated: cycles by phase of every run.
         exact: runs whose logits and heatmap equal the integer reference's in every element.
     """
@@ -32,15 +32,15 @@ class ShapeRun:
 
 @dataclass(frozen=True)
 class Measured:
-    """Everything that the table is made of.
+    """The measurements that the table is made from.
 
     Attributes:
         shapes: one run per array; the first is the main one, on all images.
         multipliers: of the main design's array.
         macs: multiply-adds of an inference.
         traced: buffers compared with the reference, nest by nest.
-        untraced: buffers that it has no tensor for, such as the columns that a lowering lays side by side, or of which
-            a part only is kept.
+        untraced: buffers without a tensor in the reference, such as columns that a lowering lays side by side, and buffers
+            that are rings.
         trace_difference: the first difference found there, "" for none.
         same_class: images with the class that the float model predicts.
         correlations: of the device's and the float model's low-resolution maps, one per image.
@@ -81,7 +81,7 @@ class Figure:
 
 
 def figures(m: Measured) -> list[Figure]:
-    """The table's rows, in order. What is not a number (NaN) is never enough."""
+    """The table's rows, in order. A NaN never reaches its limit."""
     main = m.shapes[0]
     images, cycles = len(main.simulated), main.simulated[0]
     overhead = cycles.explanation / cycles.inference

@@ -85,12 +85,12 @@ def _remove_empty(folders: Sequence[Path]) -> None:
 
 
 def check_replaceable(target: Path, ours: Collection[str], writer: str) -> None:
-    """Refuses to replace what `writer` did not write: a file, or a folder that holds names that are not in `ours`.
+    """Refuses to replace a file, or a folder with files that `writer` does not write.
 
-    A name in `ours` may be a pattern, such as heatmap*.npy.
+    `ours` are the names that `writer` writes; a name may be a pattern, such as heatmap*.npy.
 
     Raises:
-        GradcamError: it is to be kept.
+        GradcamError: the target must not be replaced.
     """
     if not target.exists():
         return

@@ -1,4 +1,4 @@
-"""A histogram of magnitudes that grows with its data, and how a clipping range is chosen from it."""
+"""A histogram of magnitudes that grows with its data, and the choice of a clipping range from it."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Histogram:
         self.counts = counts
 
     def choose(self, choice: str, percentile: float = 100.0) -> float:
-        """The magnitude that the largest int8 value should stand for.
+        """The magnitude that the largest int8 value is to represent.
 
         Args:
             choice: "max", "percentile" (the end of the bin that holds it), or "mse" (the clip with the least squared
@@ -62,7 +62,7 @@ class Histogram:
             percentile: for "percentile", above 0 and at most 100.
 
         Returns:
-            At most the largest magnitude; positive when that is.
+            At most the largest magnitude, and positive if the largest magnitude is.
         """
         if choice == "max" or self.largest == 0:
             return self.largest
@@ -78,7 +78,7 @@ class Histogram:
 
 
 def _bins(values: torch.Tensor, shift: int) -> np.ndarray:
-    """How often each number below BINS is the integer part of |value| * 2^shift: int64, BINS.
+    """Counts, for each number below BINS, the values for which it is the integer part of |value| * 2^shift: int64.
 
     Scaling by a power of two is exact where it matters: a product too small for the type is below 1 either way.
     """

@@ -64,7 +64,7 @@ def compile_affine(module: ir.Module, inputs: int, optimize: int = 3) -> Executa
 
     Args:
         module: `@main` takes memrefs with static shapes, the inputs and then the outputs, which it fills.
-        inputs: how many of the arguments are inputs.
+        inputs: the number of arguments that are inputs.
         optimize: LLVM's optimization level, 0 to 3.
 
     Returns:
@@ -113,7 +113,7 @@ def _run(module: Any, passes: Sequence[str]) -> None:
 
 
 def _replace_copies(module: Any) -> None:
-    """Makes memref.copy a loop: for a part of a buffer LLVM's lowering calls a C library that is not in the wheel."""
+    """Replaces memref.copy by a loop: for a part of a buffer LLVM's lowering calls a C library that the wheel lacks."""
     copies: list[ir.Operation] = []
 
     def collect(op: ir.Operation) -> ir.WalkResult:

@@ -15,7 +15,7 @@ from gradcam.errors import GradcamError
 
 @dataclass(frozen=True)
 class Usage:
-    """What a command took.
+    """The time and memory of a command.
 
     Attributes:
         seconds: wall time, from its start to its end.

@@ -24,7 +24,7 @@ from gradcam.schema.document import write
 from gradcam.schema.report import PassTime, Report
 from gradcam.schema.schedule import schedule_text
 
-#: All that a compile, and a simulator and a synthesis of it, write there.
+#: The files and folders that a compile, its simulator and its synthesis write.
 FILES = ("rtl", "mem", "ir", "sim", "synth", "program.json", "schedule.json", "report.json", "report.txt", *TEXTS)
 
 
@@ -32,7 +32,7 @@ def check_target(folder: Path, force: bool) -> None:
     """Refuses an output folder that must not be replaced.
 
     Raises:
-        GradcamError: it exists and `force` is false, or it holds files of others.
+        GradcamError: it exists and `force` is false, or it holds files that no compile wrote.
     """
     if folder.exists() and not force:
         raise GradcamError(f"{folder} exists; choose another folder, or add --force to replace it")
@@ -50,9 +50,10 @@ def compile_to_folder(
 ) -> Report:
     """Compiles `model` to SystemVerilog.
 
-    The folder gets `rtl/*.sv`, `mem/*.hex`, with weights in DRAM `mem/*.bin`, `ir/quantized.mlirbc` (what the integer
-    reference runs), `program.json` (every nest, buffer and stream), `schedule.json` (what was chosen), `report.json`,
-    `report.txt`, and what `gradcam.package` writes for other tools; it is written whole or not at all.
+    The folder gets `rtl/*.sv`, `mem/*.hex`, with weights in DRAM `mem/*.bin`, `ir/quantized.mlirbc` (the input
+    of the integer reference), `program.json` (every nest, buffer and stream), `schedule.json` (the choices of the
+    schedule), `report.json`, `report.txt`, and the files of `gradcam.package` for other tools. It is written whole or
+    not at all.
 
     Args:
         model: an nn.Module in eval mode, or an exported program.
@@ -61,7 +62,7 @@ def compile_to_folder(
         folder: where to write.
         force: replace a folder that exists.
         print_ir: also write `ir/NN-pass.mlir` after every pass.
-        say: told the name of every stage as it begins.
+        say: called with the name of every stage as it begins.
 
     Returns:
         The report.

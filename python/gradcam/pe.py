@@ -1,4 +1,4 @@
-"""The processing-element array: how many output and input channels it works on in one step."""
+"""The processing-element array: the numbers of output and input channels that it processes in one step."""
 
 from __future__ import annotations
 

@@ -26,12 +26,12 @@ from gradcam.schema import program as schema
 def describe_program(
     program: ScheduledProgram, quantized: Any = None, memories: Mapping[str, str] | None = None
 ) -> schema.Program:
-    """A scheduled program (after gradcam-assign-cycles), as program.json holds it.
+    """Describes a scheduled program (after gradcam-assign-cycles) as program.json holds it.
 
     Args:
-        program: at level 4.
-        quantized: the level-2 module's operation, which has scales and what the maps explain; None for integers
-            without scales.
+        program: the level-4 program.
+        quantized: the level-2 module's operation, which has the scales and the explanation of each map; None for
+            integers without scales.
         memories: SHA-256 of the files with the contents of its memories, by their paths.
 
     Returns:
@@ -127,7 +127,7 @@ def _stationary(nest: Nest) -> Literal["weights", "input"] | None:
 
 
 def _weights(weight_stream: WeightStream | None, number: int, nest: Nest) -> schema.WeightReads | None:
-    """The weights that a nest reads from the tape."""
+    """The weights that a nest reads from the weight stream."""
     use = next((u for u in weight_stream.uses if u.nest == number), None) if weight_stream else None
     if weight_stream is None or use is None:
         return None
@@ -140,7 +140,7 @@ def _dram(weight_stream: WeightStream) -> schema.Dram:
 
 
 def dram_file(weight_stream: WeightStream) -> str:
-    """The file with what the DRAM holds, relative to the output folder."""
+    """The file with the contents of the DRAM, relative to the output folder."""
     return f"mem/{weight_stream.bank.name}.bin"
 
 
@@ -154,7 +154,7 @@ def scales_of(quantized: Any) -> dict[str, float]:
 
 
 def maps_of(quantized: Any) -> dict[str, schema.Explanation]:
-    """What each map explains, by the name of its stream, from a level-2 module's operation."""
+    """The explanation of each map, by the name of its stream, from a level-2 module's operation."""
     asked = [{e.name: e.attr.value for e in explanation} for explanation in explanations(_function(quantized))]
     return dict(zip(map_names(len(asked)), (schema.Explanation(**facts) for facts in asked), strict=True))
 

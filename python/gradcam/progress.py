@@ -1,4 +1,4 @@
-"""Progress on stderr while someone watches; silence otherwise."""
+"""Progress on stderr if it is a terminal."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def stages(title: str) -> Iterator[Callable[[str], None]]:
-    """A spinner with the name of the stage that runs, if stderr is a terminal; the function given names the next."""
+    """Shows a spinner with the name of the present stage if stderr is a terminal; yields a function to set the name."""
     if not sys.stderr.isatty():
         yield lambda _: None
         return

@@ -18,13 +18,13 @@ from gradcam.dialect.traits import Product, Sum, trait
 from gradcam.errors import GradcamError
 from gradcam.numerics import fixed_point
 
-#: Magnitudes of int8 that both signs have; a range of r has the scale r / 127.
+#: The largest magnitude that int8 has with both signs; a range of r gets the scale r / 127.
 INT8_LEVELS = 127
 
-#: How much finer than the int8 result a sum with 32 bits is that a mask reads or that is added up further.
+#: The factor by which the scale of a 32-bit sum with a fraction is finer than that of its int8 result.
 FRACTION_BITS = 6
 
-#: Scales have 7 digits; by how much the products of two of them may differ.
+#: The relative tolerance for products of two scales, which have 7 digits each.
 SCALE_TOLERANCE = 1e-5
 
 
@@ -78,12 +78,12 @@ def is_quantized(value: Any) -> bool:
 
 
 def storage_bits(value: Any) -> int:
-    """Width of the integers that stand for the elements of a quantized tensor value or type."""
+    """Width of the stored integers of a quantized tensor value or type."""
     return element_type(value).storage_type_integral_width
 
 
 def storage_limits(value: Any) -> tuple[int, int]:
-    """Smallest and largest integer that an element of a quantized tensor value or type can be."""
+    """The smallest and the largest stored integer of a quantized tensor value or type."""
     element = element_type(value)
     return element.storage_type_min, element.storage_type_max
 
@@ -127,7 +127,7 @@ def is_accumulator(op: Any) -> bool:
 
 
 def result_rescale(op: Any) -> tuple[np.ndarray, int]:
-    """Multipliers (int32, () or one per channel) and shift from an op's exact integer result to its stored one.
+    """The rescale of an op's exact integer result to its stored result: multipliers (int32, () or (C,)) and shift.
 
     Raises:
         GradcamError: the ratio of the scales is not between 0 and 2^14.
@@ -136,7 +136,7 @@ def result_rescale(op: Any) -> tuple[np.ndarray, int]:
 
 
 def result_ratio(op: Any) -> np.ndarray:
-    """The real factor that `result_rescale` writes in fixed point: float64, () or one per channel of the result."""
+    """The real factor that `result_rescale` approximates in fixed point: float64, () or one per result channel."""
     x, y = scales(op.operands[0]), scales(op.results[0])
     product, total = trait(op, Product), trait(op, Sum)
     if product is not None:
@@ -145,7 +145,7 @@ def result_ratio(op: Any) -> np.ndarray:
 
 
 def product_scale(op: Any) -> float:
-    """The one scale of the products of a conv2d_adjoint or linear_adjoint: gradients carry that of their weights.
+    """The common scale of all products of a conv2d_adjoint or linear_adjoint.
 
     Raises:
         GradcamError: the products of different channels have different scales.
@@ -157,12 +157,12 @@ def product_scale(op: Any) -> float:
 
 
 def has_same_scale(x: Any, z: Any) -> bool:
-    """Whether the integers of two quantized tensors mean the same."""
+    """Whether two quantized tensors have equal scales, so that equal integers represent equal values."""
     return bool(np.array_equal(scales(x), scales(z)))
 
 
 def operand_rescale(x: Any, z: Any, factor: float = 1.0) -> tuple[np.ndarray, int] | None:
-    """Multipliers and shift that bring `factor * x` to the scale of `z`; None where the integers of `x` are that.
+    """Multipliers and shift that bring `factor * x` to the scale of `z`; None where no rescale is needed.
 
     Raises:
         GradcamError: the ratio of the scales, times the positive `factor`, is not between 0 and 2^14.
@@ -173,7 +173,7 @@ def operand_rescale(x: Any, z: Any, factor: float = 1.0) -> tuple[np.ndarray, in
 
 
 def summands(op: Any) -> int:
-    """Elements that each sum of an op with the trait `Sum` is over, padding included."""
+    """The number of elements in each sum of an op with the trait `Sum`, padding included."""
     total = trait(op, Sum)
     if total is not None and total.over == "window":
         return math.prod(ir.IntegerAttr(a).value for a in ir.ArrayAttr(op.attributes["kernel"]))
@@ -181,7 +181,7 @@ def summands(op: Any) -> int:
 
 
 def clamp_bounds(op: Any) -> tuple[int, int]:
-    """Integer bounds of a quantized clamp: its real bounds at the scale of its input, saturated to that's storage."""
+    """Integer bounds of a quantized clamp: its real bounds at the scale of its input, saturated to the input's type."""
     low, high = storage_limits(op.operands[0])
     bounds = (ir.FloatAttr(op.attributes[name]).value / scale(op.operands[0]) for name in ("lo", "hi"))
     lo, hi = (round(min(max(b, low), high)) for b in bounds)
@@ -189,7 +189,7 @@ def clamp_bounds(op: Any) -> tuple[int, int]:
 
 
 def mask_bounds(op: Any) -> tuple[int, int]:
-    """The integers between which, both excluded, the input of a mask lies where the mask is 1."""
+    """The integer bounds of a mask, which is 1 where its input lies between them, both excluded."""
     low, high = storage_limits(op.operands[0])
     lo, hi = (ir.FloatAttr(op.attributes[name]).value / scale(op.operands[0]) for name in ("lo", "hi"))
     return math.floor(max(lo, low - 1)), math.ceil(min(hi, high + 1))

@@ -1,4 +1,4 @@
-"""Makes report.json: size, cycles and memory of a compiled model, and the same for reading."""
+"""Makes report.json and report.txt: size, cycles and memory of a compiled model."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ def make_report(
         name: the model's name.
         pe: the array, OCxIC.
         quantized: the level-2 module's operation.
-        program: what was made of it.
-        multiplications: see `count_multiplications`; none where there is no hardware yet.
-        passes: how long they took.
+        program: the compiled program.
+        multiplications: see `count_multiplications`; empty where there is no hardware yet.
+        passes: the wall time of each pass.
     """
     multipliers = PE.parse(pe).oc * PE.parse(pe).ic
     macs, cycles = count_macs(quantized), program.cycles
@@ -71,7 +71,7 @@ def count_multiplications(design: Any) -> dict[str, int]:
 
 
 def layer_figures(quantized: Any, program: Program, multipliers: int) -> list[Layer]:
-    """What every layer takes, in program order: a layer is what the nests of one name and phase do."""
+    """The figures of every layer, in program order; a layer are the nests of one name and phase."""
     sizes = {b.name: b.size for b in program.buffers}
     layers: dict[tuple[str, str], Layer] = {}
     for number, nest in enumerate(program.nests):
@@ -167,7 +167,7 @@ def _dram_text(read: DramRead) -> str:
 
 
 def _loops_text(names: Sequence[str], nest: Nest) -> str:
-    """The loops of a nest, outermost first, with their trip counts, and what stays on the array."""
+    """The loops of a nest, outermost first, with their trip counts, and the stationary operand."""
     loops = ", ".join(f"{loop} {trip}" for loop, trip in zip(names, nest.trips, strict=True))
     return loops + (f"; {nest.stationary} stationary" if nest.stationary else "")
 

@@ -1,4 +1,4 @@
-"""Describes what was chosen in a scheduled program, as `--schedule` takes it back."""
+"""Describes the choices of a schedule in a form that `--schedule` accepts."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from gradcam.schema.schedule import NestSchedule, Schedule
 
 
 def describe_schedule(program: ScheduledProgram) -> Schedule:
-    """What was chosen in a scheduled program: stem and ring where there was a choice, and the loops of every nest.
+    """The choices of a scheduled program: stem and ring where there was a choice, and the loops of every nest.
 
     Raises:
         GradcamError: gradcam-choose-schedule did not run.

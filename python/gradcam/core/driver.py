@@ -4,7 +4,7 @@
     result = core.run(image)             # float32 or int8, C x H x W
     logits, heatmaps = core.dequantize(result)
 
-What the registers and packets mean is in docs/guide.md.
+The registers and packets are described in docs/guide.md.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from gradcam.schema.program import WORD_BYTES, Field, Program, Register
 
 
 class Transport(Protocol):
-    """The way to a core."""
+    """The connection to a core."""
 
     def read32(self, address: int) -> int:
         """The register at a byte address, relative to the first one."""
@@ -65,12 +65,12 @@ class CoreError(GradcamError):
 
 @dataclass(frozen=True)
 class Result:
-    """What a result packet holds.
+    """The contents of a result packet.
 
     Attributes:
-        packet: how many image packets ended before this image's, modulo 2**32.
-        classes: int32 (K,), the explained classes, the one asked for or the predicted one first; of a design that
-            explains, otherwise empty.
+        packet: the number of image packets that ended before this image's, modulo 2**32.
+        classes: int32 (K,), the explained classes, the requested or predicted one first; empty for a design without
+            explanations.
         logits: int32, one per class.
         heatmaps: int32 (H, W) each, target layer by target layer, the classes of each in the order of `classes`.
     """
@@ -88,9 +88,9 @@ class Core:
         """Checks that the core is the one that was compiled; changes nothing in it.
 
         Args:
-            transport: the way to it.
-            design: the output folder of the compile, or what its program.json holds.
-            timeout: seconds that a result may take.
+            transport: the connection to the core.
+            design: the output folder of the compile, or the contents of its program.json.
+            timeout: the longest time to wait for a result, in seconds.
 
         Raises:
             GradcamError: program.json cannot be read; no core answers, one of another version or another design, or
@@ -157,7 +157,7 @@ class Core:
 
     @property
     def run_on_arrival(self) -> bool:
-        """Whether an image is run when it has arrived; otherwise it waits for a start, which `run` gives it."""
+        """Whether an image runs as soon as it has arrived; otherwise it waits for a start, which `run` gives."""
         return bool(self.read("CONTROL", "run_on_arrival"))
 
     @run_on_arrival.setter
@@ -203,7 +203,7 @@ class Core:
 
     @property
     def weights_address(self) -> int:
-        """Where the core reads its weights, in bytes."""
+        """The byte address from which the core reads its weights."""
         return self.read("WEIGHTS_HIGH", "address") << 32 | self.read("WEIGHTS_LOW", "address") << 12
 
     @weights_address.setter
@@ -217,7 +217,7 @@ class Core:
         self._placed = True
 
     def load_weights(self) -> None:
-        """Brings the weights of the output folder to where the core reads them.
+        """Copies the weights of the output folder to the memory that the core reads them from.
 
         Raises:
             GradcamError: they are on chip, or the file is missing or is not the one of the compile.
@@ -281,7 +281,7 @@ class Core:
         return image_beats(stored[None], self._image.lanes, self._program.core.image_bytes).tobytes()
 
     def decode(self, data: bytes) -> Result:
-        """What a result packet holds.
+        """Decodes a result packet.
 
         Raises:
             GradcamError: it has another size.

@@ -16,22 +16,22 @@ from gradcam.schema import program as schema
 #: The SystemRDL source.
 SOURCE = Path(__file__).parent / "registers.rdl"
 
-#: What a field is made of: a number, a value of the core, a register that software writes, one cycle of 1 when
-#: software writes a 1, or a bit that the core sets and a written 1 clears.
+#: The implementation of a field: a number, a value of the core, a register that software writes, a pulse of one cycle
+#: when software writes a 1, or a bit that the core sets and a written 1 clears.
 Kind = Literal["constant", "input", "storage", "pulse", "sticky"]
 
 
 @dataclass(frozen=True)
 class Field:
-    """Some bits of a register.
+    """A field of a register.
 
     Attributes:
-        low: the lowest bit.
-        bits: their number.
+        low: the number of its lowest bit.
+        bits: its number of bits.
         kind: see `Kind`.
         reset: the value of a constant, or after reset.
         port: its name among all fields.
-        text: what it says.
+        text: its description.
     """
 
     name: str

@@ -1,1 +1,1 @@
-"""Executes modules: the walk over the ops, and what they compute in f32, which calibration measures."""
+"""Executes modules: the interpreter, and the f32 kernels of the ops, with which calibration runs."""

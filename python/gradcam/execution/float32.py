@@ -36,12 +36,12 @@ def run_float(
     Args:
         module: its `@main` takes the image, and the class when it has an explanation.
         images: NxCxHxW, converted to f32. Each image gives the same bits in whatever batch it comes.
-        classes: the class to explain first, one for all images or one for each; negative is the first maximum of the
-            logits. Unused without an explanation.
-        on_value: sees every computed value; see `interpreter.run`.
+        classes: the class to explain first, one for all images or one for each; a negative one selects the first
+            maximum of the logits. Unused without an explanation.
+        on_value: called with every computed value; see `interpreter.run`.
 
     Returns:
-        What `@main` returns: f32 logits NxK and a map NxHxW per explanation.
+        The results of `@main`: f32 logits NxK and a map NxHxW per explanation.
 
     Raises:
         GradcamError: an input of another shape, a class that does not exist, an op without f32 semantics.

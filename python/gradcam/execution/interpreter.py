@@ -1,4 +1,4 @@
-"""Executes a module op by op. The walk is here; the meaning of an op comes from a table of kernels."""
+"""Executes a module op by op, with the kernels of a table that defines the meaning of each op."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gradcam.passes.ir.queries import main_function
 
 #: A kernel gets the op, for its attributes and types, and one array per operand; it returns its result or a tuple.
 Kernel = Callable[..., Any]
-#: Sees every value that a kernel computes: (op, result index, array).
+#: A callback for every value that a kernel computes: (op, result index, array).
 OnValue = Callable[[Any, int, np.ndarray], None]
 #: Names of the arguments of @main, in order.
 ARGUMENTS = ("image", "class")
@@ -36,7 +36,7 @@ def run(
             such arrays along the first axis, which in the IR has size 1.
         kernels: by op name, such as "gradcam.conv2d".
         on_value: called with each result of each kernel, in program order.
-        batch: how many images the kernels take at once; they must be written for it.
+        batch: the number of images that the kernels take at once; they must support it.
 
     Returns:
         The values `@main` returns, `batch` along the first axis.

@@ -52,7 +52,7 @@ def import_model(
         location is the path of its module.
 
     Raises:
-        Faults: what of the model is not supported, one line per problem, all at once.
+        Faults: all unsupported parts of the model, one line per problem.
         GradcamError: the model cannot be exported at all, or the input shape is missing or wrong.
     """
     targets = _paths(target_layer)
@@ -86,7 +86,7 @@ def import_torch(
 
 
 def target_layers(model: Model, input_shape: Sequence[int] | None = None) -> list[str]:
-    """The module paths that a target layer can name, in program order: modules that give one feature map.
+    """The module paths that a target layer can name, in program order: modules whose output is one feature map.
 
     Raises:
         GradcamError: the model cannot be exported.

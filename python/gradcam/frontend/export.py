@@ -45,7 +45,10 @@ def functional_program(
 
 
 def mutation_faults(program: torch.export.ExportedProgram, calls: Calls, context: ir.Context) -> list[GradcamError]:
-    """Buffers that the forward pass writes. Those of a batch norm in training mode are left to the fault of that op."""
+    """Faults for buffers that the forward pass writes, except for those of a batch norm in training mode.
+
+    Such a batch norm is refused by the conversion of the op.
+    """
     training = {calls.path(node) for node in program.graph.nodes if node.target == _BATCH_NORM_TRAINING}
     return [
         fail(ir.Location.name(buffer, context=context), "forward writes this buffer, which is not supported")
@@ -56,10 +59,10 @@ def mutation_faults(program: torch.export.ExportedProgram, calls: Calls, context
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keeps what PyTorch says while it exports to itself.
+    """Suppresses PyTorch's messages during an export.
 
-    It deprecates its own helpers, and before it raises it logs tracebacks and prints the graph so far; the exception
-    says it all. What user code prints on the way comes out once the export succeeded.
+    PyTorch warns about its own helpers, and before it raises it logs tracebacks and prints the graph; the exception has
+    the same information. The output of user code is printed once the export has succeeded.
     """
     disabled, printed = logging.root.manager.disable, io.StringIO()
     logging.disable(logging.CRITICAL)

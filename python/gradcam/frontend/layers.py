@@ -63,7 +63,7 @@ class Calls:
         return next((path for path, _ in reversed(_stack(node).values())), "")
 
     def leaf(self, node: fx.Node) -> bool:
-        """Whether `node` is all that the innermost call around it does."""
+        """Whether `node` is the only op of the innermost call around it."""
         key = next(reversed(_stack(node)), None)
         return key is not None and sum(n.target is not operator.getitem for n in self.nodes[key]) == 1
 
@@ -72,13 +72,13 @@ class Calls:
         return [key for key, found in self.paths.items() if found == path]
 
     def outputs(self, key: str) -> list[fx.Node]:
-        """What the call gives: its nodes that others read."""
+        """The outputs of a call: its nodes that nodes outside of the call read."""
         inside = set(self.nodes[key])
         return [node for node in self.nodes[key] if any(user not in inside for user in node.users)]
 
 
 def name_nodes(calls: Calls) -> None:
-    """Gives every op of the graph a unique name: the path of its module, and the op's name where that does several."""
+    """Gives every op of the graph a unique name: the path of its module, and the op's name if that has several ops."""
     taken: set[str] = set()
     modules = set(calls.paths.values())
     for node in _ops(calls.graph):
@@ -92,13 +92,13 @@ def name_nodes(calls: Calls) -> None:
 
 
 def feature_maps(calls: Calls) -> list[str]:
-    """Paths of the modules that give one feature map (1xCxHxW), in program order of their last call."""
+    """Paths of the modules whose output is one feature map (1xCxHxW), in program order of their last call."""
     last = {path: calls.of(path)[-1] for path in calls.paths.values() if path}
     return [path for path, key in last.items() if len(out := calls.outputs(key)) == 1 and _rank(out[0]) == 4]
 
 
 def mark_targets(calls: Calls, paths: Sequence[str]) -> list[GradcamError]:
-    """Marks every target layer in `paths`; returns what is wrong with those that cannot be marked."""
+    """Marks every target layer in `paths`; returns the faults of those that cannot be marked."""
     faults = []
     for i, path in enumerate(paths):
         try:

@@ -1,1 +1,1 @@
-"""What `gradcam-opt` does: `main` in `driver`, the command line in `cli`."""
+"""The implementation of `gradcam-opt`: `main` in `driver`, the command line in `cli`."""

@@ -28,7 +28,7 @@ class Chunk(NamedTuple):
 
     @property
     def source(self) -> bytes | Path:
-        """What to parse: the file where there is one, so that locations carry its name."""
+        """The source to parse: the file where there is one, so that locations have its name."""
         return self.path or self.data
 
     @property

@@ -31,7 +31,7 @@ _PRETTY_GRADCAM_OP = re.compile(r"^(?:[^\"/\n]*=)?\s*(gradcam\.\w+)", re.MULTILI
 
 
 class Listener(Instrumentation):
-    """Hears the diagnostics of every context that a module is in: before and after a crossing."""
+    """Collects the diagnostics of every context that a module is in, before and after it crosses to the other MLIR."""
 
     def __init__(self, hear: Callable[[Diagnostic], None]) -> None:
         self._hear = hear
@@ -187,7 +187,7 @@ def in_file(diagnostic: Diagnostic, name: str) -> Diagnostic:
 
 
 def _silent_parse_error(chunk: Chunk) -> Diagnostic:
-    """The error for text that the parser refuses without a word: a dialect op outside its generic form."""
+    """The error for text that the parser refuses without a diagnostic: a dialect op outside its generic form."""
     op = _PRETTY_GRADCAM_OP.search(chunk.text)
     if not op:
         return Diagnostic("error", "unable to parse the module")

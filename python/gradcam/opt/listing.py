@@ -1,4 +1,4 @@
-"""What `gradcam-opt` can list: passes with their documentation, dialects of both contexts."""
+"""The listings of `gradcam-opt`: passes with their documentation, dialects of both contexts."""
 
 from __future__ import annotations
 

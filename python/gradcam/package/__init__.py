@@ -1,4 +1,4 @@
-"""What comes with the RTL in the output folder: projects for synthesis tools, an IP component, headers, a document."""
+"""Files beside the RTL in the output folder: projects for synthesis tools, an IP component, headers, a document."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from gradcam.package.software import packet_header, register_document, register_
 from gradcam.package.vivado import constraints, script
 from gradcam.schema.program import Program
 
-#: The files, by what makes the text of each from program.json.
+#: The files, each with the function that makes its text from program.json.
 TEXTS = {
     "gradcam_core.core": core_file,
     "gradcam_core.xdc": constraints,
@@ -27,7 +27,7 @@ def write_package(folder: Path, program: Program) -> None:
 
     Args:
         folder: the output folder of a compile.
-        program: what its program.json holds, with all files in it.
+        program: the contents of its program.json, with the checksums of all files.
     """
     for name, text in TEXTS.items():
         (folder / name).write_text(text(program), encoding="utf-8")

@@ -9,7 +9,7 @@ import yaml
 from gradcam.package.sources import LIBRARY, VENDOR, memory_files, rtl_files, version
 from gradcam.schema.program import Program
 
-#: The part that the target `synth` names where nobody names another one.
+#: The default part of the target `synth`.
 PART = "xczu7ev-ffvc1156-2-e"
 
 
@@ -46,7 +46,7 @@ def core_file(program: Program) -> str:
 
 
 class _Plain(yaml.SafeDumper):
-    """Writes equal lists out, without anchors."""
+    """A YAML dumper that repeats equal lists instead of writing anchors."""
 
     def ignore_aliases(self, data: Any) -> bool:
         return True

@@ -15,7 +15,7 @@ from gradcam.schema.program import Core, Port, Program
 
 SPIRIT = "http://www.spiritconsortium.org/XMLSchema/SPIRIT/1685-2009"
 
-#: Bytes of the address space of the registers: what the address port counts.
+#: Bytes of the address space of the registers, by the width of the address port.
 PAGE = 4096
 
 
@@ -69,7 +69,7 @@ def component(program: Program) -> str:
 
 
 def buses_of(ports: Sequence[Port], hertz: int) -> list[Bus]:
-    """The interfaces that the ports make up: by the prefixes of AXI, then clock, reset and interrupt."""
+    """The bus interfaces of the ports, grouped by the prefixes of AXI, then clock, reset and interrupt."""
     found: dict[str, dict[str, str]] = {}
     for port in ports:
         prefix, _, signal = port.name.rpartition("_")
@@ -93,7 +93,7 @@ def buses_of(ports: Sequence[Port], hertz: int) -> list[Bus]:
 
 
 def _registers(top: str, number: str) -> ET.Element:
-    """The component with nothing but the memory map."""
+    """The component with only the memory map."""
     exporter = IPXACTExporter(vendor=VENDOR, library=LIBRARY, version=number, standard=Standard.IEEE_1685_2009)
     text = exported("map.xml", lambda path: exporter.export(address_map(), str(path), component_name=top))
     return ET.fromstring(text)

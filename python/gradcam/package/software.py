@@ -1,4 +1,4 @@
-"""What software is written against: C headers of registers and packets, a document of the registers."""
+"""The interface for software: C headers of registers and packets, a document of the registers."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def register_document(program: Program | None = None) -> str:
 
 
 def packet_header(program: Program) -> str:
-    """The text of gradcam_packets.h: sizes of the packets of this design and scales of what they hold."""
+    """The text of gradcam_packets.h: sizes of the packets of this design, and the scales of their contents."""
     core, (image,) = program.core, program.inputs
     height, width, channels = image.shape
     lines = [

@@ -1,4 +1,4 @@
-"""The names that every project of a synthesis tool has in it."""
+"""Names and files that the projects of all synthesis tools share."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from gradcam.schema.program import Program
 #: Vendor, library and name of the core, as FuseSoC and IP-XACT name it.
 VENDOR, LIBRARY = "gradcam", "mlir"
 
-#: Period in ns that a synthesis aims at where a design was made for no clock in particular.
+#: Period in ns that a synthesis aims at for a design without a clock.
 PERIOD = 5.0
 
 
@@ -28,5 +28,5 @@ def rtl_files(program: Program) -> list[str]:
 
 
 def memory_files(program: Program) -> list[str]:
-    """What `$readmemh` reads, by paths relative to the folder."""
+    """The files that `$readmemh` reads, by paths relative to the folder."""
     return sorted(name for name in program.memories if name.endswith(".hex"))

@@ -1,4 +1,4 @@
-"""The text that an exporter of registers writes: exporters only write files."""
+"""The output of an exporter of registers as text; exporters can only write files."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def exported(name: str, export: Callable[[Path], None]) -> str:
-    """What `export` writes into the file `name`, of whose name some make guards."""
+    """The text that `export` writes to the file `name`, which some exporters use for include guards."""
     with tempfile.TemporaryDirectory(prefix="gradcam-registers-") as folder:
         path = Path(folder) / name
         export(path)

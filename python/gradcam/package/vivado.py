@@ -6,7 +6,7 @@ from gradcam.package.fusesoc import PART
 from gradcam.package.sources import memory_files, period, rtl_files
 from gradcam.schema.program import Program
 
-#: What the script does behind the lists of files.
+#: The part of the script after the lists of files.
 _STEPS = """\
 proc report {stage} {
     global out

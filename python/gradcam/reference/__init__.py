@@ -1,1 +1,1 @@
-"""Reference semantics: the meaning of every quantized op in integers. No pass imports it: it checks what they make."""
+"""Reference semantics: every quantized op in integers. No pass imports it, so that it can check their results."""

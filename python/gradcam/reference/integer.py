@@ -1,4 +1,4 @@
-"""The meaning of every quantized op, in exact integers: what all lower levels and the hardware must reproduce.
+"""The meaning of every quantized op in exact integers, which all lower levels and the hardware must reproduce.
 
 Sums of products run as float64 matrix products: every partial sum stays below 2^53 (`gradcam-quantize` keeps
 accumulators below 2^31), so they are exact in any order, and a BLAS makes them fast.
@@ -51,7 +51,7 @@ def _windows(x: np.ndarray, op: Any, kernel: list[int]) -> np.ndarray:
 
 
 def _store(op: Any, result: np.ndarray) -> np.ndarray:
-    """A rescaled value as the result's storage: narrow ones saturate, int32 holds it as it is."""
+    """Stores a rescaled value: saturates it to a narrow type, or keeps it as it is in int32."""
     bits = storage_bits(op.results[0])
     if bits == 32:
         return _int32(op, result)
@@ -71,7 +71,7 @@ def _along_channels(values: np.ndarray, ndim: int) -> np.ndarray:
 
 
 def _rescaled(op: Any, acc: np.ndarray) -> np.ndarray:
-    """Exact integer results of shape 1xCx... at the scale and in the storage of the op's result."""
+    """Brings exact integer results of shape 1xCx... to the scale and the storage of the op's result."""
     m, s = result_rescale(op)
     return _store(op, rescale(_int32(op, acc), _along_channels(m, acc.ndim), s))
 
@@ -160,12 +160,12 @@ def _conv2d_adjoint(op: Any, g: np.ndarray, w: np.ndarray) -> np.ndarray:
 
 
 def _landed(op: Any, kernel: list[int], shares: Iterable[np.ndarray]) -> np.ndarray:
-    """Sums at each position of the result what the windows over it send there; int64.
+    """Sums at each position of the result the shares of the windows over it; int64.
 
     Args:
         op: an adjoint with the window's attributes.
-        kernel: its taps.
-        shares: for each tap, row-major, what every window sends to the position under that tap, CxOHxOW of integers.
+        kernel: height and width of the window.
+        shares: for each tap, row-major, the share of every window for the position under that tap: CxOHxOW integers.
     """
     (sh, sw), (ph, pw), (dh, dw) = (_ints(op, name) for name in ("stride", "padding", "dilation"))
     _, channels, height, width = ir.RankedTensorType(op.results[0].type).shape
@@ -288,7 +288,7 @@ def run_integer(
     """Executes a quantized module.
 
     Args:
-        module: what `gradcam-quantize` makes.
+        module: a module after `gradcam-quantize`.
         image: int8, 1xCxHxW; see `quantize_image`.
         cls: the class to explain first; negative is the first maximum of the logits. Unused without an explanation.
         on_value: called with each op's result in program order.
@@ -309,5 +309,5 @@ def run_integer(
 
 
 def quantize_image(module: ir.Module, image: np.ndarray) -> np.ndarray:
-    """A float image (1xCxHxW) as the int8 image that a quantized module takes."""
+    """Quantizes a float image (1xCxHxW) to the int8 image that a quantized module takes."""
     return quantize_array(image, main_function(module).entry_block.arguments[0])

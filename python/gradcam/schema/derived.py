@@ -1,4 +1,4 @@
-"""Figures that follow from a program: the nests that run side by side, and what is read from DRAM."""
+"""Figures that follow from a program: the nests that run side by side, and the reads from DRAM."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from gradcam.schema.program import Nest, Program, WeightReads
 
 @dataclass(frozen=True)
 class Ring:
-    """A buffer of which a part is kept.
+    """A buffer that is a ring.
 
     Attributes:
-        elements: that are kept.
-        of: all elements.
+        elements: the elements of the ring.
+        of: the elements of the whole tensor.
     """
 
     elements: int
@@ -23,14 +23,14 @@ class Ring:
 
 @dataclass(frozen=True)
 class Overlap:
-    """A nest that runs beside the one before it.
+    """A follower and its producer.
 
     Attributes:
-        number: of the nest.
-        nest: the one that follows.
-        producer: the one that it follows.
-        added_cycles: from the end of the producer to its own.
-        rings: buffers between the two that are not kept whole, by name.
+        number: the number of the follower.
+        nest: the follower.
+        producer: the producer.
+        added_cycles: cycles from the end of the producer to the end of the follower.
+        rings: the buffers between the two that are rings, by name.
     """
 
     number: int
@@ -41,7 +41,7 @@ class Overlap:
 
 
 def overlaps(program: Program) -> list[Overlap]:
-    """The nests that run beside the one before them."""
+    """The followers of a program with their producers."""
     rings = {b.name: Ring(b.ring, math.prod(b.shape)) for b in program.buffers if b.ring is not None}
     found = []
     for number, nest in enumerate(program.nests):
@@ -57,9 +57,9 @@ class DramRead:
     """A nest that reads weights from DRAM.
 
     Attributes:
-        number: of the nest.
-        nest: the one that reads.
-        weights: that it reads.
+        number: the number of the nest.
+        nest: the nest.
+        weights: the weights that it reads.
     """
 
     number: int
@@ -68,12 +68,12 @@ class DramRead:
 
     @property
     def cycles(self) -> int:
-        """From the nest's start to its end, without waiting."""
+        """Cycles from the nest's start to its end without waiting."""
         return self.nest.end - self.nest.start - self.weights.stall_cycles
 
     @property
     def bytes_per_cycle(self) -> float:
-        """The bandwidth with which it would not have to wait."""
+        """The DRAM bandwidth with which the nest would not wait, in bytes per cycle."""
         return round(self.weights.bytes / self.cycles, 4)
 
 

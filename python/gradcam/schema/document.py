@@ -1,4 +1,4 @@
-"""Reads a file of JSON into a structure, or says where in the file it is wrong; writes it whole or not at all."""
+"""Reads a JSON file into a structure, with errors that name the place in the file; writes it whole or not at all."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from gradcam.schema.explain import explain, short
 Count = Annotated[int, msgspec.Meta(ge=1)]
 Natural = Annotated[int, msgspec.Meta(ge=0)]
 
-#: A name that stands in RTL and C++.
+#: A name that is an identifier in RTL and C++.
 Identifier = Annotated[
     str, msgspec.Meta(pattern=r"\A[A-Za-z_][A-Za-z0-9_]*\Z", description="a name of letters, digits and underscores")
 ]
@@ -28,11 +28,11 @@ class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Document(Record, frozen=True):
-    """What a whole file holds; each kind has a member `format`, whose default is the number of its format."""
+    """The contents of a whole file; each kind has a member `format`, whose default is the number of its format."""
 
-    #: What to do about a file that is wrong; "" where the message says all.
+    #: The advice for a faulty file, which ends the message; "" for none.
     REMEDY: ClassVar[str] = "compile again"
-    #: What stands before its name in a message.
+    #: The text before the file's name in a message.
     NOUN: ClassVar[str] = ""
     #: Whether a person may write such a file, without the number of its format.
     BY_HAND: ClassVar[bool] = False
@@ -42,7 +42,7 @@ D = TypeVar("D", bound=Document)
 
 
 class _Fault(Exception):
-    """What is wrong with a file, and where: the rest of a sentence that begins with its name."""
+    """The fault of a file and its place, as the rest of a sentence that begins with the file's name."""
 
 
 def read(path: Path | str, kind: type[D]) -> D:
@@ -90,7 +90,7 @@ def _parsed(data: bytes) -> Any:
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A JSON object, in which no name may stand twice."""
+    """A JSON object; refuses an object with the same name twice."""
     members = dict(pairs)
     if len(members) < len(pairs):
         names = [name for name, _ in pairs]
@@ -119,7 +119,7 @@ def _converted(data: Any, kind: type[D]) -> D:
 
 
 def _check_format(data: dict[str, Any], kind: type[Document]) -> None:
-    """Looks at the format before all else: a file of another format differs in more than the number."""
+    """Checks the format before everything else: a file of another format differs in more than the number."""
     expected = next(f.default for f in msgspec.structs.fields(kind) if f.name == "format")
     if "format" not in data and not kind.BY_HAND:
         raise _Fault(": $.format is missing; an earlier version wrote the file")

@@ -1,4 +1,4 @@
-"""Says in words what msgspec found wrong with a file, with the names of a map's entries in the path.
+"""Rewrites msgspec's errors in plain words, with the names of a map's entries in the path.
 
 msgspec ends its messages with a path in which the entries of a map have no names: "Expected `int`, got `str` - at
 `$.banks[...].lanes`". A file may have hundreds of entries, so their names are looked up.
@@ -28,12 +28,12 @@ _UNIONS = (types.UnionType, typing.Union)
 
 
 def explain(message: str, data: Any, kind: Any) -> str:
-    """What is wrong with data that is not of a type.
+    """Describes the fault of data that does not have a type.
 
     Args:
-        message: msgspec's.
-        data: what a file holds.
-        kind: the type that it should have.
+        message: the message of msgspec.
+        data: the contents of a file.
+        kind: the type that they should have.
 
     Returns:
         A part of a sentence that begins with the path of the member in question, such as

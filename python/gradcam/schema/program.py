@@ -32,11 +32,11 @@ WORD_BYTES = 4
 
 
 class Explanation(Record, frozen=True):
-    """What a map explains, and what a viewer does with its raw sum.
+    """The explanation that a map gives, and the treatment of its raw sum by a viewer.
 
     Attributes:
         target: module path of the layer.
-        rank: better classes that others of its maps explain; 0 for the requested or predicted one.
+        rank: the number of better classes that other maps explain; 0 for the requested or predicted class.
         method: one of `gradcam.dialect.methods.METHODS`.
         relu: clip below 0.
         normalize: subtract the minimum, divide by `eps` + maximum.
@@ -56,12 +56,12 @@ class Stream(Record, frozen=True):
 
     Attributes:
         name: prefix of its ports.
-        direction: as seen from the design.
-        shape: of a run's transfer, row-major.
-        element_bits: of an element.
+        direction: direction as seen from the design.
+        shape: shape of the tensor that a run transfers, row-major.
+        element_bits: bits of an element.
         lanes: elements per beat.
-        scale: real value of the integer 1; null where the elements are integers themselves.
-        explains: of a map; null of the image and the logits.
+        scale: real value of the integer 1; null where the elements have no scale.
+        explains: the explanation that a map gives; null for the image and the logits.
     """
 
     name: Identifier
@@ -104,9 +104,9 @@ class WeightReads(Record, frozen=True):
     """The weights that a nest reads from DRAM.
 
     Attributes:
-        bytes: that it reads.
-        tile_bytes: of the weights that it reads again and again before it goes on to the next ones.
-        stall_cycles: that it waits for late beats of an ideal DRAM.
+        bytes: bytes that the nest reads.
+        tile_bytes: bytes of a tile, the weights that it reads repeatedly before it goes on to the next ones.
+        stall_cycles: cycles that it waits for late beats of an ideal DRAM.
     """
 
     bytes: Count
@@ -118,19 +118,19 @@ class Nest(Record, frozen=True):
     """A scheduled loop nest.
 
     Attributes:
-        name: of the tensor that it makes.
-        engine: that runs it.
-        epilogue: of the engine's epilogues, the one that it uses.
-        phase: of the run.
+        name: name of the tensor that it computes.
+        engine: name of the engine that runs it.
+        epilogue: number of its epilogue among those of the engine.
+        phase: phase of the run that it belongs to.
         trips: trip counts of its time loops, outermost first; the names of the loops are in schedule.json.
         start: cycle of the run in which it is issued.
-        end: cycle in which it has ended.
-        drain: cycles from its end until its last write is done; -1 where that was one earlier.
-        cycles: that it adds to its phase.
+        end: earliest cycle in which it allows the next issue group to be issued.
+        drain: cycles for which its pipeline still works from its end on; -1 if its last write was a cycle earlier.
+        cycles: cycles that it adds to its phase.
         writes: names of the buffers that it writes.
-        follows: number of the nest before it, beside which it runs; null for a nest that runs alone.
+        follows: number of its producer, the nest before it; null for a nest that follows none.
         stationary: the operand that stays on the array from one output to the next; null where both change.
-        weights: that it reads from DRAM; null where it reads none there.
+        weights: the weights that it reads from DRAM; null where it reads none.
     """
 
     name: str
@@ -149,7 +149,7 @@ class Nest(Record, frozen=True):
 
     @property
     def steps(self) -> int:
-        """Iterations of its time loops."""
+        """Iterations of all time loops together."""
         return math.prod(self.trips)
 
 
@@ -158,12 +158,12 @@ class Buffer(Record, frozen=True):
 
     Attributes:
         name: unique in the program.
-        shape: row-major, innermost dimension in the lanes of a word.
-        element_bits: of an element.
-        bank: the memory that it lives in; null for a register.
+        shape: shape of the tensor, row-major, with the innermost dimension in the lanes of a word.
+        element_bits: bits of an element.
+        bank: name of its bank; null for a register.
         offset: its first word in the bank; 0 for a register.
-        register: the register; null for a buffer in a bank.
-        ring: elements that are kept, the last ones written; null for a buffer that is kept whole.
+        register: name of the register; null for a buffer in a bank.
+        ring: elements of a ring, which holds the last elements written; null for a buffer that is kept whole.
     """
 
     name: str
@@ -181,7 +181,7 @@ class Buffer(Record, frozen=True):
 
     @property
     def size(self) -> int:
-        """Bytes of its elements."""
+        """Bytes of the whole tensor."""
         return -(-math.prod(self.shape) * self.element_bits // 8)
 
 
@@ -190,8 +190,8 @@ class Bank(Record, frozen=True):
 
     Attributes:
         lanes: elements of a word.
-        bits: of an element.
-        constant: its contents come from files and stay.
+        bits: bits of an element.
+        constant: whether its contents come from files and never change.
         parts: words of each of the memories that it is made of, in the order of its addresses.
     """
 
@@ -202,12 +202,12 @@ class Bank(Record, frozen=True):
 
     @property
     def words(self) -> int:
-        """Words of all its memories."""
+        """Words of all memories of the bank."""
         return sum(self.parts)
 
     @property
     def size(self) -> int:
-        """Bytes."""
+        """Bytes of the bank."""
         return self.lanes * self.bits * self.words // 8
 
 
@@ -215,9 +215,9 @@ class Dram(Record, frozen=True):
     """The memory behind the read channels of AXI4.
 
     Attributes:
-        file: what it holds, one of `memories`.
+        file: file with its contents, one of `memories`.
         width: bits of a beat.
-        outstanding: reads that may be under way.
+        outstanding: the most reads that may be under way.
         latency: cycles from a request to its first beat, as the compile assumed.
     """
 
@@ -242,13 +242,13 @@ class Port(Record, frozen=True):
 
 
 class Field(Record, frozen=True):
-    """Some bits of a register.
+    """A field of a register.
 
     Attributes:
-        low: the lowest bit.
-        bits: their number.
-        reset: the value after reset.
-        text: what it says.
+        low: the number of its lowest bit.
+        bits: its number of bits.
+        reset: its value after reset.
+        text: its description.
     """
 
     low: Natural
@@ -262,7 +262,7 @@ class Register(Record, frozen=True):
 
     Attributes:
         address: in bytes, relative to the first register.
-        fields: by name.
+        fields: its fields by name.
     """
 
     address: Natural
@@ -273,10 +273,10 @@ class Core(Record, frozen=True):
     """The module around the top: registers behind AXI4-Lite, packets of AXI4-Stream.
 
     Attributes:
-        top: the module.
-        ports: of the module.
-        registers: by name.
-        fingerprint: a CRC-32 of constants and schedule, which the register DESIGN has, too.
+        top: name of the module.
+        ports: ports of the module.
+        registers: registers by name.
+        fingerprint: a CRC-32 of constants and schedule, also in the register DESIGN.
         image_bytes: bytes of a beat of the image packet: its channels in a power of two of bytes.
         classes: explained classes that a result packet names, the requested or predicted one first.
     """
@@ -300,21 +300,21 @@ class Cycles(Record, frozen=True):
 
 
 class Program(Document, frozen=True, kw_only=True):
-    """What program.json holds.
+    """The contents of program.json.
 
     Attributes:
         format: number of the format.
-        top: the module that runs the program; `core` is around it.
-        streams: of the top, the image first, the outputs in the order in which they are written.
-        ports: plain inputs of the top: the class to explain, where one is explained.
-        nests: in the order in which they are issued.
-        buffers: what nests write.
-        banks: on chip, by name.
+        top: name of the module that runs the program; `core` is around it.
+        streams: streams of the top, the image first, the outputs in the order in which they are written.
+        ports: plain inputs of the top: the class to explain, in a design that explains.
+        nests: nests in the order in which they are issued.
+        buffers: buffers that nests write.
+        banks: memories on chip by name.
         dram: the memory of the weights; null where they are on chip.
-        clock_ns: period that the pipelines are made for; null for no clock in particular.
-        core: what a user of the core sees.
-        memories: contents of the constant banks and of the DRAM.
-        rtl: SystemVerilog, a file per module.
+        clock_ns: period in ns that the pipelines are made for; null without a clock.
+        core: the interfaces of the core.
+        memories: checksums of the files with the contents of the constant banks and of the DRAM.
+        rtl: checksums of the SystemVerilog files, one per module.
     """
 
     format: Literal[1] = 1
@@ -342,12 +342,12 @@ class Program(Document, frozen=True, kw_only=True):
 
     @property
     def maps(self) -> dict[str, Explanation]:
-        """What each map explains, by the name of its stream."""
+        """The explanation of each map, by the name of its stream."""
         return {s.name: s.explains for s in self.outputs if s.explains}
 
     @property
     def issue_groups(self) -> list[int]:
-        """Of every nest the number of the first one of those that are issued together with it."""
+        """The issue group of each nest, as the number of the first nest of the group."""
         issue_groups: list[int] = []
         for number, nest in enumerate(self.nests):
             issue_groups.append(number if nest.follows is None else issue_groups[-1])
@@ -355,7 +355,7 @@ class Program(Document, frozen=True, kw_only=True):
 
     @property
     def cycles(self) -> Cycles:
-        """Predicted cycles of a run: what the nests add to each phase, and the end of the last one."""
+        """Predicted cycles of a run: the sums over the nests of each phase, and the end of the last nest."""
         phases = dict.fromkeys(("load", "inference", "explanation", "store"), 0)
         for nest in self.nests:
             phases[nest.phase] += nest.cycles
@@ -363,7 +363,7 @@ class Program(Document, frozen=True, kw_only=True):
 
     @property
     def fields(self) -> dict[str, int]:
-        """What a result packet holds, in its order: words of 32 bits by name."""
+        """The fields of a result packet in order: the number of 32-bit words by name."""
         classes = {"classes": self.core.classes} if self.core.classes else {}
         return {"packet": 1, **classes, **{s.name: s.beats for s in self.outputs}}
 

@@ -1,4 +1,4 @@
-"""report.json: figures of a compile, for reading. All are predicted, none is measured but the time of the passes."""
+"""report.json: figures of a compile, for people. All are predicted; only the times of the passes are measured."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from gradcam.schema.program import Cycles, Phase
 
 
 class Layer(Record, frozen=True):
-    """What the nests of one name and phase do.
+    """The figures of a layer: the nests of one name and phase.
 
     Attributes:
-        name: of the nests.
-        phase: of the nests.
-        nests: their numbers in program.json.
-        cycles: that they add to the phase.
-        output_bytes: of the buffers that they write, padding channels counted.
-        op: the convolution or linear layer of the inference that ends here, by its level-2 name without the dialect;
-            null where none does.
-        macs: its multiply-adds; 0 without one.
-        weights: its weights; 0 without one.
-        utilization: macs / multipliers / cycles between start and end of the nests: beside another layer they may add
-            no cycles. Null without an op.
+        name: name of the nests.
+        phase: phase of the nests.
+        nests: numbers of the nests in program.json.
+        cycles: cycles that the nests add to the phase.
+        output_bytes: bytes of the buffers that the nests write, padding channels included.
+        op: the convolution or linear layer of the inference that ends in this layer, by its level-2 name without the
+            dialect; null where none does.
+        macs: multiply-adds of the op; 0 without an op.
+        weights: number of weights of the op; 0 without an op.
+        utilization: macs / multipliers / cycles between start and end of the nests, since nests that run beside
+            another layer may add no cycles; null without an op.
     """
 
     name: str
@@ -37,11 +37,11 @@ class Layer(Record, frozen=True):
 
 
 class PassTime(Record, frozen=True):
-    """How long a pass took.
+    """The time of a pass.
 
     Attributes:
-        name: of the pass.
-        seconds: wall time.
+        name: name of the pass.
+        seconds: wall time in seconds.
     """
 
     name: str
@@ -49,23 +49,23 @@ class PassTime(Record, frozen=True):
 
 
 class Report(Document, frozen=True, kw_only=True):
-    """What report.json holds.
+    """The contents of report.json.
 
     Attributes:
         format: number of the format.
-        model: its name.
+        model: name of the model.
         pe: the array, OCxIC.
-        multipliers: of the array.
+        multipliers: number of multipliers of the array.
         macs: multiply-adds of an inference in convolutions and linear layers, padding channels not counted.
-        cycles: of a run, by phase.
+        cycles: cycles of a run by phase.
         overhead: cycles of the explanation / cycles of the inference.
         utilization: macs / multipliers / cycles of the inference.
-        memory_bytes: by bank.
-        packet_bytes: by packet buffer of the core.
-        activation_bytes: of the banks that nests write.
-        multiplications: by engine, of lanes and of rescales; engines without any are left out.
-        layers: in program order; their cycles add up to all of the program's.
-        passes: in the order in which they ran.
+        memory_bytes: bytes by bank.
+        packet_bytes: bytes by packet buffer of the core.
+        activation_bytes: bytes of the banks that nests write.
+        multiplications: multiplications by engine, of lanes and of rescales; engines without any are left out.
+        layers: layers in program order; their cycles add up to the program's.
+        passes: passes in the order in which they ran.
     """
 
     format: Literal[1] = 1

@@ -1,4 +1,4 @@
-"""schedule.json: what a compile chose, and what the next one is told to choose.
+"""schedule.json: the choices of a compile, which a later compile can take over or change.
 
     {
      "stem": [1, 4],
@@ -8,7 +8,7 @@
      }
     }
 
-What a file leaves out is chosen as without one. What the choice costs is in program.json and report.json.
+A member that a file leaves out is chosen by the compiler. The costs of a choice are in program.json and report.json.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _LOOPS = 'a list of loops such as ["oc", "y/8", "x", "y%8"]'
 
 
 class NestSchedule(Record, frozen=True):
-    """What is chosen for a nest.
+    """The choices for a nest.
 
     Attributes:
         loops: all time loops, outermost first: `y/8` goes from tile to tile of 8 iterations, `y%8` through a tile.
@@ -35,14 +35,13 @@ class NestSchedule(Record, frozen=True):
 
 
 class Schedule(Document, frozen=True, kw_only=True):
-    """What schedule.json holds.
+    """The contents of schedule.json.
 
     Attributes:
         format: number of the format.
-        stem: kernel rows and columns that gradcam-unfold-stem puts side by side into the channels; null leaves them
-            to it.
-        ring: words of the ring of weights from DRAM; null leaves it to gradcam-size-ring.
-        nests: by name.
+        stem: kernel rows and columns that gradcam-unfold-stem moves into the channels; null lets the pass choose.
+        ring: words of the ring of weights from DRAM; null lets gradcam-size-ring choose.
+        nests: the choices for nests, by name.
     """
 
     REMEDY: ClassVar[str] = ""
@@ -59,7 +58,7 @@ class Schedule(Document, frozen=True, kw_only=True):
 
 
 def read_schedule(path: str | Path) -> Schedule:
-    """Reads a schedule; of no file (""), an empty one.
+    """Reads a schedule; an empty one for no file ("").
 
     Raises:
         GradcamError: the file cannot be read, or is no schedule.

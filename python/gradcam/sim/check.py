@@ -1,4 +1,4 @@
-"""Compares what a design delivers with the integer reference."""
+"""Compares the outputs of a design with the integer reference."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from gradcam.sim.trace import load_quantized
 
 
 def check_outputs(result: Result, module: ir.Module, image: np.ndarray, cls: int = -1) -> None:
-    """Demands that logits and maps equal the integer reference's, bit for bit.
+    """Checks that logits and maps equal the integer reference's, bit for bit.
 
     Args:
         result: of a run.
@@ -48,7 +48,7 @@ def check_results(design: Design, results: Sequence[Result], images: np.ndarray,
 
 
 def output_difference(result: Result, module: ir.Module, image: np.ndarray) -> str:
-    """What `check_outputs` says of a run that explains the predicted class; "" when all is equal."""
+    """The error of `check_outputs` for a run that explains the predicted class; "" when all outputs are equal."""
     try:
         check_outputs(result, module, image)
     except GradcamError as error:

@@ -47,7 +47,7 @@ struct PortPins {
 };
 
 struct NestFacts {
-    size_t turn;    // the first nest of those that are issued together with it
+    size_t group;   // its issue group: the first nest of those that are issued together with it
     size_t engine;  // its bit of `running`
     size_t drain;   // cycles from its end until its last write is done
 };
@@ -308,7 +308,7 @@ private:
             for (Source& source : sources) source.clock();
             for (const auto& dram : m_drams) dram->clock();
             if (started && (!m_top.busy || m_top.nest != nest)) {
-                for (size_t n = nest; n < m_nests.size() && m_nests[n].turn == nest; ++n) m_tracer.nest_ended(n, m_nests[n].drain);
+                for (size_t n = nest; n < m_nests.size() && m_nests[n].group == nest; ++n) m_tracer.nest_ended(n, m_nests[n].drain);
             }
             m_tracer.clock();
             if (!started) {
@@ -326,8 +326,8 @@ private:
         return cycles;
     }
 
-    void count(size_t turn, std::vector<uint64_t>& cycles) const {
-        for (size_t nest = turn; nest < m_nests.size() && m_nests[nest].turn == turn; ++nest) {
+    void count(size_t group, std::vector<uint64_t>& cycles) const {
+        for (size_t nest = group; nest < m_nests.size() && m_nests[nest].group == group; ++nest) {
             cycles[nest] += m_top.running >> m_nests[nest].engine & 1;
         }
     }

@@ -1,4 +1,4 @@
-"""Writes design.h, all that harness.cpp must know about a design, and the Verilator configuration that goes with it."""
+"""Writes design.h, which describes a design for harness.cpp, and the matching Verilator configuration."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ MEMORY = "memory"
 
 @dataclass(frozen=True)
 class Dump:
-    """What to read out when a nest has ended: the words that hold one buffer.
+    """A buffer to read out of the memories when a nest has ended.
 
     Attributes:
         nest: number of the nest.
-        buffer: what the words hold.
+        buffer: the buffer.
         words: number of words.
         lanes: elements of the buffer per word.
         word_bytes: bytes of a word in the simulator's memory, the C++ type that Verilator picks for its width.
@@ -32,7 +32,7 @@ class Dump:
 
 
 def dumps(program: Program) -> list[Dump]:
-    """The dumps of a trace in the order in which a run makes them; of a ring, which holds no whole tensor, none."""
+    """The dumps of a trace in the order of a run; a ring has none, since it does not hold a whole tensor."""
     buffers = {buffer.name: buffer for buffer in program.buffers}
     writes = [(i, buffers[name]) for i, nest in enumerate(program.nests) for name in nest.writes]
     return [_dump(program, i, buffer) for i, buffer in writes if buffer.ring is None]
@@ -74,7 +74,7 @@ def _function(signature: str, entries: Iterable[str]) -> list[str]:
 
 
 def _nests(program: Program) -> list[str]:
-    """An entry per nest: turn, its engine's bit of `running`, which has one per engine in order of use, and drain."""
+    """An entry per nest: its issue group, its engine's bit of `running` (one per engine in order of use), its drain."""
     engines = list(dict.fromkeys(nest.engine for nest in program.nests))
     nests = zip(program.issue_groups, program.nests, strict=True)
     return [f"{{{group}, {engines.index(nest.engine)}, {max(0, nest.drain)}}}" for group, nest in nests]
@@ -98,7 +98,7 @@ def _dram(program: Program) -> list[str]:
 
 
 def _dump_entries(program: Program, dump: Dump) -> Iterator[str]:
-    """An entry for what each memory, or a register, has of the words."""
+    """An entry for each memory, or the register, that holds some of the words."""
     buffer = dump.buffer
     if buffer.bank is None:
         yield f'{{{dump.nest}, "TOP.{program.top}", "{buffer.register}", 0, {dump.words}, {dump.word_bytes}}}'
@@ -127,7 +127,7 @@ WAIVERS = (
 
 
 def verilator_config(program: Program) -> str:
-    """The text of design.vlt: what a trace reads, and the waived warnings with their reasons."""
+    """The text of design.vlt: the signals that a trace reads, and the waived warnings with their reasons."""
     lines = ["`verilator_config", "// Read by the harness for a trace."]
     for name in sorted({b.bank for b in program.buffers if b.bank}):
         lines.append(f'public_flat_rd -module "{name}" -var "{MEMORY}*"')

@@ -19,7 +19,7 @@ from gradcam.schema.program import Program
 from gradcam.sim.simulator import Result
 from gradcam.view import heatmap_maps, write_overlay
 
-#: All that a run writes; a folder with anything else is not ours to replace.
+#: The files that a run writes; a folder with other files must not be replaced.
 FILES = ("logits.npy", "heatmap*.npy", "overlay*.png", "report.json")
 
 
@@ -37,12 +37,12 @@ def check_target(target: Path, force: bool) -> None:
 
 
 def simulation_report(design: Design, result: Result, cls: int, reference_equal: bool | None) -> dict[str, Any]:
-    """The compile's report with what the simulation found.
+    """The compile's report with the results of the simulation.
 
     Args:
-        design: what ran.
-        result: the run.
-        cls: the class asked for, -1 for the predicted one. `explained_class` is a list where there are several maps.
+        design: the design that ran.
+        result: the result of the run.
+        cls: the requested class, -1 for the predicted one. `explained_class` is a list where there are several maps.
         reference_equal: outcome of the comparison with the integer reference; None when there was none.
     """
     program = design.program
@@ -118,7 +118,7 @@ def _write_map(
 
 
 def summary(report: Mapping[str, Any], target: Path) -> str:
-    """What a user wants to know first, in lines of text."""
+    """A summary of a report for users, in lines of text."""
     simulated, predicted = report["simulated_cycles"], report["cycles"]
     classes = report["explained_class"]
     lines = [f"predicted class {report['predicted_class']}"]

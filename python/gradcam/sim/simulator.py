@@ -23,7 +23,7 @@ class Result:
     """One run of a design.
 
     Attributes:
-        outputs: what every output stream delivered, in its shape; int8, int16 or int32.
+        outputs: the data of every output stream, in its shape; int8, int16 or int32.
         nest_cycles: clock cycles of every nest, from its issue to its end.
         cycles: clock cycles by phase; of nests that run side by side, the first one has what the predicted
             cycles of the others leave.
@@ -55,10 +55,10 @@ class Result:
 
 @dataclass(frozen=True)
 class DramModel:
-    """How the simulated DRAM behaves; by default as the compiler predicted.
+    """The behaviour of the simulated DRAM; by default that of the ideal DRAM of the compiler's prediction.
 
     Attributes:
-        latency: cycles from a request to its first beat; None takes what the compile assumed.
+        latency: cycles from a request to its first beat; None takes the latency that the compile assumed.
         interval: cycles from one beat to the next at the earliest, the inverse of the bandwidth.
         stall_seed: delays requests and beats at random with this seed; None never does.
         stall: with a seed, the probability per cycle that a request is not taken, and that a beat is not offered.
@@ -98,7 +98,7 @@ class Simulator:
 
     @property
     def program(self) -> Program:
-        """What the design does."""
+        """The program of the design."""
         return self.design.program
 
     def run(
@@ -184,7 +184,7 @@ class Simulator:
         return (self.design.folder / dram.file).stat().st_size * 8 // dram.width if dram else 0
 
     def _limit(self, stall: tuple[float, float], dram: DramModel) -> int:
-        """Cycles that no working design needs: four times the predicted ones, and what stalls can add to every beat."""
+        """The cycles after which a run is aborted: four times the predicted ones, and the longest stalls of every beat."""
         predicted = self.program.cycles.total
         slowest = max(stall)
         if not 0 <= slowest < 1:
@@ -243,7 +243,7 @@ def _split_trace(trace: bytes, written: Sequence[Dump], runs: int) -> list[list[
 
 
 def _decode(data: bytes, dump: Dump) -> np.ndarray:
-    """A buffer from the words that hold it: without the bits that only fill up the simulator's type."""
+    """Decodes a buffer from its words, without the padding bits of the simulator's type."""
     words = np.frombuffer(data, np.uint8).reshape(dump.words, dump.word_bytes)
     if dump.buffer.element_bits == 1:
         words = np.unpackbits(words, axis=1, bitorder="little")

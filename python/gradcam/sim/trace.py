@@ -1,4 +1,4 @@
-"""Compares what every nest left in the design's memories with the integer reference, tensor by tensor."""
+"""Compares the buffers in the design's memories after each nest with the integer reference, tensor by tensor."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ class Tensor:
     """A value of the integer reference.
 
     Attributes:
-        name: that in its op's location.
+        name: the name in its op's location.
         value: its stored integers.
-        cls: the class it depends on, which picks the lane of a map; -1 when it depends on none.
+        cls: the class that it depends on, which selects the lane of a map; -1 when it depends on no class.
     """
 
     name: str
@@ -62,8 +62,8 @@ class Trace:
 
     Attributes:
         compared: names of the tensors that were compared, in the order of the nests.
-        skipped: buffers that the reference has no tensor for.
-        rings: buffers of which only a part is kept, so that there is nothing to compare.
+        skipped: buffers without a tensor in the reference.
+        rings: buffers that are rings, which do not hold a whole tensor to compare.
         difference: the first one, None when all are equal.
     """
 

@@ -1,11 +1,11 @@
-"""The FPGA families that a design can be mapped to: how Yosys maps, and what its cells count as."""
+"""The FPGA families that a design can be mapped to: Yosys's commands, and the resources of its cells."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-#: What is counted, in the order of the table; block RAM in the family's larger unit.
+#: The resources that are counted, in the order of the table; block RAM in the family's larger unit.
 RESOURCES = ("LUT", "LUT RAM", "FF", "DSP", "block RAM")
 
 
@@ -14,9 +14,9 @@ class Part:
     """An FPGA that nextpnr places and routes for.
 
     Attributes:
-        name: for reading.
-        options: of nextpnr.
-        capacity: how much of each resource it has.
+        name: its name for people.
+        options: the options of nextpnr for it.
+        capacity: the number of each resource that it has.
     """
 
     name: str
@@ -29,10 +29,10 @@ class Family:
     """A family of FPGAs.
 
     Attributes:
-        title: for reading.
+        title: its name for people.
         map: the Yosys command that maps to it; keeps the hierarchy.
         cells: resources that a cell takes, by the beginning of its name; the longest beginning that fits counts.
-        part: what to place and route for; None where no free tool does.
+        part: the part to place and route for; None where no free tool supports one.
         multiplier: see `gradcam.synth.multipliers`; None where the command maps multipliers with their registers.
     """
 
@@ -43,7 +43,7 @@ class Family:
     multiplier: str | None = None
 
     def resources(self, cell: str) -> Mapping[str, float]:
-        """What a cell takes; nothing for wide muxes, buffers and modules."""
+        """The resources of a cell; none for wide muxes, buffers and modules."""
         fitting = [begin for begin in self.cells if cell.startswith(begin)]
         return self.cells[max(fitting, key=len)] if fitting else {}
 

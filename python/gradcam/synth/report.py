@@ -1,4 +1,4 @@
-"""synth.txt: what a design takes on an FPGA, for reading."""
+"""synth.txt: the resources of a design on an FPGA, for people."""
 
 from __future__ import annotations
 

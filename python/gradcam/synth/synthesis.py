@@ -24,7 +24,7 @@ from gradcam.synth.tools import find, run_logged
 #: The part of the package that brings the tools.
 EXTRA = "synth"
 
-#: What a synthesis writes.
+#: The files that a synthesis writes.
 FILES = ("synth.json", "synth.txt", "yosys.log", "nextpnr.log")
 
 #: Banks of fewer bits may be flip-flops or LUTs.
@@ -34,18 +34,19 @@ SMALL = 4096
 def synthesize(
     folder: Path | str, family: str, clock: float = 0, seeds: int = 1, say: Callable[[str], None] = lambda _: None
 ) -> dict[str, Any]:
-    """Maps the design of a compile's output folder to an FPGA and writes what it takes into DIR/synth/FAMILY.
+    """Maps the design of a compile's output folder to an FPGA and writes its resources to DIR/synth/FAMILY.
 
     Args:
         folder: output folder of a compile.
         family: one of `FAMILIES`.
-        clock: what nextpnr works towards, in MHz; 0 for 100.
+        clock: the clock in MHz that nextpnr aims at; 0 for 100.
         seeds: placements that nextpnr tries, from different random numbers; the fastest one counts.
-        say: told the name of every step as it begins.
+        say: called with the name of every step as it begins.
 
     Returns:
-        What synth.json holds: `family`, `top`, `total` and per module in `modules` the LUTs, LUTs that are memories,
-        flip-flops, DSP slices and block RAMs (`RESOURCES`) of all its instances, without those of modules inside;
+        The contents of synth.json: `family`, `top`, `total` and per module in `modules` the LUTs, LUTs that are
+        memories, flip-flops, DSP slices and block RAMs (`RESOURCES`) of all its instances, without those of modules
+        inside;
         `banks`: see `bank_figures`; `part` and `timing`: see `timing_figures`, None without place and route.
 
     Raises:

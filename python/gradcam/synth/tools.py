@@ -16,7 +16,7 @@ _HEADING = re.compile(r"(?:\d+\.)+ Executing (?P<yosys>.+?)\.?|Info: (?P<nextpnr
 
 
 def find(program: str, extra: str) -> str:
-    """Where a program of the environment, or else of PATH, is.
+    """The path of a program in the environment, or else in PATH.
 
     Raises:
         GradcamError: it is missing; `extra` of the package brings it.
@@ -28,13 +28,13 @@ def find(program: str, extra: str) -> str:
 
 
 def run_logged(command: Sequence[str], folder: Path, log: Path, say: Callable[[str], None]) -> None:
-    """Runs a tool in `folder`, which is all that it sees, and writes what it prints into `log`.
+    """Runs a tool in `folder`, the only files that it can see, and writes its output to `log`.
 
     Args:
         command: program and arguments; paths in them are relative to `folder`.
         folder: working directory.
         log: a file that does not exist.
-        say: told the headings of what is printed.
+        say: called with each heading of the output.
 
     Raises:
         GradcamError: the tool fails; the message is the first error that it printed.
