@@ -89,7 +89,7 @@ class TapSumsOp(
 class ActivationAdjointOp(GradCAM.Operation, name="activation_adjoint", traits=[ext.Pure, Gradient(), LinearInFirst()]):
     """gx = g where the forward output lo < y < hi, else slope * g.
 
-    Adjoint of every op with the trait `Activation`, which says what lo, hi and slope are; the bounds may be infinite.
+    Adjoint of every op with the trait `Activation`, which gives lo, hi and slope; the bounds may be infinite.
     """
 
     g: ext.Operand[Any]

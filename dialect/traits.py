@@ -44,7 +44,7 @@ def has(op: Any, *kinds: type[Trait]) -> bool:
     return any(trait(op, kind) is not None for kind in kinds)
 
 
-# What an op computes.
+# The mathematics of an op.
 
 
 class Forward(Trait):

@@ -82,7 +82,7 @@ def _expand(function: Any, explains: list[Any]) -> None:
 
 
 def _target(explain: Any) -> Any:
-    """The `gradcam.target` that names what `explain` explains."""
+    """The `gradcam.target` of `explain`."""
     target = explain.target.owner
     if not isinstance(target, cam_ops.TargetOp):
         raise fail(explain, "operand 'target' must come from gradcam.target")

@@ -73,7 +73,7 @@ class PrintIR(Instrumentation):
         directory: Path | None = None,
         printer: Printer = print_module,
     ) -> None:
-        """Chooses what to print.
+        """Selects the passes to print.
 
         Args:
             before: names of passes to print before; None for all.

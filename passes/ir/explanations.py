@@ -27,7 +27,7 @@ def class_rank(cls: ir.Value) -> int:
 
 
 def explanation(explain: Any, path: ir.StringAttr) -> ir.DictAttr:
-    """What a `gradcam.explain` of the target `path` asks for."""
+    """The explanation that a `gradcam.explain` of the target `path` requests."""
     rank = ir.IntegerAttr.get(ir.IntegerType.get_signless(64), class_rank(explain.cls))
     conventions = {name: explain.attributes[name] for name in _CONVENTIONS}
     return ir.DictAttr.get({"target": path, "rank": rank, **conventions})

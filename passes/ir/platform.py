@@ -31,7 +31,7 @@ class Platform:
         """The platform of the module around an op; the default platform where no pass has set it.
 
         Raises:
-            GradcamError: the attribute is not what gradcam-set-platform and gradcam-target-clock write.
+            GradcamError: the attribute has another form than gradcam-set-platform and gradcam-target-clock write.
         """
         module = op.operation
         while module.parent is not None:

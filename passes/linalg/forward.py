@@ -399,7 +399,7 @@ def _same_value(lowering: Lowering, op: Any) -> list[Any]:
     return [lowering.values[op.operands[0]]]
 
 
-#: What to do with each op; a lowering returns what the op's results become.
+#: The lowering of each op: a function that returns the values for the op's results.
 LOWERINGS: dict[str, Callable[[Lowering, Any], list[Any]]] = (
     adjoints.LOWERINGS
     | pool_adjoints.LOWERINGS

@@ -189,9 +189,9 @@ def _lanes(axes: tuple[_Axis, ...], channels: int) -> int:
 
 
 def _steps(axes: tuple[_Axis, ...], tiles: int) -> tuple[int, int]:
-    """Steps of the convolutions, of so many tiles of weights per kernel position, and of the load; then taps to store.
+    """The cost of the axes' factors: steps of the convolutions and of the load, then the number of taps to store.
 
-    Of two equal choices rows stay rows.
+    `tiles` are the tiles of weights per kernel position. Of equal choices, rows are not unfolded.
     """
     rows, columns = axes
     convolution = tiles * rows.out * columns.out * rows.groups * columns.groups

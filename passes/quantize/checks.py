@@ -40,7 +40,7 @@ RESULT_LIMIT = 2.0**30
 #: The largest shift of the rescale of an 8-bit operand of a sum, which is computed in 32 bits.
 MAX_OPERAND_SHIFT = 30
 
-#: What makes ops with a quantized form of others.
+#: The passes that replace ops without a quantized form.
 RUN_FIRST = {
     ops.BatchNormOp: "gradcam-fold-batch-norm and gradcam-batch-norm-to-conv",
     adjoint_ops.BatchNormAdjointOp: "gradcam-batch-norm-to-conv before gradcam-derive-backward",

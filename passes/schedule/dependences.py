@@ -129,7 +129,7 @@ def _buffers(nest: Nest, parts: Sequence[Part]) -> Iterator[str]:
         element, step, number, store = (v[order] for v in (element, step, number, store))
         if not np.any(element[1:] == element[:-1]):
             continue
-        # What an element is touched by, times the accesses so that those of one step stay in their order.
+        # One sort key per access of an element: steps are scaled so that accesses of one step stay in their order.
         time = _ranks(nest.loops, parts)[step] * len(events) + number
         group = np.cumsum(np.r_[0, element[1:] != element[:-1]]) * (nest.steps * len(events))
         latest = np.maximum.accumulate(time + group)

@@ -97,6 +97,6 @@ def orders(parts: Sequence[Part]) -> Iterator[list[Part]]:
         for tile in (n for n in range(2, tiled.trip) if tiled.trip % n == 0):
             halves = [Part(tiled.loop, tiled.name, tile, inside) for inside in (False, True)]
             for order in permutations([*rest, *halves]):
-                # A tile inside which nothing but its own loop runs is the whole loop.
+                # A loop from tile to tile directly around the loop within the tile is the whole loop again.
                 if order.index(halves[1]) > order.index(halves[0]) + 1:
                     yield [*still, *order]

@@ -44,8 +44,7 @@ class StreamWeights(Pass):
         affine.load %w[0, %oct * 18 + %ict * 9 + %kh * 3 + %kw, %o * 16 + %i]
         affine.load %v[0, %oct * 2 + %ict, %o * 16 + %i]
 
-    and names the bank in the module's attribute `gradcam.weight_stream`. `gradcam.platform`
-    describes the DRAM.
+    and names the bank in the module's attribute `gradcam.weight_stream`. `gradcam.platform` describes the DRAM.
     """
 
     name: ClassVar[str] = "gradcam-stream-weights"

@@ -173,7 +173,11 @@ def _names() -> list[str]:
 
 
 def _trace(run: _Run) -> tuple[int, int, str]:
-    """Compares every buffer of a few runs with the reference: how many were, how many could not be, what differs."""
+    """Compares every buffer of a few runs with the reference.
+
+    Returns:
+        The numbers of buffers that were compared and that could not be, and the first difference, "" for none.
+    """
     from gradcam.sim.trace import compare_trace, load_quantized
 
     program = run.simulator.program

@@ -39,8 +39,8 @@ class Measured:
         multipliers: of the main design's array.
         macs: multiply-adds of an inference.
         traced: buffers compared with the reference, nest by nest.
-        untraced: buffers without a tensor in the reference, such as columns that a lowering lays side by side, and buffers
-            that are rings.
+        untraced: buffers without a tensor in the reference, such as columns that a lowering lays side by side, and
+            buffers that are rings.
         trace_difference: the first difference found there, "" for none.
         same_class: images with the class that the float model predicts.
         correlations: of the device's and the float model's low-resolution maps, one per image.

@@ -98,7 +98,7 @@ def layer_figures(quantized: Any, program: Program, multipliers: int) -> list[La
 
 
 def _layer_of(op: Any, quantized: Any, layers: Mapping[tuple[str, str], Layer]) -> tuple[str, str] | None:
-    """The inference's layer in which an op of level 2 ended: that of its own name, or of the next op made from it."""
+    """The layer of the inference that contains an op of level 2, by its own name or that of the next op behind it."""
     reached = set(op.results)
     following = itertools.dropwhile(lambda o: o != op, _operations(quantized))
     for other in following:

@@ -185,7 +185,7 @@ class Core:
         self.write("CLASS_SELECT", index=cls)
 
     def enable_interrupt(self, done: bool = False, error: bool = False) -> None:
-        """Chooses what raises `interrupt`: a result that is ready, a bit of ERROR."""
+        """Enables the sources of `interrupt`: a result that is ready, a bit of ERROR."""
         self.write("IRQ_ENABLE", done=int(done), error=int(error))
 
     def acknowledge(self) -> dict[str, int]:
@@ -367,7 +367,7 @@ class Core:
             self._give_up(errors, when)
 
     def _give_up(self, errors: tuple[str, ...], when: str) -> NoReturn:
-        """Waits until nothing is under way, forgets what comes, and reports."""
+        """Waits until the core is idle, drops its results, and raises the errors."""
         end = time.monotonic() + self._timeout
         while any((status := self.status)[n] for n in ("busy", "image", "result")):
             if status["result"]:

@@ -102,7 +102,7 @@ def _paths(target_layer: str | Sequence[str] | None) -> tuple[str, ...]:
 def _import(
     model: Model, input_shape: Sequence[int] | None, targets: Sequence[str], context: ir.Context | None
 ) -> tuple[ir.Module | None, list[GradcamError]]:
-    """The level-0 module, if it could be made, and what was found wrong on the way."""
+    """The level-0 module, if it could be made, and the faults found on the way."""
     context = context or make_context()
     program = export.functional_program(model, input_shape)
     faults = []

@@ -1,4 +1,4 @@
-"""Reads what a user gives `gradcam-sim`: a PNG or a .npy file, as the int8 image that a design takes."""
+"""Reads the input of `gradcam-sim`, a PNG or a .npy file, as the int8 image that a design takes."""
 
 from __future__ import annotations
 

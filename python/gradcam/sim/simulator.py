@@ -25,8 +25,8 @@ class Result:
     Attributes:
         outputs: the data of every output stream, in its shape; int8, int16 or int32.
         nest_cycles: clock cycles of every nest, from its issue to its end.
-        cycles: clock cycles by phase; of nests that run side by side, the first one has what the predicted
-            cycles of the others leave.
+        cycles: clock cycles by phase; of nests that run side by side, the first one has the
+            cycles that the predicted cycles of the others leave.
         seconds: wall time of the run in the simulator.
         buffers: with a trace, one array per write of a nest, in the order of `gradcam.sim.header.dumps`.
     """
@@ -184,7 +184,7 @@ class Simulator:
         return (self.design.folder / dram.file).stat().st_size * 8 // dram.width if dram else 0
 
     def _limit(self, stall: tuple[float, float], dram: DramModel) -> int:
-        """The cycles after which a run is aborted: four times the predicted ones, and the longest stalls of every beat."""
+        """The cycles after which a run is aborted: four times the prediction, and the longest stalls of every beat."""
         predicted = self.program.cycles.total
         slowest = max(stall)
         if not 0 <= slowest < 1:

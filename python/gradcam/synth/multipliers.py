@@ -10,7 +10,7 @@ from gradcam.passes.hw.dsp import multiplier_bits
 
 
 def split_multipliers(files: Iterable[str], template: str | None) -> tuple[list[str], str]:
-    """The RTL files without those of multipliers, and Verilog of these for a family; of none where it has no template.
+    """Separates the multipliers from the RTL files, and makes Verilog of them for a family that has a template.
 
     Args:
         files: RTL by paths, a file per module.

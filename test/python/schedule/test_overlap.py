@@ -123,14 +123,14 @@ def replay(module: ir.Module, late: Mapping[int, Sequence[int]] = MappingProxyTy
         late: by the number of a nest, how many cycles each of its steps is late, over and over.
 
     Returns:
-        How many reads find what another element left, and the cycle of the last step by the number of a nest; a turn is
-        issued in cycle 0.
+        The number of reads that find another element in their place, and the cycle of the last step by the number of a
+        nest; an issue group is issued in cycle 0.
     """
     program, wrong, lasts = read_nests(module), 0, {}
     follows = follows_of(program)
-    written, before = {}, []  # by the producer: elements by cycle, and when its iterations have landed
+    written, before = {}, []  # by the producer: elements by cycle, and the cycles in which iterations are committed
     for number, nest in enumerate(program):
-        follow, reads, writes, landed, now = follows.get(number - 1), {}, {}, [], 0
+        follow, reads, writes, committed, now = follows.get(number - 1), {}, {}, [], 0
         if not follow and number not in follows:
             continue
         (store,), load = nest.stores, None
@@ -147,11 +147,11 @@ def replay(module: ir.Module, late: Mapping[int, Sequence[int]] = MappingProxyTy
             if (step + 1) % prod(loop.trip for loop in nest.reduction) == 0:
                 writes[now + number_of(store.op, "stage")] = value(store.index, point)
             if number in follows and (step + 1) % (nest.steps // follows[number].count) == 0:
-                landed.append(now + number_of(store.op, "stage"))
+                committed.append(now + number_of(store.op, "stage"))
         lasts[number] = now
         if load:
             wrong += lost(ring_of(load.memref) or 1 << 40, written, reads)
-        written, before = writes, landed
+        written, before = writes, committed
     return wrong, lasts
 
 
@@ -189,7 +189,7 @@ def open_early(module: ir.Module) -> None:
 
 
 def drain_beside(module: ir.Module) -> None:
-    """Issues every turn behind the last step of the one before it."""
+    """Issues every issue group after the last step of the group before it."""
     for nest in read_nests(module)[:-1]:
         DRAIN.set(nest.op, number_of(nest.stores[0].op, "stage"))
 
@@ -304,7 +304,7 @@ def test_waits_add_up():
     assert (run.last, run.stalls) == (21, 5)
 
 
-def test_a_turn_is_counted_once():
+def test_an_issue_group_is_counted_once():
     def windows(*cycles):
         return [Window(start, end, 0, held, 0) for start, end, held in cycles]
 
