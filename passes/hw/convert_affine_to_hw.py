@@ -10,6 +10,8 @@ from pycde.circt import ir
 from gradcam.passes.hw.top import build_design
 from gradcam.passes.infra.contexts import make_context
 from gradcam.passes.infra.pass_base import Pass
+from gradcam.passes.program.nest import read_nests
+from gradcam.passes.program.scheduled_program import ScheduledProgram
 
 #: Yosys and Icarus read neither variables declared in an always block nor assignment patterns of packed arrays.
 PRINTING = "disallowLocalVariables,disallowPackedArrays"
@@ -41,6 +43,7 @@ class ConvertAffineToHw(Pass):
     name: ClassVar[str] = "convert-affine-to-hw"
     source: ClassVar[str] = "mlir"
     target: ClassVar[str] = "circt"
+    preserves = (read_nests, ScheduledProgram)
     dsp_packing: bool = False
 
     def run(self, module: Any) -> ir.Module:

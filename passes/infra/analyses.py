@@ -30,6 +30,16 @@ def keeping() -> Iterator[None]:
         _kept.reset(token)
 
 
+@contextmanager
+def forgetting() -> Iterator[None]:
+    """Hides the cache inside the context, from code that may change a module between two requests."""
+    token = _kept.set(None)
+    try:
+        yield
+    finally:
+        _kept.reset(token)
+
+
 def analysis(compute: Callable[[Any], Result], module: Any) -> Result:
     """Returns the cached result of `compute(module)`, or computes it."""
     kept = _kept.get()

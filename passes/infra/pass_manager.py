@@ -9,11 +9,12 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 from gradcam.errors import GradcamError, did_you_mean
 from gradcam.passes.infra import contexts, registry
-from gradcam.passes.infra.analyses import invalidate, keeping
+from gradcam.passes.infra.analyses import forgetting, invalidate, keeping
 from gradcam.passes.infra.diagnostics import Diagnostic, from_exception
 from gradcam.passes.infra.pass_base import Pass
 from gradcam.passes.infra.pass_options import OptionError, make_pass
@@ -131,7 +132,9 @@ class PassManager:
         with keeping():
             for step in self._steps:
                 try:
-                    module = self._run_step(step, module, [*self._instrumentations, *watchers])
+                    # A step that preserves nothing may change the module, and then run passes of its own.
+                    with nullcontext() if step.preserves else forgetting():
+                        module = self._run_step(step, module, [*self._instrumentations, *watchers])
                 finally:
                     invalidate(step.preserves)
         return module

@@ -44,7 +44,7 @@ def decode(attribute: ir.Attribute) -> Any:
         return {entry.name: decode(entry.attr) for entry in attribute}
     if isinstance(attribute, ir.ArrayAttr):
         return [decode(entry) for entry in attribute]
-    return attribute.value
+    return getattr(attribute, "value", attribute)
 
 
 @dataclass(frozen=True)

@@ -4,12 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Literal
+
+import msgspec
 
 from gradcam.dram import Dram
 from gradcam.errors import GradcamError, fail
-from gradcam.passes.ir.attributes import PLATFORM
+from gradcam.passes.ir.attributes import CYCLES_BY_PHASE, PLATFORM
 from gradcam.pe import PE
+
+
+class _Clock(msgspec.Struct, forbid_unknown_fields=True):
+    """The clock in the attribute."""
+
+    mhz: float
+    family: str
+
+
+class _Form(msgspec.Struct, forbid_unknown_fields=True):
+    """The members of the attribute."""
+
+    pe: str = "16x16"
+    dram: dict[Literal["width", "outstanding", "latency"], int] | None = None
+    clock: _Clock | None = None
 
 
 @dataclass(frozen=True)
@@ -38,12 +55,23 @@ class Platform:
             module = module.parent
         if not PLATFORM.is_on(module):
             return cls()
-        entries = PLATFORM.get(module)
         try:
-            dram = Dram(**entries["dram"]) if "dram" in entries else None
-            return cls(PE.parse(entries.get("pe", "16x16")), dram, entries.get("clock"))
-        except (GradcamError, TypeError) as error:
-            raise fail(module, f"'{PLATFORM.key}' is no platform: {error}; run gradcam-set-platform") from error
+            form = msgspec.convert(PLATFORM.get(module), _Form)
+            clock = None if form.clock is None else msgspec.structs.asdict(form.clock)
+            return cls(PE.parse(form.pe), None if form.dram is None else Dram(**form.dram), clock)
+        except (GradcamError, TypeError, msgspec.ValidationError) as error:
+            reason = f"'{PLATFORM.key}' is no platform: {error}; leave it out and run gradcam-set-platform"
+            raise fail(module, reason) from error
+
+    def replace_in(self, module: Any, writer: str) -> None:
+        """Sets the platform of a module that is not scheduled yet.
+
+        Raises:
+            GradcamError: the module has cycles, which hold for its old platform; `writer` is the pass to run earlier.
+        """
+        if CYCLES_BY_PHASE.is_on(module.operation):
+            raise fail(module.operation, f"the cycles are those of another platform; run {writer} before the schedule")
+        self.write(module)
 
     def write(self, module: Any) -> None:
         """Sets the platform of a module, whose context must be the current one."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import ClassVar
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 from torch_mlir import ir
 
@@ -41,6 +42,15 @@ class SetPlatform(Pass):
         with module.context, ir.Location.unknown():
             try:
                 dram = Dram(self.dram_width, self.dram_outstanding, self.dram_latency) if self.dram_width else None
-                replace(Platform.of(module.operation), pe=PE.parse(self.pe), dram=dram).write(module)
+                platform = Platform(PE.parse(self.pe), dram, _clock(module))
             except GradcamError as error:
                 raise fail(module.operation, error.message) from error
+            platform.replace_in(module, self.name)
+
+
+def _clock(module: ir.Module) -> Mapping[str, Any] | None:
+    """The clock that gradcam-target-clock has set; a platform that cannot be read is replaced whole."""
+    try:
+        return Platform.of(module.operation).clock
+    except GradcamError:
+        return None

@@ -40,7 +40,7 @@ class TargetClock(Pass):
         with module.context, ir.Location.unknown():
             try:
                 Clock.named(self.family, self.mhz)
-                clock = {"mhz": self.mhz, "family": self.family}
-                replace(Platform.of(module.operation), clock=clock).write(module)
             except GradcamError as error:
                 raise fail(module.operation, error.message) from error
+            clock = {"mhz": self.mhz, "family": self.family}
+            replace(Platform.of(module.operation), clock=clock).replace_in(module, self.name)

@@ -3,6 +3,7 @@
 # pyright: strict
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
@@ -50,7 +51,14 @@ def _with_settings(settings: Callable[Options, Settings]) -> Compile[Options]:
         compile_to_folder(loaded, name, settings(*args, **kwargs), Path(folder), force=True)
         return Design.load(folder)
 
+    compile.__signature__ = _signature(compile, settings)  # type: ignore[attr-defined] for help() and notebooks
     return compile
+
+
+def _signature(compile: Callable[..., Any], settings: Callable[..., Any]) -> inspect.Signature:
+    """The parameters of `compile` with those of `settings` in place of *args and **kwargs."""
+    own = list(inspect.signature(compile).parameters.values())[:2]
+    return inspect.Signature([*own, *inspect.signature(settings).parameters.values()], return_annotation=Design)
 
 
 compile = _with_settings(Settings)

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 from gradcam.errors import GradcamError
 
+#: Limits that no memory behind AXI4 comes near.
+MOST_OUTSTANDING, MOST_LATENCY = 1 << 10, 1 << 20
+
 
 @dataclass(frozen=True)
 class Dram:
@@ -27,7 +30,8 @@ class Dram:
     def __post_init__(self) -> None:
         if not 8 <= self.width <= 1024 or self.width & (self.width - 1):
             raise GradcamError(f"a DRAM width must be a power of two from 8 to 1024 bits, got {self.width}")
-        if self.outstanding < 1 or self.latency < 1:
+        if not (1 <= self.outstanding <= MOST_OUTSTANDING and 1 <= self.latency <= MOST_LATENCY):
             raise GradcamError(
-                f"a DRAM takes 1 outstanding read or more, and 1 cycle or more; got {self.outstanding}, {self.latency}"
+                f"a DRAM takes 1 to {MOST_OUTSTANDING} outstanding reads and 1 to {MOST_LATENCY} cycles of latency; "
+                f"got {self.outstanding}, {self.latency}"
             )

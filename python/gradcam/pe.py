@@ -7,6 +7,9 @@ from dataclasses import dataclass
 
 from gradcam.errors import GradcamError
 
+#: Most multipliers along a side of the array; the largest FPGAs have some 12,000 in all.
+LARGEST_SIDE = 1024
+
 
 @dataclass(frozen=True)
 class PE:
@@ -17,7 +20,7 @@ class PE:
         ic: input channels, a power of two.
 
     Raises:
-        GradcamError: a side is not a power of two.
+        GradcamError: a side is not a power of two, or too long.
     """
 
     oc: int
@@ -27,6 +30,8 @@ class PE:
         for side in (self.oc, self.ic):
             if side < 1 or side & (side - 1):
                 raise GradcamError(f"pe '{self}' needs powers of two for both sides, such as 16x16")
+            if side > LARGEST_SIDE:
+                raise GradcamError(f"pe '{self}' has a side of more than {LARGEST_SIDE} multipliers")
 
     @classmethod
     def parse(cls, text: str) -> PE:

@@ -1,5 +1,6 @@
 """What `import gradcam` gives: a model becomes a design, which is simulated and read back."""
 
+import inspect
 import subprocess
 import sys
 
@@ -70,3 +71,9 @@ def test_all_that_is_exported_is_there_and_nothing_is_imported_before_it_is_used
         _ = gradcam.nothing
     code = "import sys, gradcam; assert not {'torch', 'torch_mlir', 'pycde', 'numpy'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_help_names_the_settings():
+    names = list(inspect.signature(gradcam.compile).parameters)
+    assert names[:3] == ["model", "folder", "target_layer"]
+    assert set(names[2:]) == set(inspect.signature(gradcam.Settings).parameters)

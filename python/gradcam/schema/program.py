@@ -24,6 +24,9 @@ Checksums = dict[
     Annotated[str, msgspec.Meta(pattern=r"\A[0-9a-f]{64}\Z", description="a SHA-256 in 64 hexadecimal digits")],
 ]
 
+#: Real value of an integer 1.
+Scale = Annotated[float, msgspec.Meta(gt=0)]
+
 #: Types of an element in memory by its bits.
 DTYPES = {1: np.dtype(np.bool_), 8: np.dtype("<i1"), 16: np.dtype("<i2"), 32: np.dtype("<i4")}
 
@@ -69,7 +72,7 @@ class Stream(Record, frozen=True):
     shape: tuple[Count, ...]
     element_bits: StreamBits
     lanes: Count
-    scale: float | None
+    scale: Scale | None
     explains: Explanation | None
 
     @property

@@ -103,3 +103,12 @@ def test_what_a_failing_pass_leaves_is_forgotten(module):
             PassManager().add(Ask()).add(Change()).add(Ask(fails=True)).run(module)
         invalidated = analysis(count, module)
     assert SEEN == [1, 2] and invalidated == 2  # Ask preserves what it asks, also when it fails
+
+
+def test_a_step_that_changes_a_module_and_runs_passes_itself_gets_nothing_stale(module):
+    def changes_and_asks(module):
+        PassManager().add(Ask()).run(module)
+        SEEN.append(analysis(count, module))
+
+    PassManager().add(Ask()).add(changes_and_asks).add(Ask()).run(module)
+    assert SEEN == [1, 2, 3, 4]

@@ -177,7 +177,10 @@ def test_what_does_not_fit_is_refused():
         ({"weights": "flash"}, "weights must be one of onchip, dram, got 'flash'"),
         ({"dram_width": 96}, "a DRAM width must be a power of two from 8 to 1024 bits, got 96"),
         ({"dram_width": 2048}, "a DRAM width must be a power of two from 8 to 1024 bits, got 2048"),
-        ({"dram_outstanding": 0}, "a DRAM takes 1 outstanding read or more, and 1 cycle or more; got 0, 64"),
+        (
+            {"dram_outstanding": 0},
+            "a DRAM takes 1 to 1024 outstanding reads and 1 to 1048576 cycles of latency; got 0, 64",
+        ),
     ],
 )
 def test_impossible_settings_are_refused(change, message):
