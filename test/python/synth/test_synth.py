@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 import rtl_networks
 
-from gradcam.design import load_design
+from gradcam.design import Design
 from gradcam.errors import GradcamError
 from gradcam.output import compile_to_folder
 from gradcam.passes.hw.dsp import multiplier_bits
@@ -131,7 +131,7 @@ def test_a_small_design_on_ultrascale(folder, capsys):
     report = json.loads((folder / "synth/xcup/synth.json").read_text())
     assert report["total"]["DSP"] >= 4 and report["total"]["LUT"] > 0
     assert report["total"] == {r: sum(m[r] for m in report["modules"].values()) for r in RESOURCES}
-    assert set(report["banks"]) == {*load_design(folder).program.banks, "image_buffer_memory", "result_buffer_memory"}
+    assert set(report["banks"]) == {*Design.load(folder).program.banks, "image_buffer_memory", "result_buffer_memory"}
     assert report["timing"] is None
     assert capsys.readouterr().out == (folder / "synth/xcup/synth.txt").read_text()
 
