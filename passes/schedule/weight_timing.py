@@ -24,6 +24,9 @@ class WeightTiming:
 
     def __init__(self, weight_stream: WeightStream, plan: StagePlan) -> None:
         self._weight_stream, self._plan = weight_stream, plan
+        # A search for the size of the ring goes through every word and burst ten times: these are looked up once.
+        self._word_beats = weight_stream.word_beats
+        self._capacity = weight_stream.bank.words * self._word_beats  # beats that the ring holds
         self._by_nest = {use.nest: use for use in weight_stream.uses}
         self._begins: list[int] = []  # first cycle of every nest
         self._bursts = iter(_bursts(weight_stream))
@@ -50,6 +53,7 @@ class WeightTiming:
         """Reads the words of a nest; returns its waits for them, as in `Run`."""
         steps, wanted, again = use.tile_steps()
         word, delay, first = use.position, 0, run.start + 1
+        freed, stage = self._freed[-1][1] if self._freed else 0, self._plan.stage(use.access)
         waits: list[tuple[int, int]] = []
         for tile in range(use.tiles):
             places = tile * steps + np.array(wanted)
@@ -62,8 +66,8 @@ class WeightTiming:
             # When the first word is read for the last time, all words of the tile have arrived.
             over = places + again
             for cycle in (first + over + np.maximum(run.late(over), delay)).tolist():
-                freed = self._freed[-1][1] if self._freed else 0
-                self._freed.append((cycle + self._plan.stage(use.access), freed + self._weight_stream.word_beats))
+                freed += self._word_beats
+                self._freed.append((cycle + stage, freed))
         return waits
 
     def _arrival(self, word: int) -> int:
@@ -73,11 +77,11 @@ class WeightTiming:
 
     def _request(self, beats: int, after: int) -> None:
         """Requests the next burst as early as possible and notes when its beats arrive."""
-        weight_stream = self._weight_stream
+        weight_stream, word_beats = self._weight_stream, self._word_beats
         cycle = max(self._last_request + 1, self._begins[after])
         if len(self._ends) >= weight_stream.outstanding:
             cycle = max(cycle, self._ends[-weight_stream.outstanding] + 1)
-        missing = self._requested + beats - weight_stream.bank.words * weight_stream.word_beats
+        missing = self._requested + beats - self._capacity
         if missing > 0:
             while self._freed[self._used_frees][1] < missing:
                 self._used_frees += 1
@@ -86,16 +90,14 @@ class WeightTiming:
         first = max(cycle + weight_stream.latency, self._ends[-1] + 1 if self._ends else 0)
         self._ends.append(first + beats - 1)
         before, self._requested = self._requested, self._requested + beats
-        complete = range(before // weight_stream.word_beats + 1, self._requested // weight_stream.word_beats + 1)
-        self._arrivals.extend(first + words * weight_stream.word_beats - before - 1 for words in complete)
+        complete = range(before // word_beats + 1, self._requested // word_beats + 1)
+        self._arrivals.extend([first + words * word_beats - before - 1 for words in complete])
 
 
 def _bursts(weight_stream: WeightStream) -> list[tuple[int, int]]:
     """For each burst its beats, and the number of the nest that must have been issued before its request."""
-    bursts = []
+    bursts, burst = [], weight_stream.burst
     for segment in weight_stream.segments:
-        left = segment.words * weight_stream.word_beats
-        while left:
-            bursts.append((min(left, weight_stream.burst), segment.after))
-            left -= bursts[-1][0]
+        whole, rest = divmod(segment.words * weight_stream.word_beats, burst)
+        bursts += [(burst, segment.after)] * whole + [(rest, segment.after)] * bool(rest)
     return bursts
