@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from gradcam.data import SIZE, Images, compose, load_test_images, test_image_paths, to_input
 from gradcam.figures import Figure, Measured, ShapeRun, figures, table
 from gradcam.files import check_replaceable, replace_folder
 from gradcam.measure import Usage, measured_compile
+from gradcam.schema.report import Report
 
 MODEL, TARGET = "gradcam.models:tinyml_resnet18", "layer4"
 MAIN, OTHERS = "16x16", ("8x8", "4x4", "16x8", "32x32")
@@ -142,8 +144,8 @@ def _compare(folder: Path, usage: Usage, say: Say) -> list[Figure]:
     report = run.simulator.design.report()
     measured = Measured(
         shapes=[run.shape, *others],
-        multipliers=report["multipliers"],
-        macs=report["macs"],
+        multipliers=report.multipliers,
+        macs=report.macs,
         traced=traced,
         untraced=untraced,
         trace_difference=trace_difference,
@@ -213,13 +215,14 @@ def _write_pictures(
 
 
 def _write_report(
-    folder: Path, report: dict[str, Any], measured: Measured, rows: Sequence[Figure], differences: Sequence[str]
+    folder: Path, report: Report, measured: Measured, rows: Sequence[Figure], differences: Sequence[str]
 ) -> None:
     main = measured.shapes[0]
-    content = report | {
+    content = msgspec.to_builtins(report) | {
         "simulated_cycles": main.simulated[0],
-        "figures": [asdict(row) for row in rows],
-        "measured": asdict(measured),
+        "figures": rows,
+        "measured": measured,
         "differences": differences,
     }
-    (folder / "report.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    text = json.dumps(msgspec.to_builtins(content), indent=1)
+    (folder / "report.json").write_text(text + "\n", encoding="utf-8")
