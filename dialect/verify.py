@@ -41,12 +41,15 @@ def verifier(check: Callable[[Any], None]) -> staticmethod:
 
 def tensor(value: Any) -> ir.RankedTensorType:
     """The value's type as a tensor of static shape with f32, integer or quantized elements."""
-    require(isinstance(value.type, ir.RankedTensorType), f"works on ranked tensors, got {value.type}")
+    # Every operand passes here, and a quantized type of a thousand channels is a long text: only faults are printed.
+    if not isinstance(value.type, ir.RankedTensorType):
+        raise Invalid(f"works on ranked tensors, got {value.type}")
     type_ = ir.RankedTensorType(value.type)
-    require(type_.has_static_shape, f"needs a static shape, got {type_}; export the model without dynamic shapes")
+    if not type_.has_static_shape:
+        raise Invalid(f"needs a static shape, got {type_}; export the model without dynamic shapes")
     element = type_.element_type
-    allowed = isinstance(element, (ir.F32Type, ir.IntegerType, quant.QuantizedType))
-    require(allowed, f"element type must be f32, an integer or !quant.uniform, got {element}")
+    if not isinstance(element, (ir.F32Type, ir.IntegerType, quant.QuantizedType)):
+        raise Invalid(f"element type must be f32, an integer or !quant.uniform, got {element}")
     return type_
 
 

@@ -24,18 +24,20 @@ class WeightTiming:
 
     def __init__(self, weight_stream: WeightStream, plan: StagePlan) -> None:
         self._weight_stream, self._plan = weight_stream, plan
-        # A search for the size of the ring goes through every word and burst ten times: these are looked up once.
-        self._word_beats = weight_stream.word_beats
-        self._capacity = weight_stream.bank.words * self._word_beats  # beats that the ring holds
         self._by_nest = {use.nest: use for use in weight_stream.uses}
         self._begins: list[int] = []  # first cycle of every nest
-        self._bursts = iter(_bursts(weight_stream))
-        self._requested = 0  # beats
-        self._ends: list[int] = []  # cycle of the last beat of every burst
+        self._freed: list[int] = []  # for every word the cycle of its last read
+        self._ends: list[int] = []  # cycle of the last beat of every burst that has been requested
         self._last_request = -1
-        self._arrivals: list[int] = []  # cycle of the last beat of every word
-        self._freed: list[tuple[int, int]] = []  # (cycle, beats free in all)
-        self._used_frees = 0
+        beats, self._after = _bursts(weight_stream)
+        self._beats = beats.tolist()
+        requested = np.cumsum(beats)
+        word_beats = weight_stream.word_beats
+        words = np.arange(word_beats, requested[-1] + 1, word_beats)  # beats up to the end of every word
+        self._burst = np.searchsorted(requested, words)  # of every word, the burst with its last beat,
+        self._tail = requested[self._burst] - words  # and the beats of that burst behind it
+        # Of every burst, the last word whose place it takes; negative as long as the ring has free places.
+        self._taken = (-(-requested // word_beats) - 1 - weight_stream.bank.words).tolist()
 
     def nest(self, number: int, begin: int, run: Run) -> Run:
         """The run of a nest with its waits for words.
@@ -52,52 +54,44 @@ class WeightTiming:
     def _waits(self, use: Use, run: Run) -> list[tuple[int, int]]:
         """Reads the words of a nest; returns its waits for them, as in `Run`."""
         steps, wanted, again = use.tile_steps()
-        word, delay, first = use.position, 0, run.start + 1
-        freed, stage = self._freed[-1][1] if self._freed else 0, self._plan.stage(use.access)
+        places, delay, first = np.array(wanted), 0, run.start + 1
+        stage = self._plan.stage(use.access)
         waits: list[tuple[int, int]] = []
-        for tile in range(use.tiles):
-            places = tile * steps + np.array(wanted)
-            for step in places.tolist():
-                late = self._arrival(word) + 1 - first - step
-                if late > delay:
-                    delay = late
-                    waits.append((step, delay))
-                word += 1
+        for word in range(use.position, use.position + use.words, use.tile):
+            late = self._arrivals(word, use.tile) + 1 - first - places
+            if late.max() > delay:
+                late = np.maximum.accumulate(np.maximum(late, delay))
+                later = np.flatnonzero(np.diff(late, prepend=delay))
+                waits += zip(places[later].tolist(), late[later].tolist(), strict=True)
+                delay = waits[-1][1]
             # When the first word is read for the last time, all words of the tile have arrived.
             over = places + again
-            for cycle in (first + over + np.maximum(run.late(over), delay)).tolist():
-                freed += self._word_beats
-                self._freed.append((cycle + stage, freed))
+            self._freed += (first + over + np.maximum(run.late(over), delay) + stage).tolist()
+            places = places + steps
         return waits
 
-    def _arrival(self, word: int) -> int:
-        while len(self._arrivals) <= word:
-            self._request(*next(self._bursts))
-        return self._arrivals[word]
-
-    def _request(self, beats: int, after: int) -> None:
-        """Requests the next burst as early as possible and notes when its beats arrive."""
-        weight_stream, word_beats = self._weight_stream, self._word_beats
-        cycle = max(self._last_request + 1, self._begins[after])
-        if len(self._ends) >= weight_stream.outstanding:
-            cycle = max(cycle, self._ends[-weight_stream.outstanding] + 1)
-        missing = self._requested + beats - self._capacity
-        if missing > 0:
-            while self._freed[self._used_frees][1] < missing:
-                self._used_frees += 1
-            cycle = max(cycle, self._freed[self._used_frees][0] + 1)
-        self._last_request = cycle
-        first = max(cycle + weight_stream.latency, self._ends[-1] + 1 if self._ends else 0)
-        self._ends.append(first + beats - 1)
-        before, self._requested = self._requested, self._requested + beats
-        complete = range(before // word_beats + 1, self._requested // word_beats + 1)
-        self._arrivals.extend([first + words * word_beats - before - 1 for words in complete])
+    def _arrivals(self, word: int, count: int) -> np.ndarray:
+        """The cycles of the last beats of `count` successive words; requests their bursts as early as possible."""
+        bursts = self._burst[word : word + count]
+        begins, freed, ends, outstanding = self._begins, self._freed, self._ends, self._weight_stream.outstanding
+        for number in range(len(ends), bursts[-1] + 1):
+            cycle = max(self._last_request + 1, begins[self._after[number]])
+            if number >= outstanding:
+                cycle = max(cycle, ends[number - outstanding] + 1)
+            if (taken := self._taken[number]) >= 0:
+                cycle = max(cycle, freed[taken] + 1)
+            self._last_request = cycle
+            first = max(cycle + self._weight_stream.latency, ends[-1] + 1 if ends else 0)
+            ends.append(first + self._beats[number] - 1)
+        return np.array(ends[bursts[0] :])[bursts - bursts[0]] - self._tail[word : word + count]
 
 
-def _bursts(weight_stream: WeightStream) -> list[tuple[int, int]]:
+def _bursts(weight_stream: WeightStream) -> tuple[np.ndarray, list[int]]:
     """For each burst its beats, and the number of the nest that must have been issued before its request."""
-    bursts, burst = [], weight_stream.burst
+    beats, after, burst = list[int](), list[int](), weight_stream.burst
     for segment in weight_stream.segments:
         whole, rest = divmod(segment.words * weight_stream.word_beats, burst)
-        bursts += [(burst, segment.after)] * whole + [(rest, segment.after)] * bool(rest)
-    return bursts
+        sizes = [burst] * whole + [rest] * bool(rest)
+        beats += sizes
+        after += [segment.after] * len(sizes)
+    return np.array(beats), after
