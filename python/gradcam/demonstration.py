@@ -13,6 +13,7 @@ import msgspec
 import numpy as np
 
 from gradcam.data import SIZE, Images, compose, load_test_images, test_image_paths, to_input
+from gradcam.design import written_files
 from gradcam.figures import Figure, Measured, ShapeRun, figures, table
 from gradcam.files import check_replaceable, replace_folder
 from gradcam.measure import Usage, measured_compile
@@ -26,7 +27,7 @@ CHUNK = 5  # images between two signs of progress
 TEST_IMAGES, TEST_SEED = 3000, 2  # composed, from the test split
 
 #: All that the demonstration writes into its folder, besides one folder per array; see `design_folder`.
-FILES = ("overlays", "heatmaps.npz", "report.json", "table.md")
+FILES = ("overlays/*.png", "heatmaps.npz", "report.json", "table.md")
 
 Say = Callable[[str], None]
 
@@ -66,7 +67,8 @@ def check_target(target: Path) -> None:
         GradcamError: it holds something else.
     """
     designs = [design_folder(pe) for pe in (MAIN, *OTHERS)]
-    check_replaceable(target, {*FILES, *designs}, "the demonstration")
+    ours = [f"{design}/{name}" for design in designs for name in written_files(target / design)]
+    check_replaceable(target, [*FILES, *ours], "the demonstration")
 
 
 def _compile_all(folder: Path, say: Say) -> Usage:

@@ -7,7 +7,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -50,12 +50,13 @@ def _replace_file(target: Path, data: bytes) -> None:
 def replace_folder(target: Path) -> Iterator[Path]:
     """Gives an empty folder to fill, which takes the place of `target` when the block ends without an error.
 
-    The new folder is made beside `target`, so that the last step is a rename. A folder that stood there is removed.
-    Missing parent folders are made; after an error they are gone again.
+    The new folder is made beside `target`, so that the last step is a rename. A folder that stood there is removed; of
+    a symbolic link, the folder that it names. Missing parent folders are made; after an error they are gone again.
 
     Raises:
         GradcamError: the folder cannot be written.
     """
+    target = target.resolve()
     made = [parent for parent in target.parents if not parent.exists()]
     work = None
     try:
@@ -84,20 +85,36 @@ def _remove_empty(folders: Sequence[Path]) -> None:
         folder.rmdir()
 
 
-def check_replaceable(target: Path, ours: Collection[str], writer: str) -> None:
-    """Refuses to replace a file, or a folder with files that `writer` does not write.
+def check_replaceable(target: Path, ours: Iterable[str], writer: str) -> None:
+    """Refuses to replace what `writer` did not write: a file, or a folder with a file of somebody else anywhere in it.
 
-    `ours` are the names that `writer` writes; a name may be a pattern, such as heatmap*.npy.
+    `ours` are the files that `writer` writes, relative to the folder, such as rtl/top.sv. A name may be a pattern, such
+    as heatmap*.npy.
 
     Raises:
         GradcamError: the target must not be replaced.
     """
-    if not target.exists():
+    folder, here = target.resolve(), Path.cwd()
+    if folder == here or folder in here.parents:
+        raise GradcamError(f"cannot replace {folder}, which holds the current folder; name a folder inside of it")
+    if not folder.exists():
         return
-    names = [p.name for p in target.iterdir()] if target.is_dir() else [target.name]
-    others = sorted(n for n in names if not target.is_dir() or not any(fnmatchcase(n, own) for own in ours))
-    if others:
-        raise GradcamError(f"{target} exists and holds '{others[0]}', which {writer} did not write")
+    if not folder.is_dir():
+        raise GradcamError(f"{target} is no folder; name another")
+    if strange := _strange(folder, [name.split("/") for name in ours]):
+        raise GradcamError(f"{target} exists and holds '{strange.relative_to(folder)}', which {writer} did not write")
+
+
+def _strange(folder: Path, ours: Sequence[Sequence[str]]) -> Path | None:
+    """The first entry of a folder, or of one inside it, that no path of `ours`, split at its slashes, leads to."""
+    for entry in sorted(folder.iterdir()):
+        inner = [rest for name, *rest in ours if fnmatchcase(entry.name, name)]
+        is_folder = entry.is_dir() and not entry.is_symlink()
+        if not any(bool(rest) == is_folder for rest in inner):
+            return entry
+        if is_folder and (found := _strange(entry, [rest for rest in inner if rest])):
+            return found
+    return None
 
 
 def digest(path: Path) -> str:

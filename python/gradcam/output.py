@@ -10,9 +10,10 @@ from typing import Any
 from msgspec.structs import replace
 
 from gradcam.compiler import Compilation, Settings
+from gradcam.design import written_files
 from gradcam.errors import GradcamError
 from gradcam.files import check_replaceable, replace_folder
-from gradcam.package import TEXTS, write_package
+from gradcam.package import write_package
 from gradcam.passes.infra.analyses import keeping
 from gradcam.passes.infra.instrumentation import PrintIR
 from gradcam.passes.program.banks import constant_words, hex_lines
@@ -24,9 +25,6 @@ from gradcam.schema.document import write
 from gradcam.schema.report import PassTime, Report
 from gradcam.schema.schedule import schedule_text
 
-#: The files and folders that a compile, its simulator and its synthesis write.
-FILES = ("rtl", "mem", "ir", "sim", "synth", "program.json", "schedule.json", "report.json", "report.txt", *TEXTS)
-
 
 def check_target(folder: Path, force: bool) -> None:
     """Refuses an output folder that must not be replaced.
@@ -34,9 +32,9 @@ def check_target(folder: Path, force: bool) -> None:
     Raises:
         GradcamError: it exists and `force` is false, or it holds files that no compile wrote.
     """
+    check_replaceable(folder, written_files(folder), "gradcam-compile")
     if folder.exists() and not force:
         raise GradcamError(f"{folder} exists; choose another folder, or add --force to replace it")
-    check_replaceable(folder, FILES, "gradcam-compile")
 
 
 def compile_to_folder(

@@ -205,7 +205,10 @@ def test_an_earlier_demonstration_may_be_replaced(tmp_path):
     (tmp_path / "design-16x16").mkdir()
     (tmp_path / "table.md").touch()
     demonstration.check_target(tmp_path)
-    with pytest.raises(GradcamError, match=r"holds 'table\.md'"):
+    (tmp_path / "design-16x16" / "notes").touch()
+    with pytest.raises(GradcamError, match="holds 'design-16x16/notes', which the demonstration did not write"):
+        demonstration.check_target(tmp_path)
+    with pytest.raises(GradcamError, match=r"table\.md is no folder; name another"):
         demonstration.check_target(tmp_path / "table.md")
 
 

@@ -9,9 +9,9 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from gradcam.design import Design
+from gradcam.design import SIMULATOR_FILES, Design
 from gradcam.errors import GradcamError
-from gradcam.files import replace_folder
+from gradcam.files import check_replaceable, replace_folder
 from gradcam.sim.header import design_header, verilator_config
 from gradcam.verilator import Toolchain, find_toolchain
 
@@ -47,6 +47,7 @@ def build(folder: Path | str | Design) -> Path:
     key = _key(design)
     if _built(target, key):
         return target / "simulator"
+    check_replaceable(target, SIMULATOR_FILES, "the simulator")
     toolchain = find_toolchain()
     # Built elsewhere: make takes no folder with a space in its path.
     with tempfile.TemporaryDirectory(prefix="gradcam-sim-") as temporary:

