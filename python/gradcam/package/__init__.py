@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from gradcam.package.fusesoc import core_file
@@ -11,7 +12,7 @@ from gradcam.package.vivado import constraints, script
 from gradcam.schema.program import Program
 
 #: The files, each with the function that makes its text from program.json.
-TEXTS = {
+TEXTS: dict[str, Callable[[Program], str]] = {
     "gradcam_core.core": core_file,
     "gradcam_core.xdc": constraints,
     "vivado.tcl": script,
