@@ -10,7 +10,7 @@ from typing import Any
 
 from gradcam.command import run, shape_argument
 from gradcam.dialect.methods import EPS, METHODS
-from gradcam.files import write_output
+from gradcam.files import check_binary_output, write_output
 from gradcam.passes.infra.elision import elided_text
 
 
@@ -37,12 +37,15 @@ def _parser() -> argparse.ArgumentParser:
     add("--list-layers", action="store_true", help="print the module paths that --target-layer can name, and exit")
     add("-o", dest="output", metavar="FILE", default="-", help="output, written only on success (default: stdout)")
     add("--emit-bytecode", action="store_true", help="write MLIR bytecode: smaller and faster to read than text")
+    add("-f", dest="force", action="store_true", help="write bytecode to a terminal, too")
     add("--mlir-elide-elementsattrs-if-larger", type=int, metavar="N", help="leave out larger constants, for reading")
     add("--mlir-print-debuginfo", action="store_true", help="print the module path of every op")
     return parser
 
 
 def _output(options: argparse.Namespace) -> bytes:
+    if options.emit_bytecode:
+        check_binary_output(options.output, options.force)
     from gradcam import frontend  # imports torch: --help need not wait for it
 
     model = frontend.load_model(options.model, options.state_dict)

@@ -6,7 +6,7 @@ import hashlib
 import re
 import shlex
 import sys
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -126,9 +126,9 @@ def _digest(module: Any) -> bytes:
 class CrashReproducer(Instrumentation):
     """Writes the IR before a failing pass, with the command that runs that pass on it again."""
 
-    def __init__(self, path: Path) -> None:
-        """Writes to `path`, only when a pass fails."""
-        self._path = path
+    def __init__(self, path: Path, options: Sequence[str] = ()) -> None:
+        """Writes to `path`, only when a pass fails; `options` are those of gradcam-opt that the failure depends on."""
+        self._path, self._options = path, options
         self._before = ""
 
     def before(self, name: str, module: Any) -> None:
@@ -137,10 +137,10 @@ class CrashReproducer(Instrumentation):
 
     def failed(self, step: Step, module: Any) -> None:
         """Writes the file."""
-        pipeline = nest(step.text, ("builtin.module", *step.anchors))
+        quoted = shlex.quote(nest(step.text, ("builtin.module", *step.anchors)))
         lines = [
             f"// pass '{step.name}' failed on this module; to see it again:",
             f"// gradcam-opt --run-reproducer {shlex.quote(str(self._path))}",
-            f"// configuration: --pass-pipeline={shlex.quote(pipeline)}",
+            f"// configuration: {' '.join([*map(shlex.quote, self._options), f'--pass-pipeline={quoted}'])}",
         ]
         self._path.write_text("\n".join(lines) + "\n" + self._before, encoding="utf-8")

@@ -100,12 +100,16 @@ class PassManager:
 
         Raises:
             PipelineError: the text is no pipeline.
-            GradcamError: the pass cannot run where the pipeline has led the module.
+            GradcamError: `what` is nothing of these, a class needs options, or the pass cannot run where the pipeline
+                has led the module.
         """
         if isinstance(what, str):
             self._add_elements(parse_pipeline(what), ())
         elif isinstance(what, Pass) or (isinstance(what, type) and issubclass(what, Pass)):
-            self._add_project(ProjectStep(what() if isinstance(what, type) else what))
+            registry.check_name(what if isinstance(what, type) else type(what))
+            self._add_project(ProjectStep(make_pass(what, "") if isinstance(what, type) else what))
+        elif not callable(what):
+            raise GradcamError(f"a pipeline is made of texts, passes and callables, got {type(what).__name__}")
         else:
             self._steps.append(CallableStep(what))
             self._side = None  # it may cross

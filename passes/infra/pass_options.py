@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import types
 import typing
 from collections.abc import Iterable
@@ -12,6 +13,7 @@ from gradcam.errors import GradcamError, did_you_mean
 from gradcam.passes.infra.pass_base import Pass
 
 _BOOLS = {"": True, "1": True, "true": True, "0": False, "false": False}
+_SCALARS = (int, float, bool, str)
 _CLOSING = {"'": "'", '"': '"', "{": "}"}
 
 
@@ -70,9 +72,10 @@ def make_pass(cls: type[Pass], text: str) -> Pass:
     """Makes the pass `cls` with the options in `text`.
 
     Raises:
-        OptionError: an option is unknown, given twice, or has a value of another type.
+        GradcamError: the class has an option of a type that has no text.
+        OptionError: an option is unknown, given twice, missing, or has a value of another type.
     """
-    fields, hints = cls.options(), typing.get_type_hints(cls)
+    fields, hints = cls.options(), option_types(cls)
     values: dict[str, Any] = {}
     options = split_options(text)
     for option in options:
@@ -92,14 +95,46 @@ def make_pass(cls: type[Pass], text: str) -> Pass:
                 f"option '{option.name}' of pass '{cls.name}' takes {type_text(hints[field])}, got '{option.value}'",
                 option.offset,
             ) from None
+    offset = options[0].offset if options else 0
+    missing = [name for name, field in fields.items() if _required(field) and field.name not in values]
+    if missing:
+        kind = type_text(hints[fields[missing[0]].name])
+        raise OptionError(f"pass '{cls.name}' needs the option '{missing[0]}' ({kind})", offset)
     try:
         return cls(**values)
-    except (
-        GradcamError,
-        TypeError,
-        ValueError,
-    ) as error:  # a check of the class, or an option without default left out
-        raise OptionError(f"pass '{cls.name}': {error}", options[0].offset if options else 0) from error
+    except (GradcamError, TypeError, ValueError) as error:  # a check of the class
+        raise OptionError(f"pass '{cls.name}': {error}", offset) from error
+
+
+def option_types(cls: type[Pass]) -> dict[str, Any]:
+    """The types of a pass's fields by name.
+
+    Raises:
+        GradcamError: one of them has no text in a pipeline, or is not defined.
+    """
+    try:
+        hints = typing.get_type_hints(cls)
+    except (NameError, TypeError) as error:
+        raise GradcamError(f"pass '{cls.name}': the types of its options are not known: {error}") from error
+    for name, field in cls.options().items():
+        if not _has_text(hints[field.name]):
+            kinds = "int, float, bool, str, a Literal, or a tuple such as tuple[int, ...]"
+            raise GradcamError(f"pass '{cls.name}': the type of the option '{name}' must be {kinds}")
+    return hints
+
+
+def _has_text(hint: Any) -> bool:
+    members = _alternatives(hint)
+    hint = members[0]
+    if len(members) > 1:
+        return False
+    if typing.get_origin(hint) is tuple:
+        return typing.get_args(hint)[1:] == (...,) and typing.get_args(hint)[0] in _SCALARS
+    return typing.get_origin(hint) is typing.Literal or hint in _SCALARS
+
+
+def _required(field: dataclasses.Field) -> bool:
+    return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
 
 
 def _known(fields: Iterable[str]) -> str:
@@ -128,7 +163,10 @@ def _convert(value: str, hint: Any) -> Any:
         if value.lower() not in _BOOLS:
             raise ValueError
         return _BOOLS[value.lower()]
-    return hint(value)
+    converted = hint(value)
+    if hint is float and not math.isfinite(converted):
+        raise ValueError
+    return converted
 
 
 def type_text(hint: Any) -> str:
@@ -138,7 +176,7 @@ def type_text(hint: Any) -> str:
         return "one of " + ", ".join(map(str, typing.get_args(hint)))
     if typing.get_origin(hint) is tuple:
         return {int: "integers", float: "numbers"}.get(typing.get_args(hint)[0], "texts") + " separated by commas"
-    return {int: "an integer", float: "a number", bool: "true or false", str: "a text"}.get(hint, str(hint))
+    return {int: "an integer", float: "a number", bool: "true or false", str: "a text"}[hint]
 
 
 def value_text(value: Any) -> str:
@@ -148,7 +186,10 @@ def value_text(value: Any) -> str:
     if isinstance(value, tuple):
         return ",".join(map(value_text, value))
     text = str(value)
-    return f"'{text}'" if isinstance(value, str) and (not text or any(c in " \t{}()'\"" for c in text)) else text
+    if not isinstance(value, str) or (text and not any(c.isspace() or c in "{}()'\"" for c in text)):
+        return text
+    quote = '"' if "'" in text else "'"
+    return f"{quote}{text}{quote}"
 
 
 def format_pass(pass_: Pass) -> str:
@@ -162,11 +203,10 @@ def format_pass(pass_: Pass) -> str:
 
 def option_help(cls: type[Pass]) -> list[str]:
     """One line per option: spelling, type and default."""
-    hints = typing.get_type_hints(cls)
+    hints = option_types(cls)
     lines = []
     for name, field in cls.options().items():
-        required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
-        default = "required" if required else f"default {value_text(_default(field))}"
+        default = "required" if _required(field) else f"default {value_text(_default(field))}"
         lines.append(f"{name}: {type_text(hints[field.name])}, {default}")
     return lines
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from gradcam.errors import GradcamError
 
-_NAME = re.compile(r"[\w.\-]+")
+#: The names of passes and ops in a pipeline.
+NAME = re.compile(r"[\w.\-]+")
 _SPACE = re.compile(r"\s*")
 _QUOTES = "'\""
 
@@ -78,7 +79,7 @@ class _Parser:
 
     def element(self) -> Element:
         char = self.skip_space()
-        name = _NAME.match(self.text, self.position)
+        name = NAME.match(self.text, self.position)
         if not name:
             raise self.error(f"expected a pass name{f' before {char!r}' if char else ' at the end'}")
         start, self.position = self.position, name.end()

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from gradcam.errors import GradcamError
 from gradcam.passes.infra.pass_base import Pass
+from gradcam.passes.infra.pipeline_parser import NAME
 
 PassClass = TypeVar("PassClass", bound=type[Pass])
 
@@ -74,10 +75,24 @@ def register(cls: PassClass) -> PassClass:
     """Registers a user's own pass under its `name`; usable as a class decorator.
 
     Raises:
-        GradcamError: the name is taken.
+        GradcamError: the class is not derived from `Pass`, its name is none that a pipeline can hold, or is taken.
     """
+    if not (isinstance(cls, type) and issubclass(cls, Pass)):
+        raise GradcamError(f"{getattr(cls, '__name__', cls)} is registered as a pass, but not derived from Pass")
+    check_name(cls)
     _add(cls.name, lambda: cls)
     return cls
+
+
+def check_name(cls: type[Pass]) -> None:
+    """Refuses a pass whose `name` cannot stand in a pipeline.
+
+    Raises:
+        GradcamError: it has such a name, or none.
+    """
+    name = getattr(cls, "name", None)
+    if not isinstance(name, str) or not NAME.fullmatch(name):
+        raise GradcamError(f"the pass {cls.__name__} needs a name such as 'my-pass', it has {name!r}")
 
 
 def register_pipeline(name: str, passes: Sequence[str]) -> None:
@@ -96,6 +111,11 @@ def is_pass(name: str) -> bool:
     return name in _factories
 
 
+def names() -> list[str]:
+    """Names of the passes and the pipelines, in the order of their registration."""
+    return [*_factories, *PIPELINES]
+
+
 def pass_names() -> list[str]:
     """Names of the project's and the user's passes, in the order of their registration."""
     return list(_factories)
@@ -103,7 +123,7 @@ def pass_names() -> list[str]:
 
 def suggestions() -> list[str]:
     """Names to suggest for a misspelt pass: the registered ones, the pipelines, and some of upstream's."""
-    return [*_factories, *PIPELINES, *UPSTREAM_PASSES["mlir"], *UPSTREAM_PASSES["circt"]]
+    return [*names(), *UPSTREAM_PASSES["mlir"], *UPSTREAM_PASSES["circt"]]
 
 
 def lookup(name: str) -> type[Pass]:

@@ -37,6 +37,16 @@ def write_output(name: str, outputs: Sequence[bytes]) -> None:
         raise GradcamError(f"cannot write {name}: {error.strerror}") from error
 
 
+def check_binary_output(name: str, force: bool) -> None:
+    """Refuses to write bytes that are no text to a terminal.
+
+    Raises:
+        GradcamError: the output `name` is stdout ("-"), which is a terminal, and `force` is false.
+    """
+    if name == "-" and not force and sys.stdout.isatty():
+        raise GradcamError("bytecode is not written to a terminal; name a file with -o, or force it with -f")
+
+
 def _replace_file(target: Path, data: bytes) -> None:
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import re
+import shlex
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NoReturn
 
 from gradcam.errors import GradcamError, did_you_mean
@@ -42,7 +44,7 @@ def _make_parser() -> _Parser:
     add("input", nargs="?", default="-", help="MLIR text or bytecode of either side; - is stdin (default)")
     add("-o", dest="output", default="-", metavar="FILE", help="output, written only on success; - is stdout (default)")
     add("--pass-pipeline", metavar="TEXT", help="'builtin.module(pass{option=value},func.func(pass))'")
-    add("--load-pass-plugin", action="append", default=[], metavar="FILE.py", help="Python file that registers passes")
+    add("--load-pass-plugin", action="append", default=[], metavar="FILE.py", help="Python file with @register passes")
     add("--allow-unregistered-dialect", action="store_true", help="take ops of unknown dialects")
     add(
         "--verify-each",
@@ -57,9 +59,15 @@ def _make_parser() -> _Parser:
     add(
         "--verify-diagnostics", action="store_true", help="check diagnostics against expected-error@+1 {{...}} comments"
     )
+    add("--verify-roundtrip", action="store_true", help="check first that the input survives text and bytecode")
+    add("--mlir-disable-threading", action="store_true", help="run upstream passes and verifiers in one thread")
     add("--emit-bytecode", action="store_true", help="write bytecode, not text")
+    add("-f", dest="force", action="store_true", help="write bytecode to a terminal, too")
     show = parser.add_argument_group("to show instead of running")
-    show.add_argument("--list-passes", action="store_true", help="passes with their documentation and options")
+    show.add_argument("--version", action="store_true", help="versions of gradcam-mlir, torch-mlir and CIRCT")
+    show.add_argument(
+        "--list-passes", nargs="?", const="", metavar="NAME", help="all passes or NAME, with documentation and options"
+    )
     show.add_argument("--show-dialects", action="store_true", help="dialects of both sides")
     dump = parser.add_argument_group("printing")
     add = dump.add_argument
@@ -83,6 +91,14 @@ def _make_parser() -> _Parser:
     )
     add("--run-reproducer", action="store_true", help="run the pipeline that the input, a reproducer, names")
     return parser
+
+
+def recorded_options(options: argparse.Namespace) -> list[str]:
+    """The options that a reproducer needs beside the pipeline, for `CommandLine.adopt`."""
+    plugins = [f"--load-pass-plugin={Path(name).resolve()}" for name in options.load_pass_plugin]
+    flags = ("allow_unregistered_dialect", "mlir_disable_threading")
+    given = [f"--{flag.replace('_', '-')}" for flag in flags if getattr(options, flag)]
+    return [*plugins, *given, *([] if options.verify_each else ["--verify-each=0"])]
 
 
 class CommandLine:
@@ -112,16 +128,34 @@ class CommandLine:
         if self.pass_flags and self.options.pass_pipeline is not None:
             self._parser.error(f"give --pass-pipeline or passes as flags (--{self.pass_flags[0][0]}), not both")
 
-    def make_manager(self, pipeline: str | None) -> PassManager:
-        """The pass manager for `pipeline`, or for the passes given as flags.
+    def adopt(self, configuration: str) -> list[str]:
+        """Takes over the pipeline and the options that `recorded_options` wrote; returns the plugins among them.
+
+        Raises:
+            ValueError: the text is no command line with a pipeline.
+            GradcamError: passes are given here, too.
+        """
+        recorded, mine = CommandLine(shlex.split(configuration)).options, self.options
+        if recorded.pass_pipeline is None:
+            raise ValueError("it has no --pass-pipeline")
+        if self.pass_flags or mine.pass_pipeline is not None:
+            raise GradcamError("--run-reproducer runs the recorded pipeline; leave other passes out")
+        mine.pass_pipeline = recorded.pass_pipeline
+        mine.verify_each &= recorded.verify_each
+        mine.allow_unregistered_dialect |= recorded.allow_unregistered_dialect
+        mine.mlir_disable_threading |= recorded.mlir_disable_threading
+        return recorded.load_pass_plugin
+
+    def make_manager(self) -> PassManager:
+        """The pass manager for the pipeline, or for the passes given as flags.
 
         Raises:
             PipelineError: there is a mistake in the pipeline.
             GradcamError: there is one in a flag.
         """
         manager = PassManager(self.options.verify_each)
-        if pipeline is not None:
-            return manager.add(pipeline)
+        if self.options.pass_pipeline is not None:
+            return manager.add(self.options.pass_pipeline)
         for name, options in self.pass_flags:
             self._add_flag(manager, name, options)
         return manager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
 import io
 import os
 import re
@@ -14,10 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from gradcam.errors import GradcamError, did_you_mean
-from gradcam.files import write_output
+from gradcam.files import check_binary_output, write_output
 from gradcam.opt.chunks import Chunk, read_chunks
-from gradcam.opt.cli import CommandLine
+from gradcam.opt.cli import CommandLine, recorded_options
 from gradcam.opt.expected import mismatches
+from gradcam.opt.plugins import load_plugins
+from gradcam.opt.round_trip import verify_round_trip
 from gradcam.passes.infra import contexts
 from gradcam.passes.infra.diagnostics import Diagnostic, from_exception, from_mlir
 from gradcam.passes.infra.elision import LARGE, elided_text, find_elided
@@ -31,16 +32,24 @@ _PRETTY_GRADCAM_OP = re.compile(r"^(?:[^\"/\n]*=)?\s*(gradcam\.\w+)", re.MULTILI
 
 
 class Listener(Instrumentation):
-    """Collects the diagnostics of every context that a module is in, before and after it crosses to the other MLIR."""
+    """Sets up every context that a module is in, before and after it crosses to the other MLIR; hears its diagnostics.
 
-    def __init__(self, hear: Callable[[Diagnostic], None]) -> None:
-        self._hear = hear
+    Args:
+        hear: called with each diagnostic.
+        threads: whether upstream passes and verifiers may run in several threads.
+        unregistered: whether ops of unknown dialects are taken.
+    """
+
+    def __init__(self, hear: Callable[[Diagnostic], None], threads: bool, unregistered: bool) -> None:
+        self._hear, self._threads, self._unregistered = hear, threads, unregistered
         self._contexts: list[Any] = []
 
     def attach(self, context: Any) -> None:
-        """Listens to `context`; a second call for the same context does nothing."""
+        """Sets up `context` and listens to it; a second call for the same context does nothing."""
         if context not in self._contexts:
             self._contexts.append(context)
+            context.enable_multithreading(self._threads)
+            context.allow_unregistered_dialects = self._unregistered
             context.attach_diagnostic_handler(self._handle)
 
     def after(self, name: str, module: Any, seconds: float) -> None:
@@ -58,10 +67,14 @@ class Driver:
 
     def __init__(self, command: CommandLine) -> None:
         self._options = command.options
+        if self._options.emit_bytecode:
+            check_binary_output(self._options.output, self._options.force)
         self._chunks = read_chunks(self._options.input, self._options.split_input_file)
         if self._options.emit_bytecode and len(self._chunks) > 1:
             raise GradcamError("--emit-bytecode writes one module, --split-input-file found several")
-        self._manager = command.make_manager(self._pipeline())
+        if self._options.run_reproducer:
+            self._adopt_configuration(command)
+        self._manager = command.make_manager()
         self._timing = Timing()
         self._instrument()
 
@@ -78,13 +91,16 @@ class Driver:
         write_output(self._options.output, [output for _, output in results if output])
         return 0
 
-    def _pipeline(self) -> str | None:
-        if not self._options.run_reproducer:
-            return self._options.pass_pipeline
-        configuration = _CONFIGURATION.search(self._chunks[0].data)
+    def _adopt_configuration(self, command: CommandLine) -> None:
+        """Takes the pipeline and the options that the input, a reproducer, names; loads its plugins."""
+        name, configuration = self._chunks[0].name, _CONFIGURATION.search(self._chunks[0].data)
         if not configuration:
-            raise GradcamError(f"{self._chunks[0].name} is no reproducer: it has no '// configuration:' line")
-        return shlex.split(configuration[1].decode())[0].partition("=")[2]
+            raise GradcamError(f"{name} is no reproducer: it has no '// configuration:' line")
+        try:
+            plugins = command.adopt(configuration[1].decode())
+        except ValueError as error:
+            raise GradcamError(f"{name}: the '// configuration:' line cannot be read: {error}") from error
+        load_plugins(plugins, self._options.load_pass_plugin)
 
     def _instrument(self) -> None:
         options = self._options
@@ -97,7 +113,8 @@ class Driver:
             path = Path(directory) if directory else None
             self._manager.instrument(PrintIR(before, after, only_changes, path, self._dump))
         if options.mlir_pass_pipeline_crash_reproducer:
-            self._manager.instrument(CrashReproducer(Path(options.mlir_pass_pipeline_crash_reproducer)))
+            path = Path(options.mlir_pass_pipeline_crash_reproducer)
+            self._manager.instrument(CrashReproducer(path, recorded_options(options)))
         self._manager.instrument(self._timing)
 
     def _named(self, given: Sequence[str]) -> list[str]:
@@ -131,11 +148,13 @@ class Driver:
         if place := find_elided(chunk.data):
             return b"", [Diagnostic("error", _ELIDED, chunk.name, *place)]
         context = contexts.make_context("circt" if self._manager.source == "circt" else contexts.guess_side(chunk.data))
-        context.allow_unregistered_dialects = self._options.allow_unregistered_dialect
-        listener = Listener(hear)
+        options = self._options
+        listener = Listener(hear, not options.mlir_disable_threading, options.allow_unregistered_dialect)
         listener.attach(context)
         try:
             module = contexts.parse_module(chunk.source, context)
+            if options.verify_roundtrip:
+                verify_round_trip(module)
         except Exception as error:
             failures = from_exception(error)
             if failures is None:
@@ -197,36 +216,20 @@ def _silent_parse_error(chunk: Chunk) -> Diagnostic:
     return Diagnostic("error", message, chunk.name, line, op.start(1) - line_start + 1)
 
 
-def load_plugin(name: str) -> None:
-    """Runs a Python file that registers passes.
-
-    Raises:
-        GradcamError: the file cannot be run.
-    """
-    path = Path(name)
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    if spec is None or spec.loader is None:
-        raise GradcamError(f"{name}: a pass plugin is a Python file")
-    plugin = importlib.util.module_from_spec(spec)
-    sys.modules[path.stem] = plugin  # dataclasses look their module up there
-    try:
-        spec.loader.exec_module(plugin)
-    except Exception as error:
-        raise GradcamError(f"{name}: cannot load plugin: {type(error).__name__}: {error}") from error
-
-
 def _listing(command: CommandLine) -> str | None:
     from gradcam.opt import listing
 
-    if command.options.list_passes:
-        return listing.list_passes()
-    return listing.show_dialects() if command.options.show_dialects else None
+    options = command.options
+    if options.version:
+        return listing.versions()
+    if options.list_passes is not None:
+        return listing.list_passes() if not options.list_passes else listing.describe(options.list_passes)
+    return listing.show_dialects() if options.show_dialects else None
 
 
 def _run(argv: Sequence[str]) -> int:
     command = CommandLine(argv)
-    for plugin in command.options.load_pass_plugin:
-        load_plugin(plugin)
+    load_plugins(command.options.load_pass_plugin)
     listing = _listing(command)
     if listing is None:
         return Driver(command).run()

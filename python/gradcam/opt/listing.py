@@ -5,10 +5,32 @@ from __future__ import annotations
 import inspect
 import re
 import textwrap
+from importlib import metadata
 
-from gradcam.errors import GradcamError
+from gradcam.errors import GradcamError, did_you_mean
 from gradcam.passes.infra import contexts, registry
 from gradcam.passes.infra.pass_options import option_help
+
+
+def versions() -> str:
+    """The versions of the package and of both MLIRs, one to a line."""
+    packages = {"gradcam-mlir": "gradcam-mlir", "torch-mlir": "torch-mlir", "CIRCT (of PyCDE)": "pycde"}
+    return "\n".join(f"{name} {metadata.version(package)}" for name, package in packages.items())
+
+
+def describe(name: str) -> str:
+    """The documentation of one pass or pipeline.
+
+    Raises:
+        GradcamError: the project and its plugins have none of this name.
+    """
+    if name in registry.PIPELINES:
+        return ",".join(registry.PIPELINES[name])
+    if registry.is_pass(name):
+        return f"{name}\n{textwrap.indent(_describe(name), '  ')}"
+    if any(name in names for names in registry.UPSTREAM_PASSES.values()):
+        raise GradcamError(f"'{name}' is a pass of upstream MLIR or CIRCT, which document it")
+    raise GradcamError(f"unknown pass '{name}'{did_you_mean(name, registry.suggestions())}")
 
 
 def list_passes() -> str:

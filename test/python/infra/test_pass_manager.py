@@ -183,6 +183,54 @@ def test_printed_pipeline_parses_to_the_same_passes() -> None:
     assert str(PassManager.parse(text)) == text
 
 
+@pytest.mark.parametrize("text", ["", "a b", "a\nb", "it's", 'say "x"', "f(x)", "a,b", "a=b"])
+def test_text_options_are_printed_so_that_they_parse(text: str) -> None:
+    (step,) = PassManager.parse(str(PassManager().add(Tag(pe=text)))).steps
+    assert step.pass_.pe == text
+
+
+def test_options_that_a_pass_needs_are_asked_for() -> None:
+    @dataclass(frozen=True)
+    class Needs(Pass):
+        name: ClassVar[str] = "needs"
+        chunk_size: int
+
+    with pytest.raises(GradcamError, match=r"^pass 'needs' needs the option 'chunk-size' \(an integer\)$"):
+        PassManager().add(Needs)
+    assert make_pass(Needs, "chunk-size=3") == Needs(3)
+    with pytest.raises(GradcamError, match="'rate' of pass 'tag' takes a number, got 'nan'"):
+        make_pass(Tag, "rate=nan")
+
+
+@pytest.mark.parametrize("hint", [list[int], dict, "NoSuchType", int | str, tuple[int, int]])
+def test_options_of_types_without_a_text_are_refused(hint: Any) -> None:
+    @dataclass(frozen=True)
+    class Odd(Pass):
+        name: ClassVar[str] = "odd"
+        size: int = 0
+
+    Odd.__annotations__["size"] = hint
+    with pytest.raises(GradcamError, match=r"^pass 'odd': the types? of"):
+        make_pass(Odd, "size=3")
+
+
+@pytest.mark.parametrize("what", [3, None, ["cse"], object()])
+def test_what_is_no_pass_is_refused(what: Any) -> None:
+    with pytest.raises(
+        GradcamError, match=f"^a pipeline is made of texts, passes and callables, got {type(what).__name__}$"
+    ):
+        PassManager().add(what)
+
+
+def test_a_class_is_registered_only_as_a_pass_with_a_name() -> None:
+    with pytest.raises(GradcamError, match="int is registered as a pass, but not derived from Pass"):
+        registry.register(int)  # type: ignore[type-var]
+    with pytest.raises(GradcamError, match="the pass Pass needs a name such as 'my-pass', it has None"):
+        registry.register(Pass)
+    with pytest.raises(GradcamError, match="the pass Pass needs a name"):
+        PassManager().add(Pass)
+
+
 def test_named_pipelines_expand() -> None:
     assert [step.text.partition("{")[0] for step in PassManager.parse("tag-pipeline,canonicalize").steps] == [
         "tag",

@@ -8,8 +8,7 @@
 // RUN: not %gradcam_opt %s --canonicalise 2>&1 | FileCheck %s --check-prefix=FLAG
 // RUN: not %gradcam_opt %s --cse --pass-pipeline=cse 2>&1 | FileCheck %s --check-prefix=BOTH
 // RUN: not %gradcam_opt %s --cse --mlir-print-ir-after=cs 2>&1 | FileCheck %s --check-prefix=PRINT
-// RUN: not %gradcam_opt %s --load-pass-plugin=%S/Inputs/broken_plugin.py 2>&1 | FileCheck %s --check-prefix=PLUGIN
-// RUN: not %gradcam_opt %s --load-pass-plugin=%S/Inputs/none.py 2>&1 | FileCheck %s --check-prefix=NO-PLUGIN
+// RUN: not %gradcam_opt %s --pass-pipeline='builtin.module(cse,gradcam-limit-memory)' 2>&1 | FileCheck %s --check-prefix=NEEDS
 
 // UNKNOWN: {{^}}<pass-pipeline>:1:20: error: unknown pass 'gradcam-quantise'; did you mean 'gradcam-quantize'?{{$}}
 // BRACKET: {{^}}<pass-pipeline>:1:15: error: '(' is never closed{{$}}
@@ -20,6 +19,5 @@
 // FLAG: {{^}}gradcam-opt: error: unknown option or pass '--canonicalise'; did you mean '--canonicalize'?{{$}}
 // BOTH: {{^}}gradcam-opt: error: give --pass-pipeline or passes as flags (--cse), not both{{$}}
 // PRINT: {{^}}gradcam-opt: error: no pass 'cs' in the pipeline; did you mean 'cse'?{{$}}
-// PLUGIN: broken_plugin.py: cannot load plugin: ModuleNotFoundError: No module named 'a_module_that_does_not_exist'{{$}}
-// NO-PLUGIN: none.py: cannot load plugin: FileNotFoundError
+// NEEDS: {{^}}<pass-pipeline>:1:20: error: pass 'gradcam-limit-memory' needs the option 'bytes' (an integer){{$}}
 func.func private @f()

@@ -52,6 +52,18 @@ class Fail(Pass):
 
 @register
 @dataclass(frozen=True)
+class Needs(Pass):
+    """Does nothing with an option that must be given."""
+
+    name: ClassVar[str] = "test-needs"
+    count: int
+
+    def run(self, module: Any) -> None:
+        pass
+
+
+@register
+@dataclass(frozen=True)
 class BreakIR(Pass):
     """Leaves a function whose type does not fit its body."""
 

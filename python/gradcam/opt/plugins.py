@@ -1,0 +1,54 @@
+"""Pass plugins: Python files that register passes."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+from gradcam.errors import GradcamError
+from gradcam.passes.infra import registry
+
+_NOTHING = (
+    "the plugin registers no pass; put @register, of gradcam.passes.infra.registry, above each class derived from Pass"
+)
+
+
+def load_plugins(names: Iterable[str], loaded: Iterable[str] = ()) -> None:
+    """Runs the Python files `names`, except those that are in `loaded` under any path.
+
+    Raises:
+        GradcamError: a file is named twice, cannot be run, or registers nothing.
+    """
+    known = {Path(name).resolve() for name in loaded}
+    seen = set[Path]()
+    for name in names:
+        path = Path(name).resolve()
+        if path in seen:
+            raise GradcamError(f"the plugin {name} is named twice")
+        seen.add(path)
+        if path not in known:
+            _load(name)
+
+
+def _load(name: str) -> None:
+    path = Path(name)
+    if not path.is_file():
+        raise GradcamError(f"the plugin {name} {'is no file' if path.exists() else 'does not exist'}")
+    # The name cannot be that of another module, such as one of Python's own.
+    spec = importlib.util.spec_from_file_location(f"gradcam plugin {path.resolve()}", path)
+    if spec is None or spec.loader is None:
+        raise GradcamError(f"{name}: a plugin is a Python file, whose name ends in .py")
+    plugin = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = plugin  # dataclasses look their module up there
+    before = registry.names()
+    try:
+        spec.loader.exec_module(plugin)
+    except GradcamError as error:
+        raise GradcamError(f"{name}: {error}") from error
+    except (Exception, SystemExit) as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise GradcamError(f"{name}: cannot load plugin: {type(error).__name__}: {reason}") from error
+    if registry.names() == before:
+        raise GradcamError(f"{name}: {_NOTHING}")
