@@ -49,7 +49,7 @@ def test_another_module_from_the_text_is_found(module: ir.Module, monkeypatch: p
 
 def test_unreadable_bytecode_is_found(module: ir.Module, monkeypatch: pytest.MonkeyPatch) -> None:
     _reading(monkeypatch, "bytecode", lambda data: b"module { func.func @g( }")
-    with pytest.raises(GradcamError, match="^the module cannot be read back from its bytecode: ") as caught:
+    with pytest.raises(GradcamError, match="the module cannot be read back from its bytecode: ") as caught:
         round_trip.verify_round_trip(module)
     assert caught.value.location is not None
 
