@@ -10,10 +10,11 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from gradcam.command import run, shape_argument
+from gradcam.command import numbers_argument, run, shape_argument, size_argument
 from gradcam.compiler import LEVELS, PLACES, Compilation, Settings
 from gradcam.errors import GradcamError
 from gradcam.files import write_output
+from gradcam.images import ASSUMED, PRESETS
 from gradcam.passes.infra.elision import elided_text
 
 _OUTPUT = "output folder; for other levels a file, - for stdout: .mlirbc is bytecode, text lacks large constants"
@@ -50,7 +51,15 @@ def _parser() -> argparse.ArgumentParser:
     add("--method", default="gradcam", help="gradcam (default), hirescam, ...: see docs/compiling.md")
     add("--pe", default="16x16", metavar="OCxIC", help="processing elements: output x input channels (default: 16x16)")
     add("--dsp-packing", action="store_true", help="two int8 products per multiplication, as a DSP48E2 can")
-    add("--calibration", metavar="PATH", help="folder of images or .npy file (default: the model's own images)")
+    add("--calibration", metavar="PATH", help="images, .npy or .npz, or a folder (default: the model's own images)")
+    add(
+        "--mean", type=numbers_argument, metavar="M[,M,M]", help="mean of pixels from 0 to 1, which training subtracted"
+    )
+    add("--std", type=numbers_argument, metavar="S[,S,S]", help="their standard deviation")
+    add("--preset", metavar="NAME", help=f"mean and std by name: {', '.join(PRESETS)} (default: {ASSUMED})")
+    add("--resize", type=size_argument, metavar="N|HxW", help="resize images: shorter side, or height x width")
+    add("--crop", type=size_argument, metavar="N|HxW", help="cut this from the centre of images")
+    add("--background", default="black", metavar="COLOUR", help="under transparent images: a name or #rrggbb (black)")
     add("--range", dest="range_choice", choices=("mse", "percentile", "max"), default="mse", help="choice of ranges")
     add("--percentile", type=float, default=99.99, help="for --range percentile")
     add("--input-shape", type=shape_argument, metavar="1,C,H,W", help="default: the model's own")

@@ -19,7 +19,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("design", type=Path, metavar="DIR", help="output folder of gradcam-compile")
-    add("--input", type=Path, required=True, metavar="FILE", help="RGB image of the model's size, or .npy (C x H x W)")
+    add("--input", type=Path, required=True, metavar="FILE", help="an image, or an array in an .npy or .npz file")
     add("--class", dest="cls", type=int, metavar="N", help="class to explain first (default: the predicted one)")
     add("--trace", action="store_true", help="compare every buffer with the integer reference, nest by nest")
     add("--no-check", action="store_true", help="do not compare the outputs with the integer reference")

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 import numpy as np
 from torch_mlir import ir
 
-from gradcam.calibration import batches, load_images
 from gradcam.dialect.traits import Forward, Gradient, has
 from gradcam.dialect.verify import shape
 from gradcam.errors import GradcamError, fail
+from gradcam.images import Preprocessing, batches, load_images
 from gradcam.passes.infra.pass_base import Pass
 from gradcam.passes.ir.explanations import class_dependents
 from gradcam.passes.ir.queries import main_function
@@ -37,7 +37,8 @@ class Calibrate(Pass):
     channel needs the largest range. Each image is explained for the predicted class and for one other, cycling through
     all classes.
 
-    Options: `images` is a folder or an .npy file (`gradcam.calibration`); `mean` and `std` turn pixels into inputs;
+    Options: `images` is a file or a folder (`gradcam.images`); `mean` and `std`, or `preset`, and `resize`, `crop` and
+    `background` turn pixels into inputs, as the options of gradcam-compile do;
     `range` chooses the magnitude from all values seen: the clip with the least squared int8 quantization error (`mse`),
     a `percentile` of the magnitudes, or the `max`.
 
@@ -54,12 +55,17 @@ class Calibrate(Pass):
     images: str
     range: Choice = "mse"
     percentile: float = 99.99
-    mean: tuple[float, ...] = (0.5,)
-    std: tuple[float, ...] = (0.5,)
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    preset: str | None = None
+    resize: tuple[int, ...] | None = None
+    crop: tuple[int, ...] | None = None
+    background: str = "black"
 
     def run(self, module: Any) -> None:  # noqa: D102
-        shape = input_shape(module)
-        calibrate(module, load_images(self.images, shape, self.mean, self.std), self.range, self.percentile)
+        how = Preprocessing.of(self.mean, self.std, self.preset, self.resize, self.crop, self.background)
+        images = load_images(self.images, input_shape(module), how)
+        calibrate(module, (image.input for image in images), self.range, self.percentile)
 
 
 def input_shape(module: ir.Module) -> tuple[int, ...]:
@@ -74,7 +80,7 @@ def calibrate(
 
     Args:
         module: level 1, changed in place only when all went well.
-        images: float32 1xCxHxW each, read once; see `gradcam.calibration.load_images`.
+        images: float32 1xCxHxW each, read once; see `gradcam.images.load_images`.
         choice: how a range is chosen from the magnitudes: "mse", "percentile" or "max".
         percentile: the percentile, above 0 and at most 100.
 

@@ -50,3 +50,27 @@ def shape_argument(text: str) -> tuple[int, ...]:
         return tuple(int(n) for n in text.split(","))
     except ValueError:
         raise argparse.ArgumentTypeError(f"'{text}' is not a shape such as 1,3,64,64") from None
+
+
+def numbers_argument(text: str) -> tuple[float, ...]:
+    """The type of `--mean` and `--std`: "0.5", or "0.485,0.456,0.406".
+
+    Raises:
+        argparse.ArgumentTypeError: the text is no list of numbers.
+    """
+    try:
+        return tuple(float(n) for n in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number or several such as 0.485,0.456,0.406") from None
+
+
+def size_argument(text: str) -> tuple[int, ...]:
+    """The type of `--resize` and `--crop`: "224", or "224x160".
+
+    Raises:
+        argparse.ArgumentTypeError: the text is no size.
+    """
+    try:
+        return tuple(int(n) for n in text.split("x"))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a size such as 224 or 224x160") from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from gradcam.dialect.methods import method_fault
 from gradcam.dram import Dram
 from gradcam.errors import GradcamError
+from gradcam.images import ASSUMED, Image, Numbers, Preprocessing, Size, load_images
 from gradcam.passes.infra.instrumentation import Timing
 from gradcam.passes.infra.pass_manager import Instrumentation, PassManager
 from gradcam.passes.infra.registry import PIPELINES, lookup
@@ -18,6 +20,8 @@ from gradcam.schema.schedule import read_schedule
 
 if TYPE_CHECKING:  # it imports torch
     from gradcam.passes.quantize.calibrate import Choice
+
+_log = logging.getLogger(__name__)
 
 #: The levels that `emit` can name, in the order in which a model passes through them.
 LEVELS = ("gradcam", "simplified", "quantized", "linalg", "affine", "scheduled", "hw", "verilog")
@@ -45,7 +49,14 @@ class Settings:
         target_layer: module path of the feature map to explain, or several; None: logits only.
         method: one of `gradcam.dialect.methods.METHODS`.
         pe: the processing-element array, OCxIC.
-        calibration: a folder of images, an .npy file or an iterable of images; None takes the model's own.
+        calibration: images from which ranges are measured: a file, a folder, an array or an iterable of these, see
+            `gradcam.images.load_images`; None takes the model's own.
+        mean: mean of the pixels that the model was trained on, from 0 to 1, one number or one per channel; with `std`.
+        std: their standard deviation, in the same form.
+        preset: mean and std by name: "imagenet", "tf", "zero-one" or "minus-one-one". Without all three: the last.
+        resize: size to which images are resized: pixels of the shorter side, or height and width; None: not at all.
+        crop: size that is cut from the centre of images, one number for a square; None: the whole image.
+        background: colour on which transparent images are composed, by name, as "#rrggbb", or its three levels.
         range_choice: the rule by which a range is chosen from the calibration statistics: "mse", "percentile" or "max".
         percentile: the percentile of the absolute values, for "percentile".
         input_shape: (1, C, H, W); None takes the model's own.
@@ -63,14 +74,20 @@ class Settings:
 
     Raises:
         GradcamError: a setting is invalid: an unknown method, place or family, an array with a side that is no power
-            of two, a `top_k` below 1, or above 1 without a target layer, a DRAM or a clock that is impossible, or a
-            schedule that cannot be read.
+            of two, a `top_k` below 1, or above 1 without a target layer, a preprocessing, a DRAM or a clock that is
+            impossible, or a schedule that cannot be read.
     """
 
     target_layer: str | Sequence[str] | None
     method: str = "gradcam"
     pe: str = "16x16"
     calibration: Any = None
+    mean: Numbers | None = None
+    std: Numbers | None = None
+    preset: str | None = None
+    resize: Size | None = None
+    crop: Size | None = None
+    background: str | Sequence[int] = "black"
     range_choice: Choice = "mse"
     percentile: float = 99.99
     input_shape: tuple[int, ...] | None = None
@@ -89,6 +106,7 @@ class Settings:
         if fault := method_fault(self.method):
             raise GradcamError(fault)
         PE.parse(self.pe)
+        _ = self.preprocessing
         if self.top_k < 1:
             raise GradcamError(f"top-k must be at least 1, got {self.top_k}")
         if self.top_k > 1 and not self.target_layer:
@@ -101,6 +119,11 @@ class Settings:
             from gradcam.passes.program.clock import Clock  # it imports MLIR
 
             Clock.named(self.family, self.clock_mhz)
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """What makes inputs of the model of pixels."""
+        return Preprocessing.of(self.mean, self.std, self.preset, self.resize, self.crop, self.background)
 
     @property
     def dram(self) -> Dram | None:
@@ -210,7 +233,6 @@ class Compilation:
             yield level, module
 
     def _calibrate(self, module: Any) -> None:
-        from gradcam.calibration import load_images
         from gradcam.passes.quantize.calibrate import calibrate, input_shape
 
         images: Any = self.settings.calibration
@@ -220,5 +242,18 @@ class Compilation:
                 reason = "this model brings no calibration images"
                 raise GradcamError(f"{reason}; name a folder or an .npy file with --calibration")
             images = images() if callable(images) else images
-        loaded = load_images(images, input_shape(module))
-        calibrate(module, loaded, self.settings.range_choice, self.settings.percentile)
+        loaded = self._told(load_images(images, input_shape(module), self.settings.preprocessing))
+        inputs = (image.input for image in loaded)
+        calibrate(module, inputs, self.settings.range_choice, self.settings.percentile)
+
+    def _told(self, images: Iterable[Image]) -> Iterator[Image]:
+        """The images; says once that pixels became inputs in a way that nobody asked for."""
+        settings = self.settings
+        told = not (settings.mean is None and settings.std is None and settings.preset is None)
+        for image in images:
+            if image.preprocessed and not told:
+                told = True
+                _log.warning(
+                    "pixels become -1 to 1, preset %s; another preset, or mean and std, say otherwise", ASSUMED
+                )
+            yield image

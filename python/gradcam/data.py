@@ -18,6 +18,9 @@ from typing import NamedTuple
 import numpy as np
 
 from gradcam.errors import GradcamError
+from gradcam.images import Preprocessing
+from gradcam.images.files import read_pixels
+from gradcam.images.planes import to_channels
 
 CLASSES = 10
 SIZE = 64  # pixels, height and width of an image
@@ -169,9 +172,7 @@ def to_input(pixels: np.ndarray) -> np.ndarray:
     pixels = np.asarray(pixels)
     if pixels.dtype != np.uint8 or pixels.ndim not in (3, 4) or pixels.shape[-1] != 3:
         raise GradcamError(f"pixels must be uint8 [N x] H x W x 3, got {pixels.dtype} {pixels.shape}")
-    batch = pixels if pixels.ndim == 4 else pixels[None]
-    scaled = (batch.astype(np.float32) / 255 - 0.5) / 0.5
-    return np.ascontiguousarray(scaled.transpose(0, 3, 1, 2))
+    return Preprocessing.of().normalized(pixels if pixels.ndim == 4 else pixels[None], 255)
 
 
 def calibration_images(count: int = 64) -> np.ndarray:
@@ -185,14 +186,7 @@ def read_image(path: str | Path) -> np.ndarray:
     Raises:
         GradcamError: the file is missing or not an image.
     """
-    from PIL import Image
-
-    try:
-        with Image.open(path) as image:
-            return np.asarray(image.convert("RGB"))
-    except (OSError, SyntaxError) as error:
-        # Pillow reports damaged files of some formats as SyntaxError.
-        raise GradcamError(f"cannot read image {path}: {error}") from error
+    return to_channels(read_pixels(Path(path)), 3)
 
 
 def test_image_paths(directory: Path = TEST_IMAGES) -> list[Path]:

@@ -77,7 +77,7 @@ def compile_to_folder(
         with (work / "ir" / "quantized.mlirbc").open("wb") as file:
             quantized.write_bytecode(file)
         scheduled = ScheduledProgram.of(compilation.to("scheduled"))
-        program = describe_program(scheduled, quantized, write_memories(scheduled, work))
+        program = describe_program(scheduled, quantized, write_memories(scheduled, work), settings.preprocessing)
         schedule = describe_schedule(scheduled)
         multiplications = count_multiplications(compilation.to("hw"))
         program = replace(program, rtl=write_rtl(compilation.to("verilog"), work / "rtl"))

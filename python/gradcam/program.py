@@ -8,6 +8,7 @@ from typing import Any, Literal, cast
 
 from torch_mlir import ir
 
+from gradcam.images import Preprocessing
 from gradcam.passes.hw.core import describe_core
 from gradcam.passes.hw.interface import Interface
 from gradcam.passes.hw.top import TOP
@@ -24,7 +25,10 @@ from gradcam.schema import program as schema
 
 
 def describe_program(
-    program: ScheduledProgram, quantized: Any = None, memories: Mapping[str, str] | None = None
+    program: ScheduledProgram,
+    quantized: Any = None,
+    memories: Mapping[str, str] | None = None,
+    preprocessing: Preprocessing | None = None,
 ) -> schema.Program:
     """Describes a scheduled program (after gradcam-assign-cycles) as program.json holds it.
 
@@ -33,6 +37,7 @@ def describe_program(
         quantized: the level-2 module's operation, which has the scales and the explanation of each map; None for
             integers without scales.
         memories: SHA-256 of the files with the contents of its memories, by their paths.
+        preprocessing: what makes inputs of pixels; None for that of settings which do not say.
 
     Returns:
         The program; `rtl` is empty until the files are written.
@@ -49,9 +54,11 @@ def describe_program(
                     # A nest makes several tensors, such as a map and its mask; each buffer has its tensor's name.
                     name = location_name(store.memref.owner) or nest.name
                     buffers.setdefault(store.memref, _buffer(store, _unique(name, buffers), program.registers))
+        described = tuple(_stream(a, arguments[i], scales, maps) for i, a in streams.items())
         return schema.Program(
             top=TOP,
-            streams=tuple(_stream(a, arguments[i], scales, maps) for i, a in streams.items()),
+            preprocessing=(preprocessing or Preprocessing.of()).of_channels(described[0].shape[-1]),
+            streams=described,
             ports=tuple(schema.Input(arguments[i], a.element_bits) for i, a in ports.items()),
             nests=tuple(
                 _nest(n, buffers, i - 1 if i - 1 in program.follows else None, _weights(weight_stream, i, n))

@@ -137,6 +137,7 @@ def report_text(report: Report, program: Program, schedule: Schedule) -> str:
     rows = [
         ("model", report.model),
         ("explains", _explained(list(program.maps.values()))),
+        ("image", str(program.preprocessing)),
         ("array", f"{report.pe}, {report.multipliers} multipliers"),
         ("multiply-adds", f"{report.macs:,}"),
         *((f"multiplications, {n}", f"{c:,}") for n, c in report.multiplications.items()),

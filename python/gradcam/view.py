@@ -8,8 +8,12 @@ from pathlib import Path
 import numpy as np
 
 from gradcam.errors import GradcamError
+from gradcam.images.preprocessing import Preprocessing
 
 Box = tuple[float, float, float, float]
+
+#: What an int8 image may lie outside of black and white by rounding.
+STEP = 1 / 64
 
 
 @dataclass(frozen=True)
@@ -104,12 +108,22 @@ def bounding_box(final: np.ndarray, threshold: float = 0.5) -> Box | None:
     return float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1)
 
 
-def displayable(image: np.ndarray) -> np.ndarray:
-    """A model's input (C x H x W, any range) as a picture: uint8, H x W x 3; the mean of the channels unless C is 3."""
-    planes = image.astype(np.float64)
-    if len(planes) != 3:
-        planes = np.repeat(planes.mean(0, keepdims=True), 3, 0)
-    return np.rint(255 * normalize(planes)).astype(np.uint8).transpose(1, 2, 0)
+def displayable(image: np.ndarray, preprocessing: Preprocessing | None = None) -> np.ndarray:
+    """A model's input as a picture: its pixels, or its range from black to white where no pixels make such an input.
+
+    Args:
+        image: float, C x H x W. Unless C is 3 or 4 (with alpha), the mean of the channels is shown.
+        preprocessing: what makes inputs of pixels; None where that is not known.
+
+    Returns:
+        uint8, H x W x 3.
+    """
+    planes = np.moveaxis(image.astype(np.float64), 0, -1)
+    pixels = planes if preprocessing is None else preprocessing.pixels(image)
+    if preprocessing is None or pixels.min() < -STEP or pixels.max() > 1 + STEP:
+        pixels = normalize(planes)
+    colour = pixels[:, :, :3] if pixels.shape[2] in (3, 4) else pixels.mean(2, keepdims=True)
+    return np.rint(255 * np.clip(np.broadcast_to(colour, (*colour.shape[:2], 3)), 0, 1)).astype(np.uint8)
 
 
 def write_overlay(path: Path | str, pixels: np.ndarray, maps: Maps, title: str = "", box: Box | None = None) -> None:

@@ -1,7 +1,7 @@
 """The driver of `gradcam_core`: it needs NumPy, msgspec and the program.json of the compile, neither PyTorch nor MLIR.
 
     core = Core(PynqTransport(address, overlay.axi_dma_0), "build/resnet")
-    result = core.run(image)             # float32 or int8, C x H x W
+    result = core.run("photograph.png")  # or an array: pixels, inputs of the model, or int8
     logits, heatmaps = core.dequantize(result)
 
 The registers and packets are described in docs/guide.md.
@@ -20,6 +20,7 @@ import numpy as np
 
 from gradcam.design import Design
 from gradcam.errors import GradcamError
+from gradcam.images import load_images
 from gradcam.numerics import quantize
 from gradcam.schema.program import WORD_BYTES, Field, Program, Register
 
@@ -230,11 +231,12 @@ class Core:
 
     # Images.
 
-    def run(self, image: np.ndarray, cls: int | None = None) -> Result:
+    def run(self, image: np.ndarray | str | Path, cls: int | None = None) -> Result:
         """Runs one image.
 
         Args:
-            image: float32 or float64, which is quantized, or int8; C x H x W.
+            image: a file, or an array, as `gradcam.images.load_images` takes it: pixels, inputs of the model, or int8
+                images as the core takes them. A file needs Pillow.
             cls: the class that the first map explains; None: the predicted one.
 
         Raises:
@@ -245,7 +247,7 @@ class Core:
         """
         return self.run_many([image], cls)[0]
 
-    def run_many(self, images: Iterable[np.ndarray], cls: int | None = None) -> list[Result]:
+    def run_many(self, images: Iterable[np.ndarray | str | Path], cls: int | None = None) -> list[Result]:
         """Runs images, each of which goes in while the one before it runs; otherwise like `run`."""
         packets = [self.packet(image) for image in images]
         if self.weights_in_dram and not self._placed:
@@ -266,19 +268,19 @@ class Core:
             results.append(self._receive())
         return results
 
-    def packet(self, image: np.ndarray) -> bytes:
+    def packet(self, image: np.ndarray | str | Path) -> bytes:
         """The packet of an image: pixel by pixel, row by row, the channels of each in a power of two of bytes.
 
         Raises:
-            GradcamError: the image has another shape or type than `run` takes, or a value that is not finite.
+            GradcamError: the image cannot be read, has another size or type than `run` takes, or a value that is not
+                finite, or there are several.
         """
         height, width, channels = self._image.shape
-        if image.shape != (channels, height, width) or image.dtype not in (np.int8, np.float32, np.float64):
-            got = " x ".join(map(str, image.shape)) or "a single value"
-            expected = f"int8 or float, {channels} x {height} x {width}"
-            raise GradcamError(f"an image of this design is {expected}; got {image.dtype}, {got}")
-        stored = quantize(image, self._program.scale(self._image.name))
-        return image_beats(stored[None], self._image.lanes, self._program.core.image_bytes).tobytes()
+        scale, how = self._program.scale(self._image.name), self._program.preprocessing
+        first, *others = load_images(image, (1, channels, height, width), how, scale)
+        if others:
+            raise GradcamError(f"{1 + len(others)} images where one is run; run_many takes several")
+        return image_beats(quantize(first.input, scale), self._image.lanes, self._program.core.image_bytes).tobytes()
 
     def decode(self, data: bytes) -> Result:
         """Decodes a result packet.

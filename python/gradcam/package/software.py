@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from peakrdl_cheader.exporter import CHeaderExporter
 from peakrdl_markdown import MarkdownExporter
 
@@ -34,6 +36,8 @@ def packet_header(program: Program) -> str:
         f"GRADCAM_IMAGE_BEATS {image.beats}",
         f"GRADCAM_IMAGE_BEAT_BYTES {core.image_bytes}",
         f"GRADCAM_IMAGE_SCALE {image.scale!r} // real value of 1",
+        f"GRADCAM_IMAGE_MEAN {_numbers(program.preprocessing.mean)} // by channel, of pixels from 0 to 1",
+        f"GRADCAM_IMAGE_STD {_numbers(program.preprocessing.std)} // a real value is (pixel - mean) / std",
         f"GRADCAM_RESULT_WORDS {program.packet_words} // int32_t",
     ]
     scales, place = {s.name: s.scale for s in program.outputs}, 0
@@ -47,3 +51,8 @@ def packet_header(program: Program) -> str:
     guard = "GRADCAM_PACKETS_H"
     about = f"// Packets of {core.top}; NAME_WORD is the number of the first word of a field of the result."
     return f"{about}\n\n#ifndef {guard}\n#define {guard}\n\n{body}\n#endif\n"
+
+
+def _numbers(values: Sequence[float]) -> str:
+    """The initializer of an array."""
+    return f"{{{', '.join(map(repr, values))}}}"

@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 
 from gradcam.errors import GradcamError
+from gradcam.images.preprocessing import Preprocessing
 from gradcam.schema.document import Count, Document, Identifier, Natural, Record
 
 #: The parts of a run, in their order.
@@ -308,6 +309,7 @@ class Program(Document, frozen=True, kw_only=True):
     Attributes:
         format: number of the format.
         top: name of the module that runs the program; `core` is around it.
+        preprocessing: what makes the image, in real values, of the pixels of a file; a mean and a std per channel.
         streams: streams of the top, the image first, the outputs in the order in which they are written.
         ports: plain inputs of the top: the class to explain, in a design that explains.
         nests: nests in the order in which they are issued.
@@ -320,8 +322,9 @@ class Program(Document, frozen=True, kw_only=True):
         rtl: checksums of the SystemVerilog files, one per module.
     """
 
-    format: Literal[1] = 1
+    format: Literal[2] = 2
     top: Identifier
+    preprocessing: Preprocessing
     streams: tuple[Stream, ...]
     ports: tuple[Input, ...]
     nests: tuple[Nest, ...]

@@ -1,75 +1,68 @@
-"""Reads the input of `gradcam-sim`, a PNG or a .npy file, as the int8 image that a design takes."""
+"""Images as a design takes them: every form that `gradcam.images` reads, quantized, with a picture of each."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from gradcam.data import read_image, to_input
 from gradcam.errors import GradcamError
+from gradcam.images import Source, load_images
 from gradcam.numerics import quantize
 from gradcam.schema.program import Program
 from gradcam.view import displayable
 
 
-def read_input(path: Path, program: Program) -> tuple[np.ndarray, np.ndarray]:
-    """Reads an input of the design.
+@dataclass(frozen=True)
+class DesignImage:
+    """An image for a design.
+
+    Attributes:
+        name: the file, with a number where it holds several images.
+        values: as the design takes it; int8, C x H x W.
+        picture: for people; uint8, H x W x 3.
+    """
+
+    name: str
+    values: np.ndarray
+    picture: np.ndarray
+
+
+def read_images(source: Source, program: Program) -> Iterator[DesignImage]:
+    """Reads images for a design, one by one.
 
     Args:
-        path: an RGB image file of exactly the model's size, or a .npy file with int8 or float32, C x H x W.
-        program: the design.
-
-    Returns:
-        The quantized image (int8, C x H x W) and a picture of it (uint8, H x W x 3).
+        source: see `gradcam.images.load_images`; also int8, as the design takes images.
+        program: the design, which says how pixels become inputs.
 
     Raises:
-        GradcamError: the file cannot be read, or has another size or type.
+        GradcamError: a file cannot be read, or an image has another size or type.
     """
     height, width, channels = program.inputs[0].shape
     scale = program.scale("image")
-    if path.suffix == ".npy":
-        values = _read_npy(path)
-        if values.dtype not in (np.int8, np.float32) or values.shape != (channels, height, width):
-            expected = f"int8 or float32 {channels} x {height} x {width}"
-            raise GradcamError(f"{path} must hold {expected}, got {values.dtype} {_size(values.shape)}")
-        return quantize(values, scale), displayable(values)
-    pixels = read_image(path)
-    if pixels.shape != (height, width, channels):
-        expected = f"{width} x {height} pixels with {channels} channels"
-        raise GradcamError(f"{path} must have {expected}, got {_size((pixels.shape[1], pixels.shape[0]))} RGB")
-    return quantize(to_input(pixels)[0], scale), pixels
+    for image in load_images(source, (1, channels, height, width), program.preprocessing, scale):
+        picture = displayable(image.input[0], program.preprocessing)
+        yield DesignImage(image.name, quantize(image.input[0], scale), picture)
 
 
-def quantized_images(images: np.ndarray, program: Program) -> np.ndarray:
-    """Images as the design takes them.
-
-    Args:
-        images: the model's inputs, float32, or int8 as they are: N x C x H x W, or one C x H x W.
-        program: the design.
-
-    Returns:
-        int8, N x C x H x W.
+def read_input(path: Path, program: Program) -> tuple[np.ndarray, np.ndarray]:
+    """Reads a single image: its values (int8, C x H x W) and a picture of it (uint8, H x W x 3).
 
     Raises:
-        GradcamError: they have another size or type, or are not finite.
+        GradcamError: see `read_images`, or there are several images.
     """
-    height, width, channels = program.inputs[0].shape
-    batch = images[None] if images.ndim == 3 else images
-    if batch.dtype not in (np.int8, np.float32) or batch.shape[1:] != (channels, height, width):
-        expected = f"int8 or float32, N x {channels} x {height} x {width}"
-        raise GradcamError(f"images must be {expected}, got {images.dtype} {_size(images.shape)}")
-    return quantize(batch, program.scale("image"))
+    image, *others = read_images(path, program)
+    if others:
+        raise GradcamError(f"{path} holds {1 + len(others)} images; name one")
+    return image.values, image.picture
 
 
-def _read_npy(path: Path) -> np.ndarray:
-    try:
-        return np.load(path, allow_pickle=False)
-    except OSError as error:
-        raise GradcamError(f"cannot read {path}: {error.strerror}") from error
-    except (ValueError, EOFError) as error:
-        raise GradcamError(f"{path} is not a .npy file of numbers: {error}") from error
+def quantized_images(source: Source, program: Program) -> np.ndarray:
+    """Images as the design takes them: int8, N x C x H x W.
 
-
-def _size(shape: tuple[int, ...]) -> str:
-    return " x ".join(map(str, shape)) or "a single value"
+    Raises:
+        GradcamError: see `read_images`.
+    """
+    return np.stack([image.values for image in read_images(source, program)])

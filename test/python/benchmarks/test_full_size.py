@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from torch import nn
 
 from gradcam import models
+from gradcam.images import Preprocessing
 from gradcam.measure import Usage
 from gradcam.schema.program import Core, Cycles, Nest, Program, WeightReads
 from gradcam.schema.report import Layer, Report
@@ -49,7 +50,8 @@ def program(reads):
     rest = dict.fromkeys(("streams", "ports", "buffers"), ())
     core = Core("gradcam_core", (), {}, 0, 1, 0)
     files = {"memories": {}, "rtl": {}}
-    return Program(top="gradcam_top", nests=nests, **rest, banks={}, dram=None, clock_ns=None, core=core, **files)
+    rest |= {"preprocessing": Preprocessing.of(), "banks": {}, "dram": None, "clock_ns": None}
+    return Program(top="gradcam_top", nests=nests, **rest, core=core, **files)
 
 
 SIMULATED = simulations.Simulated(100, [9, 8, 7], [CYCLES] * 3, [""] * 3, 25, 1, "", True, 12_000)

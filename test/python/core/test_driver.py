@@ -81,11 +81,12 @@ def test_three_images_go_in_while_no_result_leaves(onchip, session):
 
 def test_refusals(onchip, session):
     gave = session(onchip, "refusals", onchip.images)
-    expected_image = "an image of this design is int8 or float, 1 x 9 x 7; got "
+    expected_image = "the model takes 1 channel, 9x7 (height x width), in an array NCHW, NHWC, CHW, HWC, NHW or HW"
+    kinds = "pixels are uint8, uint16 or bool, and inputs of the network are floats"
     assert gave["messages"] == [
-        f"{expected_image}int8, 1 x 8 x 7",
-        f"{expected_image}int32, 1 x 9 x 7",
-        "the input has values that are not finite",
+        f"the array has shape 1x8x7 (int8); {expected_image}",
+        f"the array holds int32; {kinds}",
+        "the array has values that are not finite",
         "class 2 does not exist: there are 2, from 0 on",
         "class -1 does not exist: there are 2, from 0 on",
         "the weights of this design are on chip",

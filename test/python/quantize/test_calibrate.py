@@ -7,95 +7,14 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from PIL import Image
 from small_networks import Network, small_resnet
 from torch_mlir import ir
 
-from gradcam.calibration import load_images
 from gradcam.dialect import make_context
 from gradcam.errors import GradcamError
 from gradcam.histogram import BINS, Histogram
 from gradcam.passes.ir.queries import main_function
 from gradcam.passes.quantize.calibrate import RANGE, Calibrate, calibrate
-
-SHAPE = (1, 3, 4, 5)
-
-
-@pytest.fixture
-def pixels():
-    return np.random.default_rng(0).integers(0, 256, (3, 4, 5, 3), np.uint8)
-
-
-def expected(pixels, mean=0.5, std=0.5):
-    return ((pixels / 255 - mean) / std).transpose(0, 3, 1, 2)[:, None]
-
-
-def test_the_same_images_from_every_source(tmp_path, pixels):
-    np.save(tmp_path / "pixels.npy", pixels)
-    np.save(tmp_path / "floats.npy", expected(pixels)[:, 0].astype(np.float32))
-    folder = tmp_path / "folder"
-    folder.mkdir()
-    for i, image in enumerate(pixels):
-        Image.fromarray(image).save(folder / f"{i}.png")
-    (folder / "notes.txt").write_text("not an image")
-    iterable = (image for image in pixels)
-    for source in (tmp_path / "pixels.npy", str(tmp_path / "floats.npy"), folder, iterable, pixels):
-        loaded = list(load_images(source, SHAPE))
-        assert all(image.shape == SHAPE and image.dtype == np.float32 for image in loaded)
-        np.testing.assert_allclose(loaded, expected(pixels), atol=1e-6)
-
-
-def test_normalization_per_channel(pixels):
-    mean, std = [0.1, 0.2, 0.3], [0.5, 0.6, 0.7]
-    loaded = list(load_images(pixels, SHAPE, mean, std))
-    np.testing.assert_allclose(loaded, expected(pixels, np.array(mean), np.array(std)), atol=1e-6)
-    for bad in ({"mean": [0.1, 0.2]}, {"std": 0.0}):
-        with pytest.raises(GradcamError, match="must be one number or 3 numbers"):
-            list(load_images(pixels, SHAPE, **bad))
-
-
-def test_grey_images(tmp_path):
-    grey = np.arange(20, dtype=np.uint8).reshape(4, 5)
-    Image.fromarray(grey).save(tmp_path / "grey.png")
-    (image,) = load_images(tmp_path, (1, 1, 4, 5), 0.0, 1.0)
-    np.testing.assert_allclose(image[0, 0], grey / 255, atol=1e-6)
-    with pytest.raises(GradcamError, match="cannot feed a model with 2 channels"):
-        list(load_images(tmp_path, (1, 2, 4, 5)))
-
-
-@pytest.mark.parametrize(
-    ("images", "message"),
-    [
-        (np.zeros((1, 5, 4, 3), np.uint8), "image 0 has shape 5x4x3, the model takes 4x5x3 pixels"),
-        (np.zeros((1, 4, 5, 3), np.float32), "image 0 has shape 4x5x3, the model takes 3x4x5"),
-        (np.zeros((1, 3, 4, 5)), "must be float32 or uint8, got float64"),
-        (np.full((1, 3, 4, 5), np.nan, np.float32), "has values that are not finite"),
-        ([], "no calibration images in the iterable"),
-    ],
-)
-def test_bad_images(images, message):
-    with pytest.raises(GradcamError, match=message) as error:
-        list(load_images(images, SHAPE))
-    assert "\n" not in error.value.message
-
-
-def test_bad_files(tmp_path):
-    (tmp_path / "text.npy").write_text("not an array")
-    (tmp_path / "bad.png").write_text("not an image")
-    np.save(tmp_path / "flat.npy", np.zeros(3, np.float32))
-    empty = tmp_path / "empty"
-    empty.mkdir()
-    cases = {
-        tmp_path / "missing.npy": "cannot read calibration images",
-        tmp_path / "missing": "must be a folder or an .npy file",
-        tmp_path / "text.npy": "cannot read calibration images",
-        tmp_path / "flat.npy": "must hold float32 NxCxHxW or uint8 NxHxWxC, got float32 3",
-        tmp_path: "cannot read image .*bad.png",
-        empty: "no calibration images in",
-    }
-    for source, message in cases.items():
-        with pytest.raises(GradcamError, match=message):
-            list(load_images(source, SHAPE))
 
 
 def test_histogram_does_not_depend_on_the_order():

@@ -54,5 +54,5 @@ def test_damaged_files_are_named(program, tmp_path, content):
 
 def test_pickles_are_not_loaded(program, tmp_path):
     np.save(tmp_path / "x.npy", np.array([{}], object), allow_pickle=True)
-    with pytest.raises(GradcamError, match=r"is not a .npy file of numbers"):
+    with pytest.raises(GradcamError, match=r"cannot read .*x.npy: .*Python objects"):
         read_input(tmp_path / "x.npy", program)

@@ -12,6 +12,7 @@ import numpy as np
 from torch_mlir import ir
 
 from gradcam.dialect import make_context
+from gradcam.images import Preprocessing
 from gradcam.schema.document import write
 from gradcam.schema.program import Bank, Buffer, Core, Cycles, Explanation, Input, Nest, Program, Stream
 from gradcam.schema.report import Report
@@ -198,6 +199,7 @@ def _program(folder: Path) -> Program:
     explanation = Explanation("relu", 0, "gradcam", True, True, 1e-7)
     return Program(
         top="gradcam_top",
+        preprocessing=Preprocessing.of(),
         streams=(
             Stream("image", "in", (SIZE, SIZE, CHANNELS), 8, 4, SCALES["image"], None),
             Stream("logits", "out", (CLASSES,), 32, 1, SCALES["logits"], None),

@@ -11,7 +11,7 @@
 // Bins of 8 / 8192: the second of four magnitudes is 2, in the bin that ends at 2 + 2^-10.
 // HALF: gradcam.range = 2.0009765625 : f64
 
-// MISSING: error: cannot read calibration images {{.*}}missing.npy
+// MISSING: error: cannot read {{.*}}missing.npy: there is no such file
 // CHOICE: option 'range' of pass 'gradcam-calibrate' takes one of mse, percentile, max, got 'median'
 
 func.func @main(%image: tensor<1x1x1x2xf32>) -> tensor<1x2xf32> {

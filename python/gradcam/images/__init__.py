@@ -1,0 +1,222 @@
+"""Images from files, folders and arrays as a network's inputs: one reader for every tool, see docs/images.md."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from gradcam.errors import GradcamError
+from gradcam.images.arrays import WHITE, images_of, read_array, shape_text
+from gradcam.images.files import SUFFIXES, Pixels, read_pixels
+from gradcam.images.planes import composed, resized, to_channels
+from gradcam.images.preprocessing import ASSUMED, PRESETS, Numbers, Preprocessing, Size, size_text
+from gradcam.outside import reading
+
+__all__ = [
+    "ASSUMED",
+    "PRESETS",
+    "Image",
+    "Numbers",
+    "Preprocessing",
+    "Size",
+    "Source",
+    "batches",
+    "load_images",
+]
+
+#: Where images come from: a file, a folder, an array, or several of them.
+Source = str | Path | ArrayLike | Iterable[str | Path | ArrayLike]
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Image:
+    """An image as a network takes it.
+
+    Attributes:
+        name: the file, with a number where it holds several images; for messages and tables.
+        input: float32, 1 x C x H x W.
+        preprocessed: whether it was made from pixels by the preprocessing; otherwise it was given as an input.
+    """
+
+    name: str
+    input: np.ndarray
+    preprocessed: bool
+
+
+def load_images(
+    source: Source, shape: Sequence[int], preprocessing: Preprocessing, scale: float | None = None
+) -> Iterator[Image]:
+    """Yields images one by one, so that a large set never has to fit in memory.
+
+    Args:
+        source: an image file, an `.npy` file, an `.npz` file (`FILE.npz:NAME` for one of several arrays), a folder with
+            such files, also in folders inside it, an array, or an iterable of these. Pixels, which image files and
+            arrays of uint8, uint16 and bool hold, become inputs by `preprocessing`; arrays of floats are inputs as they
+            are. The axes of an array are told by its shape: NCHW, NHWC, CHW, HWC, of one channel also NHW and HW.
+        shape: the model's input shape, (1, C, H, W).
+        preprocessing: what makes inputs of pixels.
+        scale: the real value of the integer 1 of the design, where there is one; arrays of int8, the images that a
+            design takes, are then inputs, too.
+
+    Raises:
+        GradcamError: the source is missing, empty or damaged, or an image has another size or type, or is not finite.
+    """
+    reader = _Reader(tuple(shape), preprocessing.of_channels(shape[1]), scale)
+    count = 0
+    for image in reader.read(source):
+        yield image
+        count += 1
+    if not count:
+        raise GradcamError(f"no images in {source if isinstance(source, str | Path) else 'what was given'}")
+
+
+def batches(images: Iterable[np.ndarray], shape: Sequence[int], size: int) -> Iterator[np.ndarray]:
+    """Yields the images joined: float32, NxCxHxW with N at most `size`.
+
+    Args:
+        images: each of the shape (1, C, H, W).
+        shape: that shape.
+        size: the largest batch, at least 1.
+
+    Raises:
+        GradcamError: an image has another shape.
+    """
+    iterator = iter(images)
+    while batch := list(itertools.islice(iterator, size)):
+        for image in batch:
+            if image.shape != tuple(shape):
+                raise GradcamError(
+                    f"a calibration image has shape {shape_text(image.shape)}, the model takes {shape_text(shape)}"
+                )
+        yield np.concatenate(batch)
+
+
+@dataclass(frozen=True)
+class _Reader:
+    """Reads images for a model; the attributes are the arguments of `load_images`."""
+
+    shape: tuple[int, ...]
+    preprocessing: Preprocessing
+    scale: float | None
+
+    def read(self, source: Any, name: str = "the array") -> Iterator[Image]:
+        """The images of a source; `name` is that of an array."""
+        if isinstance(source, str | os.PathLike):
+            yield from self._of_path(Path(source))
+        elif hasattr(source, "__array__"):  # of NumPy, PyTorch, ...
+            with reading(name):
+                array = np.asarray(source)
+            yield from self._of_array(array, name)
+        elif isinstance(source, Iterable):
+            for i, item in enumerate(source):
+                yield from self._of_item(item, f"image {i}")
+        else:
+            raise GradcamError(f"images must be files, folders or arrays, got {type(source).__name__}")
+
+    def _of_item(self, item: Any, name: str) -> Iterator[Image]:
+        if isinstance(item, str | os.PathLike) or hasattr(item, "__array__"):
+            yield from self.read(item, name)
+            return
+        with reading(name):
+            array = np.asarray(item)  # nested lists of numbers
+        yield from self._of_array(array, name)
+
+    def _of_path(self, path: Path) -> Iterator[Image]:
+        file, colon, member = str(path).rpartition(":")
+        if not path.exists() and colon and file.lower().endswith(".npz"):
+            path = Path(file)
+        else:
+            member = ""
+        suffix = path.suffix.lower()
+        if path.is_dir():
+            for file in _files(path):
+                yield from self._of_path(file)
+        elif not path.exists():
+            raise GradcamError(f"cannot read {path}: there is no such file or folder")
+        elif not path.is_file():
+            raise GradcamError(f"cannot read {path}: it is neither a file nor a folder")
+        elif suffix in (".npy", ".npz"):
+            yield from self._of_array(read_array(path, member), f"{path}:{member}" if member else str(path))
+        else:
+            yield self._of_pixels(str(path), read_pixels(path))
+
+    def _of_array(self, array: np.ndarray, name: str) -> Iterator[Image]:
+        is_pixels = array.dtype in WHITE
+        if array.dtype == np.int8 and self.scale is None:
+            raise GradcamError(f"{name} is int8, an image as a compiled design takes it; only gradcam-sim reads it")
+        if not is_pixels and array.dtype != np.int8 and array.dtype.kind != "f":
+            raise GradcamError(
+                f"{name} holds {array.dtype}; pixels are uint8, uint16 or bool, and inputs of the network are floats"
+            )
+        any_size = is_pixels and (self.preprocessing.resize or self.preprocessing.crop) is not None
+        for each, values in images_of(array, name, self.shape, any_size):
+            if is_pixels:
+                unsigned = values * np.uint8(WHITE[array.dtype]) if array.dtype == np.bool_ else values
+                yield self._finished(each, unsigned, WHITE[array.dtype])
+            else:
+                yield Image(each, self._as_given(each, values), False)
+
+    def _as_given(self, name: str, values: np.ndarray) -> np.ndarray:
+        real = values.astype(np.float64) * (self.scale or 1) if values.dtype == np.int8 else values
+        with np.errstate(over="ignore"):
+            given = np.ascontiguousarray(real.transpose(2, 0, 1), np.float32)[None]
+        if not np.isfinite(given).all():
+            raise GradcamError(f"{name} has values that are not finite")
+        return given
+
+    def _of_pixels(self, name: str, pixels: Pixels) -> Image:
+        channels = self.shape[1]
+        if channels not in (1, 3, 4):
+            raise GradcamError(f"{name}: an image file cannot feed a model with {channels} channels; use an .npy file")
+        background = self.preprocessing.background
+        if pixels.alpha is not None and channels != 4:
+            _say_composed(background)
+            pixels = composed(pixels, background)
+        return self._finished(name, to_channels(pixels, channels), pixels.white)
+
+    def _finished(self, name: str, values: np.ndarray, white: float) -> Image:
+        """The input of pixels, H x W x C, of any size that the preprocessing brings to the model's."""
+        resize, crop, size = self.preprocessing.resize, self.preprocessing.crop, self.shape[2:]
+        sized = resized(values, resize, crop, name)
+        if sized.shape[:2] != size:
+            fitting = f"resize {size_text(size)}"
+            if min(a - b for a, b in zip(sized.shape[:2], size, strict=True)) >= 0:
+                fitting += f" or crop {size_text(size)}"
+            after = " after resize and crop" if resize or crop else ""
+            raise GradcamError(
+                f"{name} has {size_text(sized.shape[:2])} pixels (height x width){after}, the model takes "
+                f"{size_text(size)}; compile with {fitting}"
+            )
+        return Image(name, self.preprocessing.normalized(sized, white)[None], True)
+
+
+def _files(folder: Path) -> list[Path]:
+    """The images of a folder and of those inside it, in alphabetical order; hidden ones are left out."""
+    found, others = [], []
+    for path, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for name in names:
+            if not name.startswith("."):
+                is_image = Path(name).suffix.lower() in (*SUFFIXES, ".npy", ".npz")
+                (found if is_image else others).append(Path(path) / name)
+    if others:
+        _log.warning("%s: %d files are no images and are left out, such as %s", folder, len(others), min(others).name)
+    return sorted(found)
+
+
+@cache
+def _say_composed(background: tuple[int, ...]) -> None:
+    """Says once that transparent images are composed."""
+    colour = "#" + "".join(f"{level:02x}" for level in background)
+    _log.warning("transparent images are composed on %s; --background of gradcam-compile sets the colour", colour)

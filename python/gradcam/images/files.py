@@ -1,0 +1,174 @@
+"""Image files by Pillow: every mode as grey or RGB at its own depth, with transparency apart."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gradcam.errors import GradcamError
+from gradcam.outside import reading
+
+#: Formats that Pillow may open, and the suffixes by which a folder's images are found.
+FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP", "PPM")
+SUFFIXES = (".bmp", ".jpeg", ".jpg", ".pbm", ".pfm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp")
+
+#: Tags of TIFF.
+BITS_PER_SAMPLE, PHOTOMETRIC, PLANAR = 258, 262, 284
+WHITE_IS_ZERO, SEPARATE_PLANES = 0, 2
+
+#: Pillow reads one byte of 16 bits per channel. Which one, the end of its raw mode says; this is the one for the other.
+OTHER_BYTE = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """The pixels of a file.
+
+    Attributes:
+        values: uint8, uint16 or float32, H x W x 1 or H x W x 3.
+        white: the value of a white pixel.
+        alpha: 0 to 1, float64, H x W; None for an opaque image.
+    """
+
+    values: np.ndarray
+    white: float
+    alpha: np.ndarray | None = None
+
+
+def read_pixels(path: Path) -> Pixels:
+    """Reads an image file, upright by its EXIF orientation.
+
+    Raises:
+        GradcamError: the file is no image of `FORMATS`, is damaged or too large, has several frames, or pixels of
+            which Pillow does not tell the whole value.
+    """
+    from PIL import UnidentifiedImageError
+
+    with reading(f"image {path}"):
+        try:
+            with _opened(path) as image:
+                if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":  # MPO: a photograph and its previews
+                    raise GradcamError(f"{path} has {image.n_frames} frames; save the one that is meant as a file")
+                return _decoded(image, path)
+        except UnidentifiedImageError:
+            formats = ", ".join((*FORMATS[:-1], f"or {FORMATS[-1]}"))
+            raise GradcamError(f"cannot read image {path}: it is not an image of the kinds {formats}") from None
+
+
+def _opened(path: Path) -> Any:
+    """Opens a file in Pillow, which refuses one of too many pixels."""
+    from PIL import Image
+
+    warnings.simplefilter("error", Image.DecompressionBombWarning)
+    return Image.open(path, formats=FORMATS)
+
+
+def _decoded(image: Any, path: Path) -> Pixels:
+    depth = _depth(image)
+    if image.format == "TIFF" and depth > 8 and image.tag_v2.get(PLANAR) == SEPARATE_PLANES:
+        raise GradcamError(f"{path} has a plane per channel at {depth} bits; save it with interleaved channels")
+    if image.mode.startswith("I;16") or image.mode in ("I", "F"):
+        return _grey(image, depth, path)
+    if depth > 8:
+        return _deep(image, path)
+    return _shallow(image)
+
+
+def _depth(image: Any) -> int:
+    """Bits of a channel of the file."""
+    if image.format == "TIFF":
+        return max(image.tag_v2.get(BITS_PER_SAMPLE, (1,)))
+    (*_, arguments) = image.tile[0] if image.tile else ("",)
+    if image.format == "PPM" and isinstance(arguments, tuple) and isinstance(arguments[-1], int):
+        return max(1, arguments[-1].bit_length())  # of the largest value
+    return 16 if ";16" in str(arguments) and image.format == "PNG" else 8
+
+
+def _upright(image: Any) -> Any:
+    from PIL import ImageOps
+
+    return ImageOps.exif_transpose(image)
+
+
+def _array(image: Any) -> np.ndarray:
+    values = np.asarray(_upright(image))
+    return values[:, :, None] if values.ndim == 2 else values
+
+
+def _grey(image: Any, depth: int, path: Path) -> Pixels:
+    """Grey of 16 bits, or of floats."""
+    transparent = image.info.get("transparency")
+    inverted = image.format == "TIFF" and image.tag_v2.get(PHOTOMETRIC) == WHITE_IS_ZERO
+    values, white = _array(image), float((1 << depth) - 1)
+    if image.mode == "F":
+        values, white = values.astype(np.float32), 1.0
+        if not ((values >= 0) & (values <= 1)).all():
+            found = f"from {values.min():g} to {values.max():g}"
+            raise GradcamError(f"{path} has floats {found}, and what is white is not known; scale them to 0 to 1")
+    elif image.mode == "I":
+        if image.format != "PPM":
+            kind = f"{depth}-bit signed" if depth == 16 else f"{depth}-bit"
+            raise GradcamError(f"{path} has {kind} integers, and what is white is not known; save unsigned 16 bits")
+        values, white = values.astype(np.uint16), 65535.0  # Pillow has scaled them
+    alpha = None if transparent is None else (values[:, :, 0] != transparent).astype(np.float64)
+    return Pixels(white - values if inverted else values, white, alpha)
+
+
+def _deep(image: Any, path: Path) -> Pixels:
+    """Colour, or grey with alpha, of 16 bits per channel."""
+    if image.format == "PPM":
+        return _deep_ppm(image, path)
+    kind = image.tile[0].args if isinstance(image.tile[0].args, str) else image.tile[0].args[0]
+    transparent = image.info.get("transparency")
+    if kind == "LA;16B":  # its four bytes
+        first = _with_raw_mode(image, kind, "RGBA").astype(np.uint16)
+        values = first[:, :, ::2] << 8 | first[:, :, 1::2]
+    elif kind[:-1] in ("RGB;16", "RGBA;16", "RGBX;16"):
+        low = _with_raw_mode(_opened(path), kind, kind[:-1] + OTHER_BYTE[kind[-1]])
+        values = _array(image).astype(np.uint16) << 8 | low
+    else:
+        raise GradcamError(f"{path} has {kind.partition(';')[0]} pixels of 16 bits; save it as RGB of 16 bits")
+    count = values.shape[2] // 2 * 2 - 1  # of grey and alpha 1, of RGB and RGBA 3
+    alpha = values[:, :, -1] / 65535 if values.shape[2] in (2, 4) else None
+    if transparent is not None:
+        alpha = (values != np.array(transparent)).any(2).astype(np.float64)
+    return Pixels(values[:, :, :count], 65535.0, alpha)
+
+
+def _with_raw_mode(image: Any, old: str, new: str) -> np.ndarray:
+    """Decodes an image whose stored bytes are of the raw mode `old` as if they were of `new`."""
+    image.tile = [
+        tile._replace(args=new if tile.args == old else tuple(new if a == old else a for a in tile.args))
+        for tile in image.tile
+    ]
+    return _array(image)
+
+
+def _deep_ppm(image: Any, path: Path) -> Pixels:
+    """A PPM of more than 8 bits, which Pillow would round to 8."""
+    name, _, offset, (_, white) = image.tile[0]
+    if name != "ppm":
+        raise GradcamError(f"{path} is a plain PPM of more than 8 bits; save it as a binary one")
+    count = image.width * image.height * 3
+    values = np.fromfile(path, ">u2", count, offset=offset)
+    if values.size < count or values.max() > white:
+        raise GradcamError(f"{path} {'is truncated' if values.size < count else f'has values above its {white}'}")
+    return Pixels(values.astype(np.uint16).reshape(image.height, image.width, 3), float(white))
+
+
+def _shallow(image: Any) -> Pixels:
+    """Any mode of at most 8 bits, as Pillow converts it to grey or RGB."""
+    grey = image.mode in ("1", "L", "LA", "La")
+    see_through = image.has_transparency_data
+    if image.mode in ("RGBa", "La"):  # premultiplied
+        image = image.convert(image.mode.upper())
+    if see_through:
+        values = _array(image.convert("LA" if grey else "RGBA"))
+        alpha = values[:, :, -1] / 255
+        return Pixels(values[:, :, :-1], 255.0, None if (alpha == 1).all() else alpha)
+    return Pixels(_array(image.convert("L" if grey else "RGB")), 255.0)

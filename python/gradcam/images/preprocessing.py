@@ -1,0 +1,203 @@
+"""How the pixels of an image become a network's input; `program.json` holds it, so that every tool does the same."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Annotated
+
+import msgspec
+import numpy as np
+
+from gradcam.errors import GradcamError, did_you_mean
+from gradcam.schema.document import Count, Record
+
+#: Mean and standard deviation by name; a pixel of 0 to 1 becomes (pixel - mean) / std. "tf" is Keras's name (its
+#: `preprocess_input` has a mode "tf") of what "minus-one-one" says.
+PRESETS: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
+    "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+    "tf": ((0.5,), (0.5,)),
+    "zero-one": ((0.0,), (1.0,)),
+    "minus-one-one": ((0.5,), (0.5,)),
+}
+
+#: What pixels become where nobody says anything else.
+ASSUMED = "minus-one-one"
+
+#: A number, or one per channel.
+Numbers = float | Sequence[float]
+
+#: A size as people give it: pixels of the shorter side, or height and width.
+Size = int | Sequence[int]
+
+Positive = Annotated[float, msgspec.Meta(gt=0)]
+Level = Annotated[int, msgspec.Meta(ge=0, le=255)]
+Sides = Annotated[tuple[Count, ...], msgspec.Meta(min_length=1, max_length=2)]
+
+
+class Preprocessing(Record, frozen=True):
+    """What is done to the pixels of an image, in the order: background, resize, crop, mean and std.
+
+    Attributes:
+        mean: subtracted from pixels of 0 to 1: a number, or one per channel.
+        std: what the difference is divided by, in the same form.
+        resize: pixels of the shorter side, or height and width, to which an image is resized; null for no resizing.
+        crop: height and width that are cut from the centre, one number for a square; null for the whole image.
+        background: red, green and blue, 0 to 255, on which transparent images are composed.
+    """
+
+    mean: tuple[float, ...]
+    std: tuple[Positive, ...]
+    resize: Sides | None
+    crop: Sides | None
+    background: Annotated[tuple[Level, ...], msgspec.Meta(min_length=3, max_length=3)]
+
+    @classmethod
+    def of(
+        cls,
+        mean: Numbers | None = None,
+        std: Numbers | None = None,
+        preset: str | None = None,
+        resize: Size | None = None,
+        crop: Size | None = None,
+        background: str | Sequence[int] = "black",
+    ) -> Preprocessing:
+        """The preprocessing that people describe.
+
+        Args:
+            mean: a number or one per channel, for pixels of 0 to 1; with `std`.
+            std: in the same form, positive.
+            preset: one of `PRESETS`, instead of `mean` and `std`. Without all three: `ASSUMED`.
+            resize: pixels of the shorter side, or height and width. Bilinear with antialiasing, as Pillow does it.
+            crop: pixels of a square, or height and width, cut from the centre.
+            background: a colour such as "white" or "#ff8000", or its red, green and blue, 0 to 255.
+
+        Raises:
+            GradcamError: a value is impossible, or two of them contradict each other.
+        """
+        means, stds = _statistics(mean, std, preset)
+        return cls(means, stds, _sides(resize, "resize"), _sides(crop, "crop"), _colour(background))
+
+    def normalized(self, pixels: np.ndarray, white: float) -> np.ndarray:
+        """The input of pixels: (pixel / white - mean) / std in float32.
+
+        Args:
+            pixels: any real type, ... x H x W x C.
+            white: the value of a white pixel.
+
+        Returns:
+            float32, ... x C x H x W.
+
+        Raises:
+            GradcamError: mean or std has another number of channels.
+        """
+        mean, std = (np.asarray(v, np.float32) for v in self._per_channel(pixels.shape[-1]))
+        scaled = pixels.astype(np.float32) / white
+        return np.ascontiguousarray(np.moveaxis((scaled - mean) / std, -1, -3))
+
+    def pixels(self, values: np.ndarray) -> np.ndarray:
+        """The pixels, 0 to 1, of an input: what `normalized` undoes.
+
+        Args:
+            values: float, C x H x W.
+
+        Returns:
+            float64, H x W x C.
+        """
+        mean, std = self._per_channel(len(values))
+        return np.moveaxis(values.astype(np.float64), 0, -1) * std + mean
+
+    def of_channels(self, channels: int) -> Preprocessing:
+        """The same with a mean and a std for every channel.
+
+        Raises:
+            GradcamError: mean or std has another number of channels.
+        """
+        mean, std = (tuple(values) for values in self._per_channel(channels))
+        return msgspec.structs.replace(self, mean=mean, std=std)
+
+    def _per_channel(self, channels: int) -> list[list[float]]:
+        found = []
+        for name, values in (("mean", self.mean), ("std", self.std)):
+            if len(values) not in (1, channels):
+                raise GradcamError(
+                    f"{name} has {len(values)} numbers, the model takes {channels} channels; give one or {channels}"
+                )
+            found.append([*values] * (channels // len(values)))
+        return found
+
+    def __str__(self) -> str:
+        """A line for a report."""
+        parts = []
+        if self.resize:
+            parts.append(f"resize to {size_text(self.resize)}{' on the shorter side' if len(self.resize) == 1 else ''}")
+        if self.crop:
+            parts.append(f"crop {size_text(self.crop)}")
+        parts.append(f"mean {_numbers_text(self.mean)}, std {_numbers_text(self.std)} of pixels from 0 to 1")
+        return "; ".join(parts)
+
+
+def size_text(sides: Sequence[int]) -> str:
+    """A size as the options take it: 224, or 224x160."""
+    return "x".join(map(str, sides))
+
+
+def _numbers_text(values: Sequence[float]) -> str:
+    """Numbers between commas; one for equal ones."""
+    return ",".join(f"{v:g}" for v in (values if len(set(values)) > 1 else values[:1]))
+
+
+def _statistics(
+    mean: Numbers | None, std: Numbers | None, preset: str | None
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    if preset is not None:
+        if mean is not None or std is not None:
+            raise GradcamError(f"preset {preset} has a mean and a std; leave out mean and std, or the preset")
+        if preset not in PRESETS:
+            near = did_you_mean(preset, PRESETS) or f"; there are {', '.join(PRESETS)}"
+            raise GradcamError(f"there is no preset '{preset}'{near}")
+        return PRESETS[preset]
+    if mean is None and std is None:
+        return PRESETS[ASSUMED]
+    if mean is None or std is None:
+        given, missing = ("std", "mean") if mean is None else ("mean", "std")
+        raise GradcamError(f"{given} without {missing}; give both, for pixels from 0 to 1")
+    means, stds = _numbers(mean, "mean"), _numbers(std, "std")
+    if min(stds) <= 0:
+        raise GradcamError(f"std must be positive, got {_numbers_text(stds)}")
+    return means, stds
+
+
+def _numbers(values: Numbers, name: str) -> tuple[float, ...]:
+    try:
+        found = tuple(float(v) for v in np.asarray(values).reshape(-1))
+    except (TypeError, ValueError):
+        found = ()
+    if not found or not all(map(math.isfinite, found)):
+        raise GradcamError(f"{name} must be a number, or one per channel, got {values}")
+    return found
+
+
+def _sides(size: Size | None, name: str) -> tuple[int, ...] | None:
+    if size is None:
+        return None
+    sides = tuple(size) if isinstance(size, Sequence) and not isinstance(size, str) else (size,)
+    if len(sides) not in (1, 2) or not all(isinstance(s, int) and s > 0 for s in sides):
+        raise GradcamError(f"{name} must be a number of pixels, or height and width such as 224x160, got {size}")
+    return tuple(s for s in sides if isinstance(s, int))
+
+
+def _colour(colour: str | Sequence[int]) -> tuple[int, ...]:
+    if isinstance(colour, str):
+        if colour == "black":  # so that a driver needs no Pillow
+            return (0, 0, 0)
+        from PIL import ImageColor
+
+        try:
+            colour = ImageColor.getrgb(colour)
+        except ValueError:
+            raise GradcamError(f"background must be a colour such as white or #ff8000, got '{colour}'") from None
+    levels = tuple(colour)
+    if len(levels) != 3 or not all(isinstance(v, int) and 0 <= v <= 255 for v in levels):
+        raise GradcamError(f"background must be red, green and blue from 0 to 255, got {colour}")
+    return levels
