@@ -1,13 +1,16 @@
 """The networks and the data that ship with the package."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
-from torch import nn
+from torch import export, nn
 
 from gradcam import data, models
 from gradcam.errors import GradcamError
+from gradcam.state import KEYS, load_state
 from gradcam.tools import write_digits
 
 
@@ -253,20 +256,77 @@ def test_other_names_and_shapes_are_refused_in_one_line(torchvisions_state, tmp_
     ("content", "message"),
     [
         (b"no zip, no pickle", "torch.load takes no plain tensors from it"),
-        ({"state_dict": {"fc.bias": torch.zeros(10)}}, "it must map names to tensors"),
+        (
+            {"epoch": 3, "state": {"fc.bias": torch.zeros(10)}},
+            "it must map names to tensors, alone or under",
+        ),
+        ({"model": {"a": torch.zeros(2)}, "net": {"a": torch.zeros(2)}}, "a state dict under each of model, net"),
+        ({"state_dict": {"a": torch.zeros(2)}, "args": Path("x")}, "holds objects of 'pathlib.*' beside tensors"),
+        ({3: torch.zeros(3)}, "it must map names to tensors"),
         (torch.zeros(3), "it must map names to tensors"),
-        (nn.Linear(2, 2), "torch.load takes no plain tensors from it"),  # would run code
+        (nn.Linear(2, 2), "holds a pickled module, and unpickling one runs code; save its state dict by"),
+        (torch.jit.script(nn.ReLU()), "holds TorchScript"),
+        (export.export(nn.ReLU(), (torch.zeros(1),)), "is a program of torch.export"),
+        (b"\x08\x08\x12\x07pytorch", "holds an ONNX graph"),
     ],
 )
 def test_a_file_that_is_no_state_dict_is_refused_in_one_line(tmp_path, content, message):
     path = tmp_path / "weights.pth"
-    path.write_bytes(content) if isinstance(content, bytes) else torch.save(content, path)
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    else:
+        save = {torch.jit.RecursiveScriptModule: torch.jit.save, export.ExportedProgram: export.save}
+        save.get(type(content), torch.save)(content, str(path))
     with pytest.raises(GradcamError, match=message) as error:
         models.resnet18(weights=path)
     assert "\n" not in error.value.message
     path.rename(tmp_path / "weights.safetensors")
-    with pytest.raises(GradcamError, match="cannot read weights"):
+    with pytest.raises(GradcamError, match=r"cannot read weights|holds TorchScript|holds an ONNX|is a program"):
         models.resnet18(weights=tmp_path / "weights.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda t: t.to_sparse(), "of the sparse layout sparse_coo; save it after .to_dense()"),
+        (lambda t: t.to("meta"), "without values (on the device meta)"),
+        (lambda t: t + 1j, "of complex numbers (complex64), expected floating-point numbers"),
+        (lambda t: t > 0, "of truth values (bool), expected floating-point numbers"),
+        (lambda t: t.long(), "of integers (int64), expected floating-point numbers"),
+        (lambda t: torch.quantize_per_tensor(t, 0.1, 0, torch.qint8), "of quantized numbers (qint8), expected"),
+    ],
+)
+def test_tensors_that_are_no_parameters_are_refused(tmp_path, change, message):
+    model, path = nn.Linear(3, 2), tmp_path / "weights.pth"
+    before = model.weight.clone()
+    torch.save(model.state_dict() | {"weight": change(torch.ones(2, 3))}, path)
+    with pytest.raises(GradcamError) as error:
+        load_state(model, path)
+    assert error.value.message.startswith(f"{path} does not hold the parameters of Linear: 'weight' {message}")
+    assert model.weight.equal(before)
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_a_checkpoint_under_a_usual_name(tmp_path, caplog, key):
+    model, path = nn.Linear(3, 2), tmp_path / "checkpoint.ckpt"
+    torch.save({"epoch": 3, key: {"weight": torch.ones(2, 3), "bias": torch.zeros(2)}, "arch": "linear"}, path)
+    load_state(model, path)
+    assert model.weight.equal(torch.ones(2, 3)) and f"its state dict under '{key}' is taken" in caplog.text
+
+
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "model.module.", ""])
+def test_a_prefix_of_all_names_is_left_out_and_said(tmp_path, caplog, prefix):
+    model, path = nn.Sequential(nn.Linear(3, 2)), tmp_path / "weights.pth"
+    torch.save({f"{prefix}0.weight": torch.ones(2, 3), f"{prefix}0.bias": torch.zeros(2)}, path)
+    load_state(model, path)
+    assert model[0].weight.equal(torch.ones(2, 3))
+    assert caplog.text.count(f"begin with '{prefix}', which is left out") == bool(prefix)
+
+
+def test_a_prefix_that_is_not_everywhere_is_a_fault(tmp_path):
+    torch.save({"module.weight": torch.ones(2, 3), "bias.weight": torch.zeros(2)}, tmp_path / "w.pth")
+    with pytest.raises(GradcamError, match=r"unexpected 'module\.weight' and 1 more"):
+        load_state(nn.Linear(3, 2), tmp_path / "w.pth")
 
 
 def test_the_tools_take_a_state_dict(tmp_path, capfd):
