@@ -7,8 +7,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from gradcam.command import run
 from gradcam.errors import GradcamError
-from gradcam.faults import line
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -20,21 +20,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder; an earlier demo is replaced")
     options = parser.parse_args(argv)
+    return run("demo", lambda: _demonstrate(options.output))
+
+
+def _demonstrate(folder: Path) -> None:
     from gradcam.demonstration import demonstrate
     from gradcam.figures import table
     from gradcam.progress import stages
 
-    try:
-        with stages("demo") as say:
-            rows = demonstrate(options.output, say)
-    except GradcamError as error:
-        print(f"demo: error: {line(error)}", file=sys.stderr)
-        return 1
+    with stages("demo") as say:
+        rows = demonstrate(folder, say)
     print(table(rows), end="")
-    missed = sum(not row.ok for row in rows)
-    if missed:
-        print(f"demo: error: {missed} of {len(rows)} figures missed; see {options.output}", file=sys.stderr)
-    return 1 if missed else 0
+    if missed := sum(not row.ok for row in rows):
+        raise GradcamError(f"{missed} of {len(rows)} figures missed; see {folder}")
 
 
 if __name__ == "__main__":

@@ -10,17 +10,25 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from gradcam import interrupts
 from gradcam.errors import GradcamError
 from gradcam.faults import each, line
 
 
 def run(name: str, action: Callable[[], None]) -> int:
-    """Runs a tool's `action`; returns its exit code. Every problem of the input is one line on stderr."""
+    """Runs a tool's `action`; returns its exit code. Every problem of the input is one line on stderr.
+
+    The exit code is 128 + N where the signal N ended the action (see `gradcam.interrupts`).
+    """
     collect_seldom()
     logging.basicConfig(format=f"{name}: %(levelname)s: %(message)s", level=logging.WARNING)
     sys.path.insert(0, str(Path.cwd()))  # as `python -m` does: models named package.module may stand here
     try:
-        action()
+        with interrupts.raised():
+            action()
+    except interrupts.Interrupted as signal:
+        print(f"{name}: error: {signal}", file=sys.stderr)
+        return 128 + signal.number
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that the exit does not flush into the pipe
         return 1

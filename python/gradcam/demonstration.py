@@ -111,7 +111,7 @@ def _simulate(folder: Path, pe: str, images: np.ndarray, say: Say) -> _Run:
     quantized = quantize(images, simulator.program.scale("image"))
     results: list[Any] = []
     for i in range(0, len(quantized), CHUNK):
-        say(f"simulate {pe}, image {i + 1} of {len(quantized)}")
+        say(f"simulate {pe}: image {i + 1} of {len(quantized)}")
         results += simulator.run(quantized[i : i + CHUNK])
     say(f"compare {pe} with the integer reference")
     module = load_quantized(simulator.design)

@@ -13,6 +13,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from gradcam.errors import GradcamError
+from gradcam.interrupts import uninterrupted
 
 
 def write_output(name: str, outputs: Sequence[bytes]) -> None:
@@ -49,11 +50,12 @@ def check_binary_output(name: str, force: bool) -> None:
 
 def _replace_file(target: Path, data: bytes) -> None:
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_bytes(data)
-        temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with uninterrupted():
+        try:
+            temporary.write_bytes(data)
+            temporary.replace(target)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -61,7 +63,8 @@ def replace_folder(target: Path) -> Iterator[Path]:
     """Gives an empty folder to fill, which takes the place of `target` when the block ends without an error.
 
     The new folder is made beside `target`, so that the last step is a rename. A folder that stood there is removed; of
-    a symbolic link, the folder that it names. Missing parent folders are made; after an error they are gone again.
+    a symbolic link, the folder that it names. Missing parent folders are made. After an error or a signal (see
+    `gradcam.interrupts`) all is as it was.
 
     Raises:
         GradcamError: the folder cannot be written.
@@ -70,21 +73,34 @@ def replace_folder(target: Path) -> Iterator[Path]:
     made = [parent for parent in target.parents if not parent.exists()]
     work = None
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        work = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
-        new, old = work / "new", work / "old"
+        with uninterrupted():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            work = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+        new = work / "new"
         new.mkdir()
         yield new
-        if target.exists():
-            target.rename(old)
-        new.rename(target)
+        with uninterrupted():
+            _exchange(target, new, work / "old")
     except OSError as error:
         raise GradcamError(f"cannot write {target}: {error.strerror}") from error
     finally:
-        if work is not None:
-            shutil.rmtree(work, ignore_errors=True)
-        if not target.exists():
-            _remove_empty(made)
+        with uninterrupted():
+            if work is not None:
+                shutil.rmtree(work, ignore_errors=True)
+            if not target.exists():
+                _remove_empty(made)
+
+
+def _exchange(target: Path, new: Path, old: Path) -> None:
+    """Moves the folder `target`, if there is one, to `old`, and `new` to `target`; both or none."""
+    if target.exists():
+        target.rename(old)
+    try:
+        new.rename(target)
+    except OSError:
+        if old.exists():
+            old.rename(target)
+        raise
 
 
 def _remove_empty(folders: Sequence[Path]) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from gradcam import interrupts
 from gradcam.errors import GradcamError
 
 
@@ -37,16 +38,13 @@ def run_measured(command: Sequence[str]) -> Usage:
     """
     start = time.perf_counter()
     try:
-        process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
-        )
+        with interrupts.running(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
+            assert process.stdout is not None
+            printed = process.stdout.read()
+            _, status, usage = os.wait4(process.pid, 0)  # Popen.wait would not tell the memory of this one process
+            process.returncode = os.waitstatus_to_exitcode(status)
     except OSError as error:
         raise GradcamError(f"cannot run {command[0]}: {error.strerror}") from error
-    with process:
-        assert process.stdout is not None
-        printed = process.stdout.read()
-        _, status, usage = os.wait4(process.pid, 0)  # Popen.wait would not tell the memory of this one process
-        process.returncode = os.waitstatus_to_exitcode(status)
     seconds = time.perf_counter() - start
     if process.returncode:
         lines = printed.strip().splitlines() or [f"exit code {process.returncode}"]

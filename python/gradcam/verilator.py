@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from gradcam import interrupts
 from gradcam.errors import GradcamError
 
 
@@ -35,16 +36,9 @@ class Toolchain:
 
     def run(self, command: Sequence[str | Path], folder: Path) -> subprocess.CompletedProcess[str]:
         """Runs a command in `folder` and returns what it printed, stdout and stderr together in `stdout`."""
-        return subprocess.run(
-            [str(part) for part in command],
-            cwd=folder,
-            env=os.environ | {"VERILATOR_ROOT": str(self.root)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            check=False,
-        )
+        environment = os.environ | {"VERILATOR_ROOT": str(self.root)}
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+        return interrupts.run(command, cwd=folder, env=environment, **pipes)
 
     def make_command(self, makefile: Path, *targets: str, **variables: str) -> list[str | Path]:
         """A make command for a makefile that Verilator wrote; `variables` override the makefile's.

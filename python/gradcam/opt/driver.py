@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from gradcam import interrupts
 from gradcam.errors import GradcamError, did_you_mean
 from gradcam.files import check_binary_output, write_output
 from gradcam.opt.chunks import Chunk, read_chunks
@@ -240,7 +241,11 @@ def _run(argv: Sequence[str]) -> int:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs `gradcam-opt` with `argv`; returns its exit code. Users' mistakes are reported on stderr in one line."""
     try:
-        return _run(sys.argv[1:] if argv is None else argv)
+        with interrupts.raised():
+            return _run(sys.argv[1:] if argv is None else argv)
+    except interrupts.Interrupted as signal:
+        print(f"gradcam-opt: error: {signal}", file=sys.stderr)
+        return 128 + signal.number
     except PipelineError as error:
         print(f"<pass-pipeline>:1:{error.column}: error: {error.reason}", file=sys.stderr)
     except GradcamError as error:
@@ -249,6 +254,4 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that the exit does not flush into the pipe
     except OSError as error:
         print(f"gradcam-opt: error: {error.filename}: {error.strerror}", file=sys.stderr)
-    except KeyboardInterrupt:
-        return 130
     return 1

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from gradcam import interrupts
 from gradcam.design import Design
 from gradcam.errors import GradcamError
 from gradcam.schema.program import Cycles, Program
@@ -196,9 +197,8 @@ class Simulator:
     def _execute(self, arguments: list[str]) -> None:
         # The RTL names its memory images relative to the output folder.
         command = [str(self.executable), *arguments]
-        result = subprocess.run(
-            command, cwd=self.design.folder, capture_output=True, text=True, errors="replace", check=False
-        )
+        pipe = subprocess.PIPE
+        result = interrupts.run(command, cwd=self.design.folder, stdout=pipe, stderr=pipe)
         if result.returncode:
             lines = (result.stderr + result.stdout).strip().splitlines() or [f"exit code {result.returncode}"]
             raise GradcamError(f"simulation of {self.design.folder} failed: {lines[0]}")

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from gradcam import interrupts
 from gradcam.errors import GradcamError
 
 #: Headings of a log, which name the step that runs: "2.4. Executing ..." of Yosys, "Info: Packing ..." of nextpnr.
@@ -41,10 +42,8 @@ def run_logged(command: Sequence[str], folder: Path, log: Path, say: Callable[[s
     """
     name, errors, last = Path(command[0]).name, [], "it printed nothing"
     with log.open("w", encoding="utf-8", buffering=1) as file:  # a line at a time, for who looks on
-        process = subprocess.Popen(
-            command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
-        )
-        with process:
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+        with interrupts.running(command, cwd=folder, **pipes) as process:
             assert process.stdout is not None
             for line in process.stdout:
                 file.write(line)
