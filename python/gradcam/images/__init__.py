@@ -152,18 +152,18 @@ class _Reader:
             yield self._of_pixels(str(path), read_pixels(path))
 
     def _of_array(self, array: np.ndarray, name: str) -> Iterator[Image]:
-        is_pixels = array.dtype in WHITE
-        if array.dtype == np.int8 and self.scale is None:
+        kind = array.dtype.newbyteorder("=")
+        is_pixels = kind in WHITE
+        if kind == np.int8 and self.scale is None:
             raise GradcamError(f"{name} is int8, an image as a compiled design takes it; only gradcam-sim reads it")
-        if not is_pixels and array.dtype != np.int8 and array.dtype.kind != "f":
+        if not is_pixels and kind != np.int8 and kind.kind != "f":
             raise GradcamError(
-                f"{name} holds {array.dtype}; pixels are uint8, uint16 or bool, and inputs of the network are floats"
+                f"{name} holds {kind}; pixels are uint8, uint16 or bool, and inputs of the network are floats"
             )
-        any_size = is_pixels and (self.preprocessing.resize or self.preprocessing.crop) is not None
-        for each, values in images_of(array, name, self.shape, any_size):
+        for each, values in images_of(array, name, self.shape):
             if is_pixels:
-                unsigned = values * np.uint8(WHITE[array.dtype]) if array.dtype == np.bool_ else values
-                yield self._finished(each, unsigned, WHITE[array.dtype])
+                unsigned = values * np.uint8(WHITE[kind]) if kind == np.bool_ else values
+                yield self._finished(each, unsigned, WHITE[kind])
             else:
                 yield Image(each, self._as_given(each, values), False)
 

@@ -54,9 +54,9 @@ def _whole(array: np.ndarray, path: Path) -> np.ndarray:
 def _member(archive: Any, path: Path, member: str) -> np.ndarray:
     names = list(archive.files)
     if member and member not in names:
-        raise GradcamError(f"{path} has no array '{member}'; it has {', '.join(names) or 'none'}")
+        raise GradcamError(f"{path} has no array '{member}'; it has {', '.join(map(repr, names)) or 'none'}")
     if not member and len(names) != 1:
-        held = f"{len(names)} arrays: {', '.join(names)}" if names else "no arrays"
+        held = f"{len(names)} arrays: {', '.join(map(repr, names))}" if names else "no arrays"
         raise GradcamError(f"{path} holds {held}; name one, {path}:NAME")
     name = member or names[0]
     entry = next(e for e in archive.zip.infolist() if e.filename in (name, f"{name}.npy"))
@@ -68,55 +68,64 @@ def _member(archive: Any, path: Path, member: str) -> np.ndarray:
     return array
 
 
-def images_of(array: np.ndarray, name: str, shape: Sequence[int], any_size: bool) -> Iterator[tuple[str, np.ndarray]]:
+def images_of(array: np.ndarray, name: str, model: Sequence[int]) -> Iterator[tuple[str, np.ndarray]]:
     """The images of an array.
 
     Args:
         array: pixels, or inputs of the network, in one of `LAYOUTS`.
         name: of the array, for messages.
-        shape: the model's input shape, (1, C, H, W).
-        any_size: whether height and width may differ from the model's.
+        model: the model's input shape, (1, C, H, W).
 
     Yields:
-        The name of an image and its values, H x W x C. The name of several ends in a number.
+        The name of an image and its values, H x W x C: of pixels, with any H and W. The name of several ends in a
+        number.
 
     Raises:
         GradcamError: the shape fits no layout, or several that differ.
     """
-    order, several = _order(array.shape, name, shape, any_size, array.dtype)
-    axes = [axis for axis in order if axis is not None]
-    moved = array.transpose(axes)
+    order = _order(array, name, model)
+    moved = array.transpose([axis for axis in order if axis is not None])
     for place, axis in enumerate(order):
         if axis is None:
             moved = np.expand_dims(moved, place)
     for i, image in enumerate(moved):
-        yield (f"{name}, image {i}" if several else name), image
+        yield (f"{name}, image {i}" if order[0] is not None else name), image
 
 
-def _order(
-    shape: Sequence[int], name: str, model: Sequence[int], any_size: bool, dtype: np.dtype
-) -> tuple[tuple[int | None, ...], bool]:
-    """The axes of N, H, W and C, None where an array lacks one, and whether the array has an axis N."""
-    readings: dict[tuple[int | None, ...], str] = {}
+#: The axes of N, H, W and C in an array, None where it lacks one.
+Order = tuple[int | None, ...]
+
+
+def _order(array: np.ndarray, name: str, model: Sequence[int]) -> Order:
+    """The order of an array's axes that its shape tells."""
+    shape, is_pixels = array.shape, array.dtype.newbyteorder("=") in WHITE
+    readings = _readings(shape, model, any_size=False)
+    if is_pixels and not readings:
+        readings = _readings(shape, model, any_size=True)
+    if len(readings) > 1 and len(shape) == 4 and not is_pixels:
+        readings = readings[:1]  # an input as the network takes it: NCHW
+    if len(readings) > 1:
+        texts = [f"{layout} ({_reading(shape, layout)})" for layout, _ in readings]
+        remedy = "image files, such as PNG" if is_pixels else "NCHW, with four axes"
+        raise GradcamError(f"{name} of shape {shape_text(shape)} is {' or '.join(texts)}; save it as {remedy}")
+    if not readings:
+        size = "" if is_pixels else f", {model[2]}x{model[3]} (height x width)"
+        takes = f"the model takes {model[1]} channel{'s' * (model[1] > 1)}{size}"
+        layouts = "NCHW, NHWC, CHW or HWC" if model[1] > 1 else "NCHW, NHWC, CHW, HWC, NHW or HW"
+        raise GradcamError(f"{name} has shape {shape_text(shape)} ({array.dtype}); {takes}, in an array {layouts}")
+    return readings[0][1]
+
+
+def _readings(shape: Sequence[int], model: Sequence[int], any_size: bool) -> list[tuple[str, Order]]:
+    """The layouts that fit a shape, the first of those that mean the same."""
+    found: dict[Order, tuple[str, Order]] = {}
     for layout in LAYOUTS.get(len(shape), ()):
         order = tuple(layout.index(letter) if letter in layout else None for letter in "NHWC")
         _, height, width, channels = (1 if axis is None else shape[axis] for axis in order)
         if channels == model[1] and (any_size or (height, width) == tuple(model[2:])):
-            readings[order] = layout
-    distinct = {tuple(a for a in order if a is not None and shape[a] != 1): order for order in readings}
-    if len(distinct) > 1 and dtype not in WHITE and len(shape) == 4:
-        distinct = {(): (0, 2, 3, 1)}  # an input as the network takes it: NCHW
-    if len(distinct) > 1:
-        texts = [f"{readings[order]} ({_reading(shape, readings[order])})" for order in distinct.values()]
-        remedy = "image files, such as PNG" if dtype in WHITE else "NCHW, with four axes"
-        raise GradcamError(f"{name} of shape {shape_text(shape)} is {' or '.join(texts)}; save it as {remedy}")
-    if not distinct:
-        size = "" if any_size else f", {model[2]}x{model[3]} (height x width)"
-        takes = f"the model takes {model[1]} channel{'s' * (model[1] > 1)}{size}"
-        layouts = "NCHW, NHWC, CHW or HWC" if model[1] > 1 else "NCHW, NHWC, CHW, HWC, NHW or HW"
-        raise GradcamError(f"{name} has shape {shape_text(shape)} ({dtype}); {takes}, in an array {layouts}")
-    (order,) = distinct.values()
-    return order, order[0] is not None
+            # Layouts differ in the places of axes with more than one element.
+            found.setdefault(tuple(None if a is None or shape[a] == 1 else a for a in order), (layout, order))
+    return list(found.values())
 
 
 def _reading(shape: Sequence[int], layout: str) -> str:

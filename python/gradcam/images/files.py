@@ -21,6 +21,9 @@ SUFFIXES = (".bmp", ".jpeg", ".jpg", ".pbm", ".pfm", ".pgm", ".png", ".pnm", ".p
 BITS_PER_SAMPLE, PHOTOMETRIC, PLANAR = 258, 262, 284
 WHITE_IS_ZERO, SEPARATE_PLANES = 0, 2
 
+#: Raw modes of PNG that Pillow scales to 8 bits, and the factors.
+SCALED = {"L;2": 85, "L;4": 17}
+
 #: Pillow reads one byte of 16 bits per channel. Which one, the end of its raw mode says; this is the one for the other.
 OTHER_BYTE = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}
 
@@ -57,7 +60,9 @@ def read_pixels(path: Path) -> Pixels:
                 return _decoded(image, path)
         except UnidentifiedImageError:
             formats = ", ".join((*FORMATS[:-1], f"or {FORMATS[-1]}"))
-            raise GradcamError(f"cannot read image {path}: it is not an image of the kinds {formats}") from None
+            raise GradcamError(
+                f"cannot read image {path}: Pillow reads no image of the kinds {formats} in it"
+            ) from None
 
 
 def _opened(path: Path) -> Any:
@@ -102,20 +107,24 @@ def _array(image: Any) -> np.ndarray:
 
 def _grey(image: Any, depth: int, path: Path) -> Pixels:
     """Grey of 16 bits, or of floats."""
-    transparent = image.info.get("transparency")
+    transparent = image.info.get("transparency")  # the one value of transparent pixels
     inverted = image.format == "TIFF" and image.tag_v2.get(PHOTOMETRIC) == WHITE_IS_ZERO
+    if image.tile and image.tile[0].codec_name == "libtiff":  # gives the machine's order of bytes, not the file's
+        _set_raw_mode(image, "F;32BF", "F;32NF")
     values, white = _array(image), float((1 << depth) - 1)
-    if image.mode == "F":
+    if image.mode.startswith("I;16"):
+        values = values.astype(np.uint16)  # in the machine's order of bytes
+    elif image.mode == "F":
         values, white = values.astype(np.float32), 1.0
         if not ((values >= 0) & (values <= 1)).all():
             found = f"from {values.min():g} to {values.max():g}"
             raise GradcamError(f"{path} has floats {found}, and what is white is not known; scale them to 0 to 1")
-    elif image.mode == "I":
+    else:
         if image.format != "PPM":
             kind = f"{depth}-bit signed" if depth == 16 else f"{depth}-bit"
             raise GradcamError(f"{path} has {kind} integers, and what is white is not known; save unsigned 16 bits")
         values, white = values.astype(np.uint16), 65535.0  # Pillow has scaled them
-    alpha = None if transparent is None else (values[:, :, 0] != transparent).astype(np.float64)
+    alpha = _different(values, transparent)
     return Pixels(white - values if inverted else values, white, alpha)
 
 
@@ -133,20 +142,22 @@ def _deep(image: Any, path: Path) -> Pixels:
         values = _array(image).astype(np.uint16) << 8 | low
     else:
         raise GradcamError(f"{path} has {kind.partition(';')[0]} pixels of 16 bits; save it as RGB of 16 bits")
-    count = values.shape[2] // 2 * 2 - 1  # of grey and alpha 1, of RGB and RGBA 3
-    alpha = values[:, :, -1] / 65535 if values.shape[2] in (2, 4) else None
-    if transparent is not None:
-        alpha = (values != np.array(transparent)).any(2).astype(np.float64)
-    return Pixels(values[:, :, :count], 65535.0, alpha)
+    if kind.startswith(("LA", "RGBA")):
+        return Pixels(values[:, :, :-1], 65535.0, _unless_opaque(values[:, :, -1] / 65535))
+    return Pixels(values[:, :, :3], 65535.0, _different(values, transparent))
 
 
 def _with_raw_mode(image: Any, old: str, new: str) -> np.ndarray:
     """Decodes an image whose stored bytes are of the raw mode `old` as if they were of `new`."""
+    _set_raw_mode(image, old, new)
+    return _array(image)
+
+
+def _set_raw_mode(image: Any, old: str, new: str) -> None:
     image.tile = [
         tile._replace(args=new if tile.args == old else tuple(new if a == old else a for a in tile.args))
         for tile in image.tile
     ]
-    return _array(image)
 
 
 def _deep_ppm(image: Any, path: Path) -> Pixels:
@@ -164,11 +175,22 @@ def _deep_ppm(image: Any, path: Path) -> Pixels:
 def _shallow(image: Any) -> Pixels:
     """Any mode of at most 8 bits, as Pillow converts it to grey or RGB."""
     grey = image.mode in ("1", "L", "LA", "La")
-    see_through = image.has_transparency_data
+    see_through, raw = image.has_transparency_data, image.tile[0].args if image.tile else ""
     if image.mode in ("RGBa", "La"):  # premultiplied
         image = image.convert(image.mode.upper())
+    if see_through and raw in SCALED:  # Pillow scales the pixels only, not the value of transparent ones
+        values = _array(image)
+        return Pixels(values, 255.0, _different(values, image.info["transparency"] * SCALED[raw]))
     if see_through:
         values = _array(image.convert("LA" if grey else "RGBA"))
-        alpha = values[:, :, -1] / 255
-        return Pixels(values[:, :, :-1], 255.0, None if (alpha == 1).all() else alpha)
+        return Pixels(values[:, :, :-1], 255.0, _unless_opaque(values[:, :, -1] / 255))
     return Pixels(_array(image.convert("L" if grey else "RGB")), 255.0)
+
+
+def _different(values: np.ndarray, transparent: int | tuple[int, ...] | None) -> np.ndarray | None:
+    """The alpha of an image whose pixels of one value are transparent; None where there is no such value."""
+    return None if transparent is None else _unless_opaque((values != np.array(transparent)).any(2).astype(np.float64))
+
+
+def _unless_opaque(alpha: np.ndarray) -> np.ndarray | None:
+    return None if (alpha == 1).all() else alpha

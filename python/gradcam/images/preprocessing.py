@@ -120,9 +120,8 @@ class Preprocessing(Record, frozen=True):
         found = []
         for name, values in (("mean", self.mean), ("std", self.std)):
             if len(values) not in (1, channels):
-                raise GradcamError(
-                    f"{name} has {len(values)} numbers, the model takes {channels} channels; give one or {channels}"
-                )
+                wanted = "one number" if channels == 1 else f"one number or {channels}"
+                raise GradcamError(f"{name} has {len(values)} numbers, the model {channels} channels; give {wanted}")
             found.append([*values] * (channels // len(values)))
         return found
 

@@ -1,10 +1,16 @@
 """`load_images`: the same inputs from every source, and what it refuses."""
 
+import io
+import logging
+
 import numpy as np
 import pytest
 import torch
+from image_files import tiff
 from PIL import Image as PillowImage
 
+from gradcam import images
+from gradcam.errors import GradcamError
 from gradcam.images import Preprocessing, load_images
 
 SHAPE = (1, 3, 4, 5)
@@ -64,3 +70,220 @@ def test_the_same_images_from_every_source(tmp_path, pixels):
         assert all(image.input.shape == SHAPE and image.input.dtype == np.float32 for image in loaded)
         np.testing.assert_allclose([image.input for image in loaded], expected(pixels), atol=1e-6)
         assert len({image.name for image in loaded}) == 3
+
+
+def test_what_images_are_called(tmp_path, pixels):
+    np.save(tmp_path / "many.npy", pixels)
+    np.savez(tmp_path / "many.npz", a=pixels, b=pixels[0])
+    PillowImage.fromarray(pixels[0]).save(tmp_path / "one.png")
+    many = [f"{tmp_path}/many.npy, image {i}" for i in range(3)]
+    assert names(tmp_path / "many.npy") == many
+    assert names([tmp_path / "one.png", tmp_path / "many.npy"]) == [f"{tmp_path}/one.png", *many]
+    assert names(f"{tmp_path}/many.npz:b") == [f"{tmp_path}/many.npz:b"]
+    assert names(pixels) == [f"the array, image {i}" for i in range(3)]
+    assert names(pixels[0]) == ["the array"]
+    assert names(list(pixels)) == ["image 0", "image 1", "image 2"]
+
+
+def test_arrays_of_one_channel():
+    grey = np.random.default_rng(1).integers(0, 256, (2, 4, 5), np.uint8)
+    for array in (grey, grey[:, None], grey[:, :, :, None]):
+        assert np.array_equal(inputs(array, (1, 1, 4, 5))[:, 0, 0], inputs(grey[:, None], (1, 1, 4, 5))[:, 0, 0])
+    for array in (grey[0], grey[:1], grey[0][:, :, None]):
+        np.testing.assert_allclose(inputs(array, (1, 1, 4, 5))[0, 0, 0], grey[0] / 127.5 - 1, atol=1e-6)
+
+
+def test_int8_is_the_image_of_a_design():
+    image = np.arange(-30, 30, dtype=np.int8).reshape(3, 4, 5)
+    np.testing.assert_array_equal(inputs(image, scale=0.25)[0, 0], image / 4)
+    with pytest.raises(GradcamError, match="is int8, an image as a compiled design takes it; only gradcam-sim reads"):
+        inputs(image)
+
+
+def test_ambiguous_shapes_are_refused_with_both_readings():
+    cube = np.random.default_rng(2).random((3, 3, 3), np.float32)
+    with pytest.raises(GradcamError) as error:
+        inputs(cube, (1, 3, 3, 3))
+    assert error.value.message == (
+        "the array of shape 3x3x3 is CHW (3 channels, height 3, width 3) or HWC (height 3, width 3, 3 channels); "
+        "save it as NCHW, with four axes"
+    )
+    np.testing.assert_array_equal(inputs(cube[None], (1, 3, 3, 3))[0, 0], cube)  # which is an input as it is
+    with pytest.raises(GradcamError, match=r"is NCHW \(.*\) or NHWC \(.*\); save it as image files, such as PNG"):
+        inputs((cube[None] * 255).astype(np.uint8), (1, 3, 3, 3))
+    one = np.zeros((1, 4, 5), np.float32)  # of a single image and a single channel: both readings are the same
+    assert inputs(one, (1, 1, 4, 5)).shape == (1, 1, 1, 4, 5)
+    resizing = Preprocessing.of(resize=(4, 5))
+    with pytest.raises(GradcamError, match=r"is HWC \(.*\) or NHW \(7 images, height 9, width 1\)"):
+        inputs(np.zeros((7, 9, 1), np.uint8), (1, 1, 4, 5), resizing)
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        (
+            np.zeros((1, 5, 4, 3), np.uint8),
+            "image 0 has 5x4 pixels .*; compile with resize 4x5",
+        ),
+        (np.zeros((1, 4, 5, 2), np.float32), "has shape 1x4x5x2 .float32.; the model takes 3 channels, 4x5"),
+        (np.zeros(3, np.float32), "has shape 3 .float32.; the model takes 3 channels"),
+        (np.float32(1), "has shape of a single value"),
+        (np.zeros((1, 3, 4, 5), np.int64), "holds int64; pixels are uint8, uint16 or bool, and inputs of"),
+        (np.zeros((1, 3, 4, 5), np.complex64), "holds complex64; pixels are"),
+        (np.full((1, 3, 4, 5), np.nan, np.float32), "the array, image 0 has values that are not finite"),
+        (np.full((3, 4, 5), 1e300), "the array has values that are not finite"),
+        (np.zeros((0, 3, 4, 5), np.float32), "no images in what was given"),
+        ([], "no images in what was given"),
+        ([[[[1, 2], [3]]]], "cannot read image 0: setting an array element with a sequence"),
+        ([(np.zeros((1, 3, 4, 5), np.float32), np.zeros(1))], "cannot read image 0: "),
+        (7, "images must be files, folders or arrays, got int"),
+        ("nowhere", "cannot read nowhere: there is no such file or folder"),
+        ("nowhere.npz:x", "cannot read nowhere.npz: there is no such file or folder"),
+        ("/dev/null", "cannot read /dev/null: it is neither a file nor a folder"),
+    ],
+)
+def test_sources_that_are_refused(source, message):
+    with pytest.raises(GradcamError, match=message) as error:
+        inputs(source)
+    assert "\n" not in error.value.message
+
+
+def archived(**arrays):
+    """The bytes of an .npz file."""
+    out = io.BytesIO()
+    np.savez(out, **arrays)
+    return out.getvalue()
+
+
+def stored(array, **options):
+    """The bytes of an .npy file."""
+    out = io.BytesIO()
+    np.save(out, array, **options)
+    return out.getvalue()
+
+
+FLOATS = np.ones((4, 3, 4, 5), np.float32)
+#: Contents of files and what is said of them.
+DAMAGED = {
+    "empty.npy": (b"", "cannot read .*empty.npy: No data left in file"),
+    "text.npy": (b"not an array", "cannot read .*text.npy: "),
+    "archive.npy": (archived(a=FLOATS), "archive.npy is an .npz archive; rename it"),
+    "array.npz": (stored(FLOATS), "array.npz is an .npy file; rename it"),
+    "negative.npy": (stored(FLOATS).replace(b"(4, 3, 4, 5)", b"(-4,3, 4, 5)"), "cannot read .*negative.npy: "),
+    "twice.npy": (stored(FLOATS).replace(b"(4, 3, 4, 5)", b"(-4,-3,4, 5)"), "cannot read .*twice.npy: "),
+    "fewer.npy": (stored(FLOATS).replace(b"(4, 3, 4, 5)", b"(2, 3, 4, 5)"), "holds 480 bytes behind its array"),
+    "large.npy": (stored(FLOATS).replace(b"(4, 3, 4, 5), ", b"(4, 3, 99999999)"), "cannot read .*large.npy: "),
+    "cut.npy": (stored(FLOATS)[:-9], "cannot read .*cut.npy: "),
+    "pickle.npy": (stored(np.array([{}], object), allow_pickle=True), "cannot read .*pickle.npy: "),
+    "record.npy": (stored(np.zeros(3, "f4,i4")), "record.npy holds .*; pixels are"),
+    "pickle.npz": (archived(a=np.array([{}], object)), "cannot read .*pickle.npz: "),
+    "none.npz": (archived(), "none.npz holds no arrays; name one"),
+    "two.npz": (archived(a=FLOATS, b=FLOATS), "two.npz holds 2 arrays: 'a', 'b'; name one, .*two.npz:NAME"),
+    "cut.npz": (archived(a=FLOATS)[:-30], "cannot read .*cut.npz: "),
+    "empty.png": (b"", "cannot read image .*empty.png: Pillow reads no image of the kinds PNG, JPEG, TIFF, BMP, "),
+    "text.tif": (b"II*\0 and no more", "cannot read image .*text.tif: "),
+    "large.ppm": (b"P6 99999 99999 255\n", "cannot read image .*large.ppm: Image size .* exceeds limit"),
+    "largish.ppm": (b"P6 10000 10000 255\n", "cannot read image .*largish.ppm: Image size .* exceeds limit"),
+    "cut.ppm": (b"P6 5 4 255\n12", "cannot read image .*cut.ppm: image file is truncated"),
+    "deep.ppm": (b"P6 5 4 4095\n12", "deep.ppm is truncated"),
+    "over.ppm": (b"P6 5 4 4095\n" + b"\xff" * 120, "over.ppm has values above its 4095"),
+    "plain.ppm": (b"P3 1 1 4095\n1 2 3\n", "plain.ppm is a plain PPM of more than 8 bits; save it as a binary one"),
+    "size.ppm": (
+        b"P6 4 5 255\n" + bytes(60),
+        "has 5x4 pixels .height x width., the model takes 4x5; compile with resize 4x5$",
+    ),
+    "size.pgm": (
+        b"P5 6 5 255\n" + bytes(30),
+        "has 5x6 pixels .*, the model takes 4x5; compile with resize 4x5 or crop 4x5",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGED)
+def test_files_that_are_refused(name, tmp_path, capfd):
+    data, message = DAMAGED[name]
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(GradcamError, match=message) as error:
+        inputs(tmp_path / name)
+    assert "\n" not in error.value.message
+    assert capfd.readouterr() == ("", "")
+
+
+def test_members_of_an_archive(tmp_path):
+    path = tmp_path / "x.npz"
+    path.write_bytes(archived(a=FLOATS, b=2 * FLOATS))
+    assert inputs(f"{path}:b").max() == 2
+    with pytest.raises(GradcamError, match=r"x.npz has no array 'c'; it has 'a', 'b'"):
+        inputs(f"{path}:c")
+
+
+def test_an_array_that_is_too_large_for_an_archive(tmp_path, monkeypatch):
+    monkeypatch.setattr(images.arrays, "LARGEST_MEMBER", 900)
+    (tmp_path / "x.npz").write_bytes(archived(a=FLOATS))
+    with pytest.raises(GradcamError, match=r"array 'a' has 1,088 bytes; save it as an .npy file"):
+        inputs(tmp_path / "x.npz")
+
+
+def test_images_whose_white_is_not_known(tmp_path):
+    grey = np.arange(20).reshape(4, 5)
+    cases = {
+        "x has 16-bit signed integers": tiff(tmp_path / "x", grey.astype(np.int16)),
+        "y has 32-bit integers": tiff(tmp_path / "y", grey.astype(np.int32)),
+        "z has floats from 0 to 19": tiff(tmp_path / "z", grey.astype(np.float32)),
+        "w has floats from nan to nan": tiff(tmp_path / "w", np.full((4, 5), np.nan, np.float32)),
+        "v has CMYK pixels of 16 bits": tiff(tmp_path / "v", np.zeros((4, 5, 4), np.uint16), photometric=5),
+        "u has a plane per channel at 16 bits": tiff(tmp_path / "u", np.zeros((4, 5, 3), np.uint16), planar=2),
+        "t: Pillow reads no image": tiff(tmp_path / "t", np.zeros((4, 5, 3), np.float32)),
+    }
+    for message, path in cases.items():
+        with pytest.raises(GradcamError, match=message) as error:
+            inputs(path)
+        assert "\n" not in error.value.message
+
+
+def test_several_frames_are_refused(tmp_path, pixels):
+    first, *others = [PillowImage.fromarray(image) for image in pixels]
+    for name in ("x.tiff", "x.webp", "x.png"):
+        first.save(tmp_path / name, save_all=True, append_images=others)
+        with pytest.raises(GradcamError, match=rf"{name} has 3 frames; save the one that is meant as a file"):
+            inputs(tmp_path / name)
+    first.save(tmp_path / "x.mpo", save_all=True, append_images=others)  # a photograph with its previews
+    assert len(inputs(tmp_path / "x.mpo")) == 1
+
+
+def test_networks_of_other_channels(tmp_path, pixels):
+    rgba = np.dstack([pixels[0], pixels[1][:, :, 0]])
+    PillowImage.fromarray(rgba).save(tmp_path / "x.png")
+    zero_one = Preprocessing.of(preset="zero-one")
+    np.testing.assert_allclose(inputs(tmp_path / "x.png", (1, 4, 4, 5), zero_one)[0, 0] * 255, rgba.transpose(2, 0, 1))
+    PillowImage.fromarray(pixels[0]).save(tmp_path / "opaque.png")
+    assert (inputs(tmp_path / "opaque.png", (1, 4, 4, 5), zero_one)[0, 0, 3] == 1).all()
+    with pytest.raises(GradcamError, match=r"an image file cannot feed a model with 2 channels; use an .npy file"):
+        inputs(tmp_path / "x.png", (1, 2, 4, 5))
+    with pytest.raises(GradcamError, match="mean has 3 numbers, the model 1 channels; give one number"):
+        inputs(tmp_path / "x.png", (1, 1, 4, 5), Preprocessing.of(preset="imagenet"))
+
+
+def test_what_is_said(tmp_path, pixels, caplog):
+    images._say_composed.cache_clear()
+    for name in ("a.png", "b.png"):
+        PillowImage.fromarray(np.dstack([pixels[0], pixels[1][:, :, 0]])).save(tmp_path / name)
+    (tmp_path / "notes.txt").write_text("not an image")
+    (tmp_path / "labels.json").write_text("{}")
+    with caplog.at_level(logging.WARNING):
+        assert len(inputs(tmp_path, preprocessing=Preprocessing.of(background="#ff8000"))) == 2
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{tmp_path}: 2 files are no images and are left out, such as labels.json",
+        "transparent images are composed on #ff8000; --background of gradcam-compile sets the colour",
+    ]
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(GradcamError, match=r"no images in .*empty"):
+        inputs(tmp_path / "empty")
+
+
+def test_an_opaque_alpha_is_not_spoken_of(tmp_path, pixels, caplog):
+    images._say_composed.cache_clear()
+    PillowImage.fromarray(np.dstack([pixels[0], np.full((4, 5), 255, np.uint8)])).save(tmp_path / "a.png")
+    with caplog.at_level(logging.WARNING):
+        np.testing.assert_allclose(inputs(tmp_path), expected(pixels[:1])[:, None][:, 0], atol=1e-6)
+    assert not caplog.records

@@ -1,0 +1,144 @@
+"""Preprocessing: what it makes of pixels, how it is described, and what it refuses."""
+
+import msgspec
+import numpy as np
+import pytest
+from PIL import Image as PillowImage
+
+from gradcam import Settings
+from gradcam.errors import GradcamError
+from gradcam.images import PRESETS, Preprocessing, load_images
+
+
+@pytest.fixture
+def photograph():
+    """37 x 53 pixels with edges and gradients."""
+    y, x = np.mgrid[:37, :53]
+    return np.dstack([x * 4 % 256, y * 6 % 256, (x // 5 + y // 7) % 2 * 255]).astype(np.uint8)
+
+
+def sized(path, size, **options):
+    (image,) = load_images(path, (1, 3, *size), Preprocessing.of(preset="zero-one", **options))
+    return np.rint(image.input[0] * 255).astype(np.uint8).transpose(1, 2, 0)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_presets(name):
+    """The numbers that torchvision's, Keras's and timm's documents give."""
+    known = {
+        "imagenet": lambda p: (p - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225],
+        "tf": lambda p: p * 255 / 127.5 - 1,
+        "zero-one": lambda p: p,
+        "minus-one-one": lambda p: 2 * p - 1,
+    }
+    pixels = np.arange(60, dtype=np.uint8).reshape(4, 5, 3)
+    (image,) = load_images(pixels, (1, 3, 4, 5), Preprocessing.of(preset=name))
+    np.testing.assert_allclose(image.input[0].transpose(1, 2, 0), known[name](pixels / 255), atol=1e-6)
+    assert image.preprocessed
+
+
+def test_mean_and_std_per_channel_and_for_all():
+    pixels = np.random.default_rng(0).integers(0, 256, (4, 5, 3), np.uint8)
+    for mean, std in (([0.1, 0.2, 0.3], [0.5, 0.6, 0.7]), (0.25, 0.75), ((0.25,), (0.5, 0.6, 0.7))):
+        (image,) = load_images(pixels, (1, 3, 4, 5), Preprocessing.of(mean, std))
+        want = (pixels / 255 - np.array(mean)) / np.array(std)
+        np.testing.assert_allclose(image.input[0].transpose(1, 2, 0), want, atol=1e-6)
+
+
+def test_resize_and_crop_are_those_of_pillow(photograph, tmp_path):
+    """As torchvision's Resize and CenterCrop use it: the longer side rounds down, the crop's corner to even."""
+    source = PillowImage.fromarray(photograph)
+    source.save(tmp_path / "x.png")
+    bilinear = PillowImage.Resampling.BILINEAR
+    whole = np.asarray(source.resize((18, 11), bilinear))
+    np.testing.assert_array_equal(sized(tmp_path / "x.png", (11, 18), resize=(11, 18)), whole)
+    shorter = np.asarray(source.resize((int(16 * 53 / 37), 16), bilinear))  # 22 x 16
+    np.testing.assert_array_equal(sized(tmp_path / "x.png", (16, 22), resize=16), shorter)
+    np.testing.assert_array_equal(sized(tmp_path / "x.png", (13, 13), resize=16, crop=13), shorter[2:15, 4:17])
+    np.testing.assert_array_equal(sized(tmp_path / "x.png", (7, 9), crop=(7, 9)), photograph[15:22, 22:31])
+    np.testing.assert_array_equal(sized(photograph[None], (13, 13), resize=16, crop=13), shorter[2:15, 4:17])
+
+
+def test_resize_keeps_the_depth(tmp_path):
+    """Between 1000 and 2000 of 65535 nearly all of an 8-bit image would be 5 or 6."""
+    ramp = np.linspace(1000, 2000, 64 * 64).reshape(64, 64).astype(np.uint16)
+    PillowImage.fromarray(ramp).save(tmp_path / "x.png")
+    (image,) = load_images(tmp_path / "x.png", (1, 1, 32, 32), Preprocessing.of(preset="zero-one", resize=32))
+    found = image.input[0, 0, 4:-4, 4:-4] * 65535
+    np.testing.assert_allclose(found, ramp.reshape(32, 2, 32, 2).mean((1, 3))[4:-4, 4:-4], atol=1)
+
+
+def test_float_arrays_are_not_resized(photograph):
+    floats = np.zeros((3, 37, 53), np.float32)
+    with pytest.raises(GradcamError, match=r"has shape 3x37x53 .float32.; the model takes 3 channels, 16x16"):
+        list(load_images(floats, (1, 3, 16, 16), Preprocessing.of(resize=(16, 16))))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({}, "has 37x53 pixels .*, the model takes 32x32; compile with resize 32x32 or crop 32x32$"),
+        (
+            {"resize": 20},
+            "has 20x28 pixels .* after resize and crop, the model takes 32x32; compile with resize 32x32$",
+        ),
+        ({"resize": 32}, "has 32x45 pixels .* after resize and crop, .*; compile with resize 32x32 or crop 32x32$"),
+        ({"crop": 64}, "has 37x53 pixels .*, less than the crop 64x64$"),
+        ({"resize": 1 << 20}, "resize 1048576 makes 1048576x1502014 pixels of an image, too many to be meant"),
+    ],
+)
+def test_other_sizes_are_refused(photograph, options, message):
+    with pytest.raises(GradcamError, match=message):
+        sized(photograph, (32, 32), **options)
+
+
+@pytest.mark.parametrize(
+    ("colour", "levels"),
+    [("black", (0, 0, 0)), ("white", (255, 255, 255)), ("#ff8000", (255, 128, 0)), ([1, 2, 3],) * 2],
+)
+def test_transparent_images_lie_on_the_background(colour, levels, tmp_path):
+    values, alpha = np.full((4, 5, 3), 200, np.uint8), np.arange(0, 200, 10, np.uint8).reshape(4, 5)
+    PillowImage.fromarray(np.dstack([values, alpha])).save(tmp_path / "x.png")
+    weight = alpha[:, :, None] / 255
+    want = np.rint(weight * 200 + (1 - weight) * np.array(levels))
+    np.testing.assert_array_equal(sized(tmp_path / "x.png", (4, 5), background=colour), want)
+    PillowImage.fromarray(np.dstack([values[:, :, 0], alpha])).save(tmp_path / "grey.png")
+    np.testing.assert_array_equal(sized(tmp_path / "grey.png", (4, 5), background=colour), want)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"preset": "imagenet", "mean": 0.5}, "preset imagenet has a mean and a std; leave out"),
+        ({"preset": "imagenets"}, "there is no preset 'imagenets'; did you mean 'imagenet'"),
+        ({"preset": "caffe"}, "there is no preset 'caffe'; there are imagenet, tf, zero-one, minus-one-one"),
+        ({"mean": 0.5}, "mean without std; give both"),
+        ({"std": 0.5}, "std without mean; give both"),
+        ({"mean": 0.5, "std": 0}, "std must be positive, got 0"),
+        ({"mean": 0.5, "std": (0.5, -1, 1)}, "std must be positive, got 0.5,-1,1"),
+        ({"mean": "half", "std": 1}, "mean must be a number, or one per channel, got half"),
+        ({"mean": float("nan"), "std": 1}, "mean must be a number, or one per channel, got nan"),
+        ({"mean": (), "std": 1}, "mean must be a number, or one per channel"),
+        ({"resize": 0}, "resize must be a number of pixels, or height and width such as 224x160, got 0"),
+        ({"resize": (1, 2, 3)}, "resize must be a number of pixels"),
+        ({"crop": 2.5}, "crop must be a number of pixels"),
+        ({"crop": "224"}, "crop must be a number of pixels"),
+        ({"background": "blackish"}, "background must be a colour such as white or #ff8000, got 'blackish'"),
+        ({"background": (0, 0, 256)}, "background must be red, green and blue from 0 to 255"),
+        ({"background": "#00000000"}, "background must be red, green and blue from 0 to 255"),
+    ],
+)
+def test_settings_that_cannot_be(options, message):
+    with pytest.raises(GradcamError, match=message) as error:
+        Settings("layer4", **options)
+    assert "\n" not in error.value.message
+
+
+def test_text_and_json_round_trip():
+    how = Preprocessing.of(preset="imagenet", resize=256, crop=(224, 224), background="white").of_channels(3)
+    assert str(how) == (
+        "resize to 256 on the shorter side; crop 224x224; "
+        "mean 0.485,0.456,0.406, std 0.229,0.224,0.225 of pixels from 0 to 1"
+    )
+    assert msgspec.json.decode(msgspec.json.encode(how), type=Preprocessing) == how
+    assert str(Preprocessing.of()) == "mean 0.5, std 0.5 of pixels from 0 to 1"
