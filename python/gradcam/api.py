@@ -16,14 +16,17 @@ if TYPE_CHECKING:  # it takes two seconds to import
     from torch.export import ExportedProgram
 
 Options = ParamSpec("Options")
-Compile = Callable[Concatenate["nn.Module | ExportedProgram | str", "str | Path", Options], Design]
+Compile = Callable[Concatenate["nn.Module | ExportedProgram | str | Path", "str | Path", Options], Design]
 
 
 def _with_settings(settings: Callable[Options, Settings]) -> Compile[Options]:
     """Gives `compile` the arguments of `settings` after its own, so that type checkers and editors know them."""
 
     def compile(
-        model: nn.Module | ExportedProgram | str, folder: str | Path, *args: Options.args, **kwargs: Options.kwargs
+        model: nn.Module | ExportedProgram | str | Path,
+        folder: str | Path,
+        *args: Options.args,
+        **kwargs: Options.kwargs,
     ) -> Design:
         """Compiles an image classifier and its Grad-CAM to SystemVerilog.
 
@@ -31,8 +34,9 @@ def _with_settings(settings: Callable[Options, Settings]) -> Compile[Options]:
             (result,) = design.simulate(images[:1])
 
         Args:
-            model: a float32 module in eval mode, an exported program, or a name as `gradcam-compile` takes it: the text
-                `package.module:callable` or the path of a `.pt2` file. Loading one runs its code.
+            model: a float32 module in eval mode, an exported program, or a name as `gradcam-compile` takes it:
+                `package.module:callable`, `path/file.py:callable` or the path of a `.pt2` file. Loading one runs its
+                code.
             folder: the output folder. It is written whole or not at all, and replaces what an earlier compile left.
             *args: of `gradcam.Settings`, `target_layer` first.
             **kwargs: of `gradcam.Settings`.
@@ -46,9 +50,11 @@ def _with_settings(settings: Callable[Options, Settings]) -> Compile[Options]:
         from gradcam.frontend import load_model
         from gradcam.output import compile_to_folder
 
-        loaded: Any = load_model(model) if isinstance(model, str) else model
-        name = model if isinstance(model, str) else type(model).__name__
-        compile_to_folder(loaded, name, settings(*args, **kwargs), Path(folder), force=True)
+        chosen = settings(*args, **kwargs)
+        named = isinstance(model, str | Path)
+        loaded: Any = load_model(model) if named else model
+        name = str(model) if named else type(model).__name__
+        compile_to_folder(loaded, name, chosen, Path(folder), force=True)
         return Design.load(folder)
 
     compile.__signature__ = _signature(compile, settings)  # type: ignore[attr-defined] for help() and notebooks

@@ -37,7 +37,10 @@ def load_state(model: nn.Module, path: str | Path) -> None:
             that is no parameter: sparse, quantized, without values, or of another kind of number.
     """
     wanted = model.state_dict()
-    state = _without_prefix(read_state(Path(path)), wanted, path)
+    found, key = read_state(Path(path))
+    if key:
+        _log.warning("%s is a checkpoint; its state dict under '%s' is taken", path, key)
+    state = _without_prefix(found, wanted, path)
     missing = [k for k in wanted if k not in state and not k.endswith(".num_batches_tracked")]
     unexpected = [k for k in state if k not in wanted]
     faults = [f"{what} {_some(names)}" for what, names in (("missing", missing), ("unexpected", unexpected)) if names]
@@ -51,8 +54,8 @@ def load_state(model: nn.Module, path: str | Path) -> None:
         model.load_state_dict(wanted | values)
 
 
-def read_state(path: Path) -> Mapping[str, torch.Tensor]:
-    """Reads the state dict of a file; see `load_state`.
+def read_state(path: Path) -> tuple[Mapping[str, torch.Tensor], str]:
+    """Reads the state dict of a file, see `load_state`, and the name under which a checkpoint has it, "" for none.
 
     Raises:
         GradcamError: the file cannot be read, or holds no state dict.
@@ -66,7 +69,7 @@ def read_state(path: Path) -> Mapping[str, torch.Tensor]:
         if path.suffix == ".safetensors" or kind == "safetensors":
             from safetensors.torch import load_file
 
-            return load_file(path)
+            return load_file(path), ""
         try:
             found: Any = torch.load(path, map_location="cpu", weights_only=True)
         except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
@@ -88,10 +91,10 @@ def _why_not(path: Path) -> str:
     return f"cannot read weights {path}: torch.load takes no plain tensors from it"
 
 
-def _state(path: Path, found: Any) -> Mapping[str, torch.Tensor]:
-    """The state dict in what a file holds: all of it, or what stands under one of the usual names."""
+def _state(path: Path, found: Any) -> tuple[Mapping[str, torch.Tensor], str]:
+    """The state dict in what a file holds: all of it, or what stands under one of the usual names; and that name."""
     if _is_state(found):
-        return found
+        return found, ""
     inner = [key for key in KEYS if isinstance(found, Mapping) and key in found and _is_state(found[key])]
     if len(inner) > 1:
         raise GradcamError(
@@ -100,8 +103,7 @@ def _state(path: Path, found: Any) -> Mapping[str, torch.Tensor]:
     if not inner:
         names = f", alone or under {', '.join(KEYS[:-1])} or {KEYS[-1]}"
         raise GradcamError(f"{path} holds no state dict: it must map names to tensors{names}")
-    _log.warning("%s is a checkpoint; its state dict under '%s' is taken", path, inner[0])
-    return found[inner[0]]
+    return found[inner[0]], inner[0]
 
 
 def _is_state(found: Any) -> bool:

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-import io
-import logging
-import sys
-import warnings
+import keyword
+import math
 from collections.abc import Iterator, Sequence
 
 import torch
-from torch import nn
+from torch import fx, nn
 from torch_mlir import ir
 
-from gradcam.errors import GradcamError, fail
+from gradcam.errors import GradcamError, fail, outside
 from gradcam.frontend.layers import Calls
-from gradcam.frontend.loading import describe
+from gradcam.frontend.quiet import quiet
+
+#: The most numbers of an image. An f32 image of this size takes 256 MB, and a feature map easily many times as much.
+MOST_NUMBERS = 1 << 26
 
 _BATCH_NORM_TRAINING = torch.ops.aten._native_batch_norm_legit_functional.default
 
@@ -33,15 +34,13 @@ def functional_program(
     """
     if not isinstance(model, (nn.Module, torch.export.ExportedProgram)):
         raise GradcamError(f"expected an nn.Module or an exported program, got {type(model).__name__}")
-    with _quiet():
+    with quiet(), _keywords_as_names():
         if isinstance(model, nn.Module):
             model = _export(model, _checked_shape(model, input_shape))
-        elif input_shape is not None:
-            _check_program_shape(model, input_shape)
-        try:
+        elif isinstance(shape := _bound_shape(model, input_shape), tuple):
+            model = _export(model.module(), shape)
+        with outside("torch.export cannot functionalize the program"):
             return model.run_decompositions({})
-        except Exception as error:
-            raise GradcamError(f"torch.export cannot functionalize the program: {describe(error)}") from error
 
 
 def mutation_faults(program: torch.export.ExportedProgram, calls: Calls, context: ir.Context) -> list[GradcamError]:
@@ -58,45 +57,79 @@ def mutation_faults(program: torch.export.ExportedProgram, calls: Calls, context
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Suppresses PyTorch's messages during an export.
+def _keywords_as_names() -> Iterator[None]:
+    """Lets `torch.fx` write code for submodules that are named like keywords of Python, such as `class`.
 
-    PyTorch warns about its own helpers, and before it raises it logs tracebacks and prints the graph; the exception has
-    the same information. The output of user code is printed once the export has succeeded.
+    It writes `self.class` where `getattr(self, "class")` is needed, which is no Python.
     """
-    disabled, printed = logging.root.manager.disable, io.StringIO()
-    logging.disable(logging.CRITICAL)
+    original = fx.graph._format_target
+
+    def format_target(base: str, target: str) -> str:
+        for part in target.split("."):
+            base = f'getattr({base}, "{part}")' if keyword.iskeyword(part) else original(base, part)
+        return base
+
+    fx.graph._format_target = format_target
     try:
-        with contextlib.redirect_stderr(printed), warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)
-            yield
+        yield
     finally:
-        logging.disable(disabled)
-    sys.stderr.write(printed.getvalue())
+        fx.graph._format_target = original
 
 
 def _export(model: nn.Module, shape: tuple[int, ...]) -> torch.export.ExportedProgram:
+    if isinstance(model, torch.jit.ScriptModule):
+        raise GradcamError("torch.export makes no program of TorchScript; give the nn.Module that it was made from")
     weight = next((p for p in model.parameters() if p.is_floating_point()), torch.zeros(()))
+    if weight.is_meta:
+        raise GradcamError("the model's parameters have no values: they are on the device meta")
     image = torch.zeros(shape, dtype=weight.dtype, device=weight.device)
-    try:
+    with outside("torch.export cannot trace the model"):
         return torch.export.export(model, (image,), strict=False)
-    except Exception as error:  # forward is user code: it can raise anything
-        raise GradcamError(f"torch.export cannot trace the model: {describe(error)}") from error
+
+
+def checked_shape(shape: Sequence[int]) -> tuple[int, ...]:
+    """The shape as a tuple.
+
+    Raises:
+        GradcamError: it is not 1,C,H,W, or too large to be meant.
+    """
+    if not isinstance(shape, Sequence) or isinstance(shape, str):
+        raise GradcamError(f"the input shape must be a tuple such as (1, 3, 64, 64), got {shape!r}")
+    text = ",".join(map(str, shape))
+    if len(shape) != 4 or any(type(n) is not int or n < 1 for n in shape):
+        raise GradcamError(f"the input shape must be 1,C,H,W, got {text}")
+    if shape[0] != 1:
+        raise GradcamError(f"the input shape {text} has batch size {shape[0]}; it must be 1")
+    if math.prod(shape) > MOST_NUMBERS:
+        raise GradcamError(f"the input shape {text} has {math.prod(shape):,} numbers; the most are {MOST_NUMBERS:,}")
+    return tuple(shape)
 
 
 def _checked_shape(model: nn.Module, shape: Sequence[int] | None) -> tuple[int, ...]:
     shape = getattr(model, "input_shape", None) if shape is None else shape
     if shape is None:
         raise GradcamError("the input shape is not known: give one, or set the module's attribute input_shape")
-    if len(shape) != 4 or any(not isinstance(n, int) or n < 1 for n in shape):
-        raise GradcamError(f"the input shape must be 1,C,H,W, got {','.join(map(str, shape))}")
-    if shape[0] != 1:
-        raise GradcamError(f"the input shape {','.join(map(str, shape))} has batch size {shape[0]}; it must be 1")
-    return tuple(shape)
+    return checked_shape(shape)
 
 
-def _check_program_shape(program: torch.export.ExportedProgram, shape: Sequence[int]) -> None:
+def _bound_shape(program: torch.export.ExportedProgram, shape: Sequence[int] | None) -> tuple[int, ...] | None:
+    """The shape for which a program with dynamic sizes is exported anew: the batch is 1, other sizes those of `shape`.
+
+    None where nothing is dynamic, or where the number of inputs is not 1, which the conversion refuses.
+    """
     inputs = program.graph_signature.user_inputs
     found = [tuple(n.meta["val"].shape) for n in program.graph.nodes if n.op == "placeholder" and n.name in inputs]
-    if found != [tuple(shape)]:
-        raise GradcamError(f"the program was exported for the input shapes {found}, not for {tuple(shape)}")
+    given = None if shape is None else tuple(shape)
+    if given and (len(found) != 1 or len(found[0]) != len(given) or not all(map(_fits, found[0], given))):
+        sizes = " and ".join(",".join(map(str, shape)) for shape in found)
+        raise GradcamError(f"the program was exported for the input shape {sizes}, not for {','.join(map(str, given))}")
+    if len(found) != 1 or all(isinstance(n, int) for n in found[0]):
+        return None
+    bound = given or tuple(n if isinstance(n, int) else 1 if i == 0 else 0 for i, n in enumerate(found[0]))
+    if 0 in bound:
+        raise GradcamError(f"the program takes the sizes {','.join(map(str, found[0]))}; give the input shape, 1,C,H,W")
+    return bound
+
+
+def _fits(size: int | torch.SymInt, given: int) -> bool:
+    return not isinstance(size, int) or size == given

@@ -10,10 +10,9 @@ from torch.export.graph_signature import OutputKind
 from torch_mlir import ir
 from torch_mlir.extras.fx_importer import FxImporter, FxImporterHooks, GraphNodeImporter
 
-from gradcam.errors import GradcamError, fail
+from gradcam.errors import GradcamError, fail, outside
 from gradcam.faults import Faults
 from gradcam.frontend.layers import NAME
-from gradcam.frontend.loading import describe
 
 _FLOATS = {torch.float32: "f32", torch.float64: "f64", torch.float16: "f16", torch.bfloat16: "bf16"}
 
@@ -32,10 +31,8 @@ def to_torch_ir(program: torch.export.ExportedProgram, context: ir.Context) -> i
     # The other outputs are writes to the input, which nobody sees, and to buffers, which are a fault already.
     signature = program.graph_signature
     signature.output_specs = [spec for spec in signature.output_specs if spec.kind == OutputKind.USER_OUTPUT]
-    try:
+    with outside("torch-mlir cannot import the program"):
         importer.import_program(program, func_name="main")
-    except Exception as error:
-        raise GradcamError(f"torch-mlir cannot import the program: {describe(error)}") from error
     return importer.module
 
 
