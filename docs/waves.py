@@ -155,7 +155,7 @@ def diagrams(run: Run) -> dict[str, dict[str, Any]]:
     asked, read = transfers(run.images, f"{weights}_ar"), transfers(run.images, f"{weights}_r")
     size = run.images[f"{weights}_arlen"][asked[0]] + 1
     return {
-        "access": diagram(run.access, prefixed(control), [(ends["aw"][0] - 1, ends["r"][0] + 2)]),
+        "access": diagram(run.access, prefixed(control), [(ends["aw"][0] - 2, ends["r"][0] + 2)]),
         "image": diagram(
             run.images,
             prefixed(image),

@@ -35,7 +35,8 @@ def build_registers(registers: Sequence[Register]) -> Any:
     for an event that sets a sticky bit, an output for a value that software writes. The output of a sticky bit ends in
     `_q`.
 
-    A write is accepted when address and data are both valid. A read takes one cycle. One write and one read may be in
+    AWREADY, WREADY and ARREADY are registers: a write is accepted in the cycle after address and data are both valid, a
+    read in the cycle after its address is, and the response follows in the next cycle. One write and one read may be in
     progress at a time. Byte enables select the bytes that a write changes; a write takes effect in the cycle in which
     it is accepted.
     """
@@ -70,8 +71,8 @@ class _Registers:
     def outputs(self) -> dict[str, Value]:
         """Builds the registers and returns the outputs by name."""
         b, p = self.b, self.p
-        write, responding = self._handshake("bvalid_q", [p["awvalid"], p["wvalid"]], p["bready"])
-        read, answering = self._handshake("rvalid_q", [p["arvalid"]], p["rready"])
+        accepting, write, responding = self._handshake("aw", "b", [p["awvalid"], p["wvalid"]])
+        fetching, read, answering = self._handshake("ar", "r", [p["arvalid"]])
         written, chosen = self._hits(p["awaddr"]), self._hits(p["araddr"])
         values, words = {}, []
         for register, hit in zip(self.registers, written, strict=True):
@@ -79,23 +80,32 @@ class _Registers:
             values |= {output_port(f): states[f] for f in register.fields if f.kind not in ("constant", "input")}
             words.append(self._word(states))
         data = b.any_of(*(b.mux(hit, word, 0) for hit, word in zip(chosen, words, strict=True)))
-        values |= {"awready": write, "wready": write, "bvalid": responding, "arready": read, "rvalid": answering}
+        values |= {"awready": accepting, "wready": accepting, "bvalid": responding}
+        values |= {"arready": fetching, "rvalid": answering}
         return values | {
             "bresp": b.register(self._response(written), "bresp_q", write),
             "rresp": b.register(self._response(chosen), "rresp_q", read),
             "rdata": b.register(data, "rdata_q", read),
         }
 
-    def _handshake(self, name: str, requests: Sequence[Value], ready: Value) -> tuple[Value, Value]:
-        """Builds the handshake of a read or a write.
+    def _handshake(self, request: str, response: str, valids: Sequence[Value]) -> tuple[Value, Value, Value]:
+        """Builds the handshakes of a read or a write.
+
+        Args:
+            request, response: prefixes of the signals of their channels, such as "ar" and "r".
+            valids: i1 per channel that makes up a request: it is valid.
 
         Returns:
-            i1: a request is accepted, which happens only while no response is pending; i1: its response is valid.
+            i1: READY of the request, a register that is 1 only while no response waits; i1: a request is accepted;
+            i1: VALID of the response.
         """
-        responding = self.b.state(1, name, reset=0)
-        taken = self.b.all_of(*requests, ~responding)
-        responding.assign(taken | (responding & ~ready))
-        return taken, responding
+        b = self.b
+        ready, responding = b.state(1, f"{request}ready_q", reset=0), b.state(1, f"{response}valid_q", reset=0)
+        taken = b.all_of(*valids, ready)
+        waits = responding & ~self.p[f"{response}ready"]
+        ready.assign(b.all_of(*valids, ~ready, ~waits))
+        responding.assign(taken | waits)
+        return ready, taken, responding
 
     def _hits(self, address: Value) -> list[Value]:
         """i1 per register: the address lies in the register's word."""
