@@ -87,6 +87,11 @@ class Scenario:
         self.steps.append({"do": "start", "image": image, "early": early})
         self._result(image)
 
+    def move(self, image: int, address: int) -> None:
+        """An image during whose run the registers say that the weights are elsewhere."""
+        self.steps.append({"do": "move", "image": image, "address": address})
+        self._result(image)
+
     def _result(self, image: int, cls: int = -1, certain: bool = True) -> None:
         self.expected.append(Expected("result", image, cls, self.packets, certain=certain))
         self.packets += 1

@@ -75,23 +75,28 @@ class Bench:
             contents = Path(script["weights"]).read_bytes()
             self.weights = Weights(size=len(contents), mem=bytearray(contents))
             bus = AxiReadBus.from_prefix(dut, "m_axi_weights")
-            dram = AxiSlaveRead(bus, clock, **reset, target=_Offset(self.weights, WEIGHTS_BASE))
-            channels |= {f"m_axi_weights_{n}": getattr(dram, f"{n}_channel") for n in ("ar", "r")}
+            self.dram = AxiSlaveRead(bus, clock, **reset, target=_Offset(self.weights, WEIGHTS_BASE))
+            channels |= {f"m_axi_weights_{n}": getattr(self.dram, f"{n}_channel") for n in ("ar", "r")}
         if script["pause"]:
             for name, channel in channels.items():
                 cocotb.start_soon(self._pauses(channel, getattr(dut, f"{name}valid")))
 
     async def _pauses(self, channel: Any, valid: Any) -> None:
-        """Lets a channel wait about half of the cycles in which it has something to do, in random pieces."""
-        draw = random.Random(self.random.random())
+        """Lets a channel wait about half of the cycles in which it has something to do, in random pieces.
+
+        A receiver waits before something comes, too, so that a request of a single cycle meets it.
+        """
+        draw, receives = random.Random(self.random.random()), hasattr(channel, "recv")
         while True:
+            channel.pause = receives
             if str(valid.value) != "1":  # nothing to do: a bench that sleeps is fast
                 await RisingEdge(valid)
             await ClockCycles(self.dut.aclk, draw.randint(1, 8))
-            channel.pause = True
+            channel.pause = not receives
             await ClockCycles(self.dut.aclk, draw.randint(1, 8))
-            channel.pause = False
-            await ClockCycles(self.dut.aclk, 2)  # a sender that waited shows what it has
+            if not receives:
+                channel.pause = False
+                await ClockCycles(self.dut.aclk, 2)  # a sender that waited shows what it has
 
     async def reset(self, cycles: int = 4) -> None:
         """Resets the core and the models, and says where the weights are."""
@@ -101,8 +106,7 @@ class Bench:
         await ClockCycles(self.dut.aclk, 2)
         if self.weights is not None:
             self.weights.fail = 0
-            await self.write("WEIGHTS_LOW", WEIGHTS_BASE & 0xFFFFFFFF)
-            await self.write("WEIGHTS_HIGH", WEIGHTS_BASE >> 32)
+            await self.locate(WEIGHTS_BASE)
 
     async def read(self, name: str, field: str | None = None) -> int:
         """A register, or a field of it."""
@@ -115,6 +119,11 @@ class Bench:
     async def write(self, name: str, word: int) -> None:
         """Writes a register."""
         await self.control.write_dword(REGISTERS[name].address, word)
+
+    async def locate(self, address: int) -> None:
+        """Says where the weights are."""
+        await self.write("WEIGHTS_LOW", address & 0xFFFFFFFF)
+        await self.write("WEIGHTS_HIGH", address >> 32)
 
     def send(self, image: int, beats: int | None = None) -> None:
         """Queues the packet of an image, cut or stretched to a number of beats."""
@@ -327,6 +336,18 @@ async def do_dram(bench: Bench, image: int, after: int) -> None:
     await bench.errors("dram")
 
 
+async def do_move(bench: Bench, image: int, address: int) -> None:
+    """An image; when its first read of weights waits, software says that they are elsewhere, until its result comes."""
+    bench.dram.ar_channel.pause = True
+    bench.send(image)
+    await RisingEdge(bench.dut.m_axi_weights_arvalid)
+    await bench.locate(address)
+    await ClockCycles(bench.dut.aclk, 4)
+    bench.dram.ar_channel.pause = False
+    await bench.receive()
+    await bench.locate(WEIGHTS_BASE)
+
+
 async def do_reset(bench: Bench, image: int, after: int) -> None:
     """A reset so many cycles after an image began to arrive; what has not left by then is lost."""
     bench.send(image)
@@ -363,8 +384,7 @@ async def do_registers(bench: Bench) -> None:
     hole = max(register.address for register in REGISTERS.values()) + 4
     seen["hole"] = [(await bench.control.read(hole, 4)).resp, (await bench.control.write(hole, bytes(4))).resp]
     if bench.weights is not None:
-        await bench.write("WEIGHTS_LOW", WEIGHTS_BASE & 0xFFFFFFFF)
-        await bench.write("WEIGHTS_HIGH", WEIGHTS_BASE >> 32)
+        await bench.locate(WEIGHTS_BASE)
     bench.log.append({"step": "registers", **seen})
 
 
@@ -421,8 +441,7 @@ async def do_session(bench: Bench, function: str, **arguments: Any) -> None:
     """Software that drives the core, module:function; the core does not know yet where its weights are."""
     if bench.weights is not None:
         bench.weights.mem[:] = bytes(bench.weights.size)
-        await bench.write("WEIGHTS_LOW", 0)
-        await bench.write("WEIGHTS_HIGH", 0)
+        await bench.locate(0)
     module, _, name = function.partition(":")
     session = getattr(importlib.import_module(module), name)
     gave = await bridge(session)(SimulatedTransport(bench), **arguments)

@@ -15,7 +15,7 @@ from gradcam.passes.hw.registers import INPUTS, OUTPUTS, build_registers, input_
 from gradcam.passes.hw.signals import AxiStream, Signal, Stream
 from gradcam.passes.hw.top import DRAM
 from gradcam.passes.hw.value import Deferred, Value, bits_for
-from gradcam.passes.hw.weight_reader import ADDRESS, ERROR, axi_ports
+from gradcam.passes.hw.weight_reader import ERROR, axi_ports
 from gradcam.passes.program.banks import power_of_two
 from gradcam.passes.program.packets import WORD, Channel
 from gradcam.schema import program as schema
@@ -307,8 +307,10 @@ class _Wiring:
         b, registers = self.b, self.registers
         channel = axi_ports(self.interface.dram_bits)[1]
         values: dict[str, Value] = {signal.of(WEIGHTS): top[signal.of(DRAM)] for signal in channel}
-        low = registers["weights_low_address"]
-        base = b.concat([registers["weights_high_address"], low, b.const(0, ADDRESS - low.width)])
+        # A run keeps the address that it began with, so that ARADDR does not change while it waits for ARREADY.
+        low, high = registers["weights_low_address"], registers["weights_high_address"]
+        base = b.register(b.concat([high, low]), "weights_base", self.go)
         address = Signal("araddr")
-        values[address.of(WEIGHTS)] = base + top[address.of(DRAM)].zero_extend(WIDE)
+        bytes_ = b.concat([base, b.const(0, WIDE - base.width)])
+        values[address.of(WEIGHTS)] = bytes_ + top[address.of(DRAM)].zero_extend(WIDE)
         return values | {signal.of(WEIGHTS): b.const(value, signal.bits) for signal, value in READ_CONSTANTS.items()}

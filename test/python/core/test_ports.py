@@ -1,7 +1,14 @@
 """What AXI asks of the ports of the core, besides what is transferred."""
 
+from types import SimpleNamespace
+
 import pytest
+from core import Scenario, check
+from core_simulation import Played
 from netlist import from_logic, passed_through
+
+#: Channels that the core drives, by the prefix of their ports.
+DRIVEN = ("m_axi_weights_ar", "m_axis_result_t", "s_axi_control_b", "s_axi_control_r")
 
 #: Outputs, each with the way in which an input gets to it.
 PASSING = """
@@ -52,3 +59,66 @@ def test_the_ready_of_the_control_registers_are_registers(onchip):
 
 def test_logic_before_an_output_is_found(passing):
     assert from_logic(passing, "passing") == {"through", "latched", "cleared", "looked_up", "half", "deep"}
+
+
+def payload(core, channel):
+    """The ports that the core drives on a channel, besides VALID."""
+    ports = [p.name for p in core.program.core.ports if p.direction == "out" and p.name.startswith(channel)]
+    return [name for name in ports if name != f"{channel}valid"]
+
+
+def watched(core, scenario, *channels, **options):
+    """Plays a scenario, checks its results, and returns the cycles of the ports of channels."""
+    names = [name for c in channels for name in (f"{c}valid", f"{c}ready", *payload(core, c))]
+    steps = [{"do": "recorded", "step": step, "signals": names} for step in scenario.steps]
+    played = core.play(SimpleNamespace(steps=steps), limit=20 * core.program.cycles.total, **options)
+    results = [entry for entry in played.log if entry["step"] != "recorded"]
+    check(Played(results, played.cycles), scenario.expected, core.reference)
+    seen = [entry["signals"] for entry in played.of("recorded")]
+    return {name: [value for signals in seen for value in signals[name]] for name in names}
+
+
+def waits(seen, channel):
+    """The cycles in which a channel has something that is not accepted."""
+    both = zip(seen[f"{channel}valid"], seen[f"{channel}ready"], strict=True)
+    return [t for t, (valid, ready) in enumerate(both) if valid and not ready]
+
+
+def changing(core, seen, channel):
+    """The ports of a channel that change although it waits."""
+    names = [f"{channel}valid", *payload(core, channel)]
+    return {n for n in names if any(seen[n][t] != seen[n][t + 1] for t in waits(seen, channel)[:-1])}
+
+
+@pytest.fixture(scope="module")
+def paused(dram):
+    """What every driven channel did while all channels waited at random."""
+    scenario = Scenario(dram.program)
+    scenario.images([0, 1, 2] * 4)
+    for cls in (0, 1, -1):
+        scenario.explain(0, cls)  # a write of a register, before and after
+    return watched(dram, scenario, *DRIVEN, pause=True)
+
+
+@pytest.mark.parametrize("channel", DRIVEN)
+def test_a_channel_that_waits_does_not_change(dram, paused, channel):
+    assert payload(dram, channel) and len(waits(paused, channel)) >= 4
+    assert changing(dram, paused, channel) == set()
+
+
+@pytest.mark.parametrize("channel", DRIVEN)
+def test_a_channel_that_changes_is_found(dram, paused, channel):
+    first = waits(paused, channel)[0]
+    for name in (f"{channel}valid", *payload(dram, channel)):
+        changed = paused | {name: [value ^ (t > first) for t, value in enumerate(paused[name])]}
+        assert changing(dram, changed, channel) >= {name}
+
+
+def test_the_address_of_a_run_is_that_of_its_begin(dram):
+    scenario = Scenario(dram.program)
+    scenario.move(1, 0xFFFF_FFFF_FFFF_F000)
+    scenario.images([0])
+    scenario.move(2, 0)
+    seen = watched(dram, scenario, "m_axi_weights_ar")
+    assert len(waits(seen, "m_axi_weights_ar")) >= 8
+    assert changing(dram, seen, "m_axi_weights_ar") == set()
