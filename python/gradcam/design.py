@@ -11,10 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from numpy.typing import NDArray
-
 from gradcam.errors import GradcamError
 from gradcam.files import digest
+from gradcam.images import Source
 from gradcam.schema.document import read
 from gradcam.schema.program import Program
 from gradcam.schema.report import Report
@@ -113,13 +112,14 @@ class Design:
             raise GradcamError(f"{path} is truncated or was changed: its SHA-256 is not the compiled one")
         return path
 
-    def simulate(self, images: NDArray[Any], cls: int | Sequence[int] = -1, check: bool = True) -> list[Result]:
+    def simulate(self, images: Source, cls: int | Sequence[int] = -1, check: bool = True) -> list[Result]:
         """Runs images through the RTL in Verilator, one after the other.
 
         A `gradcam.Simulator` does the same with stalls, traces and other DRAMs, and builds its executable once.
 
         Args:
-            images: the model's float32 inputs, N x C x H x W or one C x H x W, or int8 as the design takes them.
+            images: files, folders or arrays as `gradcam.images.load_images` takes them: pixels, the model's inputs, or
+                int8 images as the design takes them.
             cls: class to explain first, for all images or one per image; -1 for the predicted one.
             check: whether to compare logits and maps with the integer reference, bit for bit.
 
@@ -127,8 +127,8 @@ class Design:
             A result per image: `logits` and `heatmaps`, int32, whose scales are in `program.streams`; `cycles`.
 
         Raises:
-            GradcamError: an image has another size or type, or is not finite; the simulator cannot be built; or an
-                output differs from the reference.
+            GradcamError: an image cannot be read, has another size or type, or is not finite; the simulator cannot be
+                built; or an output differs from the reference.
         """
         from gradcam.sim.check import check_results
         from gradcam.sim.inputs import quantized_images
