@@ -30,10 +30,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog="Loading a model runs code: name only models you trust.",
     )
     add = parser.add_argument
-    add(
-        "model",
-        help="package.module:callable or path/file.py:callable(width=16), or a .pt2 file; see docs/compiling.md",
-    )
+    add("model", help="package.module:callable, path/file.py:callable(width=16) or a .pt2: see docs/compiling.md")
     add("--state-dict", metavar="FILE", help="weights for the callable's module: .safetensors, or saved by torch.save")
     add("-o", dest="output", required=True, metavar="PATH", help=_OUTPUT)
     explained = parser.add_mutually_exclusive_group()

@@ -21,10 +21,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog="Text drops the module path of every op unless --mlir-print-debuginfo is given; bytecode keeps them.",
     )
     add = parser.add_argument
-    add(
-        "model",
-        help="package.module:callable or path/file.py:callable(width=16), or a .pt2 file; see docs/compiling.md",
-    )
+    add("model", help="package.module:callable, path/file.py:callable(width=16) or a .pt2: see docs/compiling.md")
     add("--state-dict", metavar="FILE", help="weights for the callable's module: .safetensors, or saved by torch.save")
     add(
         "--target-layer",

@@ -13,9 +13,9 @@ import msgspec
 import numpy as np
 
 from gradcam.data import SIZE, Images, compose, load_test_images, test_image_paths, to_input
-from gradcam.design import written_files
 from gradcam.figures import Figure, Measured, ShapeRun, figures, table
 from gradcam.files import check_replaceable, replace_folder
+from gradcam.folder import written_files
 from gradcam.measure import Usage, measured_compile
 from gradcam.schema.report import Report
 

@@ -3,8 +3,6 @@
 # pyright: strict
 from __future__ import annotations
 
-import glob
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,30 +18,6 @@ from gradcam.schema.report import Report
 
 if TYPE_CHECKING:  # it imports what a simulation needs
     from gradcam.sim.simulator import Result
-
-#: The files of an output folder that always have the same names, beside those of `gradcam.package`.
-FILES = ("program.json", "schedule.json", "report.json", "report.txt", "ir/quantized.mlirbc")
-
-#: Its files in sim/ and in synth/FAMILY/.
-SIMULATOR_FILES = ("simulator", "build.log", "key")
-SYNTHESIS_FILES = ("synth.json", "synth.txt", "yosys.log", "nextpnr.log")
-
-
-def written_files(folder: Path) -> list[str]:
-    """The files of an output folder that a compile, its simulator and its synthesis wrote.
-
-    Their paths are relative to `folder`, and may be patterns. RTL and memory images are those of the folder's
-    program.json, of whatever version, so that a file put beside them counts as somebody else's.
-    """
-    from gradcam.package import TEXTS
-
-    files = [*FILES, *TEXTS, "ir/[0-9]*-*.mlir"]
-    files += [f"sim/{name}" for name in SIMULATOR_FILES] + [f"synth/*/{name}" for name in SYNTHESIS_FILES]
-    try:
-        program: Any = json.loads((folder / "program.json").read_bytes())
-        return [*files, *map(glob.escape, (*program["memories"], *program["rtl"]))]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return files
 
 
 @dataclass(frozen=True)

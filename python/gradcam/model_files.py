@@ -6,7 +6,7 @@ import zipfile
 from pathlib import Path
 from typing import Literal
 
-from gradcam.errors import outside
+from gradcam.outside import outside
 
 #: What a file holds: a program of torch.export, TorchScript, whatever `torch.save` pickled, or as the name says.
 Kind = Literal["program", "script", "pickle", "safetensors", "ONNX", "unknown"]

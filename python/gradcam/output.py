@@ -10,9 +10,9 @@ from typing import Any
 from msgspec.structs import replace
 
 from gradcam.compiler import Compilation, Settings
-from gradcam.design import written_files
 from gradcam.errors import GradcamError
 from gradcam.files import check_replaceable, replace_folder
+from gradcam.folder import written_files
 from gradcam.package import write_package
 from gradcam.passes.infra.analyses import keeping
 from gradcam.passes.infra.instrumentation import PrintIR

@@ -1,11 +1,11 @@
-"""The boundary to libraries that read the user's files: whatever they raise becomes one line."""
+"""The boundary to other people's code, such as libraries that read a user's files: what it raises is one line."""
 
 from __future__ import annotations
 
 import os
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -13,31 +13,39 @@ from gradcam.errors import GradcamError
 
 
 @contextmanager
-def reading(what: str) -> Iterator[None]:
-    """Reports what a library raises about a damaged file as `cannot read WHAT: REASON`.
+def outside(doing: str) -> Generator[None]:
+    """Reports whatever the block raises as `DOING: REASON`.
 
-    Damaged files end in errors of any type (SyntaxError, struct.error, OverflowError, ...), so all are caught; errors
-    of ours pass. Warnings about the file are dropped, and so is what libraries in C print on stderr meanwhile.
+    Damaged files end in errors of any type (SyntaxError, struct.error, OverflowError, ...), and a user's code can raise
+    anything, also end the process by `sys.exit`, so all are caught; errors of ours pass.
 
     Raises:
         GradcamError: the block raised an error.
     """
     try:
-        with warnings.catch_warnings(), _quiet():
-            warnings.simplefilter("ignore")
-            yield
+        yield
     except GradcamError:
         raise
-    except MemoryError as error:
-        raise GradcamError(f"cannot read {what}: it asks for more memory than there is") from error
-    except OSError as error:
-        raise GradcamError(f"cannot read {what}: {error.strerror or _first_line(error)}") from error
-    except Exception as error:
-        raise GradcamError(f"cannot read {what}: {_first_line(error)}") from error
+    except (Exception, SystemExit) as error:
+        raise GradcamError(f"{doing}: {describe(error)}") from error
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def reading(what: str) -> Generator[None]:
+    """Reports what a library raises about a damaged file as `cannot read WHAT: REASON`.
+
+    Warnings about the file are dropped, and so is what libraries in C print on stderr meanwhile.
+
+    Raises:
+        GradcamError: the block raised an error.
+    """
+    with outside(f"cannot read {what}"), warnings.catch_warnings(), _quiet():
+        warnings.simplefilter("ignore")
+        yield
+
+
+@contextmanager
+def _quiet() -> Generator[None]:
     """Sends to nowhere what the process writes to the file descriptor of stderr."""
     sys.stderr.flush()
     kept = os.dup(2)
@@ -50,5 +58,13 @@ def _quiet() -> Iterator[None]:
         os.close(kept)
 
 
-def _first_line(error: BaseException) -> str:
-    return next(iter(str(error).splitlines()), "") or type(error).__name__
+def describe(error: BaseException) -> str:
+    """An exception of other people's code in one line: the system's own words, or the type and the first line."""
+    if isinstance(error, MemoryError):
+        return "it asks for more memory than there is"
+    if isinstance(error, SystemExit):
+        return f"it ends the process (sys.exit({error.code!r}))"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

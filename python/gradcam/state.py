@@ -11,8 +11,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from gradcam.errors import GradcamError, outside
+from gradcam.errors import GradcamError
 from gradcam.model_files import WITH_STATE, advice, kind_of
+from gradcam.outside import outside
 
 _log = logging.getLogger(__name__)
 

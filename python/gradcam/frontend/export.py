@@ -11,9 +11,10 @@ import torch
 from torch import fx, nn
 from torch_mlir import ir
 
-from gradcam.errors import GradcamError, fail, outside
+from gradcam.errors import GradcamError, fail
 from gradcam.frontend.layers import Calls
 from gradcam.frontend.quiet import quiet
+from gradcam.outside import outside
 
 #: The most numbers of an image. An f32 image of this size takes 256 MB, and a feature map easily many times as much.
 MOST_NUMBERS = 1 << 26

@@ -17,9 +17,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from gradcam.errors import GradcamError, did_you_mean, outside
+from gradcam.errors import GradcamError, did_you_mean
 from gradcam.frontend.programs import load_program, why_no_model
 from gradcam.model_files import FORMS
+from gradcam.outside import outside
 from gradcam.state import load_state
 
 _log = logging.getLogger(__name__)

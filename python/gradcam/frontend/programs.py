@@ -8,9 +8,10 @@ from pathlib import Path
 
 import torch
 
-from gradcam.errors import GradcamError, describe, outside
+from gradcam.errors import GradcamError
 from gradcam.frontend.quiet import quiet
 from gradcam.model_files import BY_CODE, FORMS, WITH_STATE, advice, kind_of
+from gradcam.outside import describe, outside
 from gradcam.state import read_state
 
 _OPERATOR = re.compile(r'"target": ?"torch\.ops\.([\w.]+)"')

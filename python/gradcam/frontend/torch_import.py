@@ -10,9 +10,10 @@ from torch.export.graph_signature import OutputKind
 from torch_mlir import ir
 from torch_mlir.extras.fx_importer import FxImporter, FxImporterHooks, GraphNodeImporter
 
-from gradcam.errors import GradcamError, fail, outside
+from gradcam.errors import GradcamError, fail
 from gradcam.faults import Faults
 from gradcam.frontend.layers import NAME
+from gradcam.outside import outside
 
 _FLOATS = {torch.float32: "f32", torch.float64: "f64", torch.float16: "f16", torch.bfloat16: "bf16"}
 

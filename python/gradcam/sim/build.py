@@ -9,9 +9,10 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from gradcam.design import SIMULATOR_FILES, Design
+from gradcam.design import Design
 from gradcam.errors import GradcamError
 from gradcam.files import check_replaceable, replace_folder
+from gradcam.folder import SIMULATOR_FILES
 from gradcam.sim.header import design_header, verilator_config
 from gradcam.verilator import Toolchain, find_toolchain
 

@@ -11,9 +11,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from gradcam.design import SYNTHESIS_FILES, Design
+from gradcam.design import Design
 from gradcam.errors import GradcamError
 from gradcam.files import check_replaceable, replace_folder
+from gradcam.folder import SYNTHESIS_FILES
 from gradcam.passes.hw.core import CORE
 from gradcam.schema.program import Bank, Program
 from gradcam.synth.families import FAMILIES, RESOURCES, Family, Part

@@ -1,0 +1,32 @@
+"""The files of a compile's output folder, by name: which of them may be replaced."""
+
+from __future__ import annotations
+
+import glob
+import json
+from pathlib import Path
+from typing import Any
+
+from gradcam.package import TEXTS
+
+#: The files of an output folder that always have the same names, beside those of `gradcam.package`.
+FILES = ("program.json", "schedule.json", "report.json", "report.txt", "ir/quantized.mlirbc")
+
+#: Its files in sim/ and in synth/FAMILY/.
+SIMULATOR_FILES = ("simulator", "build.log", "key")
+SYNTHESIS_FILES = ("synth.json", "synth.txt", "yosys.log", "nextpnr.log")
+
+
+def written_files(folder: Path) -> list[str]:
+    """The files of an output folder that a compile, its simulator and its synthesis wrote.
+
+    Their paths are relative to `folder`, and may be patterns. RTL and memory images are those of the folder's
+    program.json, of whatever version, so that a file put beside them counts as somebody else's.
+    """
+    files = [*FILES, *TEXTS, "ir/[0-9]*-*.mlir"]
+    files += [f"sim/{name}" for name in SIMULATOR_FILES] + [f"synth/*/{name}" for name in SYNTHESIS_FILES]
+    try:
+        program: Any = json.loads((folder / "program.json").read_bytes())
+        return [*files, *map(glob.escape, (*program["memories"], *program["rtl"]))]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return files
