@@ -10,7 +10,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from gradcam.command import numbers_argument, run, shape_argument, size_argument
+from gradcam.command import Parser, numbers_argument, run, shape_argument, size_argument
 from gradcam.compiler import LEVELS, PLACES, Compilation, Settings
 from gradcam.errors import GradcamError
 from gradcam.files import write_output
@@ -24,7 +24,7 @@ TEXT_LIMIT = 4096
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="gradcam-compile",
         description="Compiles a PyTorch image classifier and its Grad-CAM to SystemVerilog.",
         epilog="Loading a model runs code: name only models you trust.",

@@ -8,14 +8,14 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from gradcam.command import run, shape_argument
+from gradcam.command import Parser, run, shape_argument
 from gradcam.dialect.methods import EPS, METHODS
 from gradcam.files import check_binary_output, write_output
 from gradcam.passes.infra.elision import elided_text
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="gradcam-import",
         description="Imports a PyTorch image classifier. Loading a model runs code: name only models you trust.",
         epilog="Text drops the module path of every op unless --mlir-print-debuginfo is given; bytecode keeps them.",

@@ -7,12 +7,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from gradcam.command import run
+from gradcam.command import Parser, run
 from gradcam.errors import GradcamError
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="gradcam-sim",
         description="Simulates the RTL of a compile on one image and writes logits.npy, heatmap.npy (int32), "
         "overlay.png and report.json; of several maps heatmap0.npy, overlay0.png and so on. Needs make and g++.",

@@ -7,11 +7,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from gradcam.command import run
+from gradcam.command import Parser, run
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="gradcam-synth",
         description="Maps the RTL of a compile with Yosys and, for ECP5, places and routes it with nextpnr. Writes "
         "DIR/synth/FAMILY with synth.json and synth.txt: LUTs, flip-flops, DSP slices and block RAMs by module, the "

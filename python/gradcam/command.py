@@ -7,12 +7,30 @@ import gc
 import logging
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any, NoReturn
 
 from gradcam import interrupts
 from gradcam.errors import GradcamError
 from gradcam.faults import each, line
+
+
+class Parser(argparse.ArgumentParser):
+    """The parser of a tool's command line, which reports a mistake in one line."""
+
+    def parse_known_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:
+        """Parses; an empty text is refused, since it would be the current folder where it is a path."""
+        given = sys.argv[1:] if args is None else args
+        for argument in given:
+            name, equals, value = argument.partition("=")
+            if not argument or (name.startswith("--") and equals and value in ("", "--")):
+                self.error(f"argument {name or repr(argument)} has no text")
+        return super().parse_known_args(args, namespace)
+
+    def error(self, message: str) -> NoReturn:
+        """Ends the tool with exit code 2."""
+        self.exit(2, f"{self.prog}: error: {' '.join(message.split())}\n")
 
 
 def run(name: str, action: Callable[[], None]) -> int:
@@ -31,6 +49,9 @@ def run(name: str, action: Callable[[], None]) -> int:
         return 128 + signal.number
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that the exit does not flush into the pipe
+        return 1
+    except OSError as error:
+        print(f"{name}: error: {error.filename or 'the system'}: {error.strerror or error}", file=sys.stderr)
         return 1
     except GradcamError as error:
         for fault in each(error):

@@ -7,8 +7,8 @@ import re
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
 
+from gradcam.command import Parser
 from gradcam.errors import GradcamError, did_you_mean
 from gradcam.passes.infra import registry
 from gradcam.passes.infra.pass_manager import PassManager
@@ -22,19 +22,14 @@ A pass is also a flag: --canonicalize --gradcam-quantize='option=value option=va
 _ELIDE = "leave constants of more elements out of text, which no tool takes back (default: 64 in printed IR, else none)"
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: error: {message}\n")
-
-
 def _boolean(text: str) -> bool:
     if text not in ("0", "1", "false", "true"):
         raise argparse.ArgumentTypeError(f"expected 0 or 1, got '{text}'")
     return text in ("1", "true")
 
 
-def _make_parser() -> _Parser:
-    parser = _Parser(
+def _make_parser() -> Parser:
+    parser = Parser(
         prog="gradcam-opt",
         description=_DESCRIPTION,
         allow_abbrev=False,

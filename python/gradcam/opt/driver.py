@@ -18,7 +18,7 @@ from gradcam.files import check_binary_output, write_output
 from gradcam.opt.chunks import Chunk, read_chunks
 from gradcam.opt.cli import CommandLine, recorded_options
 from gradcam.opt.expected import mismatches
-from gradcam.opt.plugins import load_plugins
+from gradcam.opt.plugins import fault_in_plugin, load_plugins
 from gradcam.opt.round_trip import verify_round_trip
 from gradcam.passes.infra import contexts
 from gradcam.passes.infra.diagnostics import Diagnostic, from_exception, from_mlir
@@ -165,6 +165,10 @@ class Driver:
             return self._encode(self._manager.run(module, listener)), []
         except PassFailure as failure:
             return b"", self._reports(failure)
+        except (Exception, SystemExit) as error:
+            if fault := fault_in_plugin(error):
+                return b"", [fault]
+            raise
 
     def _reports(self, failure: PassFailure) -> list[Diagnostic]:
         if not failure.diagnostics:

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+import traceback
 from collections.abc import Iterable
 from pathlib import Path
 
 from gradcam.errors import GradcamError
 from gradcam.passes.infra import registry
+from gradcam.passes.infra.diagnostics import Diagnostic
+
+#: The files that have been run.
+_files = set[str]()
 
 _NOTHING = (
     "the plugin registers no pass; put @register, of gradcam.passes.infra.registry, above each class derived from Pass"
@@ -32,6 +37,18 @@ def load_plugins(names: Iterable[str], loaded: Iterable[str] = ()) -> None:
             _load(name)
 
 
+def fault_in_plugin(error: BaseException) -> Diagnostic | None:
+    """The diagnostic for an exception from the code of a plugin, at its line there; None for one of other code."""
+    frames = traceback.extract_tb(error.__traceback__)
+    for frame in reversed(frames):
+        if frame.filename in _files:
+            reason = f"{type(error).__name__}: {error}".strip().partition("\n")[0]
+            notes = [f" [{note.removeprefix('in ')}]" for note in getattr(error, "__notes__", ())]
+            line, column = frame.lineno or 0, (frame.colno or 0) + 1
+            return Diagnostic("error", reason + "".join(notes), frame.filename, line, column)
+    return None
+
+
 def _load(name: str) -> None:
     path = Path(name)
     if not path.is_file():
@@ -42,6 +59,7 @@ def _load(name: str) -> None:
         raise GradcamError(f"{name}: a plugin is a Python file, whose name ends in .py")
     plugin = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = plugin  # dataclasses look their module up there
+    _files.add(spec.origin or name)
     before = registry.names()
     try:
         spec.loader.exec_module(plugin)

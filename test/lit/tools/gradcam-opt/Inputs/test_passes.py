@@ -64,6 +64,20 @@ class Needs(Pass):
 
 @register
 @dataclass(frozen=True)
+class Mistaken(Pass):
+    """Has a mistake in its code, or ends the interpreter."""
+
+    name: ClassVar[str] = "test-mistaken"
+    exits: bool = False
+
+    def run(self, module: Any) -> None:
+        if self.exits:
+            raise SystemExit(0)
+        _ = module.no_such_attribute
+
+
+@register
+@dataclass(frozen=True)
 class BreakIR(Pass):
     """Leaves a function whose type does not fit its body."""
 

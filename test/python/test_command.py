@@ -1,0 +1,36 @@
+"""What all command-line tools share: their parser, and the lines and exit codes that errors end with."""
+
+from __future__ import annotations
+
+import pytest
+
+from gradcam.command import Parser, run
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--size=3", ""], "argument '' has no text"),
+        (["--size", ""], "argument '' has no text"),
+        (["--size="], "argument --size has no text"),
+        (["--size=--"], "argument --size has no text"),
+        (["--size=x\ny"], "argument --size: invalid int value: 'x\\ny'"),
+        (["--sizes=3"], "unrecognized arguments: --sizes=3"),
+    ],
+)
+def test_a_mistake_in_the_options_is_one_line(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    parser = Parser(prog="tool")
+    parser.add_argument("--size", type=int)
+    parser.add_argument("rest", nargs="*")
+    with pytest.raises(SystemExit) as caught:
+        parser.parse_args(arguments)
+    assert (caught.value.code, capsys.readouterr().err) == (2, f"tool: error: {message}\n")
+    assert parser.parse_args(["--size=3", "--", "a=", "="]).rest == ["a=", "="]
+
+
+def test_an_error_of_the_system_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    name = "x" * 300
+    assert run("tool", lambda: open(name)) == 1  # type: ignore[arg-type, return-value]  # noqa: SIM115, PTH123
+    assert capsys.readouterr().err == f"tool: error: {name}: File name too long\n"
