@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from gradcam.errors import GradcamError, did_you_mean
+
 #: Methods whose map is a formula of the feature map and its gradient. gradcam: Selvaraju et al. 2017; hirescam: Draelos
 #: and Carin 2020; xgradcam: Fu et al. 2020; layercam: Jiang et al. 2021; gradcam-elementwise: GradCAMElementWise of
 #: pytorch-grad-cam; gradcam++: Chattopadhay et al. 2018, eq. 19.
@@ -30,11 +32,32 @@ WITHOUT_STATIC_FORM = {
 }
 
 
-def method_fault(name: str) -> str:
-    """The reason why the method `name` cannot be used, in one line; empty when it can."""
-    if name in METHODS:
-        return ""
+def method_named(name: str) -> str:
+    """The method that a name means, as people write it: `Grad-CAM++`, `GradCAMPlusPlus` and `gradcam++` are one.
+
+    Raises:
+        GradcamError: there is none, or it has no static form.
+    """
+    methods, others = {_key(method): method for method in METHODS}, {_key(n): n for n in WITHOUT_STATIC_FORM}
+    key = _key(name)
+    if key in methods:
+        return methods[key]
     choices = f"choose one of {', '.join(METHODS)}"
-    if name in WITHOUT_STATIC_FORM:
-        return f"method '{name}' has no static form: {WITHOUT_STATIC_FORM[name]}; {choices}"
-    return f"unknown method '{name}'; {choices}"
+    if key in others:
+        raise GradcamError(f"method '{name}' has no static form: {WITHOUT_STATIC_FORM[others[key]]}; {choices}")
+    raise GradcamError(f"unknown method '{name}'{did_you_mean(key, methods) or f'; {choices}'}")
+
+
+def method_fault(name: str) -> str:
+    """Why `name` is no method as the IR has it, in one line; empty when it is."""
+    try:
+        meant = method_named(name)
+    except GradcamError as error:
+        return error.message
+    return "" if meant == name else f"method '{name}' is written '{meant}'"
+
+
+def _key(name: str) -> str:
+    """A method's name without what people write differently."""
+    plain = "".join(char for char in name.lower() if char not in "-_ ")
+    return plain.replace("plusplus", "++").replace("campp", "cam++")

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from gradcam.command import Parser, numbers_argument, run, shape_argument, size_argument
-from gradcam.compiler import LEVELS, PLACES, Compilation, Settings
+from gradcam.compiler import LEVELS, PLACES, RANGES, Compilation, Settings
 from gradcam.errors import GradcamError
 from gradcam.files import write_output
 from gradcam.images import ASSUMED, PRESETS
@@ -60,23 +60,17 @@ def _parser() -> argparse.ArgumentParser:
     add("--resize", type=size_argument, metavar="N|HxW", help="resize images: shorter side, or height x width")
     add("--crop", type=size_argument, metavar="N|HxW", help="cut this from the centre of images")
     add("--background", default="black", metavar="COLOUR", help="under transparent images: a name or #rrggbb (black)")
-    add("--range", dest="range_choice", choices=("mse", "percentile", "max"), default="mse", help="choice of ranges")
-    add("--percentile", type=float, default=99.99, help="for --range percentile")
+    add("--range", dest="range_choice", choices=RANGES, default="mse", help="choice of ranges")
+    add("--percentile", type=float, metavar="P", help="for --range percentile (default: 99.99)")
     add("--input-shape", type=shape_argument, metavar="1,C,H,W", help="default: the model's own")
     add("--weights", choices=PLACES, default="onchip", help="where the weights are (default: onchip)")
-    add("--dram-width", type=int, default=64, metavar="BITS", help="bits of a beat of the DRAM (default: 64)")
-    add("--dram-outstanding", type=int, default=8, metavar="N", help="reads that may be under way (default: 8)")
-    add(
-        "--dram-latency",
-        type=int,
-        default=64,
-        metavar="N",
-        help="cycles to a first beat to predict for (default: 64)",
-    )
+    add("--dram-width", type=int, metavar="BITS", help="bits of a beat of the DRAM (default: 64)")
+    add("--dram-outstanding", type=int, metavar="N", help="reads that may be under way (default: 8)")
+    add("--dram-latency", type=int, metavar="N", help="cycles to a first beat to predict for (default: 64)")
     add("--max-onchip-bytes", type=int, metavar="N", help="refuse a design with more memory on chip")
     add("--schedule", metavar="FILE", help="loop orders, stem and ring as in the schedule.json of another compile")
     add("--clock-mhz", type=float, metavar="F", help="clock to pipeline for (default: products, shifts and sums only)")
-    add("--family", default="ecp5", help="FPGA family of --clock-mhz: ecp5 (default) or xcup")
+    add("--family", help="FPGA family of --clock-mhz: ecp5 (default) or xcup")
     add("--emit", choices=LEVELS, default="verilog", help="stop at this level (default: verilog)")
     add("--print-ir", action="store_true", help="also write ir/NN-pass.mlir after every pass")
     add("--force", action="store_true", help="replace an output folder that exists")
@@ -115,6 +109,8 @@ def _folder(options: argparse.Namespace) -> Path | None:
     if options.emit != "verilog":
         if options.print_ir:
             raise GradcamError("--print-ir writes into the output folder, which only --emit verilog has")
+        if options.force:
+            raise GradcamError("--force replaces an output folder, which only --emit verilog has; leave it out")
         return None
     if options.output == "-":
         raise GradcamError("--emit verilog writes a folder, not to stdout; name it with -o")

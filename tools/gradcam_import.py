@@ -10,6 +10,7 @@ from typing import Any
 
 from gradcam.command import Parser, run, shape_argument
 from gradcam.dialect.methods import EPS, METHODS
+from gradcam.errors import GradcamError
 from gradcam.files import check_binary_output, write_output
 from gradcam.passes.infra.elision import elided_text
 
@@ -29,9 +30,9 @@ def _parser() -> argparse.ArgumentParser:
         action="append",
         help="module path of the feature map to explain, such as layer4 or layer3.1; may repeat: one map each",
     )
-    add("--top-k", type=int, default=1, metavar="K", help="classes to explain, from the best one on (default: 1)")
-    add("--method", default="gradcam", help=f"one of {', '.join(METHODS)} (default: gradcam)")
-    add("--eps", type=float, default=EPS, help=f"added to the divisors of method and normalization (default: {EPS})")
+    add("--top-k", type=int, metavar="K", help="classes to explain, from the best one on (default: 1)")
+    add("--method", help=f"one of {', '.join(METHODS)} (default: gradcam)")
+    add("--eps", type=float, help=f"added to the divisors of method and normalization (default: {EPS})")
     add("--input-shape", type=shape_argument, metavar="1,C,H,W", help="default: the model's own")
     add("--level", choices=("gradcam", "torch"), default="gradcam", help="which IR to write (default: gradcam)")
     add("--list-layers", action="store_true", help="print the module paths that --target-layer can name, and exit")
@@ -43,7 +44,23 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _check_used(options: argparse.Namespace) -> None:
+    """Refuses options that would have no effect."""
+    explanation = [name for name in ("top_k", "method", "eps") if getattr(options, name) is not None]
+    text = [name for name in ("mlir_elide_elementsattrs_if_larger", "mlir_print_debuginfo") if getattr(options, name)]
+    ignored: dict[str, list[str]] = {
+        "beside --list-layers": ["target_layer", *explanation, *text] if options.list_layers else [],
+        "at --level torch": explanation if options.level == "torch" else [],
+        "without --target-layer": [] if options.target_layer else explanation,
+        "in bytecode": text if options.emit_bytecode else [],
+    }
+    for why, names in ignored.items():
+        for name in (name for name in names if getattr(options, name) is not None):
+            raise GradcamError(f"--{name.replace('_', '-')} has no effect {why}")
+
+
 def _output(options: argparse.Namespace) -> bytes:
+    _check_used(options)
     if options.emit_bytecode:
         check_binary_output(options.output, options.force)
     from gradcam import frontend  # imports torch: --help need not wait for it
@@ -53,8 +70,9 @@ def _output(options: argparse.Namespace) -> bytes:
         return "".join(f"{path}\n" for path in frontend.target_layers(model, options.input_shape)).encode()
     if options.level == "torch":
         return _encode(frontend.import_torch(model, options.input_shape, options.target_layer), options)
-    shape, targets, method = options.input_shape, options.target_layer, options.method
-    module = frontend.import_model(model, shape, targets, method, eps=options.eps, top_k=options.top_k)
+    given = {name: getattr(options, name) for name in ("method", "eps", "top_k")}
+    chosen = {name: value for name, value in given.items() if value is not None}
+    module = frontend.import_model(model, options.input_shape, options.target_layer, **chosen)
     return _encode(module, options)
 
 

@@ -16,6 +16,9 @@ from gradcam.passes.torch import torch_ir
 from gradcam.passes.torch.call import Call, dims, tensor
 
 Converter = Callable[[Call], ir.Value]
+#: What to do about an op in training mode; the model may be in eval mode already, and its code say training=True.
+_EVAL = "call .eval() on the model before the import, and let its code pass training=self.training"
+
 _Window = tuple[Sequence[int], Sequence[int], Sequence[int], Sequence[int]]  # kernel, stride, padding, dilation
 
 
@@ -84,6 +87,8 @@ def _normalize(call: Call, eps: float) -> ir.Value:
 
 
 def _batch_norm(call: Call) -> ir.Value:
+    if call.is_none(3):
+        return _batch_norm_without_statistics(call)
     if call.static(5):
         return _training(call)
     return _normalize(call, call.static(7))
@@ -94,11 +99,18 @@ def _batch_norm_no_training(call: Call) -> ir.Value:
 
 
 def _batch_norm_training(call: Call) -> ir.Value:
-    raise call.error("normalizes with the batch's own statistics: call .eval() on the model before the import")
+    raise call.error(f"normalizes with the batch's own statistics: {_EVAL}")
+
+
+def _batch_norm_without_statistics(call: Call) -> ir.Value:
+    raise call.error(
+        "has no running statistics (track_running_stats=False) and normalizes by those of its input, which are not "
+        "known before it runs; train it with track_running_stats=True"
+    )
 
 
 def _training(call: Call) -> ir.Value:
-    raise call.error("is in training mode: call .eval() on the model before the import")
+    raise call.error(f"is in training mode: {_EVAL}")
 
 
 def _dropout(call: Call) -> ir.Value:
@@ -248,7 +260,7 @@ _TABLE: dict[str, Converter] = {
     "aten._native_batch_norm_legit_no_training": _batch_norm_no_training,
     "aten._native_batch_norm_legit_functional": _batch_norm_training,
     "aten._native_batch_norm_legit": _batch_norm_training,
-    "aten._native_batch_norm_legit.no_stats": _batch_norm_training,
+    "aten._native_batch_norm_legit.no_stats": _batch_norm_without_statistics,
     "aten.relu": _relu,
     "aten.relu6": _relu6,
     "aten.hardtanh": _clamp,

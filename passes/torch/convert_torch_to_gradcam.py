@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -11,7 +11,7 @@ from torch_mlir import ir
 from torch_mlir.dialects import arith, func
 
 from gradcam.dialect import cam_ops
-from gradcam.dialect.methods import EPS, method_fault
+from gradcam.dialect.methods import EPS, method_named
 from gradcam.dialect.verify import by
 from gradcam.errors import GradcamError, fail
 from gradcam.faults import Faults
@@ -68,8 +68,7 @@ class ConvertTorchToGradcam(Pass):
         Raises:
             Faults: one line for each problem that prevents the conversion.
         """
-        if fault := method_fault(self.method):
-            raise GradcamError(fault)
+        method = method_named(self.method)
         if not self.eps > 0:
             raise GradcamError(f"eps must be positive, got {self.eps}")
         if self.top_k < 1:
@@ -79,7 +78,7 @@ class ConvertTorchToGradcam(Pass):
             raise fail(module.operation, f"expects a module with one function, got {len(functions)} ops")
         source = functions[0]
         with module.context, ir.Location.unknown(), ir.InsertionPoint(source):
-            conversion = _Conversion(source.regions[0].blocks[0], self)
+            conversion = _Conversion(source.regions[0].blocks[0], replace(self, method=method))
             converted = conversion.convert(ir.StringAttr(source.attributes["sym_name"]).value)
         if conversion.faults or conversion.dtypes:
             converted.operation.erase()

@@ -8,7 +8,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gradcam.dialect.methods import method_fault
+from gradcam.checks import check_layers, check_types, check_used, checked_shape, named
+from gradcam.dialect.methods import METHODS, method_named
 from gradcam.dram import Dram
 from gradcam.errors import GradcamError
 from gradcam.images import ASSUMED, Image, Numbers, Preprocessing, Size, load_images
@@ -28,6 +29,13 @@ LEVELS = ("gradcam", "simplified", "quantized", "linalg", "affine", "scheduled",
 
 #: The places where weights can be.
 PLACES = ("onchip", "dram")
+
+#: The rules by which ranges are chosen; the percentile of one of them where none is given.
+RANGES = ("mse", "percentile", "max")
+PERCENTILE = 99.99
+
+#: The FPGA family of a clock where none is given.
+FAMILY = "ecp5"
 
 #: The pipeline that leads to a level from the one before; calibration stands between "simplified" and "quantized".
 _PIPELINE = {
@@ -58,19 +66,19 @@ class Settings:
         crop: size that is cut from the centre of images, one number for a square; None: the whole image.
         background: colour on which transparent images are composed, by name, as "#rrggbb", or its three levels.
         range_choice: the rule by which a range is chosen from the calibration statistics: "mse", "percentile" or "max".
-        percentile: the percentile of the absolute values, for "percentile".
+        percentile: the percentile of the absolute values, for "percentile"; None: 99.99.
         input_shape: (1, C, H, W); None takes the model's own.
         top_k: classes to explain at every target layer: the requested or predicted one, then the best others.
         dsp_packing: two int8 products per multiplication, as wide as a DSP48E2 multiplies.
         weights: the place of the weights: "onchip", or "dram", from which they are read while the program runs.
-        dram_width: bits of a beat of the DRAM.
-        dram_outstanding: the most reads that may be under way.
-        dram_latency: cycles from a read to its first beat that the predicted cycles assume.
+        dram_width: bits of a beat of the DRAM; None: 64.
+        dram_outstanding: the most reads that may be under way; None: 8.
+        dram_latency: cycles from a read to its first beat that the predicted cycles assume; None: 64.
         max_onchip_bytes: the most bytes of memory on chip; None sets no limit.
         schedule: a file such as the `schedule.json` of a compile, which fixes choices that the compiler makes
             otherwise; see `gradcam.schema.schedule`.
         clock_mhz: the clock that pipelines are made for; None registers products, shifts and lane sums only.
-        family: the FPGA family that the clock is for: one of `gradcam.passes.program.clock.DELAYS`.
+        family: the FPGA family that the clock is for: one of `gradcam.passes.program.clock.DELAYS`; None: "ecp5".
 
     Raises:
         GradcamError: a setting is invalid: an unknown method, place or family, an array with a side that is no power
@@ -89,36 +97,64 @@ class Settings:
     crop: Size | None = None
     background: str | Sequence[int] = "black"
     range_choice: Choice = "mse"
-    percentile: float = 99.99
+    percentile: float | None = None
     input_shape: tuple[int, ...] | None = None
     top_k: int = 1
     dsp_packing: bool = False
     weights: str = "onchip"
-    dram_width: int = 64
-    dram_outstanding: int = 8
-    dram_latency: int = 64
+    dram_width: int | None = None
+    dram_outstanding: int | None = None
+    dram_latency: int | None = None
     max_onchip_bytes: int | None = None
     schedule: str | Path | None = None
     clock_mhz: float | None = None
-    family: str = "ecp5"
+    family: str | None = None
 
     def __post_init__(self) -> None:
-        if fault := method_fault(self.method):
-            raise GradcamError(fault)
+        check_types(self)
+        check_layers(self.target_layer)
+        object.__setattr__(self, "method", method_named(self.method))
         PE.parse(self.pe)
         _ = self.preprocessing
+        if self.input_shape is not None:
+            object.__setattr__(self, "input_shape", checked_shape(self.input_shape))
+        self._check_explanation()
+        self._check_choices()
+        Dram(**self._dram)
+        read_schedule(self.schedule or "")
+        if self.clock_mhz is not None or self.family is not None:
+            from gradcam.passes.program.clock import Clock  # it imports MLIR
+
+            Clock.named(self.family or FAMILY, self.clock_mhz or 1)
+        dram = self.weights == "dram", f"it is for {named('weights')} dram"
+        needs = {
+            "percentile": (self.range_choice == "percentile", f"it is for {named('range_choice')} percentile"),
+            "family": (self.clock_mhz is not None, f"it is for a clock; give {named('clock_mhz')}"),
+            **{f"dram_{name}": dram for name in ("width", "outstanding", "latency")},
+        }
+        check_used(self, needs)
+
+    def _check_explanation(self) -> None:
+        """Refuses settings of an explanation that cannot be, or where there is none."""
         if self.top_k < 1:
             raise GradcamError(f"top-k must be at least 1, got {self.top_k}")
         if self.top_k > 1 and not self.target_layer:
             raise GradcamError(f"top-k {self.top_k} asks for explanations; name a target layer")
+        if self.method != METHODS[0] and not self.target_layer:
+            raise GradcamError(f"method {self.method} asks for an explanation; name a target layer")
+
+    def _check_choices(self) -> None:
+        """Refuses names and numbers that are none of those that there are."""
         if self.weights not in PLACES:
             raise GradcamError(f"weights must be one of {', '.join(PLACES)}, got '{self.weights}'")
-        Dram(self.dram_width, self.dram_outstanding, self.dram_latency)
-        read_schedule(self.schedule or "")
-        if self.clock_mhz is not None:
-            from gradcam.passes.program.clock import Clock  # it imports MLIR
-
-            Clock.named(self.family, self.clock_mhz)
+        if self.range_choice not in RANGES:
+            raise GradcamError(f"{named('range_choice')} must be one of {', '.join(RANGES)}, got {self.range_choice!r}")
+        if self.percentile is not None and not 0 < self.percentile <= 100:
+            raise GradcamError(f"{named('percentile')} must be above 0 and at most 100, got {self.percentile:g}")
+        if self.clock_mhz is not None and not self.clock_mhz > 0:
+            raise GradcamError(f"a clock must be above 0 MHz, got {self.clock_mhz:g}")
+        if self.max_onchip_bytes is not None and self.max_onchip_bytes < 1:
+            raise GradcamError(f"{named('max_onchip_bytes')} must be at least 1, got {self.max_onchip_bytes}")
 
     @property
     def preprocessing(self) -> Preprocessing:
@@ -128,7 +164,13 @@ class Settings:
     @property
     def dram(self) -> Dram | None:
         """The DRAM that holds the weights; None where they are on chip."""
-        return Dram(self.dram_width, self.dram_outstanding, self.dram_latency) if self.weights == "dram" else None
+        return Dram(**self._dram) if self.weights == "dram" else None
+
+    @property
+    def _dram(self) -> dict[str, int]:
+        """The parameters of the DRAM that are given."""
+        given = {"width": self.dram_width, "outstanding": self.dram_outstanding, "latency": self.dram_latency}
+        return {name: value for name, value in given.items() if value is not None}
 
 
 #: A pass for `PassManager.add`: its name, or its name and its options.
@@ -158,7 +200,7 @@ def _platform_passes(settings: Settings) -> list[Element]:
         platform |= {f"dram_{name}": value for name, value in asdict(dram).items()}
     passes: list[Element] = [("gradcam-set-platform", platform)]
     if settings.clock_mhz is not None:
-        passes.append(("gradcam-target-clock", {"mhz": settings.clock_mhz, "family": settings.family}))
+        passes.append(("gradcam-target-clock", {"mhz": settings.clock_mhz, "family": settings.family or FAMILY}))
     return passes
 
 
@@ -240,11 +282,11 @@ class Compilation:
             images = getattr(self.model, "calibration_images", None)
             if images is None:
                 reason = "this model brings no calibration images"
-                raise GradcamError(f"{reason}; name a folder or an .npy file with --calibration")
+                raise GradcamError(f"{reason}; name a file or a folder of images by {named('calibration')}")
             images = images() if callable(images) else images
         loaded = self._told(load_images(images, input_shape(module), self.settings.preprocessing))
         inputs = (image.input for image in loaded)
-        calibrate(module, inputs, self.settings.range_choice, self.settings.percentile)
+        calibrate(module, inputs, self.settings.range_choice, self.settings.percentile or PERCENTILE)
 
     def _told(self, images: Iterable[Image]) -> Iterator[Image]:
         """The images; says once that pixels became inputs in a way that nobody asked for."""

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from gradcam.errors import GradcamError
 
-#: Most multipliers along a side of the array; the largest FPGAs have some 12,000 in all.
+#: Most multipliers along a side of the array, and in all; the largest FPGAs have some 12,000.
 LARGEST_SIDE = 1024
+LARGEST_ARRAY = 1 << 14
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,7 @@ class PE:
         ic: input channels, a power of two.
 
     Raises:
-        GradcamError: a side is not a power of two, or too long.
+        GradcamError: a side is not a power of two, or it is too long, or there are too many multipliers.
     """
 
     oc: int
@@ -32,6 +33,8 @@ class PE:
                 raise GradcamError(f"pe '{self}' needs powers of two for both sides, such as 16x16")
             if side > LARGEST_SIDE:
                 raise GradcamError(f"pe '{self}' has a side of more than {LARGEST_SIDE} multipliers")
+        if self.oc * self.ic > LARGEST_ARRAY:
+            raise GradcamError(f"pe '{self}' has {self.oc * self.ic:,} multipliers; the most are {LARGEST_ARRAY:,}")
 
     @classmethod
     def parse(cls, text: str) -> PE:

@@ -40,7 +40,8 @@ def import_model(
     Args:
         model: a float32 module in eval mode, or a program exported from one, that maps an image to logits.
         input_shape: (1, C, H, W); by default the module's attribute `input_shape`, or the program's own.
-        target_layer: module path such as "layer4" or "layer3.1", or several; without it there is no explanation.
+        target_layer: module path such as "layer4" or "layer3.1", or several; without it there is no explanation. A call
+            of a module called repeatedly is `relu@0`, `relu@1` and so on.
         method: one of `gradcam.dialect.methods.METHODS`.
         context: made by `gradcam.dialect.make_context`; a fresh one by default.
         eps: added to every divisor: the maximum in the map's normalization, and those of xgradcam and gradcam++.
@@ -55,8 +56,7 @@ def import_model(
         Faults: all unsupported parts of the model, one line per problem.
         GradcamError: the model cannot be exported at all, or the input shape is missing or wrong.
     """
-    targets = _paths(target_layer)
-    module, faults = _import(model, input_shape, targets, context)
+    module, targets, faults = _import(model, input_shape, target_layer, context)
     if module is not None:
         try:
             ConvertTorchToGradcam(method, eps, () if faults else targets, top_k).run(module)
@@ -79,14 +79,14 @@ def import_torch(
     Raises:
         GradcamError: the model cannot be exported or imported.
     """
-    module, faults = _import(model, input_shape, _paths(target_layer), context)
+    module, _, faults = _import(model, input_shape, target_layer, context)
     if faults or module is None:
         raise Faults(faults)
     return module
 
 
 def target_layers(model: Model, input_shape: Sequence[int] | None = None) -> list[str]:
-    """The module paths that a target layer can name, in program order: modules whose output is one feature map.
+    """The names that a target layer can have, in program order: modules, or their calls, that give one feature map.
 
     Raises:
         GradcamError: the model cannot be exported.
@@ -94,23 +94,23 @@ def target_layers(model: Model, input_shape: Sequence[int] | None = None) -> lis
     return layers.feature_maps(layers.Calls(export.functional_program(model, input_shape).graph))
 
 
-def _paths(target_layer: str | Sequence[str] | None) -> tuple[str, ...]:
-    """The target layers as a tuple."""
-    return (target_layer,) if isinstance(target_layer, str) else tuple(target_layer or ())
-
-
 def _import(
-    model: Model, input_shape: Sequence[int] | None, targets: Sequence[str], context: ir.Context | None
-) -> tuple[ir.Module | None, list[GradcamError]]:
-    """The level-0 module, if it could be made, and the faults found on the way."""
+    model: Model,
+    input_shape: Sequence[int] | None,
+    target_layer: str | Sequence[str] | None,
+    context: ir.Context | None,
+) -> tuple[ir.Module | None, tuple[str, ...], list[GradcamError]]:
+    """The level-0 module, if it could be made, the paths of the target layers, and the faults found on the way."""
     context = context or make_context()
     program = export.functional_program(model, input_shape)
     faults = []
     calls = layers.Calls(program.graph)
     layers.name_nodes(calls)
     faults += export.mutation_faults(program, calls, context)
+    named = (target_layer,) if isinstance(target_layer, str) else tuple(target_layer or ())
+    targets = layers.written_names(calls, named, model if isinstance(model, nn.Module) else None)
     faults += layers.mark_targets(calls, targets)
     try:
-        return torch_import.to_torch_ir(program, context), faults
+        return torch_import.to_torch_ir(program, context), targets, faults
     except GradcamError as error:
-        return None, [*faults, *each(error)]
+        return None, targets, [*faults, *each(error)]

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import keyword
-import math
 from collections.abc import Iterator, Sequence
 
 import torch
 from torch import fx, nn
 from torch_mlir import ir
 
+from gradcam.checks import checked_shape
 from gradcam.errors import GradcamError, fail
 from gradcam.frontend.layers import Calls
 from gradcam.frontend.quiet import quiet
 from gradcam.outside import outside
-
-#: The most numbers of an image. An f32 image of this size takes 256 MB, and a feature map easily many times as much.
-MOST_NUMBERS = 1 << 26
 
 _BATCH_NORM_TRAINING = torch.ops.aten._native_batch_norm_legit_functional.default
 
@@ -86,24 +83,6 @@ def _export(model: nn.Module, shape: tuple[int, ...]) -> torch.export.ExportedPr
     image = torch.zeros(shape, dtype=weight.dtype, device=weight.device)
     with outside("torch.export cannot trace the model"):
         return torch.export.export(model, (image,), strict=False)
-
-
-def checked_shape(shape: Sequence[int]) -> tuple[int, ...]:
-    """The shape as a tuple.
-
-    Raises:
-        GradcamError: it is not 1,C,H,W, or too large to be meant.
-    """
-    if not isinstance(shape, Sequence) or isinstance(shape, str):
-        raise GradcamError(f"the input shape must be a tuple such as (1, 3, 64, 64), got {shape!r}")
-    text = ",".join(map(str, shape))
-    if len(shape) != 4 or any(type(n) is not int or n < 1 for n in shape):
-        raise GradcamError(f"the input shape must be 1,C,H,W, got {text}")
-    if shape[0] != 1:
-        raise GradcamError(f"the input shape {text} has batch size {shape[0]}; it must be 1")
-    if math.prod(shape) > MOST_NUMBERS:
-        raise GradcamError(f"the input shape {text} has {math.prod(shape):,} numbers; the most are {MOST_NUMBERS:,}")
-    return tuple(shape)
 
 
 def _checked_shape(model: nn.Module, shape: Sequence[int] | None) -> tuple[int, ...]:

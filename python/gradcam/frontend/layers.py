@@ -9,10 +9,11 @@ from __future__ import annotations
 import difflib
 import logging
 import operator
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
-from torch import Tensor, fx, library
+from torch import Tensor, fx, library, nn
 
 from gradcam.errors import GradcamError
 
@@ -71,6 +72,14 @@ class Calls:
         """Keys of the calls of the module `path`, in program order."""
         return [key for key, found in self.paths.items() if found == path]
 
+    def names(self) -> dict[str, str]:
+        """Keys of the calls by the names of target layers: `relu`, or `relu@0` and `relu@1` if called twice."""
+        found = dict[str, str]()
+        for path in dict.fromkeys(path for path in self.paths.values() if path):
+            keys = self.of(path)
+            found |= {path: keys[0]} if len(keys) == 1 else {f"{path}@{i}": key for i, key in enumerate(keys)}
+        return found
+
     def outputs(self, key: str) -> list[fx.Node]:
         """The outputs of a call: its nodes that nodes outside of the call read."""
         inside = set(self.nodes[key])
@@ -92,9 +101,46 @@ def name_nodes(calls: Calls) -> None:
 
 
 def feature_maps(calls: Calls) -> list[str]:
-    """Paths of the modules whose output is one feature map (1xCxHxW), in program order of their last call."""
-    last = {path: calls.of(path)[-1] for path in calls.paths.values() if path}
-    return [path for path, key in last.items() if len(out := calls.outputs(key)) == 1 and _rank(out[0]) == 4]
+    """Names of the calls whose output is one feature map (1xCxHxW), in program order of the first call of a module."""
+    return [name for name, key in calls.names().items() if len(out := calls.outputs(key)) == 1 and _rank(out[0]) == 4]
+
+
+def written_names(calls: Calls, names: Sequence[str], model: nn.Module | None) -> tuple[str, ...]:
+    """Target layers by the names that the graph has for them; a name that fits none stays as it is.
+
+    They may be written as Python reaches the module, `model.layer4[-1]`, and by any of its names where it has several:
+    the graph has one of them.
+
+    Args:
+        calls: the graph.
+        names: the target layers.
+        model: the module that the graph was exported from, if it is known.
+    """
+    modules = {} if model is None else dict(model.named_modules(remove_duplicate=False))
+    in_graph = {id(modules[path]): path for path in calls.paths.values() if path in modules}
+    return tuple(_written_name(name, set(calls.paths.values()), modules, in_graph) for name in names)
+
+
+def _written_name(name: str, graph: set[str], modules: Mapping[str, nn.Module], in_graph: Mapping[int, str]) -> str:
+    path, at, call = name.partition("@")
+    known = graph | modules.keys()
+    path = path if path in known else _as_path(path, known)
+    if path not in known:
+        return name
+    return (path if path in graph else in_graph.get(id(modules[path]), path)) + at + call
+
+
+def _as_path(text: str, known: set[str]) -> str:
+    """`model.layer4[-1].conv2` as `layer4.1.conv2`."""
+    parts = re.sub(r"\[(-?\d+)\]", r".\1", text).split(".")
+    if parts[0] in ("model", "module", "net", "self") and parts[0] not in known:
+        parts = parts[1:]
+    for i, part in enumerate(parts):
+        if re.fullmatch(r"-\d+", part):
+            before = "".join(f"{p}." for p in parts[:i])
+            inner = {path.removeprefix(before).partition(".")[0] for path in known if path.startswith(before)}
+            parts[i] = str(sum(name.isdigit() for name in inner) + int(part))
+    return ".".join(parts)
 
 
 def mark_targets(calls: Calls, paths: Sequence[str]) -> list[GradcamError]:
@@ -111,35 +157,45 @@ def mark_targets(calls: Calls, paths: Sequence[str]) -> list[GradcamError]:
 
 
 def mark_target(calls: Calls, path: str) -> None:
-    """Puts a `gradcam::target` behind the output of the module `path`, of its last call when it is called repeatedly.
+    """Puts a `gradcam::target` behind the output of a module, or of a call; of several calls, behind the last.
 
     Raises:
-        GradcamError: the graph has no such module, or it does not give exactly one feature map.
+        GradcamError: the graph has no such module or call, or it does not give exactly one feature map.
     """
-    if path not in (valid := feature_maps(calls)):
-        raise GradcamError(f"target layer '{path}' {_reason(calls, path)}{_suggestion(path, valid)}")
     keys = calls.of(path)
-    if len(keys) > 1:
-        _log.warning("target layer '%s' is called %d times; its last call is explained", path, len(keys))
-    (node,) = calls.outputs(keys[-1])
+    name = f"{path}@{len(keys) - 1}" if len(keys) > 1 else path
+    if name not in (valid := feature_maps(calls)):
+        raise GradcamError(f"target layer '{path}' {_reason(calls, name)}{_suggestion(path, valid)}")
+    if name != path:
+        _log.warning(
+            "target layer '%s' is ambiguous, called %d times; the last call is explained, '%s'; the first is '%s@0'",
+            *(path, len(keys), name, path),
+        )
+    (node,) = calls.outputs(calls.names()[name])
     with calls.graph.inserting_after(node):
         marker = calls.graph.call_function(torch.ops.gradcam.target.default, (node, path))
     marker.meta = {**node.meta, NAME: f"{path}.target"}
     node.replace_all_uses_with(marker, delete_user_cb=lambda user: user is not marker)
 
 
-def _reason(calls: Calls, path: str) -> str:
-    keys = calls.of(path)
-    if not keys or not path:
-        return "is not a module that leaves an op in the exported program"
-    outputs = calls.outputs(keys[-1])
+def _reason(calls: Calls, name: str) -> str:
+    if name not in calls.names():
+        path, _, call = name.partition("@")
+        count = len(calls.of(path)) if path and call else 0
+        return (
+            f"does not exist: '{path}' is called {count} times"
+            if count
+            else "is not a module that leaves an op in the exported program"
+        )
+    outputs = calls.outputs(calls.names()[name])
     if len(outputs) != 1:
         return f"gives {len(outputs)} tensors; it must give one feature map"
     return f"gives a tensor of {_rank(outputs[0])} dimensions; it must give a feature map, 1xCxHxW"
 
 
 def _suggestion(path: str, valid: list[str]) -> str:
-    close = difflib.get_close_matches(path, valid, n=3)
+    lower = {name.lower(): name for name in reversed(valid)}
+    close = [lower[name] for name in difflib.get_close_matches(path.lower(), lower, n=3)]
     hint = f"; did you mean {' or '.join(map(repr, close))}?" if close else ""
     return f"{hint} (gradcam-import --list-layers lists all {len(valid)})"
 

@@ -173,12 +173,71 @@ def test_target_marks_the_output_of_the_named_module(resnet, path, before):
     assert [use.owner.operation.name for use in made.uses] == ["gradcam.target"]
 
 
+def target_operand(model, name):
+    """The location of what a target layer marks, and its path in the IR."""
+    module = frontend.import_model(model, target_layer=name)
+    (target,) = [op for op in body_ops(module) if op.name == "gradcam.target"]
+    return target.operands[0].owner.location.name_str, target.attributes["path"].value
+
+
 def test_a_module_called_twice_is_explained_at_its_last_call(resnet, caplog):
     with caplog.at_level(logging.WARNING):
-        module = frontend.import_model(resnet, target_layer="layer4.1.relu")
-    assert "called 2 times; its last call" in caplog.text
-    (target,) = [op for op in body_ops(module) if op.name == "gradcam.target"]
-    assert target.operands[0].owner.location.name_str == "layer4.1.relu_1"
+        found = target_operand(resnet, "layer4.1.relu")
+    assert "'layer4.1.relu' is ambiguous, called 2 times; the last call is explained, 'layer4.1.relu@1'" in caplog.text
+    assert found == ("layer4.1.relu_1", "layer4.1.relu")
+
+
+def test_a_call_of_a_module_called_twice_is_named(resnet):
+    assert target_operand(resnet, "layer4.1.relu@0") == ("layer4.1.relu", "layer4.1.relu@0")
+    assert target_operand(resnet, "layer4.1.relu@1") == ("layer4.1.relu_1", "layer4.1.relu@1")
+    message = "target layer 'layer4.1.relu@2' does not exist: 'layer4.1.relu' is called 2 times"
+    assert faults_of(resnet, target_layer="layer4.1.relu@2")[0].startswith(message)
+    listed = frontend.target_layers(resnet)
+    assert {"layer4.1.relu@0", "layer4.1.relu@1"} <= set(listed) and "layer4.1.relu" not in listed
+
+
+@pytest.mark.parametrize(
+    ("written", "path"),
+    [
+        ("model.layer4[-1]", "layer4.1"),
+        ("layer4[1].conv2", "layer4.1.conv2"),
+        ("self.layer4[-2].relu@1", "layer4.0.relu@1"),
+        ("module.layer3", "layer3"),
+        ("layer2.-1", "layer2.1"),
+    ],
+)
+def test_layers_as_python_reaches_them(resnet, written, path):
+    assert target_operand(resnet, written) == target_operand(resnet, path)
+    program = torch.export.export(resnet, (torch.randn(1, 3, 16, 16),))
+    assert target_operand(program, written) == target_operand(resnet, path)
+
+
+def test_layers_that_python_does_not_reach(resnet):
+    for name in ("layer4[2]", "layer4[-3]", "model.layer9"):
+        assert f"target layer '{name}' is not a module" in faults_of(resnet, target_layer=name)[0]
+    assert "did you mean 'layer4'" in faults_of(resnet, target_layer="Layer4")[0]
+
+
+class TwoNames(nn.Module):
+    """A block with two names, both used, and a ReLU with two names, one used."""
+
+    input_shape = SHAPE
+
+    def __init__(self):
+        super().__init__()
+        self.first = self.second = nn.Sequential(nn.Conv2d(4, 4, 3))
+        self.once = nn.ReLU()
+        self.other = self.once
+
+    def forward(self, x):
+        return self.second(self.other(self.first(x))).mean((2, 3))
+
+
+def test_a_module_with_two_names_is_found_by_both():
+    model = TwoNames().eval()
+    assert target_operand(model, "once") == target_operand(model, "other") == ("other", "other")
+    assert target_operand(model, "first") == ("first.0", "first")
+    assert target_operand(model, "second[0]") == ("second.0", "second.0")
 
 
 def test_paths_match_whole_not_by_suffix(resnet):

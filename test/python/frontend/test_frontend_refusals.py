@@ -31,7 +31,7 @@ REFUSED = {
     "slope below 0": (nn.LeakyReLU(-0.1), "head: aten.leaky_relu has negative_slope=-0.1; supported is at least 0"),
     "reshape": (lambda x: x.reshape(1, 8, 4, 8), "reshapes 1x4x8x8 to 1x8x4x8"),
     "half": (lambda x: x.half().float(), "aten._to_copy changes tensor<1x4x8x8xf32> to tensor<1x4x8x8xf16>"),
-    "no statistics": (nn.BatchNorm2d(4, track_running_stats=False), "_legit.no_stats normalizes"),
+    "no statistics": (nn.BatchNorm2d(4, track_running_stats=False), "no_stats has no running statistics"),
     "computed weight": (lambda x: F.conv2d(x, x), "has weights (argument 1) computed at run time"),
     "linear rank": (nn.Linear(8, 8), "head: aten.linear takes a tensor of shape 1x4x8x8"),
 }  # fmt: skip
@@ -75,6 +75,16 @@ def test_training_mode_is_reported_for_every_op_it_concerns():
     assert first.startswith("head.0.batch_norm: ") and "call .eval()" in first
     assert second.startswith("head.1: ") and "call .eval()" in second
     assert model.training
+
+
+def test_a_batch_norm_without_statistics_is_not_told_to_call_eval():
+    for model in (
+        Trunk(nn.BatchNorm2d(4, track_running_stats=False)),
+        Trunk(lambda x: F.batch_norm(x, None, None, training=True)),
+    ):
+        for training in (False, True):
+            found = [line for line in faults_of(model.train(training)) if "statistics" in line]
+            assert len(found) == 1 and "train it with track_running_stats=True" in found[0] and "eval()" not in found[0]
 
 
 def test_training_mode_without_effect_is_fine():
@@ -171,6 +181,33 @@ def test_target_must_give_one_feature_map():
     model = Side()
     assert "gives 2 tensors; it must give one feature map" in faults_of(model, target_layer="pair")[0]
     assert "gives a tensor of 2 dimensions" in faults_of(model, target_layer="fc")[0]
+
+
+@pytest.mark.parametrize(
+    ("method", "message"),
+    [
+        ("Score-CAM", "method 'Score-CAM' has no static form: its weights are class scores of masked images"),
+        ("SmoothGrad-CAM++", "method 'SmoothGrad-CAM++' has no static form: it averages over noisy copies"),
+        ("grad-cm", "unknown method 'grad-cm'; did you mean 'gradcam'?"),
+        ("layer_kam", "unknown method 'layer_kam'; did you mean 'layercam'?"),
+        ("score-kam", "unknown method 'score-kam'; choose one of gradcam,"),
+    ],
+)
+def test_methods_that_cannot_be_taken(method, message):
+    (fault,) = faults_of(Trunk(lambda x: x.mean((2, 3))), method=method)
+    assert fault.startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("written", "method"),
+    [("GradCAM", "gradcam"), ("Grad-CAM", "gradcam"), ("Grad-CAM++", "gradcam++"), ("GradCAMPlusPlus", "gradcam++"),
+     ("grad_cam_pp", "gradcam++"), ("HiResCAM", "hirescam"), ("XGrad-CAM", "xgradcam"), ("Layer CAM", "layercam"),
+     ("GradCAMElementWise", "gradcam-elementwise")],
+)  # fmt: skip
+def test_methods_as_people_write_them(written, method):
+    model = Trunk(lambda x: x.mean((2, 3)))
+    module = frontend.import_model(model, target_layer="conv", method=written)
+    assert f'method = "{method}"' in str(module)
 
 
 def test_unknown_method_is_refused():

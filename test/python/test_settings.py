@@ -1,0 +1,70 @@
+"""The settings of a compile: wrong types, values that cannot be, and settings without an effect are one line."""
+
+import numpy as np
+import pytest
+
+from gradcam import Settings
+from gradcam.dram import Dram
+from gradcam.errors import GradcamError
+from gradcam.tools import gradcam_import
+
+WRONG = [
+    ({"pe": 8}, "pe (--pe) must be a text, got 8"),
+    ({"top_k": "2"}, "top_k (--top-k) must be an integer, got '2'"),
+    ({"top_k": True}, "top_k (--top-k) must be an integer, got True"),
+    ({"top_k": 1.5}, "top_k (--top-k) must be an integer, got 1.5"),
+    ({"dram_width": "32"}, "dram_width (--dram-width) must be an integer or None, got '32'"),
+    ({"clock_mhz": "100"}, "clock_mhz (--clock-mhz) must be a number or None, got '100'"),
+    ({"clock_mhz": float("nan")}, "a clock must be above 0 MHz, got nan"),
+    ({"dsp_packing": 1}, "dsp_packing (--dsp-packing) must be True or False, got 1"),
+    ({"method": None}, "method (--method) must be a text, got None"),
+    ({"family": 7}, "family (--family) must be a text or None, got 7"),
+    ({"target_layer": 4}, "target_layer (--target-layer) must be a module path or a list of some, got 4"),
+    ({"target_layer": ["a", 4]}, "target_layer (--target-layer) must be a module path or a list of some, got"),
+    ({"input_shape": "1,3,8,8"}, "the input shape must be a tuple such as (1, 3, 64, 64), got '1,3,8,8'"),
+    ({"input_shape": (1, 3, 100000, 100000)}, "has 30,000,000,000 numbers; the most are 67,108,864"),
+    ({"range_choice": "foo"}, "range_choice (--range) must be one of mse, percentile, max, got 'foo'"),
+    ({"range_choice": "percentile", "percentile": 0}, "(--percentile) must be above 0 and at most 100, got 0"),
+    ({"max_onchip_bytes": 0}, "max_onchip_bytes (--max-onchip-bytes) must be at least 1, got 0"),
+    ({"clock_mhz": 0}, "a clock must be above 0 MHz, got 0"),
+    ({"family": "foo"}, "there is no family 'foo'; choose one of ecp5, xcup"),
+    ({"pe": "256x128"}, "pe '256x128' has 32,768 multipliers; the most are 16,384"),
+    ({"family": "xcup"}, "family (--family) has no effect: it is for a clock; give clock_mhz (--clock-mhz)"),
+    ({"percentile": 99.0}, "percentile (--percentile) has no effect: it is for range_choice (--range) percentile"),
+    ({"dram_width": 32}, "dram_width (--dram-width) has no effect: it is for weights (--weights) dram"),
+    ({"dram_latency": 9}, "dram_latency (--dram-latency) has no effect: it is for weights (--weights) dram"),
+    ({"target_layer": None, "top_k": 2}, "top-k 2 asks for explanations; name a target layer"),
+    ({"target_layer": None, "method": "layercam"}, "method layercam asks for an explanation; name a target layer"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("change", "message"), WRONG)
+def test_settings_that_cannot_be(change, message):
+    with pytest.raises(GradcamError) as caught:
+        Settings(**{"target_layer": "layer4"} | change)
+    assert message in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_settings_that_can_be():
+    settings = Settings(["a", "b"], "Grad-CAM++", top_k=np.int64(2), input_shape=[1, 3, np.int64(8), 8], clock_mhz=100)
+    assert (settings.method, settings.input_shape) == ("gradcam++", (1, 3, 8, 8))
+    assert (
+        Settings("a", weights="dram", dram_width=32).dram == Settings("a", weights="dram", dram_width=np.int32(32)).dram
+    )
+    assert Settings("a", weights="dram").dram.width == 64 and Settings("a").dram is None
+    assert Settings("a", pe="128x128", range_choice="percentile", percentile=100).percentile == 100
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--top-k", "2"], "--top-k has no effect without --target-layer"),
+        (["--method", "gradcam"], "--method has no effect without --target-layer"),
+        (["--level", "torch", "--target-layer", "a", "--eps", "1"], "--eps has no effect at --level torch"),
+        (["--list-layers", "--target-layer", "a"], "--target-layer has no effect beside --list-layers"),
+        (["--emit-bytecode", "-o", "x", "--mlir-print-debuginfo"], "--mlir-print-debuginfo has no effect in bytecode"),
+    ],
+)  # fmt: skip
+def test_options_of_gradcam_import_without_an_effect(options, message, capsys):
+    assert gradcam_import.main(["none:none", *options]) == 1
+    assert capsys.readouterr().err == f"gradcam-import: error: {message}\n"
