@@ -8,11 +8,13 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from gradcam.command import Parser, run, shape_argument
+from gradcam.command import Parser, natural_argument, run, shape_argument
 from gradcam.dialect.methods import EPS, METHODS
 from gradcam.errors import GradcamError
 from gradcam.files import check_binary_output, write_output
 from gradcam.passes.infra.elision import elided_text
+
+_ELIDE = "leave out larger constants, for reading"
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -39,7 +41,7 @@ def _parser() -> argparse.ArgumentParser:
     add("-o", dest="output", metavar="FILE", default="-", help="output, written only on success (default: stdout)")
     add("--emit-bytecode", action="store_true", help="write MLIR bytecode: smaller and faster to read than text")
     add("-f", dest="force", action="store_true", help="write bytecode to a terminal, too")
-    add("--mlir-elide-elementsattrs-if-larger", type=int, metavar="N", help="leave out larger constants, for reading")
+    add("--mlir-elide-elementsattrs-if-larger", type=natural_argument, metavar="N", help=_ELIDE)
     add("--mlir-print-debuginfo", action="store_true", help="print the module path of every op")
     return parser
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
@@ -69,8 +70,8 @@ class ConvertTorchToGradcam(Pass):
             Faults: one line for each problem that prevents the conversion.
         """
         method = method_named(self.method)
-        if not self.eps > 0:
-            raise GradcamError(f"eps must be positive, got {self.eps}")
+        if not 0 < self.eps < math.inf:
+            raise GradcamError(f"eps must be positive and finite, got {self.eps}")
         if self.top_k < 1:
             raise GradcamError(f"top-k must be at least 1, got {self.top_k}")
         functions = [op.operation for op in module.body.operations]

@@ -19,7 +19,7 @@ from gradcam.faults import each, line
 class Parser(argparse.ArgumentParser):
     """The parser of a tool's command line, which reports a mistake in one line."""
 
-    def parse_known_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Parses; an empty text is refused, since it would be the current folder where it is a path."""
         given = sys.argv[1:] if args is None else args
         for argument in given:
@@ -67,6 +67,21 @@ def collect_seldom() -> None:
     which takes a sixth of the time of a compile.
     """
     gc.set_threshold(50_000, 20, 100)
+
+
+def natural_argument(text: str) -> int:
+    """The type of an option that takes an integer of at least 0.
+
+    Raises:
+        argparse.ArgumentTypeError: the text is none.
+    """
+    try:
+        number = int(text)
+    except ValueError:
+        number = -1
+    if number < 0:
+        raise argparse.ArgumentTypeError(f"'{text}' is no integer of at least 0")
+    return number
 
 
 def shape_argument(text: str) -> tuple[int, ...]:

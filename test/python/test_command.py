@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gradcam.command import Parser, run
+from gradcam.command import Parser, natural_argument, run
 
 
 @pytest.mark.parametrize(
@@ -28,6 +28,17 @@ def test_a_mistake_in_the_options_is_one_line(
         parser.parse_args(arguments)
     assert (caught.value.code, capsys.readouterr().err) == (2, f"tool: error: {message}\n")
     assert parser.parse_args(["--size=3", "--", "a=", "="]).rest == ["a=", "="]
+
+
+def test_a_natural_argument_is_no_negative_number(capsys: pytest.CaptureFixture[str]) -> None:
+    parser = Parser(prog="tool")
+    parser.add_argument("--limit", type=natural_argument)
+    assert [parser.parse_args([f"--limit={text}"]).limit for text in ("0", "64")] == [0, 64]
+    for text in ("-1", "x", "1.5"):
+        with pytest.raises(SystemExit):
+            parser.parse_args([f"--limit={text}"])
+        message = f"tool: error: argument --limit: '{text}' is no integer of at least 0\n"
+        assert capsys.readouterr().err == message
 
 
 def test_an_error_of_the_system_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:

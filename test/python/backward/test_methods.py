@@ -178,7 +178,8 @@ def test_eps_is_that_of_the_explanation():
         DeriveBackward().run(module)
         maps.append(run_float(module, image)[1])
     assert relative_error(maps[1], maps[0]) > 0.1
-    assert faults_of(model, eps=0.0) == ["eps must be positive, got 0.0"]
+    assert faults_of(model, eps=0.0) == ["eps must be positive and finite, got 0.0"]
+    assert faults_of(model, eps=float("inf")) == ["eps must be positive and finite, got inf"]
 
 
 @pytest.mark.parametrize("method", WITHOUT_STATIC_FORM)

