@@ -9,7 +9,7 @@ from torch_mlir import ir
 
 from gradcam.dialect import make_context
 from gradcam.errors import GradcamError
-from gradcam.reference.integer import run_integer
+from gradcam.reference.integer import _sums, run_integer
 
 I8 = "!quant.uniform<i8:f32, {}>"
 I32 = "!quant.uniform<i32:f32, {}>"
@@ -226,3 +226,21 @@ def test_accumulator_overflow_is_an_error_not_a_wrong_number():
     assert run(text, [[[0]]]).item() == 2**31 - 1
     with pytest.raises(GradcamError, match="leaves the range of its 32-bit accumulator"):
         run(text, [[[1]]])
+
+
+@pytest.mark.parametrize("terms", [1, 1024, 1025, 4608])
+def test_sums_of_products_are_exact_at_the_extremes(terms):
+    rng = np.random.default_rng(terms)
+    for a, b in [(-128, -128), (127, 127), (-128, 127)]:
+        rows, columns = np.full((2, terms), a, np.int8), np.full((terms, 3), b, np.int8)
+        rows[1] = rng.integers(-128, 128, terms)
+        expected = rows.astype(np.int64) @ columns.astype(np.int64)
+        np.testing.assert_array_equal(_sums(rows, columns), expected)
+        np.testing.assert_array_equal(_sums(rows.astype(np.int32), columns), expected)
+
+
+def test_float32_alone_would_not_be_exact():
+    rows, columns = np.full((1, 4608), 127, np.int8), np.full((4608, 1), 127, np.int8)
+    rows[0, 0] = 126
+    rounded = rows.astype(np.float32) @ columns.astype(np.float32)
+    assert int(rounded.item()) != 4608 * 127**2 - 127 == _sums(rows, columns).item()
