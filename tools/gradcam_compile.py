@@ -60,6 +60,13 @@ def _parser() -> argparse.ArgumentParser:
     add("--resize", type=size_argument, metavar="N|HxW", help="resize images: shorter side, or height x width")
     add("--crop", type=size_argument, metavar="N|HxW", help="cut this from the centre of images")
     add("--background", default="black", metavar="COLOUR", help="under transparent images: a name or #rrggbb (black)")
+    validated = parser.add_mutually_exclusive_group()
+    validated.add_argument(
+        "--validate", metavar="PATH", help="compare int8 with float on these images (default: some for calibration)"
+    )
+    validated.add_argument(
+        "--no-validate", dest="validate", action="store_const", const=False, help="do not compare int8 with float"
+    )
     add("--range", dest="range_choice", choices=RANGES, default="mse", help="choice of ranges")
     add("--percentile", type=float, metavar="P", help="for --range percentile (default: 99.99)")
     add("--input-shape", type=shape_argument, metavar="1,C,H,W", help="default: the model's own")
@@ -107,6 +114,10 @@ def _folder(options: argparse.Namespace) -> Path | None:
     from gradcam.output import check_target
 
     if options.emit != "verilog":
+        if options.validate is not None:
+            raise GradcamError(
+                "--validate and --no-validate are for the end of a compile, which --emit verilog reaches"
+            )
         if options.print_ir:
             raise GradcamError("--print-ir writes into the output folder, which only --emit verilog has")
         if options.force:

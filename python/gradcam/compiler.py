@@ -21,6 +21,7 @@ from gradcam.schema.schedule import read_schedule
 
 if TYPE_CHECKING:  # it imports torch
     from gradcam.passes.quantize.calibrate import Choice
+    from gradcam.schema.report import Quality
 
 _log = logging.getLogger(__name__)
 
@@ -65,6 +66,8 @@ class Settings:
         resize: size to which images are resized: pixels of the shorter side, or height and width; None: not at all.
         crop: size that is cut from the centre of images, one number for a square; None: the whole image.
         background: colour on which transparent images are composed, by name, as "#rrggbb", or its three levels.
+        validate: images on which int8 is compared with float at the end of a compile, in the forms of `calibration`;
+            None takes some of the calibration images, False leaves the comparison out.
         range_choice: the rule by which a range is chosen from the calibration statistics: "mse", "percentile" or "max".
         percentile: the percentile of the absolute values, for "percentile"; None: 99.99.
         input_shape: (1, C, H, W); None takes the model's own.
@@ -96,6 +99,7 @@ class Settings:
     resize: Size | None = None
     crop: Size | None = None
     background: str | Sequence[int] = "black"
+    validate: Any = None
     range_choice: Choice = "mse"
     percentile: float | None = None
     input_shape: tuple[int, ...] | None = None
@@ -155,6 +159,8 @@ class Settings:
             raise GradcamError(f"a clock must be above 0 MHz, got {self.clock_mhz:g}")
         if self.max_onchip_bytes is not None and self.max_onchip_bytes < 1:
             raise GradcamError(f"{named('max_onchip_bytes')} must be at least 1, got {self.max_onchip_bytes}")
+        if self.validate is True:
+            raise GradcamError("validate must be images, None for some of the calibration images, or False for none")
 
     @property
     def preprocessing(self) -> Preprocessing:
@@ -249,6 +255,7 @@ class Compilation:
         self.timing = Timing()
         self._watchers = [self.timing, *watchers]
         self._say = say
+        self._kept: list[Any] = []
         self._levels = self._run()
 
     def __iter__(self) -> Iterator[tuple[str, Any]]:
@@ -276,6 +283,7 @@ class Compilation:
 
     def _calibrate(self, module: Any) -> None:
         from gradcam.passes.quantize.calibrate import calibrate, input_shape
+        from gradcam.quality import IMAGES, Spread
 
         images: Any = self.settings.calibration
         if images is None:
@@ -285,8 +293,10 @@ class Compilation:
                 raise GradcamError(f"{reason}; name a file or a folder of images by {named('calibration')}")
             images = images() if callable(images) else images
         loaded = self._told(load_images(images, input_shape(module), self.settings.preprocessing))
-        inputs = (image.input for image in loaded)
+        spread = Spread[Any](IMAGES)
+        inputs = spread.passing(image.input for image in loaded)
         calibrate(module, inputs, self.settings.range_choice, self.settings.percentile or PERCENTILE)
+        self._kept = spread.kept
 
     def _told(self, images: Iterable[Image]) -> Iterator[Image]:
         """The images; says once that pixels became inputs in a way that nobody asked for."""
@@ -299,3 +309,24 @@ class Compilation:
                     "pixels become -1 to 1, preset %s; another preset, or mean and std, say otherwise", ASSUMED
                 )
             yield image
+
+    def quality(self, simplified: Any, quantized: Any) -> Quality | None:
+        """Compares int8 with float on the images of `Settings.validate`; None where the settings leave this out.
+
+        Args:
+            simplified: the module of level "simplified".
+            quantized: the module of level "quantized".
+
+        Raises:
+            GradcamError: the images cannot be used.
+        """
+        if (images := self.settings.validate) is False:
+            return None
+        from gradcam.passes.quantize.calibrate import input_shape
+        from gradcam.quality import default_count, evenly, measure
+
+        self._say("validate")
+        if images is None:
+            return measure(simplified, quantized, evenly(self._kept, default_count(quantized)), "calibration")
+        loaded = load_images(images, input_shape(simplified), self.settings.preprocessing)
+        return measure(simplified, quantized, (image.input for image in loaded), "validation")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,11 +20,15 @@ from gradcam.passes.infra.instrumentation import PrintIR
 from gradcam.passes.program.banks import constant_words, hex_lines
 from gradcam.passes.program.scheduled_program import ScheduledProgram
 from gradcam.program import describe_program, dram_file
+from gradcam.quality import rounded_weights
 from gradcam.report import count_multiplications, make_report, report_text
 from gradcam.schedule import describe_schedule
 from gradcam.schema.document import write
 from gradcam.schema.report import PassTime, Report
 from gradcam.schema.schedule import schedule_text
+from gradcam.verdict import warnings
+
+_log = logging.getLogger(__name__)
 
 
 def check_target(folder: Path, force: bool) -> None:
@@ -73,7 +78,9 @@ def compile_to_folder(
         for part in ("rtl", "mem", "ir"):
             (work / part).mkdir()
         compilation = Compilation(model, settings, [PrintIR(directory=work / "ir")] if print_ir else [], say)
+        simplified = compilation.to("simplified").operation.clone()
         quantized = compilation.to("quantized").operation.clone()
+        quality, rounding = compilation.quality(simplified, quantized), list(rounded_weights(simplified, quantized))
         with (work / "ir" / "quantized.mlirbc").open("wb") as file:
             quantized.write_bytecode(file)
         scheduled = ScheduledProgram.of(compilation.to("scheduled"))
@@ -82,12 +89,14 @@ def compile_to_folder(
         multiplications = count_multiplications(compilation.to("hw"))
         program = replace(program, rtl=write_rtl(compilation.to("verilog"), work / "rtl"))
         passes = [PassTime(t.name, round(t.seconds, 4)) for t in compilation.timing.times]
-        report = make_report(name, settings.pe, quantized, program, multiplications, passes)
+        report = make_report(name, settings.pe, quantized, program, multiplications, passes, rounding, quality)
         write(work / "program.json", program)
         write_package(work, program)
         (work / "schedule.json").write_text(schedule_text(schedule), encoding="utf-8")
         write(work / "report.json", report)
         (work / "report.txt").write_text(report_text(report, program, schedule), encoding="utf-8")
+    for warning in warnings(report):
+        _log.warning(warning)
     return report
 
 

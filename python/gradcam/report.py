@@ -1,4 +1,4 @@
-"""Makes report.json and report.txt: size, cycles and memory of a compiled model."""
+"""Makes report.json and report.txt: size, cycles, memory and quality of a compiled model."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from gradcam.passes.ir.queries import location_name
 from gradcam.pe import PE
 from gradcam.schema.derived import DramRead, Overlap, dram_reads, overlaps
 from gradcam.schema.program import Explanation, Nest, Program
-from gradcam.schema.report import Layer, PassTime, Report
+from gradcam.schema.report import Layer, PassTime, Quality, Report, Rounding
 from gradcam.schema.schedule import Schedule
+from gradcam.verdict import quality_rows
 
 
 def make_report(
@@ -25,8 +26,10 @@ def make_report(
     program: Program,
     multiplications: Mapping[str, int] | None = None,
     passes: Sequence[PassTime] = (),
+    rounding: Sequence[Rounding] = (),
+    quality: Quality | None = None,
 ) -> Report:
-    """The report of a compile; every figure is predicted, none measured.
+    """The report of a compile; its cycles are predicted.
 
     Args:
         name: the model's name.
@@ -35,6 +38,8 @@ def make_report(
         program: the compiled program.
         multiplications: see `count_multiplications`; empty where there is no hardware yet.
         passes: the wall time of each pass.
+        rounding: see `gradcam.quality.rounded_weights`.
+        quality: see `gradcam.quality.measure`.
     """
     multipliers = PE.parse(pe).oc * PE.parse(pe).ic
     macs, cycles = count_macs(quantized), program.cycles
@@ -52,7 +57,9 @@ def make_report(
         activation_bytes=sum(program.banks[n].size for n in written),
         multiplications=dict(multiplications or {}),
         layers=tuple(layer_figures(quantized, program, multipliers)),
+        rounding=tuple(rounding),
         passes=tuple(passes),
+        quality=quality,
     )
 
 
@@ -152,6 +159,7 @@ def report_text(report: Report, program: Program, schedule: Schedule) -> str:
             (f"loops, {name}", _loops_text(chosen.loops, nest))
             for (name, chosen), nest in zip(schedule.nests.items(), program.nests, strict=True)
         ),
+        *(quality_rows(report.quality) if report.quality else ()),
     ]
     width = max(len(label) for label, _ in rows)
     return "".join(f"{label:<{width}}  {value}\n" for label, value in rows)

@@ -1,4 +1,4 @@
-"""report.json: figures of a compile, for people. All are predicted; only the times of the passes are measured."""
+"""report.json: figures of a compile, for people. Cycles are predicted; quality and the times of passes are measured."""
 
 from __future__ import annotations
 
@@ -36,6 +36,20 @@ class Layer(Record, frozen=True):
     utilization: float | None
 
 
+class Rounding(Record, frozen=True):
+    """The weights of a layer that int8 rounds to 0.
+
+    Attributes:
+        layer: name of the convolution or linear layer.
+        nonzero: number of weights that are not 0 in the float network.
+        zeroed: number of those that int8 rounds to 0.
+    """
+
+    layer: str
+    nonzero: Natural
+    zeroed: Natural
+
+
 class PassTime(Record, frozen=True):
     """The time of a pass.
 
@@ -46,6 +60,60 @@ class PassTime(Record, frozen=True):
 
     name: str
     seconds: float
+
+
+class MapQuality(Record, frozen=True):
+    """How well a map correlates with the float network's map, by Pearson's coefficient, from -1 to 1.
+
+    Attributes:
+        images: images for which it is defined: both networks explain the same class, and the float map is not constant.
+        median, tenth, least: median, 10th percentile and least over these images; null where there are none.
+    """
+
+    images: Natural
+    median: float | None
+    tenth: float | None
+    least: float | None
+
+
+class Saturation(Record, frozen=True):
+    """The activations of a layer that are beyond the range in which int8 stores them.
+
+    Attributes:
+        layer: name of the layer.
+        share: share of the layer's activations in all images.
+    """
+
+    layer: str
+    share: float
+
+
+#: Where the images come from that the quality is measured on: of the calibration, or given for it.
+Source = Literal["calibration", "validation"]
+
+
+class Quality(Record, frozen=True):
+    """The int8 network, which the RTL equals bit for bit, compared with the float network.
+
+    Attributes:
+        source: where the images come from.
+        images: number of images.
+        same_class: images for which both networks predict the same class.
+        logit_error: largest difference of a logit.
+        largest_logit: largest magnitude of a logit of the float network.
+        pixels_outside: share of the elements of the images that lie outside of the calibrated range.
+        maps: the maps by their names.
+        saturated: the layers that are stored in 8 bits, in program order.
+    """
+
+    source: Source
+    images: Count
+    same_class: Natural
+    logit_error: float
+    largest_logit: float
+    pixels_outside: float
+    maps: dict[str, MapQuality]
+    saturated: tuple[Saturation, ...]
 
 
 class Report(Document, frozen=True, kw_only=True):
@@ -65,10 +133,12 @@ class Report(Document, frozen=True, kw_only=True):
         activation_bytes: bytes of the banks that nests write.
         multiplications: multiplications by engine, of lanes and of rescales; engines without any are left out.
         layers: layers in program order; their cycles add up to the program's.
+        rounding: the layers of the inference that have weights, in program order.
         passes: passes in the order in which they ran.
+        quality: the quality of the int8 network; null where it was not measured.
     """
 
-    format: Literal[1] = 1
+    format: Literal[2] = 2
     model: str
     pe: str
     multipliers: Count
@@ -81,4 +151,6 @@ class Report(Document, frozen=True, kw_only=True):
     activation_bytes: Natural
     multiplications: dict[str, Natural]
     layers: tuple[Layer, ...]
+    rounding: tuple[Rounding, ...]
     passes: tuple[PassTime, ...]
+    quality: Quality | None

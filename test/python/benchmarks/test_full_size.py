@@ -37,7 +37,9 @@ REPORT = Report(
     activation_bytes=1_000_000,
     multiplications={},
     layers=LAYERS,
+    rounding=(),
     passes=(),
+    quality=None,
 )
 
 

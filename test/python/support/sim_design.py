@@ -179,7 +179,9 @@ def _report() -> Report:
         activation_bytes=0,
         multiplications={},
         layers=(),
+        rounding=(),
         passes=(),
+        quality=None,
     )
 
 

@@ -1,0 +1,269 @@
+"""How close an int8 network is to its float network: classes, logits and maps, and what saturates on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+from torch_mlir import ir
+
+from gradcam.classes import best_class, explained_classes
+from gradcam.dialect.adjoint_ops import MaskOp
+from gradcam.dialect.traits import Activation, AlignsOperands, Forward, Product, Rescales, has, trait
+from gradcam.errors import GradcamError
+from gradcam.evaluate import pearson
+from gradcam.execution.float32 import one_thread, run_float
+from gradcam.images import batches
+from gradcam.passes.ir.constants import dense_values
+from gradcam.passes.ir.explanations import class_dependents, explanations, map_names
+from gradcam.passes.ir.queries import location_name, main_function, users
+from gradcam.passes.quantize.calibrate import batch_size, input_shape
+from gradcam.quant_types import scale, storage_bits, storage_limits
+from gradcam.reference.integer import quantize_image, run_integer
+from gradcam.report import count_macs
+from gradcam.schema.report import MapQuality, Quality, Rounding, Saturation, Source
+
+Item = TypeVar("Item")
+
+#: The calibration images that a compile compares int8 with float on: at most IMAGES, and fewer, but LEAST_IMAGES, where
+#: all of them together would take more than WORK multiply-adds.
+IMAGES, LEAST_IMAGES, WORK = 16, 4, 16e9
+
+
+class Spread(Generic[Item]):
+    """Keeps items of a stream of unknown length, evenly spread: every k-th, with k a power of two.
+
+    Attributes:
+        kept: at most `limit` items, and more than half as many where the stream has more.
+        seen: number of items that passed.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self.limit, self.kept, self.seen, self._step = limit, list[Item](), 0, 1
+
+    def passing(self, items: Iterable[Item]) -> Iterator[Item]:
+        """Yields the items, unchanged."""
+        for item in items:
+            if self.seen % self._step == 0:
+                self.kept.append(item)
+            if len(self.kept) > self.limit:
+                self.kept, self._step = self.kept[::2], 2 * self._step
+            self.seen += 1
+            yield item
+
+
+def default_count(quantized: Any) -> int:
+    """The number of calibration images on which a compile measures the quality of a level-2 module."""
+    return max(LEAST_IMAGES, min(IMAGES, int(WORK / max(1, count_macs(quantized)))))
+
+
+def evenly(items: Sequence[Item], limit: int) -> Sequence[Item]:
+    """At most `limit` items, at equal distances."""
+    return items[:: -(-len(items) // limit)] if items else items
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """The outputs of an int8 network for an image, in real units.
+
+    Attributes:
+        logits: float64, K.
+        maps: float64, h x w each.
+        request: the class that it was asked to explain, -1 for the predicted one.
+    """
+
+    logits: np.ndarray
+    maps: Sequence[np.ndarray]
+    request: int = -1
+
+    @classmethod
+    def of(cls, integers: Sequence[np.ndarray], scales: Sequence[float], request: int = -1) -> Outputs:
+        """From the integers of the logits and of every map, and the scale of each."""
+        logits, *maps = (x.astype(np.float64) * step for x, step in zip(integers, scales, strict=True))
+        return cls(logits, maps, request)
+
+
+@dataclass(frozen=True)
+class ImageQuality:
+    """The int8 network compared with the float network on one image.
+
+    Attributes:
+        same_class: whether both predict the same class.
+        logit_error: largest difference of a logit.
+        largest_logit: largest magnitude of a logit of the float network.
+        correlations: of each map, Pearson's with the float network's map of the same class, both after their ReLU where
+            the explanation has one; NaN where the two networks chose different classes, or the float map is constant.
+            A constant int8 map of a float map that varies counts as 0.
+    """
+
+    same_class: bool
+    logit_error: float
+    largest_logit: float
+    correlations: tuple[float, ...]
+
+
+@dataclass
+class FloatNetwork:
+    """The float network of a design, to compare with.
+
+    Attributes:
+        module: level 1.
+        limits: the smallest and the largest real value that int8 stores, by result of an op of `module`.
+        saturated: for each of them, values seen beyond these limits, and values seen.
+    """
+
+    module: Any
+    limits: Mapping[ir.Value, tuple[float, float]] = field(default_factory=dict)
+    saturated: dict[ir.Value, tuple[int, int]] = field(default_factory=dict)
+
+    @property
+    def explanations(self) -> list[ir.DictAttr]:
+        """What each map explains."""
+        return explanations(main_function(self.module))
+
+    def compare(self, images: np.ndarray, outputs: Sequence[Outputs]) -> list[ImageQuality]:
+        """Runs images and compares what an int8 network made of them, explaining the classes that that one explained.
+
+        Args:
+            images: float32, N x C x H x W.
+            outputs: of the int8 network, one for each image.
+        """
+        ranks = [ir.IntegerAttr(e["rank"]).value for e in self.explanations]
+        count = max(ranks, default=0) + 1
+        classes = [explained_classes(o.logits, o.request, count) for o in outputs]
+        logits, *maps = run_float(self.module, images, [c[0] for c in classes], self._count)
+        found = []
+        for n, (output, chosen) in enumerate(zip(outputs, classes, strict=True)):
+            own = explained_classes(logits[n], chosen[0], count)
+            correlations = tuple(
+                self._correlation(i, output.maps[i], maps[i][n]) if chosen[rank] == own[rank] else float("nan")
+                for i, rank in enumerate(ranks)
+            )
+            error, largest = np.abs(output.logits - logits[n]).max(), np.abs(logits[n]).max()
+            same = best_class(output.logits) == best_class(logits[n])
+            found.append(ImageQuality(same, float(error), float(largest), correlations))
+        return found
+
+    def _correlation(self, index: int, device: np.ndarray, software: np.ndarray) -> float:
+        if ir.BoolAttr(self.explanations[index]["relu"]).value:
+            device, software = np.maximum(device, 0), np.maximum(software, 0)
+        if np.ptp(software) and not np.ptp(device):
+            return 0.0
+        return pearson(device, software)
+
+    def _count(self, op: Any, _index: int, value: np.ndarray) -> None:
+        if (limits := self.limits.get(op.results[0])) is not None:
+            beyond, seen = self.saturated.get(op.results[0], (0, 0))
+            self.saturated[op.results[0]] = beyond + outside(value, limits), seen + value.size
+
+
+def measure(module: Any, quantized: Any, images: Iterable[np.ndarray], source: Source) -> Quality:
+    """The quality of a quantized network.
+
+    Args:
+        module: level 1.
+        quantized: level 2, made from it.
+        images: float32, 1xCxHxW each.
+        source: where they come from.
+
+    Raises:
+        GradcamError: there is no image.
+    """
+    network = FloatNetwork(module, activation_limits(module, quantized))
+    main = main_function(quantized)
+    image_limits = int8_limits(scale(main.entry_block.arguments[0]))
+    scales = [scale(value) for value in main.entry_block.operations[-1].operands]
+    found, beyond, pixels = list[ImageQuality](), 0, 0
+    with one_thread():
+        for batch in batches(images, input_shape(module), batch_size(main_function(module))):
+            integers = [run_integer(quantized, quantize_image(quantized, image[None])) for image in batch]
+            found += network.compare(batch, [Outputs.of([x[0] for x in each], scales) for each in integers])
+            beyond, pixels = beyond + outside(batch, image_limits), pixels + batch.size
+    if not found:
+        raise GradcamError("validation needs at least one image")
+    return summary(source, found, network, beyond / pixels)
+
+
+def outside(values: np.ndarray, limits: tuple[float, float]) -> int:
+    """Number of values below the first limit or above the second one."""
+    return int(np.count_nonzero(values < limits[0])) + int(np.count_nonzero(values > limits[1]))
+
+
+def int8_limits(step: float, low: int = -128, high: int = 127) -> tuple[float, float]:
+    """The real values between which integers of a scale `step` represent a value without saturation."""
+    return (low - 0.5) * step, (high + 0.5) * step
+
+
+def activation_limits(module: Any, quantized: Any) -> dict[ir.Value, tuple[float, float]]:
+    """The range of every feature map that a quantized module stores in 8 bits, by result of the float module's op.
+
+    What only an activation reads that clips it to the same range may saturate: the result is the same.
+
+    Args:
+        module: level 1.
+        quantized: level 2, made from it.
+    """
+    pairs = zip(_forward(module), _forward(quantized), strict=True)
+    kept = [(x.results[0], q.results[0]) for x, q in pairs if _stores(q)]
+    return {x: int8_limits(scale(q), *storage_limits(q)) for x, q in kept}
+
+
+def _forward(module: Any) -> list[Any]:
+    main = main_function(module)
+    of_class = class_dependents(main)
+    return [op for op in main.entry_block.operations if has(op, Forward) and op.results[0] not in of_class]
+
+
+def _stores(op: Any) -> bool:
+    if not has(op, Rescales, AlignsOperands, Activation) or storage_bits(op.results[0]) != 8:
+        return False
+    readers = [user for user in users(op.results[0]) if not isinstance(user, MaskOp)]
+    kind = trait(readers[0], Activation) if len(readers) == 1 else None
+    return kind is None or not kind.clips
+
+
+def rounded_weights(module: Any, quantized: Any) -> Iterator[Rounding]:
+    """The layers with weights, in program order.
+
+    Args:
+        module: level 1.
+        quantized: level 2, made from it.
+    """
+    for op, integer in zip(_forward(module), _forward(quantized), strict=True):
+        if has(op, Product):
+            nonzero = dense_values(op.operands[1].owner) != 0
+            zero = dense_values(integer.operands[1].owner.operands[0].owner) == 0
+            yield Rounding(location_name(op), int(nonzero.sum()), int((nonzero & zero).sum()))
+
+
+def summary(source: Source, images: Sequence[ImageQuality], network: FloatNetwork, pixels_outside: float) -> Quality:
+    """The quality on a number of images.
+
+    Args:
+        source: where they come from.
+        images: at least one.
+        network: that compared them.
+        pixels_outside: share of their elements that lie outside of the range of the quantized image.
+    """
+    names = map_names(len(network.explanations))
+    shares = {value: beyond / seen for value, (beyond, seen) in network.saturated.items()}
+    return Quality(
+        source=source,
+        images=len(images),
+        same_class=sum(image.same_class for image in images),
+        logit_error=max(image.logit_error for image in images),
+        largest_logit=max(image.largest_logit for image in images),
+        pixels_outside=pixels_outside,
+        maps={name: _map_quality([image.correlations[i] for image in images]) for i, name in enumerate(names)},
+        saturated=tuple(Saturation(location_name(value.owner), share) for value, share in shares.items()),
+    )
+
+
+def _map_quality(correlations: Sequence[float]) -> MapQuality:
+    defined = [r for r in correlations if not np.isnan(r)]
+    if not defined:
+        return MapQuality(0, None, None, None)
+    median, tenth = (float(np.quantile(defined, q)) for q in (0.5, 0.1))
+    return MapQuality(len(defined), median, tenth, min(defined))

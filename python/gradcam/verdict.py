@@ -1,0 +1,95 @@
+"""What a report says about the int8 network: the rows of its text, and the warnings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from gradcam.schema.report import MapQuality, Quality, Report, Rounding
+
+#: A quality with less than these is warned of: the share of images with the class of the float network, the median and
+#: the 10th percentile of the Pearson coefficients. By eye, maps look the same from about 0.95 on.
+LEAST_SAME_CLASS, LEAST_MEDIAN, LEAST_TENTH = 0.9, 0.95, 0.8
+
+#: And one with more than these: the error of a logit as a share of the largest logit, the share of the pixels outside
+#: of the calibrated range, the share of a layer's activations that saturate, the share of its weights that round to 0.
+MOST_LOGIT_ERROR, MOST_OUTSIDE, MOST_SATURATED, MOST_ZEROED = 0.1, 0.01, 0.01, 0.5
+
+
+def quality_rows(quality: Quality) -> list[tuple[str, str]]:
+    """The rows of a report's text: the whole quality in one line, the maps, what saturates."""
+    maps = quality.maps if len(quality.maps) > 1 else {}
+    saturated = max(quality.saturated, key=lambda layer: layer.share, default=None)
+    rows = [("quality", quality_line(quality))]
+    rows += [(f"quality, {name}", f"Pearson {_pearson(found)}") for name, found in maps.items()]
+    rows.append(("pixels outside of the range", percent(quality.pixels_outside)))
+    if saturated is not None:
+        where = f", {saturated.layer}" if saturated.share else ""
+        rows.append(("saturated activations", f"at most {percent(saturated.share)} of a layer{where}"))
+    return rows
+
+
+def quality_line(quality: Quality) -> str:
+    """The quality in one line; of several maps the one with the least median."""
+    worst = min((m for m in quality.maps.values() if m.median is not None), key=lambda m: m.median or 0, default=None)
+    parts = [_same_class(quality), f"largest error of a logit {_logit_error(quality)}"]
+    if quality.maps:
+        parts.append(f"Pearson of the map {_pearson(worst or next(iter(quality.maps.values())))}")
+    return "; ".join(parts)
+
+
+def warnings(report: Report) -> list[str]:
+    """What a compile must not leave unsaid, one line each."""
+    found = list(_rounding_warnings(report.rounding))
+    return found + list(quality_warnings(report.quality)) if report.quality else found
+
+
+def quality_warnings(quality: Quality) -> Iterator[str]:
+    """What is bad about a quality, one line each."""
+    if quality.same_class < LEAST_SAME_CLASS * quality.images:
+        yield f"int8 and float disagree: {_same_class(quality)}"
+    if quality.logit_error > MOST_LOGIT_ERROR * quality.largest_logit:
+        yield f"the logits of int8 are off by up to {_logit_error(quality)}"
+    for name, found in quality.maps.items():
+        bad = found.median is not None and found.median < LEAST_MEDIAN
+        if bad or (found.tenth is not None and found.tenth < LEAST_TENTH):
+            yield f"{name} of int8 differs from the map of float: Pearson {_pearson(found)}"
+    if quality.pixels_outside > MOST_OUTSIDE:
+        yield f"{percent(quality.pixels_outside)} of the pixels lie outside of the calibrated range and saturate"
+    yield from _of_layers("activations", "saturate", [(s.layer, s.share) for s in quality.saturated], MOST_SATURATED)
+
+
+def _rounding_warnings(rounding: Sequence[Rounding]) -> Iterator[str]:
+    """The layers whose weights are lost, in one line."""
+    shares = [(layer.layer, layer.zeroed / layer.nonzero) for layer in rounding if layer.nonzero]
+    yield from _of_layers("weights", "round to 0 in int8", shares, MOST_ZEROED)
+
+
+def _of_layers(what: str, happens: str, shares: Sequence[tuple[str, float]], limit: float) -> Iterator[str]:
+    bad = sorted((item for item in shares if item[1] > limit), key=lambda item: -item[1])
+    if bad:
+        (layer, share), *others = bad
+        more = f", and more than {percent(limit)} in {len(others)} other layers" if others else ""
+        yield f"{percent(share)} of the {what} of '{layer}' {happens}{more}"
+
+
+def percent(share: float) -> str:
+    """A share as text: "0 %", "0.012 %", "12 %"; what is not 0 or all never looks so."""
+    return f"{100 * share:.2g} %" if 0.0 < share < 0.995 else f"{100 * share:.4g} %"
+
+
+def _same_class(quality: Quality) -> str:
+    images = f"{quality.same_class} of {quality.images} {quality.source} images"
+    return f"the class of float in {images}"
+
+
+def _logit_error(quality: Quality) -> str:
+    relative = (
+        f", {percent(quality.logit_error / quality.largest_logit)} of the largest" if quality.largest_logit else ""
+    )
+    return f"{quality.logit_error:.3g}{relative}"
+
+
+def _pearson(found: MapQuality) -> str:
+    if found.median is None or found.tenth is None or found.least is None:
+        return "undefined: no image has a map of float that is not constant"
+    return f"{found.median:.4f} (median), {found.tenth:.4f} (10th percentile), {found.least:.4f} (least)"
