@@ -32,6 +32,9 @@ from gradcam.reference.integer import run_integer
 from gradcam.schema.program import Program
 from gradcam.sim.trace import load_quantized
 
+#: Signals of a beat of the DRAM, and the bits of them that a fault inverts.
+DRAM_FAULTS = {"rlast": (1,), "rid": (1,), "rresp": (1, 2, 3)}
+
 MODEL = "gradcam.models:tinyml_resnet18"
 
 
@@ -105,8 +108,8 @@ class Scenario:
             self._broken(kind, "long_packet", image=image, beats=beats + int(rng.integers(1, beats + 2)))
         elif kind == "class_range":
             self._broken(kind, kind, image=image, cls=int(rng.choice([classes, classes + 1, 0xFFFF])))
-        elif kind == "dram":
-            self._broken(kind, kind, image=image, after=int(rng.integers(0, self.program.cycles.total // 4)))
+        elif kind in DRAM_FAULTS:
+            self._dram(kind, image, rng)
         elif kind == "start_busy":
             self.steps.append({"do": kind, "image": image})
             self.expected.append(Expected(kind, error=kind))
@@ -118,6 +121,26 @@ class Scenario:
             self.expected.append(Expected(kind))
             self.packets = 0
 
+    def _dram(self, signal: str, image: int, rng: np.random.Generator) -> None:
+        """A beat with a wrong signal; RLAST is 1 too early, or 0 in the last beat, or the burst has a beat too many."""
+        fault: dict[str, Any] = {"signal": signal, "bits": int(rng.choice(DRAM_FAULTS[signal]))}
+        if signal == "rlast":
+            fault |= [{}, {"left": 0}, {"signal": "long", "left": 0}][int(rng.integers(3))]
+        after = int(rng.integers(0, self.program.cycles.total // 4))
+        self._broken("dram", "dram", image=image, after=after, **fault)
+
+    def unreliable(self, image: int, every: int, faults: Sequence[dict[str, Any]]) -> None:
+        """An image during whose run the first of every so many reads of weights has a fault, as long as there are any.
+
+        A fault names the signal, the bits of it that are wrong, and how many beats of the burst follow, at most.
+        """
+        self._broken("unreliable", "dram", image=image, every=every, faults=list(faults))
+
+    def lost(self, image: int) -> None:
+        """An image in whose run a beat of a read is missing, and a reset."""
+        self._broken("lost", "dram", image=image)
+        self.packets = 0
+
     def _broken(self, kind: str, error: str, **step: Any) -> None:
         self.steps.append({"do": kind, **step})
         self.expected.append(Expected(kind, error=error))
@@ -127,7 +150,7 @@ class Scenario:
 def fault_kinds(program: Program) -> list[str]:
     """What can go wrong with a design."""
     kinds = ["short", "long", "start_busy", "reset"]
-    return kinds + ["class_range"] * bool(program.ports) + ["dram"] * bool(program.dram)
+    return kinds + ["class_range"] * bool(program.ports) + [*DRAM_FAULTS] * bool(program.dram)
 
 
 def faults(program: Program, count: int, images: int, seed: int = 0) -> Scenario:

@@ -11,6 +11,8 @@ import json
 import logging
 import os
 import random
+from copy import copy
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,7 @@ from cocotbext.axi import (
     AxiLiteBus,
     AxiLiteMaster,
     AxiReadBus,
+    AxiResp,
     AxiSlaveRead,
     AxiStreamBus,
     AxiStreamFrame,
@@ -42,16 +45,69 @@ WEIGHTS_BASE = 0x1_2345_6000
 REGISTERS = {register.name: register for register in register_map()}
 
 
-class Weights(MemoryRegion):
-    """The weights in DRAM; the `fail` next reads have an error response."""
+@dataclass(frozen=True)
+class Fault:
+    """What is wrong with a beat of a read.
 
-    fail = 0
+    Attributes:
+        signal: whose `bits` are inverted; or "short", the burst lacks its last beat; or "long", it has a beat more.
+        bits: see `signal`.
+        left: how many beats of the burst follow; None for whichever beat comes next.
+    """
 
-    async def _read(self, address: int, length: int, **options: Any) -> bytes:
-        if self.fail:
-            self.fail -= 1
-            raise OSError("an uncorrectable error, as the script wants it")
-        return await super()._read(address, length, **options)
+    signal: str
+    bits: int = 0
+    left: int | None = None
+
+
+class Dram(AxiSlaveRead):
+    """A memory with faults.
+
+    Attributes:
+        faults: the next ones, one after the other, each in the first beat that it fits.
+        planned: those of the bursts to come, each in every `every`-th burst; their `left` is at most the last one.
+    """
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.left, self.skips = 0, False
+        self._take, self.ar_channel.recv = self.ar_channel.recv, self._begin
+        self._pass, self.r_channel.send = self.r_channel.send, self._answer
+        self.behave()
+
+    def behave(self) -> None:
+        """No fault from here on."""
+        self.faults: list[Fault] = []
+        self.planned: list[Fault] = []
+        self.every, self.bursts = 1, 0
+
+    async def _begin(self) -> Any:
+        """Takes a request."""
+        request = await self._take()
+        self.left = int(request.arlen) + 1
+        if self.planned and self.bursts % self.every == 0:
+            fault = self.planned.pop(0)
+            self.faults.append(replace(fault, left=min(fault.left or 0, self.left - 1)))
+        self.bursts += 1
+        return request
+
+    async def _answer(self, beat: Any) -> None:
+        """Sends a beat."""
+        self.left -= 1
+        if self.skips:
+            self.skips = False
+            return
+        fits = bool(self.faults) and self.faults[0].left in (None, self.left)
+        fault = self.faults.pop(0) if fits else None
+        if fault and fault.signal == "short":
+            beat.rlast, self.skips = 1, True
+        elif fault and fault.signal == "long":
+            beat.rlast = 0
+            await self._pass(copy(beat))
+            beat.rlast = 1
+        elif fault:
+            setattr(beat, fault.signal, int(getattr(beat, fault.signal)) ^ fault.bits)
+        await self._pass(beat)
 
 
 class Bench:
@@ -66,16 +122,16 @@ class Bench:
         self.control = AxiLiteMaster(AxiLiteBus.from_prefix(dut, "s_axi_control"), clock, **reset)
         self.source = AxiStreamSource(AxiStreamBus.from_prefix(dut, "s_axis_image"), clock, **reset)
         self.sink = AxiStreamSink(AxiStreamBus.from_prefix(dut, "m_axis_result"), clock, **reset)
-        self.weights: Weights | None = None
+        self.weights: MemoryRegion | None = None
         write, read = self.control.write_if, self.control.read_if
         channels = {"s_axis_image_t": self.source, "m_axis_result_t": self.sink}
         channels |= {f"s_axi_control_{n}": getattr(write, f"{n}_channel") for n in ("aw", "w", "b")}
         channels |= {f"s_axi_control_{n}": getattr(read, f"{n}_channel") for n in ("ar", "r")}
         if script["weights"]:
             contents = Path(script["weights"]).read_bytes()
-            self.weights = Weights(size=len(contents), mem=bytearray(contents))
+            self.weights = MemoryRegion(size=len(contents), mem=bytearray(contents))
             bus = AxiReadBus.from_prefix(dut, "m_axi_weights")
-            self.dram = AxiSlaveRead(bus, clock, **reset, target=_Offset(self.weights, WEIGHTS_BASE))
+            self.dram = Dram(bus, clock, **reset, target=_Offset(self.weights, WEIGHTS_BASE))
             channels |= {f"m_axi_weights_{n}": getattr(self.dram, f"{n}_channel") for n in ("ar", "r")}
         if script["pause"]:
             for name, channel in channels.items():
@@ -105,7 +161,7 @@ class Bench:
         self.dut.aresetn.value = 1
         await ClockCycles(self.dut.aclk, 2)
         if self.weights is not None:
-            self.weights.fail = 0
+            self.dram.behave()
             await self.locate(WEIGHTS_BASE)
 
     async def read(self, name: str, field: str | None = None) -> int:
@@ -163,7 +219,7 @@ class Bench:
 class _Offset:
     """A memory as a bus sees it, from an address on."""
 
-    def __init__(self, memory: Weights, base: int) -> None:
+    def __init__(self, memory: MemoryRegion, base: int) -> None:
         self.memory, self.base = memory, base
 
     async def read(self, address: int, length: int, **options: Any) -> bytes:
@@ -217,8 +273,7 @@ class SimulatedTransport:
 
     def fail(self) -> None:
         """Gives the next read of weights an error response."""
-        assert self.bench.weights is not None
-        self.bench.weights.fail = 1
+        self.bench.dram.faults.append(Fault("rresp", AxiResp.SLVERR))
 
 
 def _cycle(time: int) -> int:
@@ -325,15 +380,35 @@ async def do_start_busy(bench: Bench, image: int) -> None:
     await bench.receive()
 
 
-async def do_dram(bench: Bench, image: int, after: int) -> None:
-    """An error response to a read, so many cycles after the run began."""
-    assert bench.weights is not None
+async def do_dram(bench: Bench, image: int, after: int, **fault: Any) -> None:
+    """A fault in a read, so many cycles after the run began."""
     bench.send(image)
     await bench.until("STATUS", "busy", 1)
     await ClockCycles(bench.dut.aclk, max(after, 1))
-    bench.weights.fail = 1
+    bench.dram.faults.append(Fault(**fault))
     await bench.until("ERROR", "dram", 1)
+    await bench.until("STATUS", "busy", 0)
     await bench.errors("dram")
+
+
+async def do_unreliable(bench: Bench, image: int, every: int, faults: list[dict[str, Any]]) -> None:
+    """An image during whose run the first of every so many reads has a fault."""
+    bench.dram.every, bench.dram.planned = every, [Fault(**fault) for fault in faults]
+    bench.send(image)
+    await bench.until("ERROR", "dram", 1)
+    await bench.until("STATUS", "busy", 0)
+    await bench.errors("unreliable")
+    bench.dram.behave()
+
+
+async def do_lost(bench: Bench, image: int) -> None:
+    """A read that lacks a beat: the run waits for it, which software sees, and resets the core."""
+    bench.dram.faults.append(Fault("short", left=1))
+    bench.send(image)
+    await bench.until("ERROR", "dram", 1)
+    await bench.errors("lost")
+    assert await bench.read("STATUS", "busy") == 1
+    await bench.reset()
 
 
 async def do_move(bench: Bench, image: int, address: int) -> None:

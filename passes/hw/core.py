@@ -15,7 +15,7 @@ from gradcam.passes.hw.registers import INPUTS, OUTPUTS, build_registers, input_
 from gradcam.passes.hw.signals import AxiStream, Signal, Stream
 from gradcam.passes.hw.top import DRAM
 from gradcam.passes.hw.value import Deferred, Value, bits_for
-from gradcam.passes.hw.weight_reader import ERROR, axi_ports
+from gradcam.passes.hw.weight_reader import ERROR, IDENTIFIER, axi_ports
 from gradcam.passes.program.banks import power_of_two
 from gradcam.passes.program.packets import WORD, Channel
 from gradcam.schema import program as schema
@@ -28,8 +28,8 @@ CONTROL, IMAGE, RESULT, WEIGHTS = "s_axi_control", "s_axis_image", "m_axis_resul
 #: Bits of an address of the AXI4 port for weights.
 WIDE = 64
 
-#: Constant signals of a read: identifier 0, unprivileged data access, normal bufferable memory, not locked.
-READ_CONSTANTS = {Signal("arid"): 0, Signal("arprot", 3): 0, Signal("arcache", 4): 0b0011, Signal("arlock"): 0}
+#: Constant signals of a read: its identifier, unprivileged data access, normal bufferable memory, not locked.
+READ_CONSTANTS = {Signal("arid"): IDENTIFIER, Signal("arprot", 3): 0, Signal("arcache", 4): 0b0011, Signal("arlock"): 0}
 
 
 def build_core(top: Any) -> Any:
@@ -94,7 +94,7 @@ def core_ports(interface: Interface) -> tuple[list[Signal], list[Signal]]:
     if interface.dram_bits:
         responses, requests = axi_ports(interface.dram_bits)
         wide = [Signal(n, WIDE) if n == "araddr" else n for n in requests]
-        inputs += [signal.of(WEIGHTS) for signal in [*responses, Signal("rid")]]
+        inputs += [signal.of(WEIGHTS) for signal in responses]
         outputs += [signal.of(WEIGHTS) for signal in [*wide, *READ_CONSTANTS]]
     return inputs, outputs
 
@@ -156,20 +156,21 @@ class _Wiring:
     def build(self) -> dict[str, Value]:
         """Connects everything and returns the outputs of the core by name."""
         b = self.b
-        request, wrong = self._request()
+        request, missing = self._request()
         self.go, self.drop, taken = (b.wire(Signal(name)) for name in ("go", "drop", "image_taken"))
         image = self._receive(taken)
-        self._start(image, wrong)
+        self._start(image, missing)
         room = [b.wire(stream.ready) for stream in self.results]
         top = self._run(image, request, taken, room)
         number = b.register(image.number, "number", self.go)
-        result, failed = self._send(top, number)
+        wrong, failed = self._failure(top)
+        result = self._send(top, number, failed)
         # A nest that writes a stream is alone in its issue group, so no two streams have a beat in the same cycle.
         for wire in room:
             wire.assign(result.room)
         self.active.assign(self.go | (self.active & ~(result.ended | failed)))
         counts = self._counts(top, result.ended)
-        raised = self._report(image, result, failed, counts)
+        raised = self._report(image, result, wrong, counts)
         return self._outputs(image, result) | {"interrupt": raised} | self._weights(top)
 
     def _request(self) -> tuple[Value, Value]:
@@ -223,14 +224,19 @@ class _Wiring:
         accepted.assign(top[stream.ready])
         return top
 
-    def _send(self, top: Mapping[str, Value], number: Value) -> tuple[Result, Value]:
-        """Instantiates the sender of results; returns its outputs, and i1: the run has ended with an error."""
-        b, interface = self.b, self.interface
-        words = self._words(top)
-        failed = top["done"] & top[ERROR.of(DRAM)] if interface.dram_bits else b.const(0, 1)
-        header = [number, *(top[n] for n in interface.classes)]
-        taken = self.p[self.result_stream.tready]
-        return send_results(b, self.modules["result_buffer"], header, words, top["done"], failed, taken), failed
+    def _failure(self, top: Mapping[str, Value]) -> tuple[Value, Value]:
+        """i1, for one cycle: weights of this run have come with an error; i1: the run has ended, and they had."""
+        b = self.b
+        if not self.interface.dram_bits:
+            return b.const(0, 1), b.const(0, 1)
+        wrong = top[ERROR.of(DRAM)]
+        return wrong & ~b.register(wrong, "weights_wrong", reset=0), top["done"] & wrong
+
+    def _send(self, top: Mapping[str, Value], number: Value, failed: Value) -> Result:
+        """Instantiates the sender of results; `failed` is i1: the run has ended with an error."""
+        header = [number, *(top[n] for n in self.interface.classes)]
+        words, taken = self._words(top), self.p[self.result_stream.tready]
+        return send_results(self.b, self.modules["result_buffer"], header, words, top["done"], failed, taken)
 
     def _words(self, top: Mapping[str, Value]) -> list[tuple[Value, Value]]:
         """Valid flag and word of the top's output streams, with one entry for streams that share a data wire."""
@@ -267,11 +273,17 @@ class _Wiring:
             "stall_cycles": b.register(stalls, "stall_cycles", reset=0),
         }
 
-    def _report(self, image: Image, result: Result, failed: Value, counts: Mapping[str, Value]) -> Value:
-        """Assigns the register fields that software reads, and returns the interrupt."""
+    def _report(self, image: Image, result: Result, wrong: Value, counts: Mapping[str, Value]) -> Value:
+        """Assigns the register fields that software reads, and returns the interrupt.
+
+        Args:
+            image, result: the packets.
+            wrong: i1: the first error of a run in the weights that come from the DRAM.
+            counts: values of counters by field.
+        """
         b, registers = self.b, self.registers
         errors = {"error_class_range": self.drop, "error_start_busy": registers["control_start"] & self.asked}
-        errors |= {"error_dram": failed, **image.errors}
+        errors |= {"error_dram": wrong, **image.errors}
         sticky = {f.port: registers[output_port(f)] for f in self.core.fields("sticky")}
         error = b.any_of(*(sticky[n] for n in errors))
         values = {**errors, **counts, **self._facts(), "irq_status_done": result.ended, "irq_status_error": error}

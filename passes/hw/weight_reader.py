@@ -12,7 +12,10 @@ from gradcam.passes.program.weight_stream import WeightStream
 #: Bits of the AXI4 signals ARADDR, ARLEN, ARSIZE, ARBURST and RRESP.
 ADDRESS, LENGTH, SIZE, BURST, RESPONSE = 32, 8, 3, 2, 2
 
-#: i1 output: a beat of this run had an error response.
+#: The identifier of all reads (ARID), and the only response (RRESP) without an error: OKAY.
+IDENTIFIER, OKAY = 0, 0
+
+#: i1 output: something was wrong with a beat of this run.
 ERROR = Signal("error")
 
 #: ARBURST of a burst with incrementing addresses (INCR).
@@ -22,6 +25,7 @@ INCREMENTING = 1
 def axi_ports(width: int) -> tuple[list[Signal], list[Signal]]:
     """Inputs and outputs of a read master on the AXI4 read channels, with `width` bits of data."""
     inputs = [Signal("arready"), Signal("rvalid"), Signal("rdata", width), Signal("rresp", RESPONSE), Signal("rlast")]
+    inputs += [Signal("rid")]
     outputs = [Signal("arvalid"), Signal("araddr", ADDRESS), Signal("arlen", LENGTH), Signal("arsize", SIZE)]
     return inputs, [*outputs, Signal("arburst", BURST), Signal("rready")]
 
@@ -31,8 +35,11 @@ def build_weight_reader(weights: WeightStream, nest_bits: int, symbols: dict[Any
 
     `go` restarts it at the beginning of the stream. `ready` is 1 while the ring holds a complete word that no engine
     has read yet. In each cycle an engine may read one such word for the first time (`fresh`) and free one word after
-    its last read (`free`). Requests never exceed the free space in the ring, so `rready` is always 1. `error` is 1 once
-    a beat of this run had an error response.
+    its last read (`free`). Requests never exceed the free space in the ring, so `rready` is always 1.
+
+    A beat belongs where the number of beats before it says, whatever its RLAST and RID are. `error` is 1 once a beat of
+    this run had a response other than OKAY, an identifier that no read has, or RLAST in the wrong place. Beats that no
+    read asked for are ignored.
 
     Args:
         weights: the weight stream, in segments.
@@ -73,6 +80,7 @@ class _Reader:
         self.under_way = b.state(bits_for(weights.outstanding + 1), "under_way", reset=0)
         self.segment = b.state(bits_for(len(self.segments) + 1), "segment")
         self.left = b.state(bits_for(max(self.beats) + 1), "left", reset=0)
+        self.arrives = p["rvalid"] & self.under_way.ne(0)
 
     def outputs(self) -> dict[str, Value]:
         """Builds the reader and returns its outputs by name."""
@@ -89,8 +97,8 @@ class _Reader:
         sent = valid & p["arready"]
         self._next_burst(sent, last, length)
         self.room.assign(self._room_left(b.mux(sent, length, 0)))
-        ended = p["rvalid"] & p["rlast"]
-        self.under_way.assign(_count(self.under_way, sent, ended))
+        ends = self._ends()
+        self.under_way.assign(_count(self.under_way, sent, self.arrives & ends))
         bytes_ = weights.width // 8
         return {
             "arvalid": valid,
@@ -99,6 +107,7 @@ class _Reader:
             "arsize": b.const(bits_for(bytes_) if bytes_ > 1 else 0, SIZE),
             "arburst": b.const(INCREMENTING, BURST),
             "rready": b.const(1, 1),
+            ERROR: self._error(ends),
             **self._arrival(),
         }
 
@@ -155,13 +164,32 @@ class _Reader:
         shift = (self.weights.width // 8 - 1).bit_length()
         return b.concat([done[: ADDRESS - shift], b.const(0, shift)]) if shift else done
 
+    def _ends(self) -> Value:
+        """i1: the beat that arrives is the last one of its burst, by the number of beats that arrived before it."""
+        b, weights, go, arrives = self.b, self.weights, self.p["go"], self.arrives
+        count = b.state(bits_for(max(self.beats)), "arrived")  # of the segment
+        segment = b.state(self.segment.width, "arriving")
+        whole = count.eq(b.table(segment, [*(n - 1 for n in self.beats), 0], count.width))
+        count.assign(b.mux(go | whole, 0, count + 1), go | arrives)
+        segment.assign(b.mux(go, 0, segment + 1), go | (arrives & whole))
+        bits = weights.burst.bit_length() - 1
+        return whole | count[:bits].eq(-1) if bits < count.width else whole
+
+    def _error(self, ends: Value) -> Value:
+        """i1, a register: something was wrong with a beat of this run; `ends` is i1: the beat is to end its burst."""
+        b, p = self.b, self.p
+        error = b.state(1, "failed", reset=0)
+        wrong = b.any_of(p["rresp"].ne(OKAY), p["rid"].ne(IDENTIFIER), p["rlast"].ne(ends))
+        error.assign(~p["go"] & (error | (self.arrives & wrong)))
+        return error
+
     def _arrival(self) -> dict[str, Value]:
-        """The outputs that depend on arriving beats: the ring's write port, `ready` and the error flag."""
+        """The outputs that depend on arriving beats: the ring's write port and `ready`."""
         b, p, weights = self.b, self.p, self.weights
         low, words = (weights.word_beats - 1).bit_length(), bits_for(weights.bank.words)
         place = b.state(low + words, "place")
         next_place = place.incremented(weights.bank.words * weights.word_beats)
-        go, arrives = p["go"], p["rvalid"]
+        go, arrives = p["go"], self.arrives
         place.assign(b.mux(go, 0, next_place), go | arrives)
         enables, complete = [arrives], arrives
         if low:
@@ -170,12 +198,8 @@ class _Reader:
             complete = enables[-1]
         unread = b.state(bits_for(weights.bank.words + 1), "unread", reset=0)
         unread.assign(b.mux(go, 0, _count(unread, complete, p["fresh"])))
-        error = b.state(1, "failed", reset=0)
-        failed = arrives & p["rresp"][RESPONSE - 1]
-        error.assign(~go & (error | failed))
         return {
             "ready": unread.ne(0),
-            ERROR: error,
             "wen": b.concat(enables[::-1]),
             "waddr": place[low:],
             "wdata": b.concat([p["rdata"]] * weights.word_beats),

@@ -36,7 +36,7 @@ struct DramPins {  // the read channels of AXI4, as the design names them
     CData *arvalid, *arready;
     IData* araddr;
     CData *arlen, *arsize, *arburst;
-    CData *rvalid, *rready, *rresp, *rlast;
+    CData *rvalid, *rready, *rresp, *rlast, *rid;
     CData* error;
     void* rdata;
     size_t beat_bytes;
@@ -64,6 +64,7 @@ public:
         std::memcpy(m_pins.rdata, m_image.data() + burst.address, m_pins.beat_bytes);
         *m_pins.rvalid = 1;
         *m_pins.rlast = burst.beats == 1;
+        *m_pins.rid = 0;  // that of all reads
         *m_pins.rresp = m_beats == m_options.fault ? SLVERR : OKAY;
     }
     void sample() {

@@ -92,7 +92,7 @@ def _dram(program: Program) -> list[str]:
     """At most one entry: the pins of the read channels."""
     if program.dram is None:
         return []
-    names = ("arvalid", "arready", "araddr", "arlen", "arsize", "arburst", "rvalid", "rready", "rresp", "rlast")
+    names = ("arvalid", "arready", "araddr", "arlen", "arsize", "arburst", "rvalid", "rready", "rresp", "rlast", "rid")
     pins = ", ".join(f"&top.dram_{name}" for name in (*names, "error", "rdata"))
     return [f"{{{pins}, {program.dram.width // 8}}}"]
 
@@ -122,7 +122,6 @@ WAIVERS = (
     ),
     ("PINCONNECTEMPTY", "*", "a design does not need every output of a module that all designs have"),
     ("SYMRSVDWORD", "*'interrupt'*", "the usual name of the port"),
-    ("UNUSEDSIGNAL", "*m_axi_weights_rid*", "all reads have the same identifier"),
 )
 
 

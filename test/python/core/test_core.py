@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from core import Scenario, check, fault_kinds, faults, period
+from core import DRAM_FAULTS, Scenario, check, fault_kinds, faults, period
 from core_simulation import Played, build, lint
 from rtl_networks import flat, sums
 from simulated_core import make
@@ -66,10 +66,57 @@ def test_faults_are_reported_and_leave_good_images_right(either):
     check(core.play(scenario, pause=True), scenario.expected, core.reference)
 
 
-def test_weights_from_dram_with_error_responses(dram):
-    scenario = faults(dram.program, 18, len(dram.images), seed=2)
-    assert "dram" in {step["do"] for step in scenario.steps}
+def test_a_third_of_the_faults_is_in_each_signal_of_a_read(dram):
+    kinds = ("rlast", "rid", "rresp")
+    scenario = Scenario(dram.program)
+    rng = np.random.default_rng(2)
+    for kind in rng.permutation(np.resize(kinds, 30)):
+        scenario.fault(str(kind), int(rng.integers(5)), rng, 3)
+        scenario.images([int(rng.integers(5))])
+    made = [(step["signal"], step["bits"]) for step in scenario.steps if step["do"] == "dram"]
+    assert {("rid", 1), ("rlast", 1), ("long", 1), ("rresp", 1), ("rresp", 2), ("rresp", 3)} == set(made)
     check(dram.play(scenario, pause=True), scenario.expected, dram.reference)
+
+
+def test_faults_of_all_kinds_with_weights_from_dram(dram):
+    scenario = faults(dram.program, 24, len(dram.images), seed=2)
+    assert {step["signal"] for step in scenario.steps if step["do"] == "dram"} > {"rid", "rresp"}
+    check(dram.play(scenario, pause=True), scenario.expected, dram.reference)
+
+
+def wrong_signals(rng):
+    """More faults than a run has reads, a third of them in each signal."""
+    signals = rng.permutation(np.resize(list(DRAM_FAULTS), 99)).tolist()
+    return [{"signal": s, "bits": int(rng.choice(DRAM_FAULTS[s])), "left": int(rng.integers(256))} for s in signals]
+
+
+@pytest.mark.parametrize("every", [1, 3])
+def test_images_between_runs_in_which_every_third_read_or_all_are_wrong(dram, every):
+    scenario, rng = Scenario(dram.program), np.random.default_rng(every)
+    for image in range(5):
+        scenario.unreliable(image, every, wrong_signals(rng))
+        scenario.images([image, (image + 1) % 5])
+    check(dram.play(scenario, pause=True, seed=every), scenario.expected, dram.reference)
+
+
+def test_a_read_that_lacks_a_beat_is_reported_and_ends_with_a_reset(dram):
+    scenario = Scenario(dram.program)
+    for image in range(2):
+        scenario.images([image])
+        scenario.lost(image)
+    scenario.images([3])
+    check(dram.play(scenario, limit=20 * dram.program.cycles.total), scenario.expected, dram.reference)
+
+
+@pytest.mark.parametrize("signal", ["rlast", "rid", "rresp"])
+def test_every_wrong_beat_is_reported(dram, signal):
+    """One beat of a run: the last one of a burst, the one before it, the first one; every wrong value."""
+    scenario = Scenario(dram.program)
+    for bits in DRAM_FAULTS[signal]:
+        for left in (0, 1, 255):
+            scenario.unreliable(1, 1, [{"signal": signal, "bits": bits, "left": left}])
+    scenario.images([1])
+    check(dram.play(scenario), scenario.expected, dram.reference)
 
 
 def test_start_and_class(onchip):
