@@ -10,17 +10,18 @@ from gradcam.passes.hw.builder import Builder, module
 from gradcam.passes.hw.signals import Signal
 from gradcam.passes.hw.value import Value
 
-#: Bits of a data word, of its byte enables, of a response, and of an address (4 KB of registers).
-DATA, STROBES, RESPONSE, ADDRESS = 32, 4, 2, 12
+#: Bits of a data word, of its byte enables, of a response, of an access's protection, and of an address (4 KB).
+DATA, STROBES, RESPONSE, PROTECTION, ADDRESS = 32, 4, 2, 3, 12
 
 #: The response SLVERR, for an address without a register.
 SLVERR = 2
 
-#: Inputs and outputs of the subordinate on the five channels of AXI4-Lite.
+#: Inputs and outputs of the subordinate on the five channels of AXI4-Lite. AWPROT and ARPROT belong to them, but every
+#: access is treated alike.
 INPUTS = (
-    *(Signal("awvalid"), Signal("awaddr", ADDRESS)),
+    *(Signal("awvalid"), Signal("awaddr", ADDRESS), Signal("awprot", PROTECTION)),
     *(Signal("wvalid"), Signal("wdata", DATA), Signal("wstrb", STROBES), Signal("bready")),
-    *(Signal("arvalid"), Signal("araddr", ADDRESS), Signal("rready")),
+    *(Signal("arvalid"), Signal("araddr", ADDRESS), Signal("arprot", PROTECTION), Signal("rready")),
 )
 OUTPUTS = (
     *(Signal("awready"), Signal("wready"), Signal("bvalid"), Signal("bresp", RESPONSE)),

@@ -7,6 +7,21 @@ from core import Scenario, check
 from core_simulation import Played
 from netlist import from_logic, passed_through
 
+#: Signals of a subordinate of AXI4-Lite and of a manager of AXI4 that only reads, with their bits; addresses and data
+#: have those of the design. ARM IHI 0022, tables of signals and of their defaults.
+LITE = {
+    *{("awvalid", "in", 1), ("awready", "out", 1), ("awprot", "in", 3), ("wvalid", "in", 1), ("wready", "out", 1)},
+    *{("wstrb", "in", 4), ("bvalid", "out", 1), ("bready", "in", 1), ("bresp", "out", 2), ("arvalid", "in", 1)},
+    *{("arready", "out", 1), ("arprot", "in", 3), ("rvalid", "out", 1), ("rready", "in", 1), ("rresp", "out", 2)},
+    *{("awaddr", "in", 12), ("araddr", "in", 12), ("wdata", "in", 32), ("rdata", "out", 32)},
+}
+READS = {
+    *{("arid", "out", 1), ("araddr", "out", 64), ("arlen", "out", 8), ("arsize", "out", 3), ("arburst", "out", 2)},
+    *{("arlock", "out", 1), ("arcache", "out", 4), ("arprot", "out", 3), ("arvalid", "out", 1), ("arready", "in", 1)},
+    *{("rid", "in", 1), ("rdata", "in", 64), ("rresp", "in", 2), ("rlast", "in", 1), ("rvalid", "in", 1)},
+    ("rready", "out", 1),
+}
+
 #: Channels that the core drives, by the prefix of their ports.
 DRIVEN = ("m_axi_weights_ar", "m_axis_result_t", "s_axi_control_b", "s_axi_control_r")
 
@@ -40,6 +55,16 @@ def passing(tmp_path):
     (tmp_path / "rtl").mkdir()
     (tmp_path / "rtl" / "passing.sv").write_text(PASSING)
     return tmp_path
+
+
+def ports(core, prefix):
+    found = [port for port in core.program.core.ports if port.name.startswith(prefix)]
+    return {(port.name.removeprefix(prefix), port.direction, port.bits) for port in found}
+
+
+def test_the_interfaces_have_the_signals_of_axi(onchip, dram):
+    assert ports(onchip, "s_axi_control_") == ports(dram, "s_axi_control_") == LITE
+    assert ports(dram, "m_axi_weights_") == READS and not ports(onchip, "m_axi_weights_")
 
 
 @pytest.mark.parametrize("name", ["onchip", "dram"])

@@ -5,10 +5,10 @@
 // A program with a stream of pixels of three channels in, and of logits out. A pixel is a beat, in a power of two of
 // bytes; the buffer keeps only what it has of them. A result is its packet number and the logits.
 // CHECK: hw.module @gradcam_top(
-// CHECK: hw.module @registers(in %clk : !seq.clock, in %rst : i1, in %awvalid : i1, in %awaddr : i12,
+// CHECK: hw.module @registers(in %clk : !seq.clock, in %rst : i1, in %awvalid : i1, in %awaddr : i12, in %awprot : i3,
 // CHECK: hw.module @image_buffer({{.+}} in %put_data : i24,{{.+}}comment = "Frame buffer: one packet of 8 words"
 // CHECK: hw.module @result_buffer({{.+}} in %put_data : i32,{{.+}}comment = "Frame buffer: one packet of 7 words"
-// CHECK: hw.module @gradcam_core(in %aclk : !seq.clock, in %aresetn : i1, in %s_axi_control_awvalid : i1, in %s_axi_control_awaddr : i12,
+// CHECK: hw.module @gradcam_core(in %aclk : !seq.clock, in %aresetn : i1, in %s_axi_control_awvalid : i1, in %s_axi_control_awaddr : i12, in %s_axi_control_awprot : i3,
 // CHECK-SAME: in %s_axis_image_tvalid : i1, in %s_axis_image_tdata : i32, in %s_axis_image_tlast : i1, in %m_axis_result_tready : i1, out interrupt : i1,
 // CHECK-SAME: out s_axis_image_tready : i1, out m_axis_result_tvalid : i1, out m_axis_result_tdata : i32, out m_axis_result_tkeep : i4, out m_axis_result_tlast : i1)
 // Weights are on chip: there is no read manager.
