@@ -255,6 +255,7 @@ class Compilation:
         self.timing = Timing()
         self._watchers = [self.timing, *watchers]
         self._say = say
+        self._assumed = settings.mean is None and settings.preset is None  # how pixels become inputs; not said yet
         self._kept: list[Any] = []
         self._levels = self._run()
 
@@ -300,14 +301,11 @@ class Compilation:
 
     def _told(self, images: Iterable[Image]) -> Iterator[Image]:
         """The images; says once that pixels became inputs in a way that nobody asked for."""
-        settings = self.settings
-        told = not (settings.mean is None and settings.std is None and settings.preset is None)
         for image in images:
-            if image.preprocessed and not told:
-                told = True
-                _log.warning(
-                    "pixels become -1 to 1, preset %s; another preset, or mean and std, say otherwise", ASSUMED
-                )
+            if image.preprocessed and self._assumed:
+                self._assumed = False
+                other = f"{named('preset')}, or {named('mean')} and {named('std')}, say otherwise"
+                _log.warning("pixels become -1 to 1, as preset %s; %s", ASSUMED, other)
             yield image
 
     def quality(self, simplified: Any, quantized: Any) -> Quality | None:
@@ -328,5 +326,5 @@ class Compilation:
         self._say("validate")
         if images is None:
             return measure(simplified, quantized, evenly(self._kept, default_count(quantized)), "calibration")
-        loaded = load_images(images, input_shape(simplified), self.settings.preprocessing)
+        loaded = self._told(load_images(images, input_shape(simplified), self.settings.preprocessing))
         return measure(simplified, quantized, (image.input for image in loaded), "validation")
