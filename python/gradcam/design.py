@@ -48,6 +48,7 @@ class Design:
         program = read(path, Program)
         try:
             _check_interfaces(program)
+            _check_files(program)
             _check_nests(program)
         except GradcamError as error:
             raise GradcamError(f"{path}: {error}") from None
@@ -116,14 +117,31 @@ class Design:
 
 
 def _check_interfaces(program: Program) -> None:
-    """Refuses impossible streams and files."""
+    """Refuses impossible streams and ports."""
+    if len(program.inputs) != 1 or len(program.inputs[0].shape) != 3:
+        raise GradcamError(f"the design takes {[s.name for s in program.inputs]}, not one image")
     for stream in program.streams:
         if math.prod(stream.shape) % stream.lanes:
             raise GradcamError(f"stream '{stream.name}' of shape {stream.shape} has no whole number of beats")
-    if len(program.inputs) != 1 or len(program.inputs[0].shape) != 3:
-        raise GradcamError(f"the design takes {[s.name for s in program.inputs]}, not one image")
-    if program.dram and program.dram.file not in program.memories:
-        raise GradcamError(f"the file of the DRAM, '{program.dram.file}', has no checksum")
+        if (stream.direction == "out" and stream.name != "logits") != (stream.explains is not None):
+            raise GradcamError(f"stream '{stream.name}' must say what it explains if it is a map, and only then")
+        if stream.scale is None:
+            raise GradcamError(f"stream '{stream.name}' has no scale")
+    if program.output("logits") is None:
+        raise GradcamError("the design has no stream of logits")
+    if len(program.ports) != bool(program.maps):
+        raise GradcamError("a design with maps has one port, which takes the class to explain, and no other design has")
+
+
+def _check_files(program: Program) -> None:
+    """Refuses constants and RTL that have no checksum, which nothing would compare."""
+    files = [program.dram.file] if program.dram else []
+    for name, bank in program.banks.items():
+        numbers = [f"_{i}" for i in range(len(bank.parts))] if len(bank.parts) > 1 else [""]
+        files += [f"mem/{name}{number}.hex" for number in numbers] if bank.constant else []
+    for file in [*files, f"rtl/{program.top}.sv"]:
+        if file not in program.memories | program.rtl:
+            raise GradcamError(f"the file '{file}' has no checksum")
 
 
 def _check_nests(program: Program) -> None:
@@ -142,3 +160,11 @@ def _check_nests(program: Program) -> None:
         missing = [name for name in nest.writes if name not in buffers]
         if missing:
             raise GradcamError(f"nest '{nest.name}' writes '{missing[0]}', which is no buffer")
+        if not nest.writes and nest.phase != "store":
+            raise GradcamError(f"nest '{nest.name}' writes no buffer")
+    written = {name for nest in program.nests for name in nest.writes}
+    if unwritten := [name for name in buffers if name not in written]:
+        raise GradcamError(f"no nest writes buffer '{unwritten[0]}'")
+    added, total = sum(nest.cycles for nest in program.nests), program.cycles.total
+    if added != total:
+        raise GradcamError(f"the nests add {added} cycles to their phases, but the last one ends in {total}")

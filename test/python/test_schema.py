@@ -214,6 +214,17 @@ VALUES = [
     ),
     (lambda p: p["nests"][0].update(follows=0), f"nest '{FIRST}' follows nest 0, not the one before it"),
     (lambda p: p.update(nests=[]), "there are no nests"),
+    (lambda p: p["nests"][0].update(writes=[]), f"nest '{FIRST}' writes no buffer|nest 'image' writes no buffer"),
+    (lambda p: p["nests"][1]["writes"].pop(), "writes no buffer|no nest writes buffer"),
+    (lambda p: p["nests"][-1].update(end=10**9), "cycles to their phases, but the last one ends in 1000000000$"),
+    (lambda p: p["nests"][2].update(cycles=10**9), "the nests add 1000[0-9]* cycles to their phases, but the last one"),
+    (lambda p: p.update(ports=[]), "a design with maps has one port, which takes the class to explain"),
+    (lambda p: p["ports"].append(p["ports"][0]), "a design with maps has one port"),
+    (lambda p: p.update(memories={}), r"the file 'mem/.*' has no checksum"),
+    (lambda p: p.update(rtl={}), r"the file 'rtl/gradcam_top\.sv' has no checksum"),
+    (lambda p: p["streams"][-1].update(explains=None), "stream 'heatmap' must say what it explains if it is a map"),
+    (lambda p: p["streams"][-1].update(scale=None), "stream 'heatmap' has no scale"),
+    (lambda p: p["streams"].pop(1), "the design has no stream of logits"),
     (lambda p: p["streams"][0].update(lanes=4096), "stream 'image' of shape .* has no whole number of beats"),
     (lambda p: p["streams"][0].update(direction="out"), r"the design takes \[\], not one image"),
 ]
@@ -226,6 +237,12 @@ def test_values_that_contradict_each_other(folder, tmp_path, change, message):
     (tmp_path / "program.json").write_text(json.dumps(data))
     with pytest.raises(GradcamError, match=message):
         Design.load(tmp_path)
+
+
+def test_a_schedule_of_a_nest_without_loops(tmp_path):
+    data = {"nests": {"conv1": {"loops": []}}}
+    message = '$.nests.conv1.loops must be a list of loops such as ["oc", "y/8", "x", "y%8"], got []'
+    assert message in fault(tmp_path / "schedule.json", data, Schedule)
 
 
 def test_gradcam_sim_says_it_in_one_line(folder, tmp_path, capsys):

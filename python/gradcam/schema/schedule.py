@@ -31,7 +31,7 @@ class NestSchedule(Record, frozen=True):
         loops: all time loops, outermost first: `y/8` goes from tile to tile of 8 iterations, `y%8` through a tile.
     """
 
-    loops: Annotated[tuple[str, ...], msgspec.Meta(description=_LOOPS)]
+    loops: Annotated[tuple[str, ...], msgspec.Meta(min_length=1, description=_LOOPS)]
 
 
 class Schedule(Document, frozen=True, kw_only=True):
