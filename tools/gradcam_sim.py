@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from gradcam.command import Parser, run
@@ -32,7 +32,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _simulate(options: argparse.Namespace) -> str:
+def _simulate(options: argparse.Namespace, say: Callable[[str], None]) -> str:
     # Imported here so that --help and wrong arguments need not wait for MLIR.
     from gradcam.design import Design
     from gradcam.sim.check import check_outputs
@@ -46,11 +46,14 @@ def _simulate(options: argparse.Namespace) -> str:
     if options.cls is not None and options.cls < 0:
         raise GradcamError(f"class {options.cls} does not exist; classes start at 0")
     image, pixels = read_input(options.input, Design.load(options.design).program)
+    say("build the simulator")
     simulator = Simulator(options.design)
+    say("simulate")
     cls = -1 if options.cls is None else options.cls
     dram = DramModel(options.dram_latency, options.dram_interval, options.dram_stall)
     (result,) = simulator.run(image[None], cls, options.stall, options.trace, dram=dram)
     program, equal = simulator.program, None
+    say("compare")
     if options.trace:
         trace = compare_trace(program, result, load_quantized(simulator.design), image, cls)
         if trace.difference is not None:
@@ -63,10 +66,18 @@ def _simulate(options: argparse.Namespace) -> str:
     return summary(report, options.output)
 
 
+def _run(options: argparse.Namespace) -> None:
+    from gradcam.progress import stages
+
+    with stages("gradcam-sim") as say:
+        text = _simulate(options, say)
+    print(text)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs `gradcam-sim` with `argv`; returns its exit code. Every user error is one line on stderr."""
     options = _parser().parse_args(argv)
-    return run("gradcam-sim", lambda: print(_simulate(options)))
+    return run("gradcam-sim", lambda: _run(options))
 
 
 if __name__ == "__main__":

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from gradcam.errors import GradcamError
+from gradcam.outside import captured
 from gradcam.passes.infra import contexts
 from gradcam.passes.infra.pass_base import Pass
 from gradcam.passes.infra.pass_options import format_pass
+
+_LLVM_OPTION = re.compile(r"^: for the --([\w-]+) option: (.*)$", re.MULTILINE)
 
 
 class Step(Protocol):
@@ -94,7 +98,14 @@ class UpstreamStep:
 
     def parse(self, side: str, context: Any) -> Any:
         """Upstream's pass manager for this pass; raises ValueError if upstream does not take it."""
-        return contexts.upstream_pass_manager(side).parse(self.pipeline, context)
+        with captured() as printed:  # LLVM prints what is wrong with an option, and raises something else
+            try:
+                return contexts.upstream_pass_manager(side).parse(self.pipeline, context)
+            except ValueError as error:
+                option = _LLVM_OPTION.search(printed())
+                if option is None:
+                    raise
+                raise ValueError(f"error: option '{option[1]}': {option[2]}") from error
 
     def run(self, module: Any, verify: bool) -> Any:
         """Runs the pass; upstream verifies."""

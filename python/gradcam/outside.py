@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
 import warnings
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from pathlib import Path
 
 from gradcam.errors import GradcamError
 
@@ -39,23 +39,28 @@ def reading(what: str) -> Generator[None]:
     Raises:
         GradcamError: the block raised an error.
     """
-    with outside(f"cannot read {what}"), warnings.catch_warnings(), _quiet():
+    with outside(f"cannot read {what}"), warnings.catch_warnings(), captured():
         warnings.simplefilter("ignore")
         yield
 
 
 @contextmanager
-def _quiet() -> Generator[None]:
-    """Sends to nowhere what the process writes to the file descriptor of stderr."""
+def captured() -> Generator[Callable[[], str]]:
+    """Keeps what the process writes to the file descriptor of stderr; yields a function that reads what came so far."""
     sys.stderr.flush()
     kept = os.dup(2)
-    try:
-        with Path(os.devnull).open("wb") as nowhere:
-            os.dup2(nowhere.fileno(), 2)
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
+    with tempfile.TemporaryFile() as file:
+
+        def read() -> str:
+            file.seek(0)
+            return file.read().decode(errors="replace")
+
+        try:
+            os.dup2(file.fileno(), 2)
+            yield read
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
 
 
 def describe(error: BaseException) -> str:

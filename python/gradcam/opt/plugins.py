@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from gradcam.errors import GradcamError
+from gradcam.outside import describe, outside
 from gradcam.passes.infra import registry
 from gradcam.passes.infra.diagnostics import Diagnostic
 
@@ -42,10 +43,9 @@ def fault_in_plugin(error: BaseException) -> Diagnostic | None:
     frames = traceback.extract_tb(error.__traceback__)
     for frame in reversed(frames):
         if frame.filename in _files:
-            reason = f"{type(error).__name__}: {error}".strip().partition("\n")[0]
             notes = [f" [{note.removeprefix('in ')}]" for note in getattr(error, "__notes__", ())]
             line, column = frame.lineno or 0, (frame.colno or 0) + 1
-            return Diagnostic("error", reason + "".join(notes), frame.filename, line, column)
+            return Diagnostic("error", describe(error) + "".join(notes), frame.filename, line, column)
     return None
 
 
@@ -62,11 +62,9 @@ def _load(name: str) -> None:
     _files.add(spec.origin or name)
     before = registry.names()
     try:
-        spec.loader.exec_module(plugin)
+        with outside(f"cannot load the plugin {name}"):
+            spec.loader.exec_module(plugin)
     except GradcamError as error:
-        raise GradcamError(f"{name}: {error}") from error
-    except (Exception, SystemExit) as error:
-        reason = str(error).strip().partition("\n")[0]
-        raise GradcamError(f"{name}: cannot load plugin: {type(error).__name__}: {reason}") from error
+        raise error if name in error.message else GradcamError(f"{name}: {error}") from error
     if registry.names() == before:
         raise GradcamError(f"{name}: {_NOTHING}")

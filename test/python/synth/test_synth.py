@@ -178,6 +178,9 @@ def test_mistakes_are_one_line(folder, tmp_path, capsys, monkeypatch):
     assert fault(tmp_path / "none", "--family", "xcup").startswith("no such folder")
     assert fault(tmp_path, "--family", "xcup").endswith("is not the output of gradcam-compile: it has no program.json")
     assert fault(folder, "--family", "ecp5", "--seeds", "0") == "0 placements can't be tried; choose 1 to 1000"
+    for clock in ("-5", "nan", "inf"):
+        message = f"a clock of {clock} MHz can't be aimed at; choose a positive one"
+        assert fault(folder, "--family", "ecp5", f"--clock-mhz={clock}") == message
     assert fault(folder, "--family", "ecp5", "--seeds", "1001") == "1001 placements can't be tried; choose 1 to 1000"
     assert fault(folder, "--family", "ice40") == "there is no family 'ice40'; choose one of xcup, ecp5"
     monkeypatch.setattr(tools.shutil, "which", lambda *_, **__: None)

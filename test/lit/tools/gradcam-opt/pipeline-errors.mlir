@@ -5,6 +5,7 @@
 // RUN: not %gradcam_opt %s --load-pass-plugin=%S/Inputs/test_passes.py --pass-pipeline='test-rename{suffix=a count=x}' 2>&1 | FileCheck %s --check-prefix=VALUE
 // RUN: not %gradcam_opt %s --load-pass-plugin=%S/Inputs/test_passes.py --pass-pipeline='func.func(test-rename)' 2>&1 | FileCheck %s --check-prefix=NEST
 // RUN: not %gradcam_opt %s --load-pass-plugin=%S/Inputs/test_passes.py --pass-pipeline='test-cross,lower-affine' 2>&1 | FileCheck %s --check-prefix=SIDE
+// RUN: not %gradcam_opt %s --pass-pipeline='builtin.module(canonicalize{max-iterations=x})' 2>&1 | FileCheck %s --check-prefix=UPSTREAM
 // RUN: not %gradcam_opt %s --canonicalise 2>&1 | FileCheck %s --check-prefix=FLAG
 // RUN: not %gradcam_opt %s --cse --pass-pipeline=cse 2>&1 | FileCheck %s --check-prefix=BOTH
 // RUN: not %gradcam_opt %s --cse --mlir-print-ir-after=cs 2>&1 | FileCheck %s --check-prefix=PRINT
@@ -14,6 +15,8 @@
 // BRACKET: {{^}}<pass-pipeline>:1:15: error: '(' is never closed{{$}}
 // OPTION: {{^}}<pass-pipeline>:1:37: error: pass 'test-rename' has no option 'cuont'; did you mean 'count'?{{$}}
 // VALUE: {{^}}<pass-pipeline>:1:22: error: option 'count' of pass 'test-rename' takes an integer, got 'x'{{$}}
+// UPSTREAM: {{^}}<pass-pipeline>:1:16: error: pass 'canonicalize': option 'max-iterations': 'x' value invalid for long argument!{{$}}
+// UPSTREAM-NOT: option
 // NEST: {{^}}<pass-pipeline>:1:11: error: pass 'test-rename' runs on a whole module, not inside 'func.func'{{$}}
 // SIDE: {{^}}<pass-pipeline>:1:12: error: pass 'lower-affine' runs on mlir modules, here the module is circt (since 'test-cross'){{$}}
 // FLAG: {{^}}gradcam-opt: error: unknown option or pass '--canonicalise'; did you mean '--canonicalize'?{{$}}
