@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from gradcam import Settings
+from gradcam.dram import Dram
 from gradcam.errors import GradcamError
 from gradcam.tools import gradcam_import
 
