@@ -9,11 +9,11 @@ from random_cnn import random_case
 from small_networks import Network, small_resnet
 from torch_mlir import ir
 
-from gradcam.calibration import batches
 from gradcam.dialect import make_context
 from gradcam.errors import GradcamError
 from gradcam.execution import float32
 from gradcam.execution.float32 import one_thread, run_float
+from gradcam.images import batches
 from gradcam.passes.backward.derive_backward import DeriveBackward
 from gradcam.passes.backward.extract_masks import ExtractMasks
 from gradcam.passes.backward.simplify_backward import SimplifyBackward
