@@ -13,7 +13,9 @@ from torch_mlir.dialects import arith
 from gradcam.dialect import ops
 from gradcam.dialect.verify import by
 from gradcam.errors import GradcamError, fail
+from gradcam.passes.ir.constants import dense_values
 from gradcam.passes.torch import torch_ir
+from gradcam.passes.torch.view import View
 
 
 class Cascade(Exception):
@@ -26,11 +28,12 @@ class Call:
 
     Attributes:
         op: the torch operation.
-        values: level-1 value of each torch tensor converted so far; None where its op could not be converted.
+        values: level-1 value of each torch tensor converted so far, a `View` where PyTorch sees it with other
+            dimensions; None where its op could not be converted.
     """
 
     op: Any
-    values: Mapping[ir.Value, ir.Value | None]
+    values: Mapping[ir.Value, ir.Value | View | None]
 
     @property
     def name(self) -> str:
@@ -72,19 +75,47 @@ class Call:
 
     def computed(self, source: ir.Value, rank: int | None) -> ir.Value:
         """The level-1 value of the torch tensor `source`, which must depend on the image."""
-        value = self._converted(source)
-        if _is_constant(value):
-            raise self.error("takes a constant tensor where only a value computed from the image is supported")
-        shape = dims(value)
+        view = self._viewed(source)
+        if not view.is_plain:
+            of = f"the dimensions of a tensor of shape {by(dims(view.value))} merged or in another order"
+            raise self.error(f"takes a tensor of shape {by(view.shape)}, {of}, which is not supported")
+        value, shape = view.value, view.shape
         if rank is not None and len(shape) != rank:
             raise self.error(f"takes a tensor of shape {by(shape)}; only {rank} dimensions are supported")
         return value
 
+    def view(self, index: int) -> View:
+        """Argument `index`, computed from the image, with the dimensions that PyTorch sees."""
+        return self._viewed(self.op.operands[index])
+
+    def _viewed(self, source: ir.Value) -> View:
+        value = self._converted(source)
+        if isinstance(value, View):
+            return value
+        if is_constant(value):
+            raise self.error("takes a constant tensor where only a value computed from the image is supported")
+        return View(value, tuple((n,) for n in range(len(dims(value)))))
+
+    def seen(self, view: View, suffix: str = "") -> ir.Value | View:
+        """A view as the op's result: the value itself where the view is plain, its flatten where that is a vector."""
+        view = view.normal()
+        if view.is_plain:
+            return view.value
+        return self.flatten(view.value, suffix) if view.is_flat and len(view.groups) == 2 else view
+
+    def constant(self, index: int) -> np.ndarray | None:
+        """Argument `index`, a constant number or tensor, as an array; None where it is computed from the image."""
+        source = self.op.operands[index]
+        if source not in self.values:
+            return np.asarray(self.static(index), np.float64)
+        value = self._converted(source)
+        return None if isinstance(value, View) or not is_constant(value) else dense_values(value.owner)
+
     def weight(self, index: int) -> ir.Value:
         """Argument `index` as a constant."""
         value = self._converted(self.op.operands[index])
-        if not _is_constant(value):
-            if _is_placeholder(value):
+        if isinstance(value, View) or not is_constant(value):
+            if not isinstance(value, View) and _is_placeholder(value):
                 raise Cascade
             raise self.error(f"has weights (argument {index}) computed at run time; they must be constant")
         return value
@@ -117,7 +148,7 @@ class Call:
         """`x` (1xCxHxW) as 1x(C*H*W)."""
         return ops.FlattenOp(x, tensor(1, int(np.prod(dims(x)))), loc=self.loc(suffix)).result
 
-    def _converted(self, source: ir.Value) -> ir.Value:
+    def _converted(self, source: ir.Value) -> ir.Value | View:
         value = self.values.get(source)
         if value is None:
             raise Cascade
@@ -134,7 +165,8 @@ def tensor(*shape: int) -> ir.RankedTensorType:
     return ir.RankedTensorType.get(shape, ir.F32Type.get())
 
 
-def _is_constant(value: ir.Value) -> bool:
+def is_constant(value: ir.Value) -> bool:
+    """Whether a level-1 value is a constant."""
     op = torch_ir.defining_op(value)
     return op is not None and op.name == "arith.constant"
 

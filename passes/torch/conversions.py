@@ -12,38 +12,23 @@ from torch_mlir import ir
 
 from gradcam.dialect import cam_ops, ops
 from gradcam.dialect.verify import by
-from gradcam.passes.torch import torch_ir
+from gradcam.passes.torch import arithmetic, shapes, torch_ir
 from gradcam.passes.torch.call import Call, dims, tensor
+from gradcam.passes.torch.numbers import flag, integer, ints, real
+from gradcam.passes.torch.view import View
 
-Converter = Callable[[Call], ir.Value]
+Converter = Callable[[Call], ir.Value | View]
 #: What to do about an op in training mode; the model may be in eval mode already, and its code say training=True.
 _EVAL = "call .eval() on the model before the import, and let its code pass training=self.training"
 
 _Window = tuple[Sequence[int], Sequence[int], Sequence[int], Sequence[int]]  # kernel, stride, padding, dilation
 
 
-def _ints(numbers: Sequence[int]) -> ir.ArrayAttr:
-    return ir.ArrayAttr.get([_int(n) for n in numbers])
-
-
-def _int(number: int) -> ir.IntegerAttr:
-    return ir.IntegerAttr.get(ir.IntegerType.get_signless(64), number)
-
-
-def _bool(value: bool) -> ir.IntegerAttr:
-    """An i1 as IntegerAttr: the op constructors take a false BoolAttr for a missing one."""
-    return ir.IntegerAttr.get(ir.IntegerType.get_signless(1), int(value))
-
-
-def _float(number: float) -> ir.FloatAttr:
-    return ir.FloatAttr.get(ir.F64Type.get(), number)
-
-
 def _conv(call: Call, stride: Sequence[int], padding: Sequence[int], dilation: Sequence[int], groups: int) -> ir.Value:
     x, weight, bias = call.activation(0, rank=4), call.weight(1), call.optional_weight(2)
     if len(dims(weight)) != 4:
         raise call.error(f"has a weight of shape {by(dims(weight))}; only two-dimensional convolutions are supported")
-    attributes = _ints(stride), _ints(padding), _ints(dilation), _int(groups)
+    attributes = ints(stride), ints(padding), ints(dilation), integer(groups)
     return ops.Conv2dOp(x, weight, bias, *attributes, call.type, loc=call.loc()).result
 
 
@@ -70,11 +55,6 @@ def _pad(call: Call) -> ir.Value:
     raise call.error(f"with mode '{call.static(2)}' is not supported; a convolution can pad with zeros")
 
 
-def _linear(call: Call) -> ir.Value:
-    x, weight, bias = call.activation(0, rank=2), call.weight(1), call.optional_weight(2)
-    return ops.LinearOp(x, weight, bias, call.type, loc=call.loc()).result
-
-
 def _normalize(call: Call, eps: float) -> ir.Value:
     x = call.activation(0, rank=4)
     channels = dims(x)[1]
@@ -83,7 +63,7 @@ def _normalize(call: Call, eps: float) -> ir.Value:
         raise call.error("has no running statistics (track_running_stats=False) to normalize with")
     gamma = call.optional_weight(1) or call.filled(1.0, channels, "weight")
     beta = call.optional_weight(2) or call.filled(0.0, channels, "bias")
-    return ops.BatchNormOp(x, gamma, beta, mean, var, _float(eps), call.type, loc=call.loc()).result
+    return ops.BatchNormOp(x, gamma, beta, mean, var, real(eps), call.type, loc=call.loc()).result
 
 
 def _batch_norm(call: Call) -> ir.Value:
@@ -113,63 +93,60 @@ def _training(call: Call) -> ir.Value:
     raise call.error(f"is in training mode: {_EVAL}")
 
 
-def _dropout(call: Call) -> ir.Value:
+def _dropout(call: Call) -> ir.Value | View:
     return _training(call) if call.static(2) else _same(call)
 
 
-def _native_dropout(call: Call) -> ir.Value:
+def _native_dropout(call: Call) -> ir.Value | View:
     return _training(call) if call.is_none(2) or call.static(2) else _same(call)
 
 
-def _same(call: Call) -> ir.Value:
+def _same(call: Call) -> ir.Value | View:
     """An op without effect on values: its result is its operand."""
-    x = call.activation(0)
-    if x.type != call.type:
-        raise call.error(f"changes {x.type} to {call.type}, which is not supported")
-    return x
+    view = call.view(0)
+    if tensor(*view.shape) != call.type:
+        raise call.error(f"changes {tensor(*view.shape)} to {call.type}, which is not supported")
+    return call.seen(view)
 
 
-def _relu(call: Call) -> ir.Value:
-    return ops.ReluOp(call.activation(0), call.type, loc=call.loc()).result
+def _elementwise(call: Call, build: Callable[[ir.Value], ir.OpView]) -> ir.Value | View:
+    """An op that computes each element by itself, whichever dimensions PyTorch sees."""
+    view = call.view(0)
+    with call.loc():
+        return call.seen(view._replace(value=build(view.value).results[0]))
 
 
-def _bounded(call: Call, lo: float | None, hi: float | None) -> ir.Value:
-    x = call.activation(0)
+def _relu(call: Call) -> ir.Value | View:
+    return _elementwise(call, lambda x: ops.ReluOp(x, x.type))
+
+
+def _bounded(call: Call, lo: float | None, hi: float | None) -> ir.Value | View:
     if lo == 0 and hi is None:
-        return ops.ReluOp(x, call.type, loc=call.loc()).result
+        return _relu(call)
     if lo is None or hi is None or not lo < hi:
         raise call.error(f"has bounds {lo} and {hi}; supported are min < max, or min=0 alone")
-    return ops.ClampOp(x, _float(lo), _float(hi), call.type, loc=call.loc()).result
+    return _elementwise(call, lambda x: ops.ClampOp(x, real(lo), real(hi), x.type))
 
 
-def _clamp(call: Call) -> ir.Value:
+def _clamp(call: Call) -> ir.Value | View:
     return _bounded(call, call.static(1), call.static(2))
 
 
-def _clamp_min(call: Call) -> ir.Value:
+def _clamp_min(call: Call) -> ir.Value | View:
     return _bounded(call, call.static(1), None)
 
 
-def _relu6(call: Call) -> ir.Value:
+def _relu6(call: Call) -> ir.Value | View:
     return _bounded(call, 0.0, 6.0)
 
 
-def _leaky_relu(call: Call) -> ir.Value:
-    x, slope = call.activation(0), call.static(1)
+def _leaky_relu(call: Call) -> ir.Value | View:
+    slope = call.static(1)
     if slope == 0:
-        return ops.ReluOp(x, call.type, loc=call.loc()).result
+        return _relu(call)
     if not 0 < slope < 1:
         raise call.error(f"has negative_slope={slope}; supported is at least 0 and less than 1")
-    return ops.LeakyReluOp(x, _float(slope), call.type, loc=call.loc()).result
-
-
-def _add(call: Call) -> ir.Value:
-    x, y, alpha = call.activation(0), call.activation(1), call.static(2)
-    if alpha != 1:
-        raise call.error(f"has alpha={alpha}; only alpha=1 is supported")
-    if dims(x) != dims(y):
-        raise call.error(f"adds shapes {by(dims(x))} and {by(dims(y))}; broadcasting is not supported")
-    return ops.AddOp(x, y, call.type, loc=call.loc()).result
+    return _elementwise(call, lambda x: ops.LeakyReluOp(x, real(slope), x.type))
 
 
 def _cat(call: Call) -> ir.Value:
@@ -199,11 +176,11 @@ def _max_pool2d(call: Call) -> ir.Value:
     x, kernel, padding, dilation = call.activation(0, rank=4), call.pair(1), call.pair(3), call.pair(4)
     window = kernel, call.pair(2) or kernel, padding, dilation
     _check_ceil_mode(call, call.static(5), x, window)
-    return ops.MaxPool2dOp(x, *map(_ints, window), call.type, loc=call.loc()).result
+    return ops.MaxPool2dOp(x, *map(ints, window), call.type, loc=call.loc()).result
 
 
 def _average(call: Call, x: ir.Value, window: _Window, y_type: ir.Type, include_pad: bool = True) -> ir.Value:
-    return ops.AvgPool2dOp(x, *map(_ints, window), _bool(include_pad), y_type, loc=call.loc()).result
+    return ops.AvgPool2dOp(x, *map(ints, window), flag(include_pad), y_type, loc=call.loc()).result
 
 
 def _avg_pool2d(call: Call) -> ir.Value:
@@ -215,34 +192,22 @@ def _avg_pool2d(call: Call) -> ir.Value:
     return _average(call, x, window, call.type, call.static(5))
 
 
-def _adaptive_avg_pool2d(call: Call) -> ir.Value:
-    x = call.activation(0, rank=4)
+def _adaptive_window(call: Call, x: ir.Value) -> _Window:
     size, out = dims(x)[2:], list(call.type.shape)[2:]
     if any(n % m for n, m in zip(size, out, strict=True)):
         raise call.error(f"makes {by(out)} of {by(size)}; supported is an output that divides the input")
     kernel = [n // m for n, m in zip(size, out, strict=True)]
-    return _average(call, x, (kernel, kernel, [0, 0], [1, 1]), call.type)
+    return kernel, kernel, [0, 0], [1, 1]
 
 
-def _mean(call: Call) -> ir.Value:
+def _adaptive_avg_pool2d(call: Call) -> ir.Value:
     x = call.activation(0, rank=4)
-    axes = call.static(1)
-    if axes is None or sorted(axis % 4 for axis in axes) != [2, 3] or not call.is_none(3):
-        raise call.error(f"takes the mean over {axes}; only (2, 3), without a dtype, is supported")
-    channels, *kernel = dims(x)[1:]
-    mean = _average(call, x, (kernel, kernel, [0, 0], [1, 1]), tensor(1, channels, 1, 1))
-    return mean if call.static(2) else call.flatten(mean, "flatten")
+    return _average(call, x, _adaptive_window(call, x), call.type)
 
 
-def _reshape(call: Call) -> ir.Value:
-    """A change of shape that keeps the order of the elements: a flatten to 1xN, or no change."""
-    x = call.activation(0)
-    old, new = dims(x), list(call.type.shape)
-    if old == new:
-        return x
-    if len(old) != 4 or old[0] != 1 or new != [1, old[1] * old[2] * old[3]]:
-        raise call.error(f"reshapes {by(old)} to {by(new)}; only 1xCxHxW to 1x(C*H*W) is supported")
-    return call.flatten(x)
+def _adaptive_max_pool2d(call: Call) -> ir.Value:
+    x = call.activation(0, rank=4)
+    return ops.MaxPool2dOp(x, *map(ints, _adaptive_window(call, x)), call.type, loc=call.loc()).result
 
 
 def _target(call: Call) -> ir.Value:
@@ -255,7 +220,6 @@ _TABLE: dict[str, Converter] = {
     "aten.conv2d.padding": _conv2d_padding,
     "aten.convolution": _convolution,
     "aten.pad": _pad,
-    "aten.linear": _linear,
     "aten.batch_norm": _batch_norm,
     "aten._native_batch_norm_legit_no_training": _batch_norm_no_training,
     "aten._native_batch_norm_legit_functional": _batch_norm_training,
@@ -267,13 +231,12 @@ _TABLE: dict[str, Converter] = {
     "aten.clamp": _clamp,
     "aten.clamp_min": _clamp_min,
     "aten.leaky_relu": _leaky_relu,
-    "aten.add.Tensor": _add,
     "aten.cat": _cat,
     "aten.max_pool2d": _max_pool2d,
     "aten.max_pool2d_with_indices": _max_pool2d,
     "aten.avg_pool2d": _avg_pool2d,
     "aten.adaptive_avg_pool2d": _adaptive_avg_pool2d,
-    "aten.mean.dim": _mean,
+    "aten.adaptive_max_pool2d": _adaptive_max_pool2d,
     "aten.dropout": _dropout,
     "aten.feature_dropout": _dropout,
     "aten.alpha_dropout": _dropout,
@@ -282,19 +245,19 @@ _TABLE: dict[str, Converter] = {
     "aten.bernoulli.p": _training,
     "gradcam.target": _target,
 }
-_RESHAPES = "flatten.using_ints view view_copy _unsafe_view reshape squeeze squeeze.dim squeeze.dims"
-_TABLE |= {f"aten.{name}": _reshape for name in _RESHAPES.split()}
 _NO_OPS = "alias alias_copy detach detach_copy contiguous clone lift_fresh_copy _to_copy to.dtype"
-_TABLE |= {f"aten.{name}": _same for name in _NO_OPS.split()}
+_TABLE |= shapes.TABLE | arithmetic.TABLE | dict.fromkeys(arithmetic.NO_OPS, _same)
 
 
-def convert(call: Call) -> ir.Value:
+def convert(call: Call) -> ir.Value | View:
     """Builds the gradcam ops of one torch op and returns the value of its first result.
 
     Raises:
         GradcamError: the op, or how it is used, is not supported.
         Cascade: an operand could not be converted.
     """
+    if (constant := arithmetic.folded(call)) is not None:
+        return constant
     converter = _TABLE.get(call.name)
     if converter is None:
         raise call.error(_unsupported(call.name))

@@ -11,7 +11,7 @@ import numpy as np
 from torch_mlir import ir
 from torch_mlir.dialects import arith, func
 
-from gradcam.dialect import cam_ops
+from gradcam.dialect import cam_ops, ops
 from gradcam.dialect.methods import EPS, method_named
 from gradcam.dialect.verify import by
 from gradcam.errors import GradcamError, fail
@@ -20,6 +20,7 @@ from gradcam.passes.infra.pass_base import Pass
 from gradcam.passes.torch import torch_ir
 from gradcam.passes.torch.call import Call, Cascade, tensor
 from gradcam.passes.torch.conversions import convert
+from gradcam.passes.torch.view import View
 
 _ONLY_F32 = "only f32 is supported: call .float() on the model"
 
@@ -93,7 +94,7 @@ class _Conversion:
     def __init__(self, source: ir.Block, options: ConvertTorchToGradcam) -> None:
         self.source = source
         self.options = options
-        self.values: dict[ir.Value, ir.Value | None] = {}
+        self.values: dict[ir.Value, ir.Value | View | None] = {}
         self.faults: list[GradcamError] = []
         #: Constants that are not f32, by their element type.
         self.dtypes: dict[str, list[ir.Location]] = defaultdict(list)
@@ -182,19 +183,22 @@ class _Conversion:
 
     def _results(self, body: ir.Block) -> list[ir.Value]:
         returned = list(self.source.operations)[-1].operands
-        logits = self.values.get(returned[0]) if len(returned) == 1 else None
+        found = self.values.get(returned[0]) if len(returned) == 1 else None
         if len(returned) != 1:
             self._refuse(self.source.owner, f"the model gives {len(returned)} outputs; it must give the logits alone")
-        if logits is None:
+        if found is None:
             return []
-        shape = list(ir.RankedTensorType(logits.type).shape)
-        if len(shape) != 2 or shape[0] != 1:
+        view = found if isinstance(found, View) else View.of(found)
+        shape, logits = view.shape, _logits(view)
+        if logits is None:
             self._refuse(self.source.owner, f"the output has shape {by(shape)}; it must be logits, 1xK")
+            return [view.value]
         targets = [] if self.faults else self._targets(body)
         if not targets:
             return [logits]
-        if self.options.top_k > shape[1]:
-            self._refuse(self.source.owner, f"top-k {self.options.top_k} is more than the {shape[1]} classes there are")
+        classes = ir.RankedTensorType(logits.type).shape[1]
+        if self.options.top_k > classes:
+            self._refuse(self.source.owner, f"top-k {self.options.top_k} is more than the {classes} classes there are")
             return [logits]
         if len(targets) == self.options.top_k == 1:
             return [logits, self._explain("explain", logits, targets[0], body.arguments[1])]
@@ -227,6 +231,16 @@ class _Conversion:
         )
         map_type = tensor(1, height, width)
         return cam_ops.ExplainOp(logits, target.y, class_, *attributes, map_type, loc=ir.Location.name(name)).result
+
+
+def _logits(view: View) -> ir.Value | None:
+    """What the program returns as logits, 1xK, also where it returns 1xKx1x1 or K; None where it is something else."""
+    shape = list(ir.RankedTensorType(view.value.type).shape)
+    if shape[:1] != [1] or not view.is_flat or shape[2:] not in ([], [1, 1]):
+        return None
+    if len(shape) == 2:
+        return view.value
+    return ops.FlattenOp(view.value, tensor(*shape[:2]), loc=ir.Location.name("logits")).result
 
 
 def _map_name(target: Any, rank: int) -> str:

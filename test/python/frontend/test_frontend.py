@@ -32,6 +32,9 @@ def _copies(x):
     return x.contiguous().detach().clone()
 
 
+LINEAR = nn.Linear(4, 5)
+CHANNELS = torch.tensor([0.5, 1, 2, 4])[:, None, None]
+
 BODIES = {
     "conv": (nn.Conv2d(4, 6, (3, 1), (2, 1), (1, 0), bias=False), ["conv2d"]),
     "grouped": (nn.Conv2d(4, 8, 3, groups=4, dilation=2), ["conv2d"]),
@@ -61,6 +64,22 @@ BODIES = {
     "adaptive_even": (nn.AdaptiveAvgPool2d((2, 4)), ["avg_pool2d"]),
     "mean": (lambda x: x.mean((-1, 2)), ["avg_pool2d", "flatten"]),
     "mean_keepdim": (lambda x: x.mean((2, 3), keepdim=True), ["avg_pool2d"]),
+    "mean of rows": (lambda x: x.mean(3), ["avg_pool2d"]),
+    "mean of means": (lambda x: x.mean(-1).mean(-1), ["avg_pool2d", "avg_pool2d", "flatten"]),
+    "mean of a flattened map": (lambda x: x.flatten(2).mean(-1), ["avg_pool2d", "flatten"]),
+    "squeezes": (lambda x: F.adaptive_avg_pool2d(x, 1).squeeze(-1).squeeze(-1), ["avg_pool2d", "flatten"]),
+    "squeeze of all": (lambda x: F.adaptive_avg_pool2d(x, 1).squeeze()[None], ["avg_pool2d", "flatten"]),
+    "element 0, 0": (lambda x: x.mean((2, 3), keepdim=True)[:, :, 0, 0], ["avg_pool2d", "flatten"]),
+    "amax": (lambda x: x.amax((2, 3)), ["max_pool2d", "flatten"]),
+    "max of a flattened map": (lambda x: x.view(1, 4, -1).max(2).values, ["max_pool2d", "flatten"]),
+    "adaptive_max": (nn.AdaptiveMaxPool2d((2, 1)), ["max_pool2d"]),
+    "channels last": (lambda x: LINEAR(x.permute(0, 2, 3, 1)).mean((1, 2)), ["conv2d", "avg_pool2d", "flatten"]),
+    "channels last and back": (lambda x: F.relu(LINEAR(x.movedim(1, -1))).permute(0, 3, 1, 2), ["conv2d", "relu"]),
+    "there and back": (lambda x: x.transpose(1, 3).transpose(3, 1), []),
+    "relu of a flattened map": (lambda x: F.relu(x.flatten(2)).unflatten(2, (8, 8)), ["relu"]),
+    "constants": (lambda x: 2 - (x - CHANNELS) / (2 * CHANNELS) * 3, ["batch_norm"] * 4),
+    "constant first": (lambda x: -(CHANNELS * (CHANNELS[:, 0, 0].view(1, 4, 1, 1) - x)), ["batch_norm"] * 3),
+    "alpha of a constant": (lambda x: torch.sub(torch.add(x, 1, alpha=2), CHANNELS, alpha=3), ["batch_norm"] * 2),
     "view": (lambda x: x.view(x.size(0), -1), ["flatten"]),
     "reshape": (lambda x: x.reshape(1, -1), ["flatten"]),
     "cat": (lambda x: torch.cat([x, F.relu(x), x], 1), ["relu", "concat", "concat"]),

@@ -12,6 +12,8 @@ from gradcam import frontend
 from gradcam.faults import Faults
 from gradcam.passes.torch.convert_torch_to_gradcam import ConvertTorchToGradcam
 
+ROW = torch.ones(8)
+
 REFUSED = {
     "silu": (F.silu, "head: aten.silu is not supported"),
     "even same": (nn.Conv2d(4, 4, 4, padding="same"), "padding='same' with a 4x4 kernel"),
@@ -19,12 +21,22 @@ REFUSED = {
     "transposed": (nn.ConvTranspose2d(4, 4, 2), "head: aten.conv_transpose2d.input is not supported"),
     "alpha": (lambda x: torch.add(x, x, alpha=2), "head: aten.add.Tensor has alpha=2"),
     "broadcast": (lambda x: x + x.mean((2, 3), keepdim=True), "adds shapes 1x4x8x8 and 1x4x1x1; broadcasting"),
-    "scalar": (lambda x: x + 1, "head: aten.add.Scalar is not supported"),
+    "pixels": (lambda x: x + ROW, "takes a constant of shape 8; supported is a number, or one per channel"),
+    "product": (lambda x: x * x, "head: aten.mul.Tensor multiplies tensors computed from the image"),
+    "difference": (lambda x: x - F.relu(x), "aten.sub.Tensor subtracts tensors computed from the image"),
+    "quotient": (lambda x: x / F.relu(x), "aten.div.Tensor divides by a tensor computed from the image"),
+    "by zero": (lambda x: x / 0, "head: aten.div.Scalar takes a constant that is not finite"),
+    "softmax": (lambda x: F.softmax(x, 1).mean((2, 3)), "head.softmax: aten.softmax.int is followed by another op"),
+    "positions": (lambda x: F.softmax(x.flatten(1), 0), "aten.softmax.int runs over dimension 0 of 1x256"),
+    "pixel": (lambda x: x[:, :, 0, 0], "head.select: aten.select.int takes one of the 8 elements of dimension 2"),
+    "part": (lambda x: x[:, :2], "head: aten.slice.Tensor takes 1x2x8x8 of 1x4x8x8; a part of a tensor"),
+    "order": (lambda x: F.max_pool2d(x.permute(0, 2, 3, 1), 2), "takes a tensor of shape 1x8x8x4, the dimensions of"),
     "ceil max": (nn.MaxPool2d(3, 2, ceil_mode=True), "max_pool2d has ceil_mode=True and gives 4x4 instead of 3x3"),
     "ceil avg": (nn.AvgPool2d(3, 2, ceil_mode=True), "avg_pool2d has ceil_mode=True and gives 4x4 instead of 3x3"),
     "divisor": (nn.AvgPool2d(2, divisor_override=3), "has divisor_override=3"),
     "adaptive": (nn.AdaptiveAvgPool2d(3), "makes 3x3 of 8x8; supported is an output that divides the input"),
-    "mean": (lambda x: x.mean(2), "takes the mean over [2]"),
+    "mean": (lambda x: x.mean(1), "takes the mean over [1] of 1x4x8x8; only height and width"),
+    "maximum": (lambda x: x.amax(), "takes the maximum over [] of 1x4x8x8; only height and width"),
     "cat": (lambda x: torch.cat([x, x], 2), "joins along dimension 2"),
     "clamp": (lambda x: x.clamp(max=1), "has bounds None and 1"),
     "identity": (nn.LeakyReLU(1.0), "head: aten.leaky_relu has negative_slope=1.0; supported is at least 0 and"),

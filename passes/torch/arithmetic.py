@@ -1,0 +1,154 @@
+"""Converters of arithmetic with constants, and of the functions that turn logits into probabilities."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+import numpy as np
+from torch_mlir import ir
+
+from gradcam.dialect import ops
+from gradcam.dialect.verify import by
+from gradcam.passes.ir.constants import make_constant
+from gradcam.passes.torch import torch_ir
+from gradcam.passes.torch.call import Call, dims, is_constant
+from gradcam.passes.torch.numbers import real
+from gradcam.passes.torch.shapes import MOVES
+from gradcam.passes.torch.view import View
+
+_log = logging.getLogger(__name__)
+
+#: Ops without an effect on values.
+_UNCHANGED = "alias alias_copy detach detach_copy contiguous clone lift_fresh_copy _to_copy to.dtype"
+NO_OPS = tuple(f"aten.{name}" for name in _UNCHANGED.split())
+
+
+def folded(call: Call) -> ir.Value | None:
+    """The result of an op all of whose tensors are constants, computed by PyTorch; None for any other op."""
+    operands = list(call.op.operands)
+    tensors = [call.values[v] for v in operands if v in call.values]
+    if not tensors or not all(isinstance(v, ir.Value) and is_constant(v) for v in tensors):
+        return None
+    import torch  # it takes a second, and few models need it
+
+    packet, _, overload = call.name.removeprefix("aten.").partition(".")
+    function = getattr(getattr(torch.ops.aten, packet, None), overload or "default", None)
+    if function is None or torch.Tag.nondeterministic_seeded in function.tags:
+        return None
+    values = [call.constant(n) if v in call.values else call.static(n) for n, v in enumerate(operands)]
+    given = [torch.tensor(v) if isinstance(v, np.ndarray) else v for v in values]
+    arguments = function._schema.arguments
+    named = {a.name: v for a, v in zip(arguments, given, strict=True) if a.kwarg_only}
+    result = function(*(v for a, v in zip(arguments, given, strict=True) if not a.kwarg_only), **named)
+    if not isinstance(result, torch.Tensor) or result.dtype != torch.float32:
+        return None
+    with call.loc():
+        return make_constant(result.numpy())
+
+
+def _affine(call: Call, index: int, scale: np.ndarray | float, shift: np.ndarray | float) -> ir.Value:
+    """scale * x + shift for argument `index`, x: a batch norm without statistics."""
+    x = call.activation(index, rank=4)
+    gamma, beta = (_per_channel(call, np.asarray(v, np.float64), dims(x)[1]) for v in (scale, shift))
+    zero, one = np.zeros(len(gamma)), np.ones(len(gamma))
+    with call.loc():
+        return ops.BatchNormOp(x, *map(make_constant, (gamma, beta, zero, one)), real(0.0), x.type).result
+
+
+def _per_channel(call: Call, values: np.ndarray, channels: int) -> np.ndarray:
+    """One number per channel of a constant that is broadcast to 1xCxHxW."""
+    shape = [1] * (4 - values.ndim) + list(values.shape)
+    if len(shape) != 4 or shape[1] not in (1, channels) or [shape[0], *shape[2:]] != [1, 1, 1]:
+        raise call.error(f"takes a constant of shape {by(values.shape)}; supported is a number, or one per channel")
+    if not np.isfinite(values).all():
+        raise call.error("takes a constant that is not finite")
+    return np.broadcast_to(values.reshape(-1), channels)
+
+
+def _sum(sign: int) -> Callable[[Call], ir.Value]:
+    """The converter of x + alpha * y (`sign` 1) and x - alpha * y (-1)."""
+
+    def convert(call: Call) -> ir.Value:
+        x, y, alpha = call.constant(0), call.constant(1), sign * call.static(2)
+        if y is not None:
+            return _affine(call, 0, 1.0, alpha * y)
+        if x is not None:
+            return _affine(call, 1, alpha, x)
+        return _sum_of_maps(call, alpha)
+
+    return convert
+
+
+def _sum_of_maps(call: Call, alpha: float) -> ir.Value:
+    x, y = call.activation(0), call.activation(1)
+    if alpha < 0:
+        raise call.error("subtracts tensors computed from the image, which is not supported")
+    if alpha != 1:
+        raise call.error(f"has alpha={alpha}; only alpha=1 is supported")
+    if dims(x) != dims(y):
+        raise call.error(f"adds shapes {by(dims(x))} and {by(dims(y))}; broadcasting is not supported")
+    return ops.AddOp(x, y, call.type, loc=call.loc()).result
+
+
+def _reverse_difference(call: Call) -> ir.Value:
+    y = call.constant(1)
+    assert y is not None, "a scalar"
+    return _affine(call, 0, -call.static(2), y)
+
+
+def _negative(call: Call) -> ir.Value:
+    return _affine(call, 0, -1.0, 0.0)
+
+
+def _product(call: Call) -> ir.Value:
+    for index in (0, 1):
+        if (factor := call.constant(1 - index)) is not None:
+            return _affine(call, index, factor, 0.0)
+    raise call.error("multiplies tensors computed from the image, which is not supported")
+
+
+def _quotient(call: Call) -> ir.Value:
+    divisor = call.constant(1)
+    if divisor is None:
+        raise call.error("divides by a tensor computed from the image, which is not supported")
+    with np.errstate(divide="ignore"):
+        return _affine(call, 0, 1 / divisor.astype(np.float64), 0.0)
+
+
+def _probabilities(call: Call) -> ir.Value | View:
+    """Softmax and the like behind the logits: left out, since a class activation map explains a logit."""
+    view, name = call.view(0), call.name.removeprefix("aten.").lstrip("_").partition(".")[0]
+    if not _is_last(call.op):
+        raise call.error("is followed by another op; only behind the logits it can be left out")
+    if name != "sigmoid" and any(n > 1 for n in view.without([call.static(1)]).shape):
+        raise call.error(f"runs over dimension {call.static(1)} of {by(view.shape)}, which is not that of the classes")
+    where = call.op.location
+    named = f" at '{where.name_str}'" if isinstance(where, ir.NameLoc) else ""
+    _log.warning("the %s%s is left out: maps explain logits, and the order of the classes is the same", name, named)
+    return call.seen(view)
+
+
+def _is_last(op: ir.Operation) -> bool:
+    """Whether nothing but changes of shape, and other such functions, lies between an op and the end of the program."""
+    behind = (use.owner.operation for use in op.results[0].uses)
+    through = (*MOVES, *NO_OPS, *PROBABILITIES)
+    return all("return" in user.name or (torch_ir.op_name(user) in through and _is_last(user)) for user in behind)
+
+
+PROBABILITIES = tuple(f"aten.{n}" for n in ("_log_softmax", "_softmax", "log_softmax.int", "sigmoid", "softmax.int"))
+
+#: The converters by torch op.
+TABLE: dict[str, Callable[[Call], ir.Value | View]] = {
+    "aten.add.Scalar": _sum(1),
+    "aten.add.Tensor": _sum(1),
+    "aten.div.Scalar": _quotient,
+    "aten.div.Tensor": _quotient,
+    "aten.mul.Scalar": _product,
+    "aten.mul.Tensor": _product,
+    "aten.neg": _negative,
+    "aten.rsub.Scalar": _reverse_difference,
+    "aten.sub.Scalar": _sum(-1),
+    "aten.sub.Tensor": _sum(-1),
+    **dict.fromkeys(PROBABILITIES, _probabilities),
+}
