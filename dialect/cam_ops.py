@@ -17,6 +17,7 @@ from gradcam.dialect.traits import (
     MethodFormula,
     Rowwise,
     Sum,
+    UnitScale,
 )
 from gradcam.dialect.verify import rank, require, result_shape, shape, verifier
 
@@ -107,7 +108,7 @@ class NextClassOp(GradCAM.Operation, name="next_class", traits=[ext.Pure, Choose
         result_shape(op, [1])
 
 
-class OneHotOp(GradCAM.Operation, name="one_hot", traits=[ext.Pure]):
+class OneHotOp(GradCAM.Operation, name="one_hot", traits=[ext.Pure, Gradient(), UnitScale()]):
     """Gradient of the class score at the logits: 1 at `cls`, 0 elsewhere. cls: 1xi32, y: 1xK."""
 
     cls: ext.Operand[Any]

@@ -52,7 +52,7 @@ class Forward(Trait):
 
 
 class Gradient(Trait):
-    """Computes from a gradient, operand 0, a gradient (1xCxHxW) or a vector with one number per channel (1xC).
+    """Yields the first gradient, or computes from a gradient, operand 0, another one (1xCxHxW) or a vector (1xC).
 
     Each channel of a quantized gradient may have a scale of its own.
     """
@@ -120,6 +120,10 @@ class Quantized(Trait):
 
 class Unscaled(Quantized):
     """Yields plain integers without a scale: classes, bits, numbers of taps."""
+
+
+class UnitScale(Quantized):
+    """Yields the numbers 0 and 1, of which 1 is stored as the largest magnitude of int8."""
 
 
 class ChoosesClass(Unscaled):

@@ -9,6 +9,7 @@ PIPELINES: dict[str, tuple[str, ...]] = {
     "gradcam-backward-pipeline": (
         "gradcam-fold-batch-norm",
         "gradcam-batch-norm-to-conv",
+        "gradcam-simplify-head",
         "gradcam-derive-backward",
         "gradcam-simplify-backward",
         "gradcam-extract-masks",
@@ -45,6 +46,7 @@ PASSES = (
     ("convert-torch-to-gradcam", "torch", "convert_torch_to_gradcam", "ConvertTorchToGradcam"),
     ("gradcam-fold-batch-norm", "backward", "fold_batch_norm", "FoldBatchNorm"),
     ("gradcam-batch-norm-to-conv", "backward", "batch_norm_to_conv", "BatchNormToConv"),
+    ("gradcam-simplify-head", "backward", "simplify_head", "SimplifyHead"),
     ("gradcam-derive-backward", "backward", "derive_backward", "DeriveBackward"),
     ("gradcam-simplify-backward", "backward", "simplify_backward", "SimplifyBackward"),
     ("gradcam-extract-masks", "backward", "extract_masks", "ExtractMasks"),

@@ -20,7 +20,7 @@ NEGLIGIBLE_EPS = 1e-6
 
 def sum_of_constant_gradient(op: Any) -> ir.Value | None:
     """weighted_sum(g, a) -> weighted_sum(g', a) for a g that is the vector g' at every position."""
-    if len(shape(op.weights)) == 2 or (vector := _constant_gradient(op.weights)) is None:
+    if len(shape(op.weights)) == 2 or (vector := constant_gradient(op.weights)) is None:
         return None
     g, factor = vector
     return scaled(rebuilt(op, g), factor)
@@ -31,12 +31,12 @@ def xgradcam_of_constant_gradient(op: Any) -> ir.Value | None:
 
     The sums of a cancel but for eps, which takes at most eps * sum over c of |g'[c]| from an element of the map.
     """
-    if op.eps.value > NEGLIGIBLE_EPS or not is_nonnegative(op.a) or (vector := _constant_gradient(op.g)) is None:
+    if op.eps.value > NEGLIGIBLE_EPS or not is_nonnegative(op.a) or (vector := constant_gradient(op.g)) is None:
         return None
     return scaled(*vector)
 
 
-def _constant_gradient(g: ir.Value) -> tuple[ir.Value, float] | None:
+def constant_gradient(g: ir.Value) -> tuple[ir.Value, float] | None:
     """The vector (1xC) and the factor that make up `g` at every position, or None."""
     if is_point(g):
         return flat(g), 1.0

@@ -14,7 +14,7 @@ from gradcam.dialect.traits import LinearInFirst, Rowwise, has
 from gradcam.dialect.verify import ints, shape
 from gradcam.passes.backward import cam_patterns, spatial_mean
 from gradcam.passes.backward.rewrites import Pattern, apply_patterns, is_point, like, merge_duplicates, rebuilt, scaled
-from gradcam.passes.backward.tables import FORMULAS
+from gradcam.passes.backward.tables import FORMULAS, tap_counts
 from gradcam.passes.infra.pass_base import Pass
 from gradcam.passes.ir.constants import make_constant, read_constant
 
@@ -136,6 +136,30 @@ def fold_table(op: Any) -> ir.Value | None:
     return cam_ops.ClassRowOp(make_constant(folded), cls, op.results[0].type).result
 
 
+def mean_of_class_row_by_conv(op: Any) -> ir.Value | None:
+    """channel_weights(conv2d_adjoint(g, w)) -> class_row(table, c) for a g that is one row of a table at all positions.
+
+    The mean is linear in the row. The table of the means of all classes replaces the products with `w`, unless it would
+    be larger than `w`.
+    """
+    conv = op.g.owner
+    if not isinstance(conv, adjoint_ops.Conv2dAdjointOp) or conv.groups.value != 1 or len(list(conv.gx.uses)) > 1:
+        return None
+    weight, gradient = read_constant(conv.w), conv.g.owner
+    is_global = isinstance(gradient, adjoint_ops.AvgPool2dAdjointOp) and gradient.is_global
+    if weight is None or not is_global:
+        return None
+    means = np.einsum("ocyx,yx->oc", weight.astype(np.float64), tap_counts(conv))
+    means /= math.prod(shape(conv.gx)[2:]) * math.prod(shape(conv.g)[2:])
+    seed = gradient.g.owner.g.owner if isinstance(gradient.g.owner, adjoint_ops.UnflattenOp) else None
+    table, cls = (means, seed.cls) if isinstance(seed, cam_ops.OneHotOp) else _table(gradient.g)
+    if table is None or len(table) * means.shape[1] > weight.size:
+        return None
+    if table is not means:
+        table = table.reshape(len(table), -1).astype(np.float64) @ means
+    return cam_ops.ClassRowOp(make_constant(table), cls, op.y.type).result
+
+
 def flatten_table(op: Any) -> ir.Value | None:
     """flatten(class_row(w, c)) -> class_row(w as one vector per class, c); `cancel_flatten` has the unflattened row."""
     table, cls = _table(op.x)
@@ -164,7 +188,7 @@ def _patterns() -> dict[type, list[Pattern]]:
         ops.FlattenOp: [cancel_flatten, flatten_table],
         ops.AddOp: [pull_common_scale],
         cam_ops.ScaleOp: [merge_scales],
-        cam_ops.ChannelWeightsOp: [*spatial_mean.PATTERNS],
+        cam_ops.ChannelWeightsOp: [mean_of_class_row_by_conv, *spatial_mean.PATTERNS],
         cam_ops.XGradCamWeightsOp: [cam_patterns.xgradcam_of_constant_gradient],
         cam_ops.ChannelSumOp: [cam_patterns.sum_of_products, cam_patterns.sum_of_positive_products],
         cam_ops.WeightedSumOp: [cam_patterns.sum_of_constant_gradient],

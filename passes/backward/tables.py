@@ -6,7 +6,7 @@ that they are compared with.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -69,7 +69,13 @@ FORMULAS: dict[type, Callable[..., np.ndarray]] = {
 }
 
 
-def _axes(op: Any, kernel: list[int], size: list[int], windows: tuple[int, ...]) -> list[tuple[int, ...]]:
+def tap_counts(op: Any) -> np.ndarray:
+    """For each tap of a conv2d_adjoint, the number of windows in which it lies on the forward input: f64, KH x KW."""
+    rows, columns = (_inside(*axis).sum(1) for axis in _axes(op, shape(op.w)[2:], shape(op.gx)[2:], shape(op.g)[2:]))
+    return np.outer(rows, columns)
+
+
+def _axes(op: Any, kernel: list[int], size: list[int], windows: Sequence[int]) -> list[tuple[int, ...]]:
     """For each axis: taps, stride, padding, dilation, elements of the forward input, windows."""
     stride, padding, dilation = ints(op, "stride", 2, 1), ints(op, "padding", 2, 0), ints(op, "dilation", 2, 1)
     return list(zip(kernel, stride, padding, dilation, size, windows, strict=True))

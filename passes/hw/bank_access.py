@@ -69,7 +69,9 @@ class BankAccess:
         """
         b, reads = self.b, self._requests(store=False)
         active = [read.enable.ne(0) for read in reads]
-        inputs = {"ren": b.any_of(*active), "raddr": b.priority_mux(active, [read.word for read in reads])}
+        # Canonicalization can leave a bank without a reader: a product with weights that are all zero reads nothing.
+        words = [read.word for read in reads] or [b.const(0, address_bits(self.bank))]
+        inputs = {"ren": b.any_of(*active) if reads else b.const(0, 1), "raddr": b.priority_mux(active, words)}
         if not self.bank.constant:
             inputs |= self._writes() if writes is None else writes
         if moving:

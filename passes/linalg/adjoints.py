@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -143,8 +144,8 @@ def _taken(w: ir.Value, taps: list[Taps]) -> ir.Value:
 
 def _adjoint(lowering: Lowering, op: Any, kernel: list[int], axes: list[tuple[int, ...]], size: list[int]) -> Any:
     """A rescaled transposed convolution to a map of `size`: a tensor for stride 1, else parities."""
-    channels = type_shape(op.operands[1])[1]
     w = lowering.packed(op, op.operands[1], (kernel[0], kernel[1]))
+    channels = math.prod(type_shape(op.operands[1])[1:]) // math.prod(kernel)
     g = lowering.values[op.operands[0]]
     g = g if isinstance(g, Halves) else lowering.tensor(op.operands[0])
     m, s = fixed(op, result_rescale, op)

@@ -54,6 +54,7 @@ from gradcam.passes.linalg.lowering import (
 from gradcam.passes.linalg.packing import pack_channels
 from gradcam.passes.linalg.values import LaneMap, Parities, Row, pointwise
 from gradcam.quant_types import (
+    INT8_LEVELS,
     clamp_bounds,
     element_type,
     has_same_scale,
@@ -255,6 +256,8 @@ def _maxima(lowering: Lowering, op: Any) -> list[ir.Value]:
 def _lower_avg_pool2d(lowering: Lowering, op: Any) -> list[Any]:
     if any(ints(op, "padding")) and not ir.IntegerAttr(op.attributes["count_include_pad"]).value:
         raise fail(op, "'gradcam.avg_pool2d' with padding that does not count has no constant divisor and no lowering")
+    if is_accumulator(op):
+        return [reduce_window(lowering, op, window_of(op), 0, 32, add_up)]
     m, s = fixed(op, result_rescale, op)
     require_fits(op, summands(op) << (storage_bits(op.operands[0]) - 1), m, s)
     return [rescaled_result(lowering, op, reduce_window(lowering, op, window_of(op), 0, 32, add_up))]
@@ -329,6 +332,18 @@ def _without(lowering: Lowering, logits: ir.Value, chosen: list[ir.Value]) -> ir
 
         lowering.others[key] = generic([before, cls], [empty(shape(before), 32)], [k, first, k], "p", strike_out)
     return lowering.others[key]
+
+
+def _lower_one_hot(lowering: Lowering, op: Any) -> list[Any]:
+    """Compares the number of each lane with the class; lanes behind the last class become 0."""
+    out, zero = empty([1, 1, lowering.pe.padded(type_shape(op.results[0])[1])], 8), ir.AffineConstantExpr.get(0)
+    maps = [ir.AffineMap.get(1, 0, m) for m in ([zero], [zero, zero, ir.AffineDimExpr.get(0)])]
+
+    def one(cls: ir.Value, _: ir.Value) -> ir.Value:
+        here = arith.cmpi(arith.CmpIPredicate.eq, _index(), cls)
+        return arith.select(here, const(8, INT8_LEVELS), const(8, 0))
+
+    return [generic([lowering.values[op.operands[0]]], [out], maps, "p", one)]
 
 
 def _lower_class_row(lowering: Lowering, op: Any) -> list[Any]:
@@ -417,6 +432,7 @@ LOWERINGS: dict[str, Callable[[Lowering, Any], list[Any]]] = (
         "gradcam.max_pool2d": _lower_max_pool2d,
         "gradcam.max_pool2d_index": _lower_max_pool2d_index,
         "gradcam.next_class": _lower_next_class,
+        "gradcam.one_hot": _lower_one_hot,
         "gradcam.relu": _lower_relu,
         "gradcam.requantize": _lower_requantize,
         "gradcam.scale": _same_value,

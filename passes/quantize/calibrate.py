@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 import numpy as np
 from torch_mlir import ir
 
-from gradcam.dialect.traits import Forward, Gradient, has
+from gradcam.dialect import cam_ops
+from gradcam.dialect.traits import Forward, Gradient, KeepsScale, LinearInFirst, Product, has
 from gradcam.dialect.verify import shape
 from gradcam.errors import GradcamError, fail
 from gradcam.images import Preprocessing, batches, load_images
 from gradcam.passes.infra.pass_base import Pass
+from gradcam.passes.ir.constants import read_constant
 from gradcam.passes.ir.explanations import class_dependents
 from gradcam.passes.ir.queries import main_function
 
@@ -96,13 +98,15 @@ def calibrate(
     _refuse_silent(main, image_histogram, histograms, magnitudes)
 
     def attribute(histogram: Histogram) -> ir.Attribute:
-        return ir.FloatAttr.get(ir.F64Type.get(), histogram.choose(choice, percentile))
+        return ir.FloatAttr.get(ir.F64Type.get(), histogram.choose(choice, percentile) or 1.0)  # zero has any scale
 
     with module.context, ir.Location.unknown():
         for value, histogram in histograms.items():
             value.owner.attributes[RANGE] = attribute(histogram)
         for value, largest in magnitudes.items():
-            value.owner.attributes[RANGE] = ir.DenseF64ArrayAttr.get(largest.tolist())
+            value.owner.attributes[RANGE] = ir.DenseF64ArrayAttr.get(
+                (largest if largest.any() else largest + 1).tolist()
+            )
         _set_argument_range(main, attribute(image_histogram))
 
 
@@ -121,7 +125,7 @@ def _gather(
 
     image_histogram, histograms, magnitudes = Histogram(), {}, {}
     main = main_function(module)
-    gradients = class_dependents(main)
+    gradients, by_class = class_dependents(main), _by_class(main)
 
     def on_forward(op: Any, _index: int, value: np.ndarray) -> None:
         if has(op, Forward) and op.results[0] not in gradients:
@@ -131,6 +135,8 @@ def _gather(
         if has(op, Gradient) and op.results[0] in gradients and value.ndim in (2, 4):
             largest = np.abs(value).max((0, *range(2, value.ndim))).astype(np.float64)
             _require_finite(op, np.isfinite(largest).all())
+            if op.results[0] in by_class:  # a class that no image was explained for is as large as the others
+                largest = np.full_like(largest, largest.max())
             magnitudes[op.results[0]] = np.maximum(magnitudes.get(op.results[0], 0), largest)
 
     def on_value(op: Any, index: int, value: np.ndarray) -> None:
@@ -150,6 +156,16 @@ def _gather(
     return image_histogram, histograms, magnitudes
 
 
+def _by_class(main: Any) -> set[ir.Value]:
+    """The gradients that have a channel for each class: the seed, and what is computed from it before any product."""
+    found: set[ir.Value] = set()
+    for op in main.entry_block.operations:
+        is_next = len(op.operands) > 0 and op.operands[0] in found and has(op, Gradient) and not has(op, Product)
+        if isinstance(op, cam_ops.OneHotOp) or is_next:
+            found.update(op.results)
+    return found
+
+
 def batch_size(main: Any) -> int:
     """The number of images that run at once: the most for which no result exceeds `BATCH_BYTES`, at least one."""
     results = [v for op in main.entry_block.operations if op.operation.name.startswith("gradcam.") for v in op.results]
@@ -165,14 +181,37 @@ def _require_finite(op: Any, finite: bool) -> None:
 def _refuse_silent(
     main: Any, image: Histogram, histograms: dict[Any, Histogram], magnitudes: dict[Any, np.ndarray]
 ) -> None:
-    """Refuses feature maps that are zero for every image: there is no scale to choose, and nothing to compare later."""
+    """Refuses feature maps that are zero for every image: there is no scale to choose, and nothing to compare later.
+
+    What is zero for any image, because constants of the model are, is no fault.
+    """
     if image.largest == 0:
         raise fail(main, "every calibration image is zero; calibrate with images the model will meet")
-    silent = [value.owner for value, histogram in histograms.items() if histogram.largest == 0]
-    silent += [value.owner for value, largest in magnitudes.items() if not largest.any()]
+    zero = {value for value, histogram in histograms.items() if histogram.largest == 0}
+    zero |= {value for value, largest in magnitudes.items() if not largest.any()}
+    fixed = _unvarying(main, zero)
+    silent = [op for op in main.entry_block.operations if op.results and op.results[0] in zero - fixed]
     if silent:
         names = ", ".join(f"'{op.operation.name}' at {op.location}" for op in silent)
         raise fail(silent[0], f"zero on every calibration image: {names}; calibrate with images the model will meet")
+
+
+def _unvarying(main: Any, zero: set[ir.Value]) -> set[ir.Value]:
+    """The values that depend on neither the image nor the class.
+
+    Args:
+        main: the function.
+        zero: the values that were zero on every calibration image.
+    """
+    found: set[ir.Value] = set()
+    for op in main.entry_block.operations:
+        parts = list(op.operands)
+        weight = read_constant(parts[0 if isinstance(op, cam_ops.ClassRowOp) else 1]) if len(parts) > 1 else None
+        has_zero_weight = has(op, Product, KeepsScale) and weight is not None and not weight.any()
+        is_zero = has(op, LinearInFirst) and parts[0] in found and parts[0] in zero
+        if has_zero_weight or is_zero or all(v in found for v in parts):
+            found.update(op.results)
+    return found
 
 
 def _set_argument_range(main: Any, range_: ir.Attribute) -> None:

@@ -48,7 +48,6 @@ RUN_FIRST = {
     adjoint_ops.MaxPool2dAdjointOp: "gradcam-extract-masks",
     cam_ops.ExplainOp: "gradcam-derive-backward and gradcam-simplify-backward",
     cam_ops.TargetOp: "gradcam-derive-backward and gradcam-simplify-backward",
-    cam_ops.OneHotOp: "gradcam-simplify-backward",
 }
 
 

@@ -12,12 +12,13 @@ from gradcam.dialect import adjoint_ops, cam_ops, ops
 from gradcam.dialect.traits import (
     Activation,
     AlignsOperands,
-    ChoosesClass,
     ExactProduct,
     Forward,
+    KeepsScale,
     Product,
     Quantized,
     Rescales,
+    UnitScale,
     Unscaled,
     has,
     trait,
@@ -29,7 +30,7 @@ from gradcam.passes.quantize.calibrate import RANGE
 from gradcam.passes.quantize.checks import check_rescale, refuse_unsupported
 from gradcam.passes.quantize.gradients import Gradients
 from gradcam.passes.quantize.parameters import Parameters
-from gradcam.quant_types import FRACTION_BITS, INT8_LEVELS, per_tensor, scale, storage_bits
+from gradcam.quant_types import FRACTION_BITS, INT8_LEVELS, accumulator_scale, per_tensor, scale, storage_bits
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ class _Quantizer:
         self.main = main
         self.image = main.entry_block.arguments[0]
         self.body = list(main.entry_block.operations)
-        self.classifier = _classifier(self.body[-1])
+        self.classifier, self.behind = _classifier(self.body[-1])
         self.sums = _residual_sums(self.body)
         self.image_scale = _image_range(main) / INT8_LEVELS
         self.parameters = Parameters()
@@ -111,13 +112,17 @@ class _Quantizer:
             _set_scale(result, *self.scales[result])
         elif result in self.sums:
             _set_scale(result, self.scales[self.sums[result]][0], 32)
-        elif op == self.classifier or has(op, ExactProduct):
+        elif op == self.classifier:
+            _set_scale(result, accumulator_scale(op), 32)
+        elif has(op, ExactProduct):
             _set_scale(result, scale(operands[0]) * scale(operands[1]), 32)
+        elif has(op, UnitScale):
+            _set_scale(result, 1 / INT8_LEVELS)
         elif isinstance(op, cam_ops.ScaleOp) and len(ir.RankedTensorType(result.type).shape) == 3:
             _set_scale(result, scale(operands[0]) * ir.FloatAttr(op.attributes["factor"]).value, 32)
         elif result in self.gradients.values and not isinstance(op, cam_ops.ClassRowOp):
             result.set_type(self.gradients.result_type(op))
-        elif has(op, Activation) and storage_bits(operands[0]) == 32:
+        elif has(op, Activation) and storage_bits(operands[0]) == 32 and result not in self.behind:
             _set_scale(result, scale(operands[0]) * (1 << FRACTION_BITS))
         else:  # KeepsScale
             _set_element_type(result, ir.RankedTensorType(operands[0].type).element_type)
@@ -138,18 +143,24 @@ def _set_element_type(value: Any, element: ir.Type) -> None:
     value.set_type(ir.RankedTensorType.get(ir.RankedTensorType(value.type).shape, element))
 
 
-def _classifier(return_op: Any) -> Any:
-    """The layer that yields the logits, seen through a flatten."""
-    layer = return_op.operands[0].owner
-    readers = users(layer.results[0]) if isinstance(layer, ir.OpView) else []
-    if isinstance(layer, ops.FlattenOp):
-        readers += users(layer.operands[0])
-        layer = layer.operands[0].owner
-    if not isinstance(layer, ops.Conv2dOp | ops.LinearOp):
-        raise fail(return_op, "the logits must come from a linear or a convolution")
-    if not all(isinstance(u, ops.FlattenOp) or has(u, ChoosesClass) or u == return_op for u in readers):
-        raise fail(layer, "the logits are 32-bit and cannot also feed another layer")
-    return layer
+def _classifier(return_op: Any) -> tuple[Any, set[ir.Value]]:
+    """The layer that yields the logits, and the results of the ops behind it, which keep its 32 bits and its scale.
+
+    Raises:
+        GradcamError: no layer computes the logits, or another layer reads them, too.
+    """
+    behind, path = set[ir.Value](), [return_op]
+    while has(layer := path[-1].operands[0].owner, Forward) and has(layer, KeepsScale):
+        behind.add(layer.results[0])
+        path.append(layer)
+    if not (has(layer, Forward) and has(layer, Rescales)):
+        raise fail(return_op, "the logits must come from a linear, a convolution or an average pool")
+    for value in (layer.results[0], *behind):
+        for user in users(value):
+            if user not in path and not has(user, Unscaled):
+                reader = f"'{user.operation.name}' at {user.location}"
+                raise fail(layer, f"the logits have 32 bits and cannot also feed {reader}; explain an earlier layer")
+    return layer, behind
 
 
 def _residual_sums(body: list[Any]) -> dict[Any, Any]:

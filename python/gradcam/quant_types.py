@@ -14,7 +14,7 @@ import numpy as np
 from torch_mlir import ir
 from torch_mlir.dialects import quant
 
-from gradcam.dialect.traits import Product, Sum, trait
+from gradcam.dialect.traits import Forward, Product, Sum, has, trait
 from gradcam.errors import GradcamError
 from gradcam.numerics import fixed_point
 
@@ -118,12 +118,18 @@ def quantize_array(x: np.ndarray, like: Any) -> np.ndarray:
 
 
 def is_accumulator(op: Any) -> bool:
-    """Whether a quantized conv2d or linear yields its raw accumulator: 32 bits at the scale of its products."""
-    product = trait(op, Product)
-    if product is None or product.transposed:
+    """Whether a quantized conv2d, linear or avg_pool2d yields its raw accumulator: 32 bits at the scale of its sums."""
+    if not has(op, Forward) or storage_bits(op.results[0]) != 32:
         return False
-    x, w, y = op.operands[0], op.operands[1], op.results[0]
-    return storage_bits(y) == 32 and not scales(w).ndim and scale(y) == round_scale(scale(x) * scale(w))
+    read = list(op.operands)[: 2 if has(op, Product) else 1]
+    return not any(scales(v).ndim for v in read) and scale(op.results[0]) == accumulator_scale(op)
+
+
+def accumulator_scale(op: Any) -> float:
+    """The scale of the exact sums of a quantized conv2d, linear or avg_pool2d that has one scale per operand."""
+    if has(op, Product):
+        return round_scale(scale(op.operands[0]) * scale(op.operands[1]))
+    return round_scale(scale(op.operands[0]) / summands(op))
 
 
 def result_rescale(op: Any) -> tuple[np.ndarray, int]:

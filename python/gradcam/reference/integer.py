@@ -23,6 +23,7 @@ from gradcam.execution.interpreter import OnValue, run
 from gradcam.numerics import rescale
 from gradcam.passes.ir.queries import main_function
 from gradcam.quant_types import (
+    INT8_LEVELS,
     clamp_bounds,
     is_accumulator,
     is_quantized,
@@ -148,7 +149,7 @@ def _max_pool2d(op: Any, x: np.ndarray) -> np.ndarray:
 
 
 def _avg_pool2d(op: Any, x: np.ndarray) -> np.ndarray:
-    return _rescaled(op, _windows(_pad(x, op, 0), op, _ints(op, "kernel")).sum((3, 4), np.int64)[None])
+    return _finish(op, _windows(_pad(x, op, 0), op, _ints(op, "kernel")).sum((3, 4), np.int64)[None], None)
 
 
 def _unfold2d(op: Any, x: np.ndarray) -> np.ndarray:
@@ -243,6 +244,18 @@ def _unflatten(op: Any, g: np.ndarray) -> np.ndarray:
 # The explanation.
 
 
+def _one_hot(op: Any, cls: np.ndarray) -> np.ndarray:
+    seed = np.zeros(ir.RankedTensorType(op.results[0].type).shape, np.int8)
+    seed[0, _existing(op, cls, seed.shape[1])] = INT8_LEVELS
+    return seed
+
+
+def _existing(op: Any, cls: np.ndarray, classes: int) -> np.ndarray:
+    if not cls[0] < classes:
+        raise fail(op, f"class {cls[0]} does not exist; the model has classes 0 to {classes - 1}")
+    return cls
+
+
 def _select_class(_op: Any, logits: np.ndarray, request: np.ndarray) -> np.ndarray:
     return np.where(request >= 0, request, best_class(logits[0])).astype(np.int32)
 
@@ -252,9 +265,7 @@ def _next_class(_op: Any, logits: np.ndarray, *chosen: np.ndarray) -> np.ndarray
 
 
 def _class_row(op: Any, w: np.ndarray, cls: np.ndarray) -> np.ndarray:
-    if not cls[0] < len(w):
-        raise fail(op, f"class {cls[0]} does not exist; the model has classes 0 to {len(w) - 1}")
-    return w[cls]
+    return w[_existing(op, cls, len(w))]
 
 
 def _weighted_sum(op: Any, weights: np.ndarray, a: np.ndarray) -> np.ndarray:
@@ -291,6 +302,7 @@ KERNELS: dict[str, Callable[..., np.ndarray]] = {
     "gradcam.unflatten": _unflatten,
     "gradcam.select_class": _select_class,
     "gradcam.next_class": _next_class,
+    "gradcam.one_hot": _one_hot,
     "gradcam.class_row": _class_row,
     "gradcam.weighted_sum": _weighted_sum,
     "gradcam.scale": _scale,

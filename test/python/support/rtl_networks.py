@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from gradcam.compiler import Compilation, Settings
+from gradcam.jit import compile_affine
 from gradcam.output import compile_to_folder
 from gradcam.reference.integer import run_integer
 
@@ -215,6 +216,13 @@ def scheduled(net: Network, pe: str, images: np.ndarray, cls: int = -1) -> tuple
     quantized = compilation.to("quantized")
     expected = [run_integer(quantized, image[None], cls) for image in images]
     return compilation.to("scheduled"), expected
+
+
+def run_affine_of(module: Any, images: np.ndarray, cls: int = -1) -> list[list[np.ndarray]]:
+    """Outputs of a level-4 module with an explanation, for int8 images."""
+    run = compile_affine(module, 2, optimize=0)
+    request = np.array([cls], np.int32)
+    return [run(np.ascontiguousarray(image.transpose(1, 2, 0)), request) for image in images]
 
 
 def design(net: Network, pe: str, folder: Path) -> dict[str, Any]:
