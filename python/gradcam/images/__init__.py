@@ -36,6 +36,9 @@ __all__ = [
 #: Where images come from: a file, a folder, an array, or several of them.
 Source = str | Path | ArrayLike | Iterable[str | Path | ArrayLike]
 
+#: Suffixes of arrays.
+ARRAYS = (".npy", ".npz")
+
 _log = logging.getLogger(__name__)
 
 
@@ -133,20 +136,18 @@ class _Reader:
         yield from self._of_array(array, name)
 
     def _of_path(self, path: Path) -> Iterator[Image]:
-        file, colon, member = str(path).rpartition(":")
-        if not path.exists() and colon and file.lower().endswith(".npz"):
-            path = Path(file)
-        else:
-            member = ""
-        suffix = path.suffix.lower()
-        if path.is_dir():
-            for file in _files(path):
-                yield from self._of_path(file)
-        elif not path.exists():
-            raise GradcamError(f"cannot read {path}: there is no such file or folder")
-        elif not path.is_file():
+        with reading(str(path)):  # a name may be too long, a folder closed to this user
+            path, member = _split(path)
+            is_folder, is_file = path.is_dir(), path.is_file()
+            files = _files(path) if is_folder else []
+        if is_folder:
+            _say_left_out(path, files)
+            for file in files:
+                if _is_image(file):
+                    yield from self._of_path(file)
+        elif not is_file:
             raise GradcamError(f"cannot read {path}: it is neither a file nor a folder")
-        elif suffix in (".npy", ".npz"):
+        elif path.suffix.lower() in ARRAYS:
             yield from self._of_array(read_array(path, member), f"{path}:{member}" if member else str(path))
         else:
             yield self._of_pixels(str(path), read_pixels(path))
@@ -201,18 +202,41 @@ class _Reader:
         return Image(name, self.preprocessing.normalized(sized, white)[None], True)
 
 
+def _split(path: Path) -> tuple[Path, str]:
+    """A path, and the name of an array behind the colon of `FILE.npz:NAME`.
+
+    Raises:
+        GradcamError: there is no such file.
+    """
+    file, _, member = str(path).rpartition(":")
+    if path.exists():
+        return path, ""
+    if file.lower().endswith(".npz") and Path(file).exists():
+        return Path(file), member
+    raise GradcamError(f"cannot read {path}: there is no such file or folder")
+
+
 def _files(folder: Path) -> list[Path]:
-    """The images of a folder and of those inside it, in alphabetical order; hidden ones are left out."""
-    found, others = [], []
-    for path, folders, names in os.walk(folder):
+    """The files of a folder and of those inside it, in alphabetical order; hidden ones are left out."""
+
+    def refuse(error: OSError) -> None:
+        raise GradcamError(f"cannot read {error.filename}: {error.strerror}") from error
+
+    found = []
+    for path, folders, names in os.walk(folder, onerror=refuse):
         folders[:] = [name for name in folders if not name.startswith(".")]
-        for name in names:
-            if not name.startswith("."):
-                is_image = Path(name).suffix.lower() in (*SUFFIXES, ".npy", ".npz")
-                (found if is_image else others).append(Path(path) / name)
-    if others:
-        _log.warning("%s: %d files are no images and are left out, such as %s", folder, len(others), min(others).name)
+        found += [Path(path) / name for name in names if not name.startswith(".")]
     return sorted(found)
+
+
+def _is_image(file: Path) -> bool:
+    return file.suffix.lower() in (*SUFFIXES, *ARRAYS)
+
+
+def _say_left_out(folder: Path, files: Sequence[Path]) -> None:
+    """Says which files of a folder are no images."""
+    if others := [file for file in files if not _is_image(file)]:
+        _log.warning("%s: files that are no images are left out: %d, such as %s", folder, len(others), others[0].name)
 
 
 @cache

@@ -138,7 +138,8 @@ def test_ambiguous_shapes_are_refused_with_both_readings():
         ([(np.zeros((1, 3, 4, 5), np.float32), np.zeros(1))], "cannot read image 0: "),
         (7, "images must be files, folders or arrays, got int"),
         ("nowhere", "cannot read nowhere: there is no such file or folder"),
-        ("nowhere.npz:x", "cannot read nowhere.npz: there is no such file or folder"),
+        ("nowhere.npz:x", "cannot read nowhere.npz:x: there is no such file or folder"),
+        ("x" * 5000, "cannot read x*: File name too long"),
         ("/dev/null", "cannot read /dev/null: it is neither a file nor a folder"),
     ],
 )
@@ -279,7 +280,7 @@ def test_what_is_said(tmp_path, pixels, caplog):
     with caplog.at_level(logging.WARNING):
         assert len(inputs(tmp_path, preprocessing=Preprocessing.of(background="#ff8000"))) == 2
     assert [record.getMessage() for record in caplog.records] == [
-        f"{tmp_path}: 2 files are no images and are left out, such as labels.json",
+        f"{tmp_path}: files that are no images are left out: 2, such as labels.json",
         "transparent images are composed on #ff8000; --background of gradcam-compile sets the colour",
     ]
     (tmp_path / "empty").mkdir()
