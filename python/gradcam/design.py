@@ -120,6 +120,7 @@ def _check_interfaces(program: Program) -> None:
     """Refuses impossible streams and ports."""
     if len(program.inputs) != 1 or len(program.inputs[0].shape) != 3:
         raise GradcamError(f"the design takes {[s.name for s in program.inputs]}, not one image")
+    program.preprocessing.of_channels(program.inputs[0].shape[-1])
     for stream in program.streams:
         if math.prod(stream.shape) % stream.lanes:
             raise GradcamError(f"stream '{stream.name}' of shape {stream.shape} has no whole number of beats")

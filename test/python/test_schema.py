@@ -226,6 +226,7 @@ VALUES = [
     (lambda p: p["streams"][-1].update(scale=None), "stream 'heatmap' has no scale"),
     (lambda p: p["streams"].pop(1), "the design has no stream of logits"),
     (lambda p: p["streams"][0].update(lanes=4096), "stream 'image' of shape .* has no whole number of beats"),
+    (lambda p: p["preprocessing"].update(mean=[0.5] * 9), "program.json: mean has 9 numbers, the model"),
     (lambda p: p["streams"][0].update(direction="out"), r"the design takes \[\], not one image"),
 ]
 
