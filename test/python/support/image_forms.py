@@ -36,9 +36,11 @@ def lossy(path, values, mode=None, **options):
 
 
 def cmyk(path):
-    """A JPEG of four inks; Pillow's formula of its conversion is (255 - ink) * (255 - black) / 255."""
+    """A JPEG of four inks, which are without color profiles: (255 - ink) * (255 - black) / 255."""
     Image.fromarray(np.full((4, 5, 3), (200, 100, 50), np.uint8)).convert("CMYK").save(path, quality=100)
-    return path, np.asarray(Image.open(path).convert("RGB")) / 255
+    inks = np.asarray(Image.open(path)).astype(int)
+    light = 255 - inks[:, :, 3:]
+    return path, (light - np.floor(inks[:, :, :3] * light / 255 + 0.5)) / 255
 
 
 def palette(path, transparent=False):
