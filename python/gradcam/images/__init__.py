@@ -191,9 +191,10 @@ class _Reader:
         resize, crop, size = self.preprocessing.resize, self.preprocessing.crop, self.shape[2:]
         sized = resized(values, resize, crop, name)
         if sized.shape[:2] != size:
-            fitting = f"resize {size_text(size)}"
-            if min(a - b for a, b in zip(sized.shape[:2], size, strict=True)) >= 0:
-                fitting += f" or crop {size_text(size)}"
+            options = ["--resize"] if crop is None else []
+            if crop or min(a - b for a, b in zip(sized.shape[:2], size, strict=True)) >= 0:
+                options.append("--crop")
+            fitting = " or ".join(f"{option} {size_text(size)}" for option in options)
             after = " after resize and crop" if resize or crop else ""
             raise GradcamError(
                 f"{name} has {size_text(sized.shape[:2])} pixels (height x width){after}, the model takes "

@@ -123,7 +123,7 @@ def test_ambiguous_shapes_are_refused_with_both_readings():
     [
         (
             np.zeros((1, 5, 4, 3), np.uint8),
-            "image 0 has 5x4 pixels .*; compile with resize 4x5",
+            "image 0 has 5x4 pixels .*; compile with --resize 4x5",
         ),
         (np.zeros((1, 4, 5, 2), np.float32), "has shape 1x4x5x2 .float32.; the model takes 3 channels, 4x5"),
         (np.zeros(3, np.float32), "has shape 3 .float32.; the model takes 3 channels"),
@@ -197,11 +197,11 @@ DAMAGED = {
     "plain.ppm": (b"P3 1 1 4095\n1 2 3\n", "plain.ppm is a plain PPM of more than 8 bits; save it as a binary one"),
     "size.ppm": (
         b"P6 4 5 255\n" + bytes(60),
-        "has 5x4 pixels .height x width., the model takes 4x5; compile with resize 4x5$",
+        "has 5x4 pixels .height x width., the model takes 4x5; compile with --resize 4x5$",
     ),
     "size.pgm": (
         b"P5 6 5 255\n" + bytes(30),
-        "has 5x6 pixels .*, the model takes 4x5; compile with resize 4x5 or crop 4x5",
+        "has 5x6 pixels .*, the model takes 4x5; compile with --resize 4x5 or --crop 4x5",
     ),
 }
 

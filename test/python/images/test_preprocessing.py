@@ -77,12 +77,13 @@ def test_float_arrays_are_not_resized(photograph):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({}, "has 37x53 pixels .*, the model takes 32x32; compile with resize 32x32 or crop 32x32$"),
+        ({}, "has 37x53 pixels .*, the model takes 32x32; compile with --resize 32x32 or --crop 32x32$"),
         (
             {"resize": 20},
-            "has 20x28 pixels .* after resize and crop, the model takes 32x32; compile with resize 32x32$",
+            "has 20x28 pixels .* after resize and crop, the model takes 32x32; compile with --resize 32x32$",
         ),
-        ({"resize": 32}, "has 32x45 pixels .* after resize and crop, .*; compile with resize 32x32 or crop 32x32$"),
+        ({"resize": 32}, "has 32x45 pixels .* after resize and crop, .*; compile with --resize 32x32 or --crop 32x32$"),
+        ({"crop": 20}, "has 20x20 pixels .* after resize and crop, .*; compile with --crop 32x32$"),
         ({"crop": 64}, "has 37x53 pixels .*, less than the crop 64x64$"),
         ({"resize": 1 << 20}, "resize 1048576 makes 1048576x1502014 pixels of an image, too many to be meant"),
     ],
