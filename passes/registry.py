@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from gradcam.passes.infra.registry import register_lazy, register_pipeline
+from gradcam.passes.ir.levels import takes
 
 #: Pipelines by name: their passes in order, each as a pipeline's text.
 PIPELINES: dict[str, tuple[str, ...]] = {
@@ -41,39 +42,39 @@ PIPELINES: dict[str, tuple[str, ...]] = {
     ),
 }
 
-#: Name, room, module and class of every pass.
+#: Name, room, module, class and level of every pass: that of the modules that it takes, "" for any.
 PASSES = (
-    ("convert-torch-to-gradcam", "torch", "convert_torch_to_gradcam", "ConvertTorchToGradcam"),
-    ("gradcam-fold-batch-norm", "backward", "fold_batch_norm", "FoldBatchNorm"),
-    ("gradcam-batch-norm-to-conv", "backward", "batch_norm_to_conv", "BatchNormToConv"),
-    ("gradcam-simplify-head", "backward", "simplify_head", "SimplifyHead"),
-    ("gradcam-derive-backward", "backward", "derive_backward", "DeriveBackward"),
-    ("gradcam-simplify-backward", "backward", "simplify_backward", "SimplifyBackward"),
-    ("gradcam-extract-masks", "backward", "extract_masks", "ExtractMasks"),
-    ("gradcam-calibrate", "quantize", "calibrate", "Calibrate"),
-    ("gradcam-quantize", "quantize", "quantize", "Quantize"),
-    ("gradcam-set-platform", "linalg", "set_platform", "SetPlatform"),
-    ("gradcam-unfold-stem", "linalg", "unfold_stem", "UnfoldStem"),
-    ("convert-gradcam-to-linalg", "linalg", "convert_gradcam_to_linalg", "ConvertGradcamToLinalg"),
-    ("fuse-epilogues", "linalg", "fuse_epilogues", "FuseEpilogues"),
-    ("convert-linalg-to-affine", "affine", "convert_linalg_to_affine", "ConvertLinalgToAffine"),
-    ("gradcam-stream-inputs", "schedule", "stream_inputs", "StreamInputs"),
-    ("gradcam-split-time-space", "schedule", "split_time_space", "SplitTimeSpace"),
-    ("gradcam-choose-schedule", "schedule", "choose_schedule", "ChooseSchedule"),
-    ("gradcam-duplicate-buffers", "schedule", "duplicate_buffers", "DuplicateBuffers"),
-    ("gradcam-overlap-nests", "schedule", "overlap_nests", "OverlapNests"),
-    ("gradcam-plan-memory", "schedule", "plan_memory", "PlanMemory"),
-    ("gradcam-stream-weights", "schedule", "stream_weights", "StreamWeights"),
-    ("gradcam-size-ring", "schedule", "size_ring", "SizeRing"),
-    ("gradcam-limit-memory", "schedule", "limit_memory", "LimitMemory"),
-    ("gradcam-target-clock", "schedule", "target_clock", "TargetClock"),
-    ("gradcam-form-engines", "schedule", "form_engines", "FormEngines"),
-    ("gradcam-assign-cycles", "schedule", "assign_cycles", "AssignCycles"),
-    ("convert-affine-to-hw", "hw", "convert_affine_to_hw", "ConvertAffineToHw"),
-    ("gradcam-add-core", "hw", "add_core", "AddCore"),
+    ("convert-torch-to-gradcam", "torch", "convert_torch_to_gradcam", "ConvertTorchToGradcam", "torch"),
+    ("gradcam-fold-batch-norm", "backward", "fold_batch_norm", "FoldBatchNorm", "gradcam"),
+    ("gradcam-batch-norm-to-conv", "backward", "batch_norm_to_conv", "BatchNormToConv", "gradcam"),
+    ("gradcam-simplify-head", "backward", "simplify_head", "SimplifyHead", "gradcam"),
+    ("gradcam-derive-backward", "backward", "derive_backward", "DeriveBackward", "gradcam"),
+    ("gradcam-simplify-backward", "backward", "simplify_backward", "SimplifyBackward", "gradcam"),
+    ("gradcam-extract-masks", "backward", "extract_masks", "ExtractMasks", "gradcam"),
+    ("gradcam-calibrate", "quantize", "calibrate", "Calibrate", "gradcam"),
+    ("gradcam-quantize", "quantize", "quantize", "Quantize", "gradcam"),
+    ("gradcam-set-platform", "linalg", "set_platform", "SetPlatform", ""),
+    ("gradcam-unfold-stem", "linalg", "unfold_stem", "UnfoldStem", "quantized"),
+    ("convert-gradcam-to-linalg", "linalg", "convert_gradcam_to_linalg", "ConvertGradcamToLinalg", "quantized"),
+    ("fuse-epilogues", "linalg", "fuse_epilogues", "FuseEpilogues", "linalg"),
+    ("convert-linalg-to-affine", "affine", "convert_linalg_to_affine", "ConvertLinalgToAffine", "linalg"),
+    ("gradcam-stream-inputs", "schedule", "stream_inputs", "StreamInputs", "affine"),
+    ("gradcam-split-time-space", "schedule", "split_time_space", "SplitTimeSpace", "affine"),
+    ("gradcam-choose-schedule", "schedule", "choose_schedule", "ChooseSchedule", "affine"),
+    ("gradcam-duplicate-buffers", "schedule", "duplicate_buffers", "DuplicateBuffers", "affine"),
+    ("gradcam-overlap-nests", "schedule", "overlap_nests", "OverlapNests", "affine"),
+    ("gradcam-plan-memory", "schedule", "plan_memory", "PlanMemory", "affine"),
+    ("gradcam-stream-weights", "schedule", "stream_weights", "StreamWeights", "affine"),
+    ("gradcam-size-ring", "schedule", "size_ring", "SizeRing", "affine"),
+    ("gradcam-limit-memory", "schedule", "limit_memory", "LimitMemory", "affine"),
+    ("gradcam-target-clock", "schedule", "target_clock", "TargetClock", ""),
+    ("gradcam-form-engines", "schedule", "form_engines", "FormEngines", "affine"),
+    ("gradcam-assign-cycles", "schedule", "assign_cycles", "AssignCycles", "affine"),
+    ("convert-affine-to-hw", "hw", "convert_affine_to_hw", "ConvertAffineToHw", "affine"),
+    ("gradcam-add-core", "hw", "add_core", "AddCore", ""),
 )
 
-for _name, _room, _module, _class in PASSES:
-    register_lazy(_name, f"gradcam.passes.{_room}.{_module}", _class)
+for _name, _room, _module, _class, _level in PASSES:
+    register_lazy(_name, f"gradcam.passes.{_room}.{_module}", _class, takes(_level) if _level else None)
 for _name, _passes in PIPELINES.items():
     register_pipeline(_name, _passes)

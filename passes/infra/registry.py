@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from gradcam.errors import GradcamError
 from gradcam.passes.infra.pass_base import Pass
@@ -13,6 +13,9 @@ from gradcam.passes.infra.pipeline_parser import NAME
 PassClass = TypeVar("PassClass", bound=type[Pass])
 
 _factories: dict[str, Callable[[], type[Pass]]] = {}
+
+#: Checks of the modules that passes are given, by the pass's name.
+_checks: dict[str, Callable[[Any], None]] = {}
 
 #: Pipelines by name: their passes in order, each as a pipeline's text; they may use other pipelines.
 PIPELINES: dict[str, Sequence[str]] = {}
@@ -62,13 +65,25 @@ def _add(name: str, factory: Callable[[], type[Pass]]) -> None:
     _factories[name] = factory
 
 
-def register_lazy(name: str, module: str, class_name: str) -> None:
-    """Registers the pass `name`, the class `class_name` of `module`.
+def register_lazy(name: str, module: str, class_name: str, check: Callable[[Any], None] | None = None) -> None:
+    """Registers the pass `name`, the class `class_name` of `module`; `check` refuses modules that it does not take.
 
     Raises:
         GradcamError: the name is taken.
     """
     _add(name, lambda: getattr(importlib.import_module(module), class_name))
+    if check:
+        _checks[name] = check
+
+
+def check_input(name: str, module: Any) -> None:
+    """Checks a module that the pass `name` is about to run on.
+
+    Raises:
+        GradcamError: the pass does not take it.
+    """
+    if name in _checks:
+        _checks[name](module)
 
 
 def register(cls: PassClass) -> PassClass:

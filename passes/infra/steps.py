@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from gradcam.errors import GradcamError
 from gradcam.outside import captured
-from gradcam.passes.infra import contexts
+from gradcam.passes.infra import contexts, registry
 from gradcam.passes.infra.pass_base import Pass
 from gradcam.passes.infra.pass_options import format_pass
 
@@ -70,6 +70,7 @@ class ProjectStep:
         """Runs the pass inside the module's context."""
         if contexts.side_of(module) != self.pass_.source:
             raise GradcamError(f"runs on {self.pass_.source} modules, this is a {contexts.side_of(module)} module")
+        registry.check_input(self.name, module)
         return _run_python(self.pass_.run, module, verify)
 
 

@@ -76,8 +76,8 @@ class ConvertTorchToGradcam(Pass):
         if self.top_k < 1:
             raise GradcamError(f"top-k must be at least 1, got {self.top_k}")
         functions = [op.operation for op in module.body.operations]
-        if len(functions) != 1 or functions[0].name != "func.func":
-            raise fail(module.operation, f"expects a module with one function, got {len(functions)} ops")
+        if len(functions) != 1 or functions[0].name != "func.func" or not functions[0].regions[0].blocks:
+            raise fail(module.operation, f"expects a module with one function with a body, got {len(functions)} ops")
         source = functions[0]
         with module.context, ir.Location.unknown(), ir.InsertionPoint(source):
             conversion = _Conversion(source.regions[0].blocks[0], replace(self, method=method))

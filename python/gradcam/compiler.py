@@ -13,6 +13,7 @@ from gradcam.dialect.methods import METHODS, method_named
 from gradcam.dram import Dram
 from gradcam.errors import GradcamError
 from gradcam.images import ASSUMED, Image, Numbers, Preprocessing, Size, load_images
+from gradcam.outside import outside
 from gradcam.passes.infra.instrumentation import Timing
 from gradcam.passes.infra.pass_manager import Instrumentation, PassManager
 from gradcam.passes.infra.registry import PIPELINES, lookup
@@ -292,7 +293,8 @@ class Compilation:
             if images is None:
                 reason = "this model brings no calibration images"
                 raise GradcamError(f"{reason}; name a file or a folder of images by {named('calibration')}")
-            images = images() if callable(images) else images
+            with outside("the model's calibration_images failed"):
+                images = images() if callable(images) else images
         loaded = self._told(load_images(images, input_shape(module), self.settings.preprocessing))
         spread = Spread[Any](IMAGES)
         inputs = spread.passing(image.input for image in loaded)

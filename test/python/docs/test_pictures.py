@@ -28,5 +28,5 @@ def test_the_picture_is_the_one_that_is_drawn_now(drawn):
 
 
 def test_another_pass_would_be_another_picture(drawn, monkeypatch):
-    monkeypatch.setattr(pictures, "PASSES", (*PASSES, ("gradcam-new", "linalg", "new", "New")))
+    monkeypatch.setattr(pictures, "PASSES", (*PASSES, ("gradcam-new", "linalg", "new", "New", "linalg")))
     assert set(pictures.texts(pictures.levels())) - set(drawn) == {"gradcam-new"}
