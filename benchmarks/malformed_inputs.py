@@ -127,6 +127,8 @@ def passes_keep_values(source: bytes) -> Callable[[Path], str]:
         from gradcam.execution.float32 import run_float
         from gradcam.passes.infra.pass_manager import PassManager
 
+        if not len(level1(source).body.operations):  # nothing to compile
+            return "" if not len(level1(folder / "out.mlir").body.operations) else "something came from nothing"
         derived = PassManager.parse("gradcam-derive-backward").run(level1(source))
         image = random_image(derived)
         return differ("main", run_float(level1(folder / "out.mlir"), image), run_float(derived, image), 1e-3)

@@ -53,6 +53,23 @@ def _(rng: random.Random, corpus: Path) -> Case:
     return _opt("in.mlir", data, *passes, right=right, change=change)
 
 
+@kind("mlir, level 4")
+def _(rng: random.Random, corpus: Path) -> Case:
+    data, change = mutated_text(rng, (corpus / "affine.mlir").read_bytes())
+
+    def right(folder: Path) -> str:
+        from gradcam.jit import run_affine
+
+        module = level1(data)
+        if not len(module.body.operations):  # nothing to schedule
+            return "" if not len(level1(folder / "out.mlir").body.operations) else "something came from nothing"
+        image, cls = np.random.default_rng(0).integers(-128, 128, (4, 8, 3)).astype(np.int8), np.array([-1], np.int32)
+        return differ("main", run_affine(level1(folder / "out.mlir"), image, cls), run_affine(module, image, cls))
+
+    passes = ("--gradcam-schedule-pipeline",)
+    return _opt("in.mlir", data, *passes, right=right, change=change)
+
+
 @kind("mlir, CIRCT")
 def _(rng: random.Random, corpus: Path) -> Case:
     data, change = mutated_text(rng, (corpus / "hw.mlir").read_bytes())

@@ -148,7 +148,7 @@ def _(rng: random.Random, corpus: Path) -> Case:
         "--dram-latency": f"{NO_NUMBER}|0|5",
         "--dram-interval": f"{NO_NUMBER}|0|5",
         "--dram-stall": f"{NO_NUMBER}|5",
-        "--input": "|.|none.png|design|/dev/null|image.npz:x",
+        "--input": "|none.png|design|/dev/null|image.npz:x",
         "-o": f"|.|design|image.npy|image.npy/out|/proc/x|none/out|{'x' * 300}",
         "--no-such-option": "|x",
     }

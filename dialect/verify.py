@@ -78,7 +78,9 @@ def result_shape(op: Any, wanted: Sequence[int]) -> None:
 
 def ints(op: Any, name: str, length: int, minimum: int) -> list[int]:
     """Integer array attribute `name` with `length` entries of at least `minimum`."""
-    values = [ir.IntegerAttr(a).value for a in ir.ArrayAttr(op.attributes[name])]
+    entries = list(ir.ArrayAttr(op.attributes[name]))
+    require(all(isinstance(a, ir.IntegerAttr) for a in entries), f"attribute '{name}' must hold integers")
+    values = [ir.IntegerAttr(a).value for a in entries]
     require(len(values) == length, f"attribute '{name}' must have {length} entries, got {values}")
     require(all(v >= minimum for v in values), f"attribute '{name}' must be at least {minimum}, got {values}")
     return values

@@ -7,7 +7,9 @@ import gc
 import logging
 import os
 import sys
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -42,7 +44,7 @@ def run(name: str, action: Callable[[], None]) -> int:
     logging.basicConfig(format=f"{name}: %(levelname)s: %(message)s", level=logging.WARNING)
     sys.path.insert(0, str(Path.cwd()))  # as `python -m` does: models named package.module may stand here
     try:
-        with interrupts.raised():
+        with interrupts.raised(), plain_warnings(name):
             action()
     except interrupts.Interrupted as signal:
         print(f"{name}: error: {signal}", file=sys.stderr)
@@ -58,6 +60,20 @@ def run(name: str, action: Callable[[], None]) -> int:
             print(f"{name}: error: {line(fault)}", file=sys.stderr)
         return 1
     return 0
+
+
+@contextmanager
+def plain_warnings(name: str) -> Iterator[None]:
+    """Shows each warning of Python, such as one about a user's own code, in one line."""
+
+    def formatted(message: Warning | str, category: type[Warning], file: str, line: int, _: str | None = None) -> str:
+        return f"{name}: WARNING: {file}:{line}: {category.__name__}: {' '.join(str(message).split())}\n"
+
+    before, warnings.formatwarning = warnings.formatwarning, formatted
+    try:
+        yield
+    finally:
+        warnings.formatwarning = before
 
 
 def collect_seldom() -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+import warnings
+
 import pytest
 
 from gradcam.command import Parser, natural_argument, run
@@ -39,6 +42,15 @@ def test_a_natural_argument_is_no_negative_number(capsys: pytest.CaptureFixture[
             parser.parse_args([f"--limit={text}"])
         message = f"tool: error: argument --limit: '{text}' is no integer of at least 0\n"
         assert capsys.readouterr().err == message
+
+
+def test_a_warning_of_python_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    def warn() -> None:
+        print(warnings.formatwarning("two\nlines", UserWarning, "model.py", 3), end="", file=sys.stderr)
+
+    assert run("tool", warn) == 0
+    assert capsys.readouterr().err == "tool: WARNING: model.py:3: UserWarning: two lines\n"
+    assert warnings.formatwarning("x", UserWarning, "model.py", 3).startswith("model.py:3")  # as before
 
 
 def test_an_error_of_the_system_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from gradcam import interrupts
+from gradcam.command import plain_warnings
 from gradcam.errors import GradcamError, did_you_mean
 from gradcam.files import check_binary_output, write_output
 from gradcam.opt.chunks import Chunk, read_chunks
@@ -245,7 +246,7 @@ def _run(argv: Sequence[str]) -> int:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs `gradcam-opt` with `argv`; returns its exit code. Users' mistakes are reported on stderr in one line."""
     try:
-        with interrupts.raised():
+        with interrupts.raised(), plain_warnings("gradcam-opt"):
             return _run(sys.argv[1:] if argv is None else argv)
     except interrupts.Interrupted as signal:
         print(f"gradcam-opt: error: {signal}", file=sys.stderr)

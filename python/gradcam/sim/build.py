@@ -75,7 +75,7 @@ def lint(folder: Path | str | Design) -> str:
 
 def _built(target: Path, key: str) -> bool:
     stored = target / "key"
-    return (target / "simulator").is_file() and stored.is_file() and stored.read_text(encoding="utf-8") == key
+    return (target / "simulator").is_file() and stored.is_file() and stored.read_bytes() == key.encode()
 
 
 def _key(design: Design) -> str:

@@ -2,6 +2,14 @@
 
 // What every verifier says.
 
+func.func @conv2d(%0: tensor<1x4x6x6xf32>, %1: tensor<8x4x3x3xf32>) {
+  // expected-error@+1 {{'gradcam.conv2d' op attribute 'stride' must hold integers}}
+  %r = "gradcam.conv2d"(%0, %1) {stride = [1, 1.0], padding = [1, 1], dilation = [1, 1], groups = 1 : i64, operandSegmentSizes = array<i32: 1, 1, 0>} : (tensor<1x4x6x6xf32>, tensor<8x4x3x3xf32>) -> tensor<1x4x6x6xf32>
+  return
+}
+
+// -----
+
 func.func @conv2d(%0: tensor<4x6x6xf32>, %1: tensor<8x4x3x3xf32>) {
   // expected-error@+1 {{'gradcam.conv2d' op input must have 4 dimensions, got tensor<4x6x6xf32>}}
   %r = "gradcam.conv2d"(%0, %1) {stride = [1, 1], padding = [1, 1], dilation = [1, 1], groups = 1 : i64, operandSegmentSizes = array<i32: 1, 1, 0>} : (tensor<4x6x6xf32>, tensor<8x4x3x3xf32>) -> tensor<1x4x6x6xf32>

@@ -253,6 +253,13 @@ def test_wrong_inputs_are_refused(built, images, cls, message):
         Simulator(built).run(images, cls)
 
 
+def test_a_damaged_key_builds_the_simulator_again(copy):
+    key = (copy / "sim" / "key").read_bytes()
+    (copy / "sim" / "key").write_bytes(b"\xff\xfe")
+    build(copy)
+    assert (copy / "sim" / "key").read_bytes() == key
+
+
 @pytest.mark.parametrize(("present", "missing"), [((), "make"), (("make",), r"g\+\+")])
 def test_missing_build_tools_are_named(copy, tmp_path, monkeypatch, present, missing):
     (tmp_path / "bin").mkdir()
