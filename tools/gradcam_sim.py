@@ -1,26 +1,41 @@
-"""`gradcam-sim`: runs one image through a compiled design in Verilator."""
+"""`gradcam-sim`: runs images through a compiled design in Verilator."""
 
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from gradcam.command import Parser, run
 from gradcam.errors import GradcamError
+from gradcam.progress import stages
+
+if TYPE_CHECKING:  # they import MLIR
+    from gradcam.design import Design
+    from gradcam.sim.inputs import DesignImage
+    from gradcam.sim.simulator import Result, Simulator
+
+_log = logging.getLogger(__name__)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = Parser(
         prog="gradcam-sim",
-        description="Simulates the RTL of a compile on one image and writes logits.npy, heatmap.npy (int32), "
-        "overlay.png and report.json; of several maps heatmap0.npy, overlay0.png and so on. Needs make and g++.",
+        description="Simulates the RTL of a compile on images and writes logits.npy, heatmap.npy (int32), overlay.png "
+        "and report.json; of several maps heatmap0.npy, overlay0.png and so on; of several images also a table and a "
+        "sheet of all overlays. Needs make and g++.",
     )
     add = parser.add_argument
     add("design", type=Path, metavar="DIR", help="output folder of gradcam-compile")
-    add("--input", type=Path, required=True, metavar="FILE", help="an image, or an array in an .npy or .npz file")
+    add("--input", nargs="+", required=True, metavar="PATH", help="images, .npy and .npz files, folders of these")
     add("--class", dest="cls", type=int, metavar="N", help="class to explain first (default: the predicted one)")
+    add("--jobs", type=int, default=1, metavar="N", help="simulators side by side, for several images (default: 1)")
+    add("--validate", action="store_true", help="compare the RTL with the float network, too")
     add("--trace", action="store_true", help="compare every buffer with the integer reference, nest by nest")
     add("--no-check", action="store_true", help="do not compare the outputs with the integer reference")
     add("--stall", type=int, metavar="SEED", help="stall the streams at random")
@@ -35,49 +50,97 @@ def _parser() -> argparse.ArgumentParser:
 def _simulate(options: argparse.Namespace, say: Callable[[str], None]) -> str:
     # Imported here so that --help and wrong arguments need not wait for MLIR.
     from gradcam.design import Design
-    from gradcam.sim.check import check_outputs
-    from gradcam.sim.inputs import read_input
-    from gradcam.sim.output import check_target, simulation_report, summary, write_output
-    from gradcam.sim.simulator import DramModel, Simulator
-    from gradcam.sim.trace import compare_trace, load_quantized
+    from gradcam.sim.inputs import read_images
+    from gradcam.sim.output import Run, check_target, saturation_warning, simulation_report, summary, write_output
+    from gradcam.sim.simulator import Simulator
 
-    target = options.output.resolve()
+    target, design = options.output.resolve(), Design.load(options.design)
     check_target(target, options.force)
     if options.cls is not None and options.cls < 0:
         raise GradcamError(f"class {options.cls} does not exist; classes start at 0")
-    image, pixels = read_input(options.input, Design.load(options.design).program)
+    if options.jobs < 1:
+        raise GradcamError(f"--jobs must be at least 1, got {options.jobs}")
+    cls = -1 if options.cls is None else options.cls
+    images = list(read_images(options.input, design.program))
     say("build the simulator")
     simulator = Simulator(options.design)
-    say("simulate")
-    cls = -1 if options.cls is None else options.cls
+    results = _run(simulator, images, cls, options, say)
+    _check(simulator.design, images, results, cls, options, say)
+    compared, quality = [None] * len(images), None
+    if options.validate:
+        from gradcam.sim.quality import compare_with_float  # imports torch
+
+        say("validate")
+        compared, quality = compare_with_float(design, images, results, cls)
+    say("write")
+    runs = [Run(image, result, cls, c) for image, result, c in zip(images, results, compared, strict=True)]
+    report = simulation_report(design, runs, None if options.no_check else True, quality)
+    write_output(target, design.program, runs, report)
+    if warning := saturation_warning(runs):
+        _log.warning(warning)
+    return summary(report, design.program, runs, options.output)
+
+
+def _run(
+    simulator: Simulator,
+    images: Sequence[DesignImage],
+    cls: int,
+    options: argparse.Namespace,
+    say: Callable[[str], None],
+) -> list[Result]:
+    """Runs all images."""
+    from gradcam.sim.simulator import DramModel
+
     dram = DramModel(options.dram_latency, options.dram_interval, options.dram_stall)
-    (result,) = simulator.run(image[None], cls, options.stall, options.trace, dram=dram)
-    program, equal = simulator.program, None
-    say("compare")
-    if options.trace:
-        trace = compare_trace(program, result, load_quantized(simulator.design), image, cls)
-        if trace.difference is not None:
-            raise GradcamError(str(trace.difference))
+    values = np.stack([image.values for image in images])
+
+    def told(done: int) -> None:
+        say(f"simulate: {done} of {len(images)} images done")
+
+    told(0)
+    return simulator.run(values, cls, options.stall, options.trace, dram=dram, jobs=options.jobs, told=told)
+
+
+def _check(
+    design: Design,
+    images: Sequence[DesignImage],
+    results: Sequence[Result],
+    cls: int,
+    options: argparse.Namespace,
+    say: Callable[[str], None],
+) -> None:
+    """Compares buffers and outputs with the integer reference."""
+    from gradcam.sim.check import check_outputs
+    from gradcam.sim.trace import compare_trace, load_quantized
+
+    if options.no_check and not options.trace:
+        return
+    module, trace = load_quantized(design), None
+    for number, (image, result) in enumerate(zip(images, results, strict=True)):
+        say(f"compare: {number} of {len(images)} images done")
+        try:
+            if options.trace:
+                trace = compare_trace(design.program, result, module, image.values, cls)
+                if trace.difference is not None:
+                    raise GradcamError(str(trace.difference))
+            if not options.no_check:
+                check_outputs(result, module, image.values, cls)
+        except GradcamError as error:
+            raise GradcamError(f"{image.name}: {error}" if len(images) > 1 else str(error)) from None
+    if trace is not None:
         print(f"trace: {trace}")
-    if not options.no_check:
-        check_outputs(result, load_quantized(simulator.design), image, cls)
-        equal = True
-    report = write_output(target, program, result, pixels, simulation_report(simulator.design, result, cls, equal))
-    return summary(report, options.output)
-
-
-def _run(options: argparse.Namespace) -> None:
-    from gradcam.progress import stages
-
-    with stages("gradcam-sim") as say:
-        text = _simulate(options, say)
-    print(text)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs `gradcam-sim` with `argv`; returns its exit code. Every user error is one line on stderr."""
     options = _parser().parse_args(argv)
-    return run("gradcam-sim", lambda: _run(options))
+
+    def simulate() -> None:
+        with stages("gradcam-sim") as say:
+            text = _simulate(options, say)
+        print(text)
+
+    return run("gradcam-sim", simulate)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from gradcam.view import normalize, resize
+from gradcam.view import blended, normalize, resize
 
 GAP = 4  # pixels between panels
 LINE = 20  # pixels, height of a line of text
@@ -84,11 +84,7 @@ def _panels(item: Compared, scale: int) -> list[Image.Image]:
 
 
 def _blend(pixels: np.ndarray, heatmap: np.ndarray) -> np.ndarray:
-    from matplotlib import colormaps
-
-    final = normalize(resize(np.asarray(heatmap, np.float64), pixels.shape[:2]))
-    colours = 255 * colormaps["jet"](final)[..., :3]
-    return np.rint(OPACITY * colours + (1 - OPACITY) * pixels).astype(np.uint8)
+    return blended(pixels, normalize(resize(np.asarray(heatmap, np.float64), pixels.shape[:2])), OPACITY)
 
 
 def _boxed(panel: Image.Image, box: Sequence[int], scale: int) -> Image.Image:

@@ -10,7 +10,7 @@ from typing import Any
 from gradcam.package import TEXTS
 
 #: The files of an output folder that always have the same names, beside those of `gradcam.package`.
-FILES = ("program.json", "schedule.json", "report.json", "report.txt", "ir/quantized.mlirbc")
+FILES = ("program.json", "schedule.json", "report.json", "report.txt", "ir/quantized.mlirbc", "ir/float.mlirbc")
 
 #: Its files in sim/ and in synth/FAMILY/.
 SIMULATOR_FILES = ("simulator", "build.log", "key")

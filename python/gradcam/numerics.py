@@ -79,3 +79,13 @@ def quantize(values: np.ndarray, scale: float) -> np.ndarray:
     if not np.isfinite(values).all():
         raise GradcamError("the input has values that are not finite")
     return np.clip(np.rint(values.astype(np.float64) / scale), -128, 127).astype(np.int8)
+
+
+def int8_limits(scale: float, low: int = -128, high: int = 127) -> tuple[float, float]:
+    """The real values between which `quantize` rounds to integers of `low` to `high` without saturation."""
+    return (low - 0.5) * scale, (high + 0.5) * scale
+
+
+def outside(values: np.ndarray, limits: tuple[float, float]) -> int:
+    """Number of values below the first limit or above the second one."""
+    return int(np.count_nonzero(values < limits[0])) + int(np.count_nonzero(values > limits[1]))

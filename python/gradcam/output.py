@@ -54,9 +54,9 @@ def compile_to_folder(
     """Compiles `model` to SystemVerilog.
 
     The folder gets `rtl/*.sv`, `mem/*.hex`, with weights in DRAM `mem/*.bin`, `ir/quantized.mlirbc` (the input
-    of the integer reference), `program.json` (every nest, buffer and stream), `schedule.json` (the choices of the
-    schedule), `report.json`, `report.txt`, and the files of `gradcam.package` for other tools. It is written whole or
-    not at all.
+    of the integer reference), `ir/float.mlirbc` (the float network), `program.json` (every nest, buffer and stream),
+    `schedule.json` (the choices of the schedule), `report.json`, `report.txt`, and the files of `gradcam.package` for
+    other tools. It is written whole or not at all.
 
     Args:
         model: an nn.Module in eval mode, or an exported program.
@@ -81,8 +81,9 @@ def compile_to_folder(
         simplified = compilation.to("simplified").operation.clone()
         quantized = compilation.to("quantized").operation.clone()
         quality, rounding = compilation.quality(simplified, quantized), list(rounded_weights(simplified, quantized))
-        with (work / "ir" / "quantized.mlirbc").open("wb") as file:
-            quantized.write_bytecode(file)
+        for file, module in (("float.mlirbc", simplified), ("quantized.mlirbc", quantized)):
+            with (work / "ir" / file).open("wb") as stream:
+                module.write_bytecode(stream)
         scheduled = ScheduledProgram.of(compilation.to("scheduled"))
         program = describe_program(scheduled, quantized, write_memories(scheduled, work), settings.preprocessing)
         schedule = describe_schedule(scheduled)

@@ -16,6 +16,7 @@ from gradcam.errors import GradcamError
 from gradcam.evaluate import pearson
 from gradcam.execution.float32 import one_thread, run_float
 from gradcam.images import batches
+from gradcam.numerics import int8_limits, outside
 from gradcam.passes.ir.constants import dense_values
 from gradcam.passes.ir.explanations import class_dependents, explanations, map_names
 from gradcam.passes.ir.queries import location_name, main_function, users
@@ -184,16 +185,6 @@ def measure(module: Any, quantized: Any, images: Iterable[np.ndarray], source: S
     if not found:
         raise GradcamError("validation needs at least one image")
     return summary(source, found, network, beyond / pixels)
-
-
-def outside(values: np.ndarray, limits: tuple[float, float]) -> int:
-    """Number of values below the first limit or above the second one."""
-    return int(np.count_nonzero(values < limits[0])) + int(np.count_nonzero(values > limits[1]))
-
-
-def int8_limits(step: float, low: int = -128, high: int = 127) -> tuple[float, float]:
-    """The real values between which integers of a scale `step` represent a value without saturation."""
-    return (low - 0.5) * step, (high + 0.5) * step
 
 
 def activation_limits(module: Any, quantized: Any) -> dict[ir.Value, tuple[float, float]]:

@@ -2,15 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from gradcam.errors import GradcamError
 from gradcam.images.preprocessing import Preprocessing
 
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
 Box = tuple[float, float, float, float]
+
+#: Pixels: the least side of a picture, the gap between pictures, the height of a line of text.
+SIDE, GAP, LINE = 256, 8, 20
+
+#: Of a heatmap over its image.
+OPACITY = 0.45
+
+#: The colour map "jet": points (value, level) of red, green and blue, with straight lines between them.
+_JET = (
+    ((0, 0), (0.35, 0), (0.66, 1), (0.89, 1), (1, 0.5)),
+    ((0, 0), (0.125, 0), (0.375, 1), (0.64, 1), (0.91, 0), (1, 0)),
+    ((0, 0.5), (0.11, 1), (0.34, 1), (0.65, 0), (1, 0)),
+)
 
 #: What an int8 image may lie outside of black and white by rounding.
 STEP = 1 / 64
@@ -126,6 +144,52 @@ def displayable(image: np.ndarray, preprocessing: Preprocessing | None = None) -
     return np.rint(255 * np.clip(np.broadcast_to(colour, (*colour.shape[:2], 3)), 0, 1)).astype(np.uint8)
 
 
+def jet(x: np.ndarray) -> np.ndarray:
+    """Matplotlib's colour map "jet", from blue to red: RGB from 0 to 1 (... x 3) of values from 0 to 1."""
+    levels = np.linspace(0, 1, 256)
+    table = np.stack([np.interp(levels, [x for x, _ in points], [y for _, y in points]) for points in _JET], axis=1)
+    return table[np.clip(np.asarray(x) * 256, 0, 255).astype(np.intp)]
+
+
+def blended(pixels: np.ndarray, final: np.ndarray, opacity: float = OPACITY) -> np.ndarray:
+    """The colours of a heatmap over an image: uint8, H x W x 3.
+
+    Args:
+        pixels: uint8, H x W x 3, RGB.
+        final: from 0 to 1, H x W.
+        opacity: of the heatmap.
+
+    Raises:
+        GradcamError: the image and the heatmap have different sizes.
+    """
+    if pixels.shape[:2] != final.shape:
+        raise GradcamError(f"the image is {pixels.shape[:2]}, the heatmap {final.shape}")
+    return np.rint(opacity * 255 * jet(final) + (1 - opacity) * pixels).astype(np.uint8)
+
+
+def overlay(pixels: np.ndarray, maps: Maps, box: Box | None = None, side: int = SIDE) -> Image:
+    """A heatmap over its image, with a box: at least `side` pixels wide and high, by a whole factor.
+
+    Args:
+        pixels: uint8, H x W x 3, RGB.
+        maps: of the same H x W.
+        box: x0, y0, x1, y1 in pixels, such as an annotation; None draws the box around the heatmap's peak.
+        side: pixels.
+
+    Raises:
+        GradcamError: the image and the heatmap have different sizes.
+    """
+    from PIL import ImageDraw
+
+    picture = _enlarged(blended(pixels, normalize(maps.final)), side)
+    box = box or bounding_box(maps.final)
+    if box is not None:
+        factor = picture.width // pixels.shape[1]
+        x0, y0, x1, y1 = (round(edge * factor) for edge in box)
+        ImageDraw.Draw(picture).rectangle((x0, y0, x1 - 1, y1 - 1), outline="white", width=2)
+    return picture
+
+
 def write_overlay(path: Path | str, pixels: np.ndarray, maps: Maps, title: str = "", box: Box | None = None) -> None:
     """Writes a PNG: the image, the low-resolution heatmap, and the final heatmap over the image with a box.
 
@@ -134,34 +198,55 @@ def write_overlay(path: Path | str, pixels: np.ndarray, maps: Maps, title: str =
         pixels: uint8, H x W x 3, RGB.
         maps: of the same H x W.
         title: a line above.
-        box: x0, y0, x1, y1 in pixels, such as an annotation; None draws the box around the heatmap's peak.
+        box: see `overlay`.
 
     Raises:
         GradcamError: the image and the heatmap have different sizes.
     """
-    # Without pyplot: no global state, no display.
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-    from matplotlib.patches import Rectangle
+    image, over = _enlarged(pixels, SIDE), overlay(pixels, maps, box)
+    low = _enlarged(np.rint(255 * jet(normalize(maps.low))).astype(np.uint8), 1).resize(image.size, 0)
+    height, width = maps.low.shape
+    panels = [(image, "image"), (low, f"heatmap {height} x {width}"), (over, "overlay")]
+    lines = [line for line in (title, maps.diagnostic) if line]
+    sheet(panels, 3, lines).save(path, format="PNG")
 
-    if pixels.shape[:2] != maps.final.shape:
-        raise GradcamError(f"the image is {pixels.shape[:2]}, the heatmap {maps.final.shape}")
-    figure = Figure(figsize=(9, 3.4), dpi=120, layout="constrained")
-    FigureCanvasAgg(figure)
-    image, low, overlay = figure.subplots(1, 3)
-    image.imshow(pixels)
-    image.set_title("image")
-    low.imshow(maps.low, cmap="jet", interpolation="nearest")
-    low.set_title(f"heatmap {maps.low.shape[0]} x {maps.low.shape[1]}")
-    overlay.imshow(pixels)
-    overlay.imshow(maps.final, cmap="jet", alpha=0.45)
-    overlay.set_title("overlay")
-    box = box or bounding_box(maps.final)
-    if box is not None:
-        x0, y0, x1, y1 = box
-        # Pixel centres are at integers, so that a pixel's left edge is at x - 0.5.
-        overlay.add_patch(Rectangle((x0 - 0.5, y0 - 0.5), x1 - x0, y1 - y0, fill=False, edgecolor="white", linewidth=2))
-    for axes in (image, low, overlay):
-        axes.set_axis_off()
-    figure.suptitle("\n".join(line for line in (title, maps.diagnostic) if line), fontsize=10)
-    figure.savefig(path, format="png")
+
+def sheet(panels: Sequence[tuple[Image, str]], columns: int, lines: Sequence[str] = ()) -> Image:
+    """Pictures side by side, each with a caption below, and lines of text above.
+
+    Args:
+        panels: pictures with captions; one picture or more.
+        columns: pictures to a row.
+        lines: text.
+    """
+    from PIL import Image as pillow
+    from PIL import ImageDraw, ImageFont
+
+    font = ImageFont.load_default(LINE - 6)
+    width = max(picture.width for picture, _ in panels) + GAP
+    height = max(picture.height for picture, _ in panels) + LINE + GAP
+    rows, top = -(-len(panels) // columns), LINE * len(lines) + GAP
+    whole = pillow.new("RGB", (min(columns, len(panels)) * width + GAP, top + rows * height), "white")
+    draw = ImageDraw.Draw(whole)
+    for number, line in enumerate(lines):
+        draw.text((GAP, number * LINE + GAP // 2), line, "black", font)
+    for number, (picture, caption) in enumerate(panels):
+        x, y = GAP + number % columns * width, top + number // columns * height
+        whole.paste(picture, (x, y))
+        draw.text((x, y + picture.height + 2), _fitting(caption, width - GAP, font), "black", font)
+    return whole
+
+
+def _fitting(text: str, width: int, font: Any) -> str:
+    """The text, or its end behind an ellipsis where it is wider than `width` pixels."""
+    while font.getlength(text) > width and len(text) > 1:
+        text = "…" + text.lstrip("…")[1:]
+    return text
+
+
+def _enlarged(pixels: np.ndarray, side: int) -> Image:
+    """A picture of uint8, H x W x 3, each pixel enlarged by a whole factor to at least `side` pixels of both sides."""
+    from PIL import Image as pillow
+
+    factor = -(-side // min(pixels.shape[:2]))
+    return pillow.fromarray(np.repeat(np.repeat(pixels, factor, 0), factor, 1))

@@ -1,12 +1,26 @@
 """Heatmap post-processing against PyTorch's resize and pytorch-grad-cam's published steps."""
 
+import matplotlib
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
 from gradcam.errors import GradcamError
-from gradcam.view import bounding_box, displayable, heatmap_maps, normalize, resize, write_overlay
+from gradcam.view import (
+    GAP,
+    LINE,
+    blended,
+    bounding_box,
+    displayable,
+    heatmap_maps,
+    jet,
+    normalize,
+    overlay,
+    resize,
+    sheet,
+    write_overlay,
+)
 
 
 @pytest.mark.parametrize(
@@ -67,6 +81,39 @@ def test_displayable():
     assert (picture.shape, picture.dtype, picture.min(), picture.max()) == ((4, 5, 3), np.uint8, 0, 255)
     assert displayable(image[:1]).shape == displayable(np.zeros((7, 4, 5), np.float32)).shape == (4, 5, 3)
     assert normalize(np.zeros(3)).tolist() == [0, 0, 0]
+
+
+def test_jet_is_matplotlibs():
+    x = np.linspace(0, 1, 10_001)
+    np.testing.assert_allclose(jet(x), matplotlib.colormaps["jet"](x)[:, :3], atol=1e-12)
+    assert np.abs(jet(x) - matplotlib.colormaps["turbo"](x)[:, :3]).max() > 0.1
+
+
+def test_an_overlay_has_the_colours_of_its_map_and_a_box_at_its_peak():
+    pixels = np.full((4, 4, 3), 100, np.uint8)
+    heatmap = np.zeros((4, 4), np.int32)
+    heatmap[2, 1] = 9
+    maps = heatmap_maps(heatmap, 1.0, (4, 4))
+    np.testing.assert_array_equal(
+        blended(pixels, maps.final),
+        np.rint(0.45 * 255 * matplotlib.colormaps["jet"](maps.final)[..., :3] + 55).astype(np.uint8),
+    )
+    picture = np.asarray(overlay(pixels, maps, side=40))
+    assert picture.shape == (40, 40, 3)
+    white = np.argwhere((picture == 255).all(2))
+    assert white.min(0).tolist() == [20, 10] and white.max(0).tolist() == [29, 19]
+    assert (picture[25, 15] == blended(pixels, maps.final)[2, 1]).all()
+
+
+def test_a_sheet_has_a_place_for_every_picture():
+    panels = [(Image.new("RGB", (30, 20), (50 * i, 0, 0)), f"a rather long name {i}") for i in range(1, 6)]
+    whole = np.asarray(sheet(panels, 3, ["a title"]))
+    rows, columns = 2, 3
+    assert whole.shape == (LINE + GAP + rows * (20 + LINE + GAP), columns * (30 + GAP) + GAP, 3)
+    for i in range(5):
+        x, y = GAP + i % 3 * (30 + GAP), LINE + GAP + i // 3 * (20 + LINE + GAP)
+        assert (whole[y : y + 20, x : x + 30] == [50 * (i + 1), 0, 0]).all()
+    assert (whole[-20 - LINE - GAP : -LINE - GAP, -30 - GAP :] == 255).all()  # no sixth one
 
 
 def test_overlay_is_a_picture_that_shows_the_map(tmp_path):

@@ -274,6 +274,7 @@ public:
         write(results, &total, sizeof total);
         const double wall = seconds.count();
         write(results, &wall, sizeof wall);
+        results.flush();  // its size tells how many runs are done
     }
 
     void close() { m_tracer.close(); }

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
-from gradcam.errors import GradcamError
 from gradcam.images import Source, load_images
-from gradcam.numerics import quantize
+from gradcam.numerics import int8_limits, outside, quantize
 from gradcam.schema.program import Program
 from gradcam.view import displayable
 
@@ -21,13 +19,17 @@ class DesignImage:
 
     Attributes:
         name: the file, with a number where it holds several images.
+        input: as the float network takes it; float32, 1 x C x H x W.
         values: as the design takes it; int8, C x H x W.
         picture: for people; uint8, H x W x 3.
+        outside: share of the input's elements that are beyond the range of int8, and saturate.
     """
 
     name: str
+    input: np.ndarray
     values: np.ndarray
     picture: np.ndarray
+    outside: float
 
 
 def read_images(source: Source, program: Program) -> Iterator[DesignImage]:
@@ -44,19 +46,8 @@ def read_images(source: Source, program: Program) -> Iterator[DesignImage]:
     scale = program.scale("image")
     for image in load_images(source, (1, channels, height, width), program.preprocessing, scale):
         picture = displayable(image.input[0], program.preprocessing)
-        yield DesignImage(image.name, quantize(image.input[0], scale), picture)
-
-
-def read_input(path: Path, program: Program) -> tuple[np.ndarray, np.ndarray]:
-    """Reads a single image: its values (int8, C x H x W) and a picture of it (uint8, H x W x 3).
-
-    Raises:
-        GradcamError: see `read_images`, or there are several images.
-    """
-    image, *others = read_images(path, program)
-    if others:
-        raise GradcamError(f"{path} holds {1 + len(others)} images; name one")
-    return image.values, image.picture
+        beyond = outside(image.input, int8_limits(scale)) / image.input.size
+        yield DesignImage(image.name, image.input, quantize(image.input[0], scale), picture, beyond)
 
 
 def quantized_images(source: Source, program: Program) -> np.ndarray:

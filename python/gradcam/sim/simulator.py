@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import subprocess
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,6 +18,9 @@ from gradcam.errors import GradcamError
 from gradcam.schema.program import Cycles, Program
 from gradcam.sim.build import build
 from gradcam.sim.header import Dump, dumps
+
+#: Seconds between two looks at how far the simulators are.
+POLL = 0.2
 
 
 @dataclass(frozen=True)
@@ -110,6 +114,8 @@ class Simulator:
         trace: bool = False,
         stall: tuple[float, float] = (0.5, 0.5),
         dram: DramModel = DramModel(),
+        jobs: int = 1,
+        told: Callable[[int], None] = lambda _: None,
     ) -> list[Result]:
         """Runs images one after the other, without a reset between them.
 
@@ -121,26 +127,37 @@ class Simulator:
             stall: with a seed, the probability per cycle that an input has nothing to offer, and that an output is
                 not taken.
             dram: the DRAM, where the design has one.
+            jobs: simulators side by side, each of which runs a part of the images; random stalls differ from part to
+                part.
+            told: called now and then with the number of images that are done.
 
         Raises:
-            GradcamError: the images do not fit the design, there is no such class, or the design misbehaves: it does
-                not end, loses a beat, breaks the protocol of a stream or of AXI4, or a read of the DRAM failed.
+            GradcamError: `jobs` is less than 1, the images do not fit the design, there is no such class, or the design
+                misbehaves: it does not end, loses a beat, breaks the protocol of a stream or of AXI4, or a read of the
+                DRAM failed.
         """
         images = self._check_images(images)
         classes = self._check_classes(cls, len(images))
         if not len(images):
             return []
+        if jobs < 1:
+            raise GradcamError(f"the number of simulators must be at least 1, got {jobs}")
+        parts = np.array_split(np.arange(len(images)), min(jobs, len(images)))
         with tempfile.TemporaryDirectory(prefix="gradcam-run-") as temporary:
-            work = Path(temporary)
-            (work / "runs").write_bytes(b"".join(map(self._encode, images, classes)))
-            options = [str(self._limit(stall if stall_seed is not None else (0, 0), dram))]
-            if stall_seed is not None:
-                options += ["--stall", str(stall_seed), *map(str, stall)]
-            if trace:
-                options += ["--trace", str(work / "trace")]
-            options += self._dram_options(dram)
-            self._execute([str(work / "runs"), str(work / "results"), *options])
-            return self._results((work / "results").read_bytes(), (work / "trace").read_bytes() if trace else b"")
+            folders = [Path(temporary) / str(number) for number in range(len(parts))]
+            commands = []
+            for number, (folder, part) in enumerate(zip(folders, parts, strict=True)):
+                folder.mkdir()
+                (folder / "runs").write_bytes(b"".join(self._encode(images[i], classes[i]) for i in part))
+                options = [str(self._limit(stall if stall_seed is not None else (0, 0), dram))]
+                if stall_seed is not None:
+                    options += ["--stall", str(stall_seed + number), *map(str, stall)]
+                if trace:
+                    options += ["--trace", str(folder / "trace")]
+                options += self._dram_options(dram)
+                commands.append([str(self.executable), str(folder / "runs"), str(folder / "results"), *options])
+            self._execute(commands, lambda: told(sum(map(self._count, folders))))
+            return [result for folder in folders for result in self._results(folder, trace)]
 
     def _check_images(self, images: np.ndarray) -> np.ndarray:
         height, width, channels = self.program.inputs[0].shape
@@ -194,23 +211,43 @@ class Simulator:
         reads = self._dram_beats() * (dram.interval + (dram.latency or 0)) / (1 - dram.stall)
         return 4 * predicted + 1000 + math.ceil(4 * (beats / (1 - slowest) + reads))
 
-    def _execute(self, arguments: list[str]) -> None:
-        # The RTL names its memory images relative to the output folder.
-        command = [str(self.executable), *arguments]
+    def _execute(self, commands: Sequence[Sequence[str]], tell: Callable[[], None]) -> None:
+        """Runs simulators side by side; the first that fails ends the others."""
         pipe = subprocess.PIPE
-        result = interrupts.run(command, cwd=self.design.folder, stdout=pipe, stderr=pipe)
-        if result.returncode:
-            lines = (result.stderr + result.stdout).strip().splitlines() or [f"exit code {result.returncode}"]
-            raise GradcamError(f"simulation of {self.design.folder} failed: {lines[0]}")
+        # The RTL names its memory images relative to the output folder.
+        options = {"cwd": self.design.folder, "stdout": pipe, "stderr": pipe}
+        with contextlib.ExitStack() as stack:
+            children = [stack.enter_context(interrupts.running(command, **options)) for command in commands]
+            for child in children:
+                while _runs(child):
+                    self._check_children(children)
+                    tell()
+            self._check_children(children)
 
-    def _results(self, data: bytes, trace: bytes) -> list[Result]:
-        outputs, nests = self.program.outputs, self.program.nests
-        layout = np.dtype(
-            [(s.name, s.dtype, s.shape) for s in outputs]
-            + [("nest cycles", "<u8", (len(nests),)), ("cycles", "<u8"), ("wall seconds", "<f8")]
+    def _check_children(self, children: Sequence[subprocess.Popen[str]]) -> None:
+        for child in children:
+            if child.poll():
+                stdout, stderr = child.communicate()
+                lines = (stderr + stdout).strip().splitlines() or [f"exit code {child.returncode}"]
+                raise GradcamError(f"simulation of {self.design.folder} failed: {lines[0]}")
+
+    @property
+    def _layout(self) -> np.dtype:
+        """A run's results, as harness.cpp writes them."""
+        return np.dtype(
+            [(s.name, s.dtype, s.shape) for s in self.program.outputs]
+            + [("nest cycles", "<u8", (len(self.program.nests),)), ("cycles", "<u8"), ("wall seconds", "<f8")]
         )
-        records = np.frombuffer(data, layout)
-        traces = _split_trace(trace, dumps(self.program), len(records)) if trace else [[]] * len(records)
+
+    def _count(self, folder: Path) -> int:
+        """The runs whose results are in a folder."""
+        results = folder / "results"
+        return results.stat().st_size // self._layout.itemsize if results.exists() else 0
+
+    def _results(self, folder: Path, trace: bool) -> list[Result]:
+        records = np.frombuffer((folder / "results").read_bytes(), self._layout)
+        data = (folder / "trace").read_bytes() if trace else b""
+        traces = _split_trace(data, dumps(self.program), len(records)) if data else [[]] * len(records)
         return [self._result(record, buffers) for record, buffers in zip(records, traces, strict=True)]
 
     def _result(self, record: np.void, buffers: list[np.ndarray]) -> Result:
@@ -226,6 +263,15 @@ class Simulator:
         total = Cycles(**cycles, total=int(record["cycles"]))
         outputs = {s.name: record[s.name].copy() for s in self.program.outputs}
         return Result(outputs, nest_cycles, total, float(record["wall seconds"]), buffers)
+
+
+def _runs(child: subprocess.Popen[str]) -> bool:
+    """Waits for a process for at most `POLL` seconds; whether it still runs then."""
+    try:
+        child.wait(POLL)
+    except subprocess.TimeoutExpired:
+        return True
+    return False
 
 
 def _split_trace(trace: bytes, written: Sequence[Dump], runs: int) -> list[list[np.ndarray]]:

@@ -84,7 +84,16 @@ def load_quantized(design: Design) -> ir.Module:
     Raises:
         GradcamError: the folder has none, or it cannot be parsed.
     """
-    path = design.folder / QUANTIZED
+    return load_module(design, QUANTIZED)
+
+
+def load_module(design: Design, name: str) -> ir.Module:
+    """A module in the output folder of the design, by the path of its file there.
+
+    Raises:
+        GradcamError: the file is missing, or cannot be parsed.
+    """
+    path = design.folder / name
     try:
         data = path.read_bytes()
     except OSError as error:

@@ -10,7 +10,13 @@ from gradcam.design import Design
 from gradcam.errors import GradcamError
 from gradcam.numerics import quantize
 from gradcam.schema.program import Stream
-from gradcam.sim.inputs import read_input
+from gradcam.sim.inputs import read_images
+
+
+def read_input(path, program):
+    """The values and the picture of the only image in a file."""
+    (image,) = read_images(path, program)
+    return image.values, image.picture
 
 
 @pytest.fixture
