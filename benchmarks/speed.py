@@ -14,7 +14,7 @@ import numpy as np
 
 from gradcam.errors import GradcamError
 from gradcam.faults import line
-from gradcam.measure import measured_compile
+from gradcam.measure import measured_compile, run_measured
 
 
 def measure(model: str, target_layer: str, pe: str, images: int) -> list[tuple[str, str]]:
@@ -36,6 +36,7 @@ def measure(model: str, target_layer: str, pe: str, images: int) -> list[tuple[s
         results = simulator.run(pixels)
         cycles, seconds = sum(r.cycles.total for r in results), math.fsum(r.seconds for r in results)
         memories = simulator.design.report().memory_bytes
+        together, alone = simulated(folder, pixels)
     return [
         ("cores", f"{os.cpu_count()}"),
         ("compile", f"{usage.seconds:.1f} s, at most {usage.peak / 1e6:,.0f} MB"),
@@ -43,7 +44,25 @@ def measure(model: str, target_layer: str, pe: str, images: int) -> list[tuple[s
         ("memories of the design", f"{sum(memories.values()):,} bytes"),
         ("cycles per image", f"{cycles // images:,}"),
         ("simulation", f"{cycles / seconds:,.0f} cycles/s, {images / seconds:.2f} images/s"),
+        ("gradcam-sim", f"CPU: {together:.2f} s for all images, {alone:.2f} s one by one, {together / alone:.3f}"),
     ]
+
+
+def simulated(folder: Path, pixels: np.ndarray) -> tuple[float, float]:
+    """CPU seconds of `gradcam-sim` on images (int8, N x C x H x W): of one call with all, and of a call for each.
+
+    Raises:
+        GradcamError: a call fails.
+    """
+    names = [folder.parent / f"{number}.npy" for number in range(len(pixels))]
+    for name, image in zip(names, pixels, strict=True):
+        np.save(name, image)
+
+    def call(*inputs: Path) -> float:
+        command = [sys.executable, "-m", "gradcam.tools.gradcam_sim", str(folder), "--force"]
+        return run_measured([*command, "-o", str(folder.parent / "run"), "--input", *map(str, inputs)]).cpu
+
+    return call(*names), math.fsum(call(name) for name in names)
 
 
 def main() -> int:
