@@ -10,7 +10,6 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, NoReturn
 
 from gradcam import interrupts
@@ -42,7 +41,6 @@ def run(name: str, action: Callable[[], None]) -> int:
     """
     collect_seldom()
     logging.basicConfig(format=f"{name}: %(levelname)s: %(message)s", level=logging.WARNING)
-    sys.path.insert(0, str(Path.cwd()))  # as `python -m` does: models named package.module may stand here
     try:
         with interrupts.raised(), plain_warnings(name):
             action()

@@ -16,7 +16,15 @@ FORMS = "package.module:callable, path/file.py:callable or a .pt2 file"
 
 #: How to go on with a file that holds a network in a form that is not taken.
 BY_CODE = "compile the code that makes the network, path/file.py:callable"
-WITH_STATE = f"save its state dict by torch.save(model.state_dict(), FILE), and {BY_CODE}, with --state-dict FILE"
+
+
+def with_state(file: str) -> str:
+    """How to go on with a file of weights."""
+    return f"{BY_CODE}, with --state-dict {file} (in Python, gradcam.state.load_state)"
+
+
+#: How to go on with a network whose weights can be read where it was made.
+WITH_STATE = f"save its state dict by torch.save(model.state_dict(), FILE), and {with_state('FILE')}"
 
 
 def kind_of(path: Path, noun: str) -> Kind:
@@ -52,5 +60,5 @@ def advice(path: Path, kind: Kind) -> str:
     return {
         "script": f"{path} holds TorchScript, of which torch.export makes no program; {WITH_STATE}",
         "ONNX": f"{path} holds an ONNX graph, which is not read; {BY_CODE}",
-        "safetensors": f"{path} holds weights without a network; {BY_CODE}, with --state-dict {path}",
+        "safetensors": f"{path} holds weights without a network; {with_state(str(path))}",
     }.get(kind, "")

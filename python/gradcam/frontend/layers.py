@@ -197,7 +197,7 @@ def _suggestion(path: str, valid: list[str]) -> str:
     lower = {name.lower(): name for name in reversed(valid)}
     close = [lower[name] for name in difflib.get_close_matches(path.lower(), lower, n=3)]
     hint = f"; did you mean {' or '.join(map(repr, close))}?" if close else ""
-    return f"{hint} (gradcam-import --list-layers lists all {len(valid)})"
+    return f"{hint} (gradcam-import --list-layers, or gradcam.frontend.target_layers, lists all {len(valid)})"
 
 
 def _ops(graph: fx.Graph) -> Iterator[fx.Node]:

@@ -10,7 +10,7 @@ import torch
 
 from gradcam.errors import GradcamError
 from gradcam.frontend.quiet import quiet
-from gradcam.model_files import BY_CODE, FORMS, WITH_STATE, advice, kind_of
+from gradcam.model_files import FORMS, WITH_STATE, advice, kind_of, with_state
 from gradcam.outside import describe, outside
 from gradcam.state import read_state
 
@@ -57,7 +57,7 @@ def why_no_model(path: Path) -> str:
         read_state(path)
     except GradcamError as error:
         return error.message if WITH_STATE in error.message else f"{error.message}; give {FORMS}"
-    return f"{path} holds a state dict, weights without a network; {BY_CODE}, with --state-dict {path}"
+    return f"{path} holds a state dict, weights without a network; {with_state(str(path))}"
 
 
 def _unregistered(path: Path) -> list[str]:

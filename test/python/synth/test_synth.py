@@ -85,7 +85,9 @@ def test_a_small_bank_may_be_in_luts():
 def test_a_part_that_is_too_small():
     part = Part("LFE5U", (), {"DSP": 28, "block RAM": 56})
     check_capacity({"DSP": 28, "block RAM": 56}, part)
-    with pytest.raises(GradcamError, match="too large for LFE5U: it takes 57 block RAMs of 56; compile a smaller --pe"):
+    with pytest.raises(
+        GradcamError, match=r"too large for LFE5U: it takes 57 block RAMs of 56; compile a smaller pe \(--pe\)"
+    ):
         check_capacity({"DSP": 28, "block RAM": 56.5}, part)
 
 
@@ -181,6 +183,9 @@ def test_mistakes_are_one_line(folder, tmp_path, capsys, monkeypatch):
     for clock in ("-5", "nan", "inf"):
         message = f"a clock of {clock} MHz can't be aimed at; choose a positive one"
         assert fault(folder, "--family", "ecp5", f"--clock-mhz={clock}") == message
+    for ignored in (["--seeds", "2"], ["--clock-mhz", "100"]):
+        message = "xcup is not placed and routed; clock (--clock-mhz) and seeds (--seeds) have no effect"
+        assert fault(folder, "--family", "xcup", *ignored) == message
     assert fault(folder, "--family", "ecp5", "--seeds", "1001") == "1001 placements can't be tried; choose 1 to 1000"
     assert fault(folder, "--family", "ice40") == "there is no family 'ice40'; choose one of xcup, ecp5"
     monkeypatch.setattr(tools.shutil, "which", lambda *_, **__: None)
