@@ -50,7 +50,8 @@ class Listener(Instrumentation):
         """Sets up `context` and listens to it; a second call for the same context does nothing."""
         if context not in self._contexts:
             self._contexts.append(context)
-            context.enable_multithreading(self._threads)
+            if not self._threads:  # on is no choice: the dialect's verifiers are Python, and would wait for each other
+                context.enable_multithreading(False)
             context.allow_unregistered_dialects = self._unregistered
             context.attach_diagnostic_handler(self._handle)
 
