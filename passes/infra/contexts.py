@@ -79,8 +79,8 @@ def guess_side(data: bytes) -> str:
     if not is_bytecode(data):
         return "circt" if _CIRCT_OP.search(data) else "mlir"
     try:
-        bindings("mlir").Module.parse(data, make_context("mlir"))
-    except bindings("mlir").MLIRError:
+        parse_module(data, make_context("mlir"))
+    except (bindings("mlir").MLIRError, GradcamError):
         return "circt"
     return "mlir"
 
@@ -90,6 +90,10 @@ def parse_module(source: bytes | Path, context: Any) -> Any:
 
     Raises:
         MLIRError: the source is not valid; the class is that of the context's side.
+        GradcamError: it is not valid, and what is wrong with it is no text.
     """
     module = bindings(side_of(context)).Module
-    return module.parseFile(str(source), context) if isinstance(source, Path) else module.parse(source, context)
+    try:
+        return module.parseFile(str(source), context) if isinstance(source, Path) else module.parse(source, context)
+    except (RuntimeError, UnicodeDecodeError) as error:  # of the bindings, which make Python's texts of MLIR's
+        raise GradcamError("a name in the module is no text in UTF-8") from error

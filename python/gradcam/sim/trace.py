@@ -13,6 +13,7 @@ from gradcam.design import Design
 from gradcam.dialect import make_context
 from gradcam.dialect.traits import ChoosesClass, has
 from gradcam.errors import GradcamError
+from gradcam.passes.infra.contexts import parse_module
 from gradcam.reference.integer import run_integer
 from gradcam.schema.program import Program
 from gradcam.sim.header import Dump, dumps
@@ -99,8 +100,8 @@ def load_module(design: Design, name: str) -> ir.Module:
     except OSError as error:
         raise GradcamError(f"cannot read {path}: {error.strerror}") from error
     try:
-        return ir.Module.parse(data, make_context())
-    except ir.MLIRError as error:
+        return parse_module(data, make_context())
+    except (ir.MLIRError, GradcamError) as error:
         raise GradcamError(f"{path} is damaged: {str(error).splitlines()[0]}") from error
 
 

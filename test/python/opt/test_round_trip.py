@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from typing import Any
 
 import pytest
@@ -79,3 +80,11 @@ def test_threading_is_disabled_and_never_enabled(side: str) -> None:
         Listener(print, threads, unregistered=False).attach(context)
         assert context.calls == calls
     Listener(print, False, False).attach(contexts.make_context(side))  # the bindings have such a method
+
+
+def test_a_name_that_is_no_text_is_an_error_of_ours(module: ir.Module) -> None:
+    bytecode = io.BytesIO()
+    module.operation.write_bytecode(bytecode)
+    damaged = bytecode.getvalue().replace(b"gradcam", b"gr\xffdcam")
+    with pytest.raises(GradcamError, match="a name in the module is no text in UTF-8"):
+        contexts.parse_module(damaged, make_context())
