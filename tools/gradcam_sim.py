@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -19,8 +18,6 @@ if TYPE_CHECKING:  # they import MLIR
     from gradcam.design import Design
     from gradcam.sim.inputs import DesignImage
     from gradcam.sim.simulator import Result, Simulator
-
-_log = logging.getLogger(__name__)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -50,8 +47,8 @@ def _parser() -> argparse.ArgumentParser:
 def _simulate(options: argparse.Namespace, say: Callable[[str], None]) -> str:
     # Imported here so that --help and wrong arguments need not wait for MLIR.
     from gradcam.design import Design
-    from gradcam.sim.inputs import read_images
-    from gradcam.sim.output import Run, check_target, saturation_warning, simulation_report, summary, write_output
+    from gradcam.sim.inputs import read_images, warn_of_saturation
+    from gradcam.sim.output import Run, check_target, simulation_report, summary, write_output
     from gradcam.sim.simulator import Simulator
 
     target, design = options.output.resolve(), Design.load(options.design)
@@ -62,6 +59,7 @@ def _simulate(options: argparse.Namespace, say: Callable[[str], None]) -> str:
         raise GradcamError(f"--jobs must be at least 1, got {options.jobs}")
     cls = -1 if options.cls is None else options.cls
     images = list(read_images(options.input, design.program))
+    warn_of_saturation(images)
     say("build the simulator")
     simulator = Simulator(options.design)
     results = _run(simulator, images, cls, options, say)
@@ -76,8 +74,6 @@ def _simulate(options: argparse.Namespace, say: Callable[[str], None]) -> str:
     runs = [Run(image, result, cls, c) for image, result, c in zip(images, results, compared, strict=True)]
     report = simulation_report(design, runs, None if options.no_check else True, quality)
     write_output(target, design.program, runs, report)
-    if warning := saturation_warning(runs):
-        _log.warning(warning)
     return summary(report, design.program, runs, options.output)
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import logging
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +11,10 @@ import numpy as np
 from gradcam.images import Source, load_images
 from gradcam.numerics import int8_limits, outside, quantize
 from gradcam.schema.program import Program
+from gradcam.verdict import MOST_OUTSIDE, percent
 from gradcam.view import displayable
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -50,10 +54,21 @@ def read_images(source: Source, program: Program) -> Iterator[DesignImage]:
         yield DesignImage(image.name, image.input, quantize(image.input[0], scale), picture, beyond)
 
 
+def warn_of_saturation(images: Sequence[DesignImage]) -> None:
+    """Warns, in one line, of images beyond the range that the design was calibrated for."""
+    beyond = [image for image in images if image.outside > MOST_OUTSIDE]
+    if beyond:
+        worst = max(beyond, key=lambda image: image.outside)
+        of = f"{len(beyond)} of {len(images)} images leave the calibrated range: " if len(images) > 1 else ""
+        _log.warning(f"{of}{percent(worst.outside)} of the pixels of {worst.name} saturate")
+
+
 def quantized_images(source: Source, program: Program) -> np.ndarray:
-    """Images as the design takes them: int8, N x C x H x W.
+    """Images as the design takes them: int8, N x C x H x W; warns of images that saturate.
 
     Raises:
         GradcamError: see `read_images`.
     """
-    return np.stack([image.values for image in read_images(source, program)])
+    images = list(read_images(source, program))
+    warn_of_saturation(images)
+    return np.stack([image.values for image in images])

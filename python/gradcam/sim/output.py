@@ -24,7 +24,7 @@ from gradcam.schema.program import Program
 from gradcam.schema.report import Quality
 from gradcam.sim.inputs import DesignImage
 from gradcam.sim.simulator import Result
-from gradcam.verdict import MOST_OUTSIDE, percent, quality_line
+from gradcam.verdict import percent, quality_line
 from gradcam.view import Maps, heatmap_maps, overlay, sheet, write_overlay
 
 if TYPE_CHECKING:  # it imports torch
@@ -260,13 +260,3 @@ def _of_one(report: Mapping[str, Any]) -> list[str]:
     if report["diagnostic"]:
         lines.append(f"note: {report['diagnostic']}")
     return lines
-
-
-def saturation_warning(runs: Sequence[Run]) -> str:
-    """The warning of images beyond the range that the design was calibrated for; "" where there is none."""
-    beyond = [run.image for run in runs if run.image.outside > MOST_OUTSIDE]
-    if not beyond:
-        return ""
-    worst = max(beyond, key=lambda image: image.outside)
-    of = f"{len(beyond)} of {len(runs)} images leave the calibrated range: " if len(runs) > 1 else ""
-    return f"{of}{percent(worst.outside)} of the pixels of {worst.name} saturate"

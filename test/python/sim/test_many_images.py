@@ -147,6 +147,9 @@ def test_pixels_beyond_the_range_are_counted_and_warned_of(design, tmp_path, cap
     assert simulate(design, tmp_path / "out", "--input", tmp_path / "x.npy") == 0
     assert f"1 of 2 images leave the calibrated range: {100 * second.outside:.2g} % of the pixels" in caplog.text
     caplog.clear()
+    Design.load(design).simulate(values[1])
+    assert f"{100 * second.outside:.2g} % of the pixels of " in caplog.text and "images leave" not in caplog.text
+    caplog.clear()
     np.save(tmp_path / "x.npy", values[0])
     assert simulate(design, tmp_path / "other", "--input", tmp_path / "x.npy") == 0
     assert caplog.text == ""
