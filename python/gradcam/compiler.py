@@ -329,4 +329,10 @@ class Compilation:
         if images is None:
             return measure(simplified, quantized, evenly(self._kept, default_count(quantized)), "calibration")
         loaded = self._told(load_images(images, input_shape(simplified), self.settings.preprocessing))
-        return measure(simplified, quantized, (image.input for image in loaded), "validation")
+        return measure(simplified, quantized, self._counted(loaded), "validation")
+
+    def _counted(self, images: Iterable[Image]) -> Iterator[Any]:
+        """The inputs of validation images; says how many were taken."""
+        for number, image in enumerate(images):
+            self._say(f"validate: {number} images done")
+            yield image.input
