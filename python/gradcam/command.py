@@ -20,7 +20,7 @@ from gradcam.faults import each, line
 class Parser(argparse.ArgumentParser):
     """The parser of a tool's command line, which reports a mistake in one line."""
 
-    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:  # type: ignore[override] of overloads
         """Parses; an empty text is refused, since it would be the current folder where it is a path."""
         given = sys.argv[1:] if args is None else args
         for argument in given:

@@ -245,8 +245,9 @@ def _unflatten(op: Any, g: np.ndarray) -> np.ndarray:
 
 
 def _one_hot(op: Any, cls: np.ndarray) -> np.ndarray:
-    seed = np.zeros(ir.RankedTensorType(op.results[0].type).shape, np.int8)
-    seed[0, _existing(op, cls, seed.shape[1])] = INT8_LEVELS
+    shape = tuple(ir.RankedTensorType(op.results[0].type).shape)
+    seed = np.zeros(shape, np.int8)
+    seed[0, _existing(op, cls, shape[1])] = INT8_LEVELS
     return seed
 
 
