@@ -87,9 +87,9 @@ class TapSumsOp(
 
 
 class ActivationAdjointOp(GradCAM.Operation, name="activation_adjoint", traits=[ext.Pure, Gradient(), LinearInFirst()]):
-    """gx = g where the forward output lo < y < hi, else slope * g.
+    """gx = g where the forward output lo < y < hi, else slope * g; if closed, y is the forward input, lo <= y <= hi.
 
-    Adjoint of every op with the trait `Activation`, which gives lo, hi and slope; the bounds may be infinite.
+    Adjoint of every op with the trait `Activation`, which gives lo, hi, slope and closed; the bounds may be infinite.
     """
 
     g: ext.Operand[Any]
@@ -97,6 +97,7 @@ class ActivationAdjointOp(GradCAM.Operation, name="activation_adjoint", traits=[
     lo: ir.FloatAttr
     hi: ir.FloatAttr
     slope: ir.FloatAttr
+    closed: ir.IntegerAttr
     gx: ext.Result[Any]
 
     @verifier
@@ -109,12 +110,13 @@ class ActivationAdjointOp(GradCAM.Operation, name="activation_adjoint", traits=[
 class MaskOp(GradCAM.Operation, name="mask", traits=[ext.Pure, Unscaled()]):
     """The mask of an activation with input x, for its backward pass: y = 1 where lo < x < hi, else 0.
 
-    lo and hi may be infinite. x: any shape, y: the same of i1.
+    If closed, y = 1 where lo <= x <= hi. lo and hi may be infinite. x: any shape, y: the same of i1.
     """
 
     x: ext.Operand[Any]
     lo: ir.FloatAttr
     hi: ir.FloatAttr
+    closed: ir.IntegerAttr
     y: ext.Result[Any]
 
     @verifier

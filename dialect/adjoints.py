@@ -76,11 +76,15 @@ def _linear(op: Any, g: Any) -> Any:
 
 
 def _activation(op: Any, g: Any) -> Any:
-    """gx = g where lo < y < hi, else slope * g: the forward output is in memory anyway, so the mask costs nothing."""
+    """gx = g where lo < y < hi, else slope * g: the forward output is in memory anyway, so the mask costs nothing.
+
+    The output of a closed activation does not tell an input on a bound from one beyond it; its input does.
+    """
     kind = trait(op, Activation)
     assert kind is not None
-    pieces = (ir.FloatAttr.get(ir.F64Type.get(), number) for number in kind.pieces(op))
-    return adjoint_ops.ActivationAdjointOp(g, op.y, *pieces, op.x.type)
+    lo, hi, slope = (ir.FloatAttr.get(ir.F64Type.get(), number) for number in kind.pieces(op)[:3])
+    closed = ir.IntegerAttr.get(ir.IntegerType.get_signless(1), kind.closed)
+    return adjoint_ops.ActivationAdjointOp(g, op.x if kind.closed else op.y, lo, hi, slope, closed, op.x.type)
 
 
 def _max_pool2d(op: Any, g: Any) -> Any:

@@ -97,10 +97,22 @@ class ReluOp(
         result_shape(op, shape(op.operands[0]))
 
 
+def _check_bounds(op: Any) -> None:
+    """Checks the bounds and the shape of a clamp or hardtanh."""
+    lo, hi = (ir.FloatAttr(op.attributes[n]).value for n in ("lo", "hi"))
+    require(lo < hi, f"lower bound {lo} must be less than upper bound {hi}")
+    result_shape(op, shape(op.operands[0]))
+
+
 class ClampOp(
-    GradCAM.Operation, name="clamp", traits=[ext.Pure, Forward(), Activation(lo="lo", hi="hi"), KeepsScale()]
+    GradCAM.Operation,
+    name="clamp",
+    traits=[ext.Pure, Forward(), Activation(lo="lo", hi="hi", closed=True), KeepsScale()],
 ):
-    """y = min(max(x, lo), hi), elementwise; ReLU6 is lo = 0, hi = 6. The bounds are in real units at every level."""
+    """y = min(max(x, lo), hi), elementwise, as torch.clamp: the gradient passes where lo <= x <= hi.
+
+    The bounds are in real units at every level; either may be infinite.
+    """
 
     x: ext.Operand[Any]
     lo: ir.FloatAttr
@@ -109,9 +121,25 @@ class ClampOp(
 
     @verifier
     def verify_invariants(op):  # noqa: D102
-        lo, hi = (ir.FloatAttr(op.attributes[n]).value for n in ("lo", "hi"))
-        require(lo < hi, f"lower bound {lo} must be less than upper bound {hi}")
-        result_shape(op, shape(op.operands[0]))
+        _check_bounds(op)
+
+
+class HardtanhOp(
+    GradCAM.Operation, name="hardtanh", traits=[ext.Pure, Forward(), Activation(lo="lo", hi="hi"), KeepsScale()]
+):
+    """y = min(max(x, lo), hi), as torch.nn.functional.hardtanh: the gradient passes where lo < x < hi.
+
+    ReLU6 is lo = 0, hi = 6. The bounds are in real units at every level.
+    """
+
+    x: ext.Operand[Any]
+    lo: ir.FloatAttr
+    hi: ir.FloatAttr
+    y: ext.Result[Any]
+
+    @verifier
+    def verify_invariants(op):  # noqa: D102
+        _check_bounds(op)
 
 
 class LeakyReluOp(

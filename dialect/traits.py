@@ -74,32 +74,41 @@ class KeepsNonnegative(Trait):
 
 
 class Pieces(NamedTuple):
-    """An activation of slope 1 where lo < x < hi, and of slope `slope` elsewhere; 0 <= slope < 1."""
+    """An activation of slope 1 between lo and hi, and of slope `slope` elsewhere; 0 <= slope < 1.
+
+    The slope on the bounds themselves is 1 where the activation is `closed`: this is a choice, as the function has no
+    derivative there. All choices here are those of PyTorch.
+    """
 
     lo: float
     hi: float
     slope: float
+    closed: bool
 
 
 @dataclass(frozen=True)
 class Activation(Trait):
     """Maps each element x to y = x where lo < x < hi, and outside continues that line with slope `slope`.
 
-    lo < y < hi holds where lo < x < hi, and nowhere else. There the gradient at x is the gradient at y, elsewhere it is
-    `slope` times the gradient at y. So either of x and y tells which case applies.
+    The gradient at x is the gradient at y where lo < x < hi, or where lo <= x <= hi if the activation is `closed`, and
+    `slope` times the gradient at y elsewhere. lo < y < hi holds where lo < x < hi, and nowhere else. So either of x and
+    y tells which case applies; of a closed activation x alone does.
 
     Attributes:
         lo, hi, slope: the `Pieces`, each a number or the name of the op's attribute (f64) that holds it.
+        closed: whether the gradient passes on the bounds, too.
     """
 
     lo: float | str = -math.inf
     hi: float | str = math.inf
     slope: float | str = 0.0
+    closed: bool = False
 
     def pieces(self, op: Any) -> Pieces:
         """The numbers for one op with this trait."""
         given = (self.lo, self.hi, self.slope)
-        return Pieces(*(ir.FloatAttr(op.attributes[v]).value if isinstance(v, str) else v for v in given))
+        numbers = (ir.FloatAttr(op.attributes[v]).value if isinstance(v, str) else v for v in given)
+        return Pieces(*numbers, self.closed)
 
     @property
     def clips(self) -> bool:

@@ -56,10 +56,10 @@ class ExtractMasks(Pass):
 
 
 def _extract_mask(op: Any, kept: dict[Any, ir.Value]) -> None:
-    limits = op.lo.value, op.hi.value
-    key = op.y, *limits
+    x = _input(op)
+    key = x, op.lo.value, op.hi.value, op.closed.value
     if key not in kept:
-        kept[key] = _mask(op.y, *limits)
+        kept[key] = _mask(op, x)
     with ir.InsertionPoint(op), op.location:
         masked = adjoint_ops.ApplyMaskOp(op.g, kept[key], op.slope, op.gx.type)
     _replace(op, masked.gx)
@@ -80,15 +80,22 @@ def _replace(op: Any, gx: ir.Value) -> None:
     op.erase()
 
 
-def _mask(y: ir.Value, lo: float, hi: float) -> ir.Value:
-    """Builds the mask of a forward output `y` right after the op that computes `y`."""
-    op = y.owner
-    x = op.x if has(op, Activation) else y
-    f64, i1 = ir.F64Type.get(), ir.IntegerType.get_signless(1)
-    point, location = _behind(op, "mask")
+def _input(adjoint: Any) -> ir.Value:
+    """The input of the activation that an adjoint belongs to, or its operand where that is no activation's output."""
+    is_output = not adjoint.closed.value and has(adjoint.y.owner, Activation)
+    return adjoint.y.owner.x if is_output else adjoint.y
+
+
+def _mask(adjoint: Any, x: ir.Value) -> ir.Value:
+    """Builds the mask of an activation with input `x` right after the activation."""
+    owner = adjoint.y.owner
+    if adjoint.closed.value:
+        owner = next((u for u in users(x) if has(u, Activation)), owner)
+    point, location = _behind(owner, "mask")
     with point, location:
-        type_ = ir.RankedTensorType.get(shape(x), i1)
-        return adjoint_ops.MaskOp(x, ir.FloatAttr.get(f64, lo), ir.FloatAttr.get(f64, hi), type_).result
+        type_ = ir.RankedTensorType.get(shape(x), ir.IntegerType.get_signless(1))
+        closed = ir.IntegerAttr(adjoint.closed)  # the constructor takes a false BoolAttr for a missing one
+        return adjoint_ops.MaskOp(x, adjoint.lo, adjoint.hi, closed, type_).result
 
 
 def _index(op: Any, window: tuple[ir.ArrayAttr, ...]) -> ir.Value:

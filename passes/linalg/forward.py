@@ -426,6 +426,7 @@ LOWERINGS: dict[str, Callable[[Lowering, Any], list[Any]]] = (
         "gradcam.class_row": _lower_class_row,
         "gradcam.conv2d": _lower_conv2d,
         "gradcam.flatten": _same_value,
+        "gradcam.hardtanh": _lower_clamp,
         "gradcam.leaky_relu": _lower_leaky_relu,
         "gradcam.linear": _lower_linear,
         "gradcam.mask": _lower_mask,

@@ -6,6 +6,7 @@ result. The operand order is that of PyTorch's schemas (`torch.ops.aten.conv2d.d
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 from torch_mlir import ir
@@ -120,24 +121,32 @@ def _relu(call: Call) -> ir.Value | View:
     return _elementwise(call, lambda x: ops.ReluOp(x, x.type))
 
 
-def _bounded(call: Call, lo: float | None, hi: float | None) -> ir.Value | View:
-    if lo == 0 and hi is None:
-        return _relu(call)
-    if lo is None or hi is None or not lo < hi:
-        raise call.error(f"has bounds {lo} and {hi}; supported are min < max, or min=0 alone")
-    return _elementwise(call, lambda x: ops.ClampOp(x, real(lo), real(hi), x.type))
+def _bounded(call: Call, kind: type, lo: float | None, hi: float | None) -> ir.Value | View:
+    """A clamp or hardtanh, which have their gradients on the bounds as PyTorch has them."""
+    lo, hi = -math.inf if lo is None else lo, math.inf if hi is None else hi
+    if not lo < hi:
+        raise call.error(f"has bounds {lo} and {hi}; the lower one must be less than the upper one")
+    return _elementwise(call, lambda x: kind(x, real(lo), real(hi), x.type))
 
 
 def _clamp(call: Call) -> ir.Value | View:
-    return _bounded(call, call.static(1), call.static(2))
+    return _bounded(call, ops.ClampOp, call.static(1), call.static(2))
+
+
+def _clamp_max(call: Call) -> ir.Value | View:
+    return _bounded(call, ops.ClampOp, None, call.static(1))
+
+
+def _hardtanh(call: Call) -> ir.Value | View:
+    return _bounded(call, ops.HardtanhOp, call.static(1), call.static(2))
 
 
 def _clamp_min(call: Call) -> ir.Value | View:
-    return _bounded(call, call.static(1), None)
+    return _bounded(call, ops.ClampOp, call.static(1), None)
 
 
 def _relu6(call: Call) -> ir.Value | View:
-    return _bounded(call, 0.0, 6.0)
+    return _bounded(call, ops.HardtanhOp, 0.0, 6.0)
 
 
 def _leaky_relu(call: Call) -> ir.Value | View:
@@ -227,8 +236,9 @@ _TABLE: dict[str, Converter] = {
     "aten._native_batch_norm_legit.no_stats": _batch_norm_without_statistics,
     "aten.relu": _relu,
     "aten.relu6": _relu6,
-    "aten.hardtanh": _clamp,
+    "aten.hardtanh": _hardtanh,
     "aten.clamp": _clamp,
+    "aten.clamp_max": _clamp_max,
     "aten.clamp_min": _clamp_min,
     "aten.leaky_relu": _leaky_relu,
     "aten.cat": _cat,

@@ -41,7 +41,8 @@ def test_the_gradient_is_autograds_at_zeros_too():
     type_ = "tensor<1x1x3x3xf32>"
     text = f"""func.func @main(%g: {type_}, %x: {type_}) -> {type_} {{
       %y = "gradcam.leaky_relu"(%x) {{slope = 0.3 : f64}} : ({type_}) -> {type_}
-      %gx = "gradcam.activation_adjoint"(%g, %y) {{lo = 0.0 : f64, hi = 0x7FF0000000000000 : f64, slope = 0.3 : f64}}
+      %gx = "gradcam.activation_adjoint"(%g, %y)
+        {{closed = false, lo = 0.0 : f64, hi = 0x7FF0000000000000 : f64, slope = 0.3 : f64}}
         : ({type_}, {type_}) -> {type_}
       return %gx : {type_}
     }}"""

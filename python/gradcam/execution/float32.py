@@ -191,11 +191,12 @@ def _landing(kernel: int, stride: int, padding: int, dilation: int, size: int, o
 
 
 def _activation_adjoint(op: Any, g: Tensor, y: Tensor) -> Tensor:
-    return torch.where((y > _real(op, "lo")) & (y < _real(op, "hi")), g, _real(op, "slope") * g)
+    return torch.where(_mask(op, y), g, _real(op, "slope") * g)
 
 
 def _mask(op: Any, x: Tensor) -> Tensor:
-    return (x > _real(op, "lo")) & (x < _real(op, "hi"))
+    lo, hi = _real(op, "lo"), _real(op, "hi")
+    return (x >= lo) & (x <= hi) if _integer(op, "closed") else (x > lo) & (x < hi)
 
 
 def _apply_mask(op: Any, g: Tensor, mask: Tensor) -> Tensor:
@@ -329,6 +330,7 @@ KERNELS: dict[str, Kernel] = {
         ops.LinearOp: _linear,
         ops.ReluOp: _relu,
         ops.ClampOp: _clamp,
+        ops.HardtanhOp: _clamp,
         ops.LeakyReluOp: _leaky_relu,
         ops.AddOp: _add,
         ops.MaxPool2dOp: _max_pool2d,

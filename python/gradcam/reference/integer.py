@@ -285,6 +285,7 @@ KERNELS: dict[str, Callable[..., np.ndarray]] = {
     "gradcam.add": _add,
     "gradcam.relu": _relu,
     "gradcam.clamp": _clamp,
+    "gradcam.hardtanh": _clamp,
     "gradcam.leaky_relu": _leaky_relu,
     "gradcam.max_pool2d": _max_pool2d,
     "gradcam.avg_pool2d": _avg_pool2d,

@@ -162,6 +162,14 @@ func.func @clamp(%0: tensor<1x4x6x6xf32>) {
 
 // -----
 
+func.func @hardtanh(%0: tensor<1x4x6x6xf32>) {
+  // expected-error@+1 {{'gradcam.hardtanh' op lower bound 6.0 must be less than upper bound 0.0}}
+  %r = "gradcam.hardtanh"(%0) {lo = 6.0 : f64, hi = 0.0 : f64} : (tensor<1x4x6x6xf32>) -> tensor<1x4x6x6xf32>
+  return
+}
+
+// -----
+
 func.func @clamp(%0: tensor<1x4x6x6xf32>) {
   // expected-error@+1 {{'gradcam.clamp' op has missing operands or attributes}}
   %r = "gradcam.clamp"(%0) {lo = 0.0 : f64} : (tensor<1x4x6x6xf32>) -> tensor<1x4x6x6xf32>
@@ -324,7 +332,7 @@ func.func @conv2d_adjoint(%0: tensor<1x8x6x6xf32>, %1: tensor<8x4x3x3xf32>) {
 
 func.func @activation_adjoint(%0: tensor<1x4x6x6xf32>, %1: tensor<1x4x6x5xf32>) {
   // expected-error@+1 {{'gradcam.activation_adjoint' op gradient and forward output must have equal shapes}}
-  %r = "gradcam.activation_adjoint"(%0, %1) {lo = 0.0 : f64, hi = 6.0 : f64, slope = 0.0 : f64} : (tensor<1x4x6x6xf32>, tensor<1x4x6x5xf32>) -> tensor<1x4x6x6xf32>
+  %r = "gradcam.activation_adjoint"(%0, %1) {closed = false, lo = 0.0 : f64, hi = 6.0 : f64, slope = 0.0 : f64} : (tensor<1x4x6x6xf32>, tensor<1x4x6x5xf32>) -> tensor<1x4x6x6xf32>
   return
 }
 
@@ -588,7 +596,7 @@ func.func @scale(%0: tensor<1x6x6xf32>) {
 
 func.func @mask(%0: tensor<1x4x6x6xf32>) {
   // expected-error@+1 {{'gradcam.mask' op a mask must have i1 elements, got tensor<1x4x6x6xi8>}}
-  %r = "gradcam.mask"(%0) {lo = 0.0 : f64, hi = 6.0 : f64} : (tensor<1x4x6x6xf32>) -> tensor<1x4x6x6xi8>
+  %r = "gradcam.mask"(%0) {closed = false, lo = 0.0 : f64, hi = 6.0 : f64} : (tensor<1x4x6x6xf32>) -> tensor<1x4x6x6xi8>
   return
 }
 
@@ -612,7 +620,7 @@ func.func @slope(%0: tensor<1x4x6x6xf32>, %1: tensor<1x4x6x6xi1>) {
 
 func.func @slope(%0: tensor<1x4x6x6xf32>) {
   // expected-error@+1 {{'gradcam.activation_adjoint' op attribute 'slope' must be at least 0 and less than 1, got -0.5}}
-  %r = "gradcam.activation_adjoint"(%0, %0) {lo = 0.0 : f64, hi = 6.0 : f64, slope = -0.5 : f64} : (tensor<1x4x6x6xf32>, tensor<1x4x6x6xf32>) -> tensor<1x4x6x6xf32>
+  %r = "gradcam.activation_adjoint"(%0, %0) {closed = false, lo = 0.0 : f64, hi = 6.0 : f64, slope = -0.5 : f64} : (tensor<1x4x6x6xf32>, tensor<1x4x6x6xf32>) -> tensor<1x4x6x6xf32>
   return
 }
 

@@ -27,6 +27,12 @@ func.func @relu(%0: tensor<1x4x6x6xf32>) -> tensor<1x4x6x6xf32> {
   return %r : tensor<1x4x6x6xf32>
 }
 
+// CHECK: "gradcam.hardtanh"({{.*}} : (tensor<1x4x6x6xf32>) -> tensor<1x4x6x6xf32>
+func.func @hardtanh(%0: tensor<1x4x6x6xf32>) -> tensor<1x4x6x6xf32> {
+  %r = "gradcam.hardtanh"(%0) {lo = 0.0 : f64, hi = 6.0 : f64} : (tensor<1x4x6x6xf32>) -> tensor<1x4x6x6xf32>
+  return %r : tensor<1x4x6x6xf32>
+}
+
 // CHECK: "gradcam.clamp"({{.*}} : (tensor<1x4x6x6xf32>) -> tensor<1x4x6x6xf32>
 func.func @clamp(%0: tensor<1x4x6x6xf32>) -> tensor<1x4x6x6xf32> {
   %r = "gradcam.clamp"(%0) {lo = 0.0 : f64, hi = 6.0 : f64} : (tensor<1x4x6x6xf32>) -> tensor<1x4x6x6xf32>
@@ -89,7 +95,7 @@ func.func @conv2d_adjoint(%0: tensor<1x8x6x6xf32>, %1: tensor<8x4x3x3xf32>) -> t
 
 // CHECK: "gradcam.activation_adjoint"({{.*}} : (tensor<1x4x6x6xf32>, tensor<1x4x6x6xf32>) -> tensor<1x4x6x6xf32>
 func.func @activation_adjoint(%0: tensor<1x4x6x6xf32>, %1: tensor<1x4x6x6xf32>) -> tensor<1x4x6x6xf32> {
-  %r = "gradcam.activation_adjoint"(%0, %1) {lo = 0.0 : f64, hi = 6.0 : f64, slope = 0.0 : f64} : (tensor<1x4x6x6xf32>, tensor<1x4x6x6xf32>) -> tensor<1x4x6x6xf32>
+  %r = "gradcam.activation_adjoint"(%0, %1) {closed = false, lo = 0.0 : f64, hi = 6.0 : f64, slope = 0.0 : f64} : (tensor<1x4x6x6xf32>, tensor<1x4x6x6xf32>) -> tensor<1x4x6x6xf32>
   return %r : tensor<1x4x6x6xf32>
 }
 
@@ -247,7 +253,7 @@ func.func @tap_sums(%0: tensor<1x4x6x6xf32>) -> tensor<1x4x3x3xf32> {
 
 // CHECK: "gradcam.mask"({{.*}} : (tensor<1x4x6x6xf32>) -> tensor<1x4x6x6xi1>
 func.func @mask(%0: tensor<1x4x6x6xf32>) -> tensor<1x4x6x6xi1> {
-  %r = "gradcam.mask"(%0) {lo = 0.0 : f64, hi = 0x7FF0000000000000 : f64} : (tensor<1x4x6x6xf32>) -> tensor<1x4x6x6xi1>
+  %r = "gradcam.mask"(%0) {closed = false, lo = 0.0 : f64, hi = 0x7FF0000000000000 : f64} : (tensor<1x4x6x6xf32>) -> tensor<1x4x6x6xi1>
   return %r : tensor<1x4x6x6xi1>
 }
 

@@ -38,7 +38,7 @@ REFUSED = {
     "mean": (lambda x: x.mean(1), "takes the mean over [1] of 1x4x8x8; only height and width"),
     "maximum": (lambda x: x.amax(), "takes the maximum over [] of 1x4x8x8; only height and width"),
     "cat": (lambda x: torch.cat([x, x], 2), "joins along dimension 2"),
-    "clamp": (lambda x: x.clamp(max=1), "has bounds None and 1"),
+    "clamp": (lambda x: x.clamp(2, 1), "has bounds 2 and 1; the lower one must be less than the upper one"),
     "identity": (nn.LeakyReLU(1.0), "head: aten.leaky_relu has negative_slope=1.0; supported is at least 0 and"),
     "slope below 0": (nn.LeakyReLU(-0.1), "head: aten.leaky_relu has negative_slope=-0.1; supported is at least 0"),
     "reshape": (lambda x: x.reshape(1, 8, 4, 8), "reshapes 1x4x8x8 to 1x8x4x8"),

@@ -140,7 +140,7 @@ def test_the_pass_reads_files_and_skips_the_explanation(tmp_path):
 
 def test_silent_feature_maps_are_refused():
     net = Network((1, 1, 2, 2))
-    x = net.relu(net.conv(net.image, 1, 1, padding=0, bias=[-1.0], weight=[[[[0.0]]]]), path="dead")
+    x = net.relu(net.conv(net.image, 1, 1, padding=0, bias=[-1.0], weight=[[[[0.5]]]]), path="dead")
     text = net.module(net.conv(x, 2, 2, padding=0))
     with make_context():
         module = parse(text)
@@ -149,6 +149,17 @@ def test_silent_feature_maps_are_refused():
         assert RANGE not in str(module)  # nothing was changed
         with pytest.raises(GradcamError, match="every calibration image is zero"):
             calibrate(module, np.zeros((2, 1, 1, 2, 2), np.float32))
+
+
+def test_what_constants_make_zero_is_no_fault():
+    """A convolution without weights gives the same on every image, here a value below 0, and a relu makes it 0."""
+    net = Network((1, 1, 2, 2))
+    x = net.relu(net.conv(net.image, 1, 1, padding=0, bias=[-1.0], weight=[[[[0.0]]]]), path="dead")
+    text = net.module(net.conv(x, 2, 2, padding=0))
+    with make_context():
+        module = parse(text)
+        calibrate(module, np.ones((1, 1, 1, 2, 2), np.float32))
+        assert ranges(module)[:3] == [1.0, ("gradcam.conv2d", 1.0), ("gradcam.relu", 1.0)]
 
 
 def test_values_that_are_not_finite_are_refused():

@@ -324,7 +324,7 @@ def test_unsupported_ops_are_refused_together():
     [
         (
             "activation_adjoint",
-            "lo = 0.0 : f64, hi = 6.0 : f64, slope = 0.0 : f64",
+            "closed = false, lo = 0.0 : f64, hi = 6.0 : f64, slope = 0.0 : f64",
             "'gradcam.activation_adjoint' has no quantized form; run gradcam-extract-masks first",
         ),
         (

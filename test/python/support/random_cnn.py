@@ -100,7 +100,10 @@ class Network:
         return self.append([x], F.relu, ops.ReluOp)
 
     def relu6(self, x) -> int:
-        return self.append([x], F.relu6, lambda v, type_: ops.ClampOp(v, real(0), real(6), type_))
+        return self.append([x], F.relu6, lambda v, type_: ops.HardtanhOp(v, real(0), real(6), type_))
+
+    def clamp(self, x, lo=-0.5, hi=1.0) -> int:
+        return self.append([x], lambda v: v.clamp(lo, hi), lambda v, type_: ops.ClampOp(v, real(lo), real(hi), type_))
 
     def leaky_relu(self, x, slope=0.1) -> int:
         return self.append(

@@ -24,7 +24,7 @@ def avg(kernel, stride=None, include="true", **attributes) -> str:
 
 
 #: Pieces of a relu.
-RELU = "{lo = 0.0 : f64, hi = 0x7FF0000000000000 : f64, slope = 0.0 : f64}"
+RELU = "{closed = false, lo = 0.0 : f64, hi = 0x7FF0000000000000 : f64, slope = 0.0 : f64}"
 CLS = "%cls = " + tensor(1, element="i32")
 
 #: Per case: arguments ("%name = type"), shapes of f32 constants, ops (result, name, operands, attributes, shape of the

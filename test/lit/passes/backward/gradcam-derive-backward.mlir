@@ -31,7 +31,7 @@ func.func @gradcam(%x: tensor<1x2x2x2xf32>, %class: tensor<1xi32>) -> (tensor<1x
 // CHECK: %[[X:.*]] = "gradcam.conv2d"
 // CHECK: %[[Y:.*]] = "gradcam.relu"(%[[X]])
 // CHECK: %[[GZ:.*]] = "gradcam.unflatten"
-// CHECK-NEXT: %[[GR:.*]] = "gradcam.activation_adjoint"(%[[GZ]], %[[Y]]) {hi = 0x7FF0000000000000 : f64, lo = 0.000000e+00 : f64, slope = 0.000000e+00 : f64}
+// CHECK-NEXT: %[[GR:.*]] = "gradcam.activation_adjoint"(%[[GZ]], %[[Y]]) {closed = false, hi = 0x7FF0000000000000 : f64, lo = 0.000000e+00 : f64, slope = 0.000000e+00 : f64}
 // CHECK-NEXT: %[[G:.*]] = "gradcam.add"(%[[GZ]], %[[GR]])
 // CHECK-NEXT: "gradcam.weighted_sum"(%[[G]], %[[X]]) : (tensor<1x1x2x2xf32>, tensor<1x1x2x2xf32>) -> tensor<1x2x2xf32>
 // CHECK-NOT: gradcam.conv2d_adjoint

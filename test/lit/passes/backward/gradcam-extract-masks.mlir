@@ -4,10 +4,10 @@
 // CHECK-LABEL: func.func @masks
 // CHECK-SAME: (%[[X:.*]]: tensor<1x2x1x1xf32>, %[[G:.*]]: tensor<1x2x1x1xf32>)
 // CHECK-NEXT: %[[Y:.*]] = "gradcam.relu"(%[[X]])
-// CHECK-NEXT: %[[M:.*]] = "gradcam.mask"(%[[X]]) {hi = 0x7FF0000000000000 : f64, lo = 0.000000e+00 : f64}
+// CHECK-NEXT: %[[M:.*]] = "gradcam.mask"(%[[X]]) {closed = false, hi = 0x7FF0000000000000 : f64, lo = 0.000000e+00 : f64}
 // CHECK-SAME: -> tensor<1x2x1x1xi1>
 // CHECK-NEXT: %[[Z:.*]] = "gradcam.clamp"(%[[Y]])
-// CHECK-NEXT: %[[N:.*]] = "gradcam.mask"(%[[Y]]) {hi = 6.000000e+00 : f64, lo = -1.000000e+00 : f64}
+// CHECK-NEXT: %[[N:.*]] = "gradcam.mask"(%[[Y]]) {closed = true, hi = 6.000000e+00 : f64, lo = -1.000000e+00 : f64}
 // CHECK-NEXT: %[[A:.*]] = "gradcam.apply_mask"(%[[G]], %[[M]]) {slope = 0.000000e+00 : f64}
 // CHECK-NEXT: %[[B:.*]] = "gradcam.apply_mask"(%[[A]], %[[M]]) {slope = 0.000000e+00 : f64}
 // CHECK-NEXT: %[[C:.*]] = "gradcam.apply_mask"(%[[B]], %[[N]]) {slope = 0.000000e+00 : f64}
@@ -15,9 +15,9 @@
 func.func @masks(%x: tensor<1x2x1x1xf32>, %g: tensor<1x2x1x1xf32>) -> tensor<1x2x1x1xf32> {
   %y = "gradcam.relu"(%x) : (tensor<1x2x1x1xf32>) -> tensor<1x2x1x1xf32>
   %z = "gradcam.clamp"(%y) {lo = -1.0 : f64, hi = 6.0 : f64} : (tensor<1x2x1x1xf32>) -> tensor<1x2x1x1xf32>
-  %a = "gradcam.activation_adjoint"(%g, %y) {lo = 0.0 : f64, hi = 0x7FF0000000000000 : f64, slope = 0.0 : f64} : (tensor<1x2x1x1xf32>, tensor<1x2x1x1xf32>) -> tensor<1x2x1x1xf32>
-  %b = "gradcam.activation_adjoint"(%a, %y) {lo = 0.0 : f64, hi = 0x7FF0000000000000 : f64, slope = 0.0 : f64} : (tensor<1x2x1x1xf32>, tensor<1x2x1x1xf32>) -> tensor<1x2x1x1xf32>
-  %c = "gradcam.activation_adjoint"(%b, %z) {lo = -1.0 : f64, hi = 6.0 : f64, slope = 0.0 : f64}
+  %a = "gradcam.activation_adjoint"(%g, %y) {closed = false, lo = 0.0 : f64, hi = 0x7FF0000000000000 : f64, slope = 0.0 : f64} : (tensor<1x2x1x1xf32>, tensor<1x2x1x1xf32>) -> tensor<1x2x1x1xf32>
+  %b = "gradcam.activation_adjoint"(%a, %y) {closed = false, lo = 0.0 : f64, hi = 0x7FF0000000000000 : f64, slope = 0.0 : f64} : (tensor<1x2x1x1xf32>, tensor<1x2x1x1xf32>) -> tensor<1x2x1x1xf32>
+  %c = "gradcam.activation_adjoint"(%b, %y) {closed = true, lo = -1.0 : f64, hi = 6.0 : f64, slope = 0.0 : f64}
       : (tensor<1x2x1x1xf32>, tensor<1x2x1x1xf32>) -> tensor<1x2x1x1xf32>
   return %c : tensor<1x2x1x1xf32>
 }

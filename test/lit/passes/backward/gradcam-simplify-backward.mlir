@@ -164,7 +164,7 @@ func.func @table(%cls: tensor<1xi32>) -> tensor<1x2xf32> {
 func.func @scales(%g: tensor<1x2x4x4xf32>, %y: tensor<1x2x4x4xf32>) -> tensor<1x2xf32> {
   %dead = "gradcam.relu"(%y) : (tensor<1x2x4x4xf32>) -> tensor<1x2x4x4xf32>
   %a = "gradcam.scale"(%g) {factor = 0.5 : f64} : (tensor<1x2x4x4xf32>) -> tensor<1x2x4x4xf32>
-  %b = "gradcam.activation_adjoint"(%a, %y) {lo = 0.0 : f64, hi = 0x7FF0000000000000 : f64, slope = 0.0 : f64} : (tensor<1x2x4x4xf32>, tensor<1x2x4x4xf32>) -> tensor<1x2x4x4xf32>
+  %b = "gradcam.activation_adjoint"(%a, %y) {closed = false, lo = 0.0 : f64, hi = 0x7FF0000000000000 : f64, slope = 0.0 : f64} : (tensor<1x2x4x4xf32>, tensor<1x2x4x4xf32>) -> tensor<1x2x4x4xf32>
   %c = "gradcam.scale"(%b) {factor = 4.0 : f64} : (tensor<1x2x4x4xf32>) -> tensor<1x2x4x4xf32>
   %weights = "gradcam.channel_weights"(%c) : (tensor<1x2x4x4xf32>) -> tensor<1x2xf32>
   return %weights : tensor<1x2xf32>
