@@ -201,7 +201,7 @@ def test_further_signals_do_not_disturb_the_cleaning(tmp_path: Path) -> None:
 def terminate(tool: str, *options: str | Path, when: Callable[[psutil.Process], bool], temporary: Path) -> list[str]:
     """Sends a tool SIGTERM as soon as `when` holds; it and all its children end. Returns the lines of stderr."""
     command = [sys.executable, "-m", f"gradcam.tools.{tool}", *map(str, options)]
-    environment = os.environ | {"TMPDIR": str(temporary)}
+    environment = os.environ | {"TMPDIR": str(temporary), "CCACHE_DISABLE": "1"}  # so that compilers run
     with subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         family = psutil.Process(process.pid)

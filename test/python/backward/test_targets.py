@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import logging
 
 import numpy as np
@@ -34,7 +35,8 @@ BLOCKS = [f"layer{stage}.{block}" for stage in range(1, 5) for block in range(2)
 INSIDE = [f"{block}.{name}" for block in BLOCKS for name in ("conv1", "bn1", "conv2", "bn2", "relu")]
 SHORTCUTS = [f"layer{stage}.0.downsample{name}" for stage in range(2, 5) for name in ("", ".0", ".1")]
 STAGES = [f"layer{stage}" for stage in range(1, 5)]
-COMMON = {"conv1", "bn1", "relu", "avgpool", *STAGES, *BLOCKS, *INSIDE, *SHORTCUTS}
+CALLS = [f"{block}.relu@{number}" for block in BLOCKS for number in range(2)]
+COMMON = {"conv1", "bn1", "relu", "avgpool", *STAGES, *BLOCKS, *INSIDE, *CALLS, *SHORTCUTS}
 
 
 def resnet(stem: str) -> torch.nn.Module:
@@ -60,14 +62,18 @@ def oracle(model: torch.nn.Module, image: torch.Tensor, paths: list[str]):
     """Feature map and gradient of the highest logit per path, by autograd in f64."""
     model, image, seen = copy.deepcopy(model).double(), image.double(), {}
 
-    def capture(path):
-        def hook(module, args, out):
-            seen[path] = out
+    def hooked(path):
+        name, _, wanted = path.partition("@")
+        calls = itertools.count()
+
+        def capture(module, args, out):
+            if str(next(calls)) == wanted or not wanted:
+                seen[path] = out
             return out.clone()  # what follows writes in place
 
-        return hook
+        return model.get_submodule(name).register_forward_hook(capture)
 
-    hooks = [model.get_submodule(path).register_forward_hook(capture(path)) for path in paths]
+    hooks = [hooked(path) for path in paths]
     logits = model(image)
     for hook in hooks:
         hook.remove()

@@ -189,6 +189,8 @@ def test_a_network_that_cannot_be_made_is_one_line(tmp_path, monkeypatch, capsys
     assert benchmark.main([]) == 1
     out, err = capsys.readouterr()
     assert out == ""
-    assert err == "full_size: error: networks: error: resnet18: width must be a positive integer, got 0\n"
+    stage, error = err.splitlines()
+    assert stage == "full_size: compile width 0, 224x224 for 16x16, layer4"
+    assert error == "full_size: error: networks: error: resnet18: width must be a positive integer, got 0"
     assert benchmark.main(["--simulate", "-1"]) == 1
     assert capsys.readouterr().err == "full_size: error: --simulate takes the number of images, 1 or more\n"

@@ -58,7 +58,7 @@ class Compare(Instrumentation):
 @pytest.mark.parametrize("weights", ["onchip", "dram"])
 def test_what_passes_hand_on_is_what_the_ir_says(weights):
     net, compare = rtl_networks.sums(), Compare()
-    settings = replace(net.settings("4x4"), weights=weights, dram_width=16)
+    settings = replace(net.settings("4x4"), weights=weights, dram_width=16 if weights == "dram" else None)
     with keeping():
         Compilation(net, settings, [compare]).to("hw")
     assert compare.compared[-2:] == ["gradcam-assign-cycles", "convert-affine-to-hw"]
@@ -90,7 +90,7 @@ def test_a_compile_reads_every_nest_at_most_twice(monkeypatch, tmp_path):
     net = rtl_networks.sums()
     for weights in ("onchip", "dram"):
         calls.clear()
-        settings = replace(net.settings("4x4"), weights=weights, dram_width=16)
+        settings = replace(net.settings("4x4"), weights=weights, dram_width=16 if weights == "dram" else None)
         compile_to_folder(net, "test", settings, tmp_path / weights)
         program = json.loads((tmp_path / weights / "program.json").read_text())
         assert len(program["nests"]) <= len(calls) <= 2 * len(program["nests"])

@@ -46,7 +46,7 @@ FILES = [
     ({"nests": ["conv"]}, """: $.nests must be an object, {...}, got ["conv"]"""),
     ({"nests": {"conv": LOOPS}}, """: $.nests.conv must be an object, {...}, got ["oc", "y", "x", "ic", "ky", "kx"]"""),
     ({"nests": {NEST: {"order": [], "loops": []}}}, f': $.nests["{NEST}"].order is unknown; an object here has loops'),
-    ({"nests": {"a": {"loops": []}, NEST: {}}}, f': $.nests["{NEST}"].loops is missing'),
+    ({"nests": {"a": {"loops": ["oc"]}, NEST: {}}}, f': $.nests["{NEST}"].loops is missing'),
     ({"nests": {NEST: {"loops": "y"}}}, f""": $.nests["{NEST}"].loops {LOOP_LIST}, got "y\""""),
     (nests_of("oc", 4), f': $.nests["{NEST}"].loops[1] must be a text, got 4'),
 ]
