@@ -126,6 +126,8 @@ def _check_interfaces(program: Program) -> None:
             raise GradcamError(f"stream '{stream.name}' of shape {stream.shape} has no whole number of beats")
         if (stream.direction == "out" and stream.name != "logits") != (stream.explains is not None):
             raise GradcamError(f"stream '{stream.name}' must say what it explains if it is a map, and only then")
+        if stream.scale is None:
+            raise GradcamError(f"stream '{stream.name}' has no scale")
     if program.output("logits") is None:
         raise GradcamError("the design has no stream of logits")
     if len(program.ports) != bool(program.maps):

@@ -223,6 +223,7 @@ VALUES = [
     (lambda p: p.update(memories={}), r"the file 'mem/.*' has no checksum"),
     (lambda p: p.update(rtl={}), r"the file 'rtl/gradcam_top\.sv' has no checksum"),
     (lambda p: p["streams"][-1].update(explains=None), "stream 'heatmap' must say what it explains if it is a map"),
+    (lambda p: p["streams"][-1].update(scale=None), "stream 'heatmap' has no scale"),
     (lambda p: p["streams"].pop(1), "the design has no stream of logits"),
     (lambda p: p["streams"][0].update(lanes=4096), "stream 'image' of shape .* has no whole number of beats"),
     (lambda p: p["preprocessing"].update(mean=[0.5] * 9), "program.json: mean has 9 numbers, the model"),

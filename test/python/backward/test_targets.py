@@ -32,7 +32,7 @@ NOISE = 1e-6
 STEMS = {"cifar": (16, 10), "imagenet": (64, 1)}
 #: What a ResNet-18 has, whatever `target_layers` says.
 BLOCKS = [f"layer{stage}.{block}" for stage in range(1, 5) for block in range(2)]
-INSIDE = [f"{block}.{name}" for block in BLOCKS for name in ("conv1", "bn1", "conv2", "bn2", "relu")]
+INSIDE = [f"{block}.{name}" for block in BLOCKS for name in ("conv1", "bn1", "conv2", "bn2")]
 SHORTCUTS = [f"layer{stage}.0.downsample{name}" for stage in range(2, 5) for name in ("", ".0", ".1")]
 STAGES = [f"layer{stage}" for stage in range(1, 5)]
 CALLS = [f"{block}.relu@{number}" for block in BLOCKS for number in range(2)]
