@@ -19,6 +19,8 @@ from gradcam.passes.torch.view import View
 
 _log = logging.getLogger(__name__)
 
+_F32 = np.finfo(np.float32)
+
 #: Ops without an effect on values.
 _UNCHANGED = "alias alias_copy detach detach_copy contiguous clone lift_fresh_copy _to_copy to.dtype"
 NO_OPS = tuple(f"aten.{name}" for name in _UNCHANGED.split())
@@ -47,13 +49,14 @@ def folded(call: Call) -> ir.Value | None:
         return make_constant(result.numpy())
 
 
-def _affine(call: Call, index: int, scale: np.ndarray | float, shift: np.ndarray | float) -> ir.Value:
-    """scale * x + shift for argument `index`, x: a batch norm without statistics."""
+def _affine(
+    call: Call, index: int, scale: np.ndarray | float, shift: np.ndarray | float, var: np.ndarray | float = 1.0
+) -> ir.Value:
+    """scale * x / sqrt(var) + shift for argument `index`, x: a batch norm."""
     x = call.activation(index, rank=4)
-    gamma, beta = (_per_channel(call, np.asarray(v, np.float64), dims(x)[1]) for v in (scale, shift))
-    zero, one = np.zeros(len(gamma)), np.ones(len(gamma))
+    numbers = (_per_channel(call, np.asarray(v, np.float64), dims(x)[1]) for v in (scale, shift, 0.0, var))
     with call.loc():
-        return ops.BatchNormOp(x, *map(make_constant, (gamma, beta, zero, one)), real(0.0), x.type).result
+        return ops.BatchNormOp(x, *map(make_constant, numbers), real(0.0), x.type).result
 
 
 def _per_channel(call: Call, values: np.ndarray, channels: int) -> np.ndarray:
@@ -112,7 +115,12 @@ def _quotient(call: Call) -> ir.Value:
     divisor = call.constant(1)
     if divisor is None:
         raise call.error("divides by a tensor computed from the image, which is not supported")
-    with np.errstate(divide="ignore"):
+    with np.errstate(divide="ignore", over="ignore"):
+        # The root of a square that is rounded to f32 is the divisor again; the reciprocal of a reciprocal is not.
+        single = divisor.astype(np.float32)
+        square = np.float64(single) ** 2
+        if ((square >= _F32.tiny) & (square <= _F32.max)).all():
+            return _affine(call, 0, np.sign(single), 0.0, square)
         return _affine(call, 0, 1 / divisor.astype(np.float64), 0.0)
 
 
