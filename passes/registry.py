@@ -8,6 +8,7 @@ from gradcam.passes.ir.levels import takes
 #: Pipelines by name: their passes in order, each as a pipeline's text.
 PIPELINES: dict[str, tuple[str, ...]] = {
     "gradcam-backward-pipeline": (
+        "gradcam-fold-normalization",
         "gradcam-fold-batch-norm",
         "gradcam-batch-norm-to-conv",
         "gradcam-simplify-head",
@@ -45,6 +46,7 @@ PIPELINES: dict[str, tuple[str, ...]] = {
 #: Name, room, module, class and level of every pass: that of the modules that it takes, "" for any.
 PASSES = (
     ("convert-torch-to-gradcam", "torch", "convert_torch_to_gradcam", "ConvertTorchToGradcam", "torch"),
+    ("gradcam-fold-normalization", "backward", "fold_normalization", "FoldNormalization", "gradcam"),
     ("gradcam-fold-batch-norm", "backward", "fold_batch_norm", "FoldBatchNorm", "gradcam"),
     ("gradcam-batch-norm-to-conv", "backward", "batch_norm_to_conv", "BatchNormToConv", "gradcam"),
     ("gradcam-simplify-head", "backward", "simplify_head", "SimplifyHead", "gradcam"),

@@ -111,6 +111,8 @@ CYCLES_BY_PHASE = Attribute("cycles", "module", "gradcam-assign-cycles", dict)
 
 #: The name of the stream or port that the argument becomes.
 NAME = Attribute("name", "argument", "convert-linalg-to-affine", str)
+#: What is done to the image before it enters the function, at levels 1 and 2: (image - mean) / std, by channel.
+NORMALIZATION = Attribute("normalization", "argument", "gradcam-fold-normalization", dict)
 
 # Of a buffer.
 

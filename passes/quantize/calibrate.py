@@ -14,10 +14,11 @@ from gradcam.dialect import cam_ops
 from gradcam.dialect.traits import Forward, Gradient, KeepsScale, LinearInFirst, Product, has
 from gradcam.dialect.verify import shape
 from gradcam.errors import GradcamError, fail
-from gradcam.images import Preprocessing, batches, load_images
+from gradcam.images import ASSUMED, ASSUMED_INSIDE, Preprocessing, batches, load_images
 from gradcam.passes.infra.pass_base import Pass
 from gradcam.passes.ir.constants import read_constant
 from gradcam.passes.ir.explanations import class_dependents
+from gradcam.passes.ir.normalization import entering, normalization_of, set_image_attribute
 from gradcam.passes.ir.queries import main_function
 
 if TYPE_CHECKING:
@@ -65,7 +66,9 @@ class Calibrate(Pass):
     background: str = "black"
 
     def run(self, module: Any) -> None:  # noqa: D102
-        how = Preprocessing.of(self.mean, self.std, self.preset, self.resize, self.crop, self.background)
+        assumed = ASSUMED if normalization_of(main_function(module)) is None else ASSUMED_INSIDE
+        preset = assumed if self.mean is None and self.std is None and self.preset is None else self.preset
+        how = Preprocessing.of(self.mean, self.std, preset, self.resize, self.crop, self.background)
         images = load_images(self.images, input_shape(module), how)
         calibrate(module, (image.input for image in images), self.range, self.percentile)
 
@@ -107,7 +110,7 @@ def calibrate(
             value.owner.attributes[RANGE] = ir.DenseF64ArrayAttr.get(
                 (largest if largest.any() else largest + 1).tolist()
             )
-        _set_argument_range(main, attribute(image_histogram))
+        set_image_attribute(main, RANGE, attribute(image_histogram))
 
 
 def _gather(
@@ -146,7 +149,7 @@ def _gather(
     with one_thread():
         for batch in batches(images, input_shape(module), batch_size(main)):
             seen = image_histogram.count // batch[0].size
-            if not image_histogram.add(batch):
+            if not image_histogram.add(entering(main, batch)):
                 raise GradcamError("a calibration image has values that are not finite")
             logits = run_float(module, batch, on_value=on_value)[0]
             if magnitudes:
@@ -212,9 +215,3 @@ def _unvarying(main: Any, zero: set[ir.Value]) -> set[ir.Value]:
         if has_zero_weight or is_zero or all(v in found for v in parts):
             found.update(op.results)
     return found
-
-
-def _set_argument_range(main: Any, range_: ir.Attribute) -> None:
-    attributes = [{a.name: a.attr for a in argument} for argument in main.arg_attrs]
-    attributes[0][RANGE] = range_
-    main.arg_attrs = ir.ArrayAttr.get([ir.DictAttr.get(a) for a in attributes])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,7 @@ from gradcam.checks import check_layers, check_types, check_used, checked_shape,
 from gradcam.dialect.methods import METHODS, method_named
 from gradcam.dram import Dram
 from gradcam.errors import GradcamError
-from gradcam.images import ASSUMED, Image, Numbers, Preprocessing, Size, load_images
+from gradcam.images import ASSUMED, ASSUMED_INSIDE, Image, Numbers, Preprocessing, Size, load_images
 from gradcam.outside import outside
 from gradcam.passes.infra.instrumentation import Timing
 from gradcam.passes.infra.pass_manager import Instrumentation, PassManager
@@ -63,7 +63,8 @@ class Settings:
             `gradcam.images.load_images`; None takes the model's own.
         mean: mean of the pixels that the model was trained on, from 0 to 1, one number or one per channel; with `std`.
         std: their standard deviation, in the same form.
-        preset: mean and std by name: "imagenet", "tf", "zero-one" or "minus-one-one". Without all three: the last.
+        preset: mean and std by name: "imagenet", "tf", "zero-one" or "minus-one-one". Without all three: the last, and
+            "zero-one" for a model that normalizes its image itself.
         resize: size to which images are resized: pixels of the shorter side, or height and width; None: not at all.
         crop: size that is cut from the centre of images, one number for a square; None: the whole image.
         background: colour on which transparent images are composed, by name, as "#rrggbb", or its three levels.
@@ -256,7 +257,9 @@ class Compilation:
         self.timing = Timing()
         self._watchers = [self.timing, *watchers]
         self._say = say
-        self._assumed = settings.mean is None and settings.preset is None  # how pixels become inputs; not said yet
+        #: The preset of pixels, where the settings do not say; of which it is yet to be told.
+        self._assumed = ASSUMED if settings.mean is None and settings.preset is None else None
+        self._told_assumed = False
         self._kept: list[Any] = []
         self._levels = self._run()
 
@@ -269,11 +272,14 @@ class Compilation:
 
     def _run(self) -> Iterator[tuple[str, Any]]:
         from gradcam.frontend import import_model
+        from gradcam.passes.backward.fold_normalization import reads_normalized
 
         settings = self.settings
         self._say("import")
         shape, targets, method = settings.input_shape, settings.target_layer, settings.method
         module = import_model(self.model, shape, targets, method, top_k=settings.top_k)
+        if self._assumed and reads_normalized(module):
+            self._assumed = ASSUMED_INSIDE
         yield LEVELS[0], module
         for level in LEVELS[1:]:
             if level == "quantized":
@@ -281,7 +287,23 @@ class Compilation:
                 self._calibrate(module)
             self._say(level)
             module = pipeline_for(level, settings).run(module, *self._watchers)
+            if level == "simplified":
+                self._tell_normalization(module)
             yield level, module
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """What makes inputs of the model of pixels, once the model is imported."""
+        chosen = replace(self.settings, preset=self._assumed) if self._assumed else self.settings
+        return chosen.preprocessing
+
+    def _tell_normalization(self, module: Any) -> None:
+        from gradcam.passes.ir.normalization import normalization_of
+        from gradcam.passes.ir.queries import main_function
+
+        if own := normalization_of(main_function(module)):
+            after = "" if self._assumed else f", after {named('preset')}, or {named('mean')} and {named('std')}"
+            _log.warning("the model's own %s is applied to the image before the design%s", own, after)
 
     def _calibrate(self, module: Any) -> None:
         from gradcam.passes.quantize.calibrate import calibrate, input_shape
@@ -295,7 +317,7 @@ class Compilation:
                 raise GradcamError(f"{reason}; name a file or a folder of images by {named('calibration')}")
             with outside("the model's calibration_images failed"):
                 images = images() if callable(images) else images
-        loaded = self._told(load_images(images, input_shape(module), self.settings.preprocessing))
+        loaded = self._told(load_images(images, input_shape(module), self.preprocessing))
         spread = Spread[Any](IMAGES)
         inputs = spread.passing(image.input for image in loaded)
         calibrate(module, inputs, self.settings.range_choice, self.settings.percentile or PERCENTILE)
@@ -304,10 +326,12 @@ class Compilation:
     def _told(self, images: Iterable[Image]) -> Iterator[Image]:
         """The images; says once that pixels became inputs in a way that nobody asked for."""
         for image in images:
-            if image.preprocessed and self._assumed:
-                self._assumed = False
+            if image.preprocessed and self._assumed and not self._told_assumed:
+                self._told_assumed = True
                 other = f"{named('preset')}, or {named('mean')} and {named('std')}, say otherwise"
-                _log.warning("pixels become -1 to 1, as preset %s; %s", ASSUMED, other)
+                normalizes = self._assumed == ASSUMED_INSIDE
+                range_ = "0 to 1, since the model normalizes them itself" if normalizes else "-1 to 1"
+                _log.warning("pixels become %s, as preset %s; %s", range_, self._assumed, other)
             yield image
 
     def quality(self, simplified: Any, quantized: Any) -> Quality | None:
@@ -328,7 +352,7 @@ class Compilation:
         self._say("validate")
         if images is None:
             return measure(simplified, quantized, evenly(self._kept, default_count(quantized)), "calibration")
-        loaded = self._told(load_images(images, input_shape(simplified), self.settings.preprocessing))
+        loaded = self._told(load_images(images, input_shape(simplified), self.preprocessing))
         return measure(simplified, quantized, self._counted(loaded), "validation")
 
     def _counted(self, images: Iterable[Image]) -> Iterator[Any]:

@@ -99,7 +99,6 @@ class _Run:
 
 def _simulate(folder: Path, pe: str, images: np.ndarray, say: Say) -> _Run:
     """Builds a design's simulator, runs float images (N x C x H x W) and compares with the integer reference."""
-    from gradcam.numerics import quantize
     from gradcam.sim.check import output_difference
     from gradcam.sim.simulator import Simulator
     from gradcam.sim.trace import load_quantized
@@ -108,7 +107,7 @@ def _simulate(folder: Path, pe: str, images: np.ndarray, say: Say) -> _Run:
     start = time.perf_counter()
     simulator = Simulator(folder / design_folder(pe))
     build_seconds = time.perf_counter() - start
-    quantized = quantize(images, simulator.program.scale("image"))
+    quantized = simulator.program.integers(images)
     results: list[Any] = []
     for i in range(0, len(quantized), CHUNK):
         say(f"simulate {pe}: image {i + 1} of {len(quantized)}")

@@ -85,7 +85,7 @@ def compile_to_folder(
             with (work / "ir" / file).open("wb") as stream:
                 module.write_bytecode(stream)
         scheduled = ScheduledProgram.of(compilation.to("scheduled"))
-        program = describe_program(scheduled, quantized, write_memories(scheduled, work), settings.preprocessing)
+        program = describe_program(scheduled, quantized, write_memories(scheduled, work), compilation.preprocessing)
         schedule = describe_schedule(scheduled)
         multiplications = count_multiplications(compilation.to("hw"))
         program = replace(program, rtl=write_rtl(compilation.to("verilog"), work / "rtl"))

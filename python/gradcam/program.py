@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from math import isinf
 from typing import Any, Literal, cast
 
+from msgspec.structs import replace
 from torch_mlir import ir
 
 from gradcam.images import Preprocessing
@@ -14,6 +15,7 @@ from gradcam.passes.hw.interface import Interface
 from gradcam.passes.hw.top import TOP
 from gradcam.passes.ir.attributes import CYCLES, DRAIN, END, ENGINE, EPILOGUE, PHASE, STALLS, START
 from gradcam.passes.ir.explanations import explanations, map_names
+from gradcam.passes.ir.normalization import normalization_of
 from gradcam.passes.ir.queries import is_argument, is_global, location_name
 from gradcam.passes.program.banks import place_of, ring_of
 from gradcam.passes.program.engines import access_kind
@@ -57,7 +59,7 @@ def describe_program(
         described = tuple(_stream(a, arguments[i], scales, maps) for i, a in streams.items())
         return schema.Program(
             top=TOP,
-            preprocessing=(preprocessing or Preprocessing.of()).of_channels(described[0].shape[-1]),
+            preprocessing=_preprocessing(preprocessing or Preprocessing.of(), quantized, described[0].shape[-1]),
             streams=described,
             ports=tuple(schema.Input(arguments[i], a.element_bits) for i, a in ports.items()),
             nests=tuple(
@@ -144,6 +146,12 @@ def _weights(weight_stream: WeightStream | None, number: int, nest: Nest) -> sch
 
 def _dram(weight_stream: WeightStream) -> schema.Dram:
     return schema.Dram(dram_file(weight_stream), weight_stream.width, weight_stream.outstanding, weight_stream.latency)
+
+
+def _preprocessing(chosen: Preprocessing, quantized: Any, channels: int) -> Preprocessing:
+    """The preprocessing of settings, with the model's own normalization, which the level-2 module's argument has."""
+    normalization = None if quantized is None else normalization_of(_function(quantized))
+    return replace(chosen, normalization=normalization).of_channels(channels)
 
 
 def dram_file(weight_stream: WeightStream) -> str:

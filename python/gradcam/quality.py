@@ -19,6 +19,7 @@ from gradcam.images import batches
 from gradcam.numerics import int8_limits, outside
 from gradcam.passes.ir.constants import dense_values
 from gradcam.passes.ir.explanations import class_dependents, explanations, map_names
+from gradcam.passes.ir.normalization import entering
 from gradcam.passes.ir.queries import location_name, main_function, users
 from gradcam.passes.quantize.calibrate import batch_size, input_shape
 from gradcam.quant_types import scale, storage_bits, storage_limits
@@ -181,7 +182,7 @@ def measure(module: Any, quantized: Any, images: Iterable[np.ndarray], source: S
         for batch in batches(images, input_shape(module), batch_size(main_function(module))):
             integers = [run_integer(quantized, quantize_image(quantized, image[None])) for image in batch]
             found += network.compare(batch, [Outputs.of([x[0] for x in each], scales) for each in integers])
-            beyond, pixels = beyond + outside(batch, image_limits), pixels + batch.size
+            beyond, pixels = beyond + outside(entering(main, batch), image_limits), pixels + batch.size
     if not found:
         raise GradcamError("validation needs at least one image")
     return summary(source, found, network, beyond / pixels)

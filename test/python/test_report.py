@@ -149,7 +149,7 @@ def test_the_report_has_what_the_readme_promises(compiled):
     assert report.multiplications == {"mac": 16 + 4, "sum": 4}
     assert {"weights", "biases", "bank0"} <= set(report.memory_bytes)
     names = [p.name for p in report.passes]
-    assert names[0] == "gradcam-fold-batch-norm" and "gradcam-assign-cycles" in names
+    assert names[0] == "gradcam-fold-normalization" and "gradcam-assign-cycles" in names
     assert all(p.seconds >= 0 for p in report.passes)
     assert Design.load(compiled.folder).report() == report
 

@@ -21,7 +21,6 @@ import numpy as np
 from gradcam.design import Design
 from gradcam.errors import GradcamError
 from gradcam.images import load_images
-from gradcam.numerics import quantize
 from gradcam.schema.program import WORD_BYTES, Field, Program, Register
 
 
@@ -280,7 +279,8 @@ class Core:
         first, *others = load_images(image, (1, channels, height, width), how, scale)
         if others:
             raise GradcamError(f"{1 + len(others)} images where one is run; run_many takes several")
-        return image_beats(quantize(first.input, scale), self._image.lanes, self._program.core.image_bytes).tobytes()
+        integers = self._program.integers(first.input)
+        return image_beats(integers, self._image.lanes, self._program.core.image_bytes).tobytes()
 
     def decode(self, data: bytes) -> Result:
         """Decodes a result packet.

@@ -22,6 +22,7 @@ from gradcam.dialect.layout_ops import channels_per_tap
 from gradcam.dialect.verify import ints, shape
 from gradcam.errors import fail
 from gradcam.execution.interpreter import Kernel, OnValue, run
+from gradcam.passes.ir.normalization import entering
 from gradcam.passes.ir.queries import main_function
 
 #: Bytes; PyTorch allocates tensors at multiples of it.
@@ -35,7 +36,8 @@ def run_float(
 
     Args:
         module: its `@main` takes the image, and the class when it has an explanation.
-        images: NxCxHxW, converted to f32. Each image gives the same bits in whatever batch it comes.
+        images: NxCxHxW, converted to f32, as the model takes them, before its own normalization. Each image gives the
+            same bits in whatever batch it comes.
         classes: the class to explain first, one for all images or one for each; a negative one selects the first
             maximum of the logits. Unused without an explanation.
         on_value: called with every computed value; see `interpreter.run`.
@@ -46,9 +48,10 @@ def run_float(
     Raises:
         GradcamError: an input of another shape, a class that does not exist, an op without f32 semantics.
     """
-    images = np.ascontiguousarray(images, np.float32)
+    main = main_function(module)
+    images = np.ascontiguousarray(entering(main, np.asarray(images, np.float32)), np.float32)
     requests = np.array(np.broadcast_to(np.asarray(classes, np.int32), len(images)))
-    inputs = [images, requests][: len(main_function(module).entry_block.arguments)]
+    inputs = [images, requests][: len(main.entry_block.arguments)]
     return run(module, inputs, KERNELS, on_value, len(images))
 
 

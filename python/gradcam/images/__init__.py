@@ -18,13 +18,24 @@ from gradcam.errors import GradcamError
 from gradcam.images.arrays import WHITE, images_of, read_array, shape_text
 from gradcam.images.files import SUFFIXES, Pixels, read_pixels
 from gradcam.images.planes import composed, resized, to_channels
-from gradcam.images.preprocessing import ASSUMED, PRESETS, Numbers, Preprocessing, Size, size_text
+from gradcam.images.preprocessing import (
+    ASSUMED,
+    ASSUMED_INSIDE,
+    PRESETS,
+    Normalization,
+    Numbers,
+    Preprocessing,
+    Size,
+    size_text,
+)
 from gradcam.outside import reading
 
 __all__ = [
     "ASSUMED",
+    "ASSUMED_INSIDE",
     "PRESETS",
     "Image",
+    "Normalization",
     "Numbers",
     "Preprocessing",
     "Size",
@@ -44,7 +55,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Image:
-    """An image as a network takes it.
+    """An image as a model takes it, before the model's own normalization.
 
     Attributes:
         name: the file, with a number where it holds several images; for messages and tables.
@@ -169,9 +180,11 @@ class _Reader:
                 yield Image(each, self._as_given(each, values), False)
 
     def _as_given(self, name: str, values: np.ndarray) -> np.ndarray:
-        real = values.astype(np.float64) * (self.scale or 1) if values.dtype == np.int8 else values
+        planes = values.transpose(2, 0, 1)
+        if planes.dtype == np.int8:
+            planes = self.preprocessing.before_entering(planes.astype(np.float64) * (self.scale or 1))
         with np.errstate(over="ignore"):
-            given = np.ascontiguousarray(real.transpose(2, 0, 1), np.float32)[None]
+            given = np.ascontiguousarray(planes, np.float32)[None]
         if not np.isfinite(given).all():
             raise GradcamError(f"{name} has values that are not finite")
         return given

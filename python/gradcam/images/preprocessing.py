@@ -21,8 +21,8 @@ PRESETS: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
     "minus-one-one": ((0.5,), (0.5,)),
 }
 
-#: What pixels become where nobody says anything else.
-ASSUMED = "minus-one-one"
+#: What pixels become where nobody says anything else; in a model that normalizes its image itself, ASSUMED_INSIDE.
+ASSUMED, ASSUMED_INSIDE = "minus-one-one", "zero-one"
 
 #: A number, or one per channel.
 Numbers = float | Sequence[float]
@@ -35,8 +35,59 @@ Level = Annotated[int, msgspec.Meta(ge=0, le=255)]
 Sides = Annotated[tuple[Count, ...], msgspec.Meta(min_length=1, max_length=2)]
 
 
+class Normalization(Record, frozen=True):
+    """What a model itself does to its image before anything else: (image - mean) / std.
+
+    Such constants of a model are no part of the design. What takes them out of the network does to the image before
+    it becomes int8, so that zeros of padding stay zeros behind the constants.
+
+    Attributes:
+        mean: a number per channel.
+        std: a number per channel, never 0, negative where the model changes the sign.
+    """
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def applied(self, images: np.ndarray) -> np.ndarray:
+        """What the network behind the constants takes.
+
+        Args:
+            images: of the model; float, ... x C x H x W.
+
+        Returns:
+            float32, the same shape.
+        """
+        mean, std = (np.asarray(v, np.float32)[:, None, None] for v in (self.mean, self.std))
+        return (images.astype(np.float32) - mean) / std
+
+    def undone(self, values: np.ndarray) -> np.ndarray:
+        """The images of which `applied` makes `values`; float64."""
+        mean, std = (np.asarray(v)[:, None, None] for v in (self.mean, self.std))
+        return values.astype(np.float64) * std + mean
+
+    def then(self, factor: np.ndarray, offset: np.ndarray) -> Normalization:
+        """Followed by factor * x + offset, a number per channel each, float64; no factor is 0."""
+        std = np.asarray(self.std) / factor
+        return Normalization(tuple((np.asarray(self.mean) - offset * std).tolist()), tuple(std.tolist()))
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether float32 holds every number."""
+        with np.errstate(over="ignore", under="ignore"):
+            mean, std = (np.asarray(v, np.float32) for v in (self.mean, self.std))
+        return bool(np.isfinite([mean, std]).all() and (np.abs(std) >= np.finfo(np.float32).tiny).all())
+
+    def __str__(self) -> str:
+        """The formula."""
+        mean, std = _numbers_text(self.mean), _numbers_text(self.std)
+        return f"(image - {mean}) / {std}" if "," not in mean + std else f"(image - [{mean}]) / [{std}]"
+
+
 class Preprocessing(Record, frozen=True):
-    """What is done to the pixels of an image, in the order: background, resize, crop, mean and std.
+    """What is done to the pixels of an image, in the order: background, resize, crop, mean and std, normalization.
+
+    The result of all but the last is what the model takes.
 
     Attributes:
         mean: subtracted from pixels of 0 to 1: a number, or one per channel.
@@ -44,6 +95,8 @@ class Preprocessing(Record, frozen=True):
         resize: pixels of the shorter side, or height and width, to which an image is resized; null for no resizing.
         crop: height and width that are cut from the centre, one number for a square; null for the whole image.
         background: red, green and blue, 0 to 255, on which transparent images are composed.
+        normalization: what the model itself does to its image, as the compile has taken it out of the network; null
+            for nothing.
     """
 
     mean: tuple[float, ...]
@@ -51,6 +104,7 @@ class Preprocessing(Record, frozen=True):
     resize: Sides | None
     crop: Sides | None
     background: Annotated[tuple[Level, ...], msgspec.Meta(min_length=3, max_length=3)]
+    normalization: Normalization | None
 
     @classmethod
     def of(
@@ -76,7 +130,7 @@ class Preprocessing(Record, frozen=True):
             GradcamError: a value is impossible, or two of them contradict each other.
         """
         means, stds = _statistics(mean, std, preset)
-        return cls(means, stds, _sides(resize, "resize"), _sides(crop, "crop"), _colour(background))
+        return cls(means, stds, _sides(resize, "resize"), _sides(crop, "crop"), _colour(background), None)
 
     def normalized(self, pixels: np.ndarray, white: float) -> np.ndarray:
         """The input of pixels: (pixel / white - mean) / std in float32.
@@ -114,7 +168,26 @@ class Preprocessing(Record, frozen=True):
             GradcamError: mean or std has another number of channels.
         """
         mean, std = (tuple(values) for values in self._per_channel(channels))
+        inside = self.normalization
+        if inside is not None and ({len(inside.mean), len(inside.std)} != {channels} or 0 in inside.std):
+            raise GradcamError(f"normalization must have a mean and a std, not 0, for each of {channels} channels")
         return msgspec.structs.replace(self, mean=mean, std=std)
+
+    def entering(self, images: np.ndarray) -> np.ndarray:
+        """The images, float ... x C x H x W, as they enter the design before they become int8."""
+        return images if self.normalization is None else self.normalization.applied(images)
+
+    def before_entering(self, values: np.ndarray) -> np.ndarray:
+        """What `entering` undoes."""
+        return values if self.normalization is None else self.normalization.undone(values)
+
+    @property
+    def of_pixels(self) -> tuple[list[float], list[float]]:
+        """Mean and std, a number per channel, by which pixels of 0 to 1 enter the design: (pixel - mean) / std."""
+        if self.normalization is None:
+            return list(self.mean), list(self.std)
+        (mean, std), (m, s) = (map(np.asarray, (x.mean, x.std)) for x in (self, self.normalization))
+        return (mean + m * std).tolist(), (s * std).tolist()
 
     def _per_channel(self, channels: int) -> list[list[float]]:
         found = []
@@ -133,6 +206,8 @@ class Preprocessing(Record, frozen=True):
         if self.crop:
             parts.append(f"crop {size_text(self.crop)}")
         parts.append(f"mean {_numbers_text(self.mean)}, std {_numbers_text(self.std)} of pixels from 0 to 1")
+        if self.normalization:
+            parts.append(f"then the model's own {self.normalization}")
         return "; ".join(parts)
 
 

@@ -28,6 +28,7 @@ def packet_header(program: Program) -> str:
     """The text of gradcam_packets.h: sizes of the packets of this design, and the scales of their contents."""
     core, (image,) = program.core, program.inputs
     height, width, channels = image.shape
+    mean, std = program.preprocessing.of_pixels
     lines = [
         f"GRADCAM_FINGERPRINT 0x{core.fingerprint:08x}u // of the register DESIGN",
         f"GRADCAM_IMAGE_HEIGHT {height}",
@@ -36,8 +37,8 @@ def packet_header(program: Program) -> str:
         f"GRADCAM_IMAGE_BEATS {image.beats}",
         f"GRADCAM_IMAGE_BEAT_BYTES {core.image_bytes}",
         f"GRADCAM_IMAGE_SCALE {image.scale!r} // real value of 1",
-        f"GRADCAM_IMAGE_MEAN {_numbers(program.preprocessing.mean)} // by channel, of pixels from 0 to 1",
-        f"GRADCAM_IMAGE_STD {_numbers(program.preprocessing.std)} // a real value is (pixel - mean) / std",
+        f"GRADCAM_IMAGE_MEAN {_numbers(mean)} // by channel, of pixels from 0 to 1",
+        f"GRADCAM_IMAGE_STD {_numbers(std)} // a real value is (pixel - mean) / std",
         f"GRADCAM_RESULT_WORDS {program.packet_words} // int32_t",
     ]
     scales, place = {s.name: s.scale for s in program.outputs}, 0

@@ -21,6 +21,7 @@ from gradcam.dialect.layout_ops import channels_per_tap
 from gradcam.errors import GradcamError, fail
 from gradcam.execution.interpreter import OnValue, run
 from gradcam.numerics import rescale
+from gradcam.passes.ir.normalization import entering
 from gradcam.passes.ir.queries import main_function
 from gradcam.quant_types import (
     INT8_LEVELS,
@@ -345,5 +346,6 @@ def _threads() -> ThreadpoolController:
 
 
 def quantize_image(module: ir.Module, image: np.ndarray) -> np.ndarray:
-    """Quantizes a float image (1xCxHxW) to the int8 image that a quantized module takes."""
-    return quantize_array(image, main_function(module).entry_block.arguments[0])
+    """Quantizes a float image (1xCxHxW), as the model takes it, to the int8 image that a quantized module takes."""
+    main = main_function(module)
+    return quantize_array(entering(main, image), main.entry_block.arguments[0])

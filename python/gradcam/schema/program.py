@@ -10,6 +10,7 @@ import numpy as np
 
 from gradcam.errors import GradcamError
 from gradcam.images.preprocessing import Preprocessing
+from gradcam.numerics import quantize
 from gradcam.schema.document import Count, Document, Identifier, Natural, Record
 
 #: The parts of a run, in their order.
@@ -310,6 +311,7 @@ class Program(Document, frozen=True, kw_only=True):
         format: number of the format.
         top: name of the module that runs the program; `core` is around it.
         preprocessing: what makes the image, in real values, of the pixels of a file; a mean and a std per channel.
+            Images of floats, which the model takes, become it by the normalization alone.
         streams: streams of the top, the image first, the outputs in the order in which they are written.
         ports: plain inputs of the top: the class to explain, in a design that explains.
         nests: nests in the order in which they are issued.
@@ -322,7 +324,7 @@ class Program(Document, frozen=True, kw_only=True):
         rtl: checksums of the SystemVerilog files, one per module.
     """
 
-    format: Literal[2] = 2
+    format: Literal[3] = 3
     top: Identifier
     preprocessing: Preprocessing
     streams: tuple[Stream, ...]
@@ -383,6 +385,20 @@ class Program(Document, frozen=True, kw_only=True):
         """Bytes of the core's buffer of either packet."""
         image = sum(s.beats * s.beat_bytes for s in self.inputs)
         return {"image_buffer": image, "result_buffer": self.packet_words * WORD_BYTES}
+
+    def integers(self, images: np.ndarray) -> np.ndarray:
+        """Images as the design takes them.
+
+        Args:
+            images: float, as the model takes them, ... x C x H x W.
+
+        Returns:
+            int8, the same shape.
+
+        Raises:
+            GradcamError: a value is not finite.
+        """
+        return quantize(self.preprocessing.entering(images), self.scale("image"))
 
     def output(self, name: str) -> Stream | None:
         """The output stream `name`, None when the design has none."""

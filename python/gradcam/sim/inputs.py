@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gradcam.images import Source, load_images
-from gradcam.numerics import int8_limits, outside, quantize
+from gradcam.numerics import int8_limits, outside
 from gradcam.schema.program import Program
 from gradcam.verdict import MOST_OUTSIDE, percent
 from gradcam.view import displayable
@@ -47,11 +47,11 @@ def read_images(source: Source, program: Program) -> Iterator[DesignImage]:
         GradcamError: a file cannot be read, or an image has another size or type.
     """
     height, width, channels = program.inputs[0].shape
-    scale = program.scale("image")
-    for image in load_images(source, (1, channels, height, width), program.preprocessing, scale):
-        picture = displayable(image.input[0], program.preprocessing)
-        beyond = outside(image.input, int8_limits(scale)) / image.input.size
-        yield DesignImage(image.name, image.input, quantize(image.input[0], scale), picture, beyond)
+    how, scale = program.preprocessing, program.scale("image")
+    for image in load_images(source, (1, channels, height, width), how, scale):
+        picture = displayable(image.input[0], how)
+        beyond = outside(how.entering(image.input), int8_limits(scale)) / image.input.size
+        yield DesignImage(image.name, image.input, program.integers(image.input[0]), picture, beyond)
 
 
 def warn_of_saturation(images: Sequence[DesignImage]) -> None:

@@ -5,6 +5,7 @@ import subprocess
 
 import numpy as np
 import pytest
+from idle_core import Idle
 from image_network import network
 from PIL import Image
 
@@ -74,18 +75,6 @@ def test_simulation_and_driver_take_files(design, folder, tmp_path, capsys):
     assert simulate_main([str(design.folder), "--input", str(files[1]), "-o", str(tmp_path / "run")]) == 0
     np.testing.assert_array_equal(np.load(tmp_path / "run" / "logits.npy"), results[1].logits)
     assert "error" not in capsys.readouterr().err
-
-
-class Idle:
-    """A transport to a core that does nothing: all that the driver reads of it are its identity and its rest."""
-
-    def __init__(self, program):
-        registers = program.core.registers
-        self.words = {r.address: sum(f.reset << f.low for f in r.fields.values()) for r in registers.values()}
-        self.words[registers["DESIGN"].address] = program.core.fingerprint
-
-    def read32(self, address):
-        return self.words[address]
 
 
 def test_packets_of_the_driver(design, folder):
