@@ -172,7 +172,7 @@ def stored(module, name):
     main = main_function(module)
     value = main.entry_block.arguments[0]
     for op in main.entry_block.operations:
-        if name is not None and location_name(op) == name and op.operation.name in ("gradcam.relu", "gradcam.clamp"):
+        if name is not None and location_name(op) == name and op.operation.name in ("gradcam.relu", "gradcam.hardtanh"):
             value = op.results[0]
     return value.type.element_type.scale
 
