@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 import re
+import sys
+import types
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -130,7 +132,8 @@ def _(rng: random.Random, corpus: Path) -> Case:
     def right(folder: Path) -> str:
         from gradcam.passes.infra import registry
 
-        exec(compile(data, "plugin.py", "exec"), {"__name__": "plugin"})
+        plugin = sys.modules["plugin"] = types.ModuleType("plugin")  # where dataclasses look for it
+        exec(compile(data, "plugin.py", "exec"), vars(plugin))
         module = level1(source)
         with module.context:
             registry.lookup("count")(limit=2).run(module)

@@ -20,6 +20,10 @@ if TYPE_CHECKING:  # it imports what a simulation needs
     from gradcam.sim.simulator import Result
 
 
+#: Bits of the class to explain, an index of the logits.
+CLASS_BITS = 32
+
+
 @dataclass(frozen=True)
 class Design:
     """A compiled design.
@@ -132,6 +136,8 @@ def _check_interfaces(program: Program) -> None:
         raise GradcamError("the design has no stream of logits")
     if len(program.ports) != bool(program.maps):
         raise GradcamError("a design with maps has one port, which takes the class to explain, and no other design has")
+    if wrong := [port for port in program.ports if port.bits != CLASS_BITS]:
+        raise GradcamError(f"port '{wrong[0].name}' has {wrong[0].bits} bits; a class has {CLASS_BITS}")
 
 
 def _check_files(program: Program) -> None:

@@ -220,6 +220,7 @@ VALUES = [
     (lambda p: p["nests"][2].update(cycles=10**9), "the nests add 1000[0-9]* cycles to their phases, but the last one"),
     (lambda p: p.update(ports=[]), "a design with maps has one port, which takes the class to explain"),
     (lambda p: p["ports"].append(p["ports"][0]), "a design with maps has one port"),
+    (lambda p: p["ports"][0].update(bits=31), "port 'class_select' has 31 bits; a class has 32"),
     (lambda p: p.update(memories={}), r"the file 'mem/.*' has no checksum"),
     (lambda p: p.update(rtl={}), r"the file 'rtl/gradcam_top\.sv' has no checksum"),
     (lambda p: p["streams"][-1].update(explains=None), "stream 'heatmap' must say what it explains if it is a map"),
