@@ -197,11 +197,12 @@ def clamp_bounds(op: Any) -> tuple[int, int]:
 def mask_bounds(op: Any) -> tuple[int, int]:
     """The integer bounds of a mask, which is 1 where its input lies between them, both excluded.
 
-    A closed mask is 1 for the integers that the quantized clamp leaves as they are.
+    A closed mask is 1 for the integers that the quantized clamp leaves as they are. An open one is 0 for the integers
+    that its bounds round to, so that it does not depend on how a scale has been rounded.
     """
     if ir.IntegerAttr(op.attributes["closed"]).value:
         lo, hi = clamp_bounds(op)
         return lo - 1, hi + 1
     low, high = storage_limits(op.operands[0])
     lo, hi = (ir.FloatAttr(op.attributes[name]).value / scale(op.operands[0]) for name in ("lo", "hi"))
-    return math.floor(max(lo, low - 1)), math.ceil(min(hi, high + 1))
+    return round(max(lo, low - 1)), round(min(hi, high + 1))

@@ -11,10 +11,14 @@ from random_cnn import relative_error
 from rtl_checks import check_design
 from rtl_networks import Network, design, run_affine_of
 from torch import nn
+from torch_mlir import ir
 
 from gradcam.compiler import Compilation
+from gradcam.dialect import make_context
+from gradcam.evaluate import pearson
 from gradcam.execution.float32 import run_float
-from gradcam.reference.integer import run_integer
+from gradcam.quant_types import mask_bounds
+from gradcam.reference.integer import quantize_image, run_integer
 
 #: Functions whose input is at least 0, and often exactly 0; whether the gradient passes there.
 ON_BOUND = {
@@ -84,3 +88,33 @@ def test_rtl(tmp_path):
     net = network("clamp(0, 0.5)")
     design(net, "4x4", tmp_path / "design")
     check_design(net, tmp_path / "design", inner=".*", distinct=False)
+
+
+@pytest.mark.parametrize("scale", ["0.04724409", "0.047244094", "0.0472441"])
+def test_an_open_mask_is_0_on_its_bounds_however_the_scale_is_rounded(scale):
+    """127 stands for a bound of 6 at a scale of 6/127, whose seven digits lie below or above it."""
+    type_ = f"tensor<1x1x1x1x!quant.uniform<i8:f32, {scale}>>"
+    attributes = "closed = false, hi = 6.0 : f64, lo = 0.0 : f64"
+    text = f"""func.func @main(%x: {type_}) -> tensor<1x1x1x1xi1> {{
+      %0 = "gradcam.mask"(%x) {{{attributes}}} : ({type_}) -> tensor<1x1x1x1xi1>
+      return %0 : tensor<1x1x1x1xi1>
+    }}"""
+    with make_context():
+        module = ir.Module.parse(text)
+        mask, _ = module.body.operations[0].regions[0].blocks[0].operations
+        assert mask_bounds(mask) == (0, 127)
+
+
+def test_relu6_of_relu6_is_explained_in_int8():
+    """Many elements lie on the upper bound of the first, where the second passes no gradient."""
+    net = Network(3, 8, 6, seed=4)
+    net.calibration_images = net.calibration_images * 12
+    net.explain(net.add(nn.ReLU6(), net.conv(0, 6)))
+    net.add(nn.AdaptiveAvgPool2d(1), net.add(nn.ReLU(), net.conv(net.add(nn.ReLU6()), 6)))
+    net.classify(4)
+    module = Compilation(net, net.settings("4x4")).to("quantized")
+    coefficients = []
+    for image in net.calibration_images:
+        _, found = run_integer(module, quantize_image(module, image[None]))
+        coefficients.append(pearson(found, oracle(net, image[None])))
+    assert np.median(coefficients) > 0.98, coefficients
