@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -65,12 +67,18 @@ def read_pixels(path: Path) -> Pixels:
             ) from None
 
 
-def _opened(path: Path) -> Any:
-    """Opens a file in Pillow, which refuses one of too many pixels."""
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """Opens a file in Pillow, which refuses one of too many pixels.
+
+    Pillow maps a file that it opens by its name into memory. Of an uncompressed TIFF it then takes the size that the
+    EXIF orientation has already turned for that of the stored rows, which scrambles the pixels; a file object is read.
+    """
     from PIL import Image
 
     warnings.simplefilter("error", Image.DecompressionBombWarning)
-    return Image.open(path, formats=FORMATS)
+    with path.open("rb") as file, Image.open(file, formats=FORMATS) as image:
+        yield image
 
 
 def _decoded(image: Any, path: Path) -> Pixels:
@@ -138,7 +146,8 @@ def _deep(image: Any, path: Path) -> Pixels:
         first = _with_raw_mode(image, kind, "RGBA").astype(np.uint16)
         values = first[:, :, ::2] << 8 | first[:, :, 1::2]
     elif kind[:-1] in ("RGB;16", "RGBA;16", "RGBX;16"):
-        low = _with_raw_mode(_opened(path), kind, kind[:-1] + OTHER_BYTE[kind[-1]])
+        with _opened(path) as again:
+            low = _with_raw_mode(again, kind, kind[:-1] + OTHER_BYTE[kind[-1]])
         values = _array(image).astype(np.uint16) << 8 | low
     else:
         raise GradcamError(f"{path} has {kind.partition(';')[0]} pixels of 16 bits; save it as RGB of 16 bits")

@@ -56,6 +56,7 @@ def tiff(path: Path, values: np.ndarray, order: str = "<", **tags: int) -> Path:
         "bits": bits,
         "compression": 1,
         "width": width,
+        "orientation": 1,
     } | tags
     bits_at, strip_at = 8, 8 + 2 * channels
     bits_entry = (258, 3, channels, named["bits"] if channels == 1 else bits_at)
@@ -66,6 +67,7 @@ def tiff(path: Path, values: np.ndarray, order: str = "<", **tags: int) -> Path:
         (259, 3, 1, named["compression"]),
         (262, 3, 1, named["photometric"]),
         (273, 4, 1, strip_at),
+        (274, 3, 1, named["orientation"]),
         (277, 3, 1, channels),
         (278, 3, 1, height),
         (279, 4, 1, len(data)),
