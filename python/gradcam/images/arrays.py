@@ -99,15 +99,17 @@ Order = tuple[int | None, ...]
 def _order(array: np.ndarray, name: str, model: Sequence[int]) -> Order:
     """The order of an array's axes that its shape tells."""
     shape, is_pixels = array.shape, array.dtype.newbyteorder("=") in WHITE
-    readings = _readings(shape, model, any_size=False)
-    if is_pixels and not readings:
-        readings = _readings(shape, model, any_size=True)
+    any_size = is_pixels and not _readings(shape, model, any_size=False)
+    readings = _readings(shape, model, any_size)
+    colours = _colours(shape, model, any_size) if readings else []
     if len(readings) > 1 and len(shape) == 4 and not is_pixels:
         readings = readings[:1]  # an input as the network takes it: NCHW
-    if len(readings) > 1:
-        texts = [f"{layout} ({_reading(shape, layout)})" for layout, _ in readings]
-        remedy = "image files, such as PNG" if is_pixels else "NCHW, with four axes"
-        raise GradcamError(f"{name} of shape {shape_text(shape)} is {' or '.join(texts)}; save it as {remedy}")
+    if len(readings) + len(colours) > 1:
+        texts = [f"{layout} ({_reading(shape, layout)})" for layout in (*dict(readings), *colours)]
+        remedy = "save it as image files, such as PNG" if is_pixels else "save it as NCHW, with four axes"
+        if colours:
+            remedy = "save grey images as Nx1xHxW, with four axes, and colours as image files, such as PNG"
+        raise GradcamError(f"{name} of shape {shape_text(shape)} is {' or '.join(texts)}; {remedy}")
     if not readings:
         size = "" if is_pixels else f", {model[2]}x{model[3]} (height x width)"
         takes = f"the model takes {model[1]} channel{'s' * (model[1] > 1)}{size}"
@@ -126,6 +128,15 @@ def _readings(shape: Sequence[int], model: Sequence[int], any_size: bool) -> lis
             # Layouts differ in the places of axes with more than one element.
             found.setdefault(tuple(None if a is None or shape[a] == 1 else a for a in order), (layout, order))
     return list(found.values())
+
+
+def _colours(shape: Sequence[int], model: Sequence[int], any_size: bool) -> list[str]:
+    """The layouts by which a shape that fits a network of one channel could be one image of red, green and blue."""
+    if model[1] != 1 or len(shape) != 3:
+        return []
+    fitting = [_readings(shape, (1, channels, *model[2:]), any_size) for channels in (3, 4)]
+    three, four = ([layout for layout, _ in readings] for readings in fitting)
+    return three + [layout for layout in four if layout == "HWC"]  # with alpha; 4 planes are 4 grey images
 
 
 def _reading(shape: Sequence[int], layout: str) -> str:

@@ -2,6 +2,7 @@
 
 import io
 import logging
+import re
 
 import numpy as np
 import pytest
@@ -116,6 +117,34 @@ def test_ambiguous_shapes_are_refused_with_both_readings():
     resizing = Preprocessing.of(resize=(4, 5))
     with pytest.raises(GradcamError, match=r"is HWC \(.*\) or NHW \(7 images, height 9, width 1\)"):
         inputs(np.zeros((7, 9, 1), np.uint8), (1, 1, 4, 5), resizing)
+
+
+@pytest.mark.parametrize(
+    ("shape", "model", "layouts"),
+    [
+        ((20, 24, 3), (16, 16), ("NHW", "HWC")),
+        ((20, 24, 4), (16, 16), ("NHW", "HWC")),
+        ((20, 24, 3), (20, 24), ("NHW", "HWC")),
+        ((3, 5, 7), (16, 16), ("NHW", "CHW")),
+        ((3, 5, 7), (5, 7), ("NHW", "CHW")),
+    ],
+)
+def test_colours_are_not_several_grey_images(shape, model, layouts):
+    with pytest.raises(GradcamError) as error:
+        inputs(np.zeros(shape, np.uint8), (1, 1, *model), Preprocessing.of(resize=model))
+    first, second = (f"{layout} \\(.*\\)" for layout in layouts)
+    remedy = "save grey images as Nx1xHxW, with four axes, and colours as image files, such as PNG"
+    assert re.search(f"is {first} or {second}; {remedy}$", error.value.message)
+    grey = np.zeros((shape[0], 1, *shape[1:]), np.uint8)  # which is what the message says to do
+    assert len(inputs(grey, (1, 1, *model), Preprocessing.of(resize=model))) == shape[0]
+
+
+def test_grey_images_that_are_no_colours():
+    """Images of the network's size, though 3 or 4 wide, and 4 of any size."""
+    assert len(inputs(np.zeros((20, 5, 3), np.uint8), (1, 1, 5, 3))) == 20
+    assert len(inputs(np.zeros((4, 5, 7), np.uint8), (1, 1, 8, 8), Preprocessing.of(resize=(8, 8)))) == 4
+    with pytest.raises(GradcamError, match=r"is NHW \(3 images, .*\) or CHW \(3 channels, .*\)"):
+        inputs(np.zeros((3, 5, 7), np.float32), (1, 1, 5, 7))
 
 
 @pytest.mark.parametrize(
