@@ -66,10 +66,11 @@ def _simulate(options: argparse.Namespace, say: Callable[[str], None]) -> str:
     _check(simulator.design, images, results, cls, options, say)
     compared, quality = [None] * len(images), None
     if options.validate:
-        from gradcam.sim.quality import compare_with_float  # imports torch
+        from gradcam.sim.quality import compare_with_float, warn_of_quality  # imports torch
 
         say("validate")
         compared, quality = compare_with_float(design, images, results, cls)
+        warn_of_quality(quality)
     say("write")
     runs = [Run(image, result, cls, c) for image, result, c in zip(images, results, compared, strict=True)]
     report = simulation_report(design, runs, None if options.no_check else True, quality)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 
 import numpy as np
@@ -13,6 +14,9 @@ from gradcam.schema.report import Quality
 from gradcam.sim.inputs import DesignImage
 from gradcam.sim.simulator import Result
 from gradcam.sim.trace import load_module, load_quantized
+from gradcam.verdict import quality_warnings
+
+_log = logging.getLogger(__name__)
 
 #: The float network of a compile (level 1), in its output folder.
 FLOAT = "ir/float.mlirbc"
@@ -41,3 +45,9 @@ def compare_with_float(
             outputs = Outputs.of([result.logits, *result.heatmaps.values()], scales, cls)
             found += network.compare(image.input, [outputs])
     return found, summary("validation", found, network, float(np.mean([image.outside for image in images])))
+
+
+def warn_of_quality(quality: Quality) -> None:
+    """Warns of what is bad about a quality, as a compile does."""
+    for warning in quality_warnings(quality):
+        _log.warning(warning)

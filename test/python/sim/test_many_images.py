@@ -176,6 +176,20 @@ class Net(nn.Module):
         return self.fc(self.act(self.conv(x)).mean((2, 3)))
 
 
+def test_the_rtl_is_warned_of_as_the_compile_is(tmp_path, caplog, monkeypatch):
+    np.save(tmp_path / "images.npy", np.random.default_rng(5).standard_normal((6, 3, 6, 6)).astype(np.float32))
+    images = "--input", tmp_path / "images.npy"
+    settings = Settings("act", pe="4x4", validate=images[1])
+    monkeypatch.setattr("gradcam.verdict.MOST_LOGIT_ERROR", 0)
+    compile_to_folder(Net(), "net", settings, tmp_path / "design")
+    (compiled,) = [text for text in caplog.messages if "logits of int8" in text]
+    for limit, expected in [(0, [compiled]), (1, [])]:
+        monkeypatch.setattr("gradcam.verdict.MOST_LOGIT_ERROR", limit)
+        caplog.clear()
+        assert simulate(tmp_path / "design", tmp_path / str(limit), *images, "--validate") == 0
+        assert [text for text in caplog.messages if "logits of int8" in text] == expected
+
+
 def test_the_rtl_compared_with_float_is_as_good_as_the_compile_said(tmp_path, capsys):
     images = 1.5 * np.random.default_rng(5).standard_normal((6, 3, 6, 6)).astype(np.float32)
     np.save(tmp_path / "images.npy", images)
