@@ -132,7 +132,9 @@ class PassManager:
 
         Raises:
             PassFailure: a pass failed. The module is left as the pass left it.
+            GradcamError: `module` is no MLIR module.
         """
+        contexts.side_of(module)
         with keeping():
             for step in self._steps:
                 try:

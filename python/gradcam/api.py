@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
 
+from gradcam.checks import check_type
 from gradcam.compiler import Settings
 from gradcam.design import Design
 
@@ -50,6 +51,7 @@ def _with_settings(settings: Callable[Options, Settings]) -> Compile[Options]:
         from gradcam.frontend import load_model
         from gradcam.output import compile_to_folder
 
+        check_type("the folder of a design", folder, "str | Path")
         chosen = settings(*args, **kwargs)
         named = isinstance(model, str | Path)
         loaded: Any = load_model(model) if named else model

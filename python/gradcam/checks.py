@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import numbers
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 from gradcam.errors import GradcamError
@@ -19,6 +20,7 @@ _KINDS: Mapping[str, tuple[type, str]] = {
     "bool": (bool, "True or False"),
     "int": (numbers.Integral, "an integer"),
     "float": (numbers.Real, "a number"),
+    "Path": (Path, "a path"),
     "None": (type(None), "None"),
 }
 
@@ -31,18 +33,31 @@ def named(setting: str) -> str:
     return f"{setting} ({_OPTIONS.get(setting, '--' + setting.replace('_', '-'))})"
 
 
-def check_types(settings: Any) -> None:
+def check_types(settings: Any, named: Callable[[str], str] = named) -> None:
     """Refuses a value of another type than its setting is annotated with, where that is one of `_KINDS` or several.
+
+    Args:
+        settings: a dataclass.
+        named: a field as messages name it.
 
     Raises:
         GradcamError: there is one.
     """
     for field in fields(settings):
-        kinds = str(field.type).split(" | ")
-        value = getattr(settings, field.name)
-        if all(kind in _KINDS for kind in kinds) and not any(_is(value, kind) for kind in kinds):
-            words = " or ".join(_KINDS[kind][1] for kind in kinds)
-            raise GradcamError(f"{named(field.name)} must be {words}, got {value!r}")
+        if all(kind in _KINDS for kind in str(field.type).split(" | ")):
+            check_type(named(field.name), getattr(settings, field.name), str(field.type))
+
+
+def check_type(what: str, value: Any, annotation: str) -> None:
+    """Refuses a value of another type than the annotation's, which is one of `_KINDS` or several: "str | None".
+
+    Raises:
+        GradcamError: the value, which the message calls `what`, is of another type.
+    """
+    kinds = annotation.split(" | ")
+    if not any(_is(value, kind) for kind in kinds):
+        words = " or ".join(_KINDS[kind][1] for kind in kinds)
+        raise GradcamError(f"{what} must be {words}, got {value!r}")
 
 
 def _is(value: Any, kind: str) -> bool:

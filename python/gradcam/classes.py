@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import math
+import operator
+from collections.abc import Collection, Iterable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from gradcam.errors import GradcamError
+
+if TYPE_CHECKING:  # only for its name
+    from gradcam.schema.program import Program
 
 
 def best_class(logits: np.ndarray, chosen: Collection[int] = ()) -> int:
@@ -24,3 +32,37 @@ def explained_classes(logits: np.ndarray, request: int, count: int) -> list[int]
     while len(classes) < count:
         classes.append(best_class(logits, classes))
     return classes
+
+
+def requests(cls: Any, count: int, program: Program) -> list[int]:
+    """The class that each of `count` images asks to explain; -1 for the predicted one.
+
+    Args:
+        cls: an integer for all images, or one for each.
+        count: of images.
+        program: of the design that explains.
+
+    Raises:
+        GradcamError: `cls` is none of these, the design has no such class, or it explains nothing.
+    """
+    several = isinstance(cls, Iterable) and not isinstance(cls, str | bytes) and getattr(cls, "ndim", 1)
+    classes = [_class(c) for c in (cls if several else [cls] * count)]
+    if len(classes) != count:
+        raise GradcamError(f"{len(classes)} classes for {count} images")
+    logits = program.output("logits")
+    for c in classes:
+        if c != -1 and not program.ports:
+            raise GradcamError("the design explains nothing, so it takes no class")
+        if logits is not None and not -1 <= c < math.prod(logits.shape):
+            raise GradcamError(f"class {c} does not exist; the model has classes 0 to {math.prod(logits.shape) - 1}")
+    return classes
+
+
+def _class(value: Any) -> int:
+    """An integer of Python, NumPy or PyTorch."""
+    try:
+        if isinstance(value, bool):
+            raise TypeError
+        return operator.index(value)
+    except TypeError:
+        raise GradcamError(f"a class must be an integer, got {value!r}") from None

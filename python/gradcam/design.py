@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gradcam.checks import check_type
+from gradcam.classes import requests
 from gradcam.errors import GradcamError
 from gradcam.files import digest
 from gradcam.images import Source
@@ -43,6 +45,7 @@ class Design:
         Raises:
             GradcamError: the folder is missing, or its program.json is missing, malformed or inconsistent.
         """
+        check_type("the folder of a design", folder, "str | Path")
         folder = Path(folder).resolve()
         if not folder.is_dir():
             raise GradcamError(f"no such folder: {folder}")
@@ -114,9 +117,10 @@ class Design:
         from gradcam.sim.simulator import Simulator
 
         integers = quantized_images(images, self.program)
-        results = Simulator(self.folder).run(integers, cls)
+        classes = requests(cls, len(integers), self.program)
+        results = Simulator(self.folder).run(integers, classes)
         if check:
-            check_results(self, results, integers, [cls] * len(integers) if isinstance(cls, int) else cls)
+            check_results(self, results, integers, classes)
         return results
 
 

@@ -9,10 +9,13 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from gradcam import interrupts
+from gradcam.checks import check_type, check_types
+from gradcam.classes import requests
 from gradcam.design import Design
 from gradcam.errors import GradcamError
 from gradcam.schema.program import Cycles, Program
@@ -77,6 +80,7 @@ class DramModel:
     fault: int | None = None
 
     def __post_init__(self) -> None:
+        check_types(self, str)
         if (self.latency is not None and self.latency < 1) or self.interval < 1:
             raise GradcamError("a DRAM takes 1 cycle or more to its first beat, and from one beat to the next")
         if not 0 <= self.stall < 1:
@@ -137,7 +141,12 @@ class Simulator:
                 DRAM failed.
         """
         images = self._check_images(images)
-        classes = self._check_classes(cls, len(images))
+        classes = requests(cls, len(images), self.program)
+        check_type("stall_seed", stall_seed, "int | None")
+        check_type("jobs", jobs, "int")
+        _check_stall(stall)
+        if not isinstance(dram, DramModel):
+            raise GradcamError(f"dram must be a DramModel, got {dram!r}")
         if not len(images):
             return []
         if jobs < 1:
@@ -167,20 +176,6 @@ class Simulator:
             raise GradcamError(f"images must be int8 {expected}, got {images.dtype} {images.shape}")
         return images
 
-    def _check_classes(self, cls: int | Sequence[int], count: int) -> list[int]:
-        classes = [int(cls)] * count if isinstance(cls, int | np.integer) else [int(c) for c in cls]
-        if len(classes) != count:
-            raise GradcamError(f"{len(classes)} classes for {count} images")
-        logits = self.program.output("logits")
-        for c in classes:
-            if c != -1 and not self.program.ports:
-                raise GradcamError("the design explains nothing, so it takes no class")
-            if logits is not None and not -1 <= c < math.prod(logits.shape):
-                raise GradcamError(
-                    f"class {c} does not exist; the model has classes 0 to {math.prod(logits.shape) - 1}"
-                )
-        return classes
-
     def _encode(self, image: np.ndarray, cls: int) -> bytes:
         """A run as harness.cpp reads it: ports, then beats."""
         return np.array([cls] * len(self.program.ports), "<i8").tobytes() + image.transpose(1, 2, 0).tobytes()
@@ -205,8 +200,6 @@ class Simulator:
         """The cycles after which a run is aborted: four times the prediction, and the longest stalls of every beat."""
         predicted = self.program.cycles.total
         slowest = max(stall)
-        if not 0 <= slowest < 1:
-            raise GradcamError(f"stall probabilities must be from 0 to less than 1, got {stall}")
         beats = sum(s.beats for s in self.program.streams)
         reads = self._dram_beats() * (dram.interval + (dram.latency or 0)) / (1 - dram.stall)
         return 4 * predicted + 1000 + math.ceil(4 * (beats / (1 - slowest) + reads))
@@ -263,6 +256,16 @@ class Simulator:
         total = Cycles(**cycles, total=int(record["cycles"]))
         outputs = {s.name: record[s.name].copy() for s in self.program.outputs}
         return Result(outputs, nest_cycles, total, float(record["wall seconds"]), buffers)
+
+
+def _check_stall(stall: Any) -> None:
+    """Refuses what is no pair of probabilities below 1."""
+    if not isinstance(stall, Sequence) or isinstance(stall, str) or len(stall) != 2:
+        raise GradcamError(f"stall must be two probabilities, of the inputs and of the outputs, got {stall!r}")
+    for probability in stall:
+        check_type("a stall probability", probability, "float")
+        if not 0 <= probability < 1:
+            raise GradcamError(f"stall probabilities must be from 0 to less than 1, got {stall}")
 
 
 def _runs(child: subprocess.Popen[str]) -> bool:
