@@ -238,6 +238,7 @@ _TABLE: dict[str, Converter] = {
     "aten.relu6": _relu6,
     "aten.hardtanh": _hardtanh,
     "aten.clamp": _clamp,
+    "aten.clip": _clamp,
     "aten.clamp_max": _clamp_max,
     "aten.clamp_min": _clamp_min,
     "aten.leaky_relu": _leaky_relu,

@@ -96,7 +96,8 @@ def linear(call: Call) -> Converted:
     size = dims(view.value)
     others = [n for group in view.normal().groups[:-1] for n in group]
     if len(size) != 4 or 1 in others or dims(weight)[1] != size[1]:
-        raise call.error(f"takes a tensor of shape {by(view.shape)}; the last dimension must be that of the features")
+        taken = "1xF, a map flattened as channels, rows, columns, or the channels at every position of a map"
+        raise call.error(f"takes a tensor of shape {by(view.shape)} that is none of {taken}")
     attributes = ints([1, 1]), ints([0, 0]), ints([1, 1]), integer(1)
     with weight.owner.location:
         kernel = make_constant(dense_values(weight.owner)[:, :, None, None])

@@ -53,6 +53,7 @@ BODIES = {
     "leaky_relu_of_slope_0": (nn.LeakyReLU(0), ["relu"]),
     "hardtanh": (nn.Hardtanh(-0.5, 2), ["hardtanh"]),
     "clamp": (lambda x: x.clamp(-0.25, 0.5), ["clamp"]),
+    "clip": (lambda x: torch.clip(x, -0.25, 0.5), ["clamp"]),
     "clamp_min": (lambda x: x.clamp(min=0), ["clamp"]),
     "clamp_min_function": (lambda x: torch.clamp_min(x, 0), ["clamp"]),
     "clamp_max": (lambda x: x.clamp(max=0.5), ["clamp"]),
