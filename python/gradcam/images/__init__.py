@@ -26,6 +26,7 @@ from gradcam.images.preprocessing import (
     Numbers,
     Preprocessing,
     Size,
+    colour_text,
     size_text,
 )
 from gradcam.outside import reading
@@ -256,5 +257,5 @@ def _say_left_out(folder: Path, files: Sequence[Path]) -> None:
 @cache
 def _say_composed(background: tuple[int, ...]) -> None:
     """Says once that transparent images are composed."""
-    colour = "#" + "".join(f"{level:02x}" for level in background)
-    _log.warning("transparent images are composed on %s; --background of gradcam-compile sets the colour", colour)
+    text = "transparent images are composed on %s; --background of gradcam-compile sets the colour"
+    _log.warning(text, colour_text(background))

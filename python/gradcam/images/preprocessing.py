@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+import numbers
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 import numpy as np
@@ -23,6 +24,16 @@ PRESETS: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
 
 #: What pixels become where nobody says anything else; in a model that normalizes its image itself, ASSUMED_INSIDE.
 ASSUMED, ASSUMED_INSIDE = "minus-one-one", "zero-one"
+
+#: The largest magnitude of a mean and the largest std that are taken for those of pixels from 0 to 1. A mean of 2 is as
+#: far from the pixels as they are wide; statistics of pixels from 0 to 255 are far above both, but for a std of 1.
+LARGEST_MEAN, LARGEST_STD = 2.0, 10.0
+
+#: The smallest std: 1 / 2^24 makes of pixels the integers up to which float32 holds each.
+SMALLEST_STD = 2.0**-24
+
+#: On what transparent images are composed where nobody says anything else.
+BLACK = (0, 0, 0)
 
 #: A number, or one per channel.
 Numbers = float | Sequence[float]
@@ -119,8 +130,8 @@ class Preprocessing(Record, frozen=True):
         """The preprocessing that people describe.
 
         Args:
-            mean: a number or one per channel, for pixels of 0 to 1; with `std`.
-            std: in the same form, positive.
+            mean: a number or one per channel, for pixels of 0 to 1, from -2 to 2; with `std`.
+            std: in the same form, positive and at most 10.
             preset: one of `PRESETS`, instead of `mean` and `std`. Without all three: `ASSUMED`.
             resize: pixels of the shorter side, or height and width. Bilinear with antialiasing, as Pillow does it.
             crop: pixels of a square, or height and width, cut from the centre.
@@ -200,7 +211,7 @@ class Preprocessing(Record, frozen=True):
 
     def __str__(self) -> str:
         """A line for a report."""
-        parts = []
+        parts = [] if self.background == BLACK else [f"transparent images on {colour_text(self.background)}"]
         if self.resize:
             parts.append(f"resize to {size_text(self.resize)}{' on the shorter side' if len(self.resize) == 1 else ''}")
         if self.crop:
@@ -214,6 +225,11 @@ class Preprocessing(Record, frozen=True):
 def size_text(sides: Sequence[int]) -> str:
     """A size as the options take it: 224, or 224x160."""
     return "x".join(map(str, sides))
+
+
+def colour_text(levels: Sequence[int]) -> str:
+    """A colour as `--background` takes it: #ff8000."""
+    return "#" + "".join(f"{level:02x}" for level in levels)
 
 
 def _numbers_text(values: Sequence[float]) -> str:
@@ -239,39 +255,54 @@ def _statistics(
     means, stds = _numbers(mean, "mean"), _numbers(std, "std")
     if min(stds) <= 0:
         raise GradcamError(f"std must be positive, got {_numbers_text(stds)}")
+    for name, values, largest in (("mean", means, LARGEST_MEAN), ("std", stds, LARGEST_STD)):
+        if max(map(abs, values)) > largest:
+            raise GradcamError(
+                f"{name} {_numbers_text(values)} is far from pixels, which are 0 to 1; "
+                "divide a mean and a std of pixels from 0 to 255 by 255"
+            )
+    if min(stds) < SMALLEST_STD:
+        raise GradcamError(f"std must be at least {SMALLEST_STD:g}, for pixels from 0 to 1, got {_numbers_text(stds)}")
     return means, stds
 
 
+def _listed(given: Any) -> list[Any]:
+    """The elements of a sequence or an array of any shape as they are, or the one value that is given instead."""
+    return np.array(given, object).reshape(-1).tolist()
+
+
+def _is(value: Any, kind: type) -> bool:
+    """Whether a value is a number of a kind, of Python or of NumPy; True and False are none."""
+    return isinstance(value, kind) and not isinstance(value, bool)
+
+
 def _numbers(values: Numbers, name: str) -> tuple[float, ...]:
-    try:
-        found = tuple(float(v) for v in np.asarray(values).reshape(-1))
-    except (TypeError, ValueError):
-        found = ()
-    if not found or not all(map(math.isfinite, found)):
+    found = _listed(values)
+    if not found or not all(_is(v, numbers.Real) and math.isfinite(v) for v in found):
         raise GradcamError(f"{name} must be a number, or one per channel, got {values}")
-    return found
+    return tuple(map(float, found))
 
 
 def _sides(size: Size | None, name: str) -> tuple[int, ...] | None:
     if size is None:
         return None
-    sides = tuple(size) if isinstance(size, Sequence) and not isinstance(size, str) else (size,)
-    if len(sides) not in (1, 2) or not all(isinstance(s, int) and s > 0 for s in sides):
+    sides = _listed(size)
+    if len(sides) not in (1, 2) or not all(_is(s, numbers.Integral) and s > 0 for s in sides):
         raise GradcamError(f"{name} must be a number of pixels, or height and width such as 224x160, got {size}")
-    return tuple(s for s in sides if isinstance(s, int))
+    return tuple(map(int, sides))
 
 
 def _colour(colour: str | Sequence[int]) -> tuple[int, ...]:
     if isinstance(colour, str):
         if colour == "black":  # so that a driver needs no Pillow
-            return (0, 0, 0)
+            return BLACK
         from PIL import ImageColor
 
         try:
             colour = ImageColor.getrgb(colour)
         except ValueError:
             raise GradcamError(f"background must be a colour such as white or #ff8000, got '{colour}'") from None
-    levels = tuple(colour)
-    if len(levels) != 3 or not all(isinstance(v, int) and 0 <= v <= 255 for v in levels):
+    levels = _listed(colour)
+    if len(levels) != 3 or not all(_is(v, numbers.Integral) and 0 <= v <= 255 for v in levels):
         raise GradcamError(f"background must be red, green and blue from 0 to 255, got {colour}")
-    return levels
+    return tuple(map(int, levels))

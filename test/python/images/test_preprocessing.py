@@ -120,12 +120,28 @@ def test_transparent_images_lie_on_the_background(colour, levels, tmp_path):
         ({"mean": "half", "std": 1}, "mean must be a number, or one per channel, got half"),
         ({"mean": float("nan"), "std": 1}, "mean must be a number, or one per channel, got nan"),
         ({"mean": (), "std": 1}, "mean must be a number, or one per channel"),
+        ({"mean": True, "std": 1}, "mean must be a number, or one per channel, got True"),
+        (
+            {"mean": (123.675, 116.28, 103.53), "std": (58.4, 57.1, 57.4)},
+            "mean 123.675,116.28,103.53 is far .* by 255$",
+        ),
+        ({"mean": 128, "std": 1}, "mean 128 is far from pixels, which are 0 to 1; divide"),
+        ({"mean": -2.1, "std": 1}, "mean -2.1 is far from pixels"),
+        ({"mean": 1e39, "std": 1}, r"mean 1e\+39 is far from pixels"),
+        ({"mean": 0, "std": 255}, "std 255 is far from pixels"),
+        ({"mean": 0, "std": 1e-46}, "std must be at least 5.96046e-08, for pixels from 0 to 1, got 1e-46"),
+        ({"mean": 0, "std": (1, 1e-40, 1)}, "std must be at least 5.96046e-08, .* got 1,1e-40,1"),
+        ({"resize": True}, "resize must be a number of pixels, or height and width such as 224x160, got True"),
+        ({"resize": (True, 16)}, "resize must be a number of pixels"),
+        ({"resize": np.array([16.0, 16.0])}, "resize must be a number of pixels"),
         ({"resize": 0}, "resize must be a number of pixels, or height and width such as 224x160, got 0"),
         ({"resize": (1, 2, 3)}, "resize must be a number of pixels"),
         ({"crop": 2.5}, "crop must be a number of pixels"),
         ({"crop": "224"}, "crop must be a number of pixels"),
         ({"background": "blackish"}, "background must be a colour such as white or #ff8000, got 'blackish'"),
         ({"background": (0, 0, 256)}, "background must be red, green and blue from 0 to 255"),
+        ({"background": None}, "background must be red, green and blue from 0 to 255, got None"),
+        ({"background": (True, 0, 0)}, "background must be red, green and blue from 0 to 255"),
         ({"background": "#00000000"}, "background must be red, green and blue from 0 to 255"),
     ],
 )
@@ -135,10 +151,34 @@ def test_settings_that_cannot_be(options, message):
     assert "\n" not in error.value.message
 
 
+def test_numbers_of_numpy():
+    """Integers and arrays mean what those of Python mean, and go to JSON."""
+    given = {"mean": np.float32(0.5), "std": np.array([0.5, 0.25, 0.125]).reshape(3, 1, 1), "resize": np.int64(16)}
+    how = Preprocessing.of(**given, crop=np.array([8, 16], np.uint8), background=np.array([1, 2, 3]))
+    assert how == Preprocessing.of(0.5, (0.5, 0.25, 0.125), None, 16, (8, 16), (1, 2, 3))
+    assert msgspec.json.decode(msgspec.json.encode(how), type=Preprocessing) == how
+
+
+@pytest.mark.parametrize(
+    ("mean", "std", "meant"),
+    [
+        (0, 1 / 255, lambda p: p * 255),
+        (0, 1 / 65535, lambda p: p * 65535),
+        (-1, 1, lambda p: p + 1),
+        (128 / 255, 1 / 255, lambda p: p * 255 - 128),
+        (0.5, 2, lambda p: (p - 0.5) / 2),
+    ],
+)
+def test_unusual_statistics_of_pixels_from_0_to_1(mean, std, meant):
+    pixels = np.arange(60, dtype=np.uint8).reshape(4, 5, 3)
+    (image,) = load_images(pixels, (1, 3, 4, 5), Preprocessing.of(mean, std))
+    np.testing.assert_allclose(image.input[0].transpose(1, 2, 0), meant(pixels / 255), rtol=1e-4, atol=1e-4)
+
+
 def test_text_and_json_round_trip():
     how = Preprocessing.of(preset="imagenet", resize=256, crop=(224, 224), background="white").of_channels(3)
     assert str(how) == (
-        "resize to 256 on the shorter side; crop 224x224; "
+        "transparent images on #ffffff; resize to 256 on the shorter side; crop 224x224; "
         "mean 0.485,0.456,0.406, std 0.229,0.224,0.225 of pixels from 0 to 1"
     )
     assert msgspec.json.decode(msgspec.json.encode(how), type=Preprocessing) == how
