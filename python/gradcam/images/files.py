@@ -82,6 +82,8 @@ def _opened(path: Path) -> Iterator[Any]:
 
 
 def _decoded(image: Any, path: Path) -> Pixels:
+    if image.format == "PPM" and image.mode != "1" and image.tile[0].codec_name in ("ppm", "ppm_plain"):
+        return _of_largest_value(image, path)
     depth = _depth(image)
     if image.format == "TIFF" and depth > 8 and image.tag_v2.get(PLANAR) == SEPARATE_PLANES:
         raise GradcamError(f"{path} has a plane per channel at {depth} bits; save it with interleaved channels")
@@ -97,8 +99,6 @@ def _depth(image: Any) -> int:
     if image.format == "TIFF":
         return max(image.tag_v2.get(BITS_PER_SAMPLE, (1,)))
     (*_, arguments) = image.tile[0] if image.tile else ("",)
-    if image.format == "PPM" and isinstance(arguments, tuple) and isinstance(arguments[-1], int):
-        return max(1, arguments[-1].bit_length())  # of the largest value
     return 16 if ";16" in str(arguments) and image.format == "PNG" else 8
 
 
@@ -131,15 +131,13 @@ def _grey(image: Any, depth: int, path: Path) -> Pixels:
         if image.format != "PPM":
             kind = f"{depth}-bit signed" if depth == 16 else f"{depth}-bit"
             raise GradcamError(f"{path} has {kind} integers, and what is white is not known; save unsigned 16 bits")
-        values, white = values.astype(np.uint16), 65535.0  # Pillow has scaled them
+        values, white = values.astype(np.uint16), 65535.0
     alpha = _different(values, transparent)
     return Pixels(white - values if inverted else values, white, alpha)
 
 
 def _deep(image: Any, path: Path) -> Pixels:
     """Colour, or grey with alpha, of 16 bits per channel."""
-    if image.format == "PPM":
-        return _deep_ppm(image, path)
     kind = image.tile[0].args if isinstance(image.tile[0].args, str) else image.tile[0].args[0]
     transparent = image.info.get("transparency")
     if kind == "LA;16B":  # its four bytes
@@ -169,16 +167,22 @@ def _set_raw_mode(image: Any, old: str, new: str) -> None:
     ]
 
 
-def _deep_ppm(image: Any, path: Path) -> Pixels:
-    """A PPM of more than 8 bits, which Pillow would round to 8."""
+def _of_largest_value(image: Any, path: Path) -> Pixels:
+    """A PGM or PPM with the largest value that its header names, which Pillow would scale to 8 or 16 bits."""
     name, _, offset, (_, white) = image.tile[0]
-    if name != "ppm":
-        raise GradcamError(f"{path} is a plain PPM of more than 8 bits; save it as a binary one")
-    count = image.width * image.height * 3
-    values = np.fromfile(path, ">u2", count, offset=offset)
-    if values.size < count or values.max() > white:
-        raise GradcamError(f"{path} {'is truncated' if values.size < count else f'has values above its {white}'}")
-    return Pixels(values.astype(np.uint16).reshape(image.height, image.width, 3), float(white))
+    channels, dtype = len(image.getbands()), ">u2" if white > 255 else "u1"
+    if name == "ppm_plain":
+        if channels == 3 and white > 255:
+            raise GradcamError(f"{path} is a plain PPM of more than 8 bits; save it as a binary one")
+        scaled, scale = _array(image), white / (65535 if image.mode == "I" else 255)
+        values = np.rint(scaled * scale)  # exact: Pillow's steps are as fine as the file's, or finer
+    else:
+        count = image.width * image.height * channels
+        values = np.fromfile(path, dtype, count, offset=offset)
+        if values.size < count or values.max() > white:
+            raise GradcamError(f"{path} {'is truncated' if values.size < count else f'has values above its {white}'}")
+    unsigned = values.astype(np.dtype(dtype).newbyteorder("="))
+    return Pixels(unsigned.reshape(image.height, image.width, channels), float(white))
 
 
 def _shallow(image: Any) -> Pixels:

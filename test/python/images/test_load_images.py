@@ -13,6 +13,7 @@ from PIL import Image as PillowImage
 from gradcam import images
 from gradcam.errors import GradcamError
 from gradcam.images import Preprocessing, load_images
+from gradcam.images.files import read_pixels
 
 SHAPE = (1, 3, 4, 5)
 DEFAULT = Preprocessing.of()
@@ -222,6 +223,8 @@ DAMAGED = {
     ),
     "cut.ppm": (b"P6 5 4 255\n12", "cannot read image .*cut.ppm: OSError: image file is truncated"),
     "deep.ppm": (b"P6 5 4 4095\n12", "deep.ppm is truncated"),
+    "few.pgm": (b"P5 5 4 100\n12", "few.pgm is truncated"),
+    "over.pgm": (b"P5 5 4 100\n" + b"\x65" * 20, "over.pgm has values above its 100"),
     "over.ppm": (b"P6 5 4 4095\n" + b"\xff" * 120, "over.ppm has values above its 4095"),
     "plain.ppm": (b"P3 1 1 4095\n1 2 3\n", "plain.ppm is a plain PPM of more than 8 bits; save it as a binary one"),
     "size.ppm": (
@@ -243,6 +246,24 @@ def test_files_that_are_refused(name, tmp_path, capfd):
         inputs(tmp_path / name)
     assert "\n" not in error.value.message
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("largest", [1, 2, 100, 254, 255, 256, 1000, 4095, 65534, 65535])
+@pytest.mark.parametrize("kind", ["P2", "P3", "P5", "P6"])
+def test_portable_maps_of_any_largest_value(kind, largest, tmp_path):
+    """Their pixels are read as they are; Pillow alone would round those of a PPM to 8 bits."""
+    values = np.random.default_rng(4).integers(0, largest + 1, (4, 5, 3 if kind in ("P3", "P6") else 1))
+    values[0, :2, 0] = 0, largest
+    header, path = f"{kind}\n5 4\n{largest}\n".encode(), tmp_path / "x.pnm"
+    binary = values.astype(">u2" if largest > 255 else "u1").tobytes()
+    path.write_bytes(header + (binary if kind in ("P5", "P6") else " ".join(map(str, values.flat)).encode()))
+    if kind == "P3" and largest > 255:
+        with pytest.raises(GradcamError, match="is a plain PPM of more than 8 bits"):
+            read_pixels(path)
+        return
+    pixels = read_pixels(path)
+    assert pixels.white == largest
+    np.testing.assert_array_equal(pixels.values, values)
 
 
 def test_members_of_an_archive(tmp_path):

@@ -73,6 +73,12 @@ def ppm16(path):
     return path, values / 4095
 
 
+def pgm100(path):
+    """A PGM whose white is 100."""
+    path.write_bytes(b"P5\n5 4\n100\n" + (GREY % 101).tobytes())
+    return path, GREY % 101 / 100
+
+
 def transparent_value(path):
     """A PNG of 16 bits in which one colour is transparent."""
     colour = struct.pack(">3H", *RGB16[1, 2])
@@ -165,6 +171,7 @@ FORMS = {
     ("12 or 16 bits", "twelve.tif"): twelve_bits,
     ("12 or 16 bits", "grey.pgm"): lambda p: (save(p, GREY16), GREY16 / 65535),
     ("12 or 16 bits", "twelve.ppm"): ppm16,
+    ("another largest value", "x.pgm"): pgm100,
     ("floats, 0 to 1", "x.tif"): lambda p: (tiff(p, FLOATS), FLOATS),
     ("floats, 0 to 1", "big packed.tif"): lambda p: (tiff(p, FLOATS, ">", compression=DEFLATE), FLOATS),
     ("floats, 0 to 1", "x.pfm"): pfm,
