@@ -85,9 +85,10 @@ def load_images(
             design takes, are then inputs, too.
 
     Raises:
-        GradcamError: the source is missing, empty or damaged, or an image has another size or type, or is not finite.
+        GradcamError: the source is missing, empty or damaged, an image has another size or type, or is not finite, or
+            the preprocessing cannot be that of the model, even where no image needs it.
     """
-    reader = _Reader(tuple(shape), preprocessing.of_channels(shape[1]), scale)
+    reader = _Reader(tuple(shape), preprocessing.for_model(shape), scale)
     count = 0
     for image in reader.read(source):
         yield image
@@ -205,8 +206,8 @@ class _Reader:
         resize, crop, size = self.preprocessing.resize, self.preprocessing.crop, self.shape[2:]
         sized = resized(values, resize, crop, name)
         if sized.shape[:2] != size:
-            options = ["--resize"] if crop is None else []
-            if crop or min(a - b for a, b in zip(sized.shape[:2], size, strict=True)) >= 0:
+            options = ["--resize"]
+            if min(a - b for a, b in zip(sized.shape[:2], size, strict=True)) >= 0:
                 options.append("--crop")
             fitting = " or ".join(f"{option} {size_text(size)}" for option in options)
             after = " after resize and crop" if resize or crop else ""

@@ -184,6 +184,38 @@ class Preprocessing(Record, frozen=True):
             raise GradcamError(f"normalization must have a mean and a std, not 0, for each of {channels} channels")
         return msgspec.structs.replace(self, mean=mean, std=std)
 
+    def for_model(self, shape: Sequence[int]) -> Preprocessing:
+        """The same with a mean and a std for every channel of a model that takes images of `shape`, (1, C, H, W).
+
+        Raises:
+            GradcamError: a setting has another number of channels, cannot give the model's size for any image, or has
+                no effect.
+        """
+        channels, size = shape[1], tuple(shape[2:])
+        if channels not in (1, 3) and self.background != BLACK:
+            reason = "composes no transparent image; leave it out"
+            raise GradcamError(f"background has no effect: a model of {channels} channels {reason}")
+        self._refuse_other_sizes(size)
+        return self.of_channels(channels)
+
+    def _refuse_other_sizes(self, size: tuple[int, ...]) -> None:
+        """Refuses a resize and a crop that give images of height and width `size` of no image."""
+        name, sides = ("resize", self.resize) if self.crop is None else ("crop", self.crop)
+        if sides is None:
+            return
+        is_whole = name == "crop" or len(sides) == 2
+        if (sides[0], sides[-1]) != size if is_whole else sides[0] != min(size):
+            raise GradcamError(
+                f"{name} {size_text(sides)} never gives the {size_text(size)} pixels (height x width) that the model "
+                f"takes; give {name} {size_text(size)}"
+            )
+        if self.crop is None or self.resize is None:
+            return
+        shorter = [min(size)] if len(self.resize) == 1 else size
+        if any(a < b for a, b in zip(self.resize, shorter, strict=True)):
+            text = f"resize {size_text(self.resize)} leaves less than the crop {size_text(self.crop)}"
+            raise GradcamError(f"{text} of every image; give a larger resize, such as {size_text(size)}")
+
     def entering(self, images: np.ndarray) -> np.ndarray:
         """The images, float ... x C x H x W, as they enter the design before they become int8."""
         return images if self.normalization is None else self.normalization.applied(images)

@@ -78,19 +78,64 @@ def test_float_arrays_are_not_resized(photograph):
     ("options", "message"),
     [
         ({}, "has 37x53 pixels .*, the model takes 32x32; compile with --resize 32x32 or --crop 32x32$"),
-        (
-            {"resize": 20},
-            "has 20x28 pixels .* after resize and crop, the model takes 32x32; compile with --resize 32x32$",
-        ),
         ({"resize": 32}, "has 32x45 pixels .* after resize and crop, .*; compile with --resize 32x32 or --crop 32x32$"),
-        ({"crop": 20}, "has 20x20 pixels .* after resize and crop, .*; compile with --crop 32x32$"),
-        ({"crop": 64}, "has 37x53 pixels .*, less than the crop 64x64$"),
-        ({"resize": 1 << 20}, "resize 1048576 makes 1048576x1502014 pixels of an image, too many to be meant"),
     ],
 )
 def test_other_sizes_are_refused(photograph, options, message):
     with pytest.raises(GradcamError, match=message):
         sized(photograph, (32, 32), **options)
+
+
+def test_sizes_that_an_image_does_not_give(photograph):
+    with pytest.raises(GradcamError, match=r"has 37x53 pixels .*, less than the crop 64x64$"):
+        sized(photograph, (64, 64), crop=64)
+    too_many = "resize 1048576 makes 1048576x1502014 pixels of an image, too many to be meant"
+    with pytest.raises(GradcamError, match=too_many):
+        sized(photograph, (1 << 20, 1 << 20), resize=1 << 20)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"crop": 9999}, r"crop 9999 never gives the 32x48 pixels \(height x width\) that .*; give crop 32x48$"),
+        ({"crop": 20}, "crop 20 never gives the 32x48 pixels"),
+        ({"crop": (48, 32)}, "crop 48x32 never gives the 32x48 pixels"),
+        ({"resize": 48, "crop": 32}, "crop 32 never gives the 32x48 pixels"),
+        ({"resize": 20}, "resize 20 never gives the 32x48 pixels .*; give resize 32x48$"),
+        ({"resize": (32, 32)}, "resize 32x32 never gives the 32x48 pixels"),
+        ({"resize": 31, "crop": (32, 48)}, "resize 31 leaves less than the crop 32x48 of every image; give a larger"),
+        ({"resize": (64, 47), "crop": (32, 48)}, "resize 64x47 leaves less than the crop 32x48"),
+    ],
+)
+def test_sizes_that_no_image_has_are_refused_without_pixels(options, message):
+    """The inputs are the model's own, and would be taken as they are."""
+    floats = np.zeros((1, 3, 32, 48), np.float32)
+    with pytest.raises(GradcamError, match=message):
+        list(load_images(floats, floats.shape, Preprocessing.of(**options)))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"resize": 32},
+        {"resize": (32, 48)},
+        {"crop": (32, 48)},
+        {"resize": 32, "crop": (32, 48)},
+        {"resize": (32, 48), "crop": (32, 48)},
+        {"resize": 64, "crop": (32, 48)},
+    ],
+)
+def test_sizes_that_some_image_has(options):
+    pixels = np.zeros((64, 96, 3), np.uint8)
+    (image,) = load_images(pixels, (1, 3, 32, 48), Preprocessing.of(**options))
+    assert image.input.shape == (1, 3, 32, 48)
+
+
+def test_a_background_that_nothing_lies_on():
+    shape, white = (1, 4, 5, 6), Preprocessing.of(background="white")
+    with pytest.raises(GradcamError, match="background has no effect: a model of 4 channels composes no transparent"):
+        list(load_images(np.zeros(shape, np.float32), shape, white))
+    assert len(list(load_images(np.zeros(shape, np.float32), shape, Preprocessing.of()))) == 1
 
 
 @pytest.mark.parametrize(
