@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -261,6 +262,7 @@ class Compilation:
         self._assumed = ASSUMED if settings.mean is None and settings.preset is None else None
         self._told_assumed = False
         self._kept: list[Any] = []
+        self._validation: Iterator[Image] = iter(())
         self._levels = self._run()
 
     def __iter__(self) -> Iterator[tuple[str, Any]]:
@@ -309,6 +311,7 @@ class Compilation:
         from gradcam.passes.quantize.calibrate import calibrate, input_shape
         from gradcam.quality import IMAGES, Spread
 
+        self._begin_validation(input_shape(module))
         images: Any = self.settings.calibration
         if images is None:
             images = getattr(self.model, "calibration_images", None)
@@ -322,6 +325,13 @@ class Compilation:
         inputs = spread.passing(image.input for image in loaded)
         calibrate(module, inputs, self.settings.range_choice, self.settings.percentile or PERCENTILE)
         self._kept = spread.kept
+
+    def _begin_validation(self, shape: Sequence[int]) -> None:
+        """Reads the first validation image, so that what cannot be used is refused before the calibration."""
+        if self.settings.validate is None or self.settings.validate is False:
+            return
+        images = self._told(load_images(self.settings.validate, shape, self.preprocessing))
+        self._validation = chain([next(images)], images)
 
     def _told(self, images: Iterable[Image]) -> Iterator[Image]:
         """The images; says once that pixels became inputs in a way that nobody asked for."""
@@ -346,14 +356,12 @@ class Compilation:
         """
         if (images := self.settings.validate) is False:
             return None
-        from gradcam.passes.quantize.calibrate import input_shape
         from gradcam.quality import default_count, evenly, measure
 
         self._say("validate")
         if images is None:
             return measure(simplified, quantized, evenly(self._kept, default_count(quantized)), "calibration")
-        loaded = self._told(load_images(images, input_shape(simplified), self.preprocessing))
-        return measure(simplified, quantized, self._counted(loaded), "validation")
+        return measure(simplified, quantized, self._counted(self._validation), "validation")
 
     def _counted(self, images: Iterable[Image]) -> Iterator[Any]:
         """The inputs of validation images; says how many were taken."""

@@ -232,6 +232,21 @@ def test_a_compile_compares_on_calibration_images_on_others_or_not_at_all(tmp_pa
         compiled(validate=True)
 
 
+def test_validation_images_are_looked_at_before_the_calibration():
+    """The first of them is read once, also of an iterator, and is compared like the others."""
+    read = []
+    calibration = (read.append(i) or image for i, image in enumerate(images(4)))
+    wrong = Settings("last", pe="4x4", calibration=calibration, validate=np.zeros((1, 3, 99, 5), np.float32))
+    with pytest.raises(GradcamError, match="has shape 1x3x99x5"):
+        Compilation(Net(), wrong).to("quantized")
+    assert not read
+    right = Settings("last", pe="4x4", calibration=calibration, validate=(image for image in images(3, seed=9)))
+    compilation = Compilation(Net(), right)
+    simplified = compilation.to("simplified").operation.clone()
+    assert compilation.quality(simplified, compilation.to("quantized")).images == 3
+    assert read == [0, 1, 2, 3]
+
+
 def test_a_design_without_explanation_has_no_map(tmp_path):
     report = compile_to_folder(Net(), "net", Settings(None, pe="4x4"), tmp_path / "design")
     assert report.quality.maps == {} and "Pearson" not in quality_line(report.quality)
