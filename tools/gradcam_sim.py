@@ -12,6 +12,7 @@ import numpy as np
 
 from gradcam.command import Parser, run
 from gradcam.errors import GradcamError
+from gradcam.files import stdout_written
 from gradcam.progress import stages
 
 if TYPE_CHECKING:  # they import MLIR
@@ -58,7 +59,7 @@ def _simulate(options: argparse.Namespace, say: Callable[[str], None]) -> str:
     if options.jobs < 1:
         raise GradcamError(f"--jobs must be at least 1, got {options.jobs}")
     cls = -1 if options.cls is None else options.cls
-    images = list(read_images(options.input, design.program))
+    images = list(read_images(options.input if len(options.input) > 1 else options.input[0], design.program))
     warn_of_saturation(images)
     say("build the simulator")
     simulator = Simulator(options.design)
@@ -135,7 +136,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     def simulate() -> None:
         with stages("gradcam-sim") as say:
             text = _simulate(options, say)
-        print(text)
+        with stdout_written():
+            print(text)
 
     return run("gradcam-sim", simulate)
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gradcam.command import Parser, run
+from gradcam.files import stdout_written
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -32,7 +33,8 @@ def _synthesize(options: argparse.Namespace) -> None:
 
     with stages("gradcam-synth") as say:
         synthesize(options.design, options.family, options.clock_mhz, options.seeds, say)
-    print((options.design / "synth" / options.family / "synth.txt").read_text(encoding="utf-8"), end="")
+    with stdout_written():
+        print((options.design / "synth" / options.family / "synth.txt").read_text(encoding="utf-8"), end="")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

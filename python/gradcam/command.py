@@ -7,6 +7,7 @@ import atexit
 import gc
 import logging
 import os
+import signal as signals
 import sys
 import warnings
 from collections.abc import Callable, Iterator
@@ -14,21 +15,52 @@ from contextlib import contextmanager
 from typing import Any, NoReturn
 
 from gradcam import interrupts
-from gradcam.errors import GradcamError
+from gradcam.errors import GradcamError, did_you_mean
 from gradcam.faults import each, line
 
 
+class _Once(argparse._StoreAction):
+    """Stores the value of an argument; an option that is given again is refused, since one value would be lost."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
+        """Stores `values`."""
+        if option_string is not None:
+            if self.dest in parser.stored:
+                raise argparse.ArgumentError(self, "given more than once")
+            parser.stored.add(self.dest)
+        super().__call__(parser, namespace, values, option_string)
+
+
 class Parser(argparse.ArgumentParser):
-    """The parser of a tool's command line, which reports a mistake in one line."""
+    """The parser of a tool's command line, which reports a mistake in one line.
+
+    Attributes:
+        stored: the names of the values that options gave so far.
+    """
+
+    def __init__(self, **settings: Any) -> None:
+        """Makes a parser with the settings of `argparse.ArgumentParser`."""
+        super().__init__(**settings)
+        self.stored: set[str] = set()
+        self.register("action", None, _Once)
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:  # type: ignore[override] of overloads
         """Parses; an empty text is refused, since it would be the current folder where it is a path."""
-        given = sys.argv[1:] if args is None else args
+        given = list(sys.argv[1:] if args is None else args)
         for argument in given:
             name, equals, value = argument.partition("=")
             if not argument or (name.startswith("--") and equals and value in ("", "--")):
                 self.error(f"argument {name or repr(argument)} has no text")
+        for argument in given[: given.index("--")] if "--" in given else given:
+            self._check_known(argument)
+        self.stored.clear()
         return super().parse_known_args(args, namespace)
+
+    def _check_known(self, argument: str) -> None:
+        """Refuses an unknown option; argparse would first miss the required one that is misspelt."""
+        name, known = argument.partition("=")[0], self._option_string_actions
+        if name.startswith("--") and " " not in name and not any(option.startswith(name) for option in known):
+            self.error(f"unrecognized arguments: {argument}{did_you_mean(name, known)}")
 
     def error(self, message: str) -> NoReturn:
         """Ends the tool with exit code 2."""
@@ -48,6 +80,9 @@ def run(name: str, action: Callable[[], None]) -> int:
     except interrupts.Interrupted as signal:
         print(f"{name}: error: {signal}", file=sys.stderr)
         return 128 + signal.number
+    except KeyboardInterrupt:  # of a user's code: the signal itself is `Interrupted`
+        print(f"{name}: error: interrupted by a KeyboardInterrupt", file=sys.stderr)
+        return 128 + signals.SIGINT
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that the exit does not flush into the pipe
         return 1

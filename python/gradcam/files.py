@@ -25,8 +25,8 @@ def write_output(name: str, outputs: Sequence[bytes]) -> None:
     """
     data = b"// -----\n".join(outputs)
     if name == "-":
-        sys.stdout.buffer.write(data)
-        sys.stdout.flush()
+        with stdout_written():
+            sys.stdout.buffer.write(data)
         return
     target = Path(name).resolve()
     try:
@@ -36,6 +36,24 @@ def write_output(name: str, outputs: Sequence[bytes]) -> None:
             _replace_file(target, data)
     except OSError as error:
         raise GradcamError(f"cannot write {name}: {error.strerror}") from error
+
+
+@contextmanager
+def stdout_written() -> Iterator[None]:
+    """Writes what the block prints to stdout at its end at the latest.
+
+    Raises:
+        GradcamError: stdout cannot be written, such as on a full disk.
+        BrokenPipeError: nobody reads it any more.
+    """
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that the exit does not try it again
+        raise GradcamError(f"cannot write to stdout: {error.strerror}") from error
 
 
 def check_binary_output(name: str, force: bool) -> None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import warnings
+from pathlib import Path
 
 import pytest
 
 from gradcam.command import Parser, natural_argument, run
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize(
@@ -18,7 +22,11 @@ from gradcam.command import Parser, natural_argument, run
         (["--size="], "argument --size has no text"),
         (["--size=--"], "argument --size has no text"),
         (["--size=x\ny"], "argument --size: invalid int value: 'x\\ny'"),
-        (["--sizes=3"], "unrecognized arguments: --sizes=3"),
+        (["--sizes=3"], "unrecognized arguments: --sizes=3; did you mean '--size'?"),
+        (["--sze", "3"], "unrecognized arguments: --sze; did you mean '--size'?"),
+        (["--x"], "unrecognized arguments: --x"),
+        (["--size=3", "--size", "4"], "argument --size: given more than once"),
+        (["--si", "3", "--size=3"], "argument --size: given more than once"),
     ],
 )
 def test_a_mistake_in_the_options_is_one_line(
@@ -31,6 +39,33 @@ def test_a_mistake_in_the_options_is_one_line(
         parser.parse_args(arguments)
     assert (caught.value.code, capsys.readouterr().err) == (2, f"tool: error: {message}\n")
     assert parser.parse_args(["--size=3", "--", "a=", "="]).rest == ["a=", "="]
+    assert parser.parse_args(["--size=3", "--", "--sze"]).rest == ["--sze"]
+
+
+def test_an_option_that_adds_up_may_repeat() -> None:
+    parser = Parser(prog="tool")
+    parser.add_argument_group("some").add_argument("--layer", action="append")
+    parser.add_argument("--force", action="store_true")
+    parsed = parser.parse_args(["--layer", "a", "--force", "--layer=b", "--force"])
+    assert parsed.layer == ["a", "b"] and parsed.force
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.parametrize("arguments", [["examples/explain.mlir", "--canonicalize"], ["--list-passes"], ["--version"]])
+def test_a_stdout_that_is_full_is_named(arguments: list[str]) -> None:
+    command = [sys.executable, "-m", "gradcam.tools.gradcam_opt", *arguments]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, cwd=ROOT)
+    assert done.returncode == 1
+    assert done.stderr == "gradcam-opt: error: cannot write to stdout: No space left on device\n"
+
+
+def test_a_keyboard_interrupt_of_a_users_code_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    assert run("tool", interrupt) == 130
+    assert capsys.readouterr().err == "tool: error: interrupted by a KeyboardInterrupt\n"
 
 
 def test_a_natural_argument_is_no_negative_number(capsys: pytest.CaptureFixture[str]) -> None:

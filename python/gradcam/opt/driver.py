@@ -7,6 +7,7 @@ import io
 import os
 import re
 import shlex
+import signal as signals
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Any
 from gradcam import interrupts
 from gradcam.command import plain_warnings
 from gradcam.errors import GradcamError, did_you_mean
-from gradcam.files import check_binary_output, write_output
+from gradcam.files import check_binary_output, stdout_written, write_output
 from gradcam.opt.chunks import Chunk, read_chunks
 from gradcam.opt.cli import CommandLine, recorded_options
 from gradcam.opt.expected import mismatches
@@ -240,7 +241,8 @@ def _run(argv: Sequence[str]) -> int:
     listing = _listing(command)
     if listing is None:
         return Driver(command).run()
-    print(listing, flush=True)
+    with stdout_written():
+        print(listing)
     return 0
 
 
@@ -252,6 +254,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except interrupts.Interrupted as signal:
         print(f"gradcam-opt: error: {signal}", file=sys.stderr)
         return 128 + signal.number
+    except KeyboardInterrupt:  # of a plugin
+        print("gradcam-opt: error: interrupted by a KeyboardInterrupt", file=sys.stderr)
+        return 128 + signals.SIGINT
     except PipelineError as error:
         print(f"<pass-pipeline>:1:{error.column}: error: {error.reason}", file=sys.stderr)
     except GradcamError as error:
@@ -259,5 +264,5 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that the exit does not flush into the pipe
     except OSError as error:
-        print(f"gradcam-opt: error: {error.filename}: {error.strerror}", file=sys.stderr)
+        print(f"gradcam-opt: error: {error.filename or 'the system'}: {error.strerror or error}", file=sys.stderr)
     return 1
