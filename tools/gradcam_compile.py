@@ -5,19 +5,32 @@ from __future__ import annotations
 import argparse
 import io
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from gradcam.checks import check_used
 from gradcam.command import Parser, numbers_argument, run, shape_argument, size_argument
 from gradcam.compiler import LEVELS, PLACES, RANGES, Compilation, Settings
 from gradcam.errors import GradcamError
-from gradcam.files import write_output
+from gradcam.files import stdout_written, write_output
 from gradcam.images import ASSUMED, PRESETS
 from gradcam.passes.infra.elision import elided_text
 
 _OUTPUT = "output folder; for other levels a file, - for stdout: .mlirbc is bytecode, text lacks large constants"
+
+#: The level where settings take effect first; the others do at the import. `pe` is taken at every level.
+_FIRST_LEVELS = {
+    "quantized": "calibration mean std preset resize crop background range_choice percentile",
+    "linalg": "weights dram_width dram_outstanding dram_latency schedule clock_mhz family",
+    "scheduled": "max_onchip_bytes",
+    "hw": "dsp_packing",
+}
+
+#: The layer that is explained where none is named.
+_LAYER = "layer4"
 
 #: Elements of the largest constant that `--emit` writes as text.
 TEXT_LIMIT = 4096
@@ -38,7 +51,7 @@ def _parser() -> argparse.ArgumentParser:
         "--target-layer",
         metavar="PATH",
         action="append",
-        help="module path of the feature map to explain (default: layer4); may repeat: one map each",
+        help=f"module path of the feature map to explain (default: {_LAYER}); may repeat: one map each",
     )
     explained.add_argument(
         "--no-explanation",
@@ -86,10 +99,17 @@ def _parser() -> argparse.ArgumentParser:
 
 def _settings(options: argparse.Namespace) -> Settings:
     """The settings from the command line; an option has the name of its setting."""
-    layers = ["layer4"] if options.target_layer is None else options.target_layer
+    layers = [_LAYER] if options.target_layer is None else options.target_layer
     chosen: dict[str, Any] = {field.name: getattr(options, field.name) for field in fields(Settings)}
     chosen["target_layer"] = layers if len(layers) > 1 else next(iter(layers), None)
-    return Settings(**chosen)
+    settings, reached = Settings(**chosen), LEVELS.index(options.emit)
+    needs = {
+        name: (LEVELS.index(level) <= reached, f"--emit {options.emit} stops before level {level}, where it acts first")
+        for level, names in _FIRST_LEVELS.items()
+        for name in names.split()
+    }
+    check_used(settings, needs)
+    return settings
 
 
 def _compile(options: argparse.Namespace) -> None:
@@ -99,14 +119,31 @@ def _compile(options: argparse.Namespace) -> None:
     from gradcam.output import compile_to_folder
     from gradcam.progress import stages
 
-    with stages("gradcam-compile") as say:
+    with stages("gradcam-compile") as say, _told_default(options):
         model = load_model(options.model, options.state_dict)
         if folder is None:
             module = Compilation(model, settings, say=say).to(options.emit)
             write_output(options.output, [_encoded(module, options.output)])
             return
         compile_to_folder(model, options.model, settings, folder, options.force, options.print_ir, say)
-    print((folder / "report.txt").read_text(encoding="utf-8"), end="")
+    with stdout_written():
+        print((folder / "report.txt").read_text(encoding="utf-8"), end="")
+
+
+@contextmanager
+def _told_default(options: argparse.Namespace) -> Iterator[None]:
+    """Says of a target layer that cannot be explained that nobody named it, where it is the default."""
+    from gradcam.faults import Faults
+    from gradcam.frontend.layers import TargetError
+
+    try:
+        yield
+    except Faults as error:
+        if options.target_layer is None:
+            for fault in error.faults:
+                if isinstance(fault, TargetError):
+                    fault.message += f"; '{_LAYER}' is the default: name another by --target-layer"
+        raise
 
 
 def _folder(options: argparse.Namespace) -> Path | None:

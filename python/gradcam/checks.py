@@ -76,8 +76,9 @@ def check_used(settings: Any, needs: Mapping[str, tuple[bool, str]]) -> None:
     Raises:
         GradcamError: there is one.
     """
+    defaults = {field.name: field.default for field in fields(settings)}
     for name, (is_used, remedy) in needs.items():
-        if getattr(settings, name) is not None and not is_used:
+        if getattr(settings, name) != defaults[name] and not is_used:
             raise GradcamError(f"{named(name)} has no effect: {remedy}")
 
 

@@ -41,6 +41,10 @@ def _(x: Tensor, path: str) -> Tensor:
     return torch.empty_like(x)
 
 
+class TargetError(GradcamError):
+    """A target layer that does not exist, or that gives no feature map."""
+
+
 class Calls:
     """The module calls of a graph.
 
@@ -165,7 +169,7 @@ def mark_target(calls: Calls, path: str) -> None:
     keys = calls.of(path)
     name = f"{path}@{len(keys) - 1}" if len(keys) > 1 else path
     if name not in (valid := feature_maps(calls)):
-        raise GradcamError(f"target layer '{path}' {_reason(calls, name)}{_suggestion(path, valid)}")
+        raise TargetError(f"target layer '{path}' {_reason(calls, name)}{_suggestion(path, valid)}")
     if name != path:
         _log.warning(
             "target layer '%s' is ambiguous, called %d times; the last call is explained, '%s'; the first is '%s@0'",
