@@ -82,7 +82,7 @@ def replace_folder(target: Path) -> Iterator[Path]:
 
     The new folder is made beside `target`, so that the last step is a rename. A folder that stood there is removed; of
     a symbolic link, the folder that it names. Missing parent folders are made. After an error or a signal (see
-    `gradcam.interrupts`) all is as it was.
+    `gradcam.interrupts`) all is as it was; a signal during the last step is raised when the new folder is in its place.
 
     Raises:
         GradcamError: the folder cannot be written.
