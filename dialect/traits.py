@@ -107,8 +107,8 @@ class Activation(Trait):
     def pieces(self, op: Any) -> Pieces:
         """The numbers for one op with this trait."""
         given = (self.lo, self.hi, self.slope)
-        numbers = (ir.FloatAttr(op.attributes[v]).value if isinstance(v, str) else v for v in given)
-        return Pieces(*numbers, self.closed)
+        lo, hi, slope = (ir.FloatAttr(op.attributes[v]).value if isinstance(v, str) else v for v in given)
+        return Pieces(lo, hi, slope, self.closed)
 
     @property
     def clips(self) -> bool:
