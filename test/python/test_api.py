@@ -94,7 +94,7 @@ def test_an_output_that_differs_is_an_error(design, tmp_path, monkeypatch):
         design.simulate(rtl_networks.sums().calibration_images[0])
 
 
-@pytest.mark.parametrize("images", [np.zeros((1, 9, 9, 9), "f4"), np.zeros((2, 2)), np.zeros((3, 4, 4), "u1")])
+@pytest.mark.parametrize("images", [np.zeros((1, 9, 9, 9), "f4"), np.zeros((2, 2)), np.zeros((5, 4, 6), "u1")])
 def test_images_of_another_kind_are_refused(design, images):
     with pytest.raises(gradcam.GradcamError, match=r"the model takes (1 channel, )?9x7"):
         design.simulate(images)

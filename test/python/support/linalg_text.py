@@ -16,7 +16,7 @@ from gradcam.passes.infra.pass_manager import PassManager
 from gradcam.passes.program.scheduled_program import ScheduledProgram
 from gradcam.program import describe_program
 from gradcam.schema.document import write
-from gradcam.schema.program import Explanation, Program, Stream
+from gradcam.schema.program import Program
 
 
 def tensor(bits: int, *shape: int) -> str:
@@ -124,20 +124,12 @@ def schedule(module: ir.Module, pe: str) -> ir.Module:
     return module
 
 
-def _real(stream: Stream) -> Stream:
-    """A stream as that of a network: with a scale, and a map with what it explains."""
-    is_map = stream.direction == "out" and stream.name != "logits"
-    explains = Explanation(stream.name, 0, "gradcam", False, False, 0.0) if is_map else None
-    return msgspec.structs.replace(stream, scale=1.0, explains=explains)
-
-
 def write_design(scheduled: ir.Module, pe: str, folder: Path) -> Program:
     """The output folder that a compile would leave, as far as a simulation needs it; returns the program."""
     for part in ("rtl", "mem"):
         (folder / part).mkdir(parents=True)
     view = ScheduledProgram(scheduled)
     program = describe_program(view, memories=write_memories(view, folder))
-    program = msgspec.structs.replace(program, streams=[_real(stream) for stream in program.streams])
     hardware = pipeline_for("hw", Settings("", pe=pe)).run(scheduled)
     design = pipeline_for("verilog", Settings("", pe=pe)).run(hardware)
     program = msgspec.structs.replace(program, rtl=write_rtl(design, folder / "rtl"))

@@ -102,6 +102,10 @@ class Network:
     def relu6(self, x) -> int:
         return self.append([x], F.relu6, lambda v, type_: ops.HardtanhOp(v, real(0), real(6), type_))
 
+    def below_six(self, x) -> int:
+        """relu6, or the clamp that differs from it on the bounds only."""
+        return self.clamp(x, 0.0, 6.0) if x % 2 else self.relu6(x)
+
     def clamp(self, x, lo=-0.5, hi=1.0) -> int:
         return self.append([x], lambda v: v.clamp(lo, hi), lambda v, type_: ops.ClampOp(v, real(lo), real(hi), type_))
 
@@ -238,7 +242,7 @@ def random_network(seed: int) -> Network:
 
 def _layer(net: Network, rng: np.random.Generator, x: int) -> int:
     channels, *size = net.shape(x)[1:]
-    simple = ["batch_norm", "relu", "relu6", "leaky_relu"]
+    simple = ["batch_norm", "relu", "below_six", "leaky_relu"]
     kind = rng.choice(["conv", "conv", *simple, "max_pool", "avg_pool", "residual", "concat"])
     if kind == "conv":
         return net.relu(_random_conv(net, rng, x))
