@@ -28,6 +28,11 @@ def _opt(name: str, data: bytes, *options: str, **rest: Any) -> Case:
     return Case("gradcam_opt", [name, *options, "-o", "out.mlir"], {name: data}, **rest)
 
 
+def _is_empty(module: Any) -> bool:
+    """Whether a module has no function."""
+    return not len(module.body.operations)
+
+
 @kind("mlir, level 1")
 def _(rng: random.Random, corpus: Path) -> Case:
     data, change = mutated_text(rng, (ROOT / "examples" / "explain.mlir").read_bytes())
@@ -45,8 +50,8 @@ def _(rng: random.Random, corpus: Path) -> Case:
         from gradcam.reference.integer import run_integer
 
         module = level1(data)
-        if not len(module.body.operations):  # nothing to compile
-            return "" if not len(level1(folder / "out.mlir").body.operations) else "something came from nothing"
+        if _is_empty(module):  # nothing to compile
+            return "" if _is_empty(level1(folder / "out.mlir")) else "something came from nothing"
         image = np.random.default_rng(0).integers(-128, 128, input_shape(module)).astype(np.int8)
         got = run_linalg(level1(folder / "out.mlir"), image[0].transpose(1, 2, 0).copy(), np.array([-1], np.int32))
         return differ("main", got, [value[0] for value in run_integer(module, image)])
@@ -63,8 +68,8 @@ def _(rng: random.Random, corpus: Path) -> Case:
         from gradcam.jit import run_affine
 
         module = level1(data)
-        if not len(module.body.operations):  # nothing to schedule
-            return "" if not len(level1(folder / "out.mlir").body.operations) else "something came from nothing"
+        if _is_empty(module):  # nothing to schedule
+            return "" if _is_empty(level1(folder / "out.mlir")) else "something came from nothing"
         image, cls = np.random.default_rng(0).integers(-128, 128, (4, 8, 3)).astype(np.int8), np.array([-1], np.int32)
         return differ("main", run_affine(level1(folder / "out.mlir"), image, cls), run_affine(module, image, cls))
 

@@ -119,9 +119,7 @@ class ClampOp(
     hi: ir.FloatAttr
     y: ext.Result[Any]
 
-    @verifier
-    def verify_invariants(op):  # noqa: D102
-        _check_bounds(op)
+    verify_invariants = verifier(_check_bounds)
 
 
 class HardtanhOp(
@@ -137,9 +135,7 @@ class HardtanhOp(
     hi: ir.FloatAttr
     y: ext.Result[Any]
 
-    @verifier
-    def verify_invariants(op):  # noqa: D102
-        _check_bounds(op)
+    verify_invariants = verifier(_check_bounds)
 
 
 class LeakyReluOp(

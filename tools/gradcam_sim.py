@@ -62,9 +62,9 @@ def _simulate(options: argparse.Namespace, say: Callable[[str], None]) -> str:
     images = list(read_images(options.input if len(options.input) > 1 else options.input[0], design.program))
     warn_of_saturation(images)
     say("build the simulator")
-    simulator = Simulator(options.design)
+    simulator = Simulator(design)
     results = _run(simulator, images, cls, options, say)
-    _check(simulator.design, images, results, cls, options, say)
+    _check(design, images, results, cls, options, say)
     compared, quality = [None] * len(images), None
     if options.validate:
         from gradcam.sim.quality import compare_with_float, warn_of_quality  # imports torch

@@ -10,10 +10,10 @@ from torch_mlir import ir
 
 from gradcam.dialect import ops
 from gradcam.errors import fail
-from gradcam.passes.backward.fold_batch_norm import check_variance
+from gradcam.passes.backward.fold_batch_norm import affine
 from gradcam.passes.backward.rewrites import integers
 from gradcam.passes.infra.pass_base import Pass
-from gradcam.passes.ir.constants import erase_if_unused, make_constant, read_constant
+from gradcam.passes.ir.constants import erase_if_unused, make_constant
 
 
 @dataclass(frozen=True)
@@ -49,16 +49,13 @@ class BatchNormToConv(Pass):
 
 
 def _convert(norm: Any) -> None:
-    unused = list(norm.operands)[1:]
-    parameters = [p for p in map(read_constant, unused) if p is not None]
-    if len(parameters) < len(unused):
+    unused, numbers = list(norm.operands)[1:], affine(norm)
+    if numbers is None:
         raise fail(norm, "the parameters of 'gradcam.batch_norm' must be constants")
-    gamma, beta, mean, var = (p.astype(np.float64) for p in parameters)
-    check_variance(norm, var)
-    factor = gamma / np.sqrt(var + norm.eps.value)
+    factor, offset = numbers
     one, zero, groups = integers(1, 1), integers(0, 0), ir.IntegerAttr.get(ir.IntegerType.get_signless(64), 1)
     with ir.InsertionPoint(norm), norm.location:
-        weight, bias = make_constant(np.diag(factor)[:, :, None, None]), make_constant(beta - mean * factor)
+        weight, bias = make_constant(np.diag(factor)[:, :, None, None]), make_constant(offset)
         conv = ops.Conv2dOp(norm.x, weight, bias, one, zero, one, groups, norm.y.type)
     norm.y.replace_all_uses_with(conv.y)
     norm.erase()

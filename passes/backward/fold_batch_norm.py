@@ -74,6 +74,21 @@ def check_variance(norm: Any, var: np.ndarray) -> None:
         raise fail(norm, f"batch norm has var + eps = {denominator[bad[0]]:g} in channel {bad[0]}; it must be positive")
 
 
+def affine(norm: Any) -> tuple[np.ndarray, np.ndarray] | None:
+    """The factor and the offset per channel, f64, of a batch norm; None where a parameter is no constant.
+
+    Raises:
+        GradcamError: a channel's var + eps is not positive.
+    """
+    parameters = [p for p in map(read_constant, list(norm.operands)[1:]) if p is not None]
+    if len(parameters) < len(norm.operands) - 1:
+        return None
+    gamma, beta, mean, var = (p.astype(np.float64) for p in parameters)
+    check_variance(norm, var)
+    factor = gamma / np.sqrt(var + norm.eps.value)
+    return factor, beta - mean * factor
+
+
 def _folded(norm: Any, parameters: list[Any], filters: list[Any]) -> tuple[np.ndarray, np.ndarray]:
     """Weight and bias of the folded convolution, f64."""
     gamma, beta, mean, var = (p.astype(np.float64) for p in parameters)

@@ -11,9 +11,9 @@ from torch_mlir import ir
 from gradcam.dialect import ops
 from gradcam.dialect.verify import shape
 from gradcam.images.preprocessing import Normalization
-from gradcam.passes.backward.fold_batch_norm import check_variance
+from gradcam.passes.backward.fold_batch_norm import affine
 from gradcam.passes.infra.pass_base import Pass
-from gradcam.passes.ir.constants import erase_if_unused, read_constant
+from gradcam.passes.ir.constants import erase_if_unused
 from gradcam.passes.ir.normalization import normalization_of, set_normalization
 from gradcam.passes.ir.queries import main_function, users
 
@@ -60,12 +60,12 @@ def _fold(function: Any) -> bool:
     """Folds the batch norms that read the image; returns whether there were any to fold."""
     image, *_ = [*function.regions[0].blocks[0].arguments, None]
     norms = users(image) if image is not None else []
-    affine = _affine(norms)
-    if affine is None:
+    numbers = _affine_of_all(norms)
+    if numbers is None:
         return False
     channels = shape(image)[1]
     old = normalization_of(function) or Normalization((0.0,) * channels, (1.0,) * channels)
-    new = old.then(*affine)
+    new = old.then(*numbers)
     if not new.is_exact:
         return False
     set_normalization(function, new)
@@ -78,21 +78,13 @@ def _fold(function: Any) -> bool:
     return True
 
 
-def _affine(norms: list[Any]) -> tuple[np.ndarray, np.ndarray] | None:
+def _affine_of_all(norms: list[Any]) -> tuple[np.ndarray, np.ndarray] | None:
     """Factor and offset per channel, f64, of batch norms that all do the same; None where that is not so."""
     if not norms or not all(isinstance(norm, ops.BatchNormOp) for norm in norms):
         return None
-    found = []
-    for norm in norms:
-        parameters = [read_constant(v) for v in list(norm.operands)[1:]]
-        if any(p is None for p in parameters):
-            return None
-        gamma, beta, mean, var = (p.astype(np.float64) for p in parameters if p is not None)
-        check_variance(norm, var)
-        factor = gamma / np.sqrt(var + norm.eps.value)
-        found.append((factor, beta - mean * factor))
-    same = all(np.array_equal(found[0], other) for other in found)
-    return found[0] if same and found[0][0].all() else None
+    first, *others = map(affine, norms)
+    same = first is not None and all(other is not None and np.array_equal(first, other) for other in others)
+    return first if same and first is not None and first[0].all() else None
 
 
 def reads_normalized(module: ir.Module) -> bool:

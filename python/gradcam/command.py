@@ -12,11 +12,13 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 from gradcam import interrupts
 from gradcam.errors import GradcamError, did_you_mean
 from gradcam.faults import each, line
+
+Number = TypeVar("Number", int, float)
 
 
 class _Once(argparse._StoreAction):
@@ -141,10 +143,7 @@ def shape_argument(text: str) -> tuple[int, ...]:
     Raises:
         argparse.ArgumentTypeError: the text is no list of integers.
     """
-    try:
-        return tuple(int(n) for n in text.split(","))
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"'{text}' is not a shape such as 1,3,64,64") from None
+    return _split(text, ",", int, "a shape such as 1,3,64,64")
 
 
 def numbers_argument(text: str) -> tuple[float, ...]:
@@ -153,10 +152,7 @@ def numbers_argument(text: str) -> tuple[float, ...]:
     Raises:
         argparse.ArgumentTypeError: the text is no list of numbers.
     """
-    try:
-        return tuple(float(n) for n in text.split(","))
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"'{text}' is not a number or several such as 0.485,0.456,0.406") from None
+    return _split(text, ",", float, "a number or several such as 0.485,0.456,0.406")
 
 
 def size_argument(text: str) -> tuple[int, ...]:
@@ -165,7 +161,12 @@ def size_argument(text: str) -> tuple[int, ...]:
     Raises:
         argparse.ArgumentTypeError: the text is no size.
     """
+    return _split(text, "x", int, "a size such as 224 or 224x160")
+
+
+def _split(text: str, separator: str, number: Callable[[str], Number], what: str) -> tuple[Number, ...]:
+    """The numbers between separators; `what` says what the text was to be."""
     try:
-        return tuple(int(n) for n in text.split("x"))
+        return tuple(map(number, text.split(separator)))
     except ValueError:
-        raise argparse.ArgumentTypeError(f"'{text}' is not a size such as 224 or 224x160") from None
+        raise argparse.ArgumentTypeError(f"'{text}' is not {what}") from None

@@ -39,12 +39,14 @@ class Design:
     program: Program
 
     @classmethod
-    def load(cls, folder: Path | str) -> Design:
-        """Reads the output folder of a compile.
+    def load(cls, folder: Path | str | Design) -> Design:
+        """Reads the output folder of a compile; a design that was read before is returned as it is.
 
         Raises:
             GradcamError: the folder is missing, or its program.json is missing, malformed or inconsistent.
         """
+        if isinstance(folder, Design):
+            return folder
         check_type("the folder of a design", folder, "str | Path")
         folder = Path(folder).resolve()
         if not folder.is_dir():
@@ -118,7 +120,7 @@ class Design:
 
         integers = quantized_images(images, self.program)
         classes = requests(cls, len(integers), self.program)
-        results = Simulator(self.folder).run(integers, classes)
+        results = Simulator(self).run(integers, classes)
         if check:
             check_results(self, results, integers, classes)
         return results

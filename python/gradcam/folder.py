@@ -9,8 +9,11 @@ from typing import Any
 
 from gradcam.package import TEXTS
 
+#: The network of a compile: of level 1, and of level 2, which the integer reference executes.
+FLOAT, QUANTIZED = "ir/float.mlirbc", "ir/quantized.mlirbc"
+
 #: The files of an output folder that always have the same names, beside those of `gradcam.package`.
-FILES = ("program.json", "schedule.json", "report.json", "report.txt", "ir/quantized.mlirbc", "ir/float.mlirbc")
+FILES = ("program.json", "schedule.json", "report.json", "report.txt", QUANTIZED, FLOAT)
 
 #: Its files in sim/ and in synth/FAMILY/.
 SIMULATOR_FILES = ("simulator", "build.log", "key")

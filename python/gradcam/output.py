@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from gradcam.compiler import Compilation, Settings
 from gradcam.errors import GradcamError
 from gradcam.files import check_replaceable, replace_folder
-from gradcam.folder import written_files
+from gradcam.folder import FLOAT, QUANTIZED, written_files
 from gradcam.package import write_package
 from gradcam.passes.infra.analyses import keeping
 from gradcam.passes.infra.instrumentation import PrintIR
@@ -81,8 +81,8 @@ def compile_to_folder(
         simplified = compilation.to("simplified").operation.clone()
         quantized = compilation.to("quantized").operation.clone()
         quality, rounding = compilation.quality(simplified, quantized), list(rounded_weights(simplified, quantized))
-        for file, module in (("float.mlirbc", simplified), ("quantized.mlirbc", quantized)):
-            with (work / "ir" / file).open("wb") as stream:
+        for file, module in ((FLOAT, simplified), (QUANTIZED, quantized)):
+            with (work / file).open("wb") as stream:
                 module.write_bytecode(stream)
         scheduled = ScheduledProgram.of(compilation.to("scheduled"))
         program = describe_program(scheduled, quantized, write_memories(scheduled, work), compilation.preprocessing)

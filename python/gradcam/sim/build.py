@@ -43,7 +43,7 @@ def build(folder: Path | str | Design) -> Path:
     Raises:
         GradcamError: the folder is not a compile's output, Verilator, make or g++ is missing, or one of them failed.
     """
-    design = folder if isinstance(folder, Design) else Design.load(folder)
+    design = Design.load(folder)
     target = design.folder / "sim"
     key = _key(design)
     if _built(target, key):
@@ -68,7 +68,7 @@ def lint(folder: Path | str | Design) -> str:
     Raises:
         GradcamError: as `build`.
     """
-    design = folder if isinstance(folder, Design) else Design.load(folder)
+    design = Design.load(folder)
     with tempfile.TemporaryDirectory(prefix="gradcam-lint-") as temporary:
         return _verilate(design, find_toolchain(), Path(temporary), "--lint-only")
 

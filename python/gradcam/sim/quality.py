@@ -9,6 +9,7 @@ import numpy as np
 
 from gradcam.design import Design
 from gradcam.execution.float32 import one_thread
+from gradcam.folder import FLOAT
 from gradcam.quality import FloatNetwork, ImageQuality, Outputs, activation_limits, summary
 from gradcam.schema.report import Quality
 from gradcam.sim.inputs import DesignImage
@@ -17,9 +18,6 @@ from gradcam.sim.trace import load_module, load_quantized
 from gradcam.verdict import quality_warnings
 
 _log = logging.getLogger(__name__)
-
-#: The float network of a compile (level 1), in its output folder.
-FLOAT = "ir/float.mlirbc"
 
 
 def compare_with_float(

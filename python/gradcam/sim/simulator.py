@@ -91,7 +91,7 @@ class Simulator:
     """The design of a compile's output folder, ready to run in Verilator.
 
     Args:
-        folder: the output folder.
+        folder: the output folder, or the design loaded from it.
         verify: compares memory images and RTL with the compile's checksums first.
 
     Raises:
@@ -99,7 +99,7 @@ class Simulator:
             simulator cannot be built.
     """
 
-    def __init__(self, folder: Path | str, verify: bool = True) -> None:
+    def __init__(self, folder: Path | str | Design, verify: bool = True) -> None:
         self.design = Design.load(folder)
         if verify:
             self.design.verify()

@@ -13,14 +13,12 @@ from gradcam.design import Design
 from gradcam.dialect import make_context
 from gradcam.dialect.traits import ChoosesClass, has
 from gradcam.errors import GradcamError
+from gradcam.folder import QUANTIZED
 from gradcam.passes.infra.contexts import parse_module
 from gradcam.reference.integer import run_integer
 from gradcam.schema.program import Program
 from gradcam.sim.header import Dump, dumps
 from gradcam.sim.simulator import Result
-
-#: The quantized module of a compile, in its output folder.
-QUANTIZED = "ir/quantized.mlirbc"
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import subprocess
 import numpy as np
 import pytest
 from idle_core import Idle
+from image_files import noise
 from image_network import network
 from PIL import Image
 
@@ -22,10 +23,7 @@ MEAN, STD = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """8 images of 8x16 pixels, twice the network's size."""
-    folder, rng = tmp_path_factory.mktemp("images"), np.random.default_rng(0)
-    for i in range(8):
-        Image.fromarray(rng.integers(0, 256, (8, 16, 3), np.uint8)).save(folder / f"{i}.png")
-    return folder
+    return noise(tmp_path_factory.mktemp("images"), 8, 16)
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from idle_core import Idle
+from image_files import noise
 from normalized_models import MEAN, STD, Buffers, Gains, Reverse, Scalars, Shift, input_norm, network
 from PIL import Image
 from torch import nn
@@ -114,10 +115,7 @@ def test_numbers_of_several():
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """8 images of the network's size."""
-    folder, rng = tmp_path_factory.mktemp("images"), np.random.default_rng(0)
-    for i in range(8):
-        Image.fromarray(rng.integers(0, 256, (4, 8, 3), np.uint8)).save(folder / f"{i}.png")
-    return folder
+    return noise(tmp_path_factory.mktemp("images"), 4, 8)
 
 
 @pytest.fixture(scope="module")

@@ -25,6 +25,14 @@ DEFLATE = 8
 PNG_GREY, PNG_RGB, PNG_GREY_ALPHA, PNG_RGB_ALPHA = 0, 2, 4, 6
 
 
+def noise(folder: Path, height: int, width: int) -> Path:
+    """Writes eight colour images of random pixels, the same on every call; returns the folder."""
+    rng = np.random.default_rng(0)
+    for i in range(8):
+        Image.fromarray(rng.integers(0, 256, (height, width, 3), np.uint8)).save(folder / f"{i}.png")
+    return folder
+
+
 def png(path: Path, values: np.ndarray, kind: int, bits: int = 16, chunks: bytes = b"", rows: bytes = b"") -> Path:
     """Writes a PNG without filters (PNG specification, 5.3 and 11.2); `chunks` stand before the pixels."""
     height, width = values.shape[:2]
