@@ -1,4 +1,4 @@
-"""The lowering of each quantized op of the forward pass and of the map to linalg: one function per op, their table."""
+"""The lowering of quantized layers, pools and the explanation to linalg: one function per op, their table."""
 
 from __future__ import annotations
 
@@ -13,9 +13,8 @@ from gradcam.dialect.adjoints import part_location
 from gradcam.dialect.layout_ops import channels_per_tap
 from gradcam.dialect.verify import shape as type_shape
 from gradcam.errors import fail
-from gradcam.passes.linalg import adjoints, pool_adjoints
+from gradcam.passes.linalg import adjoints, elementwise_ops, pool_adjoints
 from gradcam.passes.linalg.builders import (
-    clipped,
     const,
     const_tensor,
     elementwise,
@@ -44,22 +43,19 @@ from gradcam.passes.linalg.lowering import (
     require_fits,
     require_int8,
     rescaled_result,
-    scale_term,
     stored_constant,
     tap_numbers,
-    whole_or_parts,
+    together,
+    users_named,
     window_loops,
     window_of,
 )
 from gradcam.passes.linalg.packing import pack_channels
-from gradcam.passes.linalg.values import LaneMap, Parities, Row, pointwise
+from gradcam.passes.linalg.values import LaneMap, Parities, Row
 from gradcam.quant_types import (
     INT8_LEVELS,
-    clamp_bounds,
     element_type,
-    has_same_scale,
     is_accumulator,
-    mask_bounds,
     result_rescale,
     storage_bits,
     summands,
@@ -123,97 +119,7 @@ def _lower_unfold2d(lowering: Lowering, op: Any) -> list[Any]:
     return [generic([padded, extents], [y], affine_maps, "ppppp", lambda pixel, *_: pixel)]
 
 
-# --- elementwise ---
-
-
-def _lower_add(lowering: Lowering, op: Any) -> list[Any]:
-    bits = storage_bits(op.results[0])
-    vectors: list[ir.Value] = []
-    first, second = (scale_term(lowering, op, v, vectors) for v in op.operands)
-    x, y = (whole_or_parts(lowering, v) for v in op.operands)
-    return [pointwise([x, y], vectors, bits, lambda x, y, *m: stored(arith.addi(first(x, m), second(y, m)), bits))]
-
-
-def requantized(lowering: Lowering, op: Any, before: Callable[..., ir.Value]) -> list[Any]:
-    """Applies `before` to each element of operand 0, then requantizes it to the scale and storage of the result."""
-    if has_same_scale(op.operands[0], op.results[0]):
-        return changed(lowering, op, [], before)
-    vectors: list[ir.Value] = []
-    term = scale_term(lowering, op, op.operands[0], vectors)
-    return changed(lowering, op, vectors, lambda a, *m: term(before(a), m))
-
-
-def changed(lowering: Lowering, op: Any, vectors: list[ir.Value], body: Callable[..., ir.Value]) -> list[Any]:
-    """`body` of each element of operand 0 and of `vectors`, at the scale of the result, saturated to its storage."""
-    bits, x = storage_bits(op.results[0]), whole_or_parts(lowering, op.operands[0])
-    is_stored = isinstance(x, Parities) or has_same_scale(op.operands[0], op.results[0])
-    masks = [] if is_stored else _masks_of(op.operands[0])
-    if not masks:
-        return [pointwise([x], vectors, bits, lambda a, *m: stored(body(a, *m), bits))]
-
-    def with_masks(a: ir.Value, *m: ir.Value) -> list[ir.Value]:
-        return [stored(body(a, *m), bits), *(_is_between(a, *mask_bounds(mask)) for mask in masks)]
-
-    # One linalg op computes the masks and the result, so that their common operand is never stored.
-    with _together(op, *masks):
-        result, *bitmaps = elementwise(x, vectors, [bits, *[1] * len(masks)], with_masks)
-    lowering.values |= {mask.results[0]: bitmap for mask, bitmap in zip(masks, bitmaps, strict=True)}
-    return [result]
-
-
-def _masks_of(x: ir.Value) -> list[Any]:
-    return sorted(_users(x, "gradcam.mask"), key=lambda mask: mask_bounds(mask))
-
-
-def _users(x: ir.Value, name: str) -> list[Any]:
-    """The ops called `name` that read `x`."""
-    return [use.owner for use in x.uses if use.owner.operation.name == name]
-
-
-def _together(*ops: Any) -> ir.Location:
-    """The location of a linalg op that computes the results of several ops."""
-    return ir.Location.fused([op.location for op in ops])
-
-
-def _is_between(x: ir.Value, lo: int, hi: int) -> ir.Value:
-    """i1: lo < x < hi, without comparisons that every x of this width fulfils."""
-    low, high = -(1 << (width(x) - 1)), (1 << (width(x) - 1)) - 1
-    above = None if lo < low else arith.cmpi(arith.CmpIPredicate.sgt, x, const(width(x), lo))
-    below = None if hi > high else arith.cmpi(arith.CmpIPredicate.slt, x, const(width(x), hi))
-    given = [test for test in (above, below) if test is not None]
-    return arith.andi(*given) if len(given) == 2 else given[0] if given else const(1, 1)
-
-
-def _lower_mask(lowering: Lowering, op: Any) -> list[Any]:
-    if op.results[0] in lowering.values:  # made beside the activation
-        return [lowering.values[op.results[0]]]
-    bounds = mask_bounds(op)
-    return [elementwise(lowering.tensor(op.operands[0]), [], 1, lambda x: _is_between(x, *bounds))]
-
-
-def _lower_relu(lowering: Lowering, op: Any) -> list[Any]:
-    return requantized(lowering, op, lambda a: arith.maxsi(a, const(width(a), 0)))
-
-
-def _lower_clamp(lowering: Lowering, op: Any) -> list[Any]:
-    lo, hi = clamp_bounds(op)
-    return requantized(lowering, op, lambda x: clipped(x, lo, hi))
-
-
-def _lower_leaky_relu(lowering: Lowering, op: Any) -> list[Any]:
-    """x or slope * x by the sign of x, each brought to the scale of the result by a rescale of its own."""
-    vectors, slope = list[ir.Value](), ir.FloatAttr(op.attributes["slope"]).value
-    keep, leak = (scale_term(lowering, op, op.operands[0], vectors, factor) for factor in (1.0, slope))
-
-    def body(a: ir.Value, *m: ir.Value) -> ir.Value:
-        is_positive = arith.cmpi(arith.CmpIPredicate.sgt, a, const(width(a), 0))
-        return arith.select(is_positive, keep(a, m), leak(a, m))
-
-    return changed(lowering, op, vectors, body)
-
-
-def _lower_requantize(lowering: Lowering, op: Any) -> list[Any]:
-    return requantized(lowering, op, lambda a: a)
+# --- pools ---
 
 
 def require_same_type(op: Any) -> None:
@@ -223,16 +129,14 @@ def require_same_type(op: Any) -> None:
         raise fail(op, f"'{op.name}' needs equal element types of input and result, got {types}")
 
 
-# --- pools ---
-
-
 def _lower_max_pool2d(lowering: Lowering, op: Any) -> list[Any]:
     require_same_type(op)
-    index = next((u for u in _users(op.operands[0], "gradcam.max_pool2d_index") if window_of(u) == window_of(op)), None)
+    indices = users_named(op.operands[0], "gradcam.max_pool2d_index")
+    index = next((u for u in indices if window_of(u) == window_of(op)), None)
     if index is None:
         bits = storage_bits(op.results[0])
         return [reduce_window(lowering, op, window_of(op), -(1 << (bits - 1)), bits, arith.maxsi)]
-    with _together(op, index):
+    with together(op, index):
         maxima, lowering.values[index.results[0]] = _maxima(lowering, op)
     return [maxima]
 
@@ -417,25 +321,19 @@ def _same_value(lowering: Lowering, op: Any) -> list[Any]:
 #: The lowering of each op: a function that returns the values for the op's results.
 LOWERINGS: dict[str, Callable[[Lowering, Any], list[Any]]] = (
     adjoints.LOWERINGS
+    | elementwise_ops.LOWERINGS
     | pool_adjoints.LOWERINGS
     | {
         "func.return": _lower_return,
-        "gradcam.add": _lower_add,
         "gradcam.avg_pool2d": _lower_avg_pool2d,
-        "gradcam.clamp": _lower_clamp,
         "gradcam.class_row": _lower_class_row,
         "gradcam.conv2d": _lower_conv2d,
         "gradcam.flatten": _same_value,
-        "gradcam.hardtanh": _lower_clamp,
-        "gradcam.leaky_relu": _lower_leaky_relu,
         "gradcam.linear": _lower_linear,
-        "gradcam.mask": _lower_mask,
         "gradcam.max_pool2d": _lower_max_pool2d,
         "gradcam.max_pool2d_index": _lower_max_pool2d_index,
         "gradcam.next_class": _lower_next_class,
         "gradcam.one_hot": _lower_one_hot,
-        "gradcam.relu": _lower_relu,
-        "gradcam.requantize": _lower_requantize,
         "gradcam.scale": _same_value,
         "gradcam.select_class": _lower_select_class,
         "gradcam.unfold2d": _lower_unfold2d,

@@ -191,6 +191,16 @@ def whole_or_parts(lowering: Lowering, value: ir.Value) -> Any:
     return lowered if isinstance(lowered, Parities) else lowering.tensor(value)
 
 
+def users_named(x: ir.Value, name: str) -> list[Any]:
+    """The ops called `name` that read `x`."""
+    return [use.owner for use in x.uses if use.owner.operation.name == name]
+
+
+def together(*ops: Any) -> ir.Location:
+    """The location of a linalg op that computes the results of several ops."""
+    return ir.Location.fused([op.location for op in ops])
+
+
 def window_of(op: Any) -> Window:
     """The window of a pool."""
     return Window(*(ints(op, name) for name in Window._fields))

@@ -6,14 +6,13 @@ result. The operand order is that of PyTorch's schemas (`torch.ops.aten.conv2d.d
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 
 from torch_mlir import ir
 
 from gradcam.dialect import cam_ops, ops
 from gradcam.dialect.verify import by
-from gradcam.passes.torch import arithmetic, shapes, torch_ir
+from gradcam.passes.torch import activations, arithmetic, shapes, torch_ir
 from gradcam.passes.torch.call import Call, dims, tensor
 from gradcam.passes.torch.numbers import flag, integer, ints, real
 from gradcam.passes.torch.view import View
@@ -110,54 +109,6 @@ def _same(call: Call) -> ir.Value | View:
     return call.seen(view)
 
 
-def _elementwise(call: Call, build: Callable[[ir.Value], ir.OpView]) -> ir.Value | View:
-    """An op that computes each element by itself, whichever dimensions PyTorch sees."""
-    view = call.view(0)
-    with call.loc():
-        return call.seen(view._replace(value=build(view.value).results[0]))
-
-
-def _relu(call: Call) -> ir.Value | View:
-    return _elementwise(call, lambda x: ops.ReluOp(x, x.type))
-
-
-def _bounded(call: Call, kind: type, lo: float | None, hi: float | None) -> ir.Value | View:
-    """A clamp or hardtanh, which have their gradients on the bounds as PyTorch has them."""
-    lo, hi = -math.inf if lo is None else lo, math.inf if hi is None else hi
-    if not lo < hi:
-        raise call.error(f"has bounds {lo} and {hi}; the lower one must be less than the upper one")
-    return _elementwise(call, lambda x: kind(x, real(lo), real(hi), x.type))
-
-
-def _clamp(call: Call) -> ir.Value | View:
-    return _bounded(call, ops.ClampOp, call.static(1), call.static(2))
-
-
-def _clamp_max(call: Call) -> ir.Value | View:
-    return _bounded(call, ops.ClampOp, None, call.static(1))
-
-
-def _hardtanh(call: Call) -> ir.Value | View:
-    return _bounded(call, ops.HardtanhOp, call.static(1), call.static(2))
-
-
-def _clamp_min(call: Call) -> ir.Value | View:
-    return _bounded(call, ops.ClampOp, call.static(1), None)
-
-
-def _relu6(call: Call) -> ir.Value | View:
-    return _bounded(call, ops.HardtanhOp, 0.0, 6.0)
-
-
-def _leaky_relu(call: Call) -> ir.Value | View:
-    slope = call.static(1)
-    if slope == 0:
-        return _relu(call)
-    if not 0 < slope < 1:
-        raise call.error(f"has negative_slope={slope}; supported is at least 0 and less than 1")
-    return _elementwise(call, lambda x: ops.LeakyReluOp(x, real(slope), x.type))
-
-
 def _cat(call: Call) -> ir.Value:
     dim = call.static(1)
     if dim not in (1, -3):
@@ -234,14 +185,6 @@ _TABLE: dict[str, Converter] = {
     "aten._native_batch_norm_legit_functional": _batch_norm_training,
     "aten._native_batch_norm_legit": _batch_norm_training,
     "aten._native_batch_norm_legit.no_stats": _batch_norm_without_statistics,
-    "aten.relu": _relu,
-    "aten.relu6": _relu6,
-    "aten.hardtanh": _hardtanh,
-    "aten.clamp": _clamp,
-    "aten.clip": _clamp,
-    "aten.clamp_max": _clamp_max,
-    "aten.clamp_min": _clamp_min,
-    "aten.leaky_relu": _leaky_relu,
     "aten.cat": _cat,
     "aten.max_pool2d": _max_pool2d,
     "aten.max_pool2d_with_indices": _max_pool2d,
@@ -257,7 +200,7 @@ _TABLE: dict[str, Converter] = {
     "gradcam.target": _target,
 }
 _NO_OPS = "alias alias_copy detach detach_copy contiguous clone lift_fresh_copy _to_copy to.dtype"
-_TABLE |= shapes.TABLE | arithmetic.TABLE | dict.fromkeys(arithmetic.NO_OPS, _same)
+_TABLE |= activations.TABLE | shapes.TABLE | arithmetic.TABLE | dict.fromkeys(arithmetic.NO_OPS, _same)
 
 
 def convert(call: Call) -> ir.Value | View:

@@ -20,21 +20,16 @@ from gradcam.classes import best_class
 from gradcam.dialect.layout_ops import channels_per_tap
 from gradcam.errors import GradcamError, fail
 from gradcam.execution.interpreter import OnValue, run
-from gradcam.numerics import rescale
 from gradcam.passes.ir.normalization import entering
 from gradcam.passes.ir.queries import main_function
 from gradcam.quant_types import (
     INT8_LEVELS,
     clamp_bounds,
-    is_accumulator,
     is_quantized,
     mask_bounds,
-    operand_rescale,
     quantize_array,
-    result_rescale,
-    storage_bits,
-    storage_limits,
 )
+from gradcam.reference.results import at_scale, finish, int32, rescaled, store
 
 INT8_MIN = -128
 
@@ -58,39 +53,6 @@ def _windows(x: np.ndarray, op: Any, kernel: list[int]) -> np.ndarray:
     return np.lib.stride_tricks.sliding_window_view(x[0], reach, (1, 2))[:, ::sh, ::sw, ::dh, ::dw]
 
 
-def _store(op: Any, result: np.ndarray) -> np.ndarray:
-    """Stores a rescaled value: saturates it to a narrow type, or keeps it as it is in int32."""
-    bits = storage_bits(op.results[0])
-    if bits == 32:
-        return _int32(op, result)
-    return np.clip(result, *storage_limits(op.results[0])).astype(f"int{bits}")
-
-
-def _int32(op: Any, value: np.ndarray) -> np.ndarray:
-    narrow = value.astype(np.int32)
-    if (narrow != value).any():
-        raise fail(op, f"'{op.operation.name}' leaves the range of its 32-bit accumulator")
-    return narrow
-
-
-def _along_channels(values: np.ndarray, ndim: int) -> np.ndarray:
-    """One number, or one per channel, in a shape that broadcasts against 1xCx... of `ndim` dimensions."""
-    return values.reshape(-1, *[1] * (ndim - 2)) if np.ndim(values) else values
-
-
-def _rescaled(op: Any, acc: np.ndarray) -> np.ndarray:
-    """Brings exact integer results of shape 1xCx... to the scale and the storage of the op's result."""
-    m, s = result_rescale(op)
-    return _store(op, rescale(_int32(op, acc), _along_channels(m, acc.ndim), s))
-
-
-def _finish(op: Any, acc: np.ndarray, bias: np.ndarray | None) -> np.ndarray:
-    """Adds the bias to accumulators of shape 1xOx... and brings them to the scale of the result."""
-    if bias is not None:
-        acc = acc + _along_channels(bias, acc.ndim)
-    return _int32(op, acc) if is_accumulator(op) else _rescaled(op, acc)
-
-
 def _sums(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """The matrix product of integers, exact: int64; int8 matrices are multiplied in float32, part by part."""
     if a.dtype != np.int8 or b.dtype != np.int8:
@@ -108,24 +70,15 @@ def _conv2d(op: Any, x: np.ndarray, w: np.ndarray, bias: np.ndarray | None = Non
     windows = _windows(_pad(x, op, 0), op, list(w.shape[2:]))
     height, width = windows.shape[1:3]
     columns = windows.transpose(0, 3, 4, 1, 2).reshape(-1, height * width)
-    return _finish(op, _sums(w.reshape(len(w), -1), columns).reshape(1, len(w), height, width), bias)
+    return finish(op, _sums(w.reshape(len(w), -1), columns).reshape(1, len(w), height, width), bias)
 
 
 def _linear(op: Any, x: np.ndarray, w: np.ndarray, bias: np.ndarray | None = None) -> np.ndarray:
-    return _finish(op, _sums(x, w.T), bias)
+    return finish(op, _sums(x, w.T), bias)
 
 
 def _add(op: Any, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    return _store(op, _at_scale(op, 0, x) + _at_scale(op, 1, y))
-
-
-def _at_scale(op: Any, index: int, x: np.ndarray, factor: float = 1.0) -> np.ndarray:
-    """Operand `index`, times `factor`, as int64 at the scale of the result."""
-    constants = operand_rescale(op.operands[index], op.results[0], factor)
-    if constants is None:
-        return x.astype(np.int64)
-    m, s = constants
-    return rescale(x, _along_channels(m, x.ndim), s)
+    return store(op, at_scale(op, 0, x) + at_scale(op, 1, y))
 
 
 def _relu(op: Any, x: np.ndarray) -> np.ndarray:
@@ -138,11 +91,11 @@ def _clamp(op: Any, x: np.ndarray) -> np.ndarray:
 
 def _leaky_relu(op: Any, x: np.ndarray) -> np.ndarray:
     slope = ir.FloatAttr(op.attributes["slope"]).value
-    return _store(op, np.where(x > 0, _at_scale(op, 0, x), _at_scale(op, 0, x, slope)))
+    return store(op, np.where(x > 0, at_scale(op, 0, x), at_scale(op, 0, x, slope)))
 
 
 def _requantize(op: Any, x: np.ndarray) -> np.ndarray:
-    return _store(op, _at_scale(op, 0, x))
+    return store(op, at_scale(op, 0, x))
 
 
 def _max_pool2d(op: Any, x: np.ndarray) -> np.ndarray:
@@ -150,7 +103,7 @@ def _max_pool2d(op: Any, x: np.ndarray) -> np.ndarray:
 
 
 def _avg_pool2d(op: Any, x: np.ndarray) -> np.ndarray:
-    return _finish(op, _windows(_pad(x, op, 0), op, _ints(op, "kernel")).sum((3, 4), np.int64)[None], None)
+    return finish(op, _windows(_pad(x, op, 0), op, _ints(op, "kernel")).sum((3, 4), np.int64)[None], None)
 
 
 def _unfold2d(op: Any, x: np.ndarray) -> np.ndarray:
@@ -173,7 +126,7 @@ def _conv2d_adjoint(op: Any, g: np.ndarray, w: np.ndarray) -> np.ndarray:
         raise fail(op, "'gradcam.conv2d_adjoint' with groups has no integer form yet")
     flat = g[0].reshape(len(w), -1)
     products = (_sums(w[:, :, i, j].T, flat) for i, j in np.ndindex(*w.shape[2:]))
-    return _rescaled(op, _landed(op, list(w.shape[2:]), (p.reshape(-1, *g.shape[2:]) for p in products)))
+    return rescaled(op, _landed(op, list(w.shape[2:]), (p.reshape(-1, *g.shape[2:]) for p in products)))
 
 
 def _landed(op: Any, kernel: list[int], shares: Iterable[np.ndarray]) -> np.ndarray:
@@ -194,12 +147,12 @@ def _landed(op: Any, kernel: list[int], shares: Iterable[np.ndarray]) -> np.ndar
 
 
 def _linear_adjoint(op: Any, g: np.ndarray, w: np.ndarray) -> np.ndarray:
-    return _rescaled(op, _sums(g, w))
+    return rescaled(op, _sums(g, w))
 
 
 def _avg_pool2d_adjoint(op: Any, g: np.ndarray) -> np.ndarray:
     kernel = _ints(op, "kernel")
-    return _rescaled(op, _landed(op, kernel, (g[0] for _ in np.ndindex(*kernel))))
+    return rescaled(op, _landed(op, kernel, (g[0] for _ in np.ndindex(*kernel))))
 
 
 def _max_pool2d_index(op: Any, x: np.ndarray) -> np.ndarray:
@@ -209,13 +162,13 @@ def _max_pool2d_index(op: Any, x: np.ndarray) -> np.ndarray:
 
 def _max_unpool2d(op: Any, g: np.ndarray, index: np.ndarray) -> np.ndarray:
     kernel = _ints(op, "kernel")
-    return _rescaled(op, _landed(op, kernel, (np.where(index == t, g, 0)[0] for t in range(math.prod(kernel)))))
+    return rescaled(op, _landed(op, kernel, (np.where(index == t, g, 0)[0] for t in range(math.prod(kernel)))))
 
 
 def _tap_sums(op: Any, g: np.ndarray) -> np.ndarray:
     axes = zip(*(_ints(op, n) for n in ("kernel", "stride", "padding", "dilation", "size")), g.shape[2:], strict=True)
     rows, columns = (_landing(*axis) for axis in axes)
-    return _rescaled(op, np.einsum("nohw,ih,jw->noij", g.astype(np.int64), rows, columns)[:, :, ::-1, ::-1])
+    return rescaled(op, np.einsum("nohw,ih,jw->noij", g.astype(np.int64), rows, columns)[:, :, ::-1, ::-1])
 
 
 def _landing(kernel: int, stride: int, padding: int, dilation: int, size: int, out: int) -> np.ndarray:
@@ -231,11 +184,11 @@ def _mask(op: Any, x: np.ndarray) -> np.ndarray:
 
 def _apply_mask(op: Any, g: np.ndarray, mask: np.ndarray) -> np.ndarray:
     slope = ir.FloatAttr(op.attributes["slope"]).value
-    return _store(op, np.where(mask, g, _at_scale(op, 0, g, slope) if slope else 0))
+    return store(op, np.where(mask, g, at_scale(op, 0, g, slope) if slope else 0))
 
 
 def _channel_weights(op: Any, g: np.ndarray) -> np.ndarray:
-    return _rescaled(op, g.sum((2, 3), np.int64))
+    return rescaled(op, g.sum((2, 3), np.int64))
 
 
 def _unflatten(op: Any, g: np.ndarray) -> np.ndarray:
@@ -272,7 +225,7 @@ def _class_row(op: Any, w: np.ndarray, cls: np.ndarray) -> np.ndarray:
 
 def _weighted_sum(op: Any, weights: np.ndarray, a: np.ndarray) -> np.ndarray:
     weights = weights.reshape(*weights.shape[:2], *(weights.shape[2:] or (1, 1)))
-    return _int32(op, (weights.astype(np.int64) * a).sum(1))
+    return int32(op, (weights.astype(np.int64) * a).sum(1))
 
 
 def _scale(_op: Any, x: np.ndarray) -> np.ndarray:
