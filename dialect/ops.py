@@ -24,6 +24,20 @@ from gradcam.dialect.traits import (
 from gradcam.dialect.verify import by, check_slope, ints, rank, require, result_shape, shape, verifier, window
 
 
+def groups_of(op: Any) -> int:
+    """Groups of a convolution or of its adjoint; 1 for any other product."""
+    return ir.IntegerAttr(op.attributes["groups"]).value if "groups" in op.attributes else 1
+
+
+def is_depthwise(op: Any) -> bool:
+    """Whether each output channel of a convolution, or of the one whose adjoint `op` is, is computed of its own input.
+
+    That is one group per channel, and as many outputs as inputs.
+    """
+    groups = groups_of(op)
+    return groups > 1 and shape(op.operands[1])[:2] == [groups, 1]
+
+
 def check_conv(op: Any, x: Any, w: Any, y_shape: Sequence[int]) -> None:
     """Checks the shapes of a convolution from `x` (1xCxHxW) with `w` (OxC/groupsxKHxKW) to `y_shape`."""
     _, channels, *size = rank(x, 4, "input")

@@ -14,7 +14,7 @@ from gradcam.dialect.traits import LinearInFirst, Rowwise, has
 from gradcam.dialect.verify import ints, shape
 from gradcam.passes.backward import cam_patterns, spatial_mean
 from gradcam.passes.backward.rewrites import Pattern, apply_patterns, is_point, like, merge_duplicates, rebuilt, scaled
-from gradcam.passes.backward.tables import FORMULAS, tap_counts
+from gradcam.passes.backward.tables import FORMULAS, diagonal, tap_counts
 from gradcam.passes.infra.pass_base import Pass
 from gradcam.passes.ir.constants import make_constant, read_constant
 
@@ -143,13 +143,13 @@ def mean_of_class_row_by_conv(op: Any) -> ir.Value | None:
     be larger than `w`.
     """
     conv = op.g.owner
-    if not isinstance(conv, adjoint_ops.Conv2dAdjointOp) or conv.groups.value != 1 or len(list(conv.gx.uses)) > 1:
+    if not isinstance(conv, adjoint_ops.Conv2dAdjointOp) or len(list(conv.gx.uses)) > 1:
         return None
     weight, gradient = read_constant(conv.w), conv.g.owner
     is_global = isinstance(gradient, adjoint_ops.AvgPool2dAdjointOp) and gradient.is_global
     if weight is None or not is_global:
         return None
-    means = np.einsum("ocyx,yx->oc", weight.astype(np.float64), tap_counts(conv))
+    means = diagonal(np.einsum("ocyx,yx->oc", weight.astype(np.float64), tap_counts(conv)), conv.groups.value)
     means /= math.prod(shape(conv.gx)[2:]) * math.prod(shape(conv.g)[2:])
     seed = gradient.g.owner.g.owner if isinstance(gradient.g.owner, adjoint_ops.UnflattenOp) else None
     table, cls = (means, seed.cls) if isinstance(seed, cam_ops.OneHotOp) else _table(gradient.g)

@@ -75,6 +75,12 @@ def tap_counts(op: Any) -> np.ndarray:
     return np.outer(rows, columns)
 
 
+def diagonal(matrix: np.ndarray, groups: int) -> np.ndarray:
+    """The block diagonal matrix, O x C, of `groups` blocks that stand one below the other in `matrix`, O x C/groups."""
+    blocks = matrix.reshape(groups, -1, matrix.shape[1])
+    return np.einsum("goc,gh->gohc", blocks, np.eye(groups)).reshape(len(matrix), -1)
+
+
 def _axes(op: Any, kernel: list[int], size: list[int], windows: Sequence[int]) -> list[tuple[int, ...]]:
     """For each axis: taps, stride, padding, dilation, elements of the forward input, windows."""
     stride, padding, dilation = ints(op, "stride", 2, 1), ints(op, "padding", 2, 0), ints(op, "dilation", 2, 1)

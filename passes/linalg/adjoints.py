@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from torch_mlir import ir
 from torch_mlir.dialects import arith
 
 from gradcam.dialect.adjoints import part_location
+from gradcam.dialect.ops import groups_of, is_depthwise
 from gradcam.dialect.verify import shape as type_shape
 from gradcam.errors import fail
 from gradcam.passes.linalg.builders import (
@@ -29,9 +31,11 @@ from gradcam.passes.linalg.builders import (
     stored,
     width,
 )
+from gradcam.passes.linalg.depthwise import depthwise_products
 from gradcam.passes.linalg.lowering import (
     POINTWISE,
     Lowering,
+    TileLoops,
     add_up,
     factor_vector,
     fixed,
@@ -41,6 +45,7 @@ from gradcam.passes.linalg.lowering import (
     rescaled_result,
     scale_term,
     whole_or_parts,
+    window_loops,
 )
 from gradcam.passes.linalg.values import Halves, Parities, Row, parities, pointwise
 from gradcam.quant_types import result_rescale, storage_bits, storage_limits
@@ -88,20 +93,32 @@ def axes_of(op: Any, kernel: list[int]) -> list[tuple[int, int, int, int]]:
 # --- products with the forward weights ---
 
 
-def adjoint_products(g: ir.Value, w: ir.Value, taps: list[Taps], out: list[int]) -> ir.Value:
+def adjoint_products(
+    lowering: Lowering, op: Any, g: ir.Value, w: ir.Value, taps: list[Taps], out: list[int]
+) -> ir.Value:
     """Sums of products of gradients with transposed weights, in i32.
 
     Args:
+        lowering: the lowering of the function.
+        op: the adjoint.
         g: H x W x O in lanes.
-        w: the forward convolution's tiles, oct x ict x KH x KW x OC x IC; its output lanes are summed over.
+        w: the forward convolution's packed weights; of tiles, the output lanes are summed over.
         taps: the taps to sum, along height and width.
         out: shape of the result, OH x OW x C in lanes.
     """
-    oc, ic = shape(w)[4:]
-    ict, oh, ow, oct_, kh, kw, i, o = (ir.AffineDimExpr.get(n) for n in range(8))
-    padded, place = windows_over(g, taps, out, [oh, ow], [kh, kw])
-    maps = [[*place, oct_ * oc + o], [oct_, ict, kh, kw, o, i], [oh, ow, ict * ic + i]]
-    return multiply_accumulate([padded, _taken(w, taps)], maps, out)
+    if is_depthwise(op):
+        padded, place = windows_over(g, taps, out, *window_loops())
+        return depthwise_products(lowering, padded, place, _taken(w, taps, 1), out)
+    *_, outs, ins, _, _, oc, ic = shape(w)
+    loops = TileLoops.of(w)
+    i, o = loops.lanes
+    padded, place = windows_over(g, taps, out, loops.place, loops.tap)
+    maps = [
+        [*place, loops.channel(loops.summed, outs, o, oc)],
+        [*loops.block, loops.summed, loops.out, *loops.tap, o, i],
+        [*loops.place, loops.channel(loops.out, ins, i, ic)],
+    ]
+    return multiply_accumulate([padded, _taken(w, taps, len(shape(w)) - 4)], maps, out)
 
 
 def windows_over(
@@ -120,13 +137,18 @@ def windows_over(
         `g` padded with zeros where there are no windows, and its row and column to read.
     """
     needed = [t.windows(n) for t, n in zip(taps, out, strict=False)]
+    place = [n + (t.count - 1) * t.reach - k * t.reach for n, k, t in zip(at, tap, taps, strict=True)]
+    return _reaching(g, needed), place
+
+
+def _reaching(g: ir.Value, needed: list[range]) -> ir.Value:
+    """The rows and columns of `g` (H x W x C) in the `needed` ranges, zeros where there are none."""
     there = [_inside(r, size) for r, size in zip(needed, shape(g), strict=False)]
     dims = [*map(len, there), shape(g)[2]]
     taken = g if dims == shape(g) else extract_slice(g, [*(r.start for r in there), 0], dims, dims)
     before = [t.start - n.start for n, t in zip(needed, there, strict=True)]
     after = [n.stop - t.stop for n, t in zip(needed, there, strict=True)]
-    place = [n + (t.count - 1) * t.reach - k * t.reach for n, k, t in zip(at, tap, taps, strict=True)]
-    return pad(taken, [*before, 0], [*after, 0], 0), place
+    return pad(taken, [*before, 0], [*after, 0], 0)
 
 
 def _inside(windows: range, size: int) -> range:
@@ -134,18 +156,18 @@ def _inside(windows: range, size: int) -> range:
     return range(max(0, windows.start), min(size, windows.stop))
 
 
-def _taken(w: ir.Value, taps: list[Taps]) -> ir.Value:
-    """The weights of the given taps only."""
-    dims = [*shape(w)[:2], *(t.count for t in taps), *shape(w)[4:]]
-    if dims == shape(w):
-        return w
-    return extract_slice(w, [0, 0, *(t.first for t in taps), 0, 0], dims, dims, [1, 1, *(t.step for t in taps), 1, 1])
+def _taken(w: ir.Value, taps: list[Taps], at: int) -> ir.Value:
+    """The weights of the given taps only; the dimensions of the kernel are `at` and the next one."""
+    whole, here = shape(w), slice(at, at + 2)
+    dims, offsets, strides = list(whole), [0] * len(whole), [1] * len(whole)
+    dims[here], offsets[here], strides[here] = ([getattr(t, n) for t in taps] for n in ("count", "first", "step"))
+    return w if dims == whole else extract_slice(w, offsets, dims, dims, strides)
 
 
 def _adjoint(lowering: Lowering, op: Any, kernel: list[int], axes: list[tuple[int, ...]], size: list[int]) -> Any:
     """A rescaled transposed convolution to a map of `size`: a tensor for stride 1, else parities."""
     w = lowering.packed(op, op.operands[1], (kernel[0], kernel[1]))
-    channels = math.prod(type_shape(op.operands[1])[1:]) // math.prod(kernel)
+    channels = math.prod(type_shape(op.operands[1])[1:]) // math.prod(kernel) * groups_of(op)
     g = lowering.values[op.operands[0]]
     g = g if isinstance(g, Halves) else lowering.tensor(op.operands[0])
     m, s = fixed(op, result_rescale, op)
@@ -154,7 +176,8 @@ def _adjoint(lowering: Lowering, op: Any, kernel: list[int], axes: list[tuple[in
     windows = [*type_shape(op.operands[0])[2:], 1, 1][:2]
 
     def part(taps: list[Taps], out: list[int]) -> ir.Value:
-        return _rescaled_products(op, g, w, taps, [*out, lanes], (m, s, vector))
+        products = partial(adjoint_products, lowering, op, w=w, taps=taps, out=[*out, lanes])
+        return _rescaled_products(op, g, products, (m, s, vector))
 
     return by_parity(axes, size, windows, part)
 
@@ -187,8 +210,8 @@ def by_parity(
     return whole.parts[0, 0] if stride == (1, 1) else whole
 
 
-def _rescaled_products(op: Any, g: Any, w: ir.Value, taps: list[Taps], out: list[int], scale: tuple) -> ir.Value:
-    """The products at the scale of the result; the products with both halves of a wide gradient are added first."""
+def _rescaled_products(op: Any, g: Any, products: Callable[..., ir.Value], scale: tuple) -> ir.Value:
+    """The `products` of `g` at the scale of the result; those of both halves of a wide gradient are added first."""
     m, s, vector = scale
     bits = storage_bits(op.results[0])
     vectors = [] if vector is None else [vector]
@@ -197,10 +220,10 @@ def _rescaled_products(op: Any, g: Any, w: ir.Value, taps: list[Taps], out: list
         return stored(rescaled(acc, factor[0] if factor else int(m), s), bits)
 
     if not isinstance(g, Halves):
-        return elementwise(adjoint_products(g, w, taps, out), vectors, bits, rescale)
+        return elementwise(products(g), vectors, bits, rescale)
     with part_location(op, "high"):
-        high = adjoint_products(g.high, w, taps, out)
-    low = adjoint_products(g.low, w, taps, out)
+        high = products(g.high)
+    low = products(g.low)
 
     def combine(low: ir.Value, high: ir.Value, *factor: ir.Value) -> ir.Value:
         return rescale(arith.addi(low, arith.shli(high, const(32, 8))), *factor)
@@ -209,8 +232,6 @@ def _rescaled_products(op: Any, g: Any, w: ir.Value, taps: list[Taps], out: list
 
 
 def _lower_conv2d_adjoint(lowering: Lowering, op: Any) -> list[Any]:
-    if ir.IntegerAttr(op.attributes["groups"]).value != 1:
-        raise fail(op, "'gradcam.conv2d_adjoint' with groups has no lowering to linalg")
     kernel = type_shape(op.operands[1])[2:]
     return [_adjoint(lowering, op, kernel, axes_of(op, kernel), type_shape(op.results[0])[2:])]
 
@@ -249,14 +270,14 @@ def _lower_tap_sums(lowering: Lowering, op: Any) -> list[Any]:
 def _landed(lowering: Lowering, x: ir.Value, axis: int, arguments: tuple[int, ...], size: int) -> ir.Value:
     """For each kernel tap along `axis`, last tap first, the sum of `x` over positions that it moves into the map."""
     kernel, stride, *_ = arguments
-    dims = shape(x)
+    dims, windows = shape(x), shape(x)[axis]
     dims[axis] = kernel
-    whole = empty(dims, 32)
-    for parity in range(min(stride, size)):
-        taps = taps_of(parity, *arguments)
-        if taps is None:
-            continue
-        sums = _sums_of(lowering, x, axis, taps, -(-(size - parity) // stride))
+    counts = [(taps_of(parity, *arguments), -(-(size - parity) // stride)) for parity in range(min(stride, size))]
+    found = [(taps, n) for taps, n in counts if taps is not None and len(_inside(taps.windows(n), windows))]
+    is_complete = sum(taps.count for taps, _ in found) == kernel
+    whole = empty(dims, 32) if is_complete else filled(dims, 32, 0)
+    for taps, count in found:
+        sums = _sums_of(lowering, x, axis, taps, count)
         if taps.count == kernel:
             return sums
         offsets, strides = [0, 0, 0], [1, 1, 1]
@@ -268,20 +289,18 @@ def _landed(lowering: Lowering, x: ir.Value, axis: int, arguments: tuple[int, ..
 def _sums_of(lowering: Lowering, x: ir.Value, axis: int, taps: Taps, count: int) -> ir.Value:
     """Sums of `x` at q + base - t * reach over q < count, 0 outside of `x`: one for each tap t, the last one first."""
     lanes, dims = lowering.pe.oc, shape(x)
-    start = taps.base - (taps.count - 1) * taps.reach
-    end = count - 1 + taps.base
-    before, after = [0, 0, 0], [0, 0, 0]
-    before[axis], after[axis] = max(0, -start), max(0, end - (dims[axis] - 1))
+    needed = [range(n) for n in dims[:2]]
+    needed[axis] = taps.windows(count)
     tile, tap, other, q, lane = (ir.AffineDimExpr.get(n) for n in range(5))
     channel = tile * lanes + lane
     read, write = [other, other, channel], [other, other, channel]
-    read[axis], write[axis] = q + tap * taps.reach + (start + before[axis]), tap
+    read[axis], write[axis] = q + tap * taps.reach, tap
     others = dims[1 - axis]
     dims[axis] = taps.count
     extents = empty([dims[2] // lanes, taps.count, others, count, lanes], 8)
     maps = [ir.AffineMap.get(5, 0, m) for m in (read, [tile, tap, other, q, lane], write)]
-    padded = pad(x, before, after, 0)
-    return generic([padded, extents], [filled(dims, 32, 0)], maps, "ppprp", lambda value, _, acc: add_up(acc, value))
+    start, ins = [filled(dims, 32, 0)], [_reaching(x, needed), extents]
+    return generic(ins, start, maps, "ppprp", lambda value, _, acc: add_up(acc, value))
 
 
 def _lower_channel_weights(lowering: Lowering, op: Any) -> list[Any]:

@@ -11,6 +11,7 @@ from torch_mlir.dialects import arith, func, linalg, tensor
 
 from gradcam.dialect.adjoints import part_location
 from gradcam.dialect.layout_ops import channels_per_tap
+from gradcam.dialect.ops import is_depthwise
 from gradcam.dialect.verify import shape as type_shape
 from gradcam.errors import fail
 from gradcam.passes.linalg import adjoints, elementwise_ops, pool_adjoints
@@ -28,6 +29,7 @@ from gradcam.passes.linalg.builders import (
     stored,
     width,
 )
+from gradcam.passes.linalg.depthwise import depthwise_products
 from gradcam.passes.linalg.lowering import (
     POINTWISE,
     Lowering,
@@ -71,7 +73,7 @@ def conv(lowering: Lowering, op: Any, x: ir.Value, window: Window, out: list[int
     y, channels = op.results[0], type_shape(op.operands[1])[0]
     padded = lowering.pe.padded(channels)
     w = lowering.packed(op, op.operands[1], (window.kernel[0], window.kernel[1]))
-    acc = accumulate(window.pad(x, out, 0), w, window, [*out, padded])
+    acc = sums_of_products(lowering, op, window.pad(x, out, 0), w, window, [*out, padded])
     bias = stored_constant(op, op.operands[2]) if len(op.operands) == 3 else np.zeros(channels, np.int32)
     packed_bias = const_tensor(pack_channels(bias, padded, 0, np.int32))
     if is_accumulator(op):
@@ -86,11 +88,16 @@ def conv(lowering: Lowering, op: Any, x: ir.Value, window: Window, out: list[int
     )
 
 
+def sums_of_products(lowering: Lowering, op: Any, x: ir.Value, w: ir.Value, window: Window, out: list[int]) -> ir.Value:
+    """The sums of products of a convolution in i32: x (H x W x C in lanes, padded) with weights `w` to `out`."""
+    if is_depthwise(op):
+        return depthwise_products(lowering, x, window.reads(*window_loops()), w, out)
+    return accumulate(x, w, window, out)
+
+
 def _lower_conv2d(lowering: Lowering, op: Any) -> list[Any]:
     kernel = type_shape(op.operands[1])[2:]
     window = Window(kernel, ints(op, "stride"), ints(op, "padding"), ints(op, "dilation"))
-    if ir.IntegerAttr(op.attributes["groups"]).value != 1:
-        raise fail(op, "'gradcam.conv2d' with groups has no lowering to linalg")
     return [conv(lowering, op, lowering.tensor(op.operands[0]), window, type_shape(op.results[0])[2:])]
 
 
@@ -287,7 +294,7 @@ def _lower_weighted_sum(lowering: Lowering, op: Any) -> list[Any]:
     out = [*shape(x)[:2], lowering.pe.oc]
     if isinstance(row, Row):
         return [LaneMap(accumulate(x, row.tiles(), POINTWISE, out), row.lane)]
-    return [LaneMap(multiply_lanes(lowering, x, lowering.tensor(weights), out), 0)]
+    return [LaneMap(multiply_lanes(lowering, type_shape(a)[1], x, lowering.tensor(weights), out), 0)]
 
 
 def _lower_return(lowering: Lowering, op: Any) -> list[Any]:

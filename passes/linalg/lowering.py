@@ -11,6 +11,8 @@ import numpy as np
 from torch_mlir import ir
 from torch_mlir.dialects import arith
 
+from gradcam.dialect.ops import groups_of, is_depthwise
+from gradcam.dialect.traits import Gradient, has
 from gradcam.dialect.verify import shape as type_shape
 from gradcam.errors import GradcamError, fail
 from gradcam.passes.linalg.builders import (
@@ -26,7 +28,7 @@ from gradcam.passes.linalg.builders import (
     widened,
     width,
 )
-from gradcam.passes.linalg.packing import pack_channels, pack_weights
+from gradcam.passes.linalg.packing import pack_channels, pack_depthwise, pack_groups, pack_weights
 from gradcam.passes.linalg.values import Parities, Row, joined
 from gradcam.pe import PE
 from gradcam.quant_types import operand_rescale, result_rescale, storage_bits
@@ -57,13 +59,18 @@ class Lowering:
         return joined(lowered)
 
     def packed(self, op: Any, w: ir.Value, kernel: tuple[int, int]) -> ir.Value:
-        """Weights `w` (O x C x KH x KW, or O x C*KH*KW) of `op` in tiles."""
+        """Weights `w` (O x C/groups x KH x KW, or O x C*KH*KW) of `op` in tiles; a depthwise convolution's in words."""
         key = (w, *kernel)
         if key not in self.weights:
             array = stored_constant(op, w)
             array = array.reshape(len(array), -1, *kernel)
-            self.weights[key] = const_tensor(pack_weights(array, self.pe))
+            self.weights[key] = const_tensor(self._packed(op, array))
         return self.weights[key]
+
+    def _packed(self, op: Any, array: np.ndarray) -> np.ndarray:
+        if is_depthwise(op):
+            return pack_depthwise(array, self.pe.padded(len(array)), self.pe.oc)
+        return pack_weights(array, self.pe) if groups_of(op) == 1 else pack_groups(array, groups_of(op), self.pe)
 
 
 def copied(lowering: Lowering, row: Row) -> ir.Value:
@@ -142,16 +149,55 @@ def ints(op: Any, name: str) -> list[int]:
     return [ir.IntegerAttr(a).value for a in ir.ArrayAttr(op.attributes[name])]
 
 
+class TileLoops(NamedTuple):
+    """The loops of `multiply_accumulate` over tiles: of the outputs, and of what is summed.
+
+    Attributes:
+        block: the loop over the blocks of a grouped convolution; none for other products.
+        out: the loop over tiles of the outputs.
+        place: row and column of the output.
+        summed: the loop over tiles of what is summed.
+        tap: row and column of the kernel.
+        lanes: an output's lane, and a lane of what is summed.
+    """
+
+    block: list[ir.AffineExpr]
+    out: ir.AffineExpr
+    place: list[ir.AffineExpr]
+    summed: ir.AffineExpr
+    tap: list[ir.AffineExpr]
+    lanes: list[ir.AffineExpr]
+
+    @staticmethod
+    def of(w: ir.Value) -> TileLoops:
+        """The loops for tiles `w`, (blocks x) oct x ict x KH x KW x OC x IC."""
+        *block, out, oh, ow, summed, kh, kw, lane, i = (ir.AffineDimExpr.get(n) for n in range(len(shape(w)) + 2))
+        return TileLoops(block, out, [oh, ow], summed, [kh, kw], [lane, i])
+
+    def channel(self, tile: ir.AffineExpr, tiles: int, lane: ir.AffineExpr, lanes: int) -> ir.AffineExpr:
+        """The channel of a lane of a tile, with `tiles` tiles of `lanes` lanes in a block."""
+        for block in self.block:
+            tile = block * tiles + tile
+        return tile * lanes + lane
+
+
 def accumulate(x: ir.Value, w: ir.Value, window: Window, out: list[int]) -> ir.Value:
     """Sums of products in i32: x (H x W x Cp, padded) with tiles w to `out` (OH x OW x channels)."""
-    oc, ic = shape(w)[4:]
-    oct_, oh, ow, ict, kh, kw, o, i = (ir.AffineDimExpr.get(n) for n in range(8))
-    maps = [[*window.reads([oh, ow], [kh, kw]), ict * ic + i], [oct_, ict, kh, kw, o, i], [oh, ow, oct_ * oc + o]]
+    *_, outs, ins, _, _, oc, ic = shape(w)
+    loops = TileLoops.of(w)
+    o, i = loops.lanes
+    maps = [
+        [*window.reads(loops.place, loops.tap), loops.channel(loops.summed, ins, i, ic)],
+        [*loops.block, loops.out, loops.summed, *loops.tap, o, i],
+        [*loops.place, loops.channel(loops.out, outs, o, oc)],
+    ]
     return multiply_accumulate([x, w], maps, out)
 
 
 def multiply_accumulate(ins: list[ir.Value], maps: list[list[ir.AffineExpr]], out: list[int]) -> ir.Value:
     """The `linalg.generic` of the multipliers: sums of x * w in i32 over loops oct, oh, ow, ict, kh, kw, o, i.
+
+    Outside of them may be a loop over blocks; see `TileLoops`.
 
     Args:
         ins: x, w and optionally a tensor that only gives loop extents.
@@ -159,11 +205,14 @@ def multiply_accumulate(ins: list[ir.Value], maps: list[list[ir.AffineExpr]], ou
         out: shape of the result.
     """
 
-    def multiply_add(x: ir.Value, w: ir.Value, *rest: ir.Value) -> ir.Value:
-        return arith.addi(rest[-1], widened(arith.muli(widened(x, 16), widened(w, 16)), 32))
+    iterators = "p" * (max(map(len, maps)) - 6) + "ppprrrpr"  # the tiles have the most dimensions
+    affine_maps = [ir.AffineMap.get(len(iterators), 0, m) for m in maps]
+    return generic(ins, [filled(out, 32, 0)], affine_maps, iterators, multiply_add)
 
-    affine_maps = [ir.AffineMap.get(8, 0, m) for m in maps]
-    return generic(ins, [filled(out, 32, 0)], affine_maps, "ppprrrpr", multiply_add)
+
+def multiply_add(x: ir.Value, w: ir.Value, *rest: ir.Value) -> ir.Value:
+    """The last of `rest` plus the product of two scalars of 8 bits: i32."""
+    return arith.addi(rest[-1], widened(arith.muli(widened(x, 16), widened(w, 16)), 32))
 
 
 def scale_term(
@@ -261,6 +310,8 @@ def reduce_window(
 ) -> ir.Value:
     """Combines the elements of each window of operand 0 in a `bits`-wide accumulator that starts with `border`."""
     _, channels, *out = (*type_shape(op.results[0]), 1, 1)[:4]
+    if has(op, Gradient):  # whole words are read again: the lanes behind the channels become the sums of their zeros
+        channels = lowering.pe.padded(channels)
     x = window.pad(lowering.tensor(op.operands[0]), out, border)
     ins = [(x, window.reads(*window_loops()))]
     starts = [(bits, border)]
@@ -280,9 +331,13 @@ def add_up(acc: ir.Value, value: ir.Value) -> ir.Value:
     return arith.addi(acc, widened(value, width(acc)))
 
 
-def multiply_lanes(lowering: Lowering, x: ir.Value, w: ir.Value, out: list[int]) -> ir.Value:
-    """At each position the sum over lanes of x * w (H x W x C each, or 1 x 1 x C for w), in all `OC` lanes of `out`."""
-    oc, ic, channels = lowering.pe.oc, lowering.pe.ic, shape(x)[2]
+def multiply_lanes(lowering: Lowering, channels: int, x: ir.Value, w: ir.Value, out: list[int]) -> ir.Value:
+    """At each position the sum over lanes of x * w, in all `OC` lanes of `out`.
+
+    Both are H x W x C in lanes, or 1 x 1 x C for w, which is 0 in the lanes behind its channels as far as these are
+    read: in whole tiles of `IC` lanes.
+    """
+    oc, ic = lowering.pe.oc, lowering.pe.ic
     oct_, oh, ow, ict, kh, kw, o, i = (ir.AffineDimExpr.get(n) for n in range(8))
     zero = ir.AffineConstantExpr.get(0)
     place = [zero, zero] if shape(w)[:2] == [1, 1] else [oh, ow]
@@ -292,5 +347,5 @@ def multiply_lanes(lowering: Lowering, x: ir.Value, w: ir.Value, out: list[int])
         [oct_, ict, kh, kw, o, i],
         [oh, ow, oct_ * oc + o],
     ]
-    extents = empty([1, channels // ic, 1, 1, oc, ic], 8)  # linalg takes loop extents from operands
+    extents = empty([1, -(-channels // ic), 1, 1, oc, ic], 8)  # linalg takes loop extents from operands
     return multiply_accumulate([x, w, extents], maps, out)

@@ -38,11 +38,12 @@ def _gathered(lowering: Lowering, op: Any, ins: list[ir.Value], share: Callable[
     kernel = ints(op, "kernel")
     numbers = tap_numbers(kernel)
     _, channels, *size = type_shape(op.results[0])
+    lanes = lowering.pe.padded(channels)  # whole words are read again: those behind the channels get zeros
 
     def part(taps: list[Taps], out: list[int]) -> ir.Value:
         counts, (at, tap) = [t.count for t in taps], window_loops()
         read = [(_taken(numbers, taps), tap), *(windows_over(x, taps, out, at, tap) for x in ins)]
-        total = reduce_windows(lowering, channels, read, counts, out, [(32, 0)], add_share)
+        total = reduce_windows(lowering, lanes, read, counts, out, [(32, 0)], add_share)
         return rescaled_result(lowering, op, total)
 
     def add_share(*scalars: ir.Value) -> ir.Value:

@@ -91,8 +91,8 @@ def engine_name(nest: Nest) -> str:
     """Name of the engine that runs a nest.
 
     Returns:
-        "mac", "sum", "scan", "max" or "reduce" by the ops of the reduction body; for a nest without one, "load" or
-        "store" where it reads or writes a stream, else "elementwise".
+        "mac", "depthwise", "sum", "scan", "max" or "reduce" by the ops of the reduction body; for a nest without one,
+        "load" or "store" where it reads or writes a stream, else "elementwise".
     """
     kinds = {access_kind(a) for a in nest.loads}
     if nest.body is None:
@@ -101,7 +101,7 @@ def engine_name(nest: Nest) -> str:
         return "store" if any(access_kind(a) == "stream" for a in nest.stores) else "elementwise"
     ops = {n.kind for n in nest.body.nodes}
     if "arith.muli" in ops:
-        return "mac"
+        return "mac" if "reduce" in ops else "depthwise"
     for op, name in (("arith.addi", "sum"), ("arith.select", "scan"), ("arith.maxsi", "max")):
         if op in ops:
             return name

@@ -79,9 +79,6 @@ def _reason(main: Any, op: Any) -> str:
         return f"{name} of 'gradcam.class_row' has no quantized form; run gradcam-simplify-backward first"
     if isinstance(op, cam_ops.ClassRowOp) and len(ir.RankedTensorType(op.w.type).shape) != 2:
         return f"{name} of more than one number per channel has no quantized form yet"
-    if isinstance(op, ops.Conv2dOp | adjoint_ops.Conv2dAdjointOp):
-        groups = ir.IntegerAttr(op.attributes["groups"]).value
-        return f"{name} with {groups} groups has no quantized form yet" if groups != 1 else ""
     is_average = isinstance(op, ops.AvgPool2dOp | adjoint_ops.AvgPool2dAdjointOp)
     if is_average and any(ints(op, "padding", 2, 0)) and not _counts_padding(op):
         return f"{name} with padding and count_include_pad = false divides by no constant and has no quantized form yet"
@@ -130,7 +127,8 @@ def _accumulator_bound(op: Any) -> np.ndarray:
     if not product.transposed:
         bound = largest * np.abs(weight).reshape(len(weight), -1).sum(1)
         return bound + np.abs(bias[0]) if bias else bound
-    return largest * np.abs(weight).sum((0, *range(2, weight.ndim)))
+    by_group = np.abs(weight).reshape(ops.groups_of(op), -1, *weight.shape[1:])
+    return largest * by_group.sum((1, *range(3, by_group.ndim))).ravel()
 
 
 def _require_below(bound: np.ndarray, limit: float, what: str) -> None:

@@ -77,13 +77,18 @@ class Gradients:
 
     def _demand(self, g: ir.Value) -> ir.Value | None:
         """The weight that the first reader of `g` multiplies it with; None where `g` needs one scale."""
+        reader = self._reader(g)
+        return None if reader is None else _need(reader)
+
+    def _reader(self, g: ir.Value) -> Any:
+        """The first op that multiplies `g` with weights; None where `g` needs one scale."""
         for user in sorted(users(g), key=lambda op: self.order.get(op.results[0], 0) if op.results else 0):
             if has(user, Product):
-                return _need(user)
+                return user
             if has(user, ExactProduct):
                 return None
             if isinstance(user, adjoint_ops.TapSumsOp) or (has(user, KeepsScale) and not _moves_channels(user)):
-                found = self._demand(user.results[0])
+                found = self._reader(user.results[0])
                 if found is not None:
                     return found
         return None
@@ -137,11 +142,13 @@ class Gradients:
 
     def _wide_bits(self, value: ir.Value) -> int:
         """The most bits of tap sums with which their products with the weights cannot overflow."""
-        weight = self._demand(value)
-        if weight is None:
+        reader = self._reader(value)
+        if reader is None:
             return WIDE_BITS
-        integers = np.abs(dense_values(self.parameters.quantized(weight).owner.operands[0].owner).astype(np.int64))
-        total = int(integers.sum((0, *range(2, integers.ndim))).max())
+        weight = self.parameters.quantized(_need(reader))
+        integers = np.abs(dense_values(weight.owner.operands[0].owner).astype(np.int64))
+        by_group = integers.reshape(ops.groups_of(reader), -1, *integers.shape[1:])
+        total = int(by_group.sum((1, *range(3, by_group.ndim))).max())
         return min(WIDE_BITS, ACCUMULATOR_BITS - max(1, total).bit_length())
 
 

@@ -54,23 +54,25 @@ def _windows(x: np.ndarray, op: Any, kernel: list[int]) -> np.ndarray:
 
 
 def _sums(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """The matrix product of integers, exact: int64; int8 matrices are multiplied in float32, part by part."""
+    """The product of matrices, or of stacks of them, of integers, exact: int64.
+
+    int8 matrices are multiplied in float32, part by part.
+    """
     if a.dtype != np.int8 or b.dtype != np.int8:
         return (a.astype(np.float64) @ b.astype(np.float64)).astype(np.int64)
-    total = np.zeros((len(a), b.shape[1]), np.int64)
-    for first in range(0, len(b), FLOAT32_TERMS):
+    total = np.zeros((*a.shape[:-1], b.shape[-1]), np.int64)
+    for first in range(0, a.shape[-1], FLOAT32_TERMS):
         part = slice(first, first + FLOAT32_TERMS)
-        total += (a[:, part].astype(np.float32) @ b[part].astype(np.float32)).astype(np.int32)
+        total += (a[..., part].astype(np.float32) @ b[..., part, :].astype(np.float32)).astype(np.int32)
     return total
 
 
 def _conv2d(op: Any, x: np.ndarray, w: np.ndarray, bias: np.ndarray | None = None) -> np.ndarray:
-    if ir.IntegerAttr(op.attributes["groups"]).value != 1:
-        raise fail(op, "'gradcam.conv2d' with groups has no integer form yet")
+    groups, terms = ir.IntegerAttr(op.attributes["groups"]).value, w[0].size
     windows = _windows(_pad(x, op, 0), op, list(w.shape[2:]))
     height, width = windows.shape[1:3]
-    columns = windows.transpose(0, 3, 4, 1, 2).reshape(-1, height * width)
-    return finish(op, _sums(w.reshape(len(w), -1), columns).reshape(1, len(w), height, width), bias)
+    columns = windows.transpose(0, 3, 4, 1, 2).reshape(groups, terms, height * width)
+    return finish(op, _sums(w.reshape(groups, -1, terms), columns).reshape(1, len(w), height, width), bias)
 
 
 def _linear(op: Any, x: np.ndarray, w: np.ndarray, bias: np.ndarray | None = None) -> np.ndarray:
@@ -122,11 +124,10 @@ def _flatten(_op: Any, x: np.ndarray) -> np.ndarray:
 
 
 def _conv2d_adjoint(op: Any, g: np.ndarray, w: np.ndarray) -> np.ndarray:
-    if ir.IntegerAttr(op.attributes["groups"]).value != 1:
-        raise fail(op, "'gradcam.conv2d_adjoint' with groups has no integer form yet")
-    flat = g[0].reshape(len(w), -1)
-    products = (_sums(w[:, :, i, j].T, flat) for i, j in np.ndindex(*w.shape[2:]))
-    return rescaled(op, _landed(op, list(w.shape[2:]), (p.reshape(-1, *g.shape[2:]) for p in products)))
+    groups, (per_group, *kernel) = ir.IntegerAttr(op.attributes["groups"]).value, w.shape[1:]
+    flat, by_tap = g[0].reshape(groups, len(w) // groups, -1), w.reshape(groups, -1, per_group, *kernel)
+    products = (_sums(by_tap[..., i, j].transpose(0, 2, 1), flat) for i, j in np.ndindex(*kernel))
+    return rescaled(op, _landed(op, kernel, (p.reshape(-1, *g.shape[2:]) for p in products)))
 
 
 def _landed(op: Any, kernel: list[int], shares: Iterable[np.ndarray]) -> np.ndarray:

@@ -338,6 +338,18 @@ CASES = {
         ],
         ["constant", "class_row", "scale"],
     ),
+    "table of the means of a grouped convolution": (
+        [CLS],
+        {"w": (3, 12), "v": (12, 2, 3, 2)},
+        [
+            ("r", "class_row", "w cls", "", (1, 12)),
+            ("u", "unflatten", "r", "", (1, 12, 1, 1)),
+            ("a", "avg_pool2d_adjoint", "u", avg((5, 7)), (1, 12, 5, 7)),
+            ("c", "conv2d_adjoint", "a v", conv(padding=(1, 1), groups="4 : i64"), (1, 8, 5, 6)),
+            ("y", "channel_weights", "c", "", (1, 8)),
+        ],
+        ["constant", "class_row"],
+    ),
     "table of a slice": (
         [CLS],
         {"w": (3, 12), "gamma": (6,), "var": (6,)},

@@ -1,0 +1,155 @@
+"""Depthwise and grouped convolutions through every level, against PyTorch, and against the level before."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from cam_formulas import cam
+from grouped_networks import TARGETS, network, settings
+from hypothesis import given
+from hypothesis import settings as search
+from hypothesis import strategies as st
+from rtl_checks import check_design
+
+from gradcam import frontend
+from gradcam.compiler import Compilation
+from gradcam.design import Design
+from gradcam.evaluate import pearson
+from gradcam.execution.float32 import run_float
+from gradcam.jit import compile_affine, compile_linalg
+from gradcam.output import compile_to_folder
+from gradcam.passes.backward.derive_backward import DeriveBackward
+from gradcam.passes.backward.simplify_backward import SimplifyBackward
+from gradcam.passes.linalg.packing import Blocks, pack_depthwise, pack_groups
+from gradcam.pe import PE
+from gradcam.reference.integer import quantize_image, run_integer
+
+METHODS = ("gradcam", "hirescam", "layercam")
+
+
+def double_oracle(net, target, method):
+    """Logits and raw map of the first example image by PyTorch's autograd in f64."""
+    layers = [copy.deepcopy(layer).double() for layer in net.layers]
+    values = [torch.from_numpy(net.calibration_images[:1]).double()]
+    for number in range(1, len(layers)):
+        value = layers[number](*(values[i].clone() for i in net.inputs[number]))
+        values.append(value.requires_grad_() if number == target else value)
+    logits, a = values[-1], values[target]
+    (g,) = torch.autograd.grad(logits[0, int(logits.argmax())], a)
+    return logits.detach().numpy(), cam(method, a.detach(), g).numpy()
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("target", TARGETS)
+def test_maps_are_those_of_autograd_in_f64(target, method):
+    net = network()
+    wanted = double_oracle(net, TARGETS[target], method)
+    module = frontend.import_model(net, target_layer=f"layers.{TARGETS[target]}", method=method)
+    DeriveBackward().run(module)
+    for simplify in (False, True):
+        if simplify:
+            SimplifyBackward().run(module)
+        found = run_float(module, net.calibration_images[:1])
+        for value, exact in zip(found, wanted, strict=True):
+            np.testing.assert_allclose(value, exact, rtol=1e-4, atol=1e-4 * np.abs(exact).max())
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_the_quantized_map_means_the_float_map(target):
+    net = network()
+    compilation = Compilation(net, settings(target, "gradcam", "4x4"))
+    simplified = compilation.to("simplified")
+    floats = [run_float(simplified, x[None])[1] for x in net.calibration_images]
+    module = compilation.to("quantized")
+    found = [run_integer(module, quantize_image(module, x[None]))[1] for x in net.calibration_images]
+    correlations = [pearson(a[0], b[0]) for a, b in zip(found, floats, strict=True)]
+    assert np.median(correlations) > 0.9, correlations
+
+
+CASES = [
+    ("stem", "gradcam", "4x4"),
+    ("stem", "hirescam", "2x8"),
+    ("expanded", "layercam", "8x2"),
+    ("multiplied", "gradcam", "8x2"),
+    ("multiplied", "hirescam", "16x16"),
+    ("last", "gradcam", "2x8"),
+]
+
+
+@pytest.mark.parametrize(("target", "method", "pe"), CASES)
+def test_every_level_computes_the_integers_of_the_reference(target, method, pe):
+    net = network()
+    images, classes = net.images(2), (-1, 4)
+    compilation = Compilation(net, settings(target, method, pe))
+    quantized = compilation.to("quantized")
+    wanted = [run_integer(quantized, x[None], c) for x, c in zip(images, classes, strict=True)]
+    assert not np.array_equal(wanted[0][1], wanted[1][1])
+    for level, build in (("linalg", lambda m: compile_linalg(m, 0)), ("scheduled", lambda m: compile_affine(m, 2, 0))):
+        run = build(compilation.to(level))
+        for image, cls, (logits, heatmap) in zip(images, classes, wanted, strict=True):
+            found = run(np.ascontiguousarray(image.transpose(1, 2, 0)), np.array([cls], np.int32))
+            assert np.array_equal(found[0], logits[0]) and np.array_equal(found[1], heatmap[0])
+
+
+# Tiles.
+
+
+@given(st.integers(1, 24), st.integers(1, 9), st.integers(1, 9), st.sampled_from(["4x4", "8x2", "2x8", "16x16"]))
+@search(max_examples=60, deadline=None)
+def test_tiles_of_groups_hold_every_weight_at_its_channels(groups, outputs, inputs, text):
+    pe = PE.parse(text)
+    w = np.arange(1, groups * outputs * inputs + 1).reshape(groups * outputs, inputs, 1, 1)
+    packed, blocks = pack_groups(w, groups, pe), Blocks.of(groups, outputs, inputs, pe)
+    whole = np.zeros((packed.shape[0] * packed.shape[1] * pe.oc, packed.shape[0] * packed.shape[2] * pe.ic), int)
+    for b, o, i in np.ndindex(packed.shape[:3]):
+        row, column = (b * packed.shape[1] + o) * pe.oc, (b * packed.shape[2] + i) * pe.ic
+        whole[row : row + pe.oc, column : column + pe.ic] = packed[b, o, i, 0, 0]
+    assert whole.shape[0] <= pe.padded(groups * outputs) and whole.shape[1] <= pe.padded(groups * inputs)
+    wanted = np.zeros_like(whole)
+    for o, i in np.ndindex(groups * outputs, inputs):
+        wanted[o, o // outputs * inputs + i] = w[o, i, 0, 0]
+    np.testing.assert_array_equal(whole, wanted)
+    assert blocks.count * blocks.groups >= groups
+
+
+def test_only_the_tiles_of_the_diagonal_are_kept():
+    """32 groups of 4, 8, 16 and 32 channels, as of a ResNeXt-50: one tile, and 2x2 of the widest groups."""
+    found = [pack_groups(np.zeros((32 * n, n, 1, 1)), 32, PE(16, 16)).shape[:3] for n in (4, 8, 16, 32)]
+    assert found == [(8, 1, 1), (16, 1, 1), (32, 1, 1), (32, 2, 2)]
+
+
+def test_words_of_a_depthwise_convolution_are_padded_with_zeros():
+    w = np.arange(1, 6).reshape(5, 1, 1, 1)
+    assert pack_depthwise(w, 8, 4)[:, 0, 0].tolist() == [[1, 2, 3, 4], [5, 0, 0, 0]]
+
+
+# The hardware.
+
+#: Sums of a tap's windows in halves, and parities that no gradient reaches.
+INNER = r".*\.unfold|explain\.weights\.(rows|halves|high).*"
+
+DESIGNS = [
+    ("stem", "gradcam", "4x4", {}),
+    ("expanded", "hirescam", "4x8", {}),
+    ("stem", "layercam", "4x4", {"weights": "dram", "dram_width": 32}),
+]
+
+
+@pytest.mark.parametrize(("target", "method", "pe", "options"), DESIGNS)
+def test_rtl_equals_the_integer_reference(target, method, pe, options, tmp_path):
+    net, folder = network(), tmp_path / "design"
+    report = compile_to_folder(net, "test", settings(target, method, pe, **options), folder)
+    assert any("adjoint" in name for name in check_design(net, folder, inner=INNER).trace.compared)
+    engines = [name for name in report.multiplications if name.startswith(("mac", "depthwise"))]
+    assert pe != "4x4" or engines == ["mac", "depthwise"], "forward and backward share them"
+    assert Design.load(folder).report().macs == sum(count_macs_of(net))
+
+
+def count_macs_of(net):
+    """Multiply-adds of every layer, from PyTorch's own shapes."""
+    for layer, value in zip(net.layers, net.values, strict=True):
+        if hasattr(layer, "weight"):
+            yield value[0].numel() * layer.weight[0].numel()
