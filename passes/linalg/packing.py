@@ -33,11 +33,11 @@ class Blocks(NamedTuple):
     The weights of a block are a block diagonal matrix, which the tiles cover. No tile is outside of a block.
 
     Attributes:
-        count: the number of blocks.
+        number: the number of blocks.
         groups: the groups of a block; the last block may have fewer.
     """
 
-    count: int
+    number: int
     groups: int
 
     @staticmethod
@@ -47,9 +47,9 @@ class Blocks(NamedTuple):
         All groups are one block where blocks would end behind the last word of a feature map.
         """
         together = lcm(pe.oc // gcd(pe.oc, outputs), pe.ic // gcd(pe.ic, inputs))
-        count = -(-groups // together)
-        fits = all(count * together * n <= pe.padded(groups * n) for n in (outputs, inputs))
-        return Blocks(count, together) if fits else Blocks(1, groups)
+        number = -(-groups // together)
+        fits = all(number * together * n <= pe.padded(groups * n) for n in (outputs, inputs))
+        return Blocks(number, together) if fits else Blocks(1, groups)
 
 
 def pack_groups(w: np.ndarray, groups: int, pe: PE) -> np.ndarray:
@@ -65,7 +65,7 @@ def pack_groups(w: np.ndarray, groups: int, pe: PE) -> np.ndarray:
     """
     outputs, inputs = len(w) // groups, w.shape[1]
     blocks = Blocks.of(groups, outputs, inputs, pe)
-    dense = np.zeros((blocks.count, blocks.groups * outputs, blocks.groups * inputs, *w.shape[2:]), w.dtype)
+    dense = np.zeros((blocks.number, blocks.groups * outputs, blocks.groups * inputs, *w.shape[2:]), w.dtype)
     for group in range(groups):
         block, place = divmod(group, blocks.groups)
         rows, columns = (slice(place * n, (place + 1) * n) for n in (outputs, inputs))
