@@ -102,8 +102,11 @@ class _Name:
             call = tree if isinstance(tree, ast.Call) else ast.Call(tree, [], [])
             args = tuple(map(ast.literal_eval, call.args))
             kwargs = {keyword.arg or "": ast.literal_eval(keyword.value) for keyword in call.keywords}
+            compile(rest.strip(), text, "eval")  # it refuses an argument that is named twice
         except (SyntaxError, ValueError, TypeError, MemoryError, RecursionError):
-            raise GradcamError(f"model '{text}': arguments must be literals, such as make(width=16)") from None
+            raise GradcamError(
+                f"model '{text}': arguments must be literals, each named once, such as make(width=16)"
+            ) from None
         attribute = ast.unparse(call.func)
         if "" in kwargs or not all(part.isidentifier() for part in attribute.split(".")):
             raise GradcamError(f"model '{text}': '{rest}' is not the name of a callable, such as make(width=16)")
