@@ -15,7 +15,7 @@ from gradcam.dialect import make_context
 from gradcam.dialect.methods import EPS
 from gradcam.errors import GradcamError
 from gradcam.faults import Faults, each
-from gradcam.frontend import export, layers, torch_import
+from gradcam.frontend import export, gradients, layers, torch_import
 from gradcam.frontend.loading import load_model
 from gradcam.passes.torch.convert_torch_to_gradcam import ConvertTorchToGradcam
 
@@ -102,7 +102,10 @@ def _import(
 ) -> tuple[ir.Module | None, tuple[str, ...], list[GradcamError]]:
     """The level-0 module, if it could be made, the paths of the target layers, and the faults found on the way."""
     context = context or make_context()
-    program = export.functional_program(model, input_shape)
+    with gradients.functions_seen() as functions:
+        program = export.functional_program(model, input_shape)
+    if target_layer:
+        gradients.tell_ignored(model, functions)
     faults = []
     calls = layers.Calls(program.graph)
     layers.name_nodes(calls)
@@ -110,6 +113,7 @@ def _import(
     named = (target_layer,) if isinstance(target_layer, str) else tuple(target_layer or ())
     targets = layers.written_names(calls, named, model if isinstance(model, nn.Module) else None)
     faults += layers.mark_targets(calls, targets)
+    faults += gradients.stopped_gradients(calls, context)
     try:
         return torch_import.to_torch_ir(program, context), targets, faults
     except GradcamError as error:

@@ -12,6 +12,7 @@ from torch_mlir import ir
 
 from gradcam.checks import checked_shape
 from gradcam.errors import GradcamError, fail
+from gradcam.frontend.gradients import no_grad_as_detach
 from gradcam.frontend.layers import Calls
 from gradcam.frontend.quiet import quiet
 from gradcam.outside import outside
@@ -37,7 +38,7 @@ def functional_program(
             model = _export(model, _checked_shape(model, input_shape))
         elif isinstance(shape := _bound_shape(model, input_shape), tuple):
             model = _export(model.module(), shape)
-        with outside("torch.export cannot functionalize the program"):
+        with outside("torch.export cannot functionalize the program"), no_grad_as_detach(model):
             return model.run_decompositions({})
 
 
