@@ -5,10 +5,21 @@ from __future__ import annotations
 from torch_mlir import ir
 from torch_mlir._mlir_libs import _torchMlir  # not its dialects.torch, which has a class for each of 900 ops
 
-from gradcam.dialect import adjoint_ops, cam_ops, layout_ops, ops
+from gradcam.dialect import activation_ops, adjoint_ops, cam_ops, layout_ops, ops, product_ops
 from gradcam.dialect.gradcam import GradCAM
 
-__all__ = ["GradCAM", "adjoint_ops", "cam_ops", "irdl_text", "layout_ops", "make_context", "ops", "register_and_load"]
+__all__ = [
+    "GradCAM",
+    "activation_ops",
+    "adjoint_ops",
+    "cam_ops",
+    "irdl_text",
+    "layout_ops",
+    "make_context",
+    "ops",
+    "product_ops",
+    "register_and_load",
+]
 
 
 def register_and_load(context: ir.Context) -> None:

@@ -8,7 +8,17 @@ from torch_mlir.dialects import ext
 
 from gradcam.dialect.gradcam import GradCAM
 from gradcam.dialect.ops import check_conv, check_pool
-from gradcam.dialect.traits import AlignsOperands, Gradient, KeepsScale, LinearInFirst, Product, Rowwise, Sum, Unscaled
+from gradcam.dialect.traits import (
+    AlignsOperands,
+    Gradient,
+    KeepsScale,
+    LinearInFirst,
+    Product,
+    Rowwise,
+    Slope,
+    Sum,
+    Unscaled,
+)
 from gradcam.dialect.verify import check_slope, ints, rank, require, result_shape, shape, tensor, verifier, window
 
 #: Taps of the largest window whose tap numbers fit 8 bits.
@@ -107,7 +117,7 @@ class ActivationAdjointOp(GradCAM.Operation, name="activation_adjoint", traits=[
         result_shape(op, shape(op.operands[0]))
 
 
-class MaskOp(GradCAM.Operation, name="mask", traits=[ext.Pure, Unscaled()]):
+class MaskOp(GradCAM.Operation, name="mask", traits=[ext.Pure, Slope(), Unscaled()]):
     """The mask of an activation with input x, for its backward pass: y = 1 where lo < x < hi, else 0.
 
     If closed, y = 1 where lo <= x <= hi. lo and hi may be infinite. x: any shape, y: the same of i1.

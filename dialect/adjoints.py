@@ -11,7 +11,8 @@ from typing import Any
 
 from torch_mlir import ir
 
-from gradcam.dialect import adjoint_ops, ops
+from gradcam.dialect import activation_ops, adjoint_ops, cam_ops, ops, product_ops
+from gradcam.dialect.activation_ops import BEND
 from gradcam.dialect.gradcam import GradCAM
 from gradcam.dialect.traits import Activation, has, trait
 from gradcam.dialect.verify import shape
@@ -123,6 +124,45 @@ def _concat(op: Any, g: Any, operand: int) -> Any:
     return adjoint_ops.ChannelSliceOp(g, offset_attr, op.operands[operand].type).result
 
 
+def _with_slope(build: Callable[[Any], ir.Value]) -> Callable[[Any, Any], Any]:
+    """The rule of an activation whose slope is a feature map: gx = g * slope.
+
+    `build` makes the slope, right behind the activation, so that both are computed at once.
+    """
+
+    def rule(op: Any, g: Any) -> Any:
+        return product_ops.MulOp(g, _behind(op, "slope", build), op.x.type)
+
+    return rule
+
+
+def _behind(op: Any, part: str, build: Callable[[Any], ir.Value]) -> ir.Value:
+    with part_location(op, part), ir.InsertionPoint.after(op):
+        return build(op)
+
+
+def _hard_sigmoid(op: Any, g: Any) -> Any:
+    """gx = g / 6 where -3 < x < 3, else 0."""
+
+    def mask(op: Any) -> ir.Value:
+        bounds = (ir.FloatAttr.get(ir.F64Type.get(), b) for b in (-BEND, BEND))
+        bit = ir.IntegerType.get_signless(1)
+        type_ = ir.RankedTensorType.get(shape(op.x), bit)
+        return adjoint_ops.MaskOp(op.x, *bounds, ir.IntegerAttr.get(bit, 0), type_).result
+
+    zero, sixth = (ir.FloatAttr.get(ir.F64Type.get(), v) for v in (0.0, 1 / (2 * BEND)))
+    masked = adjoint_ops.ApplyMaskOp(g, _behind(op, "mask", mask), zero, op.x.type)
+    return cam_ops.ScaleOp(masked.gx, sixth, op.x.type)
+
+
+def _mul(op: Any, g: Any, operand: int) -> Any:
+    """gx = g * y; gy = g * x, summed over the positions where y has one number per channel."""
+    other = op.operands[1 - operand]
+    if operand == 0 or shape(op.x) == shape(op.y):
+        return product_ops.MulOp(g, other, op.operands[operand].type).result
+    return product_ops.ProductSumsOp(g, other, op.y.type).result
+
+
 #: The rules by op class.
 ADJOINTS: dict[type, Rule] = {
     ops.Conv2dOp: _of_input(_conv2d),
@@ -133,5 +173,16 @@ ADJOINTS: dict[type, Rule] = {
     ops.FlattenOp: _of_input(_flatten),
     ops.AddOp: _add,
     ops.ConcatOp: _concat,
+    product_ops.MulOp: _mul,
+    activation_ops.PReluOp: _of_input(
+        _with_slope(lambda op: activation_ops.PReluSlopeOp(op.x, op.slopes, op.x.type).result)
+    ),
+    activation_ops.HardSigmoidOp: _of_input(_hard_sigmoid),
+    activation_ops.HardSwishOp: _of_input(
+        _with_slope(lambda op: activation_ops.HardSwishSlopeOp(op.x, op.x.type).result)
+    ),
+    activation_ops.FunctionOp: _of_input(
+        _with_slope(lambda op: activation_ops.FunctionSlopeOp(op.x, op.function, op.x.type).result)
+    ),
     **{kind: _of_input(_activation) for kind in GradCAM.operations if has(kind, Activation)},
 }

@@ -192,20 +192,6 @@ class GradCamPlusPlusWeightsOp(GradCAM.Operation, name="gradcam_plus_plus_weight
         _check_weights(op)
 
 
-class MulOp(GradCAM.Operation, name="mul", traits=[ext.Pure, LinearInFirst(), MethodFormula()]):
-    """z = x * y, elementwise, equal shapes."""
-
-    x: ext.Operand[Any]
-    y: ext.Operand[Any]
-    z: ext.Result[Any]
-
-    @verifier
-    def verify_invariants(op):  # noqa: D102
-        x, y = op.operands[0], op.operands[1]
-        require(shape(x) == shape(y), f"operands must have equal shapes, got {x.type} and {y.type}")
-        result_shape(op, shape(x))
-
-
 class ChannelSumOp(GradCAM.Operation, name="channel_sum", traits=[ext.Pure, LinearInFirst(), MethodFormula()]):
     """y[h,w] = sum over c of x[c,h,w]. x: 1xCxHxW, y: 1xHxW."""
 

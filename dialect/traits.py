@@ -116,6 +116,10 @@ class Activation(Trait):
         return self.slope == 0
 
 
+class Slope(Trait):
+    """The slope of an activation at its input, operand 0, which the backward pass needs: a bit or a number."""
+
+
 class MethodFormula(Trait):
     """An op of the formula of a class activation method, which computes a map from a gradient and a feature map."""
 
@@ -143,7 +147,11 @@ class KeepsScale(Quantized):
     """The result has the scales and the storage of operand 0; a factor of the op changes only the scales."""
 
 
-class AlignsOperands(Quantized):
+class ChoosesScale(Quantized):
+    """The result has a scale of its own, which follows from its range."""
+
+
+class AlignsOperands(ChoosesScale):
     """Brings every operand to the scales of the result, adds them up, and saturates the sum."""
 
 
@@ -151,7 +159,7 @@ class ExactProduct(Quantized):
     """Yields exact sums of products of its two operands: 32 bits, at the product of their scales."""
 
 
-class Rescales(Quantized):
+class Rescales(ChoosesScale):
     """Computes exact sums in 32 bits, and brings them to the scales and the storage of the result."""
 
 
@@ -177,3 +185,28 @@ class Sum(Rescales):
 
     over: Literal["window", "map"]
     mean: bool
+
+
+@dataclass(frozen=True)
+class ProductOfBoth(Rescales):
+    """The sums are over products of operand 0 with operand 1, which is computed, too, and has one scale.
+
+    Attributes:
+        over: each product by itself, or those of a whole map (H x W).
+    """
+
+    over: Literal["element", "map"]
+
+
+@dataclass(frozen=True)
+class Curve(ChoosesScale):
+    """A function of each element of operand 0; the other operands are parameters in real numbers.
+
+    Attributes:
+        reads: the integers that it computes with: an exact sum of 32 bits where there is one, or a byte, the index of a
+            table.
+        bend: the least magnitude that a sum must represent with a fraction.
+    """
+
+    reads: Literal["sum", "byte"]
+    bend: float = 0.0

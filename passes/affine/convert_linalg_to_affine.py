@@ -27,7 +27,8 @@ class ConvertLinalgToAffine(Pass):
 
     Padding needs no halo: a load from a padded tensor becomes an affine.if around the load of the unpadded buffer. A
     slice of a tensor becomes an offset and strides in the access. A slice that is inserted into a tensor is stored in
-    place by the nest that computes it. Upstream bufferization would copy all three.
+    place by the nest that computes it. Upstream bufferization would copy all three. A lookup in a constant table stays
+    one.
 
     This pass turns:
 
@@ -296,6 +297,9 @@ class _Converter:
             for inner in ops:
                 if inner.operation.name == "linalg.index":
                     values[inner.results[0]] = ivs[ir.IntegerAttr(inner.attributes["dim"]).value]
+                elif inner.operation.name == "tensor.extract":
+                    entries = self._view(op, inner.operands[0])
+                    values[inner.results[0]] = memref.load(entries.memref, [values[inner.operands[1]]])
                 else:
                     affine_ir.clone_into(inner, values)
             for value, target, place in zip(yielded.operands, targets, places[len(inputs) :], strict=True):

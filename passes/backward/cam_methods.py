@@ -7,7 +7,7 @@ from typing import Any
 
 from torch_mlir import ir
 
-from gradcam.dialect import cam_ops, ops
+from gradcam.dialect import cam_ops, ops, product_ops
 from gradcam.dialect.adjoints import part_location
 from gradcam.dialect.verify import shape
 from gradcam.passes.backward.rewrites import like
@@ -72,7 +72,7 @@ def _gradcam_plus_plus(explain: Any, g: ir.Value, a: ir.Value) -> ir.Value:
 def _elementwise(explain: Any, g: ir.Value, a: ir.Value) -> ir.Value:
     """The positive part of each product of gradient and feature map, summed over the channels."""
     with part_location(explain, "products"):
-        products = cam_ops.MulOp(g, a, a.type).result
+        products = product_ops.MulOp(g, a, a.type).result
     with part_location(explain, "weights"):
         positive = ops.ReluOp(products, a.type).result
     with part_location(explain, "map"):

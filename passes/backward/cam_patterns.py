@@ -6,7 +6,7 @@ from typing import Any
 
 from torch_mlir import ir
 
-from gradcam.dialect import adjoint_ops, cam_ops, ops
+from gradcam.dialect import adjoint_ops, cam_ops, ops, product_ops
 from gradcam.dialect.traits import Activation, KeepsNonnegative, has, trait
 from gradcam.dialect.verify import shape
 from gradcam.passes.backward.rewrites import flat, is_point, rebuilt, scaled
@@ -81,14 +81,14 @@ def _swapped(relu: Any, inner: Any) -> ir.Value:
 def sum_of_products(op: Any) -> ir.Value | None:
     """channel_sum(mul(g, a)) -> weighted_sum(g, a)."""
     inner = op.x.owner
-    return cam_ops.WeightedSumOp(inner.x, inner.y, op.y.type).result if isinstance(inner, cam_ops.MulOp) else None
+    return cam_ops.WeightedSumOp(inner.x, inner.y, op.y.type).result if isinstance(inner, product_ops.MulOp) else None
 
 
 def sum_of_positive_products(op: Any) -> ir.Value | None:
     """channel_sum(relu(mul(g, a))) -> weighted_sum(relu(g), a) for a >= 0: LayerCAM."""
     relu = op.x.owner
     product = relu.x.owner if isinstance(relu, ops.ReluOp) else None
-    if not isinstance(product, cam_ops.MulOp) or not is_nonnegative(product.y):
+    if not isinstance(product, product_ops.MulOp) or not is_nonnegative(product.y):
         return None
     positive = ops.ReluOp(product.x, product.x.type).result
     return cam_ops.WeightedSumOp(positive, product.y, op.y.type).result

@@ -12,6 +12,7 @@ from gradcam.passes.hw.loop_counters import LoopCounters
 from gradcam.passes.hw.products import Products
 from gradcam.passes.hw.shapes import Shapes
 from gradcam.passes.hw.sharing import Multiplier, share_multipliers
+from gradcam.passes.hw.tables import Tables
 from gradcam.passes.hw.value import PREDICATES, State, Value
 from gradcam.passes.program.clock import EXTREME, Clock, is_wide, unextended
 from gradcam.passes.program.engines import Engine, Epilogue, Slot, latency_of, stage_of
@@ -58,6 +59,7 @@ class Datapath:
         #: The multiplier of each product of an epilogue, by the product's id.
         self.multipliers: dict[int, Multiplier] = {}
         self.shapes, self.products = Shapes(engine, self.multipliers), Products(self)
+        self.tables = Tables(self)
         self._values: dict[Any, tuple[Value, int | None]] = {}
         self._accumulators: dict[tuple[int, int], Value] = {}
         self._accumulator_stage = 0
@@ -260,6 +262,8 @@ class Datapath:
                 for inner in product(*(range(self.extent(node, d)) for d in node.reduced))
             ]
             return self._sum(terms, latency), stage + latency
+        if node.kind == "table":
+            return self.tables.entry(node, point, stage), stage + latency
         if latency > 1:
             product_of = self.products.wide if is_wide(node) else self.products.local
             return product_of(node, point, stage), stage + latency
@@ -366,7 +370,7 @@ class Datapath:
             return self.b.comb(COMB[kind], *args)
         if kind in ("arith.extsi", "arith.trunci"):
             return args[0].sign_extend(node.bits)
-        if kind in ("arith.index_cast", "arith.extui"):
+        if kind in ("arith.index_cast", "arith.index_castui", "arith.extui"):
             return args[0].zero_extend(node.bits)
         if kind == "arith.select":
             return self.b.mux(args[0], args[1], args[2])

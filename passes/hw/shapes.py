@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from gradcam.passes.hw.sharing import Multiplier
@@ -17,12 +17,14 @@ class Shapes:
 
     Attributes:
         columns: by id of a constant operand, its value in every configuration; filled by `make_columns`.
+        tables: by id of a lookup, the entries of its table in every configuration; filled by `make_columns`.
     """
 
     def __init__(self, engine: Engine, multipliers: Mapping[int, Multiplier]) -> None:
         """Takes the engine and the multiplier of each product, by id; products of one multiplier count as equal."""
         self.engine, self.multipliers = engine, multipliers
         self.columns: dict[int, list[int]] = {}
+        self.tables: dict[int, list[tuple[int, ...]]] = {}
         self._shapes: dict[int, int] = {}
         self._numbers: dict[Any, int] = {}
 
@@ -35,7 +37,7 @@ class Shapes:
                 what, args = id(self.multipliers[id(node)]), ()
             elif node.kind == "load":
                 what = self.engine.slot_of[id(node.what)].operand
-            elif node.kind == "const":
+            elif node.kind in ("const", "table"):
                 what = None
             elif node.kind == "iv":
                 what = self.engine.loops(self.nest_of(node)).index(node.what)
@@ -56,15 +58,25 @@ class Shapes:
         return next(n for n in self.engine.configurations if any(node.what is loop for loop in n.loops))
 
     def make_columns(self) -> None:
-        """Makes a column per constant operand, with its value in every configuration.
+        """Makes a column per constant operand, with its value in every configuration, and one per lookup in a table.
 
         Constant operands of ops with the same number share a column, also across epilogues, and so share the ops.
         """
-        entries: dict[Any, list[int | None]] = {}
+        self.columns = self._columns(self._constants)
+        self.tables = self._columns(lambda flow: [(self.number(n), n) for n in flow.nodes if n.kind == "table"])
+
+    def _columns(self, uses: Callable[[Dataflow], list[tuple[Any, Node]]]) -> dict[int, list[Any]]:
+        """By id of a node, what the nodes with its key are in every configuration.
+
+        Args:
+            uses: returns the nodes of a dataflow, each with a key of its use.
+        """
+        columns: dict[int, list[Any]] = {}
+        entries: dict[Any, list[Any]] = {}
         places: dict[Any, list[Node]] = {}
         for configuration, nest in enumerate(self.engine.configurations):
             seen = Counter[Any]()
-            for shape, node in (c for flow in nest.flows for c in self._constants(flow)):
+            for shape, node in (use for flow in nest.flows for use in uses(flow)):
                 # Two ops of one configuration may be equal up to constants, such as two clamps of one value.
                 seen[shape] += 1
                 key = shape, seen[shape]
@@ -73,7 +85,8 @@ class Shapes:
         for key, column in entries.items():
             default = next(e for e in column if e is not None)
             values = [default if e is None else e for e in column]
-            self.columns |= {id(n): values for n in places[key]}
+            columns |= {id(n): values for n in places[key]}
+        return columns
 
     def bits_needed(self, node: Node) -> int:
         """Bits of a value; for a constant operand, the bits of its values in all configurations."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from torch_mlir import ir
 
 from gradcam.errors import fail
@@ -42,6 +43,16 @@ def only_user(op: Any) -> Any:
 def is_global(value: ir.Value) -> bool:
     """Whether a buffer is a constant."""
     return owner_name(value) == "memref.get_global"
+
+
+def constant_entries(value: ir.Value) -> tuple[int, ...] | None:
+    """The integers of a constant buffer of one dimension; None for any other buffer."""
+    if not is_global(value) or len(ir.MemRefType(value.type).shape) != 1:
+        return None
+    module = value.owner.operation.parent.parent
+    name = ir.FlatSymbolRefAttr(value.owner.operation.attributes["name"]).value
+    initial = ir.SymbolTable(module)[name].attributes["initial_value"]
+    return tuple(np.asarray(ir.DenseElementsAttr(initial)).tolist())
 
 
 def is_argument(value: ir.Value) -> bool:

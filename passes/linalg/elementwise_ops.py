@@ -9,9 +9,10 @@ from torch_mlir import ir
 from torch_mlir.dialects import arith
 
 from gradcam.passes.linalg.builders import clipped, const, elementwise, stored, width
-from gradcam.passes.linalg.lowering import Lowering, scale_term, together, users_named, whole_or_parts
+from gradcam.passes.linalg.lowering import Lowering, scale_term, together, whole_or_parts
+from gradcam.passes.linalg.slopes import SLOPES, slope_bits, slopes_of
 from gradcam.passes.linalg.values import Parities, pointwise
-from gradcam.quant_types import clamp_bounds, has_same_scale, mask_bounds, storage_bits
+from gradcam.quant_types import clamp_bounds, has_same_scale, storage_bits
 
 
 def _lower_add(lowering: Lowering, op: Any) -> list[Any]:
@@ -35,38 +36,30 @@ def changed(lowering: Lowering, op: Any, vectors: list[ir.Value], body: Callable
     """`body` of each element of operand 0 and of `vectors`, at the scale of the result, saturated to its storage."""
     bits, x = storage_bits(op.results[0]), whole_or_parts(lowering, op.operands[0])
     is_stored = isinstance(x, Parities) or has_same_scale(op.operands[0], op.results[0])
-    masks = [] if is_stored else _masks_of(op.operands[0])
-    if not masks:
+    slopes = [] if is_stored else slopes_of(op.operands[0])
+    if not slopes:
         return [pointwise([x], vectors, bits, lambda a, *m: stored(body(a, *m), bits))]
+    count = len(vectors)
+    formulas = [SLOPES[slope.operation.name](lowering, slope, vectors) for slope in slopes]
 
-    def with_masks(a: ir.Value, *m: ir.Value) -> list[ir.Value]:
-        return [stored(body(a, *m), bits), *(_is_between(a, *mask_bounds(mask)) for mask in masks)]
+    def with_slopes(a: ir.Value, *m: ir.Value) -> list[ir.Value]:
+        return [stored(body(a, *m[:count]), bits), *(formula(a, m) for formula in formulas)]
 
-    # One linalg op computes the masks and the result, so that their common operand is never stored.
-    with together(op, *masks):
-        result, *bitmaps = elementwise(x, vectors, [bits, *[1] * len(masks)], with_masks)
-    lowering.values |= {mask.results[0]: bitmap for mask, bitmap in zip(masks, bitmaps, strict=True)}
+    # One linalg op computes the slopes and the result, so that their common operand is never stored.
+    with together(op, *slopes):
+        widths = [bits, *(slope_bits(slope) for slope in slopes)]
+        result, *others = elementwise(x, vectors, widths, with_slopes)
+    lowering.values |= {slope.results[0]: other for slope, other in zip(slopes, others, strict=True)}
     return [result]
 
 
-def _masks_of(x: ir.Value) -> list[Any]:
-    return sorted(users_named(x, "gradcam.mask"), key=lambda mask: mask_bounds(mask))
-
-
-def _is_between(x: ir.Value, lo: int, hi: int) -> ir.Value:
-    """i1: lo < x < hi, without comparisons that every x of this width fulfils."""
-    low, high = -(1 << (width(x) - 1)), (1 << (width(x) - 1)) - 1
-    above = None if lo < low else arith.cmpi(arith.CmpIPredicate.sgt, x, const(width(x), lo))
-    below = None if hi > high else arith.cmpi(arith.CmpIPredicate.slt, x, const(width(x), hi))
-    given = [test for test in (above, below) if test is not None]
-    return arith.andi(*given) if len(given) == 2 else given[0] if given else const(1, 1)
-
-
-def _lower_mask(lowering: Lowering, op: Any) -> list[Any]:
+def _lower_slope(lowering: Lowering, op: Any) -> list[Any]:
     if op.results[0] in lowering.values:  # made beside the activation
         return [lowering.values[op.results[0]]]
-    bounds = mask_bounds(op)
-    return [elementwise(lowering.tensor(op.operands[0]), [], 1, lambda x: _is_between(x, *bounds))]
+    vectors = list[ir.Value]()
+    formula = SLOPES[op.name](lowering, op, vectors)
+    x, bits = lowering.tensor(op.operands[0]), slope_bits(op)
+    return [elementwise(x, vectors, bits, lambda a, *m: formula(a, m))]
 
 
 def _lower_relu(lowering: Lowering, op: Any) -> list[Any]:
@@ -100,7 +93,7 @@ LOWERINGS: dict[str, Callable[[Lowering, Any], list[Any]]] = {
     "gradcam.clamp": _lower_clamp,
     "gradcam.hardtanh": _lower_clamp,
     "gradcam.leaky_relu": _lower_leaky_relu,
-    "gradcam.mask": _lower_mask,
+    **dict.fromkeys(SLOPES, _lower_slope),
     "gradcam.relu": _lower_relu,
     "gradcam.requantize": _lower_requantize,
 }

@@ -14,7 +14,7 @@ from gradcam.dialect.layout_ops import channels_per_tap
 from gradcam.dialect.ops import is_depthwise
 from gradcam.dialect.verify import shape as type_shape
 from gradcam.errors import fail
-from gradcam.passes.linalg import adjoints, elementwise_ops, pool_adjoints
+from gradcam.passes.linalg import activations, adjoints, elementwise_ops, pool_adjoints
 from gradcam.passes.linalg.builders import (
     const,
     const_tensor,
@@ -329,6 +329,7 @@ def _same_value(lowering: Lowering, op: Any) -> list[Any]:
 LOWERINGS: dict[str, Callable[[Lowering, Any], list[Any]]] = (
     adjoints.LOWERINGS
     | elementwise_ops.LOWERINGS
+    | activations.LOWERINGS
     | pool_adjoints.LOWERINGS
     | {
         "func.return": _lower_return,

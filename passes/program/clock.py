@@ -70,7 +70,7 @@ _LOGIC = ("arith.select", "arith.andi", "arith.ori", "arith.xori")
 FACTOR = 18
 
 #: Cycles from the inputs of an op to its result without a clock; 0 means combinational within the stage.
-LATENCY = {"load": 1, "arith.muli": 1, "arith.shrsi": 1, "arith.shrui": 1, "reduce": 1}
+LATENCY = {"load": 1, "arith.muli": 1, "arith.shrsi": 1, "arith.shrui": 1, "reduce": 1, "table": 1}
 
 
 @dataclass(frozen=True)
@@ -169,7 +169,7 @@ class Clock:
             return d.carry + d.bit * max(a.bits for a in node.args)
         if node.kind in _SHIFT:
             return d.shift
-        if node.kind in _LOGIC:
+        if node.kind in (*_LOGIC, "table"):  # a table starts with the choice of its index
             return d.logic
         # A multiplier, a lane sum and a saturation start behind a register.
         return math.inf if node.kind in ("arith.muli", "reduce", *EXTREME) else 0.0
@@ -180,6 +180,8 @@ class Clock:
             return LATENCY.get(node.kind, 0)
         if node.kind == "arith.muli":
             return 2 + is_wide(node)  # factors registered at their multiplier; of two products, their sum
+        if node.kind == "table":
+            return self.read  # registered in front of the memory and behind it
         if node.kind == "reduce":
             return max(1, -(-(terms - 1).bit_length() // self.levels(node.bits)))
         return 1

@@ -54,7 +54,7 @@ def signature(
 ) -> tuple[Any, ...]:
     """A key of a dataflow: dataflows with equal keys are the same hardware.
 
-    Constants are not part of the key, and loads are compared by the key that `load` returns.
+    Constants and the entries of tables are not part of the key, and loads are compared by the key that `load` returns.
     """
     number = {id(n): i for i, n in enumerate(flow.nodes)}
 
@@ -66,7 +66,7 @@ def signature(
             what = n.what
         elif n.kind == "iv":
             what = len(loops) - loops.index(n.what)
-        elif n.kind != "const":
+        elif n.kind not in ("const", "table"):
             what = (tuple(sorted((n.what or {}).items())), n.reduced)
         return n.kind, str(n.type_), what, tuple(number[id(a)] for a in n.args)
 

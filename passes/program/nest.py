@@ -26,6 +26,7 @@ from gradcam.errors import GradcamError, fail
 from gradcam.passes.ir.linear_form import Linear, access_forms, guard_forms, guarded_store, plus
 from gradcam.passes.ir.queries import (
     block_ops,
+    constant_entries,
     constant_trip,
     int_constant,
     is_argument,
@@ -91,10 +92,10 @@ class Node:
     """A value of the dataflow, one per lane it depends on.
 
     Attributes:
-        kind: "load", "acc", "const", "iv", "reduce" or an op name such as "arith.addi".
+        kind: "load", "acc", "const", "iv", "reduce", "table" or an op name such as "arith.addi".
         type_: the element type.
         args: operands.
-        what: the access (load), accumulator number (acc), value (const), loop (iv), attributes (ops).
+        what: the access (load), accumulator number (acc), value (const), loop (iv), entries (table), attributes (ops).
         dims: lane dimensions it depends on.
         op: the IR op it comes from; carries the pipeline stage.
         reduced: lane dimensions that a "reduce" sums over.
@@ -233,6 +234,8 @@ class _FlowReader:
             self._reduce(op)
         elif name == "affine.load":
             self._load(op, [], 0, op.results[0])
+        elif name == "memref.load":
+            self._table(op)
         elif name == "affine.if":
             self._guarded_load(op) if op.results else self._guarded_store(op)
         elif name == "affine.store":
@@ -264,6 +267,15 @@ class _FlowReader:
         attributes = {n: str(op.attributes[n]) for n in op.attributes if not n.startswith("gradcam.")}
         dims = frozenset[int]().union(*(a.dims for a in args))
         self._add(op.results[0], Node(op.operation.name, op.results[0].type, args, attributes, dims, op))
+
+    def _table(self, op: ir.OpView) -> None:
+        memref, index = op.operands
+        node = self._value(index)
+        bits = node.args[0].bits if node.kind == "arith.index_castui" else 0
+        entries = constant_entries(memref)
+        if entries is None or len(entries) != 1 << bits:
+            raise fail(op, "a value can only be looked up in a constant with an entry for each of its bit patterns")
+        self._add(op.results[0], Node("table", op.results[0].type, (node,), entries, node.dims, op))
 
     def _reduce(self, op: ir.OpView) -> None:
         kinds = [ir.IntegerAttr(a).value for a in ir.ArrayAttr(op.attributes["reductions"])]

@@ -7,13 +7,15 @@ from typing import Any
 import numpy as np
 from torch_mlir import ir
 
-from gradcam.dialect import adjoint_ops, cam_ops, ops
+from gradcam.dialect import activation_ops, adjoint_ops, cam_ops, ops
 from gradcam.dialect.traits import (
     Activation,
     AlignsOperands,
+    Curve,
     ExactProduct,
     MethodFormula,
     Product,
+    ProductOfBoth,
     Quantized,
     Rescales,
     has,
@@ -24,11 +26,16 @@ from gradcam.errors import GradcamError, fail
 from gradcam.passes.ir.constants import dense_values
 from gradcam.passes.ir.explanations import explanations
 from gradcam.quant_types import (
+    INT16_LIMITS,
+    hard_bend,
+    hard_rescale,
     is_accumulator,
     is_quantized,
     operand_rescale,
     result_ratio,
     result_rescale,
+    scale,
+    signed_rescale,
     storage_bits,
     storage_limits,
     summands,
@@ -102,6 +109,10 @@ def check_rescale(op: Any) -> None:
             _check_result(op)
         elif has(op, AlignsOperands, Activation):
             _check_operands(op)
+        elif isinstance(op, activation_ops.PReluOp):
+            _check_prelu(op)
+        elif (curve := trait(op, Curve)) is not None and curve.bend:
+            _check_hard(op)
         elif has(op, ExactProduct):
             shape = ir.RankedTensorType(op.operands[1].type).shape
             _require_below(np.array(shape[1] * 128.0 * 128.0), ACCUMULATOR_LIMIT, "accumulator")
@@ -121,6 +132,8 @@ def _accumulator_bound(op: Any) -> np.ndarray:
     """Largest possible magnitude of the accumulator: float64, () or one per channel of the result."""
     largest = -float(storage_limits(op.operands[0])[0])
     product = trait(op, Product)
+    if has(op, ProductOfBoth):
+        largest *= -float(storage_limits(op.operands[1])[0])
     if product is None:
         return np.array(largest * summands(op))
     weight, *bias = (dense_values(v.owner.operands[0].owner).astype(np.float64) for v in list(op.operands)[1:])
@@ -143,3 +156,19 @@ def _check_operands(op: Any) -> None:
             raise GradcamError(
                 f"an operand's range is more than {2**16} times smaller than the result's; it would add nothing"
             )
+
+
+def _check_prelu(op: Any) -> None:
+    largest = 128.0 if storage_bits(op.x) == 8 else RESULT_LIMIT
+    steepest = max(1.0, float(np.abs(dense_values(op.slopes.owner)).max()))
+    signed_rescale(op.x, op.y, dense_values(op.slopes.owner))
+    _require_below(np.array(largest * steepest * scale(op.x) / scale(op.y)), ACCUMULATOR_LIMIT, "rescaled result")
+
+
+def _check_hard(op: Any) -> None:
+    largest = 128.0 if storage_bits(op.x) == 8 else -float(INT16_LIMITS[0])
+    factor = largest if isinstance(op, activation_ops.HardSwishOp) else 1.0
+    bound = np.array(2.0 * factor * hard_bend(op))
+    _require_below(bound, ACCUMULATOR_LIMIT, "accumulator")
+    m, s = hard_rescale(op)
+    _require_below(bound * m / 2.0**s, RESULT_LIMIT, "rescaled result")

@@ -13,7 +13,7 @@ import numpy as np
 from torch_mlir import ir
 
 from gradcam.dialect import adjoint_ops, cam_ops, ops
-from gradcam.dialect.traits import AlignsOperands, ExactProduct, KeepsScale, Product, Rescales, has
+from gradcam.dialect.traits import ChoosesScale, ExactProduct, KeepsScale, Product, ProductOfBoth, has
 from gradcam.errors import fail
 from gradcam.passes.ir.constants import dense_values
 from gradcam.passes.ir.explanations import class_dependents
@@ -43,7 +43,7 @@ class Gradients:
         self.values = class_dependents(main)
         self.order = {op.results[0]: n for n, op in enumerate(main.entry_block.operations) if op.results}
         for op in list(main.entry_block.operations):
-            if has(op, Product, ExactProduct) and op.operands[0] in self.values:
+            if has(op, Product, ExactProduct, ProductOfBoth) and op.operands[0] in self.values:
                 self._match(op)
         self.values = class_dependents(main)
         self._sums = self._residual_sums(main)
@@ -54,8 +54,9 @@ class Gradients:
         """Makes operand 0 of `op` have the scales that `op` needs, by a `gradcam.requantize` where necessary."""
         g = op.operands[0]
         origin = self._origin(g)
-        chosen = self._demand(origin) if has(origin.owner, Rescales, AlignsOperands) else None
-        if _same(chosen, _need(op)) and not is_wide_sum(origin.owner):
+        chosen = self._demand(origin) if has(origin.owner, ChoosesScale) else None
+        takes_any = has(op, ProductOfBoth)
+        if (takes_any or _same(chosen, _need(op))) and not is_wide_sum(origin.owner):
             return
         if isinstance(origin.owner, cam_ops.ClassRowOp) and _need(op) is None:
             return

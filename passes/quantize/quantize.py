@@ -8,22 +8,25 @@ from typing import Any, ClassVar
 
 from torch_mlir import ir
 
-from gradcam.dialect import adjoint_ops, cam_ops, ops
+from gradcam.dialect import cam_ops, ops
 from gradcam.dialect.traits import (
     Activation,
-    AlignsOperands,
+    ChoosesScale,
+    Curve,
     ExactProduct,
     Forward,
     KeepsScale,
     Product,
     Quantized,
-    Rescales,
+    Slope,
+    Sum,
     UnitScale,
     Unscaled,
     has,
     trait,
 )
 from gradcam.errors import fail
+from gradcam.functions import FUNCTIONS
 from gradcam.passes.infra.pass_base import Pass
 from gradcam.passes.ir.queries import main_function, only_user, users
 from gradcam.passes.quantize.calibrate import RANGE
@@ -38,10 +41,11 @@ class Quantize(Pass):
     """Quantizes every tensor of a calibrated module: int8 feature maps and weights, int32 logits and heatmap.
 
     A convolution, linear, sum or average pool whose only user is an activation takes the activation's range. In two
-    cases it has 32 bits with a fraction: where a mask reads it, too, so that the mask is right for values that round to
-    0; and where the activation does more than clip, so that it sees no saturated value. A convolution whose only user
-    is a sum has 32 bits at the sum's scale, and is not saturated before the sum. The layer that yields the logits keeps
-    its accumulators; its weights share one scale, so that logits can be compared. For gradients see
+    cases it has 32 bits with a fraction: where a mask or slope reads it, too, so that the mask is right for values that
+    round to 0; and where the activation does more than clip, so that it sees no saturated value. What is looked up in a
+    table keeps its own range, as far as the table's function changes within it. A convolution whose only user is a sum
+    has 32 bits at the sum's scale, and is not saturated before the sum. The layer that yields the logits keeps its
+    accumulators; its weights share one scale, so that logits can be compared. For gradients see
     `passes/quantize/gradients.py`.
 
     This pass turns:
@@ -83,7 +87,7 @@ class _Quantizer:
         self.scales = {op.results[0]: _own_scale(op) for op in own}
 
     def _has_own_scale(self, op: Any) -> bool:
-        chooses = has(op, Forward) and has(op, Rescales, AlignsOperands)
+        chooses = has(op, Forward) and has(op, ChoosesScale)
         forward = chooses and op != self.classifier and op.results[0] not in self.gradients.values
         return forward and op.results[0] not in self.sums
 
@@ -153,7 +157,7 @@ def _classifier(return_op: Any) -> tuple[Any, set[ir.Value]]:
     while has(layer := path[-1].operands[0].owner, Forward) and has(layer, KeepsScale):
         behind.add(layer.results[0])
         path.append(layer)
-    if not (has(layer, Forward) and has(layer, Rescales)):
+    if not (has(layer, Forward) and has(layer, Product, Sum)):
         raise fail(return_op, "the logits must come from a linear, a convolution or an average pool")
     for value in (layer.results[0], *behind):
         for user in users(value):
@@ -175,16 +179,19 @@ def _residual_sums(body: list[Any]) -> dict[Any, Any]:
 def _own_scale(op: Any) -> tuple[float, int]:
     """Scale and bits of an op's result.
 
-    The range is that of the activation behind the op, if nothing but this activation and masks read the result.
+    The range is that of the activation behind the op, if nothing but this activation and its slope read the result.
     """
-    readers = users(op.results[0])
-    masks = [u for u in readers if isinstance(u, adjoint_ops.MaskOp)]
-    others = [u for u in readers if u not in masks]
-    kind = trait(others[0], Activation) if len(others) == 1 else None
-    if kind is None:
+    slopes, others = [], []
+    for user in users(op.results[0]):
+        (slopes if has(user, Slope) else others).append(user)
+    reader = others[0] if len(others) == 1 else None
+    kind, curve, own = trait(reader, Activation), trait(reader, Curve), trait(op, Curve)
+    if reader is None or (kind is None and curve is None) or (own is not None and own.reads == "byte"):
         return _range(op) / INT8_LEVELS, 8
-    step = _range(others[0]) / INT8_LEVELS
-    return (step, 8) if kind.clips and not masks else (step / (1 << FRACTION_BITS), 32)
+    if curve is not None and curve.reads == "byte":
+        return min(_range(op), FUNCTIONS[reader.function.value].limit) / INT8_LEVELS, 8
+    step = max(_range(reader), curve.bend if curve else 0.0) / INT8_LEVELS
+    return (step, 8) if kind is not None and kind.clips and not slopes else (step / (1 << FRACTION_BITS), 32)
 
 
 def _range(op: Any) -> float:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+import numpy as np
 from torch_mlir import ir
 
-from gradcam.dialect import ops
-from gradcam.passes.torch.call import Call
+from gradcam.dialect import activation_ops, ops
+from gradcam.dialect.verify import by
+from gradcam.passes.ir.constants import dense_values, make_constant
+from gradcam.passes.torch.call import Call, dims
 from gradcam.passes.torch.numbers import real
 from gradcam.passes.torch.view import View
 
@@ -61,6 +64,36 @@ def _leaky_relu(call: Call) -> ir.Value | View:
     return elementwise(call, lambda x: ops.LeakyReluOp(x, real(slope), x.type))
 
 
+def _prelu(call: Call) -> ir.Value | View:
+    """A slope per channel, or one for all."""
+    view, slopes = call.view(0), dense_values(call.weight(1).owner)
+    if view.groups[1:2] != ((1,),):
+        raise call.error(f"takes a tensor of shape {by(view.shape)}, whose dimension 1 is not that of the channels")
+    if not np.isfinite(slopes).all():
+        raise call.error("has slopes that are not finite")
+    channels = dims(view.value)[1]
+    with call.loc("slopes"):
+        constant = make_constant(np.broadcast_to(slopes, channels))
+    return elementwise(call, lambda x: activation_ops.PReluOp(x, constant, x.type))
+
+
+def _hard_sigmoid(call: Call) -> ir.Value | View:
+    return elementwise(call, lambda x: activation_ops.HardSigmoidOp(x, x.type))
+
+
+def _hard_swish(call: Call) -> ir.Value | View:
+    return elementwise(call, lambda x: activation_ops.HardSwishOp(x, x.type))
+
+
+def function(name: str) -> Callable[[Call], ir.Value | View]:
+    """The converter of a function of `gradcam.functions`."""
+    return lambda call: elementwise(call, lambda x: activation_ops.FunctionOp(x, ir.StringAttr.get(name), x.type))
+
+
+def _gelu(call: Call) -> ir.Value | View:
+    return function("gelu_tanh" if call.static(1) == "tanh" else "gelu")(call)
+
+
 #: The converters by torch op.
 TABLE: dict[str, Callable[[Call], ir.Value | View]] = {
     "aten.relu": _relu,
@@ -71,4 +104,12 @@ TABLE: dict[str, Callable[[Call], ir.Value | View]] = {
     "aten.clamp_max": _clamp_max,
     "aten.clamp_min": _clamp_min,
     "aten.leaky_relu": _leaky_relu,
+    "aten.prelu": _prelu,
+    "aten._prelu_kernel": _prelu,
+    "aten.hardsigmoid": _hard_sigmoid,
+    "aten.hardswish": _hard_swish,
+    "aten.gelu": _gelu,
+    "aten.mish": function("mish"),
+    "aten.silu": function("silu"),
+    "aten.tanh": function("tanh"),
 }

@@ -8,10 +8,10 @@ from collections.abc import Callable
 import numpy as np
 from torch_mlir import ir
 
-from gradcam.dialect import ops
+from gradcam.dialect import ops, product_ops
 from gradcam.dialect.verify import by
 from gradcam.passes.ir.constants import make_constant
-from gradcam.passes.torch import torch_ir
+from gradcam.passes.torch import activations, torch_ir
 from gradcam.passes.torch.call import Call, dims, is_constant
 from gradcam.passes.torch.numbers import real
 from gradcam.passes.torch.shapes import MOVES
@@ -104,11 +104,26 @@ def _negative(call: Call) -> ir.Value:
     return _affine(call, 0, -1.0, 0.0)
 
 
-def _product(call: Call) -> ir.Value:
+def _product(call: Call) -> ir.Value | View:
     for index in (0, 1):
         if (factor := call.constant(1 - index)) is not None:
             return _affine(call, index, factor, 0.0)
-    raise call.error("multiplies tensors computed from the image, which is not supported")
+    return _product_of_maps(call)
+
+
+def _product_of_maps(call: Call) -> ir.Value | View:
+    """x * y for two maps of equal shape, or a map and one number for each of its channels, in either order."""
+    x, y = call.view(0), call.view(1)
+    shape = list(call.type.shape)
+    if x.shape != shape:
+        x, y = y, x
+    if x.shape == shape and (x.value.type, x.normal().groups) == (y.value.type, y.normal().groups):
+        with call.loc():
+            return call.seen(x._replace(value=product_ops.MulOp(x.value, y.value, x.value.type).z))
+    if x.shape == shape and x.is_plain and y.walked in ([], [1]) and y.shape == [1, shape[1], 1, 1][: len(shape)]:
+        return product_ops.MulOp(x.value, y.value, x.value.type, loc=call.loc()).z
+    each = "equal shapes, or a map and a number for each of its channels (1xCx1x1)"
+    raise call.error(f"multiplies shapes {by(call.view(0).shape)} and {by(call.view(1).shape)}; supported are {each}")
 
 
 def _quotient(call: Call) -> ir.Value:
@@ -127,6 +142,8 @@ def _quotient(call: Call) -> ir.Value:
 def _probabilities(call: Call) -> ir.Value | View:
     """Softmax and the like behind the logits: left out, since a class activation map explains a logit."""
     view, name = call.view(0), call.name.removeprefix("aten.").lstrip("_").partition(".")[0]
+    if not _is_last(call.op) and name == "sigmoid":
+        return activations.function(name)(call)
     if not _is_last(call.op):
         raise call.error("is followed by another op; only behind the logits it can be left out")
     if name != "sigmoid" and any(n > 1 for n in view.without([call.static(1)]).shape):

@@ -14,7 +14,8 @@ import numpy as np
 from torch_mlir import ir
 from torch_mlir.dialects import quant
 
-from gradcam.dialect.traits import Forward, Product, Sum, has, trait
+from gradcam.dialect.activation_ops import BEND, HardSwishOp
+from gradcam.dialect.traits import Forward, Product, ProductOfBoth, Sum, has, trait
 from gradcam.errors import GradcamError
 from gradcam.numerics import fixed_point
 
@@ -23,6 +24,9 @@ INT8_LEVELS = 127
 
 #: The factor by which the scale of a 32-bit sum with a fraction is finer than that of its int8 result.
 FRACTION_BITS = 6
+
+#: The range of what a hard swish multiplies.
+INT16_LIMITS = -(1 << 15), (1 << 15) - 1
 
 #: The relative tolerance for products of two scales, which have 7 digits each.
 SCALE_TOLERANCE = 1e-5
@@ -119,7 +123,7 @@ def quantize_array(x: np.ndarray, like: Any) -> np.ndarray:
 
 def is_accumulator(op: Any) -> bool:
     """Whether a quantized conv2d, linear or avg_pool2d yields its raw accumulator: 32 bits at the scale of its sums."""
-    if not has(op, Forward) or storage_bits(op.results[0]) != 32:
+    if not (has(op, Forward) and has(op, Product, Sum)) or storage_bits(op.results[0]) != 32:
         return False
     read = list(op.operands)[: 2 if has(op, Product) else 1]
     return not any(scales(v).ndim for v in read) and scale(op.results[0]) == accumulator_scale(op)
@@ -145,6 +149,8 @@ def result_ratio(op: Any) -> np.ndarray:
     """The real factor that `result_rescale` approximates in fixed point: float64, () or one per result channel."""
     x, y = scales(op.operands[0]), scales(op.results[0])
     product, total = trait(op, Product), trait(op, Sum)
+    if has(op, ProductOfBoth):
+        return x * scale(op.operands[1]) / y
     if product is not None:
         return (product_scale(op) if product.transposed else x * scales(op.operands[1])) / y
     return x / (summands(op) * y) if total is not None and total.mean else x / y
@@ -178,9 +184,41 @@ def operand_rescale(x: Any, z: Any, factor: float = 1.0) -> tuple[np.ndarray, in
     return fixed_point(factor * scales(x) / scales(z))
 
 
+def signed_rescale(x: Any, z: Any, factors: np.ndarray) -> tuple[np.ndarray, int]:
+    """Multipliers and shift that bring x times one factor per channel, of any sign, to the scale of `z`.
+
+    A factor of 0 has the multiplier 0, a negative one minus that of its magnitude.
+
+    Raises:
+        GradcamError: as `fixed_point`.
+    """
+    magnitudes = np.abs(np.asarray(factors, np.float64)) * scale(x) / scale(z)
+    m, s = fixed_point(np.where(magnitudes > 0, magnitudes, magnitudes.max(initial=0) or 1.0))
+    return np.where(magnitudes > 0, np.sign(factors) * m, 0).astype(np.int32), s
+
+
+def hard_bend(op: Any) -> int:
+    """The integer that stands for the bend of a hard sigmoid or hard swish, at the scale of its input."""
+    return round(BEND / scale(op.operands[0]))
+
+
+def hard_rescale(op: Any) -> tuple[np.ndarray, int]:
+    """The rescale of the exact integers of a hard sigmoid, a hard swish or its slope, which are divided by 6.
+
+    A hard swish multiplies two integers at the scale of its input.
+
+    Raises:
+        GradcamError: as `fixed_point`.
+    """
+    x, y = scale(op.operands[0]), scale(op.results[0])
+    return fixed_point((x * x if isinstance(op.operation.opview, HardSwishOp) else x) / (2 * BEND * y))
+
+
 def summands(op: Any) -> int:
-    """The number of elements in each sum of an op with the trait `Sum`, padding included."""
-    total = trait(op, Sum)
+    """The number of terms of each sum of an op with the trait `Sum` or `ProductOfBoth`, padding included."""
+    total, product = trait(op, Sum), trait(op, ProductOfBoth)
+    if product is not None and product.over == "element":
+        return 1
     if total is not None and total.over == "window":
         return math.prod(ir.IntegerAttr(a).value for a in ir.ArrayAttr(op.attributes["kernel"]))
     return math.prod(ir.RankedTensorType(op.operands[0].type).shape[2:])

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import copy
 import math
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from cam_formulas import cam
 from rtl_checks import Checked, check_design
-from rtl_networks import Network, leaky
+from rtl_networks import double_oracle, leaky
 from torch_mlir import ir
 
 from gradcam import frontend
@@ -53,18 +51,6 @@ def test_the_gradient_is_autograds_at_zeros_too():
     with make_context():
         (found,) = run(ir.Module.parse(text), [g.numpy(), x.detach().numpy()], KERNELS)
     np.testing.assert_array_equal(found, wanted.numpy())
-
-
-def double_oracle(net: Network, target: int, method: str) -> tuple[np.ndarray, np.ndarray]:
-    """Logits and raw map of the first example image by PyTorch's autograd in f64."""
-    layers = [copy.deepcopy(layer).double() for layer in net.layers]
-    values = [torch.from_numpy(net.calibration_images[:1]).double()]
-    for number in range(1, len(layers)):
-        value = layers[number](*(values[i].clone() for i in net.inputs[number]))  # one layer writes in place
-        values.append(value.requires_grad_() if number == target else value)
-    logits, a = values[-1], values[target]
-    (g,) = torch.autograd.grad(logits[0, int(logits.argmax())], a)
-    return logits.detach().numpy(), cam(method, a.detach(), g).numpy()
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -21,6 +21,7 @@ from gradcam.dialect import adjoint_ops, cam_ops, layout_ops, ops
 from gradcam.dialect.layout_ops import channels_per_tap
 from gradcam.dialect.verify import ints, shape
 from gradcam.errors import fail
+from gradcam.execution import activations
 from gradcam.execution.interpreter import Kernel, OnValue, run
 from gradcam.passes.ir.normalization import entering
 from gradcam.passes.ir.queries import main_function
@@ -291,10 +292,6 @@ def _gradcam_plus_plus_weights(op: Any, g: Tensor, a: Tensor) -> Tensor:
     return (alpha * g.clamp(min=0)).sum((2, 3))
 
 
-def _mul(op: Any, x: Tensor, y: Tensor) -> Tensor:
-    return x * y
-
-
 def _channel_sum(op: Any, x: Tensor) -> Tensor:
     return x.sum(1)
 
@@ -363,10 +360,10 @@ KERNELS: dict[str, Kernel] = {
         cam_ops.ChannelWeightsOp: _channel_weights,
         cam_ops.XGradCamWeightsOp: _xgradcam_weights,
         cam_ops.GradCamPlusPlusWeightsOp: _gradcam_plus_plus_weights,
-        cam_ops.MulOp: _mul,
         cam_ops.ChannelSumOp: _channel_sum,
         cam_ops.WeightedSumOp: _weighted_sum,
         cam_ops.ScaleOp: _scale,
         layout_ops.Unfold2dOp: _unfold2d,
+        **activations.KERNELS,
     }.items()
 }

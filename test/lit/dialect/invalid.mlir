@@ -482,9 +482,9 @@ func.func @gradcam_plus_plus_weights(%0: tensor<1x4x6x6xf32>, %1: tensor<1x4x6x6
 
 // -----
 
-func.func @mul(%0: tensor<1x4x6x6xf32>, %1: tensor<1x4x1x1xf32>) {
-  // expected-error@+1 {{'gradcam.mul' op operands must have equal shapes, got tensor<1x4x6x6xf32> and tensor<1x4x1x1xf32>}}
-  %r = "gradcam.mul"(%0, %1) : (tensor<1x4x6x6xf32>, tensor<1x4x1x1xf32>) -> tensor<1x4x6x6xf32>
+func.func @mul(%0: tensor<1x4x6x6xf32>, %1: tensor<1x4x6x1xf32>) {
+  // expected-error@+1 {{'gradcam.mul' op operands must have equal shapes, or the second one a number per channel, got tensor<1x4x6x6xf32> and tensor<1x4x6x1xf32>}}
+  %r = "gradcam.mul"(%0, %1) : (tensor<1x4x6x6xf32>, tensor<1x4x6x1xf32>) -> tensor<1x4x6x6xf32>
   return
 }
 
@@ -670,5 +670,125 @@ func.func @unfold2d(%0: tensor<1x3x6x6xf32>) {
 func.func @unfold2d(%0: tensor<1x3x6x6xf32>) {
   // expected-error@+1 {{'gradcam.unfold2d' op attribute 'high' must have 2 entries, got [0]}}
   %r = "gradcam.unfold2d"(%0) {kernel = [1, 2], stride = [1, 1], low = [0, 0], high = [0], dilation = [1, 1]} : (tensor<1x3x6x6xf32>) -> tensor<1x8x6x5xf32>
+  return
+}
+
+// -----
+
+func.func @prelu(%0: tensor<1x4x6x6xf32>, %1: tensor<3xf32>) {
+  // expected-error@+1 {{'gradcam.prelu' op slopes must have shape 4, got tensor<3xf32>}}
+  %r = "gradcam.prelu"(%0, %1) : (tensor<1x4x6x6xf32>, tensor<3xf32>) -> tensor<1x4x6x6xf32>
+  return
+}
+
+// -----
+
+func.func @prelu(%0: tensor<1x4x6x6xf32>, %1: tensor<4xf32>) {
+  // expected-error@+1 {{'gradcam.prelu' op result must have shape 1x4x6x6, got tensor<1x4x6x5xf32>}}
+  %r = "gradcam.prelu"(%0, %1) : (tensor<1x4x6x6xf32>, tensor<4xf32>) -> tensor<1x4x6x5xf32>
+  return
+}
+
+// -----
+
+func.func @prelu_slope(%0: tensor<1x4x6x6xf32>, %1: tensor<1x4xf32>) {
+  // expected-error@+1 {{'gradcam.prelu_slope' op slopes must have shape 4, got tensor<1x4xf32>}}
+  %r = "gradcam.prelu_slope"(%0, %1) : (tensor<1x4x6x6xf32>, tensor<1x4xf32>) -> tensor<1x4x6x6xf32>
+  return
+}
+
+// -----
+
+func.func @hard_sigmoid(%0: tensor<1x4x6x6xf32>) {
+  // expected-error@+1 {{'gradcam.hard_sigmoid' op result must have shape 1x4x6x6, got tensor<1x4x6x5xf32>}}
+  %r = "gradcam.hard_sigmoid"(%0) : (tensor<1x4x6x6xf32>) -> tensor<1x4x6x5xf32>
+  return
+}
+
+// -----
+
+func.func @hard_swish(%0: tensor<1x4x6x6xf32>) {
+  // expected-error@+1 {{'gradcam.hard_swish' op result must have shape 1x4x6x6, got tensor<1x4x6x5xf32>}}
+  %r = "gradcam.hard_swish"(%0) : (tensor<1x4x6x6xf32>) -> tensor<1x4x6x5xf32>
+  return
+}
+
+// -----
+
+func.func @hard_swish_slope(%0: tensor<1x4x6x6xf32>) {
+  // expected-error@+1 {{'gradcam.hard_swish_slope' op result must have shape 1x4x6x6, got tensor<1x4x6x5xf32>}}
+  %r = "gradcam.hard_swish_slope"(%0) : (tensor<1x4x6x6xf32>) -> tensor<1x4x6x5xf32>
+  return
+}
+
+// -----
+
+func.func @function(%0: tensor<1x4x6x6xf32>) {
+  // expected-error@+1 {{'gradcam.function' op attribute 'function' must be one of gelu, gelu_tanh, mish, sigmoid, silu, tanh, got 'swish'}}
+  %r = "gradcam.function"(%0) {function = "swish"} : (tensor<1x4x6x6xf32>) -> tensor<1x4x6x6xf32>
+  return
+}
+
+// -----
+
+func.func @function(%0: tensor<1x4x6x6xf32>) {
+  // expected-error@+1 {{'gradcam.function' op result must have shape 1x4x6x6, got tensor<1x4x6x5xf32>}}
+  %r = "gradcam.function"(%0) {function = "mish"} : (tensor<1x4x6x6xf32>) -> tensor<1x4x6x5xf32>
+  return
+}
+
+// -----
+
+func.func @function_slope(%0: tensor<1x4x6x6xf32>) {
+  // expected-error@+1 {{'gradcam.function_slope' op attribute 'function' must be one of gelu, gelu_tanh, mish, sigmoid, silu, tanh, got 'swish'}}
+  %r = "gradcam.function_slope"(%0) {function = "swish"} : (tensor<1x4x6x6xf32>) -> tensor<1x4x6x6xf32>
+  return
+}
+
+// -----
+
+func.func @function_slope(%0: tensor<1x4x6x6xf32>) {
+  // expected-error@+1 {{'gradcam.function_slope' op result must have shape 1x4x6x6, got tensor<1x4x6x5xf32>}}
+  %r = "gradcam.function_slope"(%0) {function = "mish"} : (tensor<1x4x6x6xf32>) -> tensor<1x4x6x5xf32>
+  return
+}
+
+// -----
+
+func.func @mul(%0: tensor<1x4x1x1xf32>, %1: tensor<1x4x6x6xf32>) {
+  // expected-error@+1 {{'gradcam.mul' op operands must have equal shapes, or the second one a number per channel, got tensor<1x4x1x1xf32> and tensor<1x4x6x6xf32>}}
+  %r = "gradcam.mul"(%0, %1) : (tensor<1x4x1x1xf32>, tensor<1x4x6x6xf32>) -> tensor<1x4x6x6xf32>
+  return
+}
+
+// -----
+
+func.func @mul(%0: tensor<1x4x6x6xf32>, %1: tensor<1x4xf32>) {
+  // expected-error@+1 {{'gradcam.mul' op result must have shape 1x4x6x6, got tensor<1x4xf32>}}
+  %r = "gradcam.mul"(%0, %1) : (tensor<1x4x6x6xf32>, tensor<1x4xf32>) -> tensor<1x4xf32>
+  return
+}
+
+// -----
+
+func.func @product_sums(%0: tensor<1x4x6x6xf32>, %1: tensor<1x4x1x1xf32>) {
+  // expected-error@+1 {{'gradcam.product_sums' op operands must have equal shapes, got tensor<1x4x6x6xf32> and tensor<1x4x1x1xf32>}}
+  %r = "gradcam.product_sums"(%0, %1) : (tensor<1x4x6x6xf32>, tensor<1x4x1x1xf32>) -> tensor<1x4x1x1xf32>
+  return
+}
+
+// -----
+
+func.func @product_sums(%0: tensor<1x4x6x6xf32>, %1: tensor<1x4x6x6xf32>) {
+  // expected-error@+1 {{'gradcam.product_sums' op result must have shape 1x4x1x1, got tensor<1x4x6x6xf32>}}
+  %r = "gradcam.product_sums"(%0, %1) : (tensor<1x4x6x6xf32>, tensor<1x4x6x6xf32>) -> tensor<1x4x6x6xf32>
+  return
+}
+
+// -----
+
+func.func @product_sums(%0: tensor<1x4xf32>, %1: tensor<1x4xf32>) {
+  // expected-error@+1 {{'gradcam.product_sums' op first operand must have 4 dimensions, got tensor<1x4xf32>}}
+  %r = "gradcam.product_sums"(%0, %1) : (tensor<1x4xf32>, tensor<1x4xf32>) -> tensor<1x4xf32>
   return
 }

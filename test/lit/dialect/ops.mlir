@@ -274,3 +274,75 @@ func.func @unfold2d(%0: tensor<1x3x6x6xf32>) -> tensor<1x16x6x5xf32> {
   %r = "gradcam.unfold2d"(%0) {kernel = [1, 4], stride = [1, 2], low = [0, 3], high = [0, 4], dilation = [1, 1]} : (tensor<1x3x6x6xf32>) -> tensor<1x16x6x5xf32>
   return %r : tensor<1x16x6x5xf32>
 }
+
+// CHECK: "gradcam.prelu"({{.*}} : (tensor<1x4x6x6xf32>, tensor<4xf32>) -> tensor<1x4x6x6xf32>
+func.func @prelu(%0: tensor<1x4x6x6xf32>, %1: tensor<4xf32>) -> tensor<1x4x6x6xf32> {
+  %r = "gradcam.prelu"(%0, %1) : (tensor<1x4x6x6xf32>, tensor<4xf32>) -> tensor<1x4x6x6xf32>
+  return %r : tensor<1x4x6x6xf32>
+}
+
+// CHECK: "gradcam.prelu_slope"({{.*}} : (tensor<1x4x6x6xf32>, tensor<4xf32>) -> tensor<1x4x6x6xf32>
+func.func @prelu_slope(%0: tensor<1x4x6x6xf32>, %1: tensor<4xf32>) -> tensor<1x4x6x6xf32> {
+  %r = "gradcam.prelu_slope"(%0, %1) : (tensor<1x4x6x6xf32>, tensor<4xf32>) -> tensor<1x4x6x6xf32>
+  return %r : tensor<1x4x6x6xf32>
+}
+
+// CHECK: "gradcam.hard_sigmoid"({{.*}} : (tensor<1x4x6x6xf32>) -> tensor<1x4x6x6xf32>
+func.func @hard_sigmoid(%0: tensor<1x4x6x6xf32>) -> tensor<1x4x6x6xf32> {
+  %r = "gradcam.hard_sigmoid"(%0) : (tensor<1x4x6x6xf32>) -> tensor<1x4x6x6xf32>
+  return %r : tensor<1x4x6x6xf32>
+}
+
+// CHECK: "gradcam.hard_swish"({{.*}} : (tensor<1x4x6x6xf32>) -> tensor<1x4x6x6xf32>
+func.func @hard_swish(%0: tensor<1x4x6x6xf32>) -> tensor<1x4x6x6xf32> {
+  %r = "gradcam.hard_swish"(%0) : (tensor<1x4x6x6xf32>) -> tensor<1x4x6x6xf32>
+  return %r : tensor<1x4x6x6xf32>
+}
+
+// CHECK: "gradcam.hard_swish_slope"({{.*}} : (tensor<1x4x6x6xf32>) -> tensor<1x4x6x6xf32>
+func.func @hard_swish_slope(%0: tensor<1x4x6x6xf32>) -> tensor<1x4x6x6xf32> {
+  %r = "gradcam.hard_swish_slope"(%0) : (tensor<1x4x6x6xf32>) -> tensor<1x4x6x6xf32>
+  return %r : tensor<1x4x6x6xf32>
+}
+
+// CHECK: "gradcam.function"({{.*}} : (tensor<1x4x6x6xf32>) -> tensor<1x4x6x6xf32>
+func.func @function(%0: tensor<1x4x6x6xf32>) -> tensor<1x4x6x6xf32> {
+  %r = "gradcam.function"(%0) {function = "silu"} : (tensor<1x4x6x6xf32>) -> tensor<1x4x6x6xf32>
+  return %r : tensor<1x4x6x6xf32>
+}
+
+// CHECK: "gradcam.function_slope"({{.*}} : (tensor<1x4x6x6xf32>) -> tensor<1x4x6x6xf32>
+func.func @function_slope(%0: tensor<1x4x6x6xf32>) -> tensor<1x4x6x6xf32> {
+  %r = "gradcam.function_slope"(%0) {function = "gelu_tanh"} : (tensor<1x4x6x6xf32>) -> tensor<1x4x6x6xf32>
+  return %r : tensor<1x4x6x6xf32>
+}
+
+// CHECK: "gradcam.mul"({{.*}} : (tensor<1x4x6x6xf32>, tensor<1x4x1x1xf32>) -> tensor<1x4x6x6xf32>
+func.func @mul_2(%0: tensor<1x4x6x6xf32>, %1: tensor<1x4x1x1xf32>) -> tensor<1x4x6x6xf32> {
+  %r = "gradcam.mul"(%0, %1) : (tensor<1x4x6x6xf32>, tensor<1x4x1x1xf32>) -> tensor<1x4x6x6xf32>
+  return %r : tensor<1x4x6x6xf32>
+}
+
+// CHECK: "gradcam.mul"({{.*}} : (tensor<1x4x6x6xf32>, tensor<1x4xf32>) -> tensor<1x4x6x6xf32>
+func.func @mul_3(%0: tensor<1x4x6x6xf32>, %1: tensor<1x4xf32>) -> tensor<1x4x6x6xf32> {
+  %r = "gradcam.mul"(%0, %1) : (tensor<1x4x6x6xf32>, tensor<1x4xf32>) -> tensor<1x4x6x6xf32>
+  return %r : tensor<1x4x6x6xf32>
+}
+
+// CHECK: "gradcam.mul"({{.*}} : (tensor<1x4xf32>, tensor<1x4xf32>) -> tensor<1x4xf32>
+func.func @mul_4(%0: tensor<1x4xf32>, %1: tensor<1x4xf32>) -> tensor<1x4xf32> {
+  %r = "gradcam.mul"(%0, %1) : (tensor<1x4xf32>, tensor<1x4xf32>) -> tensor<1x4xf32>
+  return %r : tensor<1x4xf32>
+}
+
+// CHECK: "gradcam.product_sums"({{.*}} : (tensor<1x4x6x6xf32>, tensor<1x4x6x6xf32>) -> tensor<1x4x1x1xf32>
+func.func @product_sums(%0: tensor<1x4x6x6xf32>, %1: tensor<1x4x6x6xf32>) -> tensor<1x4x1x1xf32> {
+  %r = "gradcam.product_sums"(%0, %1) : (tensor<1x4x6x6xf32>, tensor<1x4x6x6xf32>) -> tensor<1x4x1x1xf32>
+  return %r : tensor<1x4x1x1xf32>
+}
+
+// CHECK: "gradcam.product_sums"({{.*}} : (tensor<1x4x6x6xf32>, tensor<1x4x6x6xf32>) -> tensor<1x4xf32>
+func.func @product_sums_2(%0: tensor<1x4x6x6xf32>, %1: tensor<1x4x6x6xf32>) -> tensor<1x4xf32> {
+  %r = "gradcam.product_sums"(%0, %1) : (tensor<1x4x6x6xf32>, tensor<1x4x6x6xf32>) -> tensor<1x4xf32>
+  return %r : tensor<1x4xf32>
+}

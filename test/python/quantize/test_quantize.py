@@ -327,10 +327,10 @@ def test_unsupported_ops_are_refused_together():
             "'gradcam.activation_adjoint' has no quantized form; run gradcam-extract-masks first",
         ),
         (
-            "mul",
-            "",
-            "method 'gradcam-elementwise' needs 'gradcam.mul', which has no quantized form at this target; choose "
-            "gradcam, hirescam or layercam",
+            "xgradcam_weights",
+            "eps = 1.0e-07 : f64",
+            "method 'gradcam-elementwise' needs 'gradcam.xgradcam_weights', which has no quantized form at this "
+            "target; choose gradcam, hirescam or layercam",
         ),
     ],
 )
@@ -338,7 +338,8 @@ def test_backward_ops_are_refused_by_name(op, attributes, reason):
     net = Network((1, 2, 4, 4))
     a = net.relu(net.conv(net.image, 3))
     logits = net.conv(a, 3, 4, padding=0)
-    map_ = net.op("weighted_sum", [net.op(op, [a, a], a[1], attributes), a], (1, 4, 4))
+    shape = a[1][:2] if op == "xgradcam_weights" else a[1]
+    map_ = net.op("weighted_sum", [net.op(op, [a, a], shape, attributes), a], (1, 4, 4))
     asked = '{gradcam.explain = {target = "layer3", method = "gradcam-elementwise"}}'
     error, unchanged = refused(net.module(net.flatten(logits), map_, attributes=asked))
     assert unchanged

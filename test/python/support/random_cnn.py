@@ -14,10 +14,20 @@ from cam_formulas import cam
 from torch_mlir import ir
 from torch_mlir.dialects import arith, func
 
-from gradcam.dialect import cam_ops, ops
+from gradcam.dialect import activation_ops, cam_ops, ops, product_ops
 
 #: Of a generated convolution; most have few, so that the networks stay fast.
 MAX_CHANNELS = 70
+
+#: The functions that are tables, as PyTorch computes them.
+FUNCTIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "gelu": F.gelu,
+    "gelu_tanh": partial(F.gelu, approximate="tanh"),
+    "mish": F.mish,
+    "sigmoid": torch.sigmoid,
+    "silu": F.silu,
+    "tanh": torch.tanh,
+}
 
 # The networks are tiny: starting threads costs more than they save.
 
@@ -113,6 +123,42 @@ class Network:
         return self.append(
             [x], lambda v: F.leaky_relu(v, slope), lambda v, type_: ops.LeakyReluOp(v, real(slope), type_)
         )
+
+    def prelu(self, x) -> int:
+        slopes = self.normal(self.shape(x)[1])
+        return self.append(
+            [x], lambda v: F.prelu(v, slopes), lambda v, type_: activation_ops.PReluOp(v, constant(slopes), type_)
+        )
+
+    def hard_sigmoid(self, x) -> int:
+        return self.append([x], F.hardsigmoid, activation_ops.HardSigmoidOp)
+
+    def hard_swish(self, x) -> int:
+        return self.append([x], F.hardswish, activation_ops.HardSwishOp)
+
+    def function(self, x, name=None) -> int:
+        """One of the functions that are tables, by its name or at random."""
+        name = name or str(self.rng.choice(list(FUNCTIONS)))
+
+        def build(v, type_):
+            return activation_ops.FunctionOp(v, ir.StringAttr.get(name), type_)
+
+        return self.append([x], FUNCTIONS[name], build)
+
+    def mul(self, x, y) -> int:
+        return self.append([x, y], lambda v, w: v * w.reshape(*w.shape, *[1] * (v.ndim - w.ndim)), product_ops.MulOp)
+
+    def squeeze_excite(self, x) -> int:
+        """The numbers per channel are those of a 1x1 map, or of a vector."""
+        if x % 2:
+            hidden = self.hard_swish(self.conv(self.global_pool(x), 3, (1, 1)))
+            return self.mul(x, self.hard_sigmoid(self.conv(hidden, self.shape(x)[1], (1, 1))))
+        hidden = self.relu(self.linear(self.flatten(self.global_pool(x)), 3))
+        return self.mul(x, self.function(self.linear(hidden, self.shape(x)[1]), "sigmoid"))
+
+    def product(self, x) -> int:
+        """The product of two maps."""
+        return self.mul(self.conv(x, self.shape(x)[1], (1, 1)), self.function(x))
 
     def add(self, x, y) -> int:
         return self.append([x, y], torch.add, ops.AddOp)
@@ -242,8 +288,10 @@ def random_network(seed: int) -> Network:
 
 def _layer(net: Network, rng: np.random.Generator, x: int) -> int:
     channels, *size = net.shape(x)[1:]
-    simple = ["batch_norm", "relu", "below_six", "leaky_relu"]
-    kind = rng.choice(["conv", "conv", *simple, "max_pool", "avg_pool", "residual", "concat"])
+    simple = ["batch_norm", "relu", "below_six", "leaky_relu", "prelu", "hard_sigmoid", "hard_swish", "function"]
+    kind = rng.choice(
+        ["conv", "conv", "conv", *simple, "squeeze_excite", "product", "max_pool", "avg_pool", "residual", "concat"]
+    )
     if kind == "conv":
         return net.relu(_random_conv(net, rng, x))
     if kind in ("max_pool", "avg_pool"):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from cam_formulas import cam
 from torch import nn
 
 from gradcam.compiler import Compilation, Settings
@@ -20,6 +22,11 @@ CHOICES = ("4x4", "8x8", "16x16", "16x8", "8x16", "32x32", "4x16", "2x8", "16x2"
 class Sum(nn.Module):
     def forward(self, x, y):
         return x + y
+
+
+class Product(nn.Module):
+    def forward(self, x, y):
+        return x * y
 
 
 class Network(nn.Module):
@@ -75,6 +82,12 @@ class Network(nn.Module):
         y = self.add(nn.ReLU(), self.add(nn.BatchNorm2d(out), self.conv(x, out, 3, stride, 1, bias=False)))
         y = self.add(nn.BatchNorm2d(out), self.conv(y, out, 3, 1, 1, bias=False))
         return self.add(nn.ReLU(), self.add(Sum(), y, shortcut))
+
+    def gate(self, x: int, hidden: int, gate: nn.Module, act: nn.Module | None = None) -> int:
+        """Squeeze-and-excite; returns its result."""
+        y = self.conv(self.add(nn.AdaptiveAvgPool2d(1), x), hidden, 1, 1, 0)
+        y = self.conv(self.add(act or nn.ReLU(), y), self.channels(x), 1, 1, 0)
+        return self.add(Product(), x, self.add(gate, y))
 
     def explain(self, value: int = -1) -> int:
         """Makes the value (default: the last one) the target; without one there is no heatmap."""
@@ -207,6 +220,50 @@ def leaky(target: int = 0) -> Network:
     return net
 
 
+def gated(target: int = 0) -> Network:
+    """Squeeze-and-excite, products of maps, PReLU, hard sigmoid and hard swish behind layers of every kind."""
+    net = Network(3, 9, 8)
+    x = first = net.add(nn.Hardswish(), net.conv(0, 6))
+    x = second = net.gate(x, 5, nn.Hardsigmoid())
+    x = net.add(nn.PReLU(6), net.add(nn.MaxPool2d(2), x))
+    y = net.add(nn.Hardswish(), net.conv(x, 6))
+    x = net.add(Product(), net.add(nn.Hardsigmoid(), net.conv(x, 6)), y)
+    net.add(nn.Hardswish(), net.add(Sum(), x, net.gate(y, 3, nn.Hardsigmoid(), nn.PReLU())))
+    net.explain((first, second)[target])
+    net.add(nn.Flatten(), net.add(nn.AdaptiveAvgPool2d(1)))
+    net.add(nn.Hardswish(), net.add(nn.Linear(6, 7)))
+    net.add(nn.PReLU(), net.add(nn.Linear(7, 6)))
+    net.add(nn.Linear(6, 5))
+    return net
+
+
+def tabulated(target: int = 0) -> Network:
+    """Every function that is a table, behind layers of every kind."""
+    net = Network(3, 9, 8)
+    x = first = net.add(nn.SiLU(), net.conv(0, 6))
+    x = second = net.gate(x, 5, nn.Sigmoid(), nn.SiLU())
+    x = net.add(nn.GELU(), net.add(nn.MaxPool2d(2), x))
+    y = net.add(nn.Mish(), net.conv(x, 6))
+    net.add(nn.GELU("tanh"), net.add(Sum(), x, net.add(nn.Tanh(), net.conv(y, 6))))
+    net.explain((first, second)[target])
+    net.add(nn.Flatten(), net.add(nn.AdaptiveAvgPool2d(1)))
+    net.add(nn.SiLU(), net.add(nn.Linear(6, 7)))
+    net.add(nn.Linear(7, 5))
+    return net
+
+
+def double_oracle(net: Network, target: int, method: str) -> tuple[np.ndarray, np.ndarray]:
+    """Logits and raw map of the first example image by PyTorch's autograd in f64."""
+    layers = [copy.deepcopy(layer).double() for layer in net.layers]
+    values = [torch.from_numpy(net.calibration_images[:1]).double()]
+    for number in range(1, len(layers)):
+        value = layers[number](*(values[i].clone() for i in net.inputs[number]))  # one layer writes in place
+        values.append(value.requires_grad_() if number == target else value)
+    logits, a = values[-1], values[target]
+    (g,) = torch.autograd.grad(logits[0, int(logits.argmax())], a)
+    return logits.detach().numpy(), cam(method, a.detach(), g).numpy()
+
+
 # Through the compiler.
 
 
@@ -273,7 +330,7 @@ def _random_conv(net: Network, rng: np.random.Generator, x: int, **options: Any)
 
 def _random_layer(net: Network, rng: np.random.Generator, x: int) -> int:
     sums = ["block", "plus", "twice", "two", "mix", "clamps", "old"]
-    kind = rng.choice(["conv", "conv", "conv", "max", "avg", "relu", "relu6", "leaky", *sums])
+    kind = rng.choice(["conv", "conv", "conv", "max", "avg", "relu", "relu6", "leaky", "gate", "curve", *sums])
     size = net.size(x)
     same: dict[str, Any] = {"kernel_size": 3, "stride": 1, "padding": 1, "dilation": 1}
     if kind == "conv":
@@ -284,6 +341,11 @@ def _random_layer(net: Network, rng: np.random.Generator, x: int) -> int:
         return net.add(nn.AvgPool2d(**_window(rng, size, False)), x)
     if kind in ("relu", "relu6", "leaky"):
         return net.add({"relu": nn.ReLU, "relu6": nn.ReLU6, "leaky": nn.LeakyReLU}[kind](), x)
+    if kind == "curve":
+        return net.add(_random_curve(net, rng, x), x)
+    if kind == "gate":
+        gate = [nn.Sigmoid(), nn.Hardsigmoid(), nn.Tanh()][rng.integers(3)]
+        return net.gate(x, int(rng.integers(1, 9)), gate, _random_curve(net, rng, x, shared=True))
     if kind == "block":
         return net.block(x, int(rng.choice([net.channels(x), 4, 20])), int(rng.integers(1, 3)))
     if kind == "plus":
@@ -308,8 +370,16 @@ def _random_layer(net: Network, rng: np.random.Generator, x: int) -> int:
 
 
 def _random_activation(net: Network, rng: np.random.Generator, x: int) -> int:
-    layer = [nn.ReLU(), nn.ReLU6(), nn.LeakyReLU(rng.choice([0.01, 0.1, 0.7])), None][rng.integers(4)]
+    simple = [nn.ReLU(), nn.ReLU6(), nn.LeakyReLU(rng.choice([0.01, 0.1, 0.7])), None]
+    layer = [*simple, _random_curve(net, rng, x)][rng.integers(5)]
     return x if layer is None else net.add(layer, x)
+
+
+def _random_curve(net: Network, rng: np.random.Generator, x: int, shared: bool = False) -> nn.Module:
+    """An activation that is more than a line with two ends; its slopes are `shared` by all channels."""
+    slopes = nn.PReLU(1 if shared else net.channels(x))
+    tables = nn.SiLU(), nn.GELU(), nn.GELU("tanh"), nn.Mish(), nn.Tanh(), nn.Sigmoid()
+    return [slopes, nn.Hardswish(), nn.Hardsigmoid(), *tables][rng.integers(9)]
 
 
 def _random_head(net: Network, rng: np.random.Generator, x: int) -> None:
