@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
 import numpy as np
 from torch_mlir import ir
 
-from gradcam.dialect import cam_ops
-from gradcam.dialect.traits import Forward, Gradient, KeepsScale, LinearInFirst, Product, has
+from gradcam.dialect import cam_ops, ops
+from gradcam.dialect.traits import AlignsOperands, Forward, Gradient, KeepsScale, LinearInFirst, Product, has
 from gradcam.dialect.verify import shape
 from gradcam.errors import GradcamError, fail
 from gradcam.images import ASSUMED, ASSUMED_INSIDE, Preprocessing, batches, load_images
@@ -19,10 +20,12 @@ from gradcam.passes.infra.pass_base import Pass
 from gradcam.passes.ir.constants import read_constant
 from gradcam.passes.ir.explanations import class_dependents
 from gradcam.passes.ir.normalization import entering, normalization_of, set_image_attribute
-from gradcam.passes.ir.queries import main_function
+from gradcam.passes.ir.queries import location_name, main_function, users
 
 if TYPE_CHECKING:
     from gradcam.histogram import Histogram
+
+_log = logging.getLogger(__name__)
 
 RANGE = "gradcam.range"
 
@@ -90,7 +93,7 @@ def calibrate(
         percentile: the percentile, above 0 and at most 100.
 
     Raises:
-        GradcamError: no image, a value that is not finite, or a feature map that is zero for every image.
+        GradcamError: no image, a value that is not finite, or an output that is zero for every image.
     """
     if choice not in get_args(Choice) or not 0 < percentile <= 100:
         raise GradcamError(
@@ -99,18 +102,28 @@ def calibrate(
     main = main_function(module)
     image_histogram, histograms, magnitudes = _gather(module, images)
     _refuse_silent(main, image_histogram, histograms, magnitudes)
-
-    def attribute(histogram: Histogram) -> ir.Attribute:
-        return ir.FloatAttr.get(ir.F64Type.get(), histogram.choose(choice, percentile) or 1.0)  # zero has any scale
-
+    chosen = {value: np.float64(histogram.choose(choice, percentile)) for value, histogram in histograms.items()}
+    found = _without_zero(main, chosen | magnitudes)
     with module.context, ir.Location.unknown():
-        for value, histogram in histograms.items():
-            value.owner.attributes[RANGE] = attribute(histogram)
-        for value, largest in magnitudes.items():
-            value.owner.attributes[RANGE] = ir.DenseF64ArrayAttr.get(
-                (largest if largest.any() else largest + 1).tolist()
+        f64 = ir.F64Type.get()
+        for value, range_ in found.items():
+            is_array = value in magnitudes
+            value.owner.attributes[RANGE] = (
+                ir.DenseF64ArrayAttr.get(range_.tolist()) if is_array else ir.FloatAttr.get(f64, float(range_))
             )
-        set_image_attribute(main, RANGE, attribute(image_histogram))
+        set_image_attribute(main, RANGE, ir.FloatAttr.get(f64, image_histogram.choose(choice, percentile)))
+
+
+def _without_zero(main: Any, ranges: Mapping[ir.Value, Any]) -> dict[ir.Value, Any]:
+    """The ranges, by value: what was always zero has that of a sum that reads it, which aligns their scales, or 1."""
+    found = dict(ranges)
+    for op in reversed(list(main.entry_block.operations)):
+        value = op.results[0] if op.results else None
+        if value in found and not found[value].any():
+            readers = [user.results[0] for user in users(value) if has(user, AlignsOperands, KeepsScale)]
+            read = [found[reader].max() for reader in readers if reader in found]
+            found[value] = found[value] + (max(read, default=0.0) or 1.0)
+    return found
 
 
 def _gather(
@@ -184,9 +197,10 @@ def _require_finite(op: Any, finite: bool) -> None:
 def _refuse_silent(
     main: Any, image: Histogram, histograms: dict[Any, Histogram], magnitudes: dict[Any, np.ndarray]
 ) -> None:
-    """Refuses feature maps that are zero for every image: there is no scale to choose, and nothing to compare later.
+    """Refuses outputs to which only values lead that are zero for every image: there would be nothing to compare later.
 
-    What is zero for any image, because constants of the model are, is no fault.
+    What is zero for any image, because constants of the model are, is no fault. Other zeros, as of a dead branch beside
+    a living one, are told: no image says how large they get.
     """
     if image.largest == 0:
         raise fail(main, "every calibration image is zero; calibrate with images the model will meet")
@@ -194,9 +208,32 @@ def _refuse_silent(
     zero |= {value for value, largest in magnitudes.items() if not largest.any()}
     fixed = _unvarying(main, zero)
     silent = [op for op in main.entry_block.operations if op.results and op.results[0] in zero - fixed]
-    if silent:
+    if not silent:
+        return
+    body = list(main.entry_block.operations)
+    if not set(body[-1].operands) <= _reached(main, zero, fixed):
         names = ", ".join(f"'{op.operation.name}' at {op.location}" for op in silent)
         raise fail(silent[0], f"zero on every calibration image: {names}; calibrate with images the model will meet")
+    more = f" and of {len(silent) - 1} more ops" if len(silent) > 1 else ""
+    text = "the result of '%s'%s is zero on every calibration image; int8 may not hold what other images make of it"
+    _log.warning(text, location_name(silent[0]), more)
+
+
+def _reached(main: Any, zero: set[ir.Value], fixed: set[ir.Value]) -> set[ir.Value]:
+    """The values to which the image leads through values that are not always zero, or constants of the model.
+
+    Args:
+        main: the function.
+        zero: the values that were zero on every calibration image.
+        fixed: the values that depend on neither the image nor the class.
+    """
+    found = {*main.entry_block.arguments, *fixed}
+    for op in main.entry_block.operations:
+        parts = [v in found for v in op.operands if read_constant(v) is None]
+        is_reached = any(parts) if has(op, AlignsOperands) or isinstance(op, ops.ConcatOp) else all(parts)
+        if is_reached and not zero.intersection(op.results):
+            found.update(op.results)
+    return found
 
 
 def _unvarying(main: Any, zero: set[ir.Value]) -> set[ir.Value]:
