@@ -115,12 +115,15 @@ def calibrate(
 
 
 def _without_zero(main: Any, ranges: Mapping[ir.Value, Any]) -> dict[ir.Value, Any]:
-    """The ranges, by value: what was always zero has that of a sum that reads it, which aligns their scales, or 1."""
+    """The ranges, by value: what was always zero has that of a sum or a gradient that is made of it, or 1.
+
+    A range far from theirs would make a rescale that does not fit.
+    """
     found = dict(ranges)
     for op in reversed(list(main.entry_block.operations)):
         value = op.results[0] if op.results else None
         if value in found and not found[value].any():
-            readers = [user.results[0] for user in users(value) if has(user, AlignsOperands, KeepsScale)]
+            readers = [user.results[0] for user in users(value) if has(user, Gradient)]
             read = [found[reader].max() for reader in readers if reader in found]
             found[value] = found[value] + (max(read, default=0.0) or 1.0)
     return found
