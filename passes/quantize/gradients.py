@@ -66,7 +66,10 @@ class Gradients:
                 return
         with ir.InsertionPoint(op), g.owner.location:
             copy = adjoint_ops.RequantizeOp(g, g.type)
-        if RANGE in g.owner.attributes:
+        if isinstance(g.owner, cam_ops.ClassRowOp):
+            largest = np.abs(dense_values(g.owner.operands[0].owner).astype(np.float64)).max(0)
+            copy.attributes[RANGE] = ir.DenseF64ArrayAttr.get((largest if largest.any() else largest + 1).tolist())
+        elif RANGE in g.owner.attributes:
             copy.attributes[RANGE] = g.owner.attributes[RANGE]
         op.operands[0] = copy.y
 

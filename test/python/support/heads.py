@@ -88,6 +88,10 @@ OTHER: dict[str, Callable[[], nn.Module]] = {
     "convolution, max-pool": lambda: nn.Sequential(_conv(), nn.AdaptiveMaxPool2d(1), nn.Flatten()),
     "convolution, ReLU, max-pool": lambda: nn.Sequential(_conv(), nn.ReLU(), nn.AdaptiveMaxPool2d(1), nn.Flatten()),
     "pool alone": lambda: nn.Sequential(*_pool()),
+    "pool, two linear layers": lambda: nn.Sequential(*_pool(), nn.Linear(CHANNELS, 4), nn.Linear(4, CLASSES)),
+    "convolution, pool, constants": lambda: Function(
+        lambda x, layer: 1 - 2 * F.adaptive_avg_pool2d(layer(x), 1), _conv()
+    ),
 }
 
 HEADS = LINEAR | OTHER
