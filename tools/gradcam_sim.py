@@ -18,7 +18,7 @@ from gradcam.progress import stages
 if TYPE_CHECKING:  # they import MLIR
     from gradcam.design import Design
     from gradcam.sim.inputs import DesignImage
-    from gradcam.sim.simulator import Result, Simulator
+    from gradcam.sim.simulator import DramModel, Result, Simulator
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -47,10 +47,11 @@ def _parser() -> argparse.ArgumentParser:
 
 def _simulate(options: argparse.Namespace, say: Callable[[str], None]) -> str:
     # Imported here so that --help and wrong arguments need not wait for MLIR.
+    from gradcam.classes import requests
     from gradcam.design import Design
     from gradcam.sim.inputs import read_images, warn_of_saturation
     from gradcam.sim.output import Run, check_target, simulation_report, summary, write_output
-    from gradcam.sim.simulator import Simulator
+    from gradcam.sim.simulator import DramModel, Simulator, check_dram
 
     target, design = options.output.resolve(), Design.load(options.design)
     check_target(target, options.force)
@@ -61,9 +62,11 @@ def _simulate(options: argparse.Namespace, say: Callable[[str], None]) -> str:
     cls = -1 if options.cls is None else options.cls
     images = list(read_images(options.input if len(options.input) > 1 else options.input[0], design.program))
     warn_of_saturation(images)
+    dram = DramModel(options.dram_latency, options.dram_interval, options.dram_stall)
+    requests(cls, len(images), design.program)  # refused now, since building takes long
+    check_dram(dram, design.program)
     say("build the simulator")
-    simulator = Simulator(design)
-    results = _run(simulator, images, cls, options, say)
+    results = _run(Simulator(design), images, cls, dram, options, say)
     _check(design, images, results, cls, options, say)
     compared, quality = [None] * len(images), None
     if options.validate:
@@ -83,13 +86,11 @@ def _run(
     simulator: Simulator,
     images: Sequence[DesignImage],
     cls: int,
+    dram: DramModel,
     options: argparse.Namespace,
     say: Callable[[str], None],
 ) -> list[Result]:
     """Runs all images."""
-    from gradcam.sim.simulator import DramModel
-
-    dram = DramModel(options.dram_latency, options.dram_interval, options.dram_stall)
     values = np.stack([image.values for image in images])
 
     def told(done: int) -> None:

@@ -90,7 +90,29 @@ def _reduced(call: Call, what: str, pool: Callable[..., ir.Value]) -> Converted:
 
 def linear(call: Call) -> Converted:
     """A linear layer; of the channels at every position of a map, as a 1x1 convolution."""
-    view, weight, bias = call.view(0), call.weight(1), call.optional_weight(2)
+    return _linear(call, call.view(0), call.weight(1), call.optional_weight(2))
+
+
+def matmul(call: Call) -> Converted:
+    """x @ w with a constant w: a linear layer."""
+    return _linear(call, call.view(0), _transposed(call, call.weight(1)), None)
+
+
+def addmm(call: Call) -> Converted:
+    """bias + x @ w, as PyTorch decomposes a linear layer."""
+    if (call.static(3), call.static(4)) != (1, 1):
+        raise call.error(f"has beta={call.static(3)} and alpha={call.static(4)}; only 1 is supported")
+    return _linear(call, call.view(1), _transposed(call, call.weight(2)), call.weight(0))
+
+
+def _transposed(call: Call, weight: ir.Value) -> ir.Value:
+    if len(dims(weight)) != 2:
+        raise call.error(f"multiplies by a constant of shape {by(dims(weight))}; supported is a matrix")
+    with weight.owner.location:
+        return make_constant(dense_values(weight.owner).T)
+
+
+def _linear(call: Call, view: View, weight: ir.Value, bias: ir.Value | None) -> Converted:
     if view.is_plain and len(view.groups) == 2:
         return ops.LinearOp(view.value, weight, bias, call.type, loc=call.loc()).result
     size = dims(view.value)
@@ -119,8 +141,11 @@ MOVES: dict[str, Callable[[Call], Converted]] = {
 
 #: All converters by torch op.
 TABLE: dict[str, Callable[[Call], Converted]] = MOVES | {
+    "aten.addmm": addmm,
     "aten.amax": amax,
     "aten.linear": linear,
+    "aten.matmul": matmul,
     "aten.max.dim": amax,
     "aten.mean.dim": mean,
+    "aten.mm": matmul,
 }

@@ -87,6 +87,16 @@ class DramModel:
             raise GradcamError(f"a stall probability must be from 0 to less than 1, got {self.stall}")
 
 
+def check_dram(dram: DramModel, program: Program) -> None:
+    """Refuses the behaviour of a DRAM that the design does not have.
+
+    Raises:
+        GradcamError: there is no DRAM.
+    """
+    if program.dram is None and dram != DramModel():
+        raise GradcamError("the design has all its weights on chip, so there is no DRAM to set up")
+
+
 class Simulator:
     """The design of a compile's output folder, ready to run in Verilator.
 
@@ -181,9 +191,8 @@ class Simulator:
         return np.array([cls] * len(self.program.ports), "<i8").tobytes() + image.transpose(1, 2, 0).tobytes()
 
     def _dram_options(self, dram: DramModel) -> list[str]:
+        check_dram(dram, self.program)
         if self.program.dram is None:
-            if dram != DramModel():
-                raise GradcamError("the design has all its weights on chip, so there is no DRAM to set up")
             return []
         latency = self.program.dram.latency if dram.latency is None else dram.latency
         options = ["--dram", str(self.design.folder / self.program.dram.file), str(latency), str(dram.interval)]

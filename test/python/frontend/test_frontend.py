@@ -34,6 +34,7 @@ def _copies(x):
 
 LINEAR = nn.Linear(4, 5)
 CHANNELS = torch.tensor([0.5, 1, 2, 4])[:, None, None]
+MATRIX = torch.arange(16.0).reshape(4, 4) / 8
 
 BODIES = {
     "conv": (nn.Conv2d(4, 6, (3, 1), (2, 1), (1, 0), bias=False), ["conv2d"]),
@@ -73,6 +74,10 @@ BODIES = {
     "squeezes": (lambda x: F.adaptive_avg_pool2d(x, 1).squeeze(-1).squeeze(-1), ["avg_pool2d", "flatten"]),
     "squeeze of all": (lambda x: F.adaptive_avg_pool2d(x, 1).squeeze()[None], ["avg_pool2d", "flatten"]),
     "element 0, 0": (lambda x: x.mean((2, 3), keepdim=True)[:, :, 0, 0], ["avg_pool2d", "flatten"]),
+    "matmul": (lambda x: x.mean((2, 3)) @ MATRIX, ["avg_pool2d", "flatten", "linear"]),
+    "mm": (lambda x: torch.mm(x.mean((2, 3)), LINEAR.weight.t()), ["avg_pool2d", "flatten", "linear"]),
+    "addmm": (lambda x: torch.addmm(CHANNELS.view(-1), x.mean((2, 3)), MATRIX), ["avg_pool2d", "flatten", "linear"]),
+    "matmul of the channels": (lambda x: (x.movedim(1, -1) @ MATRIX).mean((1, 2)), ["conv2d", "avg_pool2d", "flatten"]),
     "amax": (lambda x: x.amax((2, 3)), ["max_pool2d", "flatten"]),
     "max of a flattened map": (lambda x: x.view(1, 4, -1).max(2).values, ["max_pool2d", "flatten"]),
     "adaptive_max": (nn.AdaptiveMaxPool2d((2, 1)), ["max_pool2d"]),
@@ -100,6 +105,16 @@ def test_every_op_is_converted_and_computes_what_pytorch_computes(name):
     assert op_names(module) == wanted
     image = torch.randn(SHAPE)
     (logits,) = run_float(module, image.numpy())
+    np.testing.assert_allclose(logits, model(image).detach().numpy(), rtol=1e-5, atol=1e-5)
+
+
+def test_a_program_of_core_operators_computes_the_same():
+    torch.manual_seed(1)
+    body = nn.Sequential(nn.Conv2d(4, 4, 3), nn.BatchNorm2d(4), nn.ReLU6(), nn.MaxPool2d(2), nn.AdaptiveAvgPool2d(1))
+    model, image = randomized(Classifier(body)), torch.randn(SHAPE)
+    program = torch.export.export(model, (image,)).run_decompositions()
+    assert "aten.addmm" in str(program.graph)
+    (logits,) = run_float(frontend.import_model(program, target_layer=None), image.numpy())
     np.testing.assert_allclose(logits, model(image).detach().numpy(), rtol=1e-5, atol=1e-5)
 
 

@@ -35,6 +35,7 @@ REFUSED = {
     "ceil avg": (nn.AvgPool2d(3, 2, ceil_mode=True), "avg_pool2d has ceil_mode=True and gives 4x4 instead of 3x3"),
     "divisor": (nn.AvgPool2d(2, divisor_override=3), "has divisor_override=3"),
     "adaptive": (nn.AdaptiveAvgPool2d(3), "makes 3x3 of 8x8; supported is an output that divides the input"),
+    "beta": (lambda x: torch.addmm(ROW, x.mean((2, 3)), ROW.repeat(4, 1), alpha=2), "has beta=1 and alpha=2; only 1"),
     "mean": (lambda x: x.mean(1), "takes the mean over [1] of 1x4x8x8; only height and width"),
     "maximum": (lambda x: x.amax(), "takes the maximum over [] of 1x4x8x8; only height and width"),
     "cat": (lambda x: torch.cat([x, x], 2), "joins along dimension 2"),
