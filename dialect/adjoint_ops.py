@@ -285,26 +285,6 @@ class UnflattenOp(GradCAM.Operation, name="unflatten", traits=[ext.Pure, Gradien
         require(shape(op.operands[0]) == [1, c * h * w], f"operand must be 1x{c * h * w}, got {op.operands[0].type}")
 
 
-class ChannelSliceOp(
-    GradCAM.Operation, name="channel_slice", traits=[ext.Pure, Gradient(), LinearInFirst(), Rowwise()]
-):
-    """Adjoint of concat for one input: channels `offset` to `offset + C` of g. g: 1xDxHxW, gx: 1xCxHxW."""
-
-    g: ext.Operand[Any]
-    offset: ir.IntegerAttr
-    gx: ext.Result[Any]
-
-    @verifier
-    def verify_invariants(op):  # noqa: D102
-        _, have, h, w = rank(op.operands[0], 4, "gradient")
-        _, channels, *_ = rank(op.results[0], 4, "result")
-        offset = ir.IntegerAttr(op.attributes["offset"]).value
-        require(
-            0 <= offset <= have - channels, f"channels {offset} to {offset + channels} are not within the {have} given"
-        )
-        result_shape(op, [1, channels, h, w])
-
-
 class RequantizeOp(
     GradCAM.Operation, name="requantize", traits=[ext.Pure, Gradient(), LinearInFirst(), AlignsOperands()]
 ):

@@ -11,7 +11,7 @@ from typing import Any
 
 from torch_mlir import ir
 
-from gradcam.dialect import activation_ops, adjoint_ops, cam_ops, ops, product_ops
+from gradcam.dialect import activation_ops, adjoint_ops, cam_ops, channel_ops, ops, product_ops
 from gradcam.dialect.activation_ops import BEND
 from gradcam.dialect.gradcam import GradCAM
 from gradcam.dialect.traits import Activation, has, trait
@@ -118,10 +118,13 @@ def _add(op: Any, g: Any, operand: int) -> Any:
 
 
 def _concat(op: Any, g: Any, operand: int) -> Any:
-    """gx = the first channels of g, gy = the rest."""
-    offset = 0 if operand == 0 else shape(op.x)[1]
-    offset_attr = ir.IntegerAttr.get(ir.IntegerType.get_signless(64), offset)
-    return adjoint_ops.ChannelSliceOp(g, offset_attr, op.operands[operand].type).result
+    """gx = the first channels of g, gy = the others."""
+    return channel_ops.taken(g, channel_ops.channel_ranges(op)[operand])
+
+
+def _take_channels(op: Any, g: Any, operand: int) -> Any:
+    """gx[order[c]] = g[c], and 0 for the channels that are not taken."""
+    return channel_ops.taken(g, channel_ops.inverse(channel_ops.order_of(op), shape(op.x)[1]))
 
 
 def _with_slope(build: Callable[[Any], ir.Value]) -> Callable[[Any, Any], Any]:
@@ -172,7 +175,8 @@ ADJOINTS: dict[type, Rule] = {
     ops.BatchNormOp: _of_input(_batch_norm),
     ops.FlattenOp: _of_input(_flatten),
     ops.AddOp: _add,
-    ops.ConcatOp: _concat,
+    channel_ops.ConcatOp: _concat,
+    channel_ops.TakeChannelsOp: _take_channels,
     product_ops.MulOp: _mul,
     activation_ops.PReluOp: _of_input(
         _with_slope(lambda op: activation_ops.PReluSlopeOp(op.x, op.slopes, op.x.type).result)

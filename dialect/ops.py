@@ -271,18 +271,3 @@ class FlattenOp(
     def verify_invariants(op):  # noqa: D102
         _, c, h, w = rank(op.operands[0], 4, "input")
         result_shape(op, [1, c * h * w])
-
-
-class ConcatOp(GradCAM.Operation, name="concat", traits=[ext.Pure, Forward(), KeepsNonnegative()]):
-    """The channels of x, then those of y. x: 1xCxHxW, y: 1xDxHxW, z: 1x(C+D)xHxW."""
-
-    x: ext.Operand[Any]
-    y: ext.Operand[Any]
-    z: ext.Result[Any]
-
-    @verifier
-    def verify_invariants(op):  # noqa: D102
-        _, first, *size = rank(op.operands[0], 4, "first input")
-        _, second, *other = rank(op.operands[1], 4, "second input")
-        require(size == other, f"inputs must agree in height and width, got {by(size)} and {by(other)}")
-        result_shape(op, [1, first + second, *size])

@@ -73,6 +73,10 @@ class KeepsNonnegative(Trait):
     """No element of the result is negative when none of the operands is."""
 
 
+class MovesChannels(Trait):
+    """Channel c of the result is a channel of operand 0 as it is, one of another number, or 0."""
+
+
 class Pieces(NamedTuple):
     """An activation of slope 1 between lo and hi, and of slope `slope` elsewhere; 0 <= slope < 1.
 
@@ -144,7 +148,10 @@ class ChoosesClass(Unscaled):
 
 
 class KeepsScale(Quantized):
-    """The result has the scales and the storage of operand 0; a factor of the op changes only the scales."""
+    """The result has the scales and the storage of operand 0; a factor of the op changes only the scales.
+
+    Of an op that moves channels the scale of a channel moves with it.
+    """
 
 
 class ChoosesScale(Quantized):
@@ -153,6 +160,10 @@ class ChoosesScale(Quantized):
 
 class AlignsOperands(ChoosesScale):
     """Brings every operand to the scales of the result, adds them up, and saturates the sum."""
+
+
+class AlignsParts(AlignsOperands):
+    """Puts its operands side by side along the channels, each at the scales of its channels of the result."""
 
 
 class ExactProduct(Quantized):

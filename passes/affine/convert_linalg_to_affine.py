@@ -9,7 +9,7 @@ from torch_mlir import ir
 from torch_mlir.dialects import func, memref
 
 from gradcam.errors import fail
-from gradcam.passes.affine.insert_chains import Chain, insert_chains
+from gradcam.passes.affine.insert_chains import Chain, Part, insert_chains
 from gradcam.passes.infra.pass_base import Pass
 from gradcam.passes.ir import affine_ir
 from gradcam.passes.ir.attributes import NAME
@@ -88,7 +88,8 @@ class _Converter:
     def __init__(self, module: ir.Module) -> None:
         self.old = main_function(module)
         self.block = self.old.regions[0].blocks[0]
-        self.parts = insert_chains(self.block)
+        self.insertions = insert_chains(self.block)
+        self.wholes: dict[Chain, _View] = {}
         self.views: dict[ir.Value, _View] = {}
         self.fills: dict[ir.Value, ir.Value] = {}
         self.symbols: dict[ir.Value, Any] = {}
@@ -126,7 +127,7 @@ class _Converter:
             ):
                 with ir.Location.name(label):
                     view = self._view(self.old, value)
-                    self._copy(view, argument, list(ir.MemRefType(argument.type).shape))
+                    self._copy(view, _identity(argument), list(ir.MemRefType(argument.type).shape))
             with self.old.location:
                 func.ReturnOp([])
         self.old.operation.erase()
@@ -148,15 +149,15 @@ class _Converter:
         )
         element = ir.MemRefType(argument.type).element_type
         buffer = memref.alloc(ir.MemRefType.get([*shape[:-1], lanes], element), [], [])
-        self._copy(_identity(argument), buffer, shape)
+        self._copy(_identity(argument), _identity(buffer), shape)
         self.views[value] = _identity(buffer)
 
-    def _copy(self, source: _View, target: ir.Value, shape: list[int]) -> None:
+    def _copy(self, source: _View, target: _View, shape: list[int]) -> None:
         ivs, block = affine_ir.for_loops(shape)
         with ir.InsertionPoint.at_block_begin(block):
             forms, guards = source.at([{iv: 1} for iv in ivs])
             value = affine_ir.guarded_load(source.memref, forms, guards, source.otherwise)
-            affine_ir.store(value, target, [{iv: 1} for iv in ivs])
+            affine_ir.store(value, target.memref, target.at([{iv: 1} for iv in ivs])[0])
 
     def _op(self, op: Any) -> None:
         name = op.operation.name
@@ -307,26 +308,40 @@ class _Converter:
 
     def _target(self, result: ir.Value) -> _View:
         """The view to which a nest stores its result: a buffer, or a part of the tensor that it is inserted into."""
-        if result not in self.parts:
+        if result not in self.insertions.in_place:
             return _identity(memref.alloc(_memref_type(result.type), [], []))
-        part = self.parts[result]
-        return _View(self._buffer(part.chain), part.forms)
+        return self._part(self.insertions.in_place[result])
 
-    def _buffer(self, chain: Chain) -> ir.Value:
+    def _part(self, part: Part) -> _View:
+        """A slice of a chain in the buffer of the chain."""
+        whole = self._whole(part.chain)
+        return _View(whole.memref, whole.at(part.forms)[0])
+
+    def _whole(self, chain: Chain) -> _View:
         """The buffer of a chain of insertions, filled first where the chain starts from linalg.fill."""
-        if chain.buffer is None:
-            chain.buffer = memref.alloc(_memref_type(chain.result.type), [], [])
+        if chain not in self.wholes:
+            if chain.inside is None:
+                with chain.parts[-1].op.location:
+                    whole = _identity(memref.alloc(_memref_type(chain.result.type), [], []))
+            else:
+                whole = self._part(chain.inside)
+            self.wholes[chain] = whole
             if chain.root.operation.name == "linalg.fill":
                 constant = chain.root.operands[0]
                 with chain.root.location:
                     if constant not in self.values:  # it stands behind the first op that makes a slice
                         affine_ir.clone_into(constant.owner, self.values)
-                    self._store_everywhere(self._value(constant), _identity(chain.buffer), chain.result)
-        return chain.buffer
+                    self._store_everywhere(self._value(constant), whole, chain.result)
+        return self.wholes[chain]
 
     def _insert(self, op: Any) -> None:
         """The whole, as far as its slices are inserted: nothing but the next insertion reads it before the last one."""
-        self.views[op.results[0]] = _identity(self._buffer(self.parts[op.operands[0]].chain))
+        source, part = op.operands[0], self.insertions.by_op[op.results[0]]
+        inner = self.insertions.by_op.get(source)
+        is_there = inner is not None and inner.chain.inside is part
+        if not is_there and self.insertions.in_place.get(source) is not part:
+            self._copy(self._view(op, source), self._part(part), part.sizes)
+        self.views[op.results[0]] = self._whole(part.chain)
 
     def _initialize(self, op: Any, output: ir.Value, target: _View) -> None:
         if output not in self.fills:

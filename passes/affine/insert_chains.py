@@ -1,4 +1,4 @@
-"""Chains of tensor.insert_slice: slices of one buffer, which the nests that compute them write in place."""
+"""Chains of tensor.insert_slice: slices of one buffer, which the nests that compute them write in place if possible."""
 
 from __future__ import annotations
 
@@ -44,12 +44,12 @@ class Chain:
     Attributes:
         root: the tensor.empty, or the linalg.fill with a constant, that the chain starts from.
         parts: the slices in the order of their insertion.
-        buffer: the buffer of the whole; set by the lowering.
+        inside: the slice of another chain that the whole is, None for a whole of its own.
     """
 
     root: Any
     parts: list[Part] = field(default_factory=list)
-    buffer: ir.Value | None = None
+    inside: Part | None = None
 
     @property
     def result(self) -> ir.Value:
@@ -57,18 +57,32 @@ class Chain:
         return self.parts[-1].op.results[0]
 
 
-def insert_chains(block: ir.Block) -> dict[ir.Value, Part]:
-    """The slices that the tensor.insert_slice ops of a block insert, by the inserted tensor.
+@dataclass(eq=False)
+class Insertions:
+    """The tensor.insert_slice ops of a block.
 
-    A chain is identified by its insertions and not by its root: two chains may start from one tensor.empty. The op that
-    computes a slice is duplicated where anything but its insertion uses the slice, such as a second insertion.
+    Attributes:
+        by_op: the slice that each op inserts, by the op's result.
+        in_place: the slices that the nests that compute them write in place, by the tensor that is inserted. All other
+            slices are copied: another whole has them in place, or no nest computes them.
+    """
+
+    by_op: dict[ir.Value, Part] = field(default_factory=dict)
+    in_place: dict[ir.Value, Part] = field(default_factory=dict)
+
+
+def insert_chains(block: ir.Block) -> Insertions:
+    """The slices that the tensor.insert_slice ops of a block insert.
+
+    A chain is identified by its insertions and not by its root: two chains may start from one tensor.empty. The whole
+    of one chain may be a slice of another. A reduction whose result is inserted several times is duplicated.
 
     Raises:
-        GradcamError: the slices of a chain overlap, its root is neither a tensor.empty nor a linalg.fill with a
-            constant, or a slice is no result of a linalg.generic.
+        GradcamError: the slices of a chain overlap, or its root is neither a tensor.empty nor a linalg.fill with a
+            constant.
     """
     chains: dict[ir.Value, Chain] = {}
-    parts: dict[ir.Value, Part] = {}
+    found = Insertions()
     for op in list(block.operations):
         if op.operation.name == "tensor.insert_slice":
             _make_apart(op)
@@ -79,14 +93,22 @@ def insert_chains(block: ir.Block) -> dict[ir.Value, Part]:
                 raise fail(op, "slices that are put together must not overlap")
             chain.parts.append(part)
             chains[op.results[0]] = chain
-            parts[source] = part
-    return parts
+            found.by_op[op.results[0]] = part
+            inner = chains.get(source)
+            if inner is not None and inner.inside is None:
+                inner.inside = part
+            elif inner is None and owner_name(source) == "linalg.generic" and source not in found.in_place:
+                found.in_place[source] = part
+    return found
 
 
 def _make_apart(op: Any) -> None:
-    """Gives an insertion a slice that no other op uses."""
+    """Gives an insertion of a reduction's result, which accumulates in place, a result that no other one inserts."""
     source = op.operands[0]
-    if owner_name(source) == "linalg.generic" and len(list(source.uses)) != 1:
+    if owner_name(source) != "linalg.generic" or "reduction" not in str(source.owner.attributes["iterator_types"]):
+        return
+    insertions = [use for use in source.uses if use.owner.operation.name == "tensor.insert_slice"]
+    if len(insertions) > 1:
         with ir.InsertionPoint(source.owner):
             op.operation.operands[0] = source.owner.operation.clone().results[ir.OpResult(source).result_number]
 
@@ -104,8 +126,6 @@ def _part(op: Any, chain: Chain) -> Part:
     source, whole = list(op.operands)[:2]
     if len(op.operands) != 2 or ir.RankedTensorType(source.type).rank != ir.RankedTensorType(whole.type).rank:
         raise fail(op, "a slice must have the rank of the whole, and constant offsets, sizes and strides")
-    if owner_name(source) != "linalg.generic":
-        raise fail(op, "a slice must be the result of a linalg.generic")
     if chain.parts and len(list(whole.uses)) != 1:
         raise fail(op, "the whole may only be read when all its slices are inserted")
     numbers = (list(ir.DenseI64ArrayAttr(op.attributes[f"static_{n}"])) for n in ("offsets", "sizes", "strides"))

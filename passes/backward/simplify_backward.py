@@ -9,10 +9,10 @@ from typing import Any, ClassVar
 import numpy as np
 from torch_mlir import ir
 
-from gradcam.dialect import GradCAM, adjoint_ops, cam_ops, ops
+from gradcam.dialect import GradCAM, adjoint_ops, cam_ops, channel_ops, ops
 from gradcam.dialect.traits import LinearInFirst, Rowwise, has
 from gradcam.dialect.verify import ints, shape
-from gradcam.passes.backward import cam_patterns, spatial_mean
+from gradcam.passes.backward import cam_patterns, channel_patterns, spatial_mean
 from gradcam.passes.backward.rewrites import Pattern, apply_patterns, is_point, like, merge_duplicates, rebuilt, scaled
 from gradcam.passes.backward.tables import FORMULAS, diagonal, tap_counts
 from gradcam.passes.infra.pass_base import Pass
@@ -112,11 +112,11 @@ def merge_scales(op: Any) -> ir.Value | None:
 
 def channelwise_before_avg_pool(op: Any) -> ir.Value | None:
     """f(avg_pool2d_adjoint(g)) -> avg_pool2d_adjoint(f(g)) for an f that is the same at all positions, per channel."""
-    pool = op.g.owner
+    pool, result = op.operands[0].owner, op.results[0]
     if not isinstance(pool, adjoint_ops.AvgPool2dAdjointOp):
         return None
-    small = rebuilt(op, pool.g, like(pool.g, [1, shape(op.gx)[1], *shape(pool.g)[2:]]))
-    return rebuilt(pool, small, op.gx.type)
+    small = rebuilt(op, pool.g, like(pool.g, [1, shape(result)[1], *shape(pool.g)[2:]]))
+    return rebuilt(pool, small, result.type)
 
 
 def fold_table(op: Any) -> ir.Value | None:
@@ -183,7 +183,7 @@ def _patterns() -> dict[type, list[Pattern]]:
         adjoint_ops.LinearAdjointOp: [read_class_row],
         adjoint_ops.UnflattenOp: [cancel_unflatten],
         adjoint_ops.AvgPool2dAdjointOp: [cancel_unit_pool],
-        adjoint_ops.ChannelSliceOp: [channelwise_before_avg_pool],
+        channel_ops.TakeChannelsOp: [channelwise_before_avg_pool],
         adjoint_ops.BatchNormAdjointOp: [channelwise_before_avg_pool],
         ops.FlattenOp: [cancel_flatten, flatten_table],
         ops.AddOp: [pull_common_scale],
@@ -198,6 +198,8 @@ def _patterns() -> dict[type, list[Pattern]]:
             cam_patterns.relu_before_scale,
         ],
     }
+    for kind, more in channel_patterns.PATTERNS.items():
+        patterns.setdefault(kind, []).extend(more)
     for kind in GradCAM.operations:
         if has(kind, LinearInFirst) and kind is not cam_ops.ScaleOp:  # two scales merge
             patterns.setdefault(kind, []).append(pull_scale)

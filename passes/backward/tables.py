@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from gradcam.dialect import adjoint_ops, cam_ops, ops
+from gradcam.dialect import adjoint_ops, cam_ops, channel_ops, ops
 from gradcam.dialect.verify import ints, shape
 
 
@@ -27,9 +27,8 @@ def _batch_norm_adjoint(op: Any, g: np.ndarray, gamma: np.ndarray, var: np.ndarr
     return g * (gamma / np.sqrt(var + op.eps.value))[:, None, None]
 
 
-def _channel_slice(op: Any, g: np.ndarray) -> np.ndarray:
-    first = op.offset.value
-    return g[:, first : first + shape(op.results[0])[1]]
+def _take_channels(op: Any, g: np.ndarray) -> np.ndarray:
+    return np.concatenate((g, np.zeros_like(g[:, :1])), 1)[:, channel_ops.order_of(op)]  # -1 is the last one, 0
 
 
 def _channel_weights(op: Any, g: np.ndarray) -> np.ndarray:
@@ -63,7 +62,7 @@ FORMULAS: dict[type, Callable[..., np.ndarray]] = {
     adjoint_ops.Conv2dAdjointOp: _conv2d_adjoint,
     adjoint_ops.AvgPool2dAdjointOp: _avg_pool2d_adjoint,
     adjoint_ops.BatchNormAdjointOp: _batch_norm_adjoint,
-    adjoint_ops.ChannelSliceOp: _channel_slice,
+    channel_ops.TakeChannelsOp: _take_channels,
     adjoint_ops.TapSumsOp: _tap_sums,
     cam_ops.ChannelWeightsOp: _channel_weights,
 }

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import numpy as np
 from torch_mlir import ir
 from torch_mlir.dialects import arith
 
@@ -47,7 +48,7 @@ from gradcam.passes.linalg.lowering import (
     whole_or_parts,
     window_loops,
 )
-from gradcam.passes.linalg.values import Halves, Parities, Row, parities, pointwise
+from gradcam.passes.linalg.values import Halves, Parities, Placed, Row, joined, parities, pointwise
 from gradcam.quant_types import result_rescale, storage_bits, storage_limits
 
 
@@ -171,6 +172,9 @@ def _adjoint(lowering: Lowering, op: Any, kernel: list[int], axes: list[tuple[in
     g = lowering.values[op.operands[0]]
     g = g if isinstance(g, Halves) else lowering.tensor(op.operands[0])
     m, s = fixed(op, result_rescale, op)
+    layout = lowering.layouts.get(op.operands[1])
+    if layout is not None:
+        m, channels = _in_places(m, layout), shape(layout.packed)[2]
     vector = factor_vector(lowering, m, channels) if m.ndim else None
     lanes = lowering.pe.padded(channels)
     windows = [*type_shape(op.operands[0])[2:], 1, 1][:2]
@@ -179,7 +183,18 @@ def _adjoint(lowering: Lowering, op: Any, kernel: list[int], axes: list[tuple[in
         products = partial(adjoint_products, lowering, op, w=w, taps=taps, out=[*out, lanes])
         return _rescaled_products(op, g, products, (m, s, vector))
 
-    return by_parity(axes, size, windows, part)
+    gx = by_parity(axes, size, windows, part)
+    return gx if layout is None else layout.of_gradient(joined(gx))
+
+
+def _in_places(m: np.ndarray, layout: Placed) -> np.ndarray:
+    """Multipliers of channels as those of the lanes in which the channels lie."""
+    if not m.ndim:
+        return m
+    lanes = np.ones(shape(layout.packed)[2], m.dtype)
+    there = [(place, channel) for channel, place in enumerate(layout.places) if place >= 0]
+    lanes[[place for place, _ in there]] = m[[channel for _, channel in there]]
+    return lanes
 
 
 def by_parity(

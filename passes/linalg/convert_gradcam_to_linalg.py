@@ -11,6 +11,7 @@ from torch_mlir.dialects import func, quant
 from gradcam.dialect.traits import Gradient, has
 from gradcam.errors import fail
 from gradcam.passes.infra.pass_base import Pass
+from gradcam.passes.ir.explanations import class_dependents
 from gradcam.passes.ir.platform import Platform
 from gradcam.passes.linalg.builders import pad, shape, tensor_type
 from gradcam.passes.linalg.forward import LOWERINGS
@@ -57,7 +58,7 @@ def _convert_function(old: Any, pe: PE) -> None:
     with ir.Location.unknown(old.context), old.location:
         new = func.FuncOp("unnamed", ([_argument_type(old, a) for a in old.arguments], []), ip=ir.InsertionPoint(old))
         block = new.add_entry_block([a.location for a in old.arguments])
-        lowering = Lowering(pe)
+        lowering = Lowering(pe, gradients=class_dependents(old))
         with ir.InsertionPoint(block):
             for before, after in zip(old.arguments, block.arguments, strict=True):
                 lowering.values[before] = _to_lanes(after, pe)

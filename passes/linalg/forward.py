@@ -14,7 +14,7 @@ from gradcam.dialect.layout_ops import channels_per_tap
 from gradcam.dialect.ops import is_depthwise
 from gradcam.dialect.verify import shape as type_shape
 from gradcam.errors import fail
-from gradcam.passes.linalg import activations, adjoints, elementwise_ops, pool_adjoints
+from gradcam.passes.linalg import activations, adjoints, channels, elementwise_ops, pool_adjoints
 from gradcam.passes.linalg.builders import (
     const,
     const_tensor,
@@ -53,7 +53,7 @@ from gradcam.passes.linalg.lowering import (
     window_of,
 )
 from gradcam.passes.linalg.packing import pack_channels
-from gradcam.passes.linalg.values import LaneMap, Parities, Row
+from gradcam.passes.linalg.values import LaneMap, Parities, Placed, Row
 from gradcam.quant_types import (
     INT8_LEVELS,
     element_type,
@@ -98,12 +98,12 @@ def sums_of_products(lowering: Lowering, op: Any, x: ir.Value, w: ir.Value, wind
 def _lower_conv2d(lowering: Lowering, op: Any) -> list[Any]:
     kernel = type_shape(op.operands[1])[2:]
     window = Window(kernel, ints(op, "stride"), ints(op, "padding"), ints(op, "dilation"))
-    return [conv(lowering, op, lowering.tensor(op.operands[0]), window, type_shape(op.results[0])[2:])]
+    return [conv(lowering, op, lowering.multiplied(op), window, type_shape(op.results[0])[2:])]
 
 
 def _lower_linear(lowering: Lowering, op: Any) -> list[Any]:
     """A linear layer is a convolution whose kernel is as large as the flattened map."""
-    x = lowering.tensor(op.operands[0])
+    x = lowering.multiplied(op)
     return [conv(lowering, op, x, POINTWISE._replace(kernel=shape(x)[:2]), [1, 1])]
 
 
@@ -186,7 +186,7 @@ def keep_larger(value: ir.Value, place: ir.Value, best: ir.Value, at: ir.Value) 
 def logits_vector(lowering: Lowering, value: ir.Value) -> ir.Value:
     """Features 1xK, packed as 1x1xKp, as a tensor of K."""
     k = type_shape(value)[1]
-    return extract_slice(lowering.values[value], [0, 0, 0], [1, 1, k], [k])
+    return extract_slice(lowering.tensor(value), [0, 0, 0], [1, 1, k], [k])
 
 
 def _first_maximum(logits: ir.Value) -> ir.Value:
@@ -305,8 +305,8 @@ def _lower_return(lowering: Lowering, op: Any) -> list[Any]:
 def unpacked(lowering: Lowering, op: Any, value: ir.Value) -> ir.Value:
     """A returned value without its padding lanes: 1xK as K, a map 1xhxw as hxw, 1xCxHxW as HxWxC."""
     lowered = lowering.values[value]
-    if isinstance(lowered, Parities):
-        lowered = lowered.joined()
+    if isinstance(lowered, Parities | Placed):
+        lowered = lowering.tensor(value)
     if isinstance(lowered, LaneMap):
         h, w, _ = shape(lowered.packed)
         return extract_slice(lowered.packed, [0, 0, lowered.lane], [h, w, 1], [h, w])
@@ -330,6 +330,7 @@ LOWERINGS: dict[str, Callable[[Lowering, Any], list[Any]]] = (
     adjoints.LOWERINGS
     | elementwise_ops.LOWERINGS
     | activations.LOWERINGS
+    | channels.LOWERINGS
     | pool_adjoints.LOWERINGS
     | {
         "func.return": _lower_return,

@@ -19,8 +19,10 @@ from gradcam.passes.linalg.builders import (
     const_tensor,
     elementwise,
     empty,
+    extract_slice,
     filled,
     generic,
+    integer,
     pad,
     rescaled,
     shape,
@@ -29,7 +31,7 @@ from gradcam.passes.linalg.builders import (
     width,
 )
 from gradcam.passes.linalg.packing import pack_channels, pack_depthwise, pack_groups, pack_weights
-from gradcam.passes.linalg.values import Parities, Row, joined
+from gradcam.passes.linalg.values import Parities, Placed, Row, joined
 from gradcam.pe import PE
 from gradcam.quant_types import operand_rescale, result_rescale, storage_bits
 
@@ -43,12 +45,18 @@ class Lowering:
         values: the lowered form of each gradcam value: a tensor, or one of the forms of `gradcam.passes.linalg.values`.
         weights: the packed constant of each weight and kernel size, so that all readers share one constant.
         others: the logits without those of chosen classes, by the logits and the classes.
+        gradients: the values that depend on the class that is explained.
+        layouts: the places of the input channels of a weight that does not have them in order.
+        dense: the values with their channels in order, of those whose form has them in other places.
     """
 
     pe: PE
     values: dict[ir.Value, Any] = field(default_factory=dict)
     weights: dict[tuple[ir.Value, int, int], ir.Value] = field(default_factory=dict)
     others: dict[tuple[ir.Value, ...], ir.Value] = field(default_factory=dict)
+    gradients: set[ir.Value] = field(default_factory=set)
+    layouts: dict[ir.Value, Placed] = field(default_factory=dict)
+    dense: dict[ir.Value, ir.Value] = field(default_factory=dict)
 
     def tensor(self, value: ir.Value) -> ir.Value:
         """The lowered form of `value` as one tensor: H x W x C, or 1 x 1 x C for a vector."""
@@ -56,7 +64,37 @@ class Lowering:
         if isinstance(lowered, Row):
             with value.owner.location:
                 lowered = self.values[value] = copied(self, lowered)
+        if isinstance(lowered, Placed):
+            if value not in self.dense:
+                self.dense[value] = in_order(self, value, lowered)
+            return self.dense[value]
         return joined(lowered)
+
+    def multiplied(self, op: Any) -> ir.Value:
+        """Operand 0 of a convolution or linear layer as one tensor, in whose lanes `packed` puts the weights.
+
+        Where the channels are not in order, the weights follow them, if that takes no more steps than to move them.
+        """
+        x, w = op.operands[:2]
+        lowered = self.values[x]
+        if not isinstance(lowered, Placed) or x in self.dense or groups_of(op) > 1 or is_in_order(self, x, lowered):
+            return self.tensor(x)
+        narrow = lowered.narrowed(self.pe.lanes)
+        only_reader = not any(use.owner.operation != op and not has(use.owner, Gradient) for use in w.uses)
+        if not only_reader or users_named(w, "gradcam.class_row") or not self._is_cheaper(op, narrow):
+            return self.tensor(x)
+        self.layouts[w] = narrow
+        return narrow.packed
+
+    def _is_cheaper(self, op: Any, x: Placed) -> bool:
+        """Whether a layer takes no more steps with weights that follow the channels than after a copy."""
+        out, *kernel = type_shape(op.operands[1])
+        (height, width_, lanes), channels = shape(x.packed), len(x.places)
+        taps = math.prod(kernel[1:]) if len(kernel) > 1 else height * width_
+        outputs = math.prod(type_shape(op.results[0])[2:])
+        rows, words, ordered = -(-out // self.pe.oc), lanes // self.pe.ic, -(-channels // self.pe.ic)
+        copy = -(-channels // self.pe.oc) * words * height * width_
+        return rows * words * taps * outputs <= rows * ordered * taps * outputs + copy
 
     def packed(self, op: Any, w: ir.Value, kernel: tuple[int, int]) -> ir.Value:
         """Weights `w` (O x C/groups x KH x KW, or O x C*KH*KW) of `op` in tiles; a depthwise convolution's in words."""
@@ -64,6 +102,7 @@ class Lowering:
         if key not in self.weights:
             array = stored_constant(op, w)
             array = array.reshape(len(array), -1, *kernel)
+            array = self.layouts[w].spread(array) if w in self.layouts else array
             self.weights[key] = const_tensor(self._packed(op, array))
         return self.weights[key]
 
@@ -71,6 +110,43 @@ class Lowering:
         if is_depthwise(op):
             return pack_depthwise(array, self.pe.padded(len(array)), self.pe.oc)
         return pack_weights(array, self.pe) if groups_of(op) == 1 else pack_groups(array, groups_of(op), self.pe)
+
+
+def in_order(lowering: Lowering, value: ir.Value, placed: Placed) -> ir.Value:
+    """The channels of a value in order, from lane 0 on: a view where they are so from a whole word on, else a copy.
+
+    The copy is a product with a matrix of zeros and ones, on the array of the convolutions.
+    """
+    height, width_, lanes = shape(placed.packed)
+    size = [height, width_, lowering.pe.padded(len(placed.places))]
+    if is_in_order(lowering, value, placed):
+        is_whole = size[2] == lanes
+        return placed.packed if is_whole else extract_slice(placed.packed, [0, 0, placed.places[0]], size, size)
+    if width(placed.packed) != 8:
+        raise fail(value.owner, f"'{value.owner.name}' moves {width(placed.packed)}-bit channels; only 8-bit ones move")
+    x = placed.narrowed(lowering.pe.lanes)
+    matrix = np.eye(len(x.places), dtype=np.int8)[:, :, None, None]
+    with value.owner.location:
+        weights = const_tensor(pack_weights(x.spread(matrix), lowering.pe))
+        sums = accumulate(x.packed, weights, POINTWISE, size)
+        return elementwise(sums, [], 8, lambda a: arith.trunci(integer(8), a))
+
+
+def is_in_order(lowering: Lowering, value: ir.Value, placed: Placed) -> bool:
+    """Whether the channels of a value lie in order from a whole word on.
+
+    Lanes behind the channels may hold other channels, but not in a gradient: where it is multiplied with a map, its
+    lanes without a channel are zeros.
+    """
+    start, count = placed.places[0], len(placed.places)
+    end = start + lowering.pe.padded(count)
+    if (
+        start % lowering.pe.lanes
+        or placed.places != tuple(range(start, start + count))
+        or end > shape(placed.packed)[2]
+    ):
+        return False
+    return value not in lowering.gradients or placed.used.isdisjoint(range(start + count, end))
 
 
 def copied(lowering: Lowering, row: Row) -> ir.Value:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from itertools import product
 from typing import Any, NamedTuple
 
+import numpy as np
 from torch_mlir import ir
 
 from gradcam.passes.linalg.builders import (
@@ -52,6 +53,53 @@ class Halves(NamedTuple):
     low: ir.Value
 
 
+class Placed(NamedTuple):
+    """A feature map whose channels may lie in any lanes of a tensor (H x W x lanes).
+
+    Attributes:
+        packed: the tensor.
+        places: the lane of each channel; -1 for a channel of zeros.
+        used: the lanes of the tensor that hold a channel of any map; in a gradient the other lanes are zeros.
+    """
+
+    packed: ir.Value
+    places: tuple[int, ...]
+    used: frozenset[int]
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the map has all channels of the tensor, and no others."""
+        return set(self.places) == self.used
+
+    def shifted(self, lanes: int) -> Placed:
+        """The places in a tensor with `lanes` more lanes before."""
+        places = tuple(-1 if p < 0 else p + lanes for p in self.places)
+        return self._replace(places=places, used=frozenset(p + lanes for p in self.used))
+
+    def narrowed(self, lanes: int) -> Placed:
+        """The map in those words of `lanes` lanes alone, from the first to the last one, that hold its channels."""
+        height, width_, total = shape(self.packed)
+        there = [p // lanes for p in self.places if p >= 0] or [0]
+        start, end = min(there) * lanes, min(total, (max(there) + 1) * lanes)
+        if end - start == total:
+            return self
+        size = [height, width_, end - start]
+        moved = self._replace(used=frozenset(p for p in self.used if start <= p < end)).shifted(-start)
+        return moved._replace(packed=extract_slice(self.packed, [0, 0, start], size, size))
+
+    def of_gradient(self, packed: ir.Value) -> Placed:
+        """The gradient at this map, in the same places; lanes that hold none of its channels are zeros."""
+        return Placed(packed, self.places, frozenset(p for p in self.places if p >= 0))
+
+    def spread(self, array: np.ndarray) -> np.ndarray:
+        """An array O x C x ... with dimension 1 in the places of the channels: O x lanes x ..., zero elsewhere."""
+        spread = np.zeros((len(array), shape(self.packed)[2], *array.shape[2:]), array.dtype)
+        for channel, place in enumerate(self.places):
+            if place >= 0:
+                spread[:, place] = array[:, channel]
+        return spread
+
+
 class Parities(NamedTuple):
     """A feature map (H x W x lanes) as its strided parts: part (a, b) has rows a, a + s, ..., alike for columns.
 
@@ -76,9 +124,10 @@ class Parities(NamedTuple):
         example = next(p for p in self.parts.values() if p is not None)
         dims, bits = [*self.size, shape(example)[2]], width(example)
         whole = filled(dims, bits, 0) if any(p is None for p in self.parts.values()) else empty(dims, bits)
-        for parity, part in self.parts.items():
-            if part is not None:
-                whole = insert_slice(part, whole, [*parity, 0], [*self.stride, 1])
+        with example.owner.location:  # the name of the buffer
+            for parity, part in self.parts.items():
+                if part is not None:
+                    whole = insert_slice(part, whole, [*parity, 0], [*self.stride, 1])
         return whole
 
 

@@ -11,6 +11,7 @@ from gradcam.dialect import activation_ops, adjoint_ops, cam_ops, ops
 from gradcam.dialect.traits import (
     Activation,
     AlignsOperands,
+    AlignsParts,
     Curve,
     ExactProduct,
     MethodFormula,
@@ -32,6 +33,7 @@ from gradcam.quant_types import (
     is_accumulator,
     is_quantized,
     operand_rescale,
+    part_rescale,
     result_ratio,
     result_rescale,
     scale,
@@ -150,8 +152,9 @@ def _require_below(bound: np.ndarray, limit: float, what: str) -> None:
 
 
 def _check_operands(op: Any) -> None:
-    for operand in op.operands:
-        constants = operand_rescale(operand, op.results[0])
+    for index, operand in enumerate(op.operands):
+        is_part = has(op, AlignsParts)
+        constants = part_rescale(op, index) if is_part else operand_rescale(operand, op.results[0])
         if storage_bits(operand) == 8 and constants and constants[1] > MAX_OPERAND_SHIFT:
             raise GradcamError(
                 f"an operand's range is more than {2**16} times smaller than the result's; it would add nothing"

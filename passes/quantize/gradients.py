@@ -13,7 +13,17 @@ import numpy as np
 from torch_mlir import ir
 
 from gradcam.dialect import adjoint_ops, cam_ops, ops
-from gradcam.dialect.traits import ChoosesScale, ExactProduct, KeepsScale, Product, ProductOfBoth, has
+from gradcam.dialect.channel_ops import channel_ranges, inverse, order_of
+from gradcam.dialect.traits import (
+    AlignsParts,
+    ChoosesScale,
+    ExactProduct,
+    KeepsScale,
+    MovesChannels,
+    Product,
+    ProductOfBoth,
+    has,
+)
 from gradcam.errors import fail
 from gradcam.passes.ir.constants import dense_values
 from gradcam.passes.ir.explanations import class_dependents
@@ -28,6 +38,10 @@ WIDE_BITS = 15
 #: Widest range of accumulators.
 ACCUMULATOR_BITS = 32
 
+#: For each channel of a gradient the number of the weight, and of its output channel, that it is multiplied with; None
+#: for a channel that is multiplied with none. None for a gradient that needs one scale.
+Demand = tuple[tuple[int, int] | None, ...] | None
+
 
 class Gradients:
     """Chooses the types of a function's gradients, before any op but the weights is changed."""
@@ -40,11 +54,15 @@ class Gradients:
             parameters: the quantized weights of the forward pass, which are read when a type is asked for.
         """
         self.parameters = parameters
+        self.weights: dict[ir.Value, int] = {}
+        self.groups: dict[int, int] = {}
         self.values = class_dependents(main)
         self.order = {op.results[0]: n for n, op in enumerate(main.entry_block.operations) if op.results}
         for op in list(main.entry_block.operations):
             if has(op, Product, ExactProduct, ProductOfBoth) and op.operands[0] in self.values:
                 self._match(op)
+            elif has(op, MovesChannels, AlignsParts):
+                self._narrow(op)
         self.values = class_dependents(main)
         self._sums = self._residual_sums(main)
 
@@ -52,49 +70,72 @@ class Gradients:
 
     def _match(self, op: Any) -> None:
         """Makes operand 0 of `op` have the scales that `op` needs, by a `gradcam.requantize` where necessary."""
-        g = op.operands[0]
+        g, need = op.operands[0], self._need(op)
         origin = self._origin(g)
-        chosen = self._demand(origin) if has(origin.owner, ChoosesScale) else None
         takes_any = has(op, ProductOfBoth)
-        if (takes_any or _same(chosen, _need(op))) and not is_wide_sum(origin.owner):
+        if (takes_any or self._chosen(g) == need) and not is_wide_sum(origin.owner):
             return
-        if isinstance(origin.owner, cam_ops.ClassRowOp) and _need(op) is None:
+        if isinstance(origin.owner, cam_ops.ClassRowOp) and need is None:
             return
         for user in users(g):  # an earlier reader with the same need has made it
-            if isinstance(user, adjoint_ops.RequantizeOp) and _same(self._demand(user.y), _need(op)):
+            if isinstance(user, adjoint_ops.RequantizeOp) and self._demand(user.y) == need:
                 op.operands[0] = user.y
                 return
-        with ir.InsertionPoint(op), g.owner.location:
-            copy = adjoint_ops.RequantizeOp(g, g.type)
-        if isinstance(g.owner, cam_ops.ClassRowOp):
-            largest = np.abs(dense_values(g.owner.operands[0].owner).astype(np.float64)).max(0)
-            copy.attributes[RANGE] = ir.DenseF64ArrayAttr.get((largest if largest.any() else largest + 1).tolist())
-        elif RANGE in g.owner.attributes:
-            copy.attributes[RANGE] = g.owner.attributes[RANGE]
-        op.operands[0] = copy.y
+        op.operands[0] = _requantized(g, op)
+
+    def _narrow(self, op: Any) -> None:
+        """Gives an op that moves channels 8 bits to move."""
+        for index, g in enumerate(op.operands):
+            if g in self.values and is_wide_sum(self._origin(g).owner):
+                op.operands[index] = _requantized(g, op)
 
     def _origin(self, g: ir.Value) -> ir.Value:
         """The value that `g` takes its scale from."""
-        while has(op := g.owner, KeepsScale) and op.operands[0] in self.values and not _moves_channels(op):
+        while has(op := g.owner, KeepsScale) and op.operands[0] in self.values and not _mixes_channels(op):
             g = op.operands[0]
         return g
 
-    def _demand(self, g: ir.Value) -> ir.Value | None:
-        """The weight that the first reader of `g` multiplies it with; None where `g` needs one scale."""
-        reader = self._reader(g)
-        return None if reader is None else _need(reader)
+    def _chosen(self, g: ir.Value) -> Demand:
+        """The weights whose inverse scales `g` gets; None where it gets one scale."""
+        op = g.owner
+        if has(op, KeepsScale) and op.operands[0] in self.values and not _mixes_channels(op):
+            found = self._chosen(op.operands[0])
+            return _moved(found, order_of(op)) if found is not None and has(op, MovesChannels) else found
+        return self._demand(g) if has(op, ChoosesScale) else None
 
-    def _reader(self, g: ir.Value) -> Any:
-        """The first op that multiplies `g` with weights; None where `g` needs one scale."""
+    def _need(self, op: Any) -> Demand:
+        """The weights whose inverse scales the gradient that `op` reads must have; None if it needs one scale."""
+        if not has(op, Product):
+            return None
+        number = self.weights.setdefault(op.operands[1], len(self.weights))
+        self.groups[number] = ops.groups_of(op)
+        return tuple((number, channel) for channel in range(ir.RankedTensorType(op.operands[0].type).shape[1]))
+
+    def _demand(self, g: ir.Value) -> Demand:
+        """The weights that the first readers of `g` multiply its channels with; None where `g` needs one scale."""
+        channels = ir.RankedTensorType(g.type).shape[1]
+        found: list[tuple[int, int] | None] = [None] * channels
         for user in sorted(users(g), key=lambda op: self.order.get(op.results[0], 0) if op.results else 0):
-            if has(user, Product):
-                return user
-            if has(user, ExactProduct):
+            if has(user, ExactProduct) and None in found:
                 return None
-            if isinstance(user, adjoint_ops.TapSumsOp) or (has(user, KeepsScale) and not _moves_channels(user)):
-                found = self._reader(user.results[0])
-                if found is not None:
-                    return found
+            asked = self._asked(user, g)
+            found = [a if a is not None else b for a, b in zip(found, asked or [None] * channels, strict=True)]
+            if None not in found:
+                break
+        return tuple(found) if any(found) else None
+
+    def _asked(self, user: Any, g: ir.Value) -> Demand:
+        """What one reader of `g` asks of it."""
+        if has(user, Product):
+            return self._need(user)
+        if has(user, AlignsParts):
+            whole, channels = self._demand(user.results[0]), channel_ranges(user)[list(user.operands).index(g)]
+            return None if whole is None else whole[channels.start : channels.stop]
+        if isinstance(user, adjoint_ops.TapSumsOp) or (has(user, KeepsScale) and not _mixes_channels(user)):
+            found = self._demand(user.results[0])
+            if found is not None and has(user, MovesChannels):
+                return _moved(found, inverse(order_of(user), ir.RankedTensorType(g.type).shape[1]))
+            return found
         return None
 
     def _residual_sums(self, main: Any) -> dict[ir.Value, tuple[Any, float]]:
@@ -120,6 +161,8 @@ class Gradients:
     def result_type(self, op: Any) -> ir.Type:
         """The quantized type of the result of a gradient op, whose operands are quantized already."""
         value = op.results[0]
+        if has(op, MovesChannels):
+            return self._moved_type(op)
         if has(op, KeepsScale):
             element = ir.RankedTensorType(op.operands[0].type).element_type
             if isinstance(op, cam_ops.ScaleOp):
@@ -133,37 +176,69 @@ class Gradients:
             return quantized_like(value, self._steps(op) * INT8_LEVELS / ((1 << (bits - 1)) - 1), bits)
         return quantized_like(value, self._steps(op), ACCUMULATOR_BITS if is_wide_sum(op) else 8)
 
+    def _moved_type(self, op: Any) -> ir.Type:
+        """The type of the result of an op that moves channels; a channel of zeros has the scale of another one."""
+        given, order = scales(op.operands[0]), np.array(order_of(op))
+        moved = given[np.where(order < 0, order.max(), order)] if given.ndim else given
+        return quantized_like(op.results[0], moved, storage_bits(op.operands[0]))
+
     def _steps(self, op: Any) -> np.ndarray:
         """Scales of the int8 result of `op` (of its finer i32 one for a sum of vectors): float64, () or (C,)."""
         largest = _channel_maxima(_masked(op))
-        weight = self._demand(op.results[0])
-        if weight is None:
-            steps = largest.max() / INT8_LEVELS
+        demand = self._demand(op.results[0])
+        if demand is None:
+            steps = np.asarray(largest.max() / INT8_LEVELS)
         else:
-            carried = scales(self.parameters.quantized(weight))
-            steps = (largest * carried).max() / INT8_LEVELS / carried
-        return np.asarray(steps / (1 << FRACTION_BITS) if is_wide_sum(op) else steps)
+            carried = self._carried(demand)
+            steps = np.empty_like(carried)
+            owners = np.array([-1 if d is None else d[0] for d in demand])
+            for owner in set(owners.tolist()):  # products with one weight have one scale
+                own = owners == owner
+                steps[own] = ((largest * carried)[own].max() or 1.0) / INT8_LEVELS / carried[own]
+        return steps / (1 << FRACTION_BITS) if is_wide_sum(op) else steps
+
+    def _carried(self, demand: tuple[tuple[int, int] | None, ...]) -> np.ndarray:
+        """The scale of the weights that each channel is multiplied with, 1 where there are none: float64, (C,)."""
+        carried = np.ones(len(demand))
+        for weight, number in self.weights.items():
+            own = [(channel, d[1]) for channel, d in enumerate(demand) if d is not None and d[0] == number]
+            if own:
+                channels, outputs = map(list, zip(*own, strict=True))
+                known = scales(self.parameters.quantized(weight))
+                carried[channels] = known[outputs] if known.ndim else known
+        return carried
 
     def _wide_bits(self, value: ir.Value) -> int:
         """The most bits of tap sums with which their products with the weights cannot overflow."""
-        reader = self._reader(value)
-        if reader is None:
-            return WIDE_BITS
-        weight = self.parameters.quantized(_need(reader))
-        integers = np.abs(dense_values(weight.owner.operands[0].owner).astype(np.int64))
-        by_group = integers.reshape(ops.groups_of(reader), -1, *integers.shape[1:])
-        total = int(by_group.sum((1, *range(3, by_group.ndim))).max())
+        asked = {d[0] for d in self._demand(value) or () if d is not None}
+        total = max(map(self._largest_sum, asked), default=1)
         return min(WIDE_BITS, ACCUMULATOR_BITS - max(1, total).bit_length())
 
+    def _largest_sum(self, number: int) -> int:
+        """The largest sum of magnitudes of the weights that an adjoint adds up for one element."""
+        weight = next(w for w, n in self.weights.items() if n == number)
+        stored = dense_values(self.parameters.quantized(weight).owner.operands[0].owner)
+        integers = np.abs(stored.astype(np.int64))
+        by_group = integers.reshape(self.groups[number], -1, *integers.shape[1:])
+        return int(by_group.sum((1, *range(3, by_group.ndim))).max())
 
-def _need(op: Any) -> ir.Value | None:
-    """The weight whose inverse scales the gradient that `op` reads must have; None if it needs one scale."""
-    return op.operands[1] if has(op, Product) else None
+
+def _requantized(g: ir.Value, op: Any) -> ir.Value:
+    """A `gradcam.requantize` of `g` before `op`."""
+    with ir.InsertionPoint(op), g.owner.location:
+        copy = adjoint_ops.RequantizeOp(g, g.type)
+    if isinstance(g.owner, cam_ops.ClassRowOp):
+        largest = np.abs(dense_values(g.owner.operands[0].owner).astype(np.float64)).max(0)
+        copy.attributes[RANGE] = ir.DenseF64ArrayAttr.get((largest if largest.any() else largest + 1).tolist())
+    elif RANGE in g.owner.attributes:
+        copy.attributes[RANGE] = g.owner.attributes[RANGE]
+    return copy.y
 
 
-def _same(a: ir.Value | None, b: ir.Value | None) -> bool:
-    """Equality of two values, either of which may be None; the bindings' own equality does not accept None."""
-    return a == b if a is not None and b is not None else a is b
+def _moved(demand: tuple[tuple[int, int] | None, ...], order: list[int]) -> Demand:
+    """What is asked of channels in another order; nothing of those that are 0."""
+    moved = tuple(None if c < 0 else demand[c] for c in order)
+    return moved if any(moved) else None
 
 
 def is_wide_sum(op: Any) -> bool:
@@ -171,8 +246,10 @@ def is_wide_sum(op: Any) -> bool:
     return isinstance(op, ops.AddOp) and math.prod(ir.RankedTensorType(op.z.type).shape[2:]) == 1
 
 
-def _moves_channels(op: Any) -> bool:
+def _mixes_channels(op: Any) -> bool:
     """Whether a flatten or unflatten mixes channels and positions, so that scales per channel are impossible."""
+    if has(op, MovesChannels):
+        return False
     shapes = [ir.RankedTensorType(v.type).shape for v in (op.operands[0], op.results[0])]
     return shapes[0][1] != shapes[1][1]
 

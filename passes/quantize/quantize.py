@@ -11,6 +11,7 @@ from torch_mlir import ir
 from gradcam.dialect import cam_ops, ops
 from gradcam.dialect.traits import (
     Activation,
+    AlignsParts,
     ChoosesScale,
     Curve,
     ExactProduct,
@@ -32,6 +33,7 @@ from gradcam.passes.ir.queries import main_function, only_user, users
 from gradcam.passes.quantize.calibrate import RANGE
 from gradcam.passes.quantize.checks import check_rescale, refuse_unsupported
 from gradcam.passes.quantize.gradients import Gradients
+from gradcam.passes.quantize.joint_ranges import share_ranges
 from gradcam.passes.quantize.parameters import Parameters
 from gradcam.quant_types import FRACTION_BITS, INT8_LEVELS, accumulator_scale, per_tensor, scale, storage_bits
 
@@ -44,8 +46,9 @@ class Quantize(Pass):
     cases it has 32 bits with a fraction: where a mask or slope reads it, too, so that the mask is right for values that
     round to 0; and where the activation does more than clip, so that it sees no saturated value. What is looked up in a
     table keeps its own range, as far as the table's function changes within it. A convolution whose only user is a sum
-    has 32 bits at the sum's scale, and is not saturated before the sum. The layer that yields the logits keeps its
-    accumulators; its weights share one scale, so that logits can be compared. For gradients see
+    has 32 bits at the sum's scale, and is not saturated before the sum. What a concatenation joins has one scale, at
+    which its layers store it. The layer that yields the logits keeps its accumulators; its weights share one scale, so
+    that logits can be compared. For gradients see
     `passes/quantize/gradients.py`.
 
     This pass turns:
@@ -83,6 +86,7 @@ class _Quantizer:
         self.parameters = Parameters()
         self.gradients = Gradients(main, self.parameters)
         self.body = list(main.entry_block.operations)
+        share_ranges(self.body, self.gradients.values)
         own = [op for op in self.body if self._has_own_scale(op)]
         self.scales = {op.results[0]: _own_scale(op) for op in own}
 
@@ -180,7 +184,10 @@ def _own_scale(op: Any) -> tuple[float, int]:
     """Scale and bits of an op's result.
 
     The range is that of the activation behind the op, if nothing but this activation and its slope read the result.
+    What operands have stored side by side has their bits.
     """
+    if has(op, AlignsParts):
+        return _range(op) / INT8_LEVELS, 8
     slopes, others = [], []
     for user in users(op.results[0]):
         (slopes if has(user, Slope) else others).append(user)

@@ -10,12 +10,15 @@ import numpy as np
 from torch_mlir import ir
 from torch_mlir.dialects import arith
 
-from gradcam.dialect import ops
+from gradcam.dialect import channel_ops, ops
 from gradcam.dialect.verify import by
 from gradcam.errors import GradcamError, fail
 from gradcam.passes.ir.constants import dense_values
 from gradcam.passes.torch import torch_ir
 from gradcam.passes.torch.view import View
+
+#: What a converter makes: a value, or the values of a list.
+Converted = ir.Value | View | list[ir.Value | View]
 
 
 class Cascade(Exception):
@@ -29,11 +32,11 @@ class Call:
     Attributes:
         op: the torch operation.
         values: level-1 value of each torch tensor converted so far, a `View` where PyTorch sees it with other
-            dimensions; None where its op could not be converted.
+            dimensions, a list for a list of tensors; None where its op could not be converted.
     """
 
     op: Any
-    values: Mapping[ir.Value, ir.Value | View | None]
+    values: Mapping[ir.Value, Converted | None]
 
     @property
     def name(self) -> str:
@@ -65,7 +68,7 @@ class Call:
         """Argument `index` as a value computed from the image, with `rank` dimensions when given."""
         return self.computed(self.op.operands[index], rank)
 
-    def activations(self, index: int, rank: int) -> list[ir.Value]:
+    def activations(self, index: int, rank: int | None = None) -> list[ir.Value]:
         """Argument `index`, a list of tensors, as values computed from the image."""
         try:
             items = torch_ir.list_items(self.op.operands[index])
@@ -97,8 +100,14 @@ class Call:
         return View(value, tuple((n,) for n in range(len(dims(value)))))
 
     def seen(self, view: View, suffix: str = "") -> ir.Value | View:
-        """A view as the op's result: the value itself where the view is plain, its flatten where that is a vector."""
+        """A view as the op's result: the value itself where the view is plain, its flatten where that is a vector.
+
+        Channels that PyTorch has split and sees in another order are brought into that order.
+        """
         view = view.normal()
+        if (order := view.channel_order()) is not None:
+            with self.loc(suffix):
+                view = view.joined(channel_ops.taken(view.value, order))
         if view.is_plain:
             return view.value
         return self.flatten(view.value, suffix) if view.is_flat and len(view.groups) == 2 else view
@@ -150,7 +159,7 @@ class Call:
 
     def _converted(self, source: ir.Value) -> ir.Value | View:
         value = self.values.get(source)
-        if value is None:
+        if value is None or isinstance(value, list):  # no converter takes a list of tensors
             raise Cascade
         return value
 

@@ -1,7 +1,8 @@
 """The conversion table: the gradcam ops for each op of PyTorch, and the reasons why some ops are refused.
 
 A converter takes a `Call`, builds at the current insertion point and returns the level-1 value of the op's first
-result. The operand order is that of PyTorch's schemas (`torch.ops.aten.conv2d.default._schema`).
+result, or the values of the list that it gives. The operand order is that of PyTorch's schemas
+(`torch.ops.aten.conv2d.default._schema`).
 """
 
 from __future__ import annotations
@@ -12,12 +13,12 @@ from torch_mlir import ir
 
 from gradcam.dialect import cam_ops, ops
 from gradcam.dialect.verify import by
-from gradcam.passes.torch import activations, arithmetic, shapes, torch_ir
-from gradcam.passes.torch.call import Call, dims, tensor
+from gradcam.passes.torch import activations, arithmetic, channels, shapes, torch_ir
+from gradcam.passes.torch.call import Call, Converted, dims, tensor
 from gradcam.passes.torch.numbers import flag, integer, ints, real
 from gradcam.passes.torch.view import View
 
-Converter = Callable[[Call], ir.Value | View]
+Converter = Callable[[Call], Converted]
 #: What to do about an op in training mode; the model may be in eval mode already, and its code say training=True.
 _EVAL = "call .eval() on the model before the import, and let its code pass training=self.training"
 
@@ -109,20 +110,6 @@ def _same(call: Call) -> ir.Value | View:
     return call.seen(view)
 
 
-def _cat(call: Call) -> ir.Value:
-    dim = call.static(1)
-    if dim not in (1, -3):
-        raise call.error(f"joins along dimension {dim}; only dimension 1 (channels) is supported")
-    parts = call.activations(0, rank=4)
-    whole = parts[0]
-    for number, part in enumerate(parts[1:], 2):
-        _, channels, *size = dims(whole)
-        type_ = tensor(1, channels + dims(part)[1], *size)
-        suffix = str(number) if number < len(parts) else ""
-        whole = ops.ConcatOp(whole, part, type_, loc=call.loc(suffix)).result
-    return whole
-
-
 def _check_ceil_mode(call: Call, ceil_mode: bool, x: ir.Value, window: _Window) -> None:
     """Refuses ceil_mode where it adds a window that starts in the padding or hangs over the edge."""
     axes = zip(dims(x)[2:], *window, strict=True)
@@ -185,7 +172,6 @@ _TABLE: dict[str, Converter] = {
     "aten._native_batch_norm_legit_functional": _batch_norm_training,
     "aten._native_batch_norm_legit": _batch_norm_training,
     "aten._native_batch_norm_legit.no_stats": _batch_norm_without_statistics,
-    "aten.cat": _cat,
     "aten.max_pool2d": _max_pool2d,
     "aten.max_pool2d_with_indices": _max_pool2d,
     "aten.avg_pool2d": _avg_pool2d,
@@ -200,10 +186,11 @@ _TABLE: dict[str, Converter] = {
     "gradcam.target": _target,
 }
 _NO_OPS = "alias alias_copy detach detach_copy contiguous clone lift_fresh_copy _to_copy to.dtype"
-_TABLE |= activations.TABLE | shapes.TABLE | arithmetic.TABLE | dict.fromkeys(arithmetic.NO_OPS, _same)
+_TABLE |= activations.TABLE | shapes.TABLE | channels.TABLE | arithmetic.TABLE
+_TABLE |= dict.fromkeys(arithmetic.NO_OPS, _same)
 
 
-def convert(call: Call) -> ir.Value | View:
+def convert(call: Call) -> Converted:
     """Builds the gradcam ops of one torch op and returns the value of its first result.
 
     Raises:

@@ -94,7 +94,7 @@ class _Conversion:
     def __init__(self, source: ir.Block, options: ConvertTorchToGradcam) -> None:
         self.source = source
         self.options = options
-        self.values: dict[ir.Value, ir.Value | View | None] = {}
+        self.values: dict[ir.Value, Any] = {}  # `Call.values`
         self.faults: list[GradcamError] = []
         #: Constants that are not f32, by their element type.
         self.dtypes: dict[str, list[ir.Location]] = defaultdict(list)
@@ -160,6 +160,9 @@ class _Conversion:
     def _convert_op(self, op: Any) -> None:
         if op.name in torch_ir.ARGUMENTS:
             return
+        if op.name == torch_ir.UNPACK:
+            self._unpack(op)
+            return
         try:
             value = self._constant(op) if op.name == torch_ir.LITERAL else convert(Call(op, self.values))
         except GradcamError as error:
@@ -168,6 +171,13 @@ class _Conversion:
         except Cascade:
             value = _placeholder(op)
         self.values[op.results[0]] = value
+
+    def _unpack(self, op: Any) -> None:
+        """The tensors of a list; an element that nothing reads is not computed."""
+        for result, value in zip(op.results, self.values[op.operands[0]] or [None] * len(op.results), strict=True):
+            self.values[result] = value
+            if isinstance(value, ir.Value) and not torch_ir.has_uses([result, value]):
+                value.owner.erase()
 
     def _constant(self, op: Any) -> ir.Value:
         """A weight as `arith.constant`; the front end's literals share their bytes with it."""

@@ -9,11 +9,10 @@ from torch_mlir import ir
 from gradcam.dialect import ops
 from gradcam.dialect.verify import by
 from gradcam.passes.ir.constants import dense_values, make_constant
-from gradcam.passes.torch.call import Call, dims, tensor
+from gradcam.passes.torch import channels
+from gradcam.passes.torch.call import Call, Converted, dims, tensor
 from gradcam.passes.torch.numbers import flag, integer, ints
 from gradcam.passes.torch.view import View
-
-Converted = ir.Value | View
 
 
 def reshape(call: Call) -> Converted:
@@ -48,14 +47,6 @@ def select(call: Call) -> Converted:
     if view.shape[dim] != 1:
         raise call.error(f"takes one of the {view.shape[dim]} elements of dimension {dim}; supported is a size of 1")
     return call.seen(view.without([dim]))
-
-
-def slice_(call: Call) -> Converted:
-    """All elements of a dimension."""
-    view = call.view(0)
-    if view.shape != list(call.type.shape):
-        raise call.error(f"takes {by(list(call.type.shape))} of {by(view.shape)}; a part of a tensor is not supported")
-    return call.seen(view)
 
 
 def mean(call: Call) -> Converted:
@@ -117,7 +108,7 @@ def _linear(call: Call, view: View, weight: ir.Value, bias: ir.Value | None) -> 
         return ops.LinearOp(view.value, weight, bias, call.type, loc=call.loc()).result
     size = dims(view.value)
     others = [n for group in view.normal().groups[:-1] for n in group]
-    if len(size) != 4 or 1 in others or dims(weight)[1] != size[1]:
+    if len(size) != 4 or not {0, 2, 3}.issuperset(others) or dims(weight)[1] != size[1]:
         taken = "1xF, a map flattened as channels, rows, columns, or the channels at every position of a map"
         raise call.error(f"takes a tensor of shape {by(view.shape)} that is none of {taken}")
     attributes = ints([1, 1]), ints([0, 0]), ints([1, 1]), integer(1)
@@ -134,7 +125,7 @@ _RESHAPES = "flatten.using_ints view view_copy _unsafe_view reshape squeeze sque
 MOVES: dict[str, Callable[[Call], Converted]] = {
     "aten.permute": permute,
     "aten.select.int": select,
-    "aten.slice.Tensor": slice_,
+    "aten.slice.Tensor": channels.slice_,
     "aten.transpose.int": transpose,
     **{f"aten.{name}": reshape for name in _RESHAPES.split()},
 }

@@ -17,6 +17,7 @@ _CONSTANTS = {
     "torch.constant.none": lambda op: None,
 }
 LIST = "torch.prim.ListConstruct"
+UNPACK = "torch.prim.ListUnpack"
 LITERAL = "torch.vtensor.literal"
 #: Ops that only hold an argument; they are read together with the ops that use them.
 ARGUMENTS = (*_CONSTANTS, LIST)

@@ -15,6 +15,7 @@ from torch_mlir import ir
 from torch_mlir.dialects import quant
 
 from gradcam.dialect.activation_ops import BEND, HardSwishOp
+from gradcam.dialect.channel_ops import channel_ranges
 from gradcam.dialect.traits import Forward, Product, ProductOfBoth, Sum, has, trait
 from gradcam.errors import GradcamError
 from gradcam.numerics import fixed_point
@@ -182,6 +183,20 @@ def operand_rescale(x: Any, z: Any, factor: float = 1.0) -> tuple[np.ndarray, in
     if has_same_scale(x, z):
         return None if factor == 1 else fixed_point(factor)
     return fixed_point(factor * scales(x) / scales(z))
+
+
+def part_rescale(concat: Any, index: int) -> tuple[np.ndarray, int] | None:
+    """Multipliers and shift that bring an operand of a concatenation to the scales that the result has for it.
+
+    Returns:
+        None where no rescale is needed.
+
+    Raises:
+        GradcamError: the ratio of the scales is not between 0 and 2^14.
+    """
+    have, wanted = scales(concat.operands[index]), scales(concat.results[0])
+    wanted = wanted[channel_ranges(concat)[index]] if wanted.ndim else wanted
+    return None if (have == wanted).all() else fixed_point(have / wanted)
 
 
 def signed_rescale(x: Any, z: Any, factors: np.ndarray) -> tuple[np.ndarray, int]:

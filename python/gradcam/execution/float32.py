@@ -17,7 +17,7 @@ from torch import Tensor
 from torch_mlir import ir
 
 from gradcam.classes import best_class
-from gradcam.dialect import adjoint_ops, cam_ops, layout_ops, ops
+from gradcam.dialect import adjoint_ops, cam_ops, channel_ops, layout_ops, ops
 from gradcam.dialect.layout_ops import channels_per_tap
 from gradcam.dialect.verify import ints, shape
 from gradcam.errors import fail
@@ -157,6 +157,11 @@ def _concat(op: Any, x: Tensor, y: Tensor) -> Tensor:
     return torch.cat((x, y), 1)
 
 
+def _take_channels(op: Any, x: Tensor) -> Tensor:
+    order = torch.tensor(channel_ops.order_of(op))
+    return torch.cat((x, torch.zeros_like(x[:, :1])), 1)[:, order]  # -1 is the last channel, which is 0
+
+
 # Adjoint ops.
 
 
@@ -247,11 +252,6 @@ def _unflatten(op: Any, g: Tensor) -> Tensor:
     return g.reshape(-1, *shape(op.results[0])[1:])
 
 
-def _channel_slice(op: Any, g: Tensor) -> Tensor:
-    offset = _integer(op, "offset")
-    return g[:, offset : offset + shape(op.results[0])[1]]
-
-
 # The explanation.
 
 
@@ -337,7 +337,8 @@ KERNELS: dict[str, Kernel] = {
         ops.AvgPool2dOp: _avg_pool2d,
         ops.BatchNormOp: _batch_norm,
         ops.FlattenOp: _flatten,
-        ops.ConcatOp: _concat,
+        channel_ops.ConcatOp: _concat,
+        channel_ops.TakeChannelsOp: _take_channels,
         adjoint_ops.RequantizeOp: _requantize,
         adjoint_ops.LinearAdjointOp: _linear_adjoint,
         adjoint_ops.Conv2dAdjointOp: _conv2d_adjoint,
@@ -351,7 +352,6 @@ KERNELS: dict[str, Kernel] = {
         adjoint_ops.AvgPool2dAdjointOp: _avg_pool2d_adjoint,
         adjoint_ops.BatchNormAdjointOp: _batch_norm_adjoint,
         adjoint_ops.UnflattenOp: _unflatten,
-        adjoint_ops.ChannelSliceOp: _channel_slice,
         cam_ops.TargetOp: _target,
         cam_ops.SelectClassOp: _select_class,
         cam_ops.NextClassOp: _next_class,

@@ -29,7 +29,7 @@ from gradcam.quant_types import (
     mask_bounds,
     quantize_array,
 )
-from gradcam.reference import activations
+from gradcam.reference import activations, channels
 from gradcam.reference.results import at_scale, finish, int32, rescaled, store
 
 INT8_MIN = -128
@@ -265,6 +265,7 @@ KERNELS: dict[str, Callable[..., np.ndarray]] = {
     "gradcam.weighted_sum": _weighted_sum,
     "gradcam.scale": _scale,
     **activations.KERNELS,
+    **channels.KERNELS,
 }
 
 

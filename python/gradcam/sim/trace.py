@@ -149,7 +149,8 @@ def compare_buffers(program: Program, buffers: Sequence[np.ndarray], tensors: Se
     finished = _finished(written, buffers)
     names = [_tensor_name(program.nests[d.nest].name, d.buffer.name, tensors) for d, _ in finished]
     writes = [(d.nest, n) for (d, _), n in zip(finished, names, strict=True)]
-    partners = _partners(writes, [b for _, b in finished], tensors)
+    words = [program.banks[d.buffer.bank].lanes if d.buffer.bank else 1 for d, _ in finished]
+    partners = _partners(writes, [b for _, b in finished], words, tensors)
     trace = Trace(rings=[buffer.name for buffer in program.buffers if buffer.ring is not None])
     for (dump, buffer), name, tensor in zip(finished, names, partners, strict=True):
         if tensor is None:
@@ -176,9 +177,11 @@ def _tensor_name(nest: str, buffer: str, tensors: Sequence[Tensor]) -> str:
 
 
 def _partners(
-    writes: Sequence[tuple[int, str]], buffers: Sequence[np.ndarray], tensors: Sequence[Tensor]
+    writes: Sequence[tuple[int, str]], buffers: Sequence[np.ndarray], words: Sequence[int], tensors: Sequence[Tensor]
 ) -> list[Tensor | None]:
     """The tensor of each buffer, written as (nest, name): same name and a shape that fits.
+
+    A buffer in which several maps lie side by side, in words of their own, is no single one of them.
 
     Several ops can share a name, as a module's do that is called twice. Then both sides are matched in program order
     from the end, because the last op of a name is the one whose result is stored. Copies that a nest writes side by
@@ -189,18 +192,20 @@ def _partners(
         free.setdefault((tensor.name, tensor.value.dtype == np.bool_), []).append(tensor)
     partners: list[Tensor | None] = []
     taken: dict[tuple[int, str, tuple[int, ...], np.dtype], Tensor | None] = {}
-    for (nest, name), buffer in zip(reversed(writes), reversed(buffers), strict=True):
+    for (nest, name), buffer, word in zip(reversed(writes), reversed(buffers), reversed(words), strict=True):
         key = nest, name, buffer.shape, buffer.dtype
         if key not in taken:
-            taken[key] = _take_last(free.get((name, buffer.dtype == np.bool_), []), buffer)
+            taken[key] = _take_last(free.get((name, buffer.dtype == np.bool_), []), buffer, word)
         partners.append(taken[key])
     return partners[::-1]
 
 
-def _take_last(candidates: list[Tensor], buffer: np.ndarray) -> Tensor | None:
+def _take_last(candidates: list[Tensor], buffer: np.ndarray, word: int) -> Tensor | None:
     """Takes the last candidate that fits, and the ones behind it, out of the list."""
     for i in reversed(range(len(candidates))):
-        if _view(buffer, candidates[i]) is not None:
+        shape = candidates[i].value.shape
+        has_others = len(shape) in (2, 4) and buffer.ndim == 3 and buffer.shape[2] >= shape[1] + word
+        if _view(buffer, candidates[i]) is not None and not has_others:
             tensor = candidates[i]
             del candidates[i:]
             return tensor

@@ -290,6 +290,22 @@ func.func @concat(%0: tensor<1x4x6x6xf32>, %1: tensor<1x4x6x6xf32>) {
 
 // -----
 
+func.func @concat_rank(%0: tensor<1x4x6xf32>) {
+  // expected-error@+1 {{'gradcam.concat' op first input must have 2 or 4 dimensions, got tensor<1x4x6xf32>}}
+  %r = "gradcam.concat"(%0, %0) : (tensor<1x4x6xf32>, tensor<1x4x6xf32>) -> tensor<1x8x6xf32>
+  return
+}
+
+// -----
+
+func.func @concat_kinds(%0: tensor<1x4x6x6xf32>, %1: tensor<1x2xf32>) {
+  // expected-error@+1 {{'gradcam.concat' op inputs must be two feature maps or two vectors}}
+  %r = "gradcam.concat"(%0, %1) : (tensor<1x4x6x6xf32>, tensor<1x2xf32>) -> tensor<1x6x6x6xf32>
+  return
+}
+
+// -----
+
 func.func @concat_sizes(%0: tensor<1x4x6x6xf32>, %1: tensor<1x2x6x5xf32>) {
   // expected-error@+1 {{'gradcam.concat' op inputs must agree in height and width, got 6x6 and 6x5}}
   %r = "gradcam.concat"(%0, %1) : (tensor<1x4x6x6xf32>, tensor<1x2x6x5xf32>) -> tensor<1x6x6x6xf32>
@@ -418,9 +434,25 @@ func.func @unflatten(%0: tensor<1x143xf32>) {
 
 // -----
 
-func.func @channel_slice(%0: tensor<1x4x6x6xf32>) {
-  // expected-error@+1 {{'gradcam.channel_slice' op channels 3 to 5 are not within the 4 given}}
-  %r = "gradcam.channel_slice"(%0) {offset = 3 : i64} : (tensor<1x4x6x6xf32>) -> tensor<1x2x6x6xf32>
+func.func @take_channels(%0: tensor<1x4x6x6xf32>) {
+  // expected-error@+1 {{'gradcam.take_channels' op attribute 'order' must hold -1 or numbers below 4}}
+  %r = "gradcam.take_channels"(%0) {order = [3, 4]} : (tensor<1x4x6x6xf32>) -> tensor<1x2x6x6xf32>
+  return
+}
+
+// -----
+
+func.func @take_channels_twice(%0: tensor<1x4x6x6xf32>) {
+  // expected-error@+1 {{'gradcam.take_channels' op attribute 'order' must not take a channel twice}}
+  %r = "gradcam.take_channels"(%0) {order = [3, 1, 3]} : (tensor<1x4x6x6xf32>) -> tensor<1x3x6x6xf32>
+  return
+}
+
+// -----
+
+func.func @take_channels_shape(%0: tensor<1x4x6x6xf32>) {
+  // expected-error@+1 {{'gradcam.take_channels' op result must have shape 1x2x6x6, got tensor<1x3x6x6xf32>}}
+  %r = "gradcam.take_channels"(%0) {order = [3, 1]} : (tensor<1x4x6x6xf32>) -> tensor<1x3x6x6xf32>
   return
 }
 

@@ -81,6 +81,12 @@ func.func @concat(%0: tensor<1x4x6x6xf32>, %1: tensor<1x2x6x6xf32>) -> tensor<1x
   return %r : tensor<1x6x6x6xf32>
 }
 
+// CHECK: "gradcam.concat"({{.*}} : (tensor<1x4xf32>, tensor<1x2xf32>) -> tensor<1x6xf32>
+func.func @concat_vectors(%0: tensor<1x4xf32>, %1: tensor<1x2xf32>) -> tensor<1x6xf32> {
+  %r = "gradcam.concat"(%0, %1) : (tensor<1x4xf32>, tensor<1x2xf32>) -> tensor<1x6xf32>
+  return %r : tensor<1x6xf32>
+}
+
 // CHECK: "gradcam.linear_adjoint"({{.*}} : (tensor<1x3xf32>, tensor<3x8xf32>) -> tensor<1x8xf32>
 func.func @linear_adjoint(%0: tensor<1x3xf32>, %1: tensor<3x8xf32>) -> tensor<1x8xf32> {
   %r = "gradcam.linear_adjoint"(%0, %1) : (tensor<1x3xf32>, tensor<3x8xf32>) -> tensor<1x8xf32>
@@ -135,9 +141,9 @@ func.func @unflatten(%0: tensor<1x144xf32>) -> tensor<1x4x6x6xf32> {
   return %r : tensor<1x4x6x6xf32>
 }
 
-// CHECK: "gradcam.channel_slice"({{.*}} : (tensor<1x4x6x6xf32>) -> tensor<1x2x6x6xf32>
-func.func @channel_slice(%0: tensor<1x4x6x6xf32>) -> tensor<1x2x6x6xf32> {
-  %r = "gradcam.channel_slice"(%0) {offset = 1 : i64} : (tensor<1x4x6x6xf32>) -> tensor<1x2x6x6xf32>
+// CHECK: "gradcam.take_channels"({{.*}} {order = [3, -1]} : (tensor<1x4x6x6xf32>) -> tensor<1x2x6x6xf32>
+func.func @take_channels(%0: tensor<1x4x6x6xf32>) -> tensor<1x2x6x6xf32> {
+  %r = "gradcam.take_channels"(%0) {order = [3, -1]} : (tensor<1x4x6x6xf32>) -> tensor<1x2x6x6xf32>
   return %r : tensor<1x2x6x6xf32>
 }
 

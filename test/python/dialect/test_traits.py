@@ -76,7 +76,7 @@ def test_ops_are_linear_in_their_first_operand_exactly_where_they_say_so(example
 
 def test_ops_that_keep_nonnegative_elements(examples):
     kept = [op for op in example_ops(examples) if has(op, KeepsNonnegative)]
-    assert len(kept) == 11
+    assert len(kept) == 13
     for op in kept:
         first, *rest = (np.abs(a) for a in operands_of(op))
         assert (compute(op, first, *rest) >= 0).all()

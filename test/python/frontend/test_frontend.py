@@ -32,6 +32,28 @@ def _copies(x):
     return x.contiguous().detach().clone()
 
 
+def _dense(x):
+    """Two layers of a DenseNet: the second concatenation grows the first."""
+    y = F.relu(x)
+    z = F.relu(torch.cat([x, y], 1))
+    return torch.cat([x, y, z], 1)
+
+
+def _two_pools(x):
+    return torch.cat([x.mean((2, 3)), x.amax((2, 3))], -1)
+
+
+def _shuffled_vector(x):
+    return x.mean((2, 3)).view(1, 2, 2).transpose(1, 2).reshape(1, 4)
+
+
+def _shuffled(x):
+    """As torchvision writes a channel shuffle."""
+    batch, channels, height, width = x.shape
+    x = x.view(batch, 2, channels // 2, height, width)
+    return torch.transpose(x, 1, 2).contiguous().view(batch, channels, height, width)
+
+
 LINEAR = nn.Linear(4, 5)
 CHANNELS = torch.tensor([0.5, 1, 2, 4])[:, None, None]
 MATRIX = torch.arange(16.0).reshape(4, 4) / 8
@@ -91,6 +113,24 @@ BODIES = {
     "view": (lambda x: x.view(x.size(0), -1), ["flatten"]),
     "reshape": (lambda x: x.reshape(1, -1), ["flatten"]),
     "cat": (lambda x: torch.cat([x, F.relu(x), x], 1), ["relu", "concat", "concat"]),
+    "cat of one": (lambda x: torch.cat([x], 1), []),
+    "cat that grows": (_dense, ["relu", "concat", "relu", "concat"]),
+    "cat of vectors": (_two_pools, ["avg_pool2d", "flatten", "max_pool2d", "flatten", "concat"]),
+    "some channels": (lambda x: x[:, 1:4:2], ["take_channels"]),
+    "last channels": (lambda x: x[:, -3:], ["take_channels"]),
+    "narrow": (lambda x: x.narrow(1, 1, 2), ["take_channels"]),
+    "all channels": (lambda x: x[:, :9], []),
+    "channels last slice": (lambda x: x.permute(0, 2, 3, 1)[..., 2:].permute(0, 3, 1, 2), ["take_channels"]),
+    "split": (lambda x: torch.cat(torch.split(x, [1, 3], 1)[::-1], 1), ["take_channels", "take_channels", "concat"]),
+    "split of one": (lambda x: torch.split(x, 4, 1)[0], []),
+    "uneven split": (lambda x: torch.split(x, 3, 1)[1], ["take_channels"]),
+    "chunk": (lambda x: x.chunk(2, 1)[1], ["take_channels"]),
+    "channel shuffle": (lambda x: F.channel_shuffle(x, 2), ["take_channels"]),
+    "shuffle by view": (_shuffled, ["take_channels"]),
+    "shuffle by flatten": (lambda x: x.unflatten(1, (2, 2)).transpose(1, 2).flatten(1, 2), ["take_channels"]),
+    "split channels in order": (lambda x: F.relu(x.view(1, 2, 2, 8, 8)).view(1, 4, 8, 8), ["relu"]),
+    "shuffle of a vector": (_shuffled_vector, ["avg_pool2d", "flatten", "take_channels"]),
+    "flip": (lambda x: x.flip(1), ["take_channels"]),
     "vanish": (nn.Sequential(nn.Dropout(), nn.Identity(), nn.Dropout2d(), Lambda(_copies)), []),
 }  # fmt: skip
 

@@ -274,17 +274,19 @@ def test_running_leaves_the_module_alone():
     assert str(module) == before
 
 
+WINDOW = {"kernel": [1, 1], "stride": [1, 1], "padding": [0, 0], "dilation": [1, 1]}
+
+
 @pytest.mark.parametrize(
-    ("name", "operands", "message"),
+    ("name", "dims", "attributes", "message"),
     [
-        ("concat", 2, "'gradcam.concat' has no lowering to linalg"),
-        ("max_pool2d", 1, "equal element types"),
+        ("channel_sum", (1, 5, 5), {}, "'gradcam.channel_sum' has no lowering to linalg"),
+        ("max_pool2d", (1, 4, 5, 5), WINDOW, "equal element types"),
     ],
 )
-def test_what_has_no_lowering_is_refused_with_its_place(name, operands, message):
+def test_what_has_no_lowering_is_refused_with_its_place(name, dims, attributes, message):
     net = Net((4, 5, 5))
-    window = {"kernel": [1, 1], "stride": [1, 1], "padding": [0, 0], "dilation": [1, 1]} if operands == 1 else {}
-    y = net.op(name, [net.image] * operands, (1, 4 * operands, 5, 5), 0.5, **window)
+    y = net.op(name, [net.image], dims, 0.5, **attributes)
     with pytest.raises(GradcamError, match=message) as error:
         ConvertGradcamToLinalg().run(ir.Module.parse(net.text(y)))
     assert f"{name}_0" in str(error.value.location)

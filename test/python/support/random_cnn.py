@@ -14,7 +14,7 @@ from cam_formulas import cam
 from torch_mlir import ir
 from torch_mlir.dialects import arith, func
 
-from gradcam.dialect import activation_ops, cam_ops, ops, product_ops
+from gradcam.dialect import activation_ops, cam_ops, channel_ops, ops, product_ops
 
 #: Of a generated convolution; most have few, so that the networks stay fast.
 MAX_CHANNELS = 70
@@ -164,7 +164,16 @@ class Network:
         return self.append([x, y], torch.add, ops.AddOp)
 
     def concat(self, x, y) -> int:
-        return self.append([x, y], lambda *v: torch.cat(v, 1), ops.ConcatOp)
+        return self.append([x, y], lambda *v: torch.cat(v, 1), channel_ops.ConcatOp)
+
+    def take(self, x, order) -> int:
+        """The channels `order` of x; -1 is zeros."""
+        order = [int(c) for c in order]
+
+        def forward(v):
+            return torch.cat((v, torch.zeros_like(v[:, :1])), 1)[:, order]
+
+        return self.append([x], forward, lambda v, type_: channel_ops.TakeChannelsOp(v, pair(order), type_))
 
     def flatten(self, x) -> int:
         return self.append([x], lambda v: v.flatten(1), ops.FlattenOp)
@@ -289,8 +298,9 @@ def random_network(seed: int) -> Network:
 def _layer(net: Network, rng: np.random.Generator, x: int) -> int:
     channels, *size = net.shape(x)[1:]
     simple = ["batch_norm", "relu", "below_six", "leaky_relu", "prelu", "hard_sigmoid", "hard_swish", "function"]
+    moves = ["concat", "take", "shuffle"]
     kind = rng.choice(
-        ["conv", "conv", "conv", *simple, "squeeze_excite", "product", "max_pool", "avg_pool", "residual", "concat"]
+        ["conv", "conv", "conv", *simple, "squeeze_excite", "product", "max_pool", "avg_pool", "residual", *moves]
     )
     if kind == "conv":
         return net.relu(_random_conv(net, rng, x))
@@ -308,6 +318,14 @@ def _layer(net: Network, rng: np.random.Generator, x: int) -> int:
     if kind == "concat":
         branches = net.relu(net.conv(x, channels, (1, 1))), net.conv(x, channels, (3, 3), padding=(1, 1))
         return net.concat(net.concat(*branches), x)
+    if kind == "take":
+        order = rng.permutation(channels)[: rng.integers(1, channels + 1)]
+        return net.take(x, [-1 if rng.integers(8) == 0 and len(order) > 1 and k else c for k, c in enumerate(order)])
+    if kind == "shuffle":  # a unit of ShuffleNet: one half passes, and the channels of both halves take turns
+        half = channels // 2 or channels
+        y = net.relu(net.conv(net.take(x, range(channels - half, channels)), half, (1, 1)))
+        whole = net.concat(net.take(x, range(half)), y)
+        return net.take(whole, np.arange(2 * half).reshape(2, half).T.ravel())
     return getattr(net, kind)(x)
 
 

@@ -357,11 +357,97 @@ CASES = {
             ("r", "class_row", "w cls", "", (1, 12)),
             ("u", "unflatten", "r", "", (1, 12, 1, 1)),
             ("a", "avg_pool2d_adjoint", "u", avg((4, 4)), (1, 12, 4, 4)),
-            ("s", "channel_slice", "a", "{offset = 5 : i64}", (1, 6, 4, 4)),
+            ("s", "take_channels", "a", "{order = [5, 6, 7, 8, 9, 10]}", (1, 6, 4, 4)),
             ("b", "batch_norm_adjoint", "s gamma var", "{eps = 1.0e-5 : f64}", (1, 6, 4, 4)),
             ("y", "channel_weights", "b", "", (1, 6)),
         ],
         ["constant", "class_row", "scale"],
+    ),
+    "take of take": (
+        ["%g = " + tensor(1, 4, 2, 2)],
+        {},
+        [
+            ("a", "take_channels", "g", "{order = [3, -1, 0]}", (1, 3, 2, 2)),
+            ("y", "take_channels", "a", "{order = [2, 1, 0, -1]}", (1, 4, 2, 2)),
+        ],
+        ["take_channels"],
+    ),
+    "a shuffle and its adjoint": (
+        ["%g = " + tensor(1, 4)],
+        {},
+        [
+            ("a", "take_channels", "g", "{order = [0, 2, 1, 3]}", (1, 4)),
+            ("y", "take_channels", "a", "{order = [0, 2, 1, 3]}", (1, 4)),
+        ],
+        [],
+    ),
+    "take of a part": (
+        ["%g = " + tensor(1, 3, 2, 2), "%h = " + tensor(1, 2, 2, 2)],
+        {},
+        [
+            ("a", "concat", "g h", "", (1, 5, 2, 2)),
+            ("y", "take_channels", "a", "{order = [3, 4]}", (1, 2, 2, 2)),
+        ],
+        [],
+    ),
+    "take of two parts stays": (
+        ["%g = " + tensor(1, 3, 2, 2), "%h = " + tensor(1, 2, 2, 2)],
+        {},
+        [
+            ("a", "concat", "g h", "", (1, 5, 2, 2)),
+            ("y", "take_channels", "a", "{order = [2, 3]}", (1, 2, 2, 2)),
+        ],
+        ["concat", "take_channels"],
+    ),
+    "gradients of a split": (
+        ["%g = " + tensor(1, 2, 2, 2), "%h = " + tensor(1, 3, 2, 2)],
+        {},
+        [
+            ("a", "take_channels", "g", "{order = [0, 1, -1, -1, -1]}", (1, 5, 2, 2)),
+            ("b", "take_channels", "h", "{order = [-1, -1, 0, 1, 2]}", (1, 5, 2, 2)),
+            ("y", "add", "a b", "", (1, 5, 2, 2)),
+        ],
+        ["concat"],
+    ),
+    "gradients that overlap are added": (
+        ["%g = " + tensor(1, 2, 2, 2), "%h = " + tensor(1, 2, 2, 2)],
+        {},
+        [
+            ("a", "take_channels", "g", "{order = [0, 1, -1]}", (1, 3, 2, 2)),
+            ("b", "take_channels", "h", "{order = [-1, 0, 1]}", (1, 3, 2, 2)),
+            ("y", "add", "a b", "", (1, 3, 2, 2)),
+        ],
+        ["take_channels", "take_channels", "add"],
+    ),
+    "common scale of parts": (
+        ["%g = " + tensor(1, 2), "%h = " + tensor(1, 3)],
+        {},
+        [
+            ("a", "scale", "g", "{factor = 0.5 : f64}", (1, 2)),
+            ("b", "scale", "h", "{factor = 0.5 : f64}", (1, 3)),
+            ("y", "concat", "a b", "", (1, 5)),
+        ],
+        ["concat", "scale"],
+    ),
+    "mean of a slice": (
+        ["%g = " + tensor(1, 4, 2, 2)],
+        {"w": (4, 6, 3, 3)},
+        [
+            ("a", "conv2d_adjoint", "g w", conv(padding=(1, 1)), (1, 6, 2, 2)),
+            ("b", "take_channels", "a", "{order = [4, 2]}", (1, 2, 2, 2)),
+            ("y", "channel_weights", "b", "", (1, 2)),
+        ],
+        ["constant", "tap_sums", "conv2d_adjoint", "flatten", "take_channels", "scale"],
+    ),
+    "mean of parts": (
+        ["%g = " + tensor(1, 2, 1, 1), "%h = " + tensor(1, 3, 2, 2)],
+        {},
+        [
+            ("a", "avg_pool2d_adjoint", "g", avg((2, 2)), (1, 2, 2, 2)),
+            ("b", "concat", "a h", "", (1, 5, 2, 2)),
+            ("y", "channel_weights", "b", "", (1, 5)),
+        ],
+        ["flatten", "scale", "channel_weights", "concat"],
     ),
     "table through two linear layers": (
         [CLS],

@@ -135,23 +135,28 @@ func.func @main(%x: tensor<4xi32>) -> tensor<8xi32> {
 
 // -----
 
-#v = affine_map<(i) -> (i)>
-func.func @main(%x: tensor<4xi32>) -> tensor<8xi32> {
-  %e = tensor.empty() : tensor<4xi32>
+// What no nest computes is copied.
+// CHECK-LABEL: func.func @copied
+// CHECK: %[[X:.+]] = memref.alloc() : memref<4xi32>
+// CHECK: %[[Y:.+]] = memref.alloc() : memref<8xi32>
+// CHECK: affine.load %[[X]][%[[I:.+]]] : memref<4xi32>
+// CHECK-NEXT: affine.store %{{.+}}, %[[Y]][%[[I]] * 2] : memref<8xi32>
+func.func @copied(%x: tensor<4xi32>) -> tensor<8xi32> {
   %whole = tensor.empty() : tensor<8xi32>
-  // expected-error@+1 {{a slice must be the result of a linalg.generic}}
   %0 = tensor.insert_slice %x into %whole[0] [4] [2] : tensor<4xi32> into tensor<8xi32>
   return %0 : tensor<8xi32>
 }
 
 // -----
 
-// What is inserted twice, equal tap sums of two parities say, and read besides is made for each of them.
+// What is inserted twice is written in place once, and copied for the other place; who reads it reads the first place.
 // CHECK-LABEL: func.func @shared
 // CHECK: %[[Y:.+]] = memref.alloc() : memref<8xi32>
 // CHECK: affine.store %{{.+}}, %[[Y]][%{{.+}} * 2] : memref<8xi32>
-// CHECK: affine.store %{{.+}}, %[[Y]][%{{.+}} * 2 + 1] : memref<8xi32>
-// CHECK: affine.store %{{.+}}, %{{.+}}[%{{.+}}] : memref<4xi32>
+// CHECK: affine.load %[[Y]][%[[I:.+]] * 2] : memref<8xi32>
+// CHECK-NEXT: affine.store %{{.+}}, %[[Y]][%[[I]] * 2 + 1] : memref<8xi32>
+// CHECK: affine.load %[[Y]][%[[J:.+]] * 2] : memref<8xi32>
+// CHECK-NEXT: affine.store %{{.+}}, %{{.+}}[%[[J]]] : memref<4xi32>
 #v = affine_map<(i) -> (i)>
 func.func @shared(%x: tensor<4xi32>) -> (tensor<8xi32>, tensor<4xi32>) {
   %e = tensor.empty() : tensor<4xi32>
@@ -163,6 +168,67 @@ func.func @shared(%x: tensor<4xi32>) -> (tensor<8xi32>, tensor<4xi32>) {
   %0 = tensor.insert_slice %y into %whole[0] [4] [2] : tensor<4xi32> into tensor<8xi32>
   %1 = tensor.insert_slice %y into %0[1] [4] [2] : tensor<4xi32> into tensor<8xi32>
   return %1, %y : tensor<8xi32>, tensor<4xi32>
+}
+
+// -----
+
+// A reduction that is inserted twice, equal tap sums of two parities say, is computed for each of them.
+// CHECK-LABEL: func.func @reduced
+// CHECK: %[[Y:.+]] = memref.alloc() : memref<4xi32>
+// CHECK: arith.addi
+// CHECK: affine.store %{{.+}}, %[[Y]][%{{.+}} * 2{{.*}}] : memref<4xi32>
+// CHECK: arith.addi
+// CHECK: affine.store %{{.+}}, %[[Y]][%{{.+}} * 2{{.*}}] : memref<4xi32>
+#r = affine_map<(i, j) -> (i, j)>
+#s = affine_map<(i, j) -> (i)>
+func.func @reduced(%x: tensor<2x3xi32>) -> tensor<4xi32> {
+  %c0 = arith.constant 0 : i32
+  %e = tensor.empty() : tensor<2xi32>
+  %zero = linalg.fill ins(%c0 : i32) outs(%e : tensor<2xi32>) -> tensor<2xi32>
+  %whole = tensor.empty() : tensor<4xi32>
+  %y = linalg.generic {indexing_maps = [#r, #s], iterator_types = ["parallel", "reduction"]} ins(%x : tensor<2x3xi32>) outs(%zero : tensor<2xi32>) {
+  ^bb0(%p: i32, %o: i32):
+    %n = arith.addi %p, %o : i32
+    linalg.yield %n : i32
+  } -> tensor<2xi32>
+  %0 = tensor.insert_slice %y into %whole[0] [2] [2] : tensor<2xi32> into tensor<4xi32>
+  %1 = tensor.insert_slice %y into %0[1] [2] [2] : tensor<2xi32> into tensor<4xi32>
+  return %1 : tensor<4xi32>
+}
+
+// -----
+
+// A whole that is a slice of another one lies in the buffer of that one, as in a map that grows part by part.
+// CHECK-LABEL: func.func @grown
+// CHECK: %[[X:.+]] = memref.alloc() : memref<4xi32>
+// CHECK: %[[Z:.+]] = memref.alloc() : memref<12xi32>
+// CHECK: affine.store %{{.+}}, %[[Z]][%{{.+}}] : memref<12xi32>
+// CHECK: affine.load %[[X]][%[[I:.+]]] : memref<4xi32>
+// CHECK-NEXT: affine.store %{{.+}}, %[[Z]][%[[I]] + 4] : memref<12xi32>
+// CHECK: affine.load %[[Z]][%[[J:.+]] + 2] : memref<12xi32>
+// CHECK: affine.store %{{.+}}, %[[Z]][%[[J]] + 8] : memref<12xi32>
+// CHECK-NOT: memref.alloc
+#v = affine_map<(i) -> (i)>
+func.func @grown(%x: tensor<4xi32>) -> tensor<12xi32> {
+  %e = tensor.empty() : tensor<4xi32>
+  %eight = tensor.empty() : tensor<8xi32>
+  %twelve = tensor.empty() : tensor<12xi32>
+  %a = linalg.generic {indexing_maps = [#v, #v], iterator_types = ["parallel"]} ins(%x : tensor<4xi32>) outs(%e : tensor<4xi32>) {
+  ^bb0(%p: i32, %o: i32):
+    %n = arith.addi %p, %p : i32
+    linalg.yield %n : i32
+  } -> tensor<4xi32>
+  %0 = tensor.insert_slice %a into %eight[0] [4] [1] : tensor<4xi32> into tensor<8xi32>
+  %1 = tensor.insert_slice %x into %0[4] [4] [1] : tensor<4xi32> into tensor<8xi32>
+  %some = tensor.extract_slice %1[2] [4] [1] : tensor<8xi32> to tensor<4xi32>
+  %b = linalg.generic {indexing_maps = [#v, #v], iterator_types = ["parallel"]} ins(%some : tensor<4xi32>) outs(%e : tensor<4xi32>) {
+  ^bb0(%p: i32, %o: i32):
+    %n = arith.muli %p, %p : i32
+    linalg.yield %n : i32
+  } -> tensor<4xi32>
+  %2 = tensor.insert_slice %1 into %twelve[0] [8] [1] : tensor<8xi32> into tensor<12xi32>
+  %3 = tensor.insert_slice %b into %2[8] [4] [1] : tensor<4xi32> into tensor<12xi32>
+  return %3 : tensor<12xi32>
 }
 
 // -----

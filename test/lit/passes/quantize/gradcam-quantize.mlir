@@ -84,14 +84,27 @@ func.func @main(%image: tensor<1x2x1x1xf32> {gradcam.range = 1.0 : f64}) -> tens
 
 // -----
 
-func.func @main(%image: tensor<1x2x1x1xf32> {gradcam.range = 1.0 : f64}) -> tensor<1x1xf32> {
-  %fc = arith.constant dense<1.0> : tensor<1x4xf32>
-  // expected-error@+1 {{'gradcam.concat' has no quantized form yet}}
-  %0 = "gradcam.concat"(%image, %image) : (tensor<1x2x1x1xf32>, tensor<1x2x1x1xf32>) -> tensor<1x4x1x1xf32>
-  %1 = "gradcam.flatten"(%0) : (tensor<1x4x1x1xf32>) -> tensor<1x4xf32>
-  %2 = "gradcam.linear"(%1, %fc) {operandSegmentSizes = array<i32: 1, 1, 0>}
-      : (tensor<1x4xf32>, tensor<1x4xf32>) -> tensor<1x1xf32>
-  return %2 : tensor<1x1xf32>
+// What a concatenation joins is stored at the scale of the whole; the image keeps its own.
+// CHECK-LABEL: func.func @joined
+// CHECK: "gradcam.conv2d"({{.*}} -> tensor<1x1x1x1x!quant.uniform<i8:f32, 2.000000e+00>>
+// CHECK: "gradcam.relu"({{.*}} -> tensor<1x1x1x1x!quant.uniform<i8:f32, 2.000000e+00>>
+// CHECK: "gradcam.concat"(%{{.+}}, %arg0) : (tensor<1x1x1x1x!quant.uniform<i8:f32, 2.000000e+00>>, tensor<1x1x1x1x!quant.uniform<i8:f32, 1.000000e+00>>) -> tensor<1x2x1x1x!quant.uniform<i8:f32, 2.000000e+00>>
+// CHECK: "gradcam.take_channels"({{.*}} -> tensor<1x2x1x1x!quant.uniform<i8:f32, 2.000000e+00>>
+func.func @joined(%image: tensor<1x1x1x1xf32> {gradcam.range = 127.0 : f64}) -> tensor<1x1xf32> {
+  %w = arith.constant dense<1.0> : tensor<1x1x1x1xf32>
+  %fc = arith.constant dense<1.0> : tensor<1x2xf32>
+  %0 = "gradcam.conv2d"(%image, %w) {stride = [1, 1], padding = [0, 0], dilation = [1, 1], groups = 1,
+      gradcam.range = 100.0 : f64, operandSegmentSizes = array<i32: 1, 1, 0>}
+      : (tensor<1x1x1x1xf32>, tensor<1x1x1x1xf32>) -> tensor<1x1x1x1xf32>
+  %1 = "gradcam.relu"(%0) {gradcam.range = 90.0 : f64} : (tensor<1x1x1x1xf32>) -> tensor<1x1x1x1xf32>
+  %2 = "gradcam.concat"(%1, %image) {gradcam.range = 254.0 : f64}
+      : (tensor<1x1x1x1xf32>, tensor<1x1x1x1xf32>) -> tensor<1x2x1x1xf32>
+  %3 = "gradcam.take_channels"(%2) {order = [1, 0], gradcam.range = 254.0 : f64}
+      : (tensor<1x2x1x1xf32>) -> tensor<1x2x1x1xf32>
+  %4 = "gradcam.flatten"(%3) : (tensor<1x2x1x1xf32>) -> tensor<1x2xf32>
+  %5 = "gradcam.linear"(%4, %fc) {operandSegmentSizes = array<i32: 1, 1, 0>}
+      : (tensor<1x2xf32>, tensor<1x2xf32>) -> tensor<1x1xf32>
+  return %5 : tensor<1x1xf32>
 }
 
 // -----
