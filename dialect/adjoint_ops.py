@@ -19,7 +19,18 @@ from gradcam.dialect.traits import (
     Sum,
     Unscaled,
 )
-from gradcam.dialect.verify import check_slope, ints, rank, require, result_shape, shape, tensor, verifier, window
+from gradcam.dialect.verify import (
+    check_slope,
+    ints,
+    rank,
+    require,
+    result_shape,
+    shape,
+    sides,
+    tensor,
+    verifier,
+    window,
+)
 
 #: Taps of the largest window whose tap numbers fit 8 bits.
 MAX_TAPS = 128
@@ -247,7 +258,7 @@ class AvgPool2dAdjointOp(
     @property
     def is_global(self) -> bool:
         """Whether the pool has a single window, which is the whole map without padding."""
-        window = ints(self, "kernel", 2, 1) == shape(self.gx)[2:] and ints(self, "padding", 2, 0) == [0, 0]
+        window = ints(self, "kernel", 2, 1) == shape(self.gx)[2:] and not any(map(any, sides(self)))
         return window and shape(self.g)[2:] == [1, 1]
 
     @verifier

@@ -21,7 +21,7 @@ from gradcam.dialect.traits import (
     Product,
     Sum,
 )
-from gradcam.dialect.verify import by, check_slope, ints, rank, require, result_shape, shape, verifier, window
+from gradcam.dialect.verify import by, check_slope, ints, rank, require, result_shape, shape, sides, verifier, window
 
 
 def groups_of(op: Any) -> int:
@@ -64,6 +64,9 @@ class Conv2dOp(GradCAM.Operation, name="conv2d", traits=[ext.Pure, Forward(), Pr
     """y[o,h,w] = bias[o] + sum over c,i,j of w[o,c,i,j] * x[c, h*stride + i*dilation - padding, ...]; zero outside x.
 
     As torch.nn.functional.conv2d. x: 1xCxHxW, w: OxC/groupsxKHxKW, bias: O, y: 1xOxOHxOW.
+
+    The padding of this and all other windows is [top, left, bottom, right], or [height, width] where it is the same on
+    both sides; formulas name the one before the map.
     """
 
     x: ext.Operand[Any]
@@ -192,17 +195,22 @@ class AddOp(
 
 
 def check_pool(op: Any, x: Any, y_shape: Sequence[int]) -> None:
-    """Checks the shapes of a pool from `x` to `y_shape`; padding is at most half the kernel, as in PyTorch."""
+    """Checks the shapes of a pool from `x` to `y_shape`, and that no window lies on padding alone, unless it counts."""
     _, channels, *size = rank(x, 4, "input")
-    kernel = ints(op, "kernel", 2, 1)
-    for k, p in zip(kernel, ints(op, "padding", 2, 0), strict=True):
-        require(2 * p <= k, f"padding {p} must be at most half the kernel {k}")
+    kernel, stride = ints(op, "kernel", 2, 1), ints(op, "stride", 2, 1)
     wanted = [1, channels, *window(op, size, kernel)]
+    if not ("count_include_pad" in op.attributes and ir.IntegerAttr(op.attributes["count_include_pad"]).value):
+        for n, k, s, low, out in zip(size, kernel, stride, sides(op)[0], wanted[2:], strict=True):
+            require(2 * low <= k, f"padding {low} must be at most half the kernel {k}")
+            require((out - 1) * s < low + n, f"the last window of {k} must not lie on padding alone")
     require(list(y_shape) == wanted, f"output must have shape {by(wanted)}, got {by(y_shape)}")
 
 
 class MaxPool2dOp(GradCAM.Operation, name="max_pool2d", traits=[ext.Pure, Forward(), KeepsNonnegative(), KeepsScale()]):
-    """Maximum over a sliding window; padding is minus infinity. As torch.nn.functional.max_pool2d, ceil_mode off."""
+    """Maximum over a sliding window; padding is minus infinity. As torch.nn.functional.max_pool2d.
+
+    The window that ceil_mode adds is one over more padding behind the map.
+    """
 
     x: ext.Operand[Any]
     kernel: ir.ArrayAttr
@@ -221,9 +229,10 @@ class AvgPool2dOp(
     name="avg_pool2d",
     traits=[ext.Pure, Forward(), LinearInFirst(), KeepsNonnegative(), Sum("window", mean=True)],
 ):
-    """Mean over a sliding window, ceil_mode off; a window as large as the map is the global average pool.
+    """Mean over a sliding window; a window as large as the map is the global average pool.
 
-    count_include_pad: padded zeros count in the divisor. dilation is always 1 (kept so that all windows read alike).
+    count_include_pad: padded zeros count in the divisor. A window of one element is then a pad with zeros.
+    dilation is always 1 (kept so that all windows read alike).
     """
 
     x: ext.Operand[Any]

@@ -97,12 +97,22 @@ def check_slope(op: Any) -> float:
     return slope
 
 
+def sides(op: Any) -> tuple[list[int], list[int]]:
+    """The padding of a window before and behind a map, for height and width each.
+
+    The attribute 'padding' is [top, left, bottom, right], or [height, width] where both sides are equal.
+    """
+    count = 4 if len(ir.ArrayAttr(op.attributes["padding"])) == 4 else 2
+    padding = ints(op, "padding", count, 0)
+    return padding[:2], padding[-2:]
+
+
 def window(op: Any, size: Sequence[int], kernel: Sequence[int]) -> list[int]:
     """Output height and width of a sliding window over `size` (H, W), by the formula of torch.nn.Conv2d."""
-    stride, padding, dilation = ints(op, "stride", 2, 1), ints(op, "padding", 2, 0), ints(op, "dilation", 2, 1)
+    stride, dilation = ints(op, "stride", 2, 1), ints(op, "dilation", 2, 1)
     out = []
-    for n, k, s, p, d in zip(size, kernel, stride, padding, dilation, strict=True):
-        reach = d * (k - 1) + 1
-        require(n + 2 * p >= reach, f"window of {reach} is larger than the padded input of {n + 2 * p}")
-        out.append((n + 2 * p - reach) // s + 1)
+    for n, k, s, low, high, d in zip(size, kernel, stride, *sides(op), dilation, strict=True):
+        reach, padded = d * (k - 1) + 1, low + n + high
+        require(padded >= reach, f"window of {reach} is larger than the padded input of {padded}")
+        out.append((padded - reach) // s + 1)
     return out

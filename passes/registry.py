@@ -9,6 +9,7 @@ from gradcam.passes.ir.levels import takes
 PIPELINES: dict[str, tuple[str, ...]] = {
     "gradcam-backward-pipeline": (
         "gradcam-fold-normalization",
+        "gradcam-fold-padding",
         "gradcam-fold-batch-norm",
         "gradcam-batch-norm-to-conv",
         "gradcam-simplify-head",
@@ -47,6 +48,7 @@ PIPELINES: dict[str, tuple[str, ...]] = {
 PASSES = (
     ("convert-torch-to-gradcam", "torch", "convert_torch_to_gradcam", "ConvertTorchToGradcam", "torch"),
     ("gradcam-fold-normalization", "backward", "fold_normalization", "FoldNormalization", "gradcam"),
+    ("gradcam-fold-padding", "backward", "fold_padding", "FoldPadding", "gradcam"),
     ("gradcam-fold-batch-norm", "backward", "fold_batch_norm", "FoldBatchNorm", "gradcam"),
     ("gradcam-batch-norm-to-conv", "backward", "batch_norm_to_conv", "BatchNormToConv", "gradcam"),
     ("gradcam-simplify-head", "backward", "simplify_head", "SimplifyHead", "gradcam"),

@@ -9,7 +9,7 @@ from torch_mlir import ir
 
 from gradcam.dialect import ops
 from gradcam.dialect.traits import Activation, has
-from gradcam.dialect.verify import ints, shape
+from gradcam.dialect.verify import ints, shape, sides
 from gradcam.passes.backward.rewrites import Pattern, apply_patterns, flat, integers, is_point, like, rebuilt
 from gradcam.passes.infra.pass_base import Pass
 from gradcam.passes.ir.constants import make_constant, read_constant
@@ -114,7 +114,7 @@ def _tiles(op: Any) -> bool:
 
 
 def _is_padded(op: Any) -> bool:
-    return any(ints(op, "padding", 2, 0))
+    return any(map(any, sides(op)))
 
 
 PATTERNS: dict[type, list[Pattern]] = {

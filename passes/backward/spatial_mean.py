@@ -9,7 +9,7 @@ from torch_mlir import ir
 
 from gradcam.dialect import adjoint_ops, ops
 from gradcam.dialect.adjoints import part_location
-from gradcam.dialect.verify import ints, shape
+from gradcam.dialect.verify import shape, sides
 from gradcam.passes.backward.rewrites import flat, integers, is_point, like, rebuilt, scaled
 
 
@@ -26,7 +26,7 @@ def mean_of_avg_pool_adjoint(op: Any) -> ir.Value | None:
     pool = op.g.owner
     if not isinstance(pool, adjoint_ops.AvgPool2dAdjointOp):
         return None
-    if ints(pool, "padding", 2, 0) != [0, 0] and bool(pool.count_include_pad.value):
+    if any(map(any, sides(pool))) and bool(pool.count_include_pad.value):
         return None
     return scaled(rebuilt(op, pool.g), _area(pool.g) / _area(pool.gx))
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from gradcam.dialect import adjoint_ops, cam_ops, channel_ops, ops
-from gradcam.dialect.verify import ints, shape
+from gradcam.dialect.verify import ints, shape, sides
 
 
 def _linear_adjoint(op: Any, g: np.ndarray, w: np.ndarray) -> np.ndarray:
@@ -81,9 +81,9 @@ def diagonal(matrix: np.ndarray, groups: int) -> np.ndarray:
 
 
 def _axes(op: Any, kernel: list[int], size: list[int], windows: Sequence[int]) -> list[tuple[int, ...]]:
-    """For each axis: taps, stride, padding, dilation, elements of the forward input, windows."""
-    stride, padding, dilation = ints(op, "stride", 2, 1), ints(op, "padding", 2, 0), ints(op, "dilation", 2, 1)
-    return list(zip(kernel, stride, padding, dilation, size, windows, strict=True))
+    """For each axis: taps, stride, padding before the map, dilation, elements of the forward input, windows."""
+    stride, dilation = ints(op, "stride", 2, 1), ints(op, "dilation", 2, 1)
+    return list(zip(kernel, stride, sides(op)[0], dilation, size, windows, strict=True))
 
 
 def _inside(taps: int, stride: int, padding: int, dilation: int, size: int, windows: int) -> np.ndarray:
@@ -99,10 +99,11 @@ def _spread(op: Any, share: np.ndarray) -> np.ndarray:
         op: an adjoint with the attributes of the forward op's window.
         share: the share of a window for the element under each tap: KH x KW x K x C x OH x OW.
     """
-    (sh, sw), (dh, dw), (ph, pw) = ints(op, "stride", 2, 1), ints(op, "dilation", 2, 1), ints(op, "padding", 2, 0)
+    (sh, sw), (dh, dw) = ints(op, "stride", 2, 1), ints(op, "dilation", 2, 1)
+    (top, left), (bottom, right) = sides(op)
     channels, height, width = shape(op.results[0])[1:]
     taps, (rows, columns) = share.shape[:2], share.shape[4:]
-    padded = np.zeros((share.shape[2], channels, height + 2 * ph, width + 2 * pw))
+    padded = np.zeros((share.shape[2], channels, top + height + bottom, left + width + right))
     for y, x in np.ndindex(*taps):
         padded[:, :, y * dh : y * dh + rows * sh : sh, x * dw : x * dw + columns * sw : sw] += share[y, x]
-    return padded[:, :, ph : ph + height, pw : pw + width]
+    return padded[:, :, top : top + height, left : left + width]

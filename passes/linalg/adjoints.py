@@ -15,6 +15,7 @@ from torch_mlir.dialects import arith
 from gradcam.dialect.adjoints import part_location
 from gradcam.dialect.ops import groups_of, is_depthwise
 from gradcam.dialect.verify import shape as type_shape
+from gradcam.dialect.verify import sides
 from gradcam.errors import fail
 from gradcam.passes.linalg.builders import (
     clipped,
@@ -86,9 +87,8 @@ def taps_of(parity: int, kernel: int, stride: int, padding: int, dilation: int) 
 
 
 def axes_of(op: Any, kernel: list[int]) -> list[tuple[int, int, int, int]]:
-    """Kernel size, stride, padding and dilation along height and width."""
-    stride, padding, dilation = (ints(op, name) for name in ("stride", "padding", "dilation"))
-    return list(zip(kernel, stride, padding, dilation, strict=True))
+    """Kernel size, stride, padding before the map and dilation along height and width."""
+    return list(zip(kernel, ints(op, "stride"), sides(op)[0], ints(op, "dilation"), strict=True))
 
 
 # --- products with the forward weights ---

@@ -13,6 +13,7 @@ from gradcam.dialect.adjoints import part_location
 from gradcam.dialect.layout_ops import channels_per_tap
 from gradcam.dialect.ops import is_depthwise
 from gradcam.dialect.verify import shape as type_shape
+from gradcam.dialect.verify import sides
 from gradcam.errors import fail
 from gradcam.passes.linalg import activations, adjoints, channels, elementwise_ops, pool_adjoints
 from gradcam.passes.linalg.builders import (
@@ -96,8 +97,7 @@ def sums_of_products(lowering: Lowering, op: Any, x: ir.Value, w: ir.Value, wind
 
 
 def _lower_conv2d(lowering: Lowering, op: Any) -> list[Any]:
-    kernel = type_shape(op.operands[1])[2:]
-    window = Window(kernel, ints(op, "stride"), ints(op, "padding"), ints(op, "dilation"))
+    window = window_of(op, type_shape(op.operands[1])[2:])
     return [conv(lowering, op, lowering.multiplied(op), window, type_shape(op.results[0])[2:])]
 
 
@@ -139,7 +139,7 @@ def require_same_type(op: Any) -> None:
 def _lower_max_pool2d(lowering: Lowering, op: Any) -> list[Any]:
     require_same_type(op)
     indices = users_named(op.operands[0], "gradcam.max_pool2d_index")
-    index = next((u for u in indices if window_of(u) == window_of(op)), None)
+    index = next((u for u in indices if window_of(u) == window_of(op) and sides(u) == sides(op)), None)
     if index is None:
         bits = storage_bits(op.results[0])
         return [reduce_window(lowering, op, window_of(op), -(1 << (bits - 1)), bits, arith.maxsi)]
@@ -165,7 +165,7 @@ def _maxima(lowering: Lowering, op: Any) -> list[ir.Value]:
 
 
 def _lower_avg_pool2d(lowering: Lowering, op: Any) -> list[Any]:
-    if any(ints(op, "padding")) and not ir.IntegerAttr(op.attributes["count_include_pad"]).value:
+    if any(map(any, sides(op))) and not ir.IntegerAttr(op.attributes["count_include_pad"]).value:
         raise fail(op, "'gradcam.avg_pool2d' with padding that does not count has no constant divisor and no lowering")
     if is_accumulator(op):
         return [reduce_window(lowering, op, window_of(op), 0, 32, add_up)]

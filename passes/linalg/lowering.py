@@ -14,6 +14,7 @@ from torch_mlir.dialects import arith
 from gradcam.dialect.ops import groups_of, is_depthwise
 from gradcam.dialect.traits import Gradient, has
 from gradcam.dialect.verify import shape as type_shape
+from gradcam.dialect.verify import sides
 from gradcam.errors import GradcamError, fail
 from gradcam.passes.linalg.builders import (
     const_tensor,
@@ -160,7 +161,7 @@ def copied(lowering: Lowering, row: Row) -> ir.Value:
 
 
 class Window(NamedTuple):
-    """A sliding window: entries for height and width."""
+    """A sliding window: entries for height and width; the padding is that before the map."""
 
     kernel: list[int]
     stride: list[int]
@@ -326,9 +327,9 @@ def together(*ops: Any) -> ir.Location:
     return ir.Location.fused([op.location for op in ops])
 
 
-def window_of(op: Any) -> Window:
-    """The window of a pool."""
-    return Window(*(ints(op, name) for name in Window._fields))
+def window_of(op: Any, kernel: list[int] | None = None) -> Window:
+    """The window of a convolution with this kernel, or of a pool."""
+    return Window(kernel or ints(op, "kernel"), ints(op, "stride"), sides(op)[0], ints(op, "dilation"))
 
 
 def tap_numbers(kernel: list[int]) -> ir.Value:

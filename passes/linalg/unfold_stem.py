@@ -14,7 +14,7 @@ from torch_mlir.dialects import arith
 from gradcam.dialect import layout_ops, ops
 from gradcam.dialect.adjoints import part_location
 from gradcam.dialect.layout_ops import channels_per_tap
-from gradcam.dialect.verify import ints, shape
+from gradcam.dialect.verify import ints, shape, sides
 from gradcam.errors import fail
 from gradcam.passes.infra.pass_base import Pass
 from gradcam.passes.ir.attributes import STEM
@@ -73,12 +73,16 @@ class UnfoldStem(Pass):
 
 
 class _Axis(NamedTuple):
-    """A convolution along height or width, of which `factor` adjacent kernel positions go into the channels."""
+    """A convolution along height or width, of which `factor` adjacent kernel positions go into the channels.
+
+    `padding` is that before the map, `behind` that behind it.
+    """
 
     size: int
     kernel: int
     stride: int
     padding: int
+    behind: int
     dilation: int
     out: int
     factor: int = 1
@@ -108,9 +112,9 @@ class _Axis(NamedTuple):
         return self.factor, self.stride, self.padding, high, self.dilation
 
     @property
-    def left(self) -> tuple[int, int, int]:
-        """Stride, padding and dilation of the convolution of the unfolded image."""
-        return (self.stride, self.padding, self.dilation) if self.factor == 1 else (1, 0, self.distance)
+    def left(self) -> tuple[int, int, int, int]:
+        """Stride, padding before and behind, and dilation of the convolution of the unfolded image."""
+        return (self.stride, self.padding, self.behind, self.dilation) if self.factor == 1 else (1, 0, 0, self.distance)
 
     @property
     def load(self) -> int:
@@ -179,7 +183,7 @@ def _is_quantized_conv(op: Any) -> bool:
 
 
 def _axes(op: Any) -> tuple[_Axis, ...]:
-    window = (ints(op, name, 2, 0) for name in ("stride", "padding", "dilation"))
+    window = ints(op, "stride", 2, 1), *sides(op), ints(op, "dilation", 2, 1)
     return tuple(map(_Axis, shape(op.x)[2:], shape(op.w)[2:], *window, shape(op.y)[2:]))
 
 
@@ -211,7 +215,8 @@ def _replace(op: Any, x: ir.Value, axes: tuple[_Axis, ...]) -> None:
     w = _moved(dense_values(old.owner.operands[0].owner), axes)
     kind = per_channel(w.shape, steps) if steps.ndim else per_tensor(w.shape, float(steps))
     with ir.InsertionPoint(op), op.location:
-        window = _pairs(a.left for a in axes)
+        stride, low, high, dilation = zip(*(a.left for a in axes), strict=True)
+        window = _integers(stride), _integers(low if low == high else low + high), _integers(dilation)
         new = ops.Conv2dOp(x, _quantized(w, kind), op.bias, *window, op.groups, op.y.type).y
     op.y.replace_all_uses_with(new)
     op.operation.erase()
@@ -234,10 +239,10 @@ def _moved(w: np.ndarray, axes: tuple[_Axis, ...]) -> np.ndarray:
 
 def _pairs(axes: Iterable[tuple[int, ...]]) -> list[ir.ArrayAttr]:
     """Attributes with a number for height and one for width, from all numbers of either."""
-    return [_pair(pair) for pair in zip(*axes, strict=True)]
+    return [_integers(pair) for pair in zip(*axes, strict=True)]
 
 
-def _pair(numbers: Iterable[int]) -> ir.ArrayAttr:
+def _integers(numbers: Iterable[int]) -> ir.ArrayAttr:
     i64 = ir.IntegerType.get_signless(64)
     return ir.ArrayAttr.get([ir.IntegerAttr.get(i64, n) for n in numbers])
 

@@ -22,7 +22,7 @@ from gradcam.dialect.traits import (
     has,
     trait,
 )
-from gradcam.dialect.verify import ints
+from gradcam.dialect.verify import sides
 from gradcam.errors import GradcamError, fail
 from gradcam.passes.ir.constants import dense_values
 from gradcam.passes.ir.explanations import explanations
@@ -89,7 +89,7 @@ def _reason(main: Any, op: Any) -> str:
     if isinstance(op, cam_ops.ClassRowOp) and len(ir.RankedTensorType(op.w.type).shape) != 2:
         return f"{name} of more than one number per channel has no quantized form yet"
     is_average = isinstance(op, ops.AvgPool2dOp | adjoint_ops.AvgPool2dAdjointOp)
-    if is_average and any(ints(op, "padding", 2, 0)) and not _counts_padding(op):
+    if is_average and any(map(any, sides(op))) and not _counts_padding(op):
         return f"{name} with padding and count_include_pad = false divides by no constant and has no quantized form yet"
     if isinstance(op, cam_ops.ScaleOp) and ir.FloatAttr(op.attributes["factor"]).value <= 0:
         return f"{name} needs a positive factor"

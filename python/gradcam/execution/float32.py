@@ -19,7 +19,7 @@ from torch_mlir import ir
 from gradcam.classes import best_class
 from gradcam.dialect import adjoint_ops, cam_ops, channel_ops, layout_ops, ops
 from gradcam.dialect.layout_ops import channels_per_tap
-from gradcam.dialect.verify import ints, shape
+from gradcam.dialect.verify import ints, shape, sides
 from gradcam.errors import fail
 from gradcam.execution import activations
 from gradcam.execution.interpreter import Kernel, OnValue, run
@@ -75,9 +75,21 @@ def _real(op: Any, name: str) -> float:
     return ir.FloatAttr(op.attributes[name]).value
 
 
-def _window(op: Any) -> tuple[list[int], list[int], list[int]]:
-    """Stride, padding and dilation, (H, W) each."""
-    return ints(op, "stride", 2, 1), ints(op, "padding", 2, 0), ints(op, "dilation", 2, 1)
+def _steps(op: Any) -> tuple[list[int], list[int]]:
+    """Stride and dilation, (H, W) each."""
+    return ints(op, "stride", 2, 1), ints(op, "dilation", 2, 1)
+
+
+def _padded(op: Any, x: Tensor, value: float = 0.0) -> Tensor:
+    """`x` with the padding of the op's window."""
+    (top, left), (bottom, right) = sides(op)
+    return F.pad(x, (left, right, top, bottom), value=value) if any((top, left, bottom, right)) else x
+
+
+def _inside(op: Any, padded: Tensor, size: Sequence[int]) -> Tensor:
+    """The map of `size` (H, W) in its padded form."""
+    (top, left), (height, width) = sides(op)[0], size
+    return padded[:, :, top : top + height, left : left + width]
 
 
 def _image_by_image(product: Callable[..., Tensor]) -> Callable[..., Tensor]:
@@ -107,7 +119,11 @@ def _channels(vector: Tensor) -> Tensor:
 
 @_image_by_image
 def _conv2d(op: Any, x: Tensor, w: Tensor, bias: Tensor | None = None) -> Tensor:
-    return F.conv2d(x, w, bias, *_window(op), _integer(op, "groups"))
+    low, high = sides(op)
+    if low != high:
+        x, low = _padded(op, x), [0, 0]
+    stride, dilation = _steps(op)
+    return F.conv2d(x, w, bias, stride, low, dilation, _integer(op, "groups"))
 
 
 @_image_by_image
@@ -132,13 +148,15 @@ def _add(op: Any, x: Tensor, y: Tensor) -> Tensor:
 
 
 def _max_pool2d(op: Any, x: Tensor) -> Tensor:
-    return F.max_pool2d(x, ints(op, "kernel", 2, 1), *_window(op))
+    stride, dilation = _steps(op)
+    return F.max_pool2d(_padded(op, x, -math.inf), ints(op, "kernel", 2, 1), stride, 0, dilation)
 
 
 def _avg_pool2d(op: Any, x: Tensor) -> Tensor:
-    count_include_pad = bool(_integer(op, "count_include_pad"))
-    kernel, stride, padding = ints(op, "kernel", 2, 1), ints(op, "stride", 2, 1), ints(op, "padding", 2, 0)
-    return F.avg_pool2d(x, kernel, stride, padding, count_include_pad=count_include_pad)
+    kernel, stride = ints(op, "kernel", 2, 1), ints(op, "stride", 2, 1)
+    if _integer(op, "count_include_pad"):
+        return F.avg_pool2d(_padded(op, x), kernel, stride)
+    return F.avg_pool2d(_padded(op, x), kernel, stride, divisor_override=1) / _counts(op, x)
 
 
 def _batch_norm(op: Any, x: Tensor, gamma: Tensor, beta: Tensor, mean: Tensor, var: Tensor) -> Tensor:
@@ -172,23 +190,28 @@ def _linear_adjoint(op: Any, g: Tensor, w: Tensor) -> Tensor:
 
 @_image_by_image
 def _conv2d_adjoint(op: Any, g: Tensor, w: Tensor) -> Tensor:
-    return _transposed(g, w, shape(op.results[0]), _window(op), _integer(op, "groups"))
+    return _transposed(op, g, w, _integer(op, "groups"))
 
 
-def _transposed(g: Tensor, w: Tensor, x_shape: list[int], window: Sequence[list[int]], groups: int) -> Tensor:
-    """The transposed convolution from `g` to the size of the forward input.
+def _transposed(op: Any, g: Tensor, w: Tensor, groups: int) -> Tensor:
+    """The transposed convolution from `g` to the size of the forward input, by the window of the op.
 
     The forward floor division drops up to stride - 1 rows and columns at the end; `output_padding` restores them.
+    Padding is symmetric in PyTorch; what is left of it on one side is cut off.
     """
-    stride, padding, dilation = window
-    axes = zip(x_shape[2:], g.shape[2:], w.shape[2:], stride, padding, dilation, strict=True)
-    dropped = [n - ((out - 1) * s - 2 * p + d * (k - 1) + 1) for n, out, k, s, p, d in axes]
-    return F.conv_transpose2d(g, w, None, stride, padding, dropped, groups, dilation)
+    (stride, dilation), (low, high), size = _steps(op), sides(op), shape(op.results[0])[2:]
+    both = [min(pair) for pair in zip(low, high, strict=True)]
+    axes = zip(size, low, both, g.shape[2:], w.shape[2:], stride, dilation, strict=True)
+    dropped = [before - p + n - ((out - 1) * s - 2 * p + d * (k - 1) + 1) for n, before, p, out, k, s, d in axes]
+    gx = F.conv_transpose2d(g, w, None, stride, both, [max(0, n) for n in dropped], groups, dilation)
+    (top, left), (height, width) = (before - p for before, p in zip(low, both, strict=True)), size
+    return gx[:, :, top : top + height, left : left + width]
 
 
 @_image_by_image
 def _tap_sums(op: Any, g: Tensor) -> Tensor:
-    axes = zip(ints(op, "kernel", 2, 1), *_window(op), ints(op, "size", 2, 1), g.shape[2:], strict=True)
+    (stride, dilation), (low, _) = _steps(op), sides(op)
+    axes = zip(ints(op, "kernel", 2, 1), stride, low, dilation, ints(op, "size", 2, 1), g.shape[2:], strict=True)
     rows, columns = (_landing(*axis).to(g.dtype) for axis in axes)
     return torch.einsum("nohw,ih,jw->noij", g, rows, columns).flip(2, 3)
 
@@ -213,35 +236,41 @@ def _apply_mask(op: Any, g: Tensor, mask: Tensor) -> Tensor:
 
 
 def _max_pool2d_adjoint(op: Any, g: Tensor, x: Tensor) -> Tensor:
-    _, where = F.max_pool2d_with_indices(x, ints(op, "kernel", 2, 1), *_window(op))
-    gx = torch.zeros_like(x).flatten(2)
-    return gx.scatter_add(2, where.flatten(2), g.flatten(2)).reshape(x.shape)
+    (stride, dilation), padded = _steps(op), _padded(op, x, -math.inf)
+    _, where = F.max_pool2d_with_indices(padded, ints(op, "kernel", 2, 1), stride, 0, dilation)
+    gx = torch.zeros_like(padded, dtype=g.dtype).flatten(2)
+    return _inside(op, gx.scatter_add(2, where.flatten(2), g.flatten(2)).reshape(padded.shape), x.shape[2:])
 
 
 def _max_pool2d_index(op: Any, x: Tensor) -> Tensor:
-    kernel, stride, (ph, pw), dilation = map(tuple, (ints(op, "kernel", 2, 1), *_window(op)))
-    windows = F.unfold(F.pad(x, (pw, pw, ph, ph), value=-math.inf), kernel, dilation, 0, stride)
+    kernel, stride, dilation = map(tuple, (ints(op, "kernel", 2, 1), *_steps(op)))
+    windows = F.unfold(_padded(op, x, -math.inf), kernel, dilation, 0, stride)
     # NumPy's argmax is the first maximum; PyTorch does not say which one it returns.
     taps = windows.reshape(*x.shape[:2], math.prod(kernel), -1).numpy().argmax(2)
     return torch.from_numpy(taps).reshape(-1, *shape(op.results[0])[1:]).to(torch.int8)
 
 
 def _max_unpool2d(op: Any, g: Tensor, index: Tensor) -> Tensor:
-    kernel, stride, padding, dilation = map(tuple, (ints(op, "kernel", 2, 1), *_window(op)))
+    kernel, stride, dilation = map(tuple, (ints(op, "kernel", 2, 1), *_steps(op)))
+    size, around = shape(op.results[0])[2:], sides(op)
     taps = torch.arange(math.prod(kernel)).reshape(1, 1, -1, 1)
     windows = torch.where(index.flatten(2)[:, :, None] == taps, g.flatten(2)[:, :, None], 0)
-    return F.fold(windows.flatten(1, 2), tuple(shape(op.results[0])[2:]), kernel, dilation, padding, stride)
+    padded = tuple(n + low + high for n, low, high in zip(size, *around, strict=True))
+    return _inside(op, F.fold(windows.flatten(1, 2), padded, kernel, dilation, 0, stride), size)
 
 
 @_image_by_image
 def _avg_pool2d_adjoint(op: Any, g: Tensor) -> Tensor:
-    x_shape, window, (kh, kw) = shape(op.results[0]), _window(op), ints(op, "kernel", 2, 1)
-    if _integer(op, "count_include_pad"):
-        divisor = g.new_tensor(kh * kw)
-    else:
-        divisor = F.conv2d(g.new_ones(1, 1, *x_shape[2:]), g.new_ones(1, 1, kh, kw), None, *window)
-    channels = x_shape[1]
-    return _transposed(g / divisor, g.new_ones(channels, 1, kh, kw), x_shape, window, channels)
+    kh, kw = ints(op, "kernel", 2, 1)
+    channels, *size = shape(op.results[0])[1:]
+    divisor = g.new_tensor(kh * kw) if _integer(op, "count_include_pad") else _counts(op, g.new_ones(1, 1, *size))
+    return _transposed(op, g / divisor, g.new_ones(channels, 1, kh, kw), channels)
+
+
+def _counts(op: Any, x: Tensor) -> Tensor:
+    """The number of elements of each window of a pool that lie on the map `x`: 1x1xOHxOW."""
+    ones = _padded(op, x.new_ones(1, 1, *x.shape[2:]))
+    return F.conv2d(ones, x.new_ones(1, 1, *ints(op, "kernel", 2, 1)), None, ints(op, "stride", 2, 1))
 
 
 def _batch_norm_adjoint(op: Any, g: Tensor, gamma: Tensor, var: Tensor) -> Tensor:

@@ -29,6 +29,7 @@ def quiet() -> Iterator[list[BaseException]]:
     try:
         with contextlib.redirect_stderr(printed), warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)
+            warnings.filterwarnings("ignore", "Using padding='same'")  # it tells of a copy that PyTorch makes
             yield logged.found
     finally:
         logging.disable(disabled)

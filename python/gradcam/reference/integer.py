@@ -18,6 +18,7 @@ from torch_mlir import ir
 
 from gradcam.classes import best_class
 from gradcam.dialect.layout_ops import channels_per_tap
+from gradcam.dialect.verify import sides
 from gradcam.errors import GradcamError, fail
 from gradcam.execution.interpreter import OnValue, run
 from gradcam.passes.ir.normalization import entering
@@ -43,8 +44,8 @@ def _ints(op: Any, name: str) -> list[int]:
 
 
 def _pad(x: np.ndarray, op: Any, value: int) -> np.ndarray:
-    ph, pw = _ints(op, "padding")
-    return np.pad(x, ((0, 0), (0, 0), (ph, ph), (pw, pw)), constant_values=value)
+    around = zip(*sides(op), strict=True)
+    return np.pad(x, ((0, 0), (0, 0), *around), constant_values=value)
 
 
 def _windows(x: np.ndarray, op: Any, kernel: list[int]) -> np.ndarray:
@@ -139,13 +140,13 @@ def _landed(op: Any, kernel: list[int], shares: Iterable[np.ndarray]) -> np.ndar
         kernel: height and width of the window.
         shares: for each tap, row-major, the share of every window for the position under that tap: CxOHxOW integers.
     """
-    (sh, sw), (ph, pw), (dh, dw) = (_ints(op, name) for name in ("stride", "padding", "dilation"))
+    (sh, sw), (dh, dw), ((top, left), (bottom, right)) = _ints(op, "stride"), _ints(op, "dilation"), sides(op)
     _, channels, height, width = ir.RankedTensorType(op.results[0].type).shape
-    padded = np.zeros((channels, height + 2 * ph, width + 2 * pw), np.int64)
+    padded = np.zeros((channels, top + height + bottom, left + width + right), np.int64)
     for (i, j), share in zip(np.ndindex(*kernel), shares, strict=True):
         rows, columns = share.shape[1:]
         padded[:, i * dh : i * dh + rows * sh : sh, j * dw : j * dw + columns * sw : sw] += share
-    return padded[None, :, ph : ph + height, pw : pw + width]
+    return padded[None, :, top : top + height, left : left + width]
 
 
 def _linear_adjoint(op: Any, g: np.ndarray, w: np.ndarray) -> np.ndarray:
@@ -168,7 +169,8 @@ def _max_unpool2d(op: Any, g: np.ndarray, index: np.ndarray) -> np.ndarray:
 
 
 def _tap_sums(op: Any, g: np.ndarray) -> np.ndarray:
-    axes = zip(*(_ints(op, n) for n in ("kernel", "stride", "padding", "dilation", "size")), g.shape[2:], strict=True)
+    kernel, stride, dilation, size = (_ints(op, name) for name in ("kernel", "stride", "dilation", "size"))
+    axes = zip(kernel, stride, sides(op)[0], dilation, size, g.shape[2:], strict=True)
     rows, columns = (_landing(*axis) for axis in axes)
     return rescaled(op, np.einsum("nohw,ih,jw->noij", g.astype(np.int64), rows, columns)[:, :, ::-1, ::-1])
 

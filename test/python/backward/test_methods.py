@@ -74,6 +74,8 @@ def test_generated_networks_mean_something():
     assert {op.OPERATION_NAME.split(".")[1] for op in adjoints.ADJOINTS} <= seen
     assert {stride for strides, _ in convolutions for stride in strides} == {1, 2, 3}
     assert {padding > 0 for _, paddings in pools for padding in paddings} == {False, True}
+    for windows in (convolutions, pools):
+        assert any(paddings[:2] != paddings[-2:] for _, paddings in windows)
     assert 1 in channels and max(channels) >= 64
 
 

@@ -16,7 +16,11 @@ ROW = torch.ones(8)
 
 REFUSED = {
     "silu": (F.silu, "head: aten.silu is not supported"),
-    "even same": (nn.Conv2d(4, 4, 4, padding="same"), "padding='same' with a 4x4 kernel"),
+    "pad with 1": (lambda x: F.pad(x, (1, 0), value=1.0), "head: aten.pad pads with 1.0; hardware pads with zeros"),
+    "pad by -1": (lambda x: F.pad(x, (1, -1)), "head: aten.pad pads by [1, -1]; a negative number cuts"),
+    "pad of channels": (lambda x: F.pad(x, (0, 0, 0, 0, 1, 1)), "aten.pad pads by [0, 0, 0, 0, 1, 1], also other"),
+    "pad of a relu": (lambda x: F.relu(F.pad(x, (1, 1), value=-float("inf"))), "and is not read by max-pools alone"),
+    "replicate": (nn.ReplicationPad2d(1), "head: aten.pad with mode 'replicate' is not supported"),
     "reflect": (nn.Conv2d(4, 4, 3, padding=1, padding_mode="reflect"), "head.pad: aten.pad with mode 'reflect'"),
     "transposed": (nn.ConvTranspose2d(4, 4, 2), "head: aten.conv_transpose2d.input is not supported"),
     "alpha": (lambda x: torch.add(x, x, alpha=2), "head: aten.add.Tensor has alpha=2"),
@@ -32,9 +36,6 @@ REFUSED = {
     "rows": (lambda x: x[:, :, 2:], "head: aten.slice.Tensor takes or moves elements of dimension 2 of 1x4x8x8; only"),
     "halves": (lambda x: x.chunk(2, -1)[1], "split.Tensor takes or moves elements of dimension -1 of 1x4x8x8"),
     "order": (lambda x: F.max_pool2d(x.permute(0, 2, 3, 1), 2), "takes a tensor of shape 1x8x8x4, the dimensions of"),
-    "ceil max": (nn.MaxPool2d(3, 2, ceil_mode=True), "max_pool2d has ceil_mode=True and gives 4x4 instead of 3x3"),
-    "ceil avg": (nn.AvgPool2d(3, 2, ceil_mode=True), "avg_pool2d has ceil_mode=True and gives 4x4 instead of 3x3"),
-    "divisor": (nn.AvgPool2d(2, divisor_override=3), "has divisor_override=3"),
     "adaptive": (nn.AdaptiveAvgPool2d(3), "makes 3x3 of 8x8; supported is an output that divides the input"),
     "beta": (lambda x: torch.addmm(ROW, x.mean((2, 3)), ROW.repeat(4, 1), alpha=2), "has beta=1 and alpha=2; only 1"),
     "mean": (lambda x: x.mean(1), "takes the mean over [1] of 1x4x8x8; only height and width"),
@@ -59,7 +60,7 @@ def test_unsupported_ops_are_refused_by_name_and_place(name):
 
 
 def test_all_faults_are_reported_at_once():
-    model = nn.Sequential(nn.Conv2d(4, 4, 4, padding="same"), nn.SiLU(), nn.Conv2d(4, 2, 3), nn.GELU()).eval()
+    model = nn.Sequential(nn.ConvTranspose2d(4, 4, 3, padding=1), nn.SiLU(), nn.Conv2d(4, 2, 3), nn.GELU()).eval()
     model.input_shape = SHAPE
     with torch.no_grad():
         model[2].weight[0, 0, 0, 0] = float("nan")
@@ -67,7 +68,7 @@ def test_all_faults_are_reported_at_once():
     assert faults_of(model, target_layer="9") == [
         "target layer '9' is not a module that leaves an op in the exported program"
         " (gradcam-import --list-layers, or gradcam.frontend.target_layers, lists all 4)",
-        "0: aten.conv2d.padding has padding='same' with a 4x4 kernel, which pads one side more than the other",
+        "0: aten.conv_transpose2d.input is not supported",
         "1: aten.silu is not supported",
         "2.weight: weights contain NaN or infinity",
         "2.bias: weights contain NaN or infinity",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -60,6 +61,12 @@ def constant(array: torch.Tensor | None) -> ir.Value | None:
     return arith.ConstantOp(type_, ir.DenseElementsAttr.get(array.contiguous().numpy(), type=type_)).result
 
 
+def around(x: torch.Tensor, padding, value: float = 0.0) -> torch.Tensor:
+    """`x` with padding of [top, left, bottom, right], or of [height, width] on both sides."""
+    top, left, bottom, right = [*padding] * (4 // len(padding))
+    return F.pad(x, (left, right, top, bottom), value=value)
+
+
 @dataclass
 class Node:
     """One op: numbers of its inputs, its two forms, and its value on the example image."""
@@ -88,6 +95,12 @@ class Network:
         self.nodes.append(Node(inputs, forward, build, forward(*(self.nodes[i].value for i in inputs))))
         return len(self.nodes) - 1
 
+    def pad(self, x, padding) -> int:
+        def build(v, type_):
+            return ops.AvgPool2dOp(v, pair([1, 1]), pair([1, 1]), pair(padding), pair([1, 1]), flag(True), type_)
+
+        return self.append([x], lambda v: around(v, padding), build)
+
     def conv(self, x, out, kernel, stride=(1, 1), padding=(0, 0), dilation=(1, 1), groups=1, bias=True) -> int:
         fan_in = self.shape(x)[1] // groups
         w = self.normal(out, fan_in, *kernel) * (2 / (fan_in * kernel[0] * kernel[1])) ** 0.5
@@ -97,7 +110,7 @@ class Network:
             args = (pair(stride), pair(padding), pair(dilation), integer(groups))
             return ops.Conv2dOp(v, constant(w), constant(b), *args, type_)
 
-        return self.append([x], lambda v: F.conv2d(v, w, b, stride, padding, dilation, groups), build)
+        return self.append([x], lambda v: F.conv2d(around(v, padding), w, b, stride, 0, dilation, groups), build)
 
     def linear(self, x, out, bias=True) -> int:
         w = self.normal(out, self.shape(x)[1]) / self.shape(x)[1] ** 0.5
@@ -191,15 +204,21 @@ class Network:
         def build(v, type_):
             return ops.MaxPool2dOp(v, *map(pair, (kernel, stride, padding, dilation)), type_)
 
-        return self.append([x], lambda v: F.max_pool2d(v, kernel, stride, padding, dilation), build)
+        return self.append(
+            [x], lambda v: F.max_pool2d(around(v, padding, -math.inf), kernel, stride, 0, dilation), build
+        )
 
     def avg_pool(self, x, kernel, stride, padding=(0, 0), include_pad=True) -> int:
         def build(v, type_):
             window = map(pair, (kernel, stride, padding, (1, 1)))
             return ops.AvgPool2dOp(v, *window, flag(include_pad), type_)
 
-        forward = partial(F.avg_pool2d, kernel_size=kernel, stride=stride, padding=padding)
-        return self.append([x], partial(forward, count_include_pad=include_pad), build)
+        def forward(v):
+            mean = partial(F.avg_pool2d, kernel_size=kernel, stride=stride)
+            # The mean of ones is the part of a window that counts.
+            return mean(around(v, padding)) / (1 if include_pad else mean(around(torch.ones_like(v), padding)))
+
+        return self.append([x], forward, build)
 
     def global_pool(self, x) -> int:
         size = self.shape(x)[2:]
@@ -298,10 +317,8 @@ def random_network(seed: int) -> Network:
 def _layer(net: Network, rng: np.random.Generator, x: int) -> int:
     channels, *size = net.shape(x)[1:]
     simple = ["batch_norm", "relu", "below_six", "leaky_relu", "prelu", "hard_sigmoid", "hard_swish", "function"]
-    moves = ["concat", "take", "shuffle"]
-    kind = rng.choice(
-        ["conv", "conv", "conv", *simple, "squeeze_excite", "product", "max_pool", "avg_pool", "residual", *moves]
-    )
+    pools, moves = ["max_pool", "avg_pool", "pad"], ["concat", "take", "shuffle"]
+    kind = rng.choice(["conv", "conv", "conv", *simple, "squeeze_excite", "product", *pools, "residual", *moves])
     if kind == "conv":
         return net.relu(_random_conv(net, rng, x))
     if kind in ("max_pool", "avg_pool"):
@@ -309,9 +326,12 @@ def _layer(net: Network, rng: np.random.Generator, x: int) -> int:
         stride = [int(v) for v in rng.integers(1, 4, 2)]
         padding = [int(rng.integers(0, k // 2 + 1)) for k in kernel]
         if kind == "avg_pool":
-            return net.avg_pool(x, kernel, stride, padding, bool(rng.integers(2)))
+            behind = _behind(rng, size, kernel, stride, padding, [1, 1])
+            return net.avg_pool(x, kernel, stride, behind, bool(rng.integers(2)))
         dilation = [int(rng.integers(1, 3)) if 2 * (k - 1) < n else 1 for k, n in zip(kernel, size, strict=True)]
-        return net.max_pool(x, kernel, stride, padding, dilation)
+        return net.max_pool(x, kernel, stride, _behind(rng, size, kernel, stride, padding, dilation), dilation)
+    if kind == "pad":
+        return net.pad(x, rng.integers(0, 3, 4).tolist())
     if kind == "residual":
         y = net.batch_norm(net.conv(x, channels, (3, 3), padding=(1, 1), bias=False))
         return net.relu(net.add(net.conv(net.relu(y), channels, (3, 3), padding=(2, 2), dilation=(2, 2)), x))
@@ -329,13 +349,22 @@ def _layer(net: Network, rng: np.random.Generator, x: int) -> int:
     return getattr(net, kind)(x)
 
 
+def _behind(rng: np.random.Generator, size, kernel, stride, padding, dilation) -> list[int]:
+    """The padding with one of its own behind the map, as ceil_mode has it: the last window meets the map."""
+    after = []
+    for n, k, s, p, d in zip(size, kernel, stride, padding, dilation, strict=True):
+        choices = [q for q in range(d * (k - 1) + 1) if (n + p + q - d * (k - 1) - 1) // s * s < n + p]
+        after.append(int(rng.choice([q for q in choices if n + p + q > d * (k - 1)])))
+    return [*padding, *after]
+
+
 def _random_conv(net: Network, rng: np.random.Generator, x: int) -> int:
     channels, *size = net.shape(x)[1:]
     kernel = [int(v) for v in rng.integers(1, 4, 2)]
-    padding = [int(v) for v in rng.integers(0, 3, 2)]
+    padding = rng.integers(0, 3, rng.choice([2, 4])).tolist()
     dilation = [int(v) for v in rng.integers(1, 3, 2)]
     for d in range(2):
-        if dilation[d] * (kernel[d] - 1) + 1 > size[d] + 2 * padding[d]:
+        if dilation[d] * (kernel[d] - 1) + 1 > size[d] + padding[d] + padding[d - 2]:
             kernel[d] = 1
     stride = [int(v) for v in rng.integers(1, 4, 2)]
     groups = int(rng.choice([g for g in (1, 2, channels) if channels % g == 0]))

@@ -26,7 +26,7 @@ class Faulty(Small):
 
     def __init__(self) -> None:
         super().__init__()
-        self.pool = nn.MaxPool2d(3, 2, ceil_mode=True)
+        self.pool = nn.ConvTranspose2d(4, 4, 2)
         self.act = nn.SiLU()
         self.eval()
 

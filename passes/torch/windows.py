@@ -1,0 +1,207 @@
+"""Converters of ops with a sliding window, convolutions and pools, and of padding.
+
+Padding is [top, left, bottom, right] or, where it is the same on both sides, [height, width]. A pad with zeros is an
+average pool of single elements; `gradcam-fold-padding` lets the windows behind it do it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from torch_mlir import ir
+
+from gradcam.dialect import ops
+from gradcam.dialect.verify import by
+from gradcam.passes.ir.constants import make_constant
+from gradcam.passes.torch import torch_ir
+from gradcam.passes.torch.call import Call, dims, tensor
+from gradcam.passes.torch.numbers import flag, integer, ints, real
+from gradcam.passes.torch.view import View
+
+#: kernel, stride, padding, dilation
+Window = tuple[Sequence[int], Sequence[int], Sequence[int], Sequence[int]]
+
+#: Values that a pad of a max-pool writes in place of minus infinity are at most this.
+_LOWEST = float(np.finfo(np.float32).min)
+
+
+def _sides(low: Sequence[int], high: Sequence[int]) -> list[int]:
+    """Padding before and behind a map in the form of the attribute."""
+    return list(low) if list(low) == list(high) else [*low, *high]
+
+
+# --- convolutions ---
+
+
+def _conv(call: Call, stride: Sequence[int], padding: Sequence[int], dilation: Sequence[int], groups: int) -> ir.Value:
+    x, weight, bias = call.activation(0, rank=4), call.weight(1), call.optional_weight(2)
+    if len(dims(weight)) != 4:
+        raise call.error(f"has a weight of shape {by(dims(weight))}; only two-dimensional convolutions are supported")
+    attributes = ints(stride), ints(padding), ints(dilation), integer(groups)
+    return ops.Conv2dOp(x, weight, bias, *attributes, call.type, loc=call.loc()).result
+
+
+def _conv2d(call: Call) -> ir.Value:
+    return _conv(call, call.pair(3), call.pair(4), call.pair(5), call.static(6))
+
+
+def _conv2d_padding(call: Call) -> ir.Value:
+    """`padding='same'`: of an odd number of zeros, one more stands behind the map."""
+    dilation, kernel = call.pair(5), dims(call.weight(1))[2:]
+    is_same = call.static(4) == "same"
+    total = [d * (k - 1) if is_same else 0 for d, k in zip(dilation, kernel, strict=True)]
+    padding = _sides([t // 2 for t in total], [t - t // 2 for t in total])
+    return _conv(call, call.pair(3), padding, dilation, call.static(6))
+
+
+def _convolution(call: Call) -> ir.Value:
+    if call.static(6):
+        raise call.error("is a transposed convolution, which is not supported")
+    return _conv(call, call.pair(3), call.pair(4), call.pair(5), call.static(8))
+
+
+# --- padding ---
+
+
+def _pad(call: Call) -> ir.Value | View:
+    return _padded(call, call.static(2), call.static(3) or 0.0)
+
+
+def _constant_pad(call: Call) -> ir.Value | View:
+    return _padded(call, "constant", call.static(2))
+
+
+def _other_pad(call: Call) -> ir.Value | View:
+    return _padded(call, call.name.removeprefix("aten.").partition("_")[0], 0.0)
+
+
+def _padded(call: Call, mode: str, value: float) -> ir.Value | View:
+    """Zeros around a map; padding with the least number belongs to the max-pools that read it."""
+    if mode != "constant":
+        raise call.error(f"with mode '{mode}' is not supported: hardware pads with zeros, mode 'constant'")
+    low, high = _pad_sides(call)
+    if not any([*low, *high]):
+        return call.seen(call.view(0))
+    if value <= _LOWEST:
+        if all(use.owner.operation.name.startswith("torch.aten.max_pool2d") for use in call.op.results[0].uses):
+            return call.seen(call.view(0))
+        raise call.error(f"pads with {value} and is not read by max-pools alone, which is not supported")
+    if value != 0:
+        raise call.error(f"pads with {value}; hardware pads with zeros")
+    window = [1, 1], [1, 1], _sides(low, high), [1, 1]
+    return _average(call, call.activation(0, rank=4), window, call.type)
+
+
+def _pad_sides(call: Call) -> tuple[list[int], list[int]]:
+    """Rows and columns that a pad adds before and behind a map."""
+    given = call.static(1)
+    left, right, top, bottom, *others = [*given, *[0] * max(0, 4 - len(given))]
+    if any(others):
+        raise call.error(f"pads by {given}, also other dimensions than height and width, which is not supported")
+    if min(left, right, top, bottom) < 0:
+        raise call.error(f"pads by {given}; a negative number cuts, which is not supported")
+    return [top, left], [bottom, right]
+
+
+def _absorbed(call: Call) -> tuple[list[int], list[int]]:
+    """The padding with the least number in front of a max-pool."""
+    source = torch_ir.defining_op(call.op.operands[0])
+    if source is None or torch_ir.op_name(source) not in ("aten.pad", "aten.constant_pad_nd"):
+        return [0, 0], [0, 0]
+    pad = Call(source, call.values)
+    value = pad.static(3 if pad.name == "aten.pad" else 2)
+    return _pad_sides(pad) if value is not None and value <= _LOWEST else ([0, 0], [0, 0])
+
+
+# --- pools ---
+
+
+def _hanging(size: Sequence[int], out: Sequence[int], window: Window) -> list[int]:
+    """Rows and columns by which windows that ceil_mode adds hang over the padding of a map of `size`."""
+    axes = zip(size, out, *window, strict=True)
+    return [max(0, (m - 1) * s + d * (k - 1) + 1 - n - 2 * p) for n, m, k, s, p, d in axes]
+
+
+def _added(*numbers: Sequence[int]) -> list[int]:
+    return [sum(pair) for pair in zip(*numbers, strict=True)]
+
+
+def _max_pool2d(call: Call) -> ir.Value:
+    x, kernel, padding, dilation = call.activation(0, rank=4), call.pair(1), call.pair(3), call.pair(4)
+    stride, (before, behind) = call.pair(2) or kernel, _absorbed(call)
+    padded = _added(dims(x)[2:], before, behind)
+    over = _hanging(padded, list(call.type.shape)[2:], (kernel, stride, padding, dilation))
+    window = kernel, stride, _sides(_added(padding, before), _added(padding, behind, over)), dilation
+    return _maximum(call, x, window, call.type)
+
+
+def _maximum(call: Call, x: ir.Value, window: Window, y_type: ir.Type) -> ir.Value:
+    return ops.MaxPool2dOp(x, *map(ints, window), y_type, loc=call.loc()).result
+
+
+def _average(
+    call: Call, x: ir.Value, window: Window, y_type: ir.Type, include_pad: bool = True, part: str = ""
+) -> ir.Value:
+    return ops.AvgPool2dOp(x, *map(ints, window), flag(include_pad), y_type, loc=call.loc(part)).result
+
+
+def _avg_pool2d(call: Call) -> ir.Value:
+    """Of the windows that ceil_mode adds, what hangs over the padded map never counts in the divisor."""
+    x, kernel, padding, include_pad = call.activation(0, rank=4), call.pair(1), call.pair(3), call.static(5)
+    stride = call.pair(2) or kernel
+    over = _hanging(dims(x)[2:], list(call.type.shape)[2:], (kernel, stride, padding, [1, 1]))
+    if not call.is_none(6):
+        return _sum_divided(call, x, (kernel, stride, _sides(padding, _added(padding, over)), [1, 1]))
+    if any(over) and any(padding) and include_pad:
+        size = _added(dims(x)[2:], padding, padding)
+        whole = tensor(*dims(x)[:2], *size)
+        x, padding = _average(call, x, ([1, 1], [1, 1], padding, [1, 1]), whole, part="pad"), [0, 0]
+    window = kernel, stride, _sides(padding, _added(padding, over)), [1, 1]
+    return _average(call, x, window, call.type, include_pad and not any(over))
+
+
+def _sum_divided(call: Call, x: ir.Value, window: Window) -> ir.Value:
+    """An average pool with a divisor of its own: the mean times the elements of a window by the divisor."""
+    mean = _average(call, x, window, call.type, part="mean")
+    factor = np.full(dims(x)[1], math.prod(window[0]) / call.static(6))
+    with call.loc():
+        zero, one = np.zeros_like(factor), np.ones_like(factor)
+        return ops.BatchNormOp(mean, *map(make_constant, (factor, zero, zero, one)), real(0.0), call.type).result
+
+
+def _adaptive_window(call: Call, x: ir.Value) -> Window:
+    size, out = dims(x)[2:], list(call.type.shape)[2:]
+    if any(n % m for n, m in zip(size, out, strict=True)):
+        raise call.error(f"makes {by(out)} of {by(size)}; supported is an output that divides the input")
+    kernel = [n // m for n, m in zip(size, out, strict=True)]
+    return kernel, kernel, [0, 0], [1, 1]
+
+
+def _adaptive_avg_pool2d(call: Call) -> ir.Value:
+    x = call.activation(0, rank=4)
+    return _average(call, x, _adaptive_window(call, x), call.type)
+
+
+def _adaptive_max_pool2d(call: Call) -> ir.Value:
+    x = call.activation(0, rank=4)
+    return _maximum(call, x, _adaptive_window(call, x), call.type)
+
+
+_OTHER_PADS = ("reflection_pad2d", "replication_pad2d", "_pad_circular")
+
+#: The converters by torch op.
+TABLE: dict[str, Callable[[Call], ir.Value | View]] = {
+    "aten.conv2d": _conv2d,
+    "aten.conv2d.padding": _conv2d_padding,
+    "aten.convolution": _convolution,
+    "aten.pad": _pad,
+    "aten.constant_pad_nd": _constant_pad,
+    **{f"aten.{name}": _other_pad for name in _OTHER_PADS},
+    "aten.max_pool2d": _max_pool2d,
+    "aten.max_pool2d_with_indices": _max_pool2d,
+    "aten.avg_pool2d": _avg_pool2d,
+    "aten.adaptive_avg_pool2d": _adaptive_avg_pool2d,
+    "aten.adaptive_max_pool2d": _adaptive_max_pool2d,
+}
