@@ -1,4 +1,4 @@
-"""`gradcam-compile`: a PyTorch model to SystemVerilog, or to any level on the way."""
+"""`gradcam-compile`: a PyTorch or ONNX model to SystemVerilog, or to any level on the way."""
 
 from __future__ import annotations
 
@@ -39,11 +39,14 @@ TEXT_LIMIT = 4096
 def _parser() -> argparse.ArgumentParser:
     parser = Parser(
         prog="gradcam-compile",
-        description="Compiles a PyTorch image classifier and its Grad-CAM to SystemVerilog.",
-        epilog="Loading a model runs code: name only models you trust.",
+        description="Compiles a PyTorch or ONNX image classifier and its Grad-CAM to SystemVerilog.",
+        epilog="Loading a PyTorch model runs code: name only models you trust.",
     )
     add = parser.add_argument
-    add("model", help="package.module:callable, path/file.py:callable(width=16) or a .pt2: see docs/compiling.md")
+    add(
+        "model",
+        help="package.module:callable, path/file.py:callable(width=16), a .pt2 or .onnx file: see docs/compiling.md",
+    )
     add("--state-dict", metavar="FILE", help="weights for the callable's module: .safetensors, or saved by torch.save")
     add("-o", dest="output", required=True, metavar="PATH", help=_OUTPUT)
     explained = parser.add_mutually_exclusive_group()
@@ -51,7 +54,7 @@ def _parser() -> argparse.ArgumentParser:
         "--target-layer",
         metavar="PATH",
         action="append",
-        help=f"module path of the feature map to explain (default: {_LAYER}); may repeat: one map each",
+        help=f"module path, or node of ONNX, of the feature map to explain (default: {_LAYER}); may repeat",
     )
     explained.add_argument(
         "--no-explanation",

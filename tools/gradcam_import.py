@@ -1,4 +1,4 @@
-"""`gradcam-import`: a PyTorch model as gradcam (level 1) or torch (level 0) IR."""
+"""`gradcam-import`: a PyTorch or ONNX model as gradcam (level 1) or torch (level 0) IR."""
 
 from __future__ import annotations
 
@@ -20,17 +20,20 @@ _ELIDE = "leave out larger constants, for reading"
 def _parser() -> argparse.ArgumentParser:
     parser = Parser(
         prog="gradcam-import",
-        description="Imports a PyTorch image classifier. Loading a model runs code: name only models you trust.",
+        description="Imports an image classifier. Loading a PyTorch model runs code: name only models you trust.",
         epilog="Text drops the module path of every op unless --mlir-print-debuginfo is given; bytecode keeps them.",
     )
     add = parser.add_argument
-    add("model", help="package.module:callable, path/file.py:callable(width=16) or a .pt2: see docs/compiling.md")
+    add(
+        "model",
+        help="package.module:callable, path/file.py:callable(width=16), a .pt2 or .onnx file: see docs/compiling.md",
+    )
     add("--state-dict", metavar="FILE", help="weights for the callable's module: .safetensors, or saved by torch.save")
     add(
         "--target-layer",
         metavar="PATH",
         action="append",
-        help="module path of the feature map to explain, such as layer4 or layer3.1; may repeat: one map each",
+        help="module path of the feature map to explain, such as layer4, or node of ONNX; may repeat: one map each",
     )
     add("--top-k", type=int, metavar="K", help="classes to explain, from the best one on (default: 1)")
     add("--method", help=f"one of {', '.join(METHODS)} (default: gradcam)")

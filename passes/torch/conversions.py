@@ -15,6 +15,7 @@ from gradcam.dialect import cam_ops, ops
 from gradcam.passes.torch import activations, arithmetic, channels, shapes, torch_ir, windows
 from gradcam.passes.torch.call import Call, Converted, dims, tensor
 from gradcam.passes.torch.numbers import real
+from gradcam.passes.torch.onnx_node import REASON
 from gradcam.passes.torch.view import View
 
 Converter = Callable[[Call], Converted]
@@ -110,13 +111,16 @@ def convert(call: Call) -> Converted:
         return constant
     converter = _TABLE.get(call.name)
     if converter is None:
-        raise call.error(_unsupported(call.name))
+        raise call.error(_unsupported(call))
     if torch_ir.has_uses(list(call.op.results)[1:]):
         raise call.error("is used for more than its first result, which is not supported")
     return converter(call)
 
 
-def _unsupported(name: str) -> str:
+def _unsupported(call: Call) -> str:
+    if REASON in call.op.attributes:
+        return ir.StringAttr(call.op.attributes[REASON]).value
+    name = call.name
     base = name.split(".")[1] if "." in name else name
     if base.endswith("_"):
         return "writes in place, which is not supported: import run_decompositions({}) of the program"

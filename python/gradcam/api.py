@@ -36,8 +36,8 @@ def _with_settings(settings: Callable[Options, Settings]) -> Compile[Options]:
 
         Args:
             model: a float32 module in eval mode, an exported program, or a name as `gradcam-compile` takes it:
-                `package.module:callable`, `path/file.py:callable` or the path of a `.pt2` file. Loading one runs its
-                code.
+                `package.module:callable`, `path/file.py:callable` or the path of a `.pt2` or `.onnx` file. Loading one
+                runs its code, except for ONNX, which has none.
             folder: the output folder. It is written whole or not at all, and replaces what an earlier compile left.
             *args: of `gradcam.Settings`, `target_layer` first.
             **kwargs: of `gradcam.Settings`.

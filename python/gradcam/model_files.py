@@ -12,7 +12,7 @@ from gradcam.outside import outside
 Kind = Literal["program", "script", "pickle", "safetensors", "ONNX", "unknown"]
 
 #: The ways to name a model.
-FORMS = "package.module:callable, path/file.py:callable or a .pt2 file"
+FORMS = "package.module:callable, path/file.py:callable or a .pt2 or .onnx file"
 
 #: How to go on with a file that holds a network in a form that is not taken.
 BY_CODE = "compile the code that makes the network, path/file.py:callable"
@@ -59,6 +59,6 @@ def advice(path: Path, kind: Kind) -> str:
     """Why a file is no model, in a sentence, and how to go on; "" for a kind that a sentence cannot be made of."""
     return {
         "script": f"{path} holds TorchScript, of which torch.export makes no program; {WITH_STATE}",
-        "ONNX": f"{path} holds an ONNX graph, which is not read; {BY_CODE}",
+        "ONNX": f"{path} holds an ONNX graph with weights of its own; compile it by itself, named as an .onnx file",
         "safetensors": f"{path} holds weights without a network; {with_state(str(path))}",
     }.get(kind, "")

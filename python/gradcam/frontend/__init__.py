@@ -1,4 +1,4 @@
-"""The front end: a PyTorch model, or a saved `torch.export` program, as a level-1 module.
+"""The front end: a PyTorch model, a saved `torch.export` program, or an ONNX file, as a level-1 module.
 
 `import_model(load_model("gradcam.models:tinyml_resnet18"), target_layer="layer4")` is all it takes.
 """
@@ -13,15 +13,16 @@ from torch_mlir import ir
 
 from gradcam.dialect import make_context
 from gradcam.dialect.methods import EPS
-from gradcam.errors import GradcamError
+from gradcam.errors import GradcamError, fail
 from gradcam.faults import Faults, each
 from gradcam.frontend import export, gradients, layers, torch_import
 from gradcam.frontend.loading import load_model
+from gradcam.frontend.onnx_model import OnnxModel
 from gradcam.passes.torch.convert_torch_to_gradcam import ConvertTorchToGradcam
 
 __all__ = ["import_model", "import_torch", "load_model", "target_layers"]
 
-Model = nn.Module | torch.export.ExportedProgram
+Model = nn.Module | torch.export.ExportedProgram | OnnxModel
 
 
 def import_model(
@@ -38,10 +39,11 @@ def import_model(
     The model is only traced: it is not run, no hook is put on it, and neither it nor a program is changed.
 
     Args:
-        model: a float32 module in eval mode, or a program exported from one, that maps an image to logits.
+        model: a float32 module in eval mode, a program exported from one, or an ONNX model; it maps an image to logits.
         input_shape: (1, C, H, W); by default the module's attribute `input_shape`, or the program's own.
         target_layer: module path such as "layer4" or "layer3.1", or several; without it there is no explanation. A call
-            of a module called repeatedly is `relu@0`, `relu@1` and so on.
+            of a module called repeatedly is `relu@0`, `relu@1` and so on. Of an ONNX model the name of a node, or of a
+            tensor that a node gives.
         method: one of `gradcam.dialect.methods.METHODS`.
         context: made by `gradcam.dialect.make_context`; a fresh one by default.
         eps: added to every divisor: the maximum in the map's normalization, and those of xgradcam and gradcam++.
@@ -64,7 +66,10 @@ def import_model(
             faults += each(error)
     if faults or module is None:
         raise Faults(faults)
-    module.operation.verify()
+    try:
+        module.operation.verify()
+    except ir.MLIRError as error:  # operands that do not fit, in a file that was written so
+        raise Faults([fail(_as_op_has_it(f.location), f.message) for f in error.error_diagnostics]) from error
     return module
 
 
@@ -91,7 +96,16 @@ def target_layers(model: Model, input_shape: Sequence[int] | None = None) -> lis
     Raises:
         GradcamError: the model cannot be exported.
     """
+    if isinstance(model, OnnxModel):
+        from gradcam.frontend.onnx_import import onnx_layers  # it imports onnx, an extra
+
+        return onnx_layers(model, input_shape, make_context())
     return layers.feature_maps(layers.Calls(export.functional_program(model, input_shape).graph))
+
+
+def _as_op_has_it(location: ir.Location) -> ir.Location:
+    """The location of a diagnostic, which has the base class alone, as that of an op has its own."""
+    return ir.Location.from_attr(location.attr, location.context)
 
 
 def _import(
@@ -102,6 +116,12 @@ def _import(
 ) -> tuple[ir.Module | None, tuple[str, ...], list[GradcamError]]:
     """The level-0 module, if it could be made, the paths of the target layers, and the faults found on the way."""
     context = context or make_context()
+    named = (target_layer,) if isinstance(target_layer, str) else tuple(target_layer or ())
+    if isinstance(model, OnnxModel):
+        from gradcam.frontend.onnx_import import import_onnx  # it imports onnx, an extra
+
+        imported, faults = import_onnx(model, input_shape, named, context)
+        return imported, named, faults
     with gradients.functions_seen() as functions:
         program = export.functional_program(model, input_shape)
     if target_layer:
@@ -110,7 +130,6 @@ def _import(
     calls = layers.Calls(program.graph)
     layers.name_nodes(calls)
     faults += export.mutation_faults(program, calls, context)
-    named = (target_layer,) if isinstance(target_layer, str) else tuple(target_layer or ())
     targets = layers.written_names(calls, named, model if isinstance(model, nn.Module) else None)
     faults += layers.mark_targets(calls, targets)
     faults += gradients.stopped_gradients(calls, context)

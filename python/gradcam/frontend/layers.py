@@ -101,7 +101,7 @@ def name_nodes(calls: Calls) -> None:
         else:
             name = ".".join(filter(None, (path, _op_name(node))))
             taken |= {name} & modules  # the plain name belongs to the module
-        node.meta[NAME] = _unique(name, taken)
+        node.meta[NAME] = unique(name, taken)
 
 
 def feature_maps(calls: Calls) -> list[str]:
@@ -169,7 +169,7 @@ def mark_target(calls: Calls, path: str) -> None:
     keys = calls.of(path)
     name = f"{path}@{len(keys) - 1}" if len(keys) > 1 else path
     if name not in (valid := feature_maps(calls)):
-        raise TargetError(f"target layer '{path}' {_reason(calls, name)}{_suggestion(path, valid)}")
+        raise TargetError(f"target layer '{path}' {_reason(calls, name)}{suggestion(path, valid)}")
     if name != path:
         _log.warning(
             "target layer '%s' is ambiguous, called %d times; the last call is explained, '%s'; the first is '%s@0'",
@@ -197,7 +197,8 @@ def _reason(calls: Calls, name: str) -> str:
     return f"gives a tensor of {_rank(outputs[0])} dimensions; it must give a feature map, 1xCxHxW"
 
 
-def _suggestion(path: str, valid: list[str]) -> str:
+def suggestion(path: str, valid: list[str]) -> str:
+    """The end of the message about a target layer that is none of `valid`: near names, and how to list all."""
     lower = {name.lower(): name for name in reversed(valid)}
     close = [lower[name] for name in difflib.get_close_matches(path.lower(), lower, n=3)]
     hint = f"; did you mean {' or '.join(map(repr, close))}?" if close else ""
@@ -223,7 +224,8 @@ def _op_name(node: fx.Node) -> str:
     return _WRITTEN_AS.get(name, name)
 
 
-def _unique(name: str, taken: set[str]) -> str:
+def unique(name: str, taken: set[str]) -> str:
+    """The name, or with a number behind it where it is taken; it is added to those that are."""
     found, count = name, 0
     while found in taken:
         count += 1

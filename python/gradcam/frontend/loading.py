@@ -1,4 +1,4 @@
-"""Models by name: a callable of a package or of a file, with literal arguments, or a saved `.pt2` program."""
+"""Models by name: a callable of a package or of a file, with literal arguments, a `.pt2` program or an ONNX file."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ import torch
 from torch import nn
 
 from gradcam.errors import GradcamError, did_you_mean
+from gradcam.frontend.onnx_model import OnnxModel, load_onnx
 from gradcam.frontend.programs import load_program, why_no_model
 from gradcam.model_files import FORMS
 from gradcam.outside import outside
@@ -26,20 +27,23 @@ from gradcam.state import load_state
 _log = logging.getLogger(__name__)
 
 #: Endings of files that hold a network or weights in a form that is not taken.
-_SAVED = (".bin", ".ckpt", ".onnx", ".pkl", ".pt", ".pth", ".safetensors", ".torchscript")
+_SAVED = (".bin", ".ckpt", ".pkl", ".pt", ".pth", ".safetensors", ".torchscript")
 
 
-def load_model(spec: str | Path, weights: str | Path | None = None) -> nn.Module | torch.export.ExportedProgram:
+def load_model(
+    spec: str | Path, weights: str | Path | None = None
+) -> nn.Module | torch.export.ExportedProgram | OnnxModel:
     """Loads the model that `spec` names.
 
     Args:
         spec: `package.module:name` or `path/file.py:name`, where the name is that of a module object, or of a callable
             that gives an `nn.Module` or a program; it is called with the literal arguments that follow it, such as in
-            `file.py:make(width=16)`, or with none. Or the path of a `.pt2` file written by `torch.export.save`.
+            `file.py:make(width=16)`, or with none. Or the path of a `.pt2` file written by `torch.export.save`, or of$
+            an `.onnx` file.
         weights: a file with a state dict for the module; see `gradcam.state.load_state`.
 
     Returns:
-        The program, or the module in eval mode: a warning says so when it was not.
+        The program, the ONNX model, or the module in eval mode: a warning says so when it was not.
 
     Packages are searched in the current folder first, and a file's imports in the folder of the file.
 
@@ -51,10 +55,10 @@ def load_model(spec: str | Path, weights: str | Path | None = None) -> nn.Module
         GradcamError: there is no such model, or loading it fails.
     """
     text = str(spec)
-    if text.endswith(".pt2"):
+    if text.endswith((".pt2", ".onnx")):
         if weights is not None:
             raise GradcamError(f"{text} has weights of its own; a state dict is for a model that code makes")
-        return load_program(Path(text))
+        return load_program(Path(text)) if text.endswith(".pt2") else load_onnx(Path(text))
     name = _Name.parse(text)
     model = name.load()
     if isinstance(model, torch.export.ExportedProgram):

@@ -163,7 +163,6 @@ FILES = {
     "script": (lambda: torch.jit.script(nn.ReLU()), "holds TorchScript, of which torch.export makes no program; save"),
     "state": (lambda: {"a": torch.zeros(2)}, f"holds a state dict, weights without a network; {GO_ON}"),
     "checkpoint": (lambda: {"model": {"a": torch.zeros(2)}}, f"holds a state dict, weights without a network; {GO_ON}"),
-    "onnx": (lambda: b"\x08\x08\x12\x07pytorch", "holds an ONNX graph, which is not read; compile the code that makes"),
     "safetensors": (lambda: (2).to_bytes(8, "little") + b"{}   ", f"holds weights without a network; {GO_ON}"),
     "text": (lambda: b"hello", "holds nothing that is known; give package.module:callable, path/file.py:callable or"),
     "empty": (lambda: b"", "holds nothing that is known; give package.module:callable"),

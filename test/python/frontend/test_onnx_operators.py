@@ -1,0 +1,218 @@
+"""Every operator of ONNX that is taken, against onnxruntime."""
+
+import numpy as np
+import onnx
+import pytest
+from onnx import helper
+from onnx_models import SHAPE, by_onnxruntime, by_torch, classifier, graph, node, saved
+
+from gradcam import frontend
+from gradcam.execution.float32 import run_float
+
+RNG = np.random.default_rng(1)
+
+
+def f32(*shape):
+    return RNG.standard_normal(shape).astype(np.float32)
+
+
+def ints(*numbers):
+    return np.array(numbers, np.int64)
+
+
+POOL = {"kernel_shape": [3, 3], "strides": [2, 2]}
+WINDOW = {"kernel_shape": [3, 2], "strides": [2, 3]}
+
+#: By the name of the case the nodes, constants, the opset, 13 where none is named, and the shape, else `SHAPE`.
+CASES = {
+    "relu": ([node("Relu", "x")], {}),
+    "leaky relu": ([node("LeakyRelu", "x", alpha=0.2)], {}),
+    "leaky relu, default": ([node("LeakyRelu", "x")], {}),
+    "prelu": ([node("PRelu", "x a")], {"a": f32(4, 1, 1)}),
+    "prelu, one slope": ([node("PRelu", "x a")], {"a": f32(1)}),
+    "clip": ([node("Clip", "x a b")], {"a": np.float32(-0.3), "b": np.float32(0.5)}),
+    "clip at 6": ([node("Clip", "x a b")], {"a": np.float32(0), "b": np.float32(0.6)}),
+    "clip below": ([node("Clip", "x a")], {"a": np.float32(0)}),
+    "clip above": ([node("Clip", "x _ b")], {"b": np.float32(0.1)}),
+    "clip by nothing": ([node("Clip", "x")], {}),
+    "max": ([node("Max", "x a")], {"a": np.float32(0.25)}),
+    "max, first": ([node("Max", "a x")], {"a": f32(1)}),
+    "min": ([node("Min", "x a")], {"a": np.float32(0.25)}),
+    "sigmoid": ([node("Sigmoid", "x")], {}),
+    "hard sigmoid": ([node("HardSigmoid", "x")], {}),
+    "hard sigmoid of PyTorch": ([node("HardSigmoid", "x", alpha=1 / 6)], {}),
+    "hard sigmoid, others": ([node("HardSigmoid", "x", alpha=1 / 6, beta=0.4)], {}),
+    "hard swish": ([node("HardSwish", "x")], {}, 14),
+    "tanh": ([node("Tanh", "x")], {}),
+    "elu": ([node("Elu", "x", alpha=0.7)], {}),
+    "selu": ([node("Selu", "x")], {}),
+    "softplus": ([node("Softplus", "x")], {}),
+    "mish": ([node("Mish", "x")], {}, 18),
+    "gelu": ([node("Gelu", "x")], {}, 20),
+    "gelu by tanh": ([node("Gelu", "x", approximate="tanh")], {}, 20),
+    "softmax": ([node("Softmax", "x", axis=1)], {}),
+    "log softmax": ([node("LogSoftmax", "x", axis=1)], {}),
+    "identity": ([node("Identity", "x")], {}),
+    "dropout": ([node("Dropout", "x")], {}),
+    "cast": ([node("Cast", "x", to=1)], {}),
+    "conv": ([node("Conv", "x w b", pads=[1, 0, 1, 0], strides=[2, 1])], {"w": f32(5, 4, 3, 3), "b": f32(5)}),
+    "conv, uneven pads": ([node("Conv", "x w", pads=[0, 1, 1, 2])], {"w": f32(5, 4, 3, 3)}),
+    "conv, dilated": ([node("Conv", "x w", dilations=[2, 1])], {"w": f32(5, 4, 3, 3)}),
+    "conv, groups": ([node("Conv", "x w", group=2)], {"w": f32(6, 2, 3, 3)}),
+    "conv, depthwise": ([node("Conv", "x w", group=4, auto_pad="SAME_UPPER")], {"w": f32(4, 1, 3, 3)}),
+    "conv, same upper": ([node("Conv", "x w", auto_pad="SAME_UPPER", strides=[2, 2])], {"w": f32(5, 4, 3, 3)}),
+    "conv, same lower": ([node("Conv", "x w", auto_pad="SAME_LOWER", strides=[2, 2])], {"w": f32(5, 4, 3, 3)}),
+    "conv, same, even": ([node("Conv", "x w", auto_pad="SAME_UPPER")], {"w": f32(5, 4, 4, 2)}),
+    "conv, valid": ([node("Conv", "x w", auto_pad="VALID", strides=[2, 2])], {"w": f32(5, 4, 3, 3)}),
+    "batch norm": (
+        [node("BatchNormalization", "x g b m v", epsilon=1e-3)],
+        {"g": f32(4), "b": f32(4), "m": f32(4), "v": f32(4) ** 2 + 0.1},
+    ),
+    "max pool": ([node("MaxPool", "x", **WINDOW)], {}),
+    "max pool, pads": ([node("MaxPool", "x", pads=[1, 1, 1, 1], **POOL)], {}),
+    "max pool, uneven pads": ([node("MaxPool", "x", pads=[0, 1, 1, 0], **POOL)], {}),
+    "max pool, ceil": ([node("MaxPool", "x", ceil_mode=1, **POOL)], {}),
+    "max pool, ceil without effect": ([node("MaxPool", "x", ceil_mode=1, kernel_shape=[2, 2], strides=[2, 2])], {}),
+    "max pool, same upper": ([node("MaxPool", "x", auto_pad="SAME_UPPER", **POOL)], {}),
+    "max pool, same lower": ([node("MaxPool", "x", auto_pad="SAME_LOWER", **POOL)], {}),
+    "max pool, dilated": ([node("MaxPool", "x", kernel_shape=[2, 2], dilations=[2, 3])], {}),
+    "average pool": ([node("AveragePool", "x", **WINDOW)], {}),
+    "average pool, pads": ([node("AveragePool", "x", pads=[1, 1, 1, 1], **POOL)], {}),
+    "average pool, counted": ([node("AveragePool", "x", pads=[1, 1, 1, 1], count_include_pad=1, **POOL)], {}),
+    "average pool, uneven": ([node("AveragePool", "x", pads=[0, 0, 1, 1], count_include_pad=1, **POOL)], {}),
+    "average pool, ceil": ([node("AveragePool", "x", ceil_mode=1, **POOL)], {}, 19),
+    "average pool, ceil, counted": (
+        [node("AveragePool", "x", ceil_mode=1, pads=[1, 1, 1, 1], count_include_pad=1, **POOL)], {}, 19, (1, 4, 7, 8)
+    ),
+    "average pool, ceil, pads": ([node("AveragePool", "x", ceil_mode=1, pads=[1, 1, 1, 1], **POOL)], {}, 19),
+    "average pool, same, even": (
+        [node("AveragePool", "x", auto_pad="SAME_UPPER", kernel_shape=[2, 2], strides=[2, 2])], {}
+    ),
+    "global average pool": ([node("GlobalAveragePool", "x")], {}),
+    "global max pool": ([node("GlobalMaxPool", "x")], {}),
+    "add": ([node("Add", "x x")], {}),
+    "add a number": ([node("Add", "x a")], {"a": np.float32(3)}),
+    "add per channel": ([node("Add", "a x")], {"a": f32(4, 1, 1)}),
+    "subtract from": ([node("Sub", "a x")], {"a": np.float32(3)}),
+    "multiply": ([node("Mul", "x a")], {"a": f32(1, 4, 1, 1)}),
+    "multiply maps": ([node("Mul", "x x")], {}),
+    "divide": ([node("Div", "x a")], {"a": np.float32(3)}),
+    "negative": ([node("Neg", "x")], {}),
+    "sum": ([node("Sum", "x x x")], {}),
+    "mean of tensors": ([node("Mean", "x x a")], {"a": np.float32(1)}),
+    "power": ([node("Pow", "x a")], {"a": np.float32(2)}),
+    "concat": ([node("Concat", "x x x", axis=1)], {}),
+    "concat, from behind": ([node("Concat", "x x", axis=-3)], {}),
+    "slice": ([node("Slice", "x s e a")], {"s": ints(1, -7), "e": ints(3, 100), "a": ints(1, -1)}),
+    "slice, all axes": ([node("Slice", "x s e")], {"s": ints(0, 1, 0, 2), "e": ints(1, 3, 8, -1)}),
+    "slice, steps": ([node("Slice", "x s e a t")], {"s": ints(1), "e": ints(8), "a": ints(3), "t": ints(2)}),
+    "split": ([node("Split", "x s", "a b", axis=1), node("Concat", "b a", axis=1)], {"s": ints(1, 3)}),
+    "split, equal": ([node("Split", "x", "a b", axis=-3), node("Sub", "b a")], {}, 13),
+    "split, number": ([node("Split", "x", "a b c", axis=2, num_outputs=3), node("Concat", "c b a", axis=2)], {}, 18),
+    "gather": ([node("Gather", "x i", axis=2)], {"i": np.int64(-2)}),
+    "reshape": ([node("Reshape", "x s")], {"s": ints(0, -1)}),
+    "flatten": ([node("Flatten", "x")], {}),
+    "flatten, axis": ([node("Flatten", "x", axis=-2)], {}),
+    "squeeze": ([node("Squeeze", "x a")], {"a": ints(0)}),
+    "squeeze all": ([node("Squeeze", "x")], {}),
+    "unsqueeze": ([node("Unsqueeze", "x a")], {"a": ints(0, -1)}),
+    "transpose": ([node("Transpose", "x", perm=[0, 2, 3, 1])], {}),
+    "transpose, reversed": ([node("Transpose", "x")], {}),
+    "pad": ([node("Pad", "x p")], {"p": ints(0, 0, 1, 2, 0, 0, 3, 0)}),
+    "pad, value": ([node("Pad", "x p v")], {"p": ints(0, 0, 0, 1, 0, 0, 1, 0), "v": np.float32(2)}),
+    "pad, axes": ([node("Pad", "x p _ a")], {"p": ints(1, 2, 3, 4), "a": ints(-1, 2)}, 18),
+    "pad, channels": ([node("Pad", "x p")], {"p": ints(0, 1, 0, 0, 0, 2, 0, 0)}),
+    "mean": ([node("ReduceMean", "x", axes=[2, 3], keepdims=0)], {}),
+    "mean, axes as input": ([node("ReduceMean", "x a")], {"a": ints(-1, -2)}, 18),
+    "mean of all": ([node("ReduceMean", "x")], {}),
+    "mean of none": ([node("ReduceMean", "x", noop_with_empty_axes=1)], {}, 18),
+    "maximum": ([node("ReduceMax", "x", axes=[3])], {}),
+    "sum over": ([node("ReduceSum", "x a", keepdims=0)], {"a": ints(2, 3)}),
+    "gemm": ([node("Flatten", "x", "f"), node("Gemm", "f w b", transB=1)], {"w": f32(5, 256), "b": f32(5)}),
+    "gemm, factors": (
+        [node("Flatten", "x", "f"), node("Gemm", "f w b", alpha=0.5, beta=2.0)], {"w": f32(256, 5), "b": f32(1, 5)}
+    ),
+    "gemm, transposed": (
+        [node("Reshape", "x s", "f"), node("Gemm", "f w", transA=1)], {"s": ints(256, 1), "w": f32(256, 5)}
+    ),
+    "matmul": ([node("Flatten", "x", "f"), node("MatMul", "f w")], {"w": f32(256, 5)}),
+    "matmul, bias": (
+        [node("Flatten", "x", "f"), node("MatMul", "f w", "p"), node("Add", "b p")], {"w": f32(256, 5), "b": f32(5)}
+    ),
+    "matmul of a map": ([node("MatMul", "x w")], {"w": f32(8, 5)}),
+    "resize": ([node("Resize", "x _ s", mode="nearest")], {"s": np.float32([1, 1, 2, 3])}),
+    "resize to": (
+        [node("Resize", "x _ _ s", coordinate_transformation_mode="asymmetric", nearest_mode="floor")],
+        {"s": ints(1, 4, 16, 8)},
+    ),
+    "shape of another": (
+        [node("Shape", "x", "s"), node("Gather", "s i", "n"), node("Unsqueeze", "n z", "u"),
+         node("Concat", "u m", "t", axis=0), node("Reshape", "x t")],
+        {"i": np.int64(0), "z": ints(0), "m": ints(-1)},
+    ),
+    "constants of constants": (
+        [node("Transpose", "w", "v", perm=[1, 0, 2, 3]), node("Mul", "v c", "u"), node("Conv", "x u")],
+        {"w": f32(4, 6, 3, 3), "c": np.float32(0.5)},
+    ),
+}  # fmt: skip
+
+#: The newest opset that onnxruntime runs, and the first one of an operator that has other forms before it.
+NEWEST = 24
+CHANGED = {"Split": 18, "ReduceMean": 18, "ReduceMax": 18}
+
+
+@pytest.mark.parametrize("is_newest", [False, True])
+@pytest.mark.parametrize("name", CASES)
+def test_operators_equal_onnxruntime(tmp_path, name, is_newest):
+    """At the oldest opset of a case and at the newest that takes its form."""
+    nodes, constants, opset, shape = *CASES[name], *(13, SHAPE)[len(CASES[name]) - 2 :]
+    last = min([CHANGED[n.op_type] - 1 for n in nodes if opset < CHANGED.get(n.op_type, 0)] + [NEWEST])
+    model, image = graph(nodes, constants, shape, last if is_newest else opset), f32(*shape)
+    got = by_torch(saved(model, tmp_path), image)
+    np.testing.assert_allclose(got, by_onnxruntime(model, image), rtol=1e-5, atol=1e-5)
+
+
+LEVEL_1 = ["relu", "leaky relu", "clip", "clip at 6", "max", "min", "max pool", "max pool, pads", "average pool"]
+
+
+@pytest.mark.parametrize("name", LEVEL_1)
+def test_logits_of_level_1_equal_onnxruntime(tmp_path, name):
+    (inner,), constants = CASES[name]
+    renamed = node(inner.op_type, " ".join("m" if name == "x" else name or "_" for name in inner.input))
+    renamed.attribute.extend(inner.attribute)
+    model, image = classifier([renamed], constants), f32(*SHAPE)
+    (logits,) = run_float(frontend.import_model(frontend.load_model(saved(model, tmp_path))), image)
+    wanted = by_onnxruntime(model, image)
+    np.testing.assert_allclose(logits, wanted, rtol=1e-4, atol=1e-4)
+    assert np.abs(logits - wanted[:, ::-1]).max() > 1e-3
+
+
+@pytest.mark.parametrize("opset", [7, 9, 11, 12])
+def test_older_opsets_are_converted(tmp_path, opset):
+    nodes = [
+        *(node("Relu", "m", "r"), node("Dropout", "r", "d"), node("BatchNormalization", "d g g g g", "b")),
+        node("MaxPool", "b", **POOL),
+    ]
+    model, image = classifier(nodes, {"g": np.abs(f32(4))}, opset=opset), f32(*SHAPE)
+    if opset < 9:  # every constant is an input, too, with a default
+        inputs = [helper.make_tensor_value_info(t.name, t.data_type, t.dims) for t in model.graph.initializer]
+        model.graph.input.extend(inputs)
+    loaded = frontend.load_model(saved(model, tmp_path))
+    assert loaded.proto.opset_import[0].version == 13
+    (logits,) = run_float(frontend.import_model(loaded), image)
+    np.testing.assert_allclose(logits, by_onnxruntime(model, image), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("opset", range(13, onnx.defs.onnx_opset_version() + 1))
+def test_every_opset_from_13_on(tmp_path, opset):
+    """Against the same network at opset 13 by onnxruntime, which does not know the newest."""
+    nodes = [
+        *(node("Relu", "m", "r"), node("Clip", "r a b", "c"), node("Add", "c r", "s")),
+        *(node("MaxPool", "s", "p", **POOL), node("BatchNormalization", "p g g g g", "n")),
+        *(node("AveragePool", "n", "v", **POOL), node("Cast", "v", "k", to=1), node("Reshape", "k z")),
+    ]
+    constants = {"a": np.float32(0), "b": np.float32(0.4), "z": ints(1, -1), "g": np.abs(f32(4))}
+    image = f32(*SHAPE)
+    loaded = frontend.load_model(saved(classifier(nodes, constants, opset=opset), tmp_path))
+    (logits,) = run_float(frontend.import_model(loaded), image)
+    np.testing.assert_allclose(logits, by_onnxruntime(classifier(nodes, constants, opset=13), image), atol=1e-4)
