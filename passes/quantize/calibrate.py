@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 import numpy as np
 from torch_mlir import ir
 
-from gradcam.dialect import cam_ops, ops
+from gradcam.dialect import cam_ops
 from gradcam.dialect.traits import AlignsOperands, Forward, Gradient, KeepsScale, LinearInFirst, Product, has
 from gradcam.dialect.verify import shape
 from gradcam.errors import GradcamError, fail
@@ -233,7 +233,7 @@ def _reached(main: Any, zero: set[ir.Value], fixed: set[ir.Value]) -> set[ir.Val
     found = {*main.entry_block.arguments, *fixed}
     for op in main.entry_block.operations:
         parts = [v in found for v in op.operands if read_constant(v) is None]
-        is_reached = any(parts) if has(op, AlignsOperands) or isinstance(op, ops.ConcatOp) else all(parts)
+        is_reached = any(parts) if has(op, AlignsOperands) else all(parts)
         if is_reached and not zero.intersection(op.results):
             found.update(op.results)
     return found
