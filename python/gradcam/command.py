@@ -7,6 +7,7 @@ import atexit
 import gc
 import logging
 import os
+import re
 import signal as signals
 import sys
 import warnings
@@ -45,6 +46,7 @@ class Parser(argparse.ArgumentParser):
         super().__init__(**settings)
         self.stored: set[str] = set()
         self.register("action", None, _Once)
+        self._negative_number_matcher = re.compile(r"-[.\d]")  # of argparse; also lists of numbers: -0.5,0.1
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:  # type: ignore[override] of overloads
         """Parses; an empty text is refused, since it would be the current folder where it is a path."""

@@ -50,7 +50,7 @@ class Design:
         check_type("the folder of a design", folder, "str | Path")
         folder = Path(folder).resolve()
         if not folder.is_dir():
-            raise GradcamError(f"no such folder: {folder}")
+            raise GradcamError(f"{'no such' if not folder.exists() else 'this is no'} folder: {folder}")
         path = folder / "program.json"
         if not path.exists():
             raise GradcamError(f"{folder} is not the output of gradcam-compile: it has no program.json")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import pickle
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -73,7 +72,9 @@ def read_state(path: Path) -> tuple[Mapping[str, torch.Tensor], str]:
             return load_file(path), ""
         try:
             found: Any = torch.load(path, map_location="cpu", weights_only=True)
-        except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+        except (OSError, MemoryError):
+            raise
+        except Exception as error:  # any other file is taken for a pickle, and ends in errors of any type
             raise GradcamError(_why_not(path)) from error  # what torch says advises to trust the file
     return _state(path, found)
 

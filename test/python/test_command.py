@@ -42,6 +42,13 @@ def test_a_mistake_in_the_options_is_one_line(
     assert parser.parse_args(["--size=3", "--", "--sze"]).rest == ["--sze"]
 
 
+def test_values_may_begin_with_a_minus() -> None:
+    parser = Parser(prog="tool")
+    parser.add_argument("--mean")
+    assert parser.parse_args(["--mean", "-0.5,-.1,2"]).mean == "-0.5,-.1,2"
+    assert parser.parse_args(["--mean", "-.5"]).mean == "-.5"
+
+
 def test_an_option_that_adds_up_may_repeat() -> None:
     parser = Parser(prog="tool")
     parser.add_argument_group("some").add_argument("--layer", action="append")

@@ -256,6 +256,7 @@ def test_other_names_and_shapes_are_refused_in_one_line(torchvisions_state, tmp_
     ("content", "message"),
     [
         (b"no zip, no pickle", "torch.load takes no plain tensors from it"),
+        (b"hello", "torch.load takes no plain tensors from it"),  # PyTorch raises a KeyError
         (
             {"epoch": 3, "state": {"fc.bias": torch.zeros(10)}},
             "it must map names to tensors, alone or under",

@@ -33,6 +33,8 @@ def functional_program(
     """
     if not isinstance(model, (nn.Module, torch.export.ExportedProgram)):
         raise GradcamError(f"expected an nn.Module or an exported program, got {type(model).__name__}")
+    if isinstance(model, torch.jit.ScriptModule):
+        raise GradcamError("torch.export makes no program of TorchScript; give the nn.Module that it was made from")
     with quiet(), _keywords_as_names():
         if isinstance(model, nn.Module):
             model = _export(model, _checked_shape(model, input_shape))
@@ -76,8 +78,6 @@ def _keywords_as_names() -> Iterator[None]:
 
 
 def _export(model: nn.Module, shape: tuple[int, ...]) -> torch.export.ExportedProgram:
-    if isinstance(model, torch.jit.ScriptModule):
-        raise GradcamError("torch.export makes no program of TorchScript; give the nn.Module that it was made from")
     weight = next((p for p in model.parameters() if p.is_floating_point()), torch.zeros(()))
     if weight.is_meta:
         raise GradcamError("the model's parameters have no values: they are on the device meta")

@@ -22,6 +22,9 @@ _log = logging.getLogger(__name__)
 #: Key of the unique name in a node's `meta`.
 NAME = "gradcam_name"
 
+#: The attributes under which torch.compile and nn.DataParallel keep the model that they wrap.
+_WRAPPERS = ("_orig_mod", "module")
+
 _WRITTEN_AS = {
     "native_batch_norm_legit_no_training": "batch_norm",
     "native_batch_norm_legit_functional": "batch_norm",
@@ -127,7 +130,7 @@ def written_names(calls: Calls, names: Sequence[str], model: nn.Module | None) -
 
 def _written_name(name: str, graph: set[str], modules: Mapping[str, nn.Module], in_graph: Mapping[int, str]) -> str:
     path, at, call = name.partition("@")
-    known = graph | modules.keys()
+    known = (graph | modules.keys()) - {""}  # of the model itself
     path = path if path in known else _as_path(path, known)
     if path not in known:
         return name
@@ -139,6 +142,8 @@ def _as_path(text: str, known: set[str]) -> str:
     parts = re.sub(r"\[(-?\d+)\]", r".\1", text).split(".")
     if parts[0] in ("model", "module", "net", "self") and parts[0] not in known:
         parts = parts[1:]
+    if parts and parts[0] not in known:
+        parts = next(([wrapper, *parts] for wrapper in _WRAPPERS if f"{wrapper}.{parts[0]}" in known), parts)
     for i, part in enumerate(parts):
         if re.fullmatch(r"-\d+", part):
             before = "".join(f"{p}." for p in parts[:i])

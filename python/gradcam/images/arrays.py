@@ -32,6 +32,9 @@ def read_array(path: Path, member: str = "") -> np.ndarray:
         GradcamError: the file is damaged, is of the other kind, or which array is meant is not clear.
     """
     with reading(str(path)):
+        with path.open("rb") as file:
+            if file.read(2) not in (b"\x93N", b"PK", b""):  # NumPy takes anything else for a pickled object
+                raise GradcamError(f"cannot read {path}: it is no file of NumPy")
         loaded: Any = np.load(path, mmap_mode="r", allow_pickle=False)
         if isinstance(loaded, np.ndarray) != (path.suffix.lower() == ".npy"):
             kind = ".npy file" if isinstance(loaded, np.ndarray) else ".npz archive"

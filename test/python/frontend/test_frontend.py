@@ -304,8 +304,15 @@ def test_layers_as_python_reaches_them(resnet, written, path):
     assert target_operand(program, written) == target_operand(resnet, path)
 
 
+@pytest.mark.parametrize("wrap", [nn.DataParallel, torch.compile])
+def test_layers_of_a_model_in_a_wrapper(resnet, wrap):
+    wrapped = wrap(resnet)
+    wrapped.input_shape = resnet.input_shape
+    assert target_operand(wrapped, "layer4[-1]")[1].endswith(".layer4.1")
+
+
 def test_layers_that_python_does_not_reach(resnet):
-    for name in ("layer4[2]", "layer4[-3]", "model.layer9"):
+    for name in ("layer4[2]", "layer4[-3]", "model.layer9", "model"):
         assert f"target layer '{name}' is not a module" in faults_of(resnet, target_layer=name)[0]
     assert "did you mean 'layer4'" in faults_of(resnet, target_layer="Layer4")[0]
 

@@ -197,7 +197,7 @@ FLOATS = np.ones((4, 3, 4, 5), np.float32)
 #: Contents of files and what is said of them.
 DAMAGED = {
     "empty.npy": (b"", "cannot read .*empty.npy: EOFError: No data left in file"),
-    "text.npy": (b"not an array", "cannot read .*text.npy: "),
+    "text.npy": (b"not an array", "cannot read .*text.npy: it is no file of NumPy$"),
     "archive.npy": (archived(a=FLOATS), "archive.npy is an .npz archive; rename it"),
     "array.npz": (stored(FLOATS), "array.npz is an .npy file; rename it"),
     "negative.npy": (stored(FLOATS).replace(b"(4, 3, 4, 5)", b"(-4,3, 4, 5)"), "cannot read .*negative.npy: "),
