@@ -200,16 +200,23 @@ class Datapath:
             for lane in range(accumulator.lanes):
                 register = b.state(accumulator.bits, f"acc{number}_{lane}")
                 registers[number, lane] = register
-                initial = b.const(accumulator.initial, accumulator.bits)
+                initial: Value = b.const(accumulator.initial, accumulator.bits)
+                if accumulator.group and lane >= accumulator.group:
+                    initial = b.mux(self._begins(), initial, registers[number, lane - accumulator.group])
                 start = b.mux(first, initial, register)
                 self._starts[start] = first, initial, register
                 self._accumulators[number, lane] = start
         for sink in body.sinks:
-            assert isinstance(sink.target, int)
-            for lane in range(nest.accumulators[sink.target].lanes):
-                registers[sink.target, lane].assign(self.at(sink.value, (lane,), self._accumulator_stage), update)
+            for point in product(*(range(body.extents[d]) for d in range(1 + max(sink.target.dims, default=0)))):
+                register = registers[sink.target.number, sink.target.at(point)]
+                register.assign(self.at(sink.value, point, self._accumulator_stage), update)
         # In the epilogue, one stage later, the value of the accumulator is the register itself.
         self._accumulators, self._accumulator_stage = dict(registers), self._accumulator_stage + 1
+
+    def _begins(self) -> Value:
+        """i1: in the step that updates the accumulators, sums that slide start anew."""
+        along = self.counters.at_start.get(self.engine.outer_depth - 1)
+        return self.b.const(1, 1) if along is None else self.delay(along, self._accumulator_stage, "begin")
 
     def _gather(self, access: Access, node: Node, stage: int) -> list[Value]:
         """The lanes of a stored value in descending order, as `Builder.concat` takes them."""
@@ -248,7 +255,7 @@ class Datapath:
             counter = self.counters.counters.get(self.engine.loops(self.shapes.nest_of(node)).index(node.what))
             return counter.zero_extend(32) if counter is not None else b.const(0, 32), 0
         if node.kind == "acc":
-            return self._accumulators[node.what, point[0]], self._accumulator_stage
+            return self._accumulators[node.what.number, node.what.at(point)], self._accumulator_stage
         if node.kind == "load":
             return self._load(node, point)
         stage = stage_of(node.op)

@@ -27,13 +27,12 @@ from gradcam.passes.linalg.builders import (
     generic,
     insert_slice,
     integer,
-    pad,
     rescaled,
     shape,
     stored,
     width,
 )
-from gradcam.passes.linalg.depthwise import depthwise_products
+from gradcam.passes.linalg.depthwise import Axis, correlate
 from gradcam.passes.linalg.lowering import (
     POINTWISE,
     Lowering,
@@ -43,11 +42,13 @@ from gradcam.passes.linalg.lowering import (
     fixed,
     ints,
     multiply_accumulate,
+    reaching,
     reduce_window,
     rescaled_result,
     scale_term,
+    stored_constant,
     whole_or_parts,
-    window_loops,
+    within,
 )
 from gradcam.passes.linalg.values import Halves, Parities, Placed, Row, joined, parities, pointwise
 from gradcam.quant_types import result_rescale, storage_bits, storage_limits
@@ -94,22 +95,15 @@ def axes_of(op: Any, kernel: list[int]) -> list[tuple[int, int, int, int]]:
 # --- products with the forward weights ---
 
 
-def adjoint_products(
-    lowering: Lowering, op: Any, g: ir.Value, w: ir.Value, taps: list[Taps], out: list[int]
-) -> ir.Value:
+def adjoint_products(g: ir.Value, w: ir.Value, taps: list[Taps], out: list[int]) -> ir.Value:
     """Sums of products of gradients with transposed weights, in i32.
 
     Args:
-        lowering: the lowering of the function.
-        op: the adjoint.
         g: H x W x O in lanes.
-        w: the forward convolution's packed weights; of tiles, the output lanes are summed over.
+        w: the forward convolution's tiles, (blocks x) oct x ict x KH x KW x OC x IC; its output lanes are summed over.
         taps: the taps to sum, along height and width.
         out: shape of the result, OH x OW x C in lanes.
     """
-    if is_depthwise(op):
-        padded, place = windows_over(g, taps, out, *window_loops())
-        return depthwise_products(lowering, padded, place, _taken(w, taps, 1), out)
     *_, outs, ins, _, _, oc, ic = shape(w)
     loops = TileLoops.of(w)
     i, o = loops.lanes
@@ -119,7 +113,16 @@ def adjoint_products(
         [*loops.block, loops.summed, loops.out, *loops.tap, o, i],
         [*loops.place, loops.channel(loops.out, ins, i, ic)],
     ]
-    return multiply_accumulate([padded, _taken(w, taps, len(shape(w)) - 4)], maps, out)
+    return multiply_accumulate([padded, _taken(w, taps)], maps, out)
+
+
+def depthwise_adjoint_products(
+    lowering: Lowering, g: ir.Value, w: np.ndarray, taps: list[Taps], out: list[int]
+) -> ir.Value:
+    """The same for a depthwise convolution with weights `w`, C x KH x KW: a correlation with its taps in reverse."""
+    rows, columns = (range(t.last, t.first - 1, -t.step) for t in taps)
+    walks = [Axis(1, t.reach, t.base - (t.count - 1) * t.reach) for t in taps]
+    return correlate(lowering, g, w[:, rows][:, :, columns], *walks, out)
 
 
 def windows_over(
@@ -139,27 +142,12 @@ def windows_over(
     """
     needed = [t.windows(n) for t, n in zip(taps, out, strict=False)]
     place = [n + (t.count - 1) * t.reach - k * t.reach for n, k, t in zip(at, tap, taps, strict=True)]
-    return _reaching(g, needed), place
+    return reaching(g, needed), place
 
 
-def _reaching(g: ir.Value, needed: list[range]) -> ir.Value:
-    """The rows and columns of `g` (H x W x C) in the `needed` ranges, zeros where there are none."""
-    there = [_inside(r, size) for r, size in zip(needed, shape(g), strict=False)]
-    dims = [*map(len, there), shape(g)[2]]
-    taken = g if dims == shape(g) else extract_slice(g, [*(r.start for r in there), 0], dims, dims)
-    before = [t.start - n.start for n, t in zip(needed, there, strict=True)]
-    after = [n.stop - t.stop for n, t in zip(needed, there, strict=True)]
-    return pad(taken, [*before, 0], [*after, 0], 0)
-
-
-def _inside(windows: range, size: int) -> range:
-    """The part of a range of windows that exists."""
-    return range(max(0, windows.start), min(size, windows.stop))
-
-
-def _taken(w: ir.Value, taps: list[Taps], at: int) -> ir.Value:
-    """The weights of the given taps only; the dimensions of the kernel are `at` and the next one."""
-    whole, here = shape(w), slice(at, at + 2)
+def _taken(w: ir.Value, taps: list[Taps]) -> ir.Value:
+    """The weights, in tiles, of the given taps only."""
+    whole, here = shape(w), slice(-4, -2)
     dims, offsets, strides = list(whole), [0] * len(whole), [1] * len(whole)
     dims[here], offsets[here], strides[here] = ([getattr(t, n) for t in taps] for n in ("count", "first", "step"))
     return w if dims == whole else extract_slice(w, offsets, dims, dims, strides)
@@ -167,7 +155,6 @@ def _taken(w: ir.Value, taps: list[Taps], at: int) -> ir.Value:
 
 def _adjoint(lowering: Lowering, op: Any, kernel: list[int], axes: list[tuple[int, ...]], size: list[int]) -> Any:
     """A rescaled transposed convolution to a map of `size`: a tensor for stride 1, else parities."""
-    w = lowering.packed(op, op.operands[1], (kernel[0], kernel[1]))
     channels = math.prod(type_shape(op.operands[1])[1:]) // math.prod(kernel) * groups_of(op)
     g = lowering.values[op.operands[0]]
     g = g if isinstance(g, Halves) else lowering.tensor(op.operands[0])
@@ -178,10 +165,13 @@ def _adjoint(lowering: Lowering, op: Any, kernel: list[int], axes: list[tuple[in
     vector = factor_vector(lowering, m, channels) if m.ndim else None
     lanes = lowering.pe.padded(channels)
     windows = [*type_shape(op.operands[0])[2:], 1, 1][:2]
+    if is_depthwise(op):
+        products = partial(depthwise_adjoint_products, lowering, w=stored_constant(op, op.operands[1])[:, 0])
+    else:
+        products = partial(adjoint_products, w=lowering.packed(op, op.operands[1], (kernel[0], kernel[1])))
 
     def part(taps: list[Taps], out: list[int]) -> ir.Value:
-        products = partial(adjoint_products, lowering, op, w=w, taps=taps, out=[*out, lanes])
-        return _rescaled_products(op, g, products, (m, s, vector))
+        return _rescaled_products(op, g, partial(products, taps=taps, out=[*out, lanes]), (m, s, vector))
 
     gx = by_parity(axes, size, windows, part)
     return gx if layout is None else layout.of_gradient(joined(gx))
@@ -220,7 +210,7 @@ def by_parity(
         taps = [taps_of(a, *axis) for a, axis in zip(parity, axes, strict=True)]
         out = whole.extent(parity)
         each = zip(taps, out, windows, strict=True)
-        found = [t for t, n, size in each if t is not None and len(_inside(t.windows(n), size))]
+        found = [t for t, n, size in each if t is not None and len(within(t.windows(n), size))]
         whole.parts[parity] = None if len(found) < 2 else part(found, out)
     return whole.parts[0, 0] if stride == (1, 1) else whole
 
@@ -288,7 +278,7 @@ def _landed(lowering: Lowering, x: ir.Value, axis: int, arguments: tuple[int, ..
     dims, windows = shape(x), shape(x)[axis]
     dims[axis] = kernel
     counts = [(taps_of(parity, *arguments), -(-(size - parity) // stride)) for parity in range(min(stride, size))]
-    found = [(taps, n) for taps, n in counts if taps is not None and len(_inside(taps.windows(n), windows))]
+    found = [(taps, n) for taps, n in counts if taps is not None and len(within(taps.windows(n), windows))]
     is_complete = sum(taps.count for taps, _ in found) == kernel
     whole = empty(dims, 32) if is_complete else filled(dims, 32, 0)
     for taps, count in found:
@@ -314,7 +304,7 @@ def _sums_of(lowering: Lowering, x: ir.Value, axis: int, taps: Taps, count: int)
     dims[axis] = taps.count
     extents = empty([dims[2] // lanes, taps.count, others, count, lanes], 8)
     maps = [ir.AffineMap.get(5, 0, m) for m in (read, [tile, tap, other, q, lane], write)]
-    start, ins = [filled(dims, 32, 0)], [_reaching(x, needed), extents]
+    start, ins = [filled(dims, 32, 0)], [reaching(x, needed), extents]
     return generic(ins, start, maps, "ppprp", lambda value, _, acc: add_up(acc, value))
 
 

@@ -1,29 +1,111 @@
-"""Depthwise convolutions and their adjoints as `linalg.generic`: lane by lane, a channel never meets another one."""
+"""Depthwise convolutions and their adjoints as `linalg.generic`: lane by lane, a channel never meets another one.
+
+A kernel row is multiplied in groups of `TAPS` taps, which stand side by side in a word of weights, so that a word of
+the map is read once for all of them. With a stride, neighbouring columns belong to different taps; the columns of each
+phase of the stride are then groups of their own:
+
+    y[o] = sum over phases r, groups g, taps t of x[stride * (o + t) + r + apart * g + start] * w[tap(r, g, t)]
+
+Taps that do not exist have the weight 0. They come first, where a row has no more columns than the others.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
 from torch_mlir import ir
 
-from gradcam.passes.linalg.builders import filled, generic, shape
-from gradcam.passes.linalg.lowering import Lowering, multiply_add, window_loops
+from gradcam.passes.linalg.builders import const_tensor, filled, generic
+from gradcam.passes.linalg.lowering import Lowering, multiply_add, reaching
+
+#: Taps of a kernel row that are multiplied at once, each by lanes of its own.
+TAPS = 3
 
 
-def depthwise_products(
-    lowering: Lowering, x: ir.Value, place: list[ir.AffineExpr], w: ir.Value, out: list[int]
-) -> ir.Value:
-    """Sums over taps of x * w in i32, over loops ct, oh, ow, kh, kw, lane; see `window_loops`.
+class Axis(NamedTuple):
+    """One axis of a correlation: y[o] = sum over k of x[o * stride + k * step + start] * w[k]."""
+
+    stride: int
+    step: int
+    start: int
+
+
+@dataclass(frozen=True)
+class Groups:
+    """The groups of taps of a kernel row; see the top of this file.
+
+    Attributes:
+        start: the column of x that the first group multiplies by its first tap for output 0.
+        apart: columns from group to group.
+        taps: the tap of each phase, group and lane; -1 where there is none.
+    """
+
+    start: int
+    apart: int
+    taps: np.ndarray
+
+    @staticmethod
+    def of(kernel: int, axis: Axis) -> Groups:
+        """The fewest groups of a kernel row. With a dilation, a group has one tap: the others would skip columns."""
+        stride, step, start = axis
+        if step > 1 and kernel > 1:
+            taps = np.full((1, kernel, TAPS), -1)
+            taps[0, :, -1] = np.arange(kernel)
+            return Groups(start - stride * (TAPS - 1), step, taps)
+        each = -(-kernel // stride)
+        missing = -each % TAPS
+        phase, place = np.arange(min(stride, kernel)), np.arange(-missing, each)
+        taps = phase[:, None] + stride * place
+        taps[(taps < 0) | (taps >= kernel)] = -1
+        return Groups(start - stride * missing, stride * TAPS, taps.reshape(len(phase), -1, TAPS))
+
+    def packed(self, w: np.ndarray, channels: int, lanes: int) -> np.ndarray:
+        """Puts weights into words.
+
+        Args:
+            w: C x KH x KW.
+            channels: the lanes that a position of the map has; those behind the channels get zeros.
+            lanes: the channels of a word.
+
+        Returns:
+            channels/lanes x KH x phases x groups x TAPS x lanes of the same type.
+        """
+        padded = np.zeros((channels, w.shape[1], w.shape[2] + 1), w.dtype)  # tap -1 is the last one
+        padded[: len(w), :, :-1] = w
+        words = padded[:, :, self.taps].reshape(-1, lanes, w.shape[1], *self.taps.shape)
+        return words.transpose(0, 2, 3, 4, 5, 1)
+
+
+def correlate(lowering: Lowering, x: ir.Value, w: np.ndarray, rows: Axis, columns: Axis, out: list[int]) -> ir.Value:
+    """Sums of products of a depthwise correlation in i32, over loops ct, oh, ow, kh, phase, group, tap, lane.
 
     Args:
         lowering: the lowering of the function, which has the lanes.
-        x: H x W x C in lanes, padded.
-        place: row and column of `x` to read.
-        w: the weights in words, ct x KH x KW x lanes.
+        x: H x W x C in lanes; zeros around it.
+        w: the weights, C x KH x KW.
+        rows: how the kernel walks the rows of `x`.
+        columns: how it walks the columns.
         out: shape of the result, OH x OW x C in lanes.
     """
-    lanes = lowering.pe.oc
-    assert shape(w)[-1] == lanes
-    tile, lane = ir.AffineDimExpr.get(0), ir.AffineDimExpr.get(5)
-    at, tap = window_loops()
+    lanes, (_, kernel_height, kernel_width) = lowering.pe.oc, w.shape
+    groups = Groups.of(kernel_width, columns)
+    phases, count, _ = groups.taps.shape
+    reach = [
+        rows.stride * (out[0] - 1) + rows.step * (kernel_height - 1),
+        columns.stride * (out[1] - 1 + TAPS - 1) + phases - 1 + groups.apart * (count - 1),
+    ]
+    starts = [rows.start, groups.start]
+    read = reaching(x, [range(start, start + n + 1) for start, n in zip(starts, reach, strict=True)])
+    tile, oh, ow, kh, phase, group, tap, lane = (ir.AffineDimExpr.get(n) for n in range(8))
     channel = tile * lanes + lane
-    maps = [ir.AffineMap.get(6, 0, m) for m in ([*place, channel], [tile, *tap, lane], [*at, channel])]
-    return generic([x, w], [filled(out, 32, 0)], maps, "ppprrp", multiply_add)
+    column = (ow + tap) * columns.stride + phase + group * groups.apart
+    maps = [
+        [oh * rows.stride + kh * rows.step, column, channel],
+        [tile, kh, phase, group, tap, lane],
+        [oh, ow, channel],
+    ]
+    words = const_tensor(groups.packed(w, out[2], lanes))
+    affine_maps = [ir.AffineMap.get(8, 0, m) for m in maps]
+    return generic([read, words], [filled(out, 32, 0)], affine_maps, "ppprrrrp", multiply_add)

@@ -30,7 +30,7 @@ from gradcam.passes.linalg.builders import (
     stored,
     width,
 )
-from gradcam.passes.linalg.depthwise import depthwise_products
+from gradcam.passes.linalg.depthwise import Axis, correlate
 from gradcam.passes.linalg.lowering import (
     POINTWISE,
     Lowering,
@@ -73,8 +73,7 @@ def conv(lowering: Lowering, op: Any, x: ir.Value, window: Window, out: list[int
     require_int8(op, op.operands[0])
     y, channels = op.results[0], type_shape(op.operands[1])[0]
     padded = lowering.pe.padded(channels)
-    w = lowering.packed(op, op.operands[1], (window.kernel[0], window.kernel[1]))
-    acc = sums_of_products(lowering, op, window.pad(x, out, 0), w, window, [*out, padded])
+    acc = sums_of_products(lowering, op, x, window, [*out, padded])
     bias = stored_constant(op, op.operands[2]) if len(op.operands) == 3 else np.zeros(channels, np.int32)
     packed_bias = const_tensor(pack_channels(bias, padded, 0, np.int32))
     if is_accumulator(op):
@@ -89,11 +88,13 @@ def conv(lowering: Lowering, op: Any, x: ir.Value, window: Window, out: list[int
     )
 
 
-def sums_of_products(lowering: Lowering, op: Any, x: ir.Value, w: ir.Value, window: Window, out: list[int]) -> ir.Value:
-    """The sums of products of a convolution in i32: x (H x W x C in lanes, padded) with weights `w` to `out`."""
+def sums_of_products(lowering: Lowering, op: Any, x: ir.Value, window: Window, out: list[int]) -> ir.Value:
+    """The sums of products in i32 of a convolution of x (H x W x C in lanes) to `out`, OH x OW x channels in lanes."""
     if is_depthwise(op):
-        return depthwise_products(lowering, x, window.reads(*window_loops()), w, out)
-    return accumulate(x, w, window, out)
+        walks = [Axis(*axis) for axis in zip(window.stride, window.dilation, (-p for p in window.padding), strict=True)]
+        return correlate(lowering, x, stored_constant(op, op.operands[1])[:, 0], *walks, out)
+    w = lowering.packed(op, op.operands[1], (window.kernel[0], window.kernel[1]))
+    return accumulate(window.pad(x, out[:2], 0), w, window, out)
 
 
 def _lower_conv2d(lowering: Lowering, op: Any) -> list[Any]:

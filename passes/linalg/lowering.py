@@ -11,7 +11,7 @@ import numpy as np
 from torch_mlir import ir
 from torch_mlir.dialects import arith
 
-from gradcam.dialect.ops import groups_of, is_depthwise
+from gradcam.dialect.ops import groups_of
 from gradcam.dialect.traits import Gradient, has
 from gradcam.dialect.verify import shape as type_shape
 from gradcam.dialect.verify import sides
@@ -31,7 +31,7 @@ from gradcam.passes.linalg.builders import (
     widened,
     width,
 )
-from gradcam.passes.linalg.packing import pack_channels, pack_depthwise, pack_groups, pack_weights
+from gradcam.passes.linalg.packing import pack_channels, pack_groups, pack_weights
 from gradcam.passes.linalg.values import Parities, Placed, Row, joined
 from gradcam.pe import PE
 from gradcam.quant_types import operand_rescale, result_rescale, storage_bits
@@ -98,19 +98,15 @@ class Lowering:
         return rows * words * taps * outputs <= rows * ordered * taps * outputs + copy
 
     def packed(self, op: Any, w: ir.Value, kernel: tuple[int, int]) -> ir.Value:
-        """Weights `w` (O x C/groups x KH x KW, or O x C*KH*KW) of `op` in tiles; a depthwise convolution's in words."""
+        """Weights `w` (O x C/groups x KH x KW, or O x C*KH*KW) of `op` in tiles."""
         key = (w, *kernel)
         if key not in self.weights:
             array = stored_constant(op, w)
             array = array.reshape(len(array), -1, *kernel)
-            array = self.layouts[w].spread(array) if w in self.layouts else array
-            self.weights[key] = const_tensor(self._packed(op, array))
+            array, groups = self.layouts[w].spread(array) if w in self.layouts else array, groups_of(op)
+            tiles = pack_weights(array, self.pe) if groups == 1 else pack_groups(array, groups, self.pe)
+            self.weights[key] = const_tensor(tiles)
         return self.weights[key]
-
-    def _packed(self, op: Any, array: np.ndarray) -> np.ndarray:
-        if is_depthwise(op):
-            return pack_depthwise(array, self.pe.padded(len(array)), self.pe.oc)
-        return pack_weights(array, self.pe) if groups_of(op) == 1 else pack_groups(array, groups_of(op), self.pe)
 
 
 def in_order(lowering: Lowering, value: ir.Value, placed: Placed) -> ir.Value:
@@ -181,6 +177,21 @@ class Window(NamedTuple):
     def reads(self, out: list[ir.AffineExpr], tap: list[ir.AffineExpr]) -> list[ir.AffineExpr]:
         """Row and column that output `out` reads at kernel position `tap`."""
         return [o * s + k * d for o, k, s, d in zip(out, tap, self.stride, self.dilation, strict=True)]
+
+
+def reaching(x: ir.Value, needed: Sequence[range]) -> ir.Value:
+    """The rows and columns of `x` (H x W x C) in the `needed` ranges, zeros where there are none."""
+    there = [within(r, size) for r, size in zip(needed, shape(x), strict=False)]
+    dims = [*map(len, there), shape(x)[2]]
+    taken = x if dims == shape(x) else extract_slice(x, [*(r.start for r in there), 0], dims, dims)
+    before = [t.start - n.start for n, t in zip(needed, there, strict=True)]
+    after = [n.stop - t.stop for n, t in zip(needed, there, strict=True)]
+    return pad(taken, [*before, 0], [*after, 0], 0)
+
+
+def within(places: range, size: int) -> range:
+    """The part of a range of places that an axis of `size` has."""
+    return range(max(0, places.start), min(size, places.stop))
 
 
 POINTWISE = Window([1, 1], [1, 1], [0, 0], [1, 1])

@@ -73,23 +73,6 @@ def pack_groups(w: np.ndarray, groups: int, pe: PE) -> np.ndarray:
     return np.stack([pack_weights(block, pe) for block in dense])
 
 
-def pack_depthwise(w: np.ndarray, channels: int, lanes: int) -> np.ndarray:
-    """Puts a depthwise convolution's weights into words.
-
-    Args:
-        w: C x 1 x KH x KW.
-        channels: the lanes that a position of the map has; those behind the channels get zeros.
-        lanes: the lanes of a word.
-
-    Returns:
-        channels/lanes x KH x KW x lanes of the same type.
-    """
-    kh, kw = w.shape[2:]
-    padded = np.zeros((channels, kh, kw), w.dtype)
-    padded[: len(w)] = w[:, 0]
-    return padded.reshape(-1, lanes, kh, kw).transpose(0, 2, 3, 1)
-
-
 def pack_channels(values: np.ndarray, channels: int, fill: int, dtype: type[np.signedinteger]) -> np.ndarray:
     """Lengthens one value per channel (shape C) to shape `channels` with `fill`."""
     packed = np.full(channels, fill, dtype)

@@ -70,7 +70,7 @@ def signature(
             what = (tuple(sorted((n.what or {}).items())), n.reduced)
         return n.kind, str(n.type_), what, tuple(number[id(a)] for a in n.args)
 
-    sinks = [(s.target if isinstance(s.target, int) else pattern(s.target), number[id(s.value)]) for s in flow.sinks]
+    sinks = [(pattern(s.target) if isinstance(s.target, Access) else s.target, number[id(s.value)]) for s in flow.sinks]
     return tuple(flow.extents), tuple(node(n) for n in flow.nodes), tuple(sinks)
 
 
@@ -83,7 +83,7 @@ def engine_key(nest: Nest) -> tuple[Any, ...]:
             if streams
             else ("elementwise", tuple(nest.epilogue.extents))
         )
-    accumulators = tuple((a.bits, a.lanes, a.initial) for a in nest.accumulators)
+    accumulators = tuple((a.bits, a.lanes, a.initial, a.group) for a in nest.accumulators)
     return "reduce", accumulators, signature(nest.body, nest.loops, operand), tuple(streams)
 
 

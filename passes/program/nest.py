@@ -1,9 +1,9 @@
-"""A loop nest of the scheduled IR, read into Python: loops, accesses, dataflow.
+r"""A loop nest of the scheduled IR, read into Python: loops, accesses, dataflow.
 
 A scheduled nest is
 
     affine.for ...                      outer time loops, over outputs
-      affine.parallel (lanes)           accumulators <- initial value   \
+      affine.parallel (lanes)           accumulators <- initial value   \  (two where they slide)
       affine.for ...                    reduction time loops             | absent in a nest that reduces nothing
         affine.parallel (lanes)         the body                        /
       affine.parallel (lanes)           the epilogue
@@ -36,6 +36,7 @@ from gradcam.passes.ir.queries import (
     parallel_extents,
     strides_of,
 )
+from gradcam.passes.program.accumulators import Accumulator, read_accumulators, register_of
 
 
 @dataclass(eq=False)
@@ -95,7 +96,7 @@ class Node:
         kind: "load", "acc", "const", "iv", "reduce", "table" or an op name such as "arith.addi".
         type_: the element type.
         args: operands.
-        what: the access (load), accumulator number (acc), value (const), loop (iv), entries (table), attributes (ops).
+        what: the access (load), registers (acc), value (const), loop (iv), entries (table), attributes (ops).
         dims: lane dimensions it depends on.
         op: the IR op it comes from; carries the pipeline stage.
         reduced: lane dimensions that a "reduce" sums over.
@@ -117,7 +118,7 @@ class Node:
 
 @dataclass(eq=False)
 class Sink:
-    """The destination of a value: `target` is the number of an accumulator, or an `Access` of memory."""
+    """The destination of a value: `target` is the registers of an accumulator, or an `Access` of memory."""
 
     target: Any
     value: Node
@@ -141,20 +142,6 @@ class Dataflow:
     def stores(self) -> list[Access]:
         """Memory writes in program order."""
         return [s.target for s in self.sinks if isinstance(s.target, Access)]
-
-
-@dataclass(eq=False)
-class Accumulator:
-    """A register per lane, carried through the reduction loops."""
-
-    memref: ir.Value
-    initial: int
-    lanes: int
-
-    @property
-    def bits(self) -> int:
-        """Width of the register."""
-        return ir.IntegerType(ir.MemRefType(self.memref.type).element_type).width
 
 
 @dataclass(eq=False)
@@ -316,7 +303,8 @@ class _FlowReader:
             dims = frozenset(d for d, s in enumerate(access.strides) if s)
             self._add(result, Node("load", result.type, what=access, dims=dims, op=op))
         else:
-            self._add(result, Node("acc", result.type, what=number, dims=frozenset({0}), op=op))
+            register = register_of(number, op, indices, self.lane_dims)
+            self._add(result, Node("acc", result.type, what=register, dims=register.dims, op=op))
 
     def _guarded_load(self, op: ir.OpView) -> None:
         then, otherwise = (list(r.blocks[0].operations) if r.blocks else [] for r in op.regions)
@@ -338,7 +326,8 @@ class _FlowReader:
         value, memref, *indices = op.operands
         number = self._accumulator(memref)
         if number is not None:
-            self.flow.sinks.append(Sink(number, self._value(value), op))
+            register = register_of(number, op, indices, self.lane_dims)
+            self.flow.sinks.append(Sink(register, self._value(value), op))
             return
         access = self._access(op, memref, indices)
         access.guards = guards or []
@@ -355,14 +344,16 @@ def read_nest(op: ir.OpView) -> Nest:
     names = [o.operation.name for o in inner]
     if names == ["affine.parallel"]:
         return Nest(op, outer, [], [], None, _FlowReader([], outer).read(inner[0]))
-    if names != ["affine.parallel", "affine.for", "affine.parallel"]:
+    setting = ["affine.parallel"], ["affine.parallel"] * 2
+    if names not in [[*before, "affine.for", "affine.parallel"] for before in setting]:
         raise _unscheduled(op, names)
-    accumulators = _accumulators(inner[0])
-    reduction, steps = _loops(inner[1])
+    *setting, loop, epilogue = inner
+    accumulators = read_accumulators(setting, outer[-1].iv)
+    reduction, steps = _loops(loop)
     if [o.operation.name for o in steps] != ["affine.parallel"]:
-        raise _unscheduled(inner[1], [o.operation.name for o in steps])
+        raise _unscheduled(loop, [o.operation.name for o in steps])
     body = _FlowReader(accumulators, outer + reduction).read(steps[0])
-    return Nest(op, outer, reduction, accumulators, body, _FlowReader(accumulators, outer).read(inner[2]))
+    return Nest(op, outer, reduction, accumulators, body, _FlowReader(accumulators, outer).read(epilogue))
 
 
 def _loops(op: ir.OpView) -> tuple[list[Loop], list[ir.OpView]]:
@@ -378,17 +369,6 @@ def _loops(op: ir.OpView) -> tuple[list[Loop], list[ir.OpView]]:
 def _unscheduled(op: ir.OpView, names: list[str]) -> GradcamError:
     holds = ", ".join(names) or "nothing"
     return fail(op, f"this is no scheduled nest: the loop holds {holds}; run gradcam-split-time-space first")
-
-
-def _accumulators(op: ir.OpView) -> list[Accumulator]:
-    extents = parallel_extents(op)
-    out = []
-    for store in block_ops(op):
-        value = int_constant(store.operands[0]) if store.operation.name == "affine.store" else None
-        if value is None or len(extents) != 1:
-            raise fail(store, "accumulators must be set to a constant before the reduction, in one lane dimension")
-        out.append(Accumulator(store.operands[1], value, extents[0]))
-    return out
 
 
 def read_nests(module: ir.Module) -> list[Nest]:

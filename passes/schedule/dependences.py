@@ -4,6 +4,7 @@ An order is a list of parts (`time_loops.Part`). It is legal when
 
 - every reduction loop is inside every loop over outputs: there is one set of accumulators;
 - accumulators whose value depends on the order of the steps see them in the old order;
+- the loop along which accumulators slide stays whole, and the innermost one over outputs;
 - two accesses of one element, of which at least one is a store, stay in their order;
 - a stream passes its elements in the old order.
 """
@@ -43,6 +44,10 @@ def violation(nest: Nest, parts: Sequence[Part]) -> str | None:
                 f"from the store of an accumulator in one iteration of {part} to its load in the next, which the loop "
                 f"{inside} between them would set to another output"
             )
+    outer = [p for p in parts if any(p.loop is loop for loop in nest.outer)]
+    if any(a.group for a in nest.accumulators) and (outer[-1].tile or outer[-1].loop is not nest.outer[-1]):
+        along = next(p.name for p in parts if p.loop is nest.outer[-1])
+        return f"from the store of an accumulator in one iteration of {along} to its load in the next one"
     return next(chain(_accumulators(nest, parts), _buffers(nest, parts), _streams(nest, parts)), None)
 
 
@@ -62,10 +67,10 @@ def _accumulators(nest: Nest, parts: Sequence[Part]) -> Iterator[str]:
 
 def _is_commutative(body: Dataflow, number: int) -> bool:
     """Whether accumulator `number` is updated by a commutative op with a value that depends on no accumulator."""
-    (sink,) = [s for s in body.sinks if s.target == number]
+    (sink,) = [s for s in body.sinks if s.target.number == number]
     if sink.value.kind not in _COMMUTATIVE:
         return False
-    own = [a for a in sink.value.args if a.kind == "acc" and a.what == number]
+    own = [a for a in sink.value.args if a.kind == "acc" and a.what == sink.target]
     others = [a for a in sink.value.args if a not in own]
     return len(own) == 1 and not any(_reads_accumulator(a) for a in others)
 

@@ -143,13 +143,24 @@ def _buffer(
     memref: ir.Value, uses: list[tuple[int, Access]], widest: dict[tuple[bool, int], int], together: set[ir.Value]
 ) -> _Buffer:
     constant, bits = is_global(memref), uses[0][1].element_bits
-    # Constants of one kind are always read with the same lanes; a narrower kind gets narrower words.
-    lanes = max(power_of_two(a.lanes) for _, a in uses) if constant else widest[(False, bits)]
+    lanes = _constant_lanes([a for _, a in uses]) if constant else widest[(False, bits)]
     elements = 1
     for n in ir.MemRefType(memref.type).shape:
         elements *= n
     ring, numbers = ring_of(memref), [n for n, _ in uses]
     return _Buffer(memref, constant, bits, lanes, ring or elements, bool(ring), min(numbers), max(numbers), together)
+
+
+def _constant_lanes(uses: list[Access]) -> int:
+    """The lanes of a word: constants of one kind are read with the same lanes; a narrower kind gets narrower words.
+
+    They are a power of two, unless the constant is read at multiples of another number, as are groups of three taps.
+    """
+    lanes = max(power_of_two(a.lanes) for a in uses)
+    own = {a.lanes for a in uses}
+    steps = [c for a in uses for c in a.index.values()]
+    in_order = len(own) == 1 and not any(c % min(own) for c in steps)
+    return min(own) if in_order and any(c % lanes for c in steps) else lanes
 
 
 def _in_memory(access: Access) -> bool:

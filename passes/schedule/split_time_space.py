@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import gcd
 from typing import Any, ClassVar
 
 from torch_mlir import ir
-from torch_mlir.dialects import memref
+from torch_mlir.dialects import arith, memref
 
 from gradcam.errors import fail
 from gradcam.passes.infra.pass_base import Pass
@@ -16,6 +17,7 @@ from gradcam.passes.ir.linear_form import Linear, plus, substitute
 from gradcam.passes.ir.platform import Platform
 from gradcam.passes.ir.queries import is_argument, main_function
 from gradcam.passes.schedule.plain_nest import PlainNest, Touch, read_plain_nest
+from gradcam.passes.schedule.sliding import Sliding, find_sliding
 from gradcam.pe import PE
 
 
@@ -169,28 +171,47 @@ class _Splitter:
             if lane is not None:
                 by[lane] = plus(by.get(lane, {}), {grid.regions[0].blocks[0].arguments[0]: 1})
             with ir.InsertionPoint(grid.regions[0].blocks[0]):
-                self._straight(nest, by, {})
+                self._straight(nest, by, {}, [])
                 affine_ir.yield_([])
 
-    def _straight(self, nest: PlainNest, by: dict[ir.Value, Linear], values: dict[ir.Value, ir.Value]) -> None:
-        """Rebuilds the nest's body with its loops replaced; `values` holds the loads that are already built."""
+    def _straight(
+        self, nest: PlainNest, by: dict[ir.Value, Linear], values: dict[ir.Value, ir.Value], guards: list[Linear]
+    ) -> None:
+        """Rebuilds the nest's body with its loops replaced.
+
+        Args:
+            nest: the nest.
+            by: its loops over the new ones.
+            values: the loads that are already built.
+            guards: forms over the new loops; where one is negative, accesses that depend on its loops do not happen.
+        """
         for op in nest.body:
             with op.location:
                 if op.results and op.results[0] in nest.loads:
-                    self._load(nest.loads[op.results[0]], op.results[0], by, values)
+                    self._load(nest.loads[op.results[0]], op.results[0], by, values, guards)
                 elif touch := nest.store_in(op):
                     value = values.get(touch.op.operands[0], touch.op.operands[0])
-                    forms, guards = ([substitute(f, by) for f in fs] for fs in (touch.forms, touch.guards))
-                    affine_ir.guarded_store(value, touch.memref, forms, guards)
+                    forms, inside = ([substitute(f, by) for f in fs] for fs in (touch.forms, touch.guards))
+                    affine_ir.guarded_store(value, touch.memref, forms, [*inside, *guards])
                 else:
                     self._clone(op, by, values)
 
     def _load(
-        self, touch: Touch, result: ir.Value, by: dict[ir.Value, Linear], values: dict[ir.Value, ir.Value]
+        self,
+        touch: Touch,
+        result: ir.Value,
+        by: dict[ir.Value, Linear],
+        values: dict[ir.Value, ir.Value],
+        guards: Sequence[Linear] = (),
     ) -> None:
-        if result not in values:
-            forms, guards = ([substitute(f, by) for f in fs] for fs in (touch.forms, touch.guards))
-            values[result] = affine_ir.guarded_load(touch.memref, forms, guards, touch.otherwise)
+        if result in values:
+            return
+        forms, inside = ([substitute(f, by) for f in fs] for fs in (touch.forms, touch.guards))
+        walked, otherwise = {t for f in forms for t in f if t is not None}, touch.otherwise
+        inside += [g for g in guards if walked & set(g)]
+        if inside and otherwise is None:
+            otherwise = arith.constant(ir.MemRefType(touch.memref.type).element_type, 0)
+        values[result] = affine_ir.guarded_load(touch.memref, forms, inside, otherwise)
 
     def _clone(self, op: Any, by: dict[ir.Value, Linear], values: dict[ir.Value, ir.Value]) -> None:
         for operand in op.operands:
@@ -218,26 +239,51 @@ class _Splitter:
                 f"{lanes} output lanes do not fit the {self.pe} array; "
                 "run gradcam-set-platform before convert-gradcam-to-linalg",
             )
+        sliding = find_sliding(nest, lane)
         outer = [iv for iv in nest.ivs if iv not in nest.reduces and not _is(iv, lane)]
-        inner = [iv for iv in nest.reduces if not _is(iv, summed)]
-        registers = {s.memref: self._register(s, lanes) for s in accumulated}
-        new, block = affine_ir.for_loops([nest.trip(iv) for iv in outer] or [1])
+        inner = [iv for iv in nest.reduces if not _is(iv, summed) and not (sliding and iv == sliding.tap)]
+        width = lanes * (sliding.taps if sliding else 1)
+        registers = {s.memref: self._register(s, width) for s in accumulated}
+        trips = [sliding.positions if sliding and iv == sliding.along else nest.trip(iv) for iv in outer]
+        new, block = affine_ir.for_loops(trips or [1])
         by: dict[ir.Value, Linear] = {old: {iv: 1} for old, iv in zip(outer, new, strict=False)}
+        guards = list[Linear]()
+        if sliding:
+            by[sliding.along], guards = sliding.place(new[-1]), sliding.guards(new[-1])
         with ir.InsertionPoint.at_block_begin(block):
-            with _Grid(lanes, lane, by) as (_, place):
-                for touch in accumulated:
-                    affine_ir.store(self.initial[touch], registers[touch.memref], [place])
+            if sliding:
+                self._slide(registers[accumulated[0].memref], self.initial[accumulated[0]], lanes, new[-1])
+            else:
+                with _Grid(lanes, lane, by) as (_, place):
+                    for touch in accumulated:
+                        affine_ir.store(self.initial[touch], registers[touch.memref], [place])
             steps, body = affine_ir.for_loops([nest.trip(iv) for iv in inner] or [1])
             by |= {old: {iv: 1} for old, iv in zip(inner, steps, strict=False)}
-            with ir.InsertionPoint.at_block_begin(body), _Grid(lanes, lane, by) as (here, place):
+            with ir.InsertionPoint.at_block_begin(body), _Grid(lanes, lane, by, sliding) as (here, place):
                 self._body(nest, here, place, summed, registers)
             with _Grid(lanes, lane, by) as (here, place):
-                self._epilogue(nest, epilogue, here, place, registers)
+                complete = plus(place, {None: width - lanes})
+                self._epilogue(nest, epilogue, here, complete, registers, guards)
 
     def _register(self, touch: Touch, lanes: int) -> ir.Value:
         element = ir.MemRefType(touch.memref.type).element_type
         with ir.InsertionPoint.at_block_begin(self.entry):
             return memref.alloca(ir.MemRefType.get([lanes], element), [], [])
+
+    def _slide(self, register: ir.Value, initial: ir.Value, group: int, position: ir.Value) -> None:
+        """Moves the sums on by a group of lanes, but at the first position; see `gradcam.passes.program.accumulators`.
+
+        The sums are read from a copy, since all lanes move at once.
+        """
+        lanes = ir.MemRefType(register.type).shape[0]
+        with ir.InsertionPoint.at_block_begin(self.entry):
+            kept = memref.alloca(register.type, [], [])
+        with _Grid(lanes, None, {}) as (_, place):
+            affine_ir.store(affine_ir.load(register, [place]), kept, [place])
+        with _Grid(lanes, None, {}) as (_, place):
+            before = plus(place, {None: -group})
+            value = affine_ir.guarded_load(kept, [before], [{position: 1, None: -1}, before], initial)
+            affine_ir.store(value, register, [place])
 
     def _summed(self, nest: PlainNest) -> ir.Value | None:
         """The reduction loop over lanes that an adder tree can sum: acc + term, where no term depends on acc."""
@@ -309,11 +355,13 @@ class _Splitter:
         by: dict[ir.Value, Linear],
         place: Linear,
         registers: dict[ir.Value, ir.Value],
+        guards: list[Linear],
     ) -> None:
+        """Builds what happens where the sums in `registers` at `place` are complete, that is inside of `guards`."""
         if epilogue is None:
             for touch in [t for t in nest.stores if self._is_read(t.memref, nest)] or nest.stores:
                 value = affine_ir.load(registers[touch.memref], [place])
-                affine_ir.store(value, touch.memref, [substitute(f, by) for f in touch.forms])
+                affine_ir.guarded_store(value, touch.memref, [substitute(f, by) for f in touch.forms], guards)
             return
         loads = {v: t for v, t in epilogue.loads.items() if t.memref in registers}
         touch = next(iter(loads.values()))
@@ -321,16 +369,28 @@ class _Splitter:
         # The epilogue reads element by element: its loops are the index forms of the reduction's store.
         here = {iv: substitute(form, by) for iv, form in zip(epilogue.ivs, store.forms, strict=True)}
         values = {v: affine_ir.load(registers[t.memref], [place]) for v, t in loads.items()}
-        self._straight(epilogue, here, values)
+        self._straight(epilogue, here, values, guards)
 
 
 class _Grid:
-    """An affine.parallel over output lanes: enters its block, gives (forms of loops, index of the accumulator)."""
+    """An affine.parallel over output lanes, and over taps where sums slide.
 
-    def __init__(self, lanes: int, lane: ir.Value | None, by: dict[ir.Value, Linear]) -> None:
-        self.block = affine_ir.parallel([lanes]).regions[0].blocks[0]
-        self.place: Linear = {self.block.arguments[0]: 1}
+    Enters its block, gives (forms of loops, index of the accumulator).
+    """
+
+    def __init__(
+        self, lanes: int, lane: ir.Value | None, by: dict[ir.Value, Linear], sliding: Sliding | None = None
+    ) -> None:
+        extents = [sliding.taps, lanes] if sliding else [lanes]
+        self.block = affine_ir.parallel(extents).regions[0].blocks[0]
+        *taps, here = self.block.arguments
+        self.place: Linear = {here: 1}
         self.by = by if lane is None else {**by, lane: self.place}
+        if sliding:
+            (tap,) = taps
+            ahead = plus(by[sliding.along], {tap: -1, None: sliding.taps - 1})
+            self.by |= {sliding.tap: {tap: 1}, sliding.along: ahead}
+            self.place = {tap: lanes, here: 1}
         self.point = ir.InsertionPoint(self.block)
 
     def __enter__(self) -> tuple[dict[ir.Value, Linear], Linear]:

@@ -17,7 +17,7 @@ from gradcam.passes.ir import affine_ir
 from gradcam.passes.ir.attributes import BANK, BANKS, OFFSET, WEIGHT_STREAM
 from gradcam.passes.ir.linear_form import Linear, access_forms, plus
 from gradcam.passes.ir.queries import is_global, main_function, strides_of, users
-from gradcam.passes.program.banks import Bank, place_of
+from gradcam.passes.program.banks import Bank, place_of, power_of_two
 from gradcam.passes.program.nest import Access, Loop, Nest, read_nests
 from gradcam.passes.program.scheduled_program import ScheduledProgram
 from gradcam.passes.program.weight_stream import WeightStream, uses_of, word_form
@@ -69,8 +69,11 @@ class StreamWeights(Pass):
 
 
 def _weights(program: ScheduledProgram) -> Bank:
-    """The largest bank of 8-bit constants; a second one, for words of another size, stays on chip."""
-    banks = [b for b in program.banks.values() if b.constant and b.bits == 8]
+    """The largest bank of 8-bit constants whose words are whole beats; others, for words of another size, stay on chip.
+
+    A depthwise convolution's words, of three taps, are no power of two.
+    """
+    banks = [b for b in program.banks.values() if b.constant and b.bits == 8 and power_of_two(b.lanes) == b.lanes]
     if not banks:
         raise fail(program.function, "there are no weights to stream")
     return max(banks, key=lambda b: b.words * b.lanes)

@@ -23,7 +23,8 @@ from gradcam.jit import compile_affine, compile_linalg
 from gradcam.output import compile_to_folder
 from gradcam.passes.backward.derive_backward import DeriveBackward
 from gradcam.passes.backward.simplify_backward import SimplifyBackward
-from gradcam.passes.linalg.packing import Blocks, pack_depthwise, pack_groups
+from gradcam.passes.linalg.depthwise import Axis, Groups
+from gradcam.passes.linalg.packing import Blocks, pack_groups
 from gradcam.pe import PE
 from gradcam.reference.integer import quantize_image, run_integer
 
@@ -121,9 +122,12 @@ def test_only_the_tiles_of_the_diagonal_are_kept():
     assert found == [(8, 1, 1), (16, 1, 1), (32, 1, 1), (32, 2, 2)]
 
 
-def test_words_of_a_depthwise_convolution_are_padded_with_zeros():
-    w = np.arange(1, 6).reshape(5, 1, 1, 1)
-    assert pack_depthwise(w, 8, 4)[:, 0, 0].tolist() == [[1, 2, 3, 4], [5, 0, 0, 0]]
+def test_taps_of_a_kernel_row_by_hand():
+    """Three taps at a time; with a stride those of each phase; with a dilation one at a time. -1: no tap."""
+    assert Groups.of(3, Axis(1, 1, -1)).taps.tolist() == [[[0, 1, 2]]]
+    assert Groups.of(5, Axis(1, 1, -2)).taps.tolist() == [[[-1, 0, 1], [2, 3, 4]]]
+    assert Groups.of(3, Axis(2, 1, -1)).taps.tolist() == [[[-1, 0, 2]], [[-1, 1, -1]]]
+    assert Groups.of(2, Axis(1, 2, 0)).taps.tolist() == [[[-1, -1, 0], [-1, -1, 1]]]
 
 
 # The hardware.

@@ -81,7 +81,7 @@ func.func @shared(%image: memref<4x2xi8> {gradcam.name = "image"}, %out: memref<
 
 // Lanes that share no factor, as those of a depthwise convolution, keep a multiplication each.
 
-// CHECK: hw.module @engine_mac(
+// CHECK: hw.module @engine_depthwise(
 // CHECK-COUNT-2: comb.mul {{.+}} : i16
 // CHECK-NOT: comb.mul
 // CHECK: hw.module @engine_store(

@@ -360,7 +360,7 @@ func.func @initial(%x: memref<8xi32>, %y: memref<8xi32>) {
   %acc = memref.alloca() : memref<1xi32>
   affine.for %i = 0 to 8 {
     affine.parallel (%o) = (0) to (1) {
-      // expected-error@+1 {{accumulators must be set to a constant before the reduction, in one lane dimension}}
+      // expected-error@+1 {{accumulators must be set to a constant before the reduction, or slide}}
       %v = affine.load %x[%i] : memref<8xi32>
       affine.store %v, %acc[%o] : memref<1xi32>
     }
