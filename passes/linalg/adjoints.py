@@ -121,8 +121,8 @@ def depthwise_adjoint_products(
 ) -> ir.Value:
     """The same for a depthwise convolution with weights `w`, C x KH x KW: a correlation with its taps in reverse."""
     rows, columns = (range(t.last, t.first - 1, -t.step) for t in taps)
-    walks = [Axis(1, t.reach, t.base - (t.count - 1) * t.reach) for t in taps]
-    return correlate(lowering, g, w[:, rows][:, :, columns], *walks, out)
+    down, across = (Axis(1, t.reach, t.base - (t.count - 1) * t.reach) for t in taps)
+    return correlate(lowering, g, w[:, rows][:, :, columns], down, across, out)
 
 
 def windows_over(

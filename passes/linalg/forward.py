@@ -91,8 +91,8 @@ def conv(lowering: Lowering, op: Any, x: ir.Value, window: Window, out: list[int
 def sums_of_products(lowering: Lowering, op: Any, x: ir.Value, window: Window, out: list[int]) -> ir.Value:
     """The sums of products in i32 of a convolution of x (H x W x C in lanes) to `out`, OH x OW x channels in lanes."""
     if is_depthwise(op):
-        walks = [Axis(*axis) for axis in zip(window.stride, window.dilation, (-p for p in window.padding), strict=True)]
-        return correlate(lowering, x, stored_constant(op, op.operands[1])[:, 0], *walks, out)
+        down, across = (Axis(window.stride[n], window.dilation[n], -window.padding[n]) for n in range(2))
+        return correlate(lowering, x, stored_constant(op, op.operands[1])[:, 0], down, across, out)
     w = lowering.packed(op, op.operands[1], (window.kernel[0], window.kernel[1]))
     return accumulate(window.pad(x, out[:2], 0), w, window, out)
 

@@ -98,7 +98,7 @@ def read_accumulators(ops: Sequence[Any], innermost: ir.Value) -> list[Accumulat
     if len(extents) != 1:
         raise fail(setting, "accumulators must have one lane dimension")
     if copies:
-        return [_sliding(*copies, setting, extents[0], innermost)]
+        return [_sliding(copies[0], setting, extents[0], innermost)]
     out = []
     for store in block_ops(setting):
         value = int_constant(store.operands[0]) if store.operation.name == "affine.store" else None
@@ -113,7 +113,7 @@ def _sliding(copy: Any, setting: Any, lanes: int, innermost: ir.Value) -> Accumu
     choice, start = _ops(setting, "affine.if", "affine.store")
     taken, initial = (list(region.blocks[0].operations) for region in choice.regions)
     value = int_constant(initial[-1].operands[0])
-    (here,), (there,) = ([b.arguments[0] for b in (op.regions[0].blocks[0],)] for op in (copy, setting))
+    here, there = (op.regions[0].blocks[0].arguments[0] for op in (copy, setting))
     forms = [_index(load), _index(keep), _index(taken[0]), _index(start)]
     group = -forms[2].get(None, 0)
     wanted = [{here: 1}, {here: 1}, {there: 1, None: -group}, {there: 1}]
