@@ -188,6 +188,8 @@ def mark_target(calls: Calls, path: str) -> None:
 
 
 def _reason(calls: Calls, name: str) -> str:
+    if not calls.names():
+        return "does not exist: the program names no module, as when forward runs under torch.no_grad"
     if name not in calls.names():
         path, _, call = name.partition("@")
         count = len(calls.of(path)) if path and call else 0

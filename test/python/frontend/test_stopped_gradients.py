@@ -67,6 +67,17 @@ def test_a_gradient_that_stops_behind_the_target_is_refused(name, exported):
     assert not exported or str(model.graph) == before
 
 
+def test_a_forward_without_gradients_has_no_layers_to_name():
+    class Quiet(Net):
+        @torch.no_grad()
+        def forward(self, x):
+            return super().forward(x)
+
+    model = Quiet(lambda net, x: net.second(net.first(x)))
+    with pytest.raises(Faults, match="the program names no module, as when forward runs under"):
+        frontend.import_model(model, target_layer="first")
+
+
 def test_a_gradient_that_stops_before_the_target_is_no_fault():
     model, image = Net(stopped_before), np.random.default_rng(1).normal(size=SHAPE).astype(np.float32)
     module = frontend.import_model(model, target_layer="first")
