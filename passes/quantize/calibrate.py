@@ -19,6 +19,7 @@ from gradcam.images import ASSUMED, ASSUMED_INSIDE, Preprocessing, batches, load
 from gradcam.passes.infra.pass_base import Pass
 from gradcam.passes.ir.constants import read_constant
 from gradcam.passes.ir.explanations import class_dependents
+from gradcam.passes.ir.given_ranges import given_range
 from gradcam.passes.ir.normalization import entering, normalization_of, set_image_attribute
 from gradcam.passes.ir.queries import location_name, main_function, users
 
@@ -38,6 +39,8 @@ Choice = Literal["mse", "percentile", "max"]
 @dataclass(frozen=True)
 class Calibrate(Pass):
     """Runs the f32 module on sample images and writes on every feature map the largest magnitude to represent.
+
+    Where a quantized model gave one (`gradcam.given_range`), it is that.
 
     A gradient gets the largest magnitude of each channel, because the weights that it is multiplied with decide which
     channel needs the largest range. Each image is explained for the predicted class and for one other, cycling through
@@ -108,10 +111,11 @@ def calibrate(
         f64 = ir.F64Type.get()
         for value, range_ in found.items():
             is_array = value in magnitudes
-            value.owner.attributes[RANGE] = (
-                ir.DenseF64ArrayAttr.get(range_.tolist()) if is_array else ir.FloatAttr.get(f64, float(range_))
-            )
-        set_image_attribute(main, RANGE, ir.FloatAttr.get(f64, image_histogram.choose(choice, percentile)))
+            measured = ir.DenseF64ArrayAttr.get(range_.tolist()) if is_array else ir.FloatAttr.get(f64, float(range_))
+            value.owner.attributes[RANGE] = given_range(value.owner.attributes) or measured
+        image = {} if normalization_of(main) else {a.name: a.attr for a in main.arg_attrs[0]}
+        measured = ir.FloatAttr.get(f64, image_histogram.choose(choice, percentile))
+        set_image_attribute(main, RANGE, given_range(image) or measured)
 
 
 def _without_zero(main: Any, ranges: Mapping[ir.Value, Any]) -> dict[ir.Value, Any]:

@@ -29,6 +29,7 @@ from gradcam.dialect.traits import (
 from gradcam.errors import fail
 from gradcam.functions import FUNCTIONS
 from gradcam.passes.infra.pass_base import Pass
+from gradcam.passes.ir.given_ranges import GIVEN_RANGE
 from gradcam.passes.ir.queries import main_function, only_user, users
 from gradcam.passes.quantize.calibrate import RANGE
 from gradcam.passes.quantize.checks import check_rescale, refuse_unsupported
@@ -109,8 +110,9 @@ class _Quantizer:
             if has(op, Quantized) and not has(op, Unscaled):
                 self._set_result_type(op)
                 check_rescale(op)
-            if RANGE in op.attributes:
-                del op.attributes[RANGE]
+            for name in (RANGE, GIVEN_RANGE):
+                if name in op.attributes:
+                    del op.attributes[name]
         self.parameters.erase_originals()
         self._set_function_type()
 
@@ -139,7 +141,10 @@ class _Quantizer:
         inputs = [a.type for a in self.main.entry_block.arguments]
         outputs = [v.type for v in self.body[-1].operands]
         self.main.attributes["function_type"] = ir.TypeAttr.get(ir.FunctionType.get(inputs, outputs))
-        kept = [{a.name: a.attr for a in attributes if a.name != RANGE} for attributes in self.main.arg_attrs]
+        kept = [
+            {a.name: a.attr for a in attributes if a.name not in (RANGE, GIVEN_RANGE)}
+            for attributes in self.main.arg_attrs
+        ]
         self.main.arg_attrs = ir.ArrayAttr.get([ir.DictAttr.get(attributes) for attributes in kept])
 
 

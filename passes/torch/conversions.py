@@ -12,6 +12,7 @@ from collections.abc import Callable
 from torch_mlir import ir
 
 from gradcam.dialect import cam_ops, ops
+from gradcam.passes.ir.given_ranges import give_range
 from gradcam.passes.torch import activations, arithmetic, channels, shapes, torch_ir, windows
 from gradcam.passes.torch.call import Call, Converted, dims, tensor
 from gradcam.passes.torch.numbers import real
@@ -82,6 +83,13 @@ def _target(call: Call) -> ir.Value:
     return cam_ops.TargetOp(call.activation(0, rank=4), path, call.type, loc=call.loc()).result
 
 
+def _range(call: Call) -> Converted:
+    """The range that a quantized model gives a feature map or the image."""
+    view = call.view(0)
+    give_range(view.value, call.static(1))
+    return call.seen(view)
+
+
 _TABLE: dict[str, Converter] = {
     "aten.batch_norm": _batch_norm,
     "aten._native_batch_norm_legit_no_training": _batch_norm_no_training,
@@ -94,6 +102,7 @@ _TABLE: dict[str, Converter] = {
     "aten.native_dropout": _native_dropout,
     "aten.bernoulli": _training,
     "aten.bernoulli.p": _training,
+    "gradcam.range": _range,
     "gradcam.target": _target,
 }
 _TABLE |= activations.TABLE | shapes.TABLE | windows.TABLE | channels.TABLE | arithmetic.TABLE

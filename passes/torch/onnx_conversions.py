@@ -42,6 +42,16 @@ def _batch_norm(node: OnnxNode) -> ir.Value:
     return node.torch("aten.batch_norm", x, scale, bias, mean, var, False, 0.0, node.attribute("epsilon", 1e-5), False)
 
 
+def _integer(node: OnnxNode) -> ir.Value:
+    raise node.error("computes with integers; quantize the model in the QDQ format, QuantFormat.QDQ of onnxruntime")
+
+
+def _unpaired(node: OnnxNode) -> ir.Value:
+    """Pairs of QuantizeLinear and DequantizeLinear, and those of constants, are gone before."""
+    other = "DequantizeLinear behind it" if node.name == "QuantizeLinear" else "QuantizeLinear before it"
+    raise node.error(f"without a {other} that has the same constant scales is not supported; export the float model")
+
+
 def _dropout(node: OnnxNode) -> ir.Value:
     if node.has(2) and node.known(2, "training_mode").any():
         raise node.error("is in training mode; export the model in eval mode")
@@ -205,6 +215,8 @@ TABLE: dict[str, Converter] = {
     "AveragePool": onnx_windows.average_pool,
     "BatchNormalization": _batch_norm,
     "Clip": _clip,
+    "ConvInteger": _integer,
+    "DequantizeLinear": _unpaired,
     "Dropout": _dropout,
     "Flatten": _view,
     "Gather": _gather,
@@ -212,11 +224,15 @@ TABLE: dict[str, Converter] = {
     "Gemm": _gemm,
     "HardSigmoid": _hard_sigmoid,
     "MatMul": _matmul,
+    "MatMulInteger": _integer,
     "Max": _extreme(True),
     "MaxPool": onnx_windows.max_pool,
     "Min": _extreme(False),
     "PRelu": _prelu,
     "Pad": _pad,
+    "QLinearConv": _integer,
+    "QLinearMatMul": _integer,
+    "QuantizeLinear": _unpaired,
     "ReduceMax": _reduction("aten.amax"),
     "ReduceMean": _reduction("aten.mean.dim", None),
     "ReduceSum": _reduction("aten.sum.dim_IntList", None),

@@ -16,6 +16,9 @@ from gradcam.outside import outside
 #: Operators without inputs, or whose values differ from run to run, that are no constants.
 _NOT_CONSTANT = {"Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"}
 
+#: The oldest opset for which the evaluator has an operator, of which it lacks older forms; they mean the same.
+_EVALUATED_FROM = {"DequantizeLinear": 19, "QuantizeLinear": 19}
+
 #: The most numbers of a tensor that is computed at import. A small file can ask for any number.
 MOST_NUMBERS = 1 << 28
 
@@ -87,7 +90,9 @@ def _computed(
     ]
     results = [helper.make_empty_tensor_value_info(name) for name in outputs]
     graph = helper.make_graph([node], "constant", types, results)
-    alone = helper.make_model(graph, opset_imports=model.opset_import, ir_version=model.ir_version)
+    (version,) = (entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
+    opset = helper.make_opsetid("", max(version, _EVALUATED_FROM.get(node.op_type, 0)))
+    alone = helper.make_model(graph, opset_imports=[opset], ir_version=model.ir_version)
     with outside(f"{where} cannot be computed"):
         shape = shapes.get(node.output[0])
         count = _numbers(node, list(inputs.values())) if shape is None or None in shape else math.prod(shape)

@@ -15,6 +15,7 @@ from gradcam.errors import GradcamError, fail
 from gradcam.faults import Faults
 from gradcam.frontend.onnx_fold import fold_constants
 from gradcam.frontend.onnx_model import OnnxModel, attribute
+from gradcam.frontend.onnx_quantized import take_quantization
 from gradcam.outside import outside
 
 _log = logging.getLogger(__name__)
@@ -23,13 +24,18 @@ _log = logging.getLogger(__name__)
 Shapes = Mapping[str, tuple[int | None, ...] | None]
 
 
-def prepared(model: OnnxModel, input_shape: Sequence[int] | None, context: ir.Context) -> ModelProto:
+def prepared(
+    model: OnnxModel, input_shape: Sequence[int] | None, context: ir.Context
+) -> tuple[ModelProto, dict[str, float]]:
     """A copy of the model for one input shape, of which every tensor has a static shape.
 
     Args:
         model: the model.
         input_shape: (1, C, H, W); by default the model's own, where its sizes are fixed but for the batch.
         context: for the locations of errors.
+
+    Returns:
+        The copy, and the ranges that a quantized model brings, by tensor.
 
     Raises:
         Faults: operators of other domains, or tensors whose shapes cannot be inferred.
@@ -45,11 +51,12 @@ def prepared(model: OnnxModel, input_shape: Sequence[int] | None, context: ir.Co
     copy = _inferred(copy, model)
     while fold_constants(copy, shapes_of(copy.graph)):
         copy = _inferred(copy, model)
+    ranges = take_quantization(copy.graph, model)
     drop_dead(copy.graph)
     _refuse_dynamic(copy.graph, context)
     explicit_pads(copy.graph)
     join_bias(copy.graph)
-    return copy
+    return copy, ranges
 
 
 def shapes_of(graph: GraphProto) -> Shapes:

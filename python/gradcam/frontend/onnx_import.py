@@ -36,10 +36,10 @@ def import_onnx(
     Raises:
         GradcamError: the model cannot be imported.
     """
-    graph = prepared(model, input_shape, context)
+    graph, ranges = prepared(model, input_shape, context)
     tensors, faults = _tensors(graph.graph, targets)
-    with outside(f"torch-mlir cannot import {model.path}"), context:
-        module = _module(graph, tensors, context)
+    with outside(f"torch-mlir cannot import {model.path}"), context, ir.Location.unknown():
+        module = _module(graph, tensors, ranges, context)
     _convert(module)
     _name_ops(module)
     return module, faults
@@ -47,7 +47,7 @@ def import_onnx(
 
 def onnx_layers(model: OnnxModel, input_shape: Sequence[int] | None, context: ir.Context) -> list[str]:
     """The names of the nodes whose first output is a feature map, in the order of the graph."""
-    return list(_feature_maps(prepared(model, input_shape, context).graph))
+    return list(_feature_maps(prepared(model, input_shape, context)[0].graph))
 
 
 def _feature_maps(graph: GraphProto) -> dict[str, str]:
@@ -84,22 +84,29 @@ class _DenseConstants(ContextCache):
         return ir.DenseElementsAttr.get(values, type=type_)
 
 
-def _module(model: ModelProto, targets: dict[str, str], context: ir.Context) -> ir.Module:
+def _module(model: ModelProto, targets: dict[str, str], ranges: dict[str, float], context: ir.Context) -> ir.Module:
     info = ModelInfo(model)
     module = info.create_module(context=context)
     importer = NodeImporter.define_function(info.main_graph, module.operation, _DenseConstants(context))
     importer.import_all()
     for path, tensor in targets.items():
-        _mark(importer._nv_map[tensor], path)
+        text = ("torch.constant.str", ir.StringAttr.get(path))
+        _mark(importer._nv_map[tensor], "target", f"{path}.target", *text)
+    for tensor, magnitude in ranges.items():
+        if tensor in importer._nv_map:
+            number = ("torch.constant.float", ir.FloatAttr.get(ir.F64Type.get(), magnitude))
+            _mark(importer._nv_map[tensor], "range", f"{tensor}.range", *number)
     return module
 
 
-def _mark(value: ir.Value, path: str) -> None:
-    """Puts a `gradcam.target` behind the op that gives a feature map."""
-    attributes = {"value": ir.StringAttr.get(path)}, {"name": ir.StringAttr.get("torch.gradcam.target")}
-    with ir.Location.name(f"{path}.target"), ir.InsertionPoint.after(value.owner):
-        text = ir.Operation.create("torch.constant.str", [ir.Type.parse("!torch.str")], [], attributes[0])
-        marker = ir.Operation.create("torch.operator", [value.type], [value, text.result], attributes[1])
+def _mark(value: ir.Value, kind: str, location: str, constant: str, argument: ir.Attribute) -> None:
+    """Puts a `gradcam.KIND` with an argument behind a value: all who read the value read that instead."""
+    start = ir.InsertionPoint.at_block_begin(value.owner) if isinstance(value.owner, ir.Block) else None
+    type_ = ir.Type.parse(f"!torch.{constant.rpartition('.')[2]}")
+    with ir.Location.name(location), start or ir.InsertionPoint.after(value.owner):
+        operand = ir.Operation.create(constant, [type_], [], {"value": argument})
+        name = {"name": ir.StringAttr.get(f"torch.gradcam.{kind}")}
+        marker = ir.Operation.create("torch.operator", [value.type], [value, operand.result], name)
     value.replace_all_uses_except(marker.result, marker)
 
 
