@@ -15,7 +15,7 @@ from gradcam.passes.ir import affine_ir
 from gradcam.passes.ir.attributes import NAME
 from gradcam.passes.ir.explanations import map_names
 from gradcam.passes.ir.linear_form import Linear, map_forms, plus, substitute, symbol
-from gradcam.passes.ir.queries import int_constant, main_function, result_locations
+from gradcam.passes.ir.queries import int_constant, is_global, main_function, result_locations
 
 #: Names of the function's arguments in the RTL; further arguments are called arg2, arg3, ...
 INPUTS = ("image", "class_select")
@@ -299,12 +299,19 @@ class _Converter:
                 if inner.operation.name == "linalg.index":
                     values[inner.results[0]] = ivs[ir.IntegerAttr(inner.attributes["dim"]).value]
                 elif inner.operation.name == "tensor.extract":
-                    entries = self._view(op, inner.operands[0])
-                    values[inner.results[0]] = memref.load(entries.memref, [values[inner.operands[1]]])
+                    values[inner.results[0]] = self._looked_up(inner, values)
                 else:
                     affine_ir.clone_into(inner, values)
             for value, target, place in zip(yielded.operands, targets, places[len(inputs) :], strict=True):
                 affine_ir.store(values.get(value, value), target.memref, target.at(place)[0])
+
+    def _looked_up(self, op: Any, values: dict[ir.Value, ir.Value]) -> ir.Value:
+        """The entry of a constant table at an index that is computed in the nest."""
+        entries, *indices = op.operands
+        view = self._view(op, entries)
+        if len(indices) != 1 or not (is_global(view.memref) and view.is_whole):
+            raise fail(op, "a nest can only look values up in a constant of one dimension")
+        return memref.load(view.memref, [values.get(indices[0], indices[0])])
 
     def _target(self, result: ir.Value) -> _View:
         """The view to which a nest stores its result: a buffer, or a part of the tensor that it is inserted into."""

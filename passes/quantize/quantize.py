@@ -38,6 +38,9 @@ from gradcam.passes.quantize.joint_ranges import share_ranges
 from gradcam.passes.quantize.parameters import Parameters
 from gradcam.quant_types import FRACTION_BITS, INT8_LEVELS, accumulator_scale, per_tensor, scale, storage_bits
 
+#: The integers up to the bend of a hard sigmoid or hard swish, at most: 16 bits then hold twice as much.
+BEND_STEPS = 1 << 14
+
 
 @dataclass(frozen=True)
 class Quantize(Pass):
@@ -202,8 +205,10 @@ def _own_scale(op: Any) -> tuple[float, int]:
         return _range(op) / INT8_LEVELS, 8
     if curve is not None and curve.reads == "byte":
         return min(_range(op), FUNCTIONS[reader.function.value].limit) / INT8_LEVELS, 8
-    step = max(_range(reader), curve.bend if curve else 0.0) / INT8_LEVELS
-    return (step, 8) if kind is not None and kind.clips and not slopes else (step / (1 << FRACTION_BITS), 32)
+    step = _range(reader) / INT8_LEVELS
+    if kind is not None and kind.clips and not slopes:
+        return step, 8
+    return max(step / (1 << FRACTION_BITS), curve.bend / BEND_STEPS if curve else 0.0), 32
 
 
 def _range(op: Any) -> float:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 from torch_mlir import ir
 
 from gradcam.dialect import ops
 from gradcam.dialect.verify import by
 from gradcam.passes.ir.constants import dense_values, make_constant
-from gradcam.passes.torch import channels
+from gradcam.passes.torch import channels, torch_ir
 from gradcam.passes.torch.call import Call, Converted, dims, tensor
 from gradcam.passes.torch.numbers import flag, integer, ints
 from gradcam.passes.torch.view import View
@@ -49,6 +50,18 @@ def select(call: Call) -> Converted:
     return call.seen(view.without([dim]))
 
 
+def expand(call: Call) -> Converted:
+    """A tensor repeated along dimensions of size 1: itself, if it is only a factor of products, which repeat it."""
+    view, shape = call.view(0), list(call.type.shape)
+    if view.shape != shape:
+        readers = [use.owner.operation for use in call.op.results[0].uses]
+        if any(torch_ir.op_name(reader) != "aten.mul.Tensor" for reader in readers):
+            raise call.error(
+                f"repeats {by(view.shape)} as {by(shape)}; that is only supported for a factor of a product"
+            )
+    return call.seen(view)
+
+
 def mean(call: Call) -> Converted:
     """The mean over height, width or both."""
     if not call.is_none(3):
@@ -77,6 +90,27 @@ def _reduced(call: Call, what: str, pool: Callable[..., ir.Value]) -> Converted:
     with call.loc():
         window = (ints(kernel), ints(kernel), ints([0, 0]), ints([1, 1]))
         return call.seen(rest._replace(value=pool(view.value, window, out)), "flatten")
+
+
+def conv1d(call: Call) -> Converted:
+    """A convolution along the channels of a vector, as of efficient channel attention: a linear layer with a band."""
+    view, weight, bias = call.view(0), call.weight(1), call.optional_weight(2)
+    (stride,), (padding,), (dilation,) = (call.static(n) for n in (3, 4, 5))
+    taps = dense_values(weight.owner)
+    if not (view.is_flat and view.shape[:2] == [1, 1] and taps.shape[:2] == (1, 1) and stride == 1):
+        raise call.error(f"takes a tensor of shape {by(view.shape)}; supported is one along all features, 1x1xF")
+    features, out = view.shape[2], list(call.type.shape)[2]
+    band = np.zeros((out, features), np.float32)
+    for tap, number in enumerate(taps[0, 0]):
+        for o in range(out):
+            if 0 <= (i := o - padding + tap * dilation) < features:
+                band[o, i] = number
+    with weight.owner.location:
+        matrix = make_constant(band)
+        offsets = None if bias is None else make_constant(np.full(out, dense_values(bias.owner)[0]))
+    x = view.value if len(dims(view.value)) == 2 else call.flatten(view.value, "flatten")
+    y = ops.LinearOp(x, matrix, offsets, tensor(1, out), loc=call.loc()).result
+    return call.seen(View(y, ((), (), (1,))))
 
 
 def linear(call: Call) -> Converted:
@@ -134,6 +168,8 @@ MOVES: dict[str, Callable[[Call], Converted]] = {
 TABLE: dict[str, Callable[[Call], Converted]] = MOVES | {
     "aten.addmm": addmm,
     "aten.amax": amax,
+    "aten.conv1d": conv1d,
+    "aten.expand": expand,
     "aten.linear": linear,
     "aten.matmul": matmul,
     "aten.max.dim": amax,

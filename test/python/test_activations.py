@@ -217,6 +217,84 @@ def test_linalg_equals_the_reference_and_means_the_float_map(make, target, metho
 # The import.
 
 
+class Gate(nn.Module):
+    """Squeeze-and-excite as it is written: how the map is pooled, what computes the numbers, how they are applied."""
+
+    def __init__(self, pool, layers: nn.Module, apply) -> None:
+        super().__init__()
+        self.pool, self.layers, self.apply_ = pool, layers, apply
+
+    def forward(self, x):
+        return self.apply_(x, self.layers(self.pool(x))).flatten(1)
+
+
+def of_linears(*end: nn.Module) -> nn.Module:
+    return nn.Sequential(nn.Linear(6, 4), nn.ReLU(), nn.Linear(4, 6), *end)
+
+
+def of_convolutions(*end: nn.Module) -> nn.Module:
+    return nn.Sequential(nn.Conv2d(6, 4, 1), nn.SiLU(), nn.Conv2d(4, 6, 1), *end)
+
+
+FORMS = {
+    "pool": (lambda x: F.adaptive_avg_pool2d(x, 1), of_convolutions(nn.Sigmoid()), lambda x, s: s * x),
+    "mean, kept": (lambda x: x.mean((2, 3), keepdim=True), of_convolutions(nn.Hardsigmoid()), lambda x, s: x.mul(s)),
+    "mean": (lambda x: x.mean((2, 3)), of_linears(nn.Sigmoid()), lambda x, s: x * s.view(1, 6, 1, 1)),
+    "view": (lambda x: x.mean((2, 3)).view(1, 6), of_linears(), lambda x, s: x * s[:, :, None, None].sigmoid()),
+    "expand": (lambda x: x.mean((2, 3)), of_linears(nn.Sigmoid()), lambda x, s: x * s.view(1, 6, 1, 1).expand_as(x)),
+    "in place": (lambda x: x.mean((2, 3), True), of_convolutions(nn.Hardsigmoid(True)), lambda x, s: (x + 0).mul_(s)),
+    "channel attention": (
+        lambda x: x.mean((2, 3)).view(1, 1, 6),
+        nn.Sequential(nn.Conv1d(1, 1, 3, padding=1), nn.Sigmoid()),
+        lambda x, s: x * s.view(1, -1, 1, 1).expand_as(x),
+    ),
+    "two maps": (lambda x: x, nn.Sequential(nn.Conv2d(6, 6, 3, padding=1), nn.GELU()), lambda x, s: s * x),
+    "own mean": (lambda x: x, nn.Identity(), lambda x, s: x * torch.tanh(x) * F.hardswish(x.mean((2, 3), True))),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_forms_of_gates_compute_what_pytorch_does(form):
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(3, 6, 3), Gate(*FORMS[form]), nn.Linear(6 * 36, 4)).eval()
+    image = torch.randn(1, 3, 8, 8)
+    module = frontend.import_model(net, (1, 3, 8, 8), "0", "hirescam")
+    DeriveBackward().run(module)
+    logits, heatmap = run_float(module, image.numpy())
+    a = net[0](image).detach().double().requires_grad_()
+    wanted = net[1:].double()(a)
+    (g,) = torch.autograd.grad(wanted[0, int(wanted.argmax())], a)
+    np.testing.assert_allclose(logits, wanted.detach().numpy(), rtol=1e-4, atol=1e-5)
+    exact = (g * a.detach()).sum(1).numpy()
+    np.testing.assert_allclose(heatmap, exact, rtol=1e-4, atol=1e-5 * np.abs(exact).max())
+
+
+@pytest.mark.parametrize("module", [nn.PReLU(3), nn.PReLU(), nn.Hardswish(inplace=True), nn.Hardsigmoid(), nn.Mish()])
+def test_activations_of_permuted_maps(module):
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.act, self.head = module, nn.Linear(3, 3)
+
+        def forward(self, x):
+            y = self.act(x)
+            return self.act(self.head(y.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)).mean((2, 3))
+
+    torch.manual_seed(0)
+    net, image = Net().eval(), torch.randn(1, 3, 4, 5)
+    (logits,) = run_float(frontend.import_model(net, (1, 3, 4, 5)), image.numpy())
+    np.testing.assert_allclose(logits, net(image.clone()).detach().numpy(), rtol=1e-5, atol=1e-6)
+
+
+def test_what_repeats_a_tensor_other_than_for_a_product_is_refused():
+    class Repeats(nn.Module):
+        def forward(self, x):
+            return (x + x.mean((2, 3), True).expand_as(x)).mean((2, 3))
+
+    with pytest.raises(GradcamError, match="repeats 1x3x1x1 as 1x3x8x8; that is only supported for a factor"):
+        frontend.import_model(Repeats().eval(), (1, 3, 8, 8))
+
+
 def test_a_product_of_shapes_that_do_not_fit_is_refused():
     class Odd(nn.Module):
         def forward(self, x):
@@ -235,12 +313,17 @@ def test_a_product_of_shapes_that_do_not_fit_is_refused():
 
 
 @pytest.mark.parametrize(
-    ("make", "target", "method", "pe", "op"),
-    [(gated, 0, "gradcam", "4x4", "prelu"), (tabulated, 1, "hirescam", "4x8", "function")],
+    ("make", "target", "method", "pe", "op", "mhz"),
+    [
+        (gated, 0, "gradcam", "4x4", "prelu", None),
+        (tabulated, 1, "hirescam", "4x8", "function", None),
+        (tabulated, 0, "gradcam", "8x4", "function", 100),
+    ],
 )
-def test_rtl_equals_the_integer_reference(make, target, method, pe, op, tmp_path):
+def test_rtl_equals_the_integer_reference(make, target, method, pe, op, mhz, tmp_path):
     net, folder = make(target), tmp_path / "design"
-    compile_to_folder(net, "test", Settings(f"layers.{net.target}", method, pe=pe, range_choice="max"), folder)
+    settings = Settings(f"layers.{net.target}", method, pe=pe, range_choice="max", clock_mhz=mhz)
+    compile_to_folder(net, "test", settings, folder)
     checked = check_design(net, folder)
     body = checked.module.body.operations[0].entry_block.operations
     changed = next(o for o in body if o.operation.name == f"gradcam.{op}")

@@ -269,6 +269,38 @@ def test_another_body_is_another_engine_and_another_epilogue_is_not():
     assert epilogues[0] != epilogues[2]
 
 
+def lookup(entries="[1, 2, 3, 4]", index="arith.index_castui"):
+    """A nest that looks bytes of two bits up in a constant."""
+    count = entries.count(",") + 1
+    body = f"""%x = memref.alloc() : memref<9x2xi2>
+      %y = memref.alloc() : memref<9x2xi8>
+      %t = memref.get_global @t : memref<{count}xi8>
+      affine.for %i = 0 to 9 {{
+        affine.parallel (%l) = (0) to (2) {{
+          %a = affine.load %x[%i, %l] : memref<9x2xi2>
+          %n = {index} %a : i2 to index
+          %v = memref.load %t[%n] : memref<{count}xi8>
+          affine.store %v, %y[%i, %l] : memref<9x2xi8>
+        }}
+      }}"""
+    return parse(body, before=f'memref.global "private" constant @t : memref<{count}xi8> = dense<{entries}>')
+
+
+def test_a_lookup_reads_no_memory_and_tables_are_constants_of_a_configuration():
+    modules = lookup(), lookup("[4, 3, 2, 1]")  # a nest does not keep its module alive
+    (nest,), (other,) = map(read_nests, modules)
+    assert [a.memref.type.shape for a in nest.loads] == [[9, 2]]
+    (table,) = [n for n in nest.epilogue.nodes if n.kind == "table"]
+    assert table.what == (1, 2, 3, 4) and table.bits == 8 and table.dims == {0}
+    assert signature(nest.epilogue, nest.outer) == signature(other.epilogue, other.outer)
+
+
+@pytest.mark.parametrize("changed", [{"entries": "[1, 2, 3]"}, {"index": "arith.index_cast"}])
+def test_a_lookup_needs_an_entry_for_each_bit_pattern(changed):
+    with pytest.raises(GradcamError, match="with an entry for each of its bit patterns"):
+        read_nests(lookup(**changed))
+
+
 def test_another_initial_value_is_another_engine():
     assert keys(products({}))[0] != keys(products({}, initial="1"))[0]
 

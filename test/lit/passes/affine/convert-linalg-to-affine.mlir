@@ -193,3 +193,42 @@ func.func @main(%x: tensor<4xi32>) -> tensor<4xi32> {
 // expected-error@+1 {{a module must hold exactly one function to compile, found 0}}
 module {
 }
+
+// -----
+
+// A lookup in a constant table stays one: it is no access of a buffer.
+
+// CHECK: %[[ENTRIES:.*]] = memref.get_global @constant0 : memref<4xi8>
+// CHECK: affine.for %{{.*}} = 0 to 8
+// CHECK: %[[X:.*]] = affine.load %{{.*}} : memref<8xi2>
+// CHECK-NEXT: %[[INDEX:.*]] = arith.index_castui %[[X]] : i2 to index
+// CHECK-NEXT: %[[Y:.*]] = memref.load %[[ENTRIES]][%[[INDEX]]] : memref<4xi8>
+// CHECK-NEXT: affine.store %[[Y]]
+// CHECK: memref.global "private" constant @constant0 : memref<4xi8> = dense<[1, 2, 3, 4]>
+func.func @main(%x: tensor<8xi2>) -> tensor<8xi8> {
+  %table = arith.constant dense<[1, 2, 3, 4]> : tensor<4xi8>
+  %e = tensor.empty() : tensor<8xi8>
+  %y = linalg.generic {indexing_maps = [affine_map<(i) -> (i)>, affine_map<(i) -> (i)>], iterator_types = ["parallel"]}
+      ins(%x : tensor<8xi2>) outs(%e : tensor<8xi8>) {
+  ^bb0(%a: i2, %o: i8):
+    %i = arith.index_castui %a : i2 to index
+    %v = tensor.extract %table[%i] : tensor<4xi8>
+    linalg.yield %v : i8
+  } -> tensor<8xi8>
+  return %y : tensor<8xi8>
+}
+
+// -----
+
+func.func @main(%x: tensor<8xi2>, %table: tensor<4xi8>) -> tensor<8xi8> {
+  %e = tensor.empty() : tensor<8xi8>
+  %y = linalg.generic {indexing_maps = [affine_map<(i) -> (i)>, affine_map<(i) -> (i)>], iterator_types = ["parallel"]}
+      ins(%x : tensor<8xi2>) outs(%e : tensor<8xi8>) {
+  ^bb0(%a: i2, %o: i8):
+    %i = arith.index_castui %a : i2 to index
+    // expected-error@+1 {{a nest can only look values up in a constant of one dimension}}
+    %v = tensor.extract %table[%i] : tensor<4xi8>
+    linalg.yield %v : i8
+  } -> tensor<8xi8>
+  return %y : tensor<8xi8>
+}
