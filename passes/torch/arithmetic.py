@@ -117,7 +117,7 @@ def _product_of_maps(call: Call) -> ir.Value | View:
     shape = list(call.type.shape)
     if x.shape != shape:
         x, y = y, x
-    if x.shape == shape and (x.value.type, x.normal().groups) == (y.value.type, y.normal().groups):
+    if x.shape == shape and (x.value.type, *x.normal()[1:]) == (y.value.type, *y.normal()[1:]):
         with call.loc():
             return call.seen(x._replace(value=product_ops.MulOp(x.value, y.value, x.value.type).z))
     if x.shape == shape and x.is_plain and y.walked in ([], [1]) and y.shape == [1, shape[1], 1, 1][: len(shape)]:
