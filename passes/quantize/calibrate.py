@@ -22,6 +22,7 @@ from gradcam.passes.ir.explanations import class_dependents
 from gradcam.passes.ir.given_ranges import given_range
 from gradcam.passes.ir.normalization import entering, normalization_of, set_image_attribute
 from gradcam.passes.ir.queries import location_name, main_function, users
+from gradcam.passes.quantize.means import InputMeans
 
 if TYPE_CHECKING:
     from gradcam.histogram import Histogram
@@ -40,7 +41,8 @@ Choice = Literal["mse", "percentile", "max"]
 class Calibrate(Pass):
     """Runs the f32 module on sample images and writes on every feature map the largest magnitude to represent.
 
-    Where a quantized model gave one (`gradcam.given_range`), it is that.
+    Where a quantized model gave one (`gradcam.given_range`), it is that. A layer with a bias gets the mean of each
+    channel of its input, too (`gradcam.passes.quantize.means`).
 
     A gradient gets the largest magnitude of each channel, because the weights that it is multiplied with decide which
     channel needs the largest range. Each image is explained for the predicted class and for one other, cycling through
@@ -87,10 +89,10 @@ def input_shape(module: ir.Module) -> tuple[int, ...]:
 def calibrate(
     module: ir.Module, images: Iterable[np.ndarray], choice: Choice = "mse", percentile: float = 99.99
 ) -> None:
-    """Attaches `gradcam.range` to the image argument and to every forward op of an f32 module.
+    """Attaches `gradcam.range` to the image argument and to every forward op, and `gradcam.input_mean` to layers.
 
     Args:
-        module: level 1, changed in place only when all went well.
+        module: level 1 in f32, changed in place only when all went well.
         images: float32 1xCxHxW each, read once; see `gradcam.images.load_images`.
         choice: how a range is chosen from the magnitudes: "mse", "percentile" or "max".
         percentile: the percentile, above 0 and at most 100.
@@ -103,11 +105,13 @@ def calibrate(
             f"range must be mse, percentile or max, and 0 < percentile <= 100, got {choice}, {percentile}"
         )
     main = main_function(module)
-    image_histogram, histograms, magnitudes = _gather(module, images)
+    means = InputMeans(main.entry_block.operations)
+    image_histogram, histograms, magnitudes = _gather(module, images, means)
     _refuse_silent(main, image_histogram, histograms, magnitudes)
     chosen = {value: np.float64(histogram.choose(choice, percentile)) for value, histogram in histograms.items()}
     found = _without_zero(main, chosen | magnitudes)
     with module.context, ir.Location.unknown():
+        means.write()
         f64 = ir.F64Type.get()
         for value, range_ in found.items():
             is_array = value in magnitudes
@@ -134,9 +138,9 @@ def _without_zero(main: Any, ranges: Mapping[ir.Value, Any]) -> dict[ir.Value, A
 
 
 def _gather(
-    module: ir.Module, images: Iterable[np.ndarray]
+    module: ir.Module, images: Iterable[np.ndarray], means: InputMeans
 ) -> tuple[Histogram, dict[Any, Histogram], dict[Any, np.ndarray]]:
-    """Runs all images through the module and collects magnitudes.
+    """Runs all images through the module and collects magnitudes, and the inputs of layers in `means`.
 
     Returns:
         The histogram of the images, the histogram of each feature map, and for each gradient the maximum of every
@@ -163,14 +167,17 @@ def _gather(
             magnitudes[op.results[0]] = np.maximum(magnitudes.get(op.results[0], 0), largest)
 
     def on_value(op: Any, index: int, value: np.ndarray) -> None:
+        means.add(op.results[index], value)
         on_forward(op, index, value)
         on_gradient(op, index, value)
 
     with one_thread():
         for batch in batches(images, input_shape(module), batch_size(main)):
             seen = image_histogram.count // batch[0].size
-            if not image_histogram.add(entering(main, batch)):
+            entered = entering(main, batch)
+            if not image_histogram.add(entered):
                 raise GradcamError("a calibration image has values that are not finite")
+            means.add(main.entry_block.arguments[0], entered)
             logits = run_float(module, batch, on_value=on_value)[0]
             if magnitudes:
                 run_float(module, batch, np.arange(seen, seen + len(batch)) % logits.shape[1], on_gradient)

@@ -9,7 +9,17 @@ from torch_mlir import ir
 
 from gradcam.errors import fail
 from gradcam.passes.ir.constants import dense_values
-from gradcam.quant_types import INT8_LEVELS, per_channel, per_tensor, quantize_array, round_scale, scale, scales
+from gradcam.passes.quantize.means import corrected_bias
+from gradcam.quant_types import (
+    INT8_LEVELS,
+    per_channel,
+    per_tensor,
+    quantize_array,
+    represented,
+    round_scale,
+    scale,
+    scales,
+)
 
 #: The least scale of a channel, as a fraction of the layer's largest. All channels of a layer share one shift, so the
 #: multiplier of a channel keeps at least 7 bits.
@@ -30,7 +40,8 @@ class Parameters:
     def quantize(self, op: Any, one_scale: bool) -> None:
         """Quantizes weight and bias of a conv2d or linear whose input is quantized already.
 
-        The weight becomes int8 with the largest magnitude at 127, the bias int32 at the scale of the products.
+        The weight becomes int8 with the largest magnitude at 127, the bias int32 at the scale of the products, less the
+        mean of what the rounded weights add to the output (`gradcam.passes.quantize.means`).
 
         Args:
             op: the op; its operands are replaced.
@@ -45,6 +56,7 @@ class Parameters:
         original = op.operands[1]
         self._replace(op, 1, weight, steps.max() if one_scale else steps, 8)
         if len(op.operands) > 2:
+            bias = corrected_bias(op, bias, weight, represented(weight, op.operands[1]))
             self._replace(op, 2, bias, scale(op.operands[0]) * scales(op.operands[1]), 32)
         self._weights[original] = op.operands[1]
         if one_scale:

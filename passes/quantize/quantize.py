@@ -35,6 +35,7 @@ from gradcam.passes.quantize.calibrate import RANGE
 from gradcam.passes.quantize.checks import check_rescale, refuse_unsupported
 from gradcam.passes.quantize.gradients import Gradients
 from gradcam.passes.quantize.joint_ranges import share_ranges
+from gradcam.passes.quantize.means import INPUT_MEAN
 from gradcam.passes.quantize.parameters import Parameters
 from gradcam.quant_types import FRACTION_BITS, INT8_LEVELS, accumulator_scale, per_tensor, scale, storage_bits
 
@@ -113,7 +114,7 @@ class _Quantizer:
             if has(op, Quantized) and not has(op, Unscaled):
                 self._set_result_type(op)
                 check_rescale(op)
-            for name in (RANGE, GIVEN_RANGE):
+            for name in (RANGE, GIVEN_RANGE, INPUT_MEAN):
                 if name in op.attributes:
                     del op.attributes[name]
         self.parameters.erase_originals()

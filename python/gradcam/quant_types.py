@@ -116,10 +116,24 @@ def quantize_array(x: np.ndarray, like: Any) -> np.ndarray:
     Returns:
         int8 or int32, the shape of `x`.
     """
-    bits, step = storage_bits(like), scales(like)
-    step = step.reshape(-1, *[1] * (np.ndim(x) - 1)) if step.ndim else step
     low, high = storage_limits(like)
-    return np.clip(np.rint(np.asarray(x, np.float64) / step), low, high).astype(f"int{bits}")
+    return np.clip(np.rint(np.asarray(x, np.float64) / _steps(x, like)), low, high).astype(f"int{storage_bits(like)}")
+
+
+def represented(x: np.ndarray, like: Any) -> np.ndarray:
+    """The representable real numbers that `quantize_array` chooses: float64, the shape of `x`.
+
+    Args:
+        x: real numbers; for a per-channel type the first dimension is the channel.
+        like: the quantized tensor value or type.
+    """
+    return quantize_array(x, like) * _steps(x, like)
+
+
+def _steps(x: np.ndarray, like: Any) -> np.ndarray:
+    """The scales of a type, in a shape that broadcasts over `x`."""
+    step = scales(like)
+    return step.reshape(-1, *[1] * (np.ndim(x) - 1)) if step.ndim else step
 
 
 def is_accumulator(op: Any) -> bool:
