@@ -119,7 +119,11 @@ def _add(op: Any, g: Any, operand: int) -> Any:
 
 def _concat(op: Any, g: Any, operand: int) -> Any:
     """gx = the first channels of g, gy = the others."""
-    return channel_ops.taken(g, channel_ops.channel_ranges(op)[operand])
+    here = ir.Location.current
+    if isinstance(here, ir.NameLoc):
+        here = ir.Location.name(f"{here.name_str}.{'xy'[operand]}")
+    with here:
+        return channel_ops.taken(g, channel_ops.channel_ranges(op)[operand])
 
 
 def _take_channels(op: Any, g: Any, operand: int) -> Any:

@@ -133,7 +133,12 @@ def fold_table(op: Any) -> ir.Value | None:
     if table is None or any(c is None for c in constants):
         return None
     folded = FORMULAS[type(op)](op, *(np.asarray(c, np.float64) for c in (table, *constants)))
-    return cam_ops.ClassRowOp(make_constant(folded), cls, op.results[0].type).result
+    result = op.results[0]
+    if folded.ndim == 4 and is_point(result):  # a vector per class, as of a linear layer
+        vector = like(result, shape(result)[:2])
+        row = cam_ops.ClassRowOp(make_constant(folded.reshape(len(folded), -1)), cls, vector).result
+        return adjoint_ops.UnflattenOp(row, result.type).result
+    return cam_ops.ClassRowOp(make_constant(folded), cls, result.type).result
 
 
 def mean_of_class_row_by_conv(op: Any) -> ir.Value | None:

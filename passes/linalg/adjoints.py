@@ -159,7 +159,8 @@ def _adjoint(lowering: Lowering, op: Any, kernel: list[int], axes: list[tuple[in
     g = lowering.values[op.operands[0]]
     g = g if isinstance(g, Halves) else lowering.tensor(op.operands[0])
     m, s = fixed(op, result_rescale, op)
-    layout = lowering.layouts.get(op.operands[1])
+    is_wide = storage_bits(op.results[0]) > 8  # and cannot be brought in order later
+    layout = None if is_wide else lowering.layouts.get(op.operands[1])
     if layout is not None:
         m, channels = _in_places(m, layout), shape(layout.packed)[2]
     vector = factor_vector(lowering, m, channels) if m.ndim else None
@@ -168,7 +169,8 @@ def _adjoint(lowering: Lowering, op: Any, kernel: list[int], axes: list[tuple[in
     if is_depthwise(op):
         products = partial(depthwise_adjoint_products, lowering, w=stored_constant(op, op.operands[1])[:, 0])
     else:
-        products = partial(adjoint_products, w=lowering.packed(op, op.operands[1], (kernel[0], kernel[1])))
+        weights = lowering.packed(op, op.operands[1], (kernel[0], kernel[1]), in_order=is_wide)
+        products = partial(adjoint_products, w=weights)
 
     def part(taps: list[Taps], out: list[int]) -> ir.Value:
         return _rescaled_products(op, g, partial(products, taps=taps, out=[*out, lanes]), (m, s, vector))

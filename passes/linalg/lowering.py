@@ -48,6 +48,7 @@ class Lowering:
         others: the logits without those of chosen classes, by the logits and the classes.
         gradients: the values that depend on the class that is explained.
         layouts: the places of the input channels of a weight that does not have them in order.
+        ordered: the packed constants of such weights with their channels in order, as in `weights`.
         dense: the values with their channels in order, of those whose form has them in other places.
     """
 
@@ -57,6 +58,7 @@ class Lowering:
     others: dict[tuple[ir.Value, ...], ir.Value] = field(default_factory=dict)
     gradients: set[ir.Value] = field(default_factory=set)
     layouts: dict[ir.Value, Placed] = field(default_factory=dict)
+    ordered: dict[tuple[ir.Value, int, int], ir.Value] = field(default_factory=dict)
     dense: dict[ir.Value, ir.Value] = field(default_factory=dict)
 
     def tensor(self, value: ir.Value) -> ir.Value:
@@ -97,16 +99,20 @@ class Lowering:
         copy = -(-channels // self.pe.oc) * words * height * width_
         return rows * words * taps * outputs <= rows * ordered * taps * outputs + copy
 
-    def packed(self, op: Any, w: ir.Value, kernel: tuple[int, int]) -> ir.Value:
-        """Weights `w` (O x C/groups x KH x KW, or O x C*KH*KW) of `op` in tiles."""
-        key = (w, *kernel)
-        if key not in self.weights:
+    def packed(self, op: Any, w: ir.Value, kernel: tuple[int, int], in_order: bool = False) -> ir.Value:
+        """Weights `w` (O x C/groups x KH x KW, or O x C*KH*KW) of `op` in tiles, input channels in their places.
+
+        With `in_order` the input channels are in order: where they are not, this is a second constant.
+        """
+        layout = None if in_order else self.layouts.get(w)
+        known, key = self.ordered if in_order and w in self.layouts else self.weights, (w, *kernel)
+        if key not in known:
             array = stored_constant(op, w)
             array = array.reshape(len(array), -1, *kernel)
-            array, groups = self.layouts[w].spread(array) if w in self.layouts else array, groups_of(op)
+            array, groups = array if layout is None else layout.spread(array), groups_of(op)
             tiles = pack_weights(array, self.pe) if groups == 1 else pack_groups(array, groups, self.pe)
-            self.weights[key] = const_tensor(tiles)
-        return self.weights[key]
+            known[key] = const_tensor(tiles)
+        return known[key]
 
 
 def in_order(lowering: Lowering, value: ir.Value, placed: Placed) -> ir.Value:

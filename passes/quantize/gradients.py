@@ -22,6 +22,7 @@ from gradcam.dialect.traits import (
     MovesChannels,
     Product,
     ProductOfBoth,
+    Sum,
     has,
 )
 from gradcam.errors import fail
@@ -61,7 +62,7 @@ class Gradients:
         for op in list(main.entry_block.operations):
             if has(op, Product, ExactProduct, ProductOfBoth) and op.operands[0] in self.values:
                 self._match(op)
-            elif has(op, MovesChannels, AlignsParts):
+            elif has(op, MovesChannels, AlignsParts, Sum):
                 self._narrow(op)
         self.values = class_dependents(main)
         self._sums = self._residual_sums(main)
@@ -84,7 +85,7 @@ class Gradients:
         op.operands[0] = _requantized(g, op)
 
     def _narrow(self, op: Any) -> None:
-        """Gives an op that moves channels 8 bits to move."""
+        """Gives an op that moves or adds up gradients 8 bits of each."""
         for index, g in enumerate(op.operands):
             if g in self.values and is_wide_sum(self._origin(g).owner):
                 op.operands[index] = _requantized(g, op)

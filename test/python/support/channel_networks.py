@@ -2,38 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-import torch
-from rtl_networks import Network
+from rtl_networks import Cat, Network, Part
 from torch import nn
-
-
-class Cat(nn.Module):
-    def forward(self, *parts):
-        return torch.cat(parts, 1)
-
-
-class Take(nn.Module):
-    """Channels in another order, or some of them."""
-
-    def __init__(self, order: Sequence[int]) -> None:
-        super().__init__()
-        self.order = list(order)
-
-    def forward(self, x):
-        return torch.cat([x[:, c : c + 1] for c in self.order], 1) if len(self.order) > 1 else x[:, self.order]
-
-
-class Part(nn.Module):
-    """The channels from one on to another one."""
-
-    def __init__(self, start: int, stop: int) -> None:
-        super().__init__()
-        self.start, self.stop = start, stop
-
-    def forward(self, x):
-        return x[:, self.start : self.stop]
 
 
 def head(net: Network, x: int, classes: int = 5) -> Network:

@@ -24,6 +24,22 @@ class Sum(nn.Module):
         return x + y
 
 
+class Cat(nn.Module):
+    def forward(self, *parts):
+        return torch.cat(parts, 1)
+
+
+class Part(nn.Module):
+    """The channels from one on to another one."""
+
+    def __init__(self, start: int, stop: int) -> None:
+        super().__init__()
+        self.start, self.stop = start, stop
+
+    def forward(self, x):
+        return x[:, self.start : self.stop]
+
+
 class Product(nn.Module):
     def forward(self, x, y):
         return x * y
@@ -330,7 +346,9 @@ def _random_conv(net: Network, rng: np.random.Generator, x: int, **options: Any)
 
 def _random_layer(net: Network, rng: np.random.Generator, x: int) -> int:
     sums = ["block", "plus", "twice", "two", "mix", "clamps", "old"]
-    kind = rng.choice(["conv", "conv", "conv", "max", "avg", "relu", "relu6", "leaky", "gate", "curve", *sums])
+    kind = rng.choice(
+        ["conv", "conv", "conv", "max", "avg", "relu", "relu6", "leaky", "gate", "curve", "cat", "take", *sums]
+    )
     size = net.size(x)
     same: dict[str, Any] = {"kernel_size": 3, "stride": 1, "padding": 1, "dilation": 1}
     if kind == "conv":
@@ -341,6 +359,16 @@ def _random_layer(net: Network, rng: np.random.Generator, x: int) -> int:
         return net.add(nn.AvgPool2d(**_window(rng, size, False)), x)
     if kind in ("relu", "relu6", "leaky"):
         return net.add({"relu": nn.ReLU, "relu6": nn.ReLU6, "leaky": nn.LeakyReLU}[kind](), x)
+    if kind == "cat":
+        y = _random_activation(net, rng, net.add(nn.Conv2d(net.channels(x), int(rng.choice([3, 8, 16])), **same), x))
+        fitting = [i for i, v in enumerate(net.values) if v.ndim == 4 and v.shape[2:] == net.values[x].shape[2:]]
+        return net.add(Cat(), *rng.permutation([y, int(rng.choice(fitting)), x]).tolist())
+    if kind == "take":
+        groups = [n for n in (2, 3, 5) if net.channels(x) % n == 0]
+        if groups and rng.integers(2):
+            return net.add(nn.ChannelShuffle(groups[0]), x)
+        start = int(rng.integers(net.channels(x)))
+        return net.add(Part(start, int(rng.integers(start, net.channels(x))) + 1), x)
     if kind == "curve":
         return net.add(_random_curve(net, rng, x), x)
     if kind == "gate":
