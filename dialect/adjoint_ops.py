@@ -10,6 +10,7 @@ from gradcam.dialect.gradcam import GradCAM
 from gradcam.dialect.ops import check_conv, check_pool
 from gradcam.dialect.traits import (
     AlignsOperands,
+    ChannelAffine,
     Gradient,
     KeepsScale,
     LinearInFirst,
@@ -267,9 +268,11 @@ class AvgPool2dAdjointOp(
 
 
 class BatchNormAdjointOp(
-    GradCAM.Operation, name="batch_norm_adjoint", traits=[ext.Pure, Gradient(), LinearInFirst(), Rowwise()]
+    GradCAM.Operation,
+    name="batch_norm_adjoint",
+    traits=[ext.Pure, Gradient(), LinearInFirst(), Rowwise(), ChannelAffine()],
 ):
-    """gx = g * gamma / sqrt(var + eps), per channel. g: 1xCxHxW, gamma, var: C."""
+    """gx = g * gamma / sqrt(var + eps), per channel. g: 1xCxHxW, gamma, var: C, in real units at every level."""
 
     g: ext.Operand[Any]
     gamma: ext.Operand[Any]

@@ -13,6 +13,7 @@ from gradcam.dialect.gradcam import GradCAM
 from gradcam.dialect.traits import (
     Activation,
     AlignsOperands,
+    ChannelAffine,
     Forward,
     Gradient,
     KeepsNonnegative,
@@ -249,8 +250,11 @@ class AvgPool2dOp(
         require(ints(op, "dilation", 2, 1) == [1, 1], "an average pool has no dilation")
 
 
-class BatchNormOp(GradCAM.Operation, name="batch_norm", traits=[ext.Pure, Forward()]):
-    """y = (x - mean) / sqrt(var + eps) * gamma + beta, per channel, in eval mode. gamma, beta, mean, var: C."""
+class BatchNormOp(GradCAM.Operation, name="batch_norm", traits=[ext.Pure, Forward(), ChannelAffine()]):
+    """y = (x - mean) / sqrt(var + eps) * gamma + beta, per channel, in eval mode. gamma, beta, mean, var: C.
+
+    The parameters are in real units at every level.
+    """
 
     x: ext.Operand[Any]
     gamma: ext.Operand[Any]

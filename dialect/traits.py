@@ -185,6 +185,13 @@ class Product(Rescales):
     transposed: bool = False
 
 
+class ChannelAffine(ChoosesScale):
+    """Yields x * factor + offset for each element x of operand 0, with numbers of its channel.
+
+    The numbers are constants in real units. The result is rounded once, to its scales and its storage.
+    """
+
+
 @dataclass(frozen=True)
 class Sum(Rescales):
     """The sums are over elements of operand 0.

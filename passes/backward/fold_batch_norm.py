@@ -9,8 +9,8 @@ import numpy as np
 from torch_mlir import ir
 
 from gradcam.dialect import ops
-from gradcam.errors import fail
 from gradcam.passes.infra.pass_base import Pass
+from gradcam.passes.ir.channel_affine import check_variance
 from gradcam.passes.ir.constants import erase_if_unused, make_constant, read_constant
 
 
@@ -60,33 +60,6 @@ def _fold(norm: Any) -> None:
     if any(p is None for p in [*parameters, *filters]):
         return
     _replace(norm, conv, *_folded(norm, parameters, filters))
-
-
-def check_variance(norm: Any, var: np.ndarray) -> None:
-    """Demands that every channel's var + eps is positive.
-
-    Raises:
-        GradcamError: naming the first channel where it is not.
-    """
-    denominator = var.astype(np.float64) + norm.eps.value
-    bad = np.flatnonzero(~(denominator > 0))
-    if bad.size:
-        raise fail(norm, f"batch norm has var + eps = {denominator[bad[0]]:g} in channel {bad[0]}; it must be positive")
-
-
-def affine(norm: Any) -> tuple[np.ndarray, np.ndarray] | None:
-    """The factor and the offset per channel, f64, of a batch norm; None where a parameter is no constant.
-
-    Raises:
-        GradcamError: a channel's var + eps is not positive.
-    """
-    parameters = [p for p in map(read_constant, list(norm.operands)[1:]) if p is not None]
-    if len(parameters) < len(norm.operands) - 1:
-        return None
-    gamma, beta, mean, var = (p.astype(np.float64) for p in parameters)
-    check_variance(norm, var)
-    factor = gamma / np.sqrt(var + norm.eps.value)
-    return factor, beta - mean * factor
 
 
 def _folded(norm: Any, parameters: list[Any], filters: list[Any]) -> tuple[np.ndarray, np.ndarray]:

@@ -11,8 +11,8 @@ from torch_mlir import ir
 from gradcam.dialect import ops
 from gradcam.dialect.verify import shape
 from gradcam.images.preprocessing import Normalization
-from gradcam.passes.backward.fold_batch_norm import affine
 from gradcam.passes.infra.pass_base import Pass
+from gradcam.passes.ir.channel_affine import affine
 from gradcam.passes.ir.constants import erase_if_unused
 from gradcam.passes.ir.normalization import normalization_of, set_normalization
 from gradcam.passes.ir.queries import main_function, users

@@ -173,20 +173,27 @@ class Datapath:
 
         Where the values contain an accumulator and also its sum with a loaded term, all configurations use the sum, and
         the term is 0 in configurations without it. One adder then serves all, and nothing selects between the two.
+        That needs a slot which no configuration with the plain accumulator reads for something else.
 
         Returns:
             By number of the accumulator, the sum.
         """
         totals = {}
-        plain = {v.what for v in values if v.kind == "acc"}
         for total in (v for v in values if v.kind == "arith.addi"):
             for value, term in (total.args, total.args[::-1]):
-                if value.kind == "acc" and value.what in plain and term.kind == "load":
+                plain = [v for v in values if v.kind == value.kind == "acc" and v.what == value.what]
+                if plain and term.kind == "load":
                     source = self.engine.slot_of[id(term.what)]
-                    if self.inputs[id(source)][1] is not None:  # it arrives with a step, so its configuration is known
+                    # It arrives with a step, so that the configuration is known.
+                    if self.inputs[id(source)][1] is not None and not self._read_beside(source, plain):
                         totals[value.what] = total
                         self._optional.add(id(source))
         return totals
+
+    def _read_beside(self, slot: Slot, nodes: Sequence[Node]) -> bool:
+        """Whether an epilogue with one of the nodes reads the slot."""
+        readers = zip(self.engine.configurations, slot.accesses, strict=True)
+        return any(access and node in nest.epilogue.nodes for nest, access in readers for node in nodes)
 
     def _reduce(self, body: Dataflow) -> None:
         """Builds the accumulators and the reduction body that updates them."""

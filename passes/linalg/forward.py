@@ -15,7 +15,7 @@ from gradcam.dialect.ops import is_depthwise
 from gradcam.dialect.verify import shape as type_shape
 from gradcam.dialect.verify import sides
 from gradcam.errors import fail
-from gradcam.passes.linalg import activations, adjoints, channels, elementwise_ops, pool_adjoints
+from gradcam.passes.linalg import activations, adjoints, channel_affine, channels, elementwise_ops, pool_adjoints
 from gradcam.passes.linalg.builders import (
     const,
     const_tensor,
@@ -331,6 +331,7 @@ LOWERINGS: dict[str, Callable[[Lowering, Any], list[Any]]] = (
     adjoints.LOWERINGS
     | elementwise_ops.LOWERINGS
     | activations.LOWERINGS
+    | channel_affine.LOWERINGS
     | channels.LOWERINGS
     | pool_adjoints.LOWERINGS
     | {

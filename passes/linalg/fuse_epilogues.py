@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 from torch_mlir import ir
 from torch_mlir.dialects import linalg
 
 from gradcam.passes.infra.pass_base import Pass
+from gradcam.passes.ir.queries import result_locations
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,9 @@ class FuseEpilogues(Pass):
     product. It would also fold a bias or multiplier that is equal in all channels into the body, which would keep equal
     epilogues from sharing hardware. The fused op has the consumer's location, since the consumer's tensor is stored. A
     consumer may have several results, such as a value and its mask; a producer has one.
+
+    A producer whose result has other readers, too, is joined with a consumer that reads nothing else but constants,
+    such as the batch norm of a residual sum: the fused op yields the results of both, and the consumer takes no step.
 
     This pass turns:
 
@@ -35,18 +39,26 @@ class FuseEpilogues(Pass):
 
     def run(self, module: Any) -> None:
         """Fuses within every function of `module`; see `Pass.run`."""
-        found: list[ir.Operation] = []
-
-        def collect(op: ir.Operation) -> ir.WalkResult:
-            if op.name == "linalg.generic":
-                found.append(op)
-            return ir.WalkResult.ADVANCE
-
-        module.operation.walk(collect, ir.WalkOrder.PRE_ORDER)
-        for op in found:
+        for op in _generics(module):
             # Producers come first in program order, so that each is already one op when its consumer is met.
             if _is_elementwise(op):
                 _fuse_producers(op)
+        for op in _generics(module):
+            if (producer := _joinable(op)) is not None:
+                _join(producer, op)
+
+
+def _generics(module: Any) -> list[ir.Operation]:
+    """The `linalg.generic` ops of a module in program order."""
+    found: list[ir.Operation] = []
+
+    def collect(op: ir.Operation) -> ir.WalkResult:
+        if op.name == "linalg.generic":
+            found.append(op)
+        return ir.WalkResult.ADVANCE
+
+    module.operation.walk(collect, ir.WalkOrder.PRE_ORDER)
+    return found
 
 
 def _maps(op: ir.Operation) -> list[ir.AffineMap]:
@@ -114,32 +126,105 @@ def _reads_accumulator(op: Any) -> bool:
     )
 
 
+class _Port(NamedTuple):
+    """An operand of a `linalg.generic`: its value, its indexing map and the argument of the body that it becomes."""
+
+    value: ir.Value
+    map: ir.AffineMap
+    argument: ir.BlockArgument
+
+
+def _ports(op: ir.Operation) -> tuple[list[_Port], list[_Port]]:
+    """The inputs and the initial values of an op."""
+    block = op.regions[0].blocks[0]
+    ports = [_Port(*parts) for parts in zip(op.operands, _maps(op), block.arguments, strict=True)]
+    return ports[: -len(op.results)], ports[-len(op.results) :]
+
+
 def _fuse(producer: ir.Operation, consumer: ir.Operation, index: int) -> ir.Operation:
     """Replaces `consumer` by one op that reads the producer's inputs instead of operand `index`."""
-    results = list(consumer.results)
-    first, second = (op.regions[0].blocks[0] for op in (producer, consumer))
-    before, after = list(consumer.operands), _maps(consumer)
-    operands = before[:index] + list(producer.operands)[:-1] + before[index + 1 :]
-    maps = after[:index] + _maps(producer)[:-1] + after[index + 1 :]
-    arguments = list(second.arguments)
-    arguments = arguments[:index] + list(first.arguments)[:-1] + arguments[index + 1 :]
+    inputs, outputs = _ports(consumer)
+    before, after = inputs[:index], inputs[index + 1 :]
     with consumer.location, ir.InsertionPoint(consumer):
-        fused = linalg.GenericOp(
-            [r.type for r in results],
-            operands[: -len(results)],
-            operands[-len(results) :],
-            ir.ArrayAttr.get([ir.AffineMapAttr.get(m) for m in maps]),
-            consumer.attributes["iterator_types"],
-        )
-    body = fused.regions[0].blocks.append(*(a.type for a in arguments), arg_locs=[a.location for a in arguments])
-    for old, new in zip(arguments, body.arguments, strict=True):
-        old.replace_all_uses_with(new)
-    *steps, result = first.operations
-    second.arguments[index].replace_all_uses_with(result.operands[0])
-    for step in [*steps, *second.operations]:
+        fused, body = _generic([*before, *_ports(producer)[0], *after], outputs, consumer)
+    *steps, result = producer.regions[0].blocks[0].operations
+    inputs[index].argument.replace_all_uses_with(result.operands[0])
+    for step in [*steps, *consumer.regions[0].blocks[0].operations]:
         body.append(step)
-    for old, new in zip(results, fused.results, strict=True):
-        old.replace_all_uses_with(new)
-    consumer.erase()
+    _replace([consumer], fused)
     producer.erase()
     return fused.operation
+
+
+def _generic(inputs: list[_Port], outputs: list[_Port], like: ir.Operation) -> tuple[Any, ir.Block]:
+    """An op with the loops of `like`, and its empty body, whose arguments take the place of those of the ports."""
+    ports = [*inputs, *outputs]
+    op = linalg.GenericOp(
+        [port.value.type for port in outputs],
+        [port.value for port in inputs],
+        [port.value for port in outputs],
+        ir.ArrayAttr.get([ir.AffineMapAttr.get(port.map) for port in ports]),
+        like.attributes["iterator_types"],
+    )
+    arguments = [port.argument for port in ports]
+    body = op.regions[0].blocks.append(*(a.type for a in arguments), arg_locs=[a.location for a in arguments])
+    for old, new in zip(arguments, body.arguments, strict=True):
+        old.replace_all_uses_with(new)
+    return op, body
+
+
+def _replace(ops: list[ir.Operation], by: Any) -> None:
+    """Replaces the results of ops by those of one op, in order, and erases the ops."""
+    for old, new in zip([r for op in ops for r in op.results], by.results, strict=True):
+        old.replace_all_uses_with(new)
+    for op in reversed(ops):
+        op.erase()
+
+
+def _joinable(consumer: ir.Operation) -> ir.Operation | None:
+    """The elementwise op whose results and constants are all that an elementwise op reads; None where there is none."""
+    made = [port for port in _ports(consumer)[0] if not _is_constant(port.value)]
+    producer = made[0].value.owner if made else None
+    if not (_is_generic(producer) and _is_elementwise(consumer) and _is_elementwise(producer.operation)):
+        return None
+    alone = all(port.value.owner == producer and _is_identity(port.map) for port in made)
+    alone = alone and all(map(_is_constant, _captured(consumer)))
+    return producer.operation if alone and producer.operation.block == consumer.block else None
+
+
+def _is_constant(value: ir.Value) -> bool:
+    return isinstance(value.owner, ir.OpView) and value.owner.operation.name == "arith.constant"
+
+
+def _captured(op: ir.Operation) -> list[ir.Value]:
+    """The values from outside that the body of an op reads by name, such as the table of a lookup."""
+    body = op.regions[0].blocks[0]
+    return [
+        value
+        for step in body.operations
+        for value in step.operands
+        if value.owner != body and (isinstance(value.owner, ir.Block) or value.owner.operation.block != body)
+    ]
+
+
+def _join(producer: ir.Operation, consumer: ir.Operation) -> None:
+    """Replaces both ops by one, in the producer's place, that yields the results of both."""
+    (inputs, outputs), (read, written) = _ports(producer), _ports(consumer)
+    others = [port for port in read if _is_constant(port.value)]
+    values = [*(port.value for port in [*others, *written]), *_captured(consumer)]
+    for owner in (value.owner.operation for value in values):
+        if producer.is_before_in_block(owner):
+            owner.move_before(producer)
+    locations = [*result_locations(producer), *result_locations(consumer)]
+    with ir.Location.fused(locations), ir.InsertionPoint(producer):
+        joined, body = _generic([*inputs, *others], [*outputs, *written], producer)
+    *steps, results = producer.regions[0].blocks[0].operations
+    *more, last = consumer.regions[0].blocks[0].operations
+    for port in read:
+        if port not in others:
+            port.argument.replace_all_uses_with(results.operands[ir.OpResult(port.value).result_number])
+    for step in [*steps, *more]:
+        body.append(step)
+    with consumer.location, ir.InsertionPoint(body):
+        linalg.yield_([*results.operands, *last.operands])
+    _replace([producer, consumer], joined)

@@ -12,7 +12,16 @@ import numpy as np
 from torch_mlir import ir
 
 from gradcam.dialect import cam_ops
-from gradcam.dialect.traits import AlignsOperands, Forward, Gradient, KeepsScale, LinearInFirst, Product, has
+from gradcam.dialect.traits import (
+    AlignsOperands,
+    ChannelAffine,
+    Forward,
+    Gradient,
+    KeepsScale,
+    LinearInFirst,
+    Product,
+    has,
+)
 from gradcam.dialect.verify import shape
 from gradcam.errors import GradcamError, fail
 from gradcam.images import ASSUMED, ASSUMED_INSIDE, Preprocessing, batches, load_images
@@ -261,7 +270,7 @@ def _unvarying(main: Any, zero: set[ir.Value]) -> set[ir.Value]:
     for op in main.entry_block.operations:
         parts = list(op.operands)
         weight = read_constant(parts[0 if isinstance(op, cam_ops.ClassRowOp) else 1]) if len(parts) > 1 else None
-        has_zero_weight = has(op, Product, KeepsScale) and weight is not None and not weight.any()
+        has_zero_weight = has(op, Product, KeepsScale, ChannelAffine) and weight is not None and not weight.any()
         is_zero = has(op, LinearInFirst) and parts[0] in found and parts[0] in zero
         if has_zero_weight or is_zero or all(v in found for v in parts):
             found.update(op.results)

@@ -12,6 +12,7 @@ from gradcam.dialect.traits import (
     Activation,
     AlignsOperands,
     AlignsParts,
+    ChannelAffine,
     Curve,
     ExactProduct,
     MethodFormula,
@@ -24,6 +25,7 @@ from gradcam.dialect.traits import (
 )
 from gradcam.dialect.verify import sides
 from gradcam.errors import GradcamError, fail
+from gradcam.passes.ir.channel_affine import affine, affine_rescale
 from gradcam.passes.ir.constants import dense_values
 from gradcam.passes.ir.explanations import explanations
 from gradcam.quant_types import (
@@ -51,8 +53,6 @@ MAX_OPERAND_SHIFT = 30
 
 #: The passes that replace ops without a quantized form.
 RUN_FIRST = {
-    ops.BatchNormOp: "gradcam-fold-batch-norm and gradcam-batch-norm-to-conv",
-    adjoint_ops.BatchNormAdjointOp: "gradcam-batch-norm-to-conv before gradcam-derive-backward",
     adjoint_ops.ActivationAdjointOp: "gradcam-extract-masks",
     adjoint_ops.MaxPool2dAdjointOp: "gradcam-extract-masks",
     cam_ops.ExplainOp: "gradcam-derive-backward and gradcam-simplify-backward",
@@ -91,6 +91,8 @@ def _reason(main: Any, op: Any) -> str:
     is_average = isinstance(op, ops.AvgPool2dOp | adjoint_ops.AvgPool2dAdjointOp)
     if is_average and any(map(any, sides(op))) and not _counts_padding(op):
         return f"{name} with padding and count_include_pad = false divides by no constant and has no quantized form yet"
+    if has(op, ChannelAffine) and affine(op) is None:
+        return f"the parameters of {name} must be constants"
     if isinstance(op, cam_ops.ScaleOp) and ir.FloatAttr(op.attributes["factor"]).value <= 0:
         return f"{name} needs a positive factor"
     return ""
@@ -107,7 +109,9 @@ def check_rescale(op: Any) -> None:
         GradcamError: a value can overflow; the message names the op.
     """
     try:
-        if has(op, Rescales):
+        if has(op, ChannelAffine):
+            affine_rescale(op)
+        elif has(op, Rescales):
             _check_result(op)
         elif has(op, AlignsOperands, Activation):
             _check_operands(op)

@@ -13,9 +13,11 @@ import numpy as np
 from torch_mlir import ir
 
 from gradcam.dialect import adjoint_ops, cam_ops, ops
+from gradcam.dialect.adjoints import part_location
 from gradcam.dialect.channel_ops import channel_ranges, inverse, order_of
 from gradcam.dialect.traits import (
     AlignsParts,
+    ChannelAffine,
     ChoosesScale,
     ExactProduct,
     KeepsScale,
@@ -146,7 +148,7 @@ class Gradients:
         """
         found: dict[Any, list[tuple[ir.Value, Any, float]]] = {}
         for op in main.entry_block.operations:
-            is_sum = has(op, Product) or isinstance(op, cam_ops.ChannelWeightsOp)
+            is_sum = has(op, Product, ChannelAffine) or isinstance(op, cam_ops.ChannelWeightsOp)
             if is_sum and op.results[0] in self.values:
                 user, factor = only_user(op), 1.0
                 while isinstance(user, ops.FlattenOp | cam_ops.ScaleOp):
@@ -226,7 +228,7 @@ class Gradients:
 
 def _requantized(g: ir.Value, op: Any) -> ir.Value:
     """A `gradcam.requantize` of `g` before `op`."""
-    with ir.InsertionPoint(op), g.owner.location:
+    with ir.InsertionPoint(op), part_location(g.owner, "requantized"):
         copy = adjoint_ops.RequantizeOp(g, g.type)
     if isinstance(g.owner, cam_ops.ClassRowOp):
         largest = np.abs(dense_values(g.owner.operands[0].owner).astype(np.float64)).max(0)

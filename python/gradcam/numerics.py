@@ -68,6 +68,40 @@ def rescale(acc: ArrayLike, m: ArrayLike, s: int) -> np.ndarray:
     return (np.asarray(acc, np.int64) * np.asarray(m, np.int64) + (1 << (s - 1))) >> s
 
 
+def affine_fixed_point(factors: ArrayLike, offsets: ArrayLike, largest: int) -> tuple[np.ndarray, np.ndarray, int]:
+    """Writes x * factor + offset, rounded half up, as `(x * m + b) >> s`, with one shift for all channels.
+
+    `s` is the largest shift for which every multiplier has 15 bits and a sign, and x * m + b fits the accumulator:
+    32 bits for an x of 8 bits, else 48.
+
+    Args:
+        factors: float64, one per channel, of any sign.
+        offsets: float64, one per channel.
+        largest: the largest magnitude of x, 2^7 or 2^31.
+
+    Returns:
+        m (int32, |m| < 2^15), b (int64) with the half that rounds, and s (1 <= s <= 46).
+
+    Raises:
+        GradcamError: a number is not finite or too large.
+    """
+    f, o = np.asarray(factors, np.float64), np.asarray(offsets, np.float64)
+    if not (np.isfinite(f) & np.isfinite(o)).all():
+        raise GradcamError("a factor or an offset of a channel is not finite")
+    limit = 1 << (31 if largest == 1 << 7 else 47)
+    for s in range(MAX_SHIFT, 0, -1):
+        m, b = np.rint(np.ldexp(f, s)), np.rint(np.ldexp(o, s)) + (1 << (s - 1))
+        reach = (largest * np.abs(m) + np.abs(b)).max()
+        if np.abs(m).max() < 1 << MULTIPLIER_BITS and reach < min(limit, 1 << (31 + s)):
+            return m.astype(np.int32), b.astype(np.int64), s
+    raise GradcamError(f"a factor must be less than 2^14, and its offset less than 2^30, got {_first(f, o)}")
+
+
+def _first(factors: np.ndarray, offsets: np.ndarray) -> str:
+    worst = int(np.argmax(np.abs(factors) + np.abs(offsets)))
+    return f"{factors[worst]:g} and {offsets[worst]:g}"
+
+
 def quantize(values: np.ndarray, scale: float) -> np.ndarray:
     """Nearest multiples of `scale`, saturated to int8; int8 values pass as they are.
 

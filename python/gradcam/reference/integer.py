@@ -21,6 +21,7 @@ from gradcam.dialect.layout_ops import channels_per_tap
 from gradcam.dialect.verify import sides
 from gradcam.errors import GradcamError, fail
 from gradcam.execution.interpreter import OnValue, run
+from gradcam.passes.ir.channel_affine import affine_rescale
 from gradcam.passes.ir.normalization import entering
 from gradcam.passes.ir.queries import main_function
 from gradcam.quant_types import (
@@ -31,7 +32,7 @@ from gradcam.quant_types import (
     quantize_array,
 )
 from gradcam.reference import activations, channels
-from gradcam.reference.results import at_scale, finish, int32, rescaled, store
+from gradcam.reference.results import along_channels, at_scale, finish, int32, rescaled, store
 
 INT8_MIN = -128
 
@@ -108,6 +109,12 @@ def _max_pool2d(op: Any, x: np.ndarray) -> np.ndarray:
 
 def _avg_pool2d(op: Any, x: np.ndarray) -> np.ndarray:
     return finish(op, _windows(_pad(x, op, 0), op, _ints(op, "kernel")).sum((3, 4), np.int64)[None], None)
+
+
+def _channel_affine(op: Any, x: np.ndarray, *_parameters: np.ndarray) -> np.ndarray:
+    m, b, s = affine_rescale(op)
+    factors, offsets = (along_channels(v.astype(np.int64), x.ndim) for v in (m, b))
+    return store(op, (x.astype(np.int64) * factors + offsets) >> s)
 
 
 def _unfold2d(op: Any, x: np.ndarray) -> np.ndarray:
@@ -245,6 +252,8 @@ KERNELS: dict[str, Callable[..., np.ndarray]] = {
     "gradcam.clamp": _clamp,
     "gradcam.hardtanh": _clamp,
     "gradcam.leaky_relu": _leaky_relu,
+    "gradcam.batch_norm": _channel_affine,
+    "gradcam.batch_norm_adjoint": _channel_affine,
     "gradcam.max_pool2d": _max_pool2d,
     "gradcam.avg_pool2d": _avg_pool2d,
     "gradcam.flatten": _flatten,

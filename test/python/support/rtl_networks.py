@@ -346,9 +346,8 @@ def _random_conv(net: Network, rng: np.random.Generator, x: int, **options: Any)
 
 def _random_layer(net: Network, rng: np.random.Generator, x: int) -> int:
     sums = ["block", "plus", "twice", "two", "mix", "clamps", "old"]
-    kind = rng.choice(
-        ["conv", "conv", "conv", "max", "avg", "relu", "relu6", "leaky", "gate", "curve", "cat", "take", *sums]
-    )
+    simple = ["max", "avg", "relu", "relu6", "leaky", "norm", "gate", "curve", "cat", "take"]
+    kind = rng.choice(["conv", "conv", "conv", *simple, *sums])
     size = net.size(x)
     same: dict[str, Any] = {"kernel_size": 3, "stride": 1, "padding": 1, "dilation": 1}
     if kind == "conv":
@@ -391,9 +390,9 @@ def _random_layer(net: Network, rng: np.random.Generator, x: int) -> int:
         return _random_activation(net, rng, net.add(Sum(), y, z))
     if kind == "clamps":
         return net.add(Sum(), net.add(nn.Hardtanh(-1.5, 0.7), x), net.add(nn.ReLU6(), x))
-    # A batch norm folds only into a convolution that nothing else reads.
-    normed = {i for i, n in zip(net.inputs, net.layers, strict=True) if isinstance(n, nn.BatchNorm2d)}
-    fitting = [i for i, v in enumerate(net.values) if v.shape == net.values[x].shape and (i,) not in normed]
+    if kind == "norm":
+        return _random_activation(net, rng, net.add(nn.BatchNorm2d(net.channels(x)), x))
+    fitting = [i for i, v in enumerate(net.values) if v.shape == net.values[x].shape]
     return net.add(Sum(), x, int(rng.choice(fitting)))
 
 

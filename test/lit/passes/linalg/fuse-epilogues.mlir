@@ -37,11 +37,14 @@ func.func @chain(%x: tensor<4x8xi32>, %y: tensor<4x8xi32>, %zero: tensor<4xi32>)
   return %2 : tensor<4xi32>
 }
 
-// A value read twice is computed once.
+// A value with another reader is computed once: its only elementwise reader joins it, and both are results.
 // CHECK-LABEL: func.func @shared
-// CHECK-COUNT-2: linalg.generic
+// CHECK: %[[R:.+]]:2 = linalg.generic {{.*}} ins(%{{.*}} : tensor<4xi32>) outs(%{{.*}}, %{{.*}} : tensor<4xi32>, tensor<4xi32>)
+// CHECK: %[[S:.+]] = arith.addi
+// CHECK-NEXT: %[[P:.+]] = arith.muli %[[S]], %[[S]]
+// CHECK-NEXT: linalg.yield %[[S]], %[[P]]
 // CHECK-NOT: linalg.generic
-// CHECK: return
+// CHECK: return %[[R]]#0, %[[R]]#1
 func.func @shared(%x: tensor<4xi32>) -> (tensor<4xi32>, tensor<4xi32>) {
   %e = tensor.empty() : tensor<4xi32>
   %0 = linalg.generic {indexing_maps = [#vector, #vector], iterator_types = ["parallel"]}
@@ -97,4 +100,102 @@ func.func @mask(%x: tensor<4x8xi32>, %bias: tensor<8xi32>) -> (tensor<4x8xi8>, t
     linalg.yield %s : i32
   } -> tensor<4x8xi32>
   return %1#0, %2 : tensor<4x8xi8>, tensor<4x8xi32>
+}
+
+// Two readers of one value that read constants beside it both join, in a chain with a third one; what reads another
+// tensor, too, does not.
+// CHECK-LABEL: func.func @joined
+// CHECK: %[[R:.+]]:3 = linalg.generic
+// CHECK: arith.addi
+// CHECK: arith.muli
+// CHECK: arith.subi
+// CHECK-NEXT: linalg.yield
+// CHECK: linalg.generic {{.*}} ins(%[[R]]#0, %{{.*}} : tensor<4xi32>, tensor<4xi32>)
+// CHECK-NOT: linalg.generic
+// CHECK: return
+func.func @joined(%x: tensor<4xi32>, %z: tensor<4xi32>)
+    -> (tensor<4xi32>, tensor<4xi32>, tensor<4xi32>, tensor<4xi32>) {
+  %e = tensor.empty() : tensor<4xi32>
+  %0 = linalg.generic {indexing_maps = [#vector, #vector], iterator_types = ["parallel"]}
+      ins(%x : tensor<4xi32>) outs(%e : tensor<4xi32>) {
+  ^bb0(%a: i32, %o: i32):
+    %s = arith.addi %a, %a : i32
+    linalg.yield %s : i32
+  } -> tensor<4xi32>
+  %m = arith.constant dense<[1, 2, 3, 4]> : tensor<4xi32>
+  %1 = linalg.generic {indexing_maps = [#vector, #vector, #vector], iterator_types = ["parallel"]}
+      ins(%0, %m : tensor<4xi32>, tensor<4xi32>) outs(%e : tensor<4xi32>) {
+  ^bb0(%a: i32, %b: i32, %o: i32):
+    %s = arith.muli %a, %b : i32
+    linalg.yield %s : i32
+  } -> tensor<4xi32>
+  %2 = linalg.generic {indexing_maps = [#vector, #vector, #vector], iterator_types = ["parallel"]}
+      ins(%1, %m : tensor<4xi32>, tensor<4xi32>) outs(%e : tensor<4xi32>) {
+  ^bb0(%a: i32, %b: i32, %o: i32):
+    %s = arith.subi %a, %b : i32
+    linalg.yield %s : i32
+  } -> tensor<4xi32>
+  %3 = linalg.generic {indexing_maps = [#vector, #vector, #vector], iterator_types = ["parallel"]}
+      ins(%0, %z : tensor<4xi32>, tensor<4xi32>) outs(%e : tensor<4xi32>) {
+  ^bb0(%a: i32, %b: i32, %o: i32):
+    %s = arith.xori %a, %b : i32
+    linalg.yield %s : i32
+  } -> tensor<4xi32>
+  return %0, %1, %2, %3 : tensor<4xi32>, tensor<4xi32>, tensor<4xi32>, tensor<4xi32>
+}
+
+// A constant that an op before the producer reads stays before that op.
+// CHECK-LABEL: func.func @early
+// CHECK: arith.constant dense
+// CHECK: linalg.generic
+// CHECK: %{{.*}}:2 = linalg.generic
+// CHECK: return
+func.func @early(%x: tensor<4xi32>) -> (tensor<4xi32>, tensor<4xi32>, tensor<4xi32>) {
+  %e = tensor.empty() : tensor<4xi32>
+  %m = arith.constant dense<[1, 2, 3, 4]> : tensor<4xi32>
+  %0 = linalg.generic {indexing_maps = [#vector, #vector, #vector], iterator_types = ["parallel"]}
+      ins(%x, %m : tensor<4xi32>, tensor<4xi32>) outs(%e : tensor<4xi32>) {
+  ^bb0(%a: i32, %b: i32, %o: i32):
+    %s = arith.addi %a, %b : i32
+    linalg.yield %s : i32
+  } -> tensor<4xi32>
+  %1 = linalg.generic {indexing_maps = [#vector, #vector, #vector], iterator_types = ["parallel"]}
+      ins(%0, %x : tensor<4xi32>, tensor<4xi32>) outs(%e : tensor<4xi32>) {
+  ^bb0(%a: i32, %b: i32, %o: i32):
+    %s = arith.subi %a, %b : i32
+    linalg.yield %s : i32
+  } -> tensor<4xi32>
+  %2 = linalg.generic {indexing_maps = [#vector, #vector, #vector], iterator_types = ["parallel"]}
+      ins(%1, %m : tensor<4xi32>, tensor<4xi32>) outs(%e : tensor<4xi32>) {
+  ^bb0(%a: i32, %b: i32, %o: i32):
+    %s = arith.muli %a, %b : i32
+    linalg.yield %s : i32
+  } -> tensor<4xi32>
+  return %0, %1, %2 : tensor<4xi32>, tensor<4xi32>, tensor<4xi32>
+}
+
+// So does the table that a joined op looks up; it is read by name.
+// CHECK-LABEL: func.func @table
+// CHECK: %[[T:.+]] = arith.constant dense
+// CHECK: %{{.*}}:2 = linalg.generic
+// CHECK: tensor.extract %[[T]]
+// CHECK-NOT: linalg.generic
+// CHECK: return
+func.func @table(%x: tensor<4xindex>) -> (tensor<4xindex>, tensor<4xi32>) {
+  %e = tensor.empty() : tensor<4xindex>
+  %f = tensor.empty() : tensor<4xi32>
+  %0 = linalg.generic {indexing_maps = [#vector, #vector], iterator_types = ["parallel"]}
+      ins(%x : tensor<4xindex>) outs(%e : tensor<4xindex>) {
+  ^bb0(%a: index, %o: index):
+    %s = arith.addi %a, %a : index
+    linalg.yield %s : index
+  } -> tensor<4xindex>
+  %t = arith.constant dense<[1, 2, 3, 4]> : tensor<4xi32>
+  %1 = linalg.generic {indexing_maps = [#vector, #vector], iterator_types = ["parallel"]}
+      ins(%0 : tensor<4xindex>) outs(%f : tensor<4xi32>) {
+  ^bb0(%a: index, %o: i32):
+    %s = tensor.extract %t[%a] : tensor<4xi32>
+    linalg.yield %s : i32
+  } -> tensor<4xi32>
+  return %0, %1 : tensor<4xindex>, tensor<4xi32>
 }

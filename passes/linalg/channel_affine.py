@@ -1,0 +1,47 @@
+"""The lowering of a batch norm that did not fold, and of its adjoint: a product and a sum per element."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from torch_mlir import ir
+from torch_mlir.dialects import arith
+
+from gradcam.passes.ir.channel_affine import affine_rescale
+from gradcam.passes.linalg.builders import const, const_tensor, integer, stored, widened, width
+from gradcam.passes.linalg.lowering import Lowering, factor_vector, fixed, whole_or_parts
+from gradcam.passes.linalg.packing import pack_channels
+from gradcam.passes.linalg.values import pointwise
+from gradcam.quant_types import storage_bits
+
+
+def _lower_channel_affine(lowering: Lowering, op: Any) -> list[Any]:
+    """(x * m + b) >> s, with m and b by channel; b has the half that rounds. 48 bits for an x of 32."""
+    m, b, s = fixed(op, affine_rescale, op)
+    x, bits = whole_or_parts(lowering, op.operands[0]), storage_bits(op.results[0])
+    factors, offsets = factor_vector(lowering, m, len(m)), _offsets(lowering, b)
+
+    def body(a: ir.Value, m: ir.Value, *offset: ir.Value) -> ir.Value:
+        wide = 32 if width(a) == 8 else 48
+        added = widened(offset[0], wide) if offset else const(wide, int(b[0]))
+        total = arith.addi(arith.muli(widened(a, wide), widened(m, wide)), added)
+        shifted = arith.shrsi(total, const(wide, s))
+        return stored(shifted if wide == 32 else arith.trunci(integer(32), shifted), bits)
+
+    return [pointwise([x], [factors, *offsets], bits, body)]
+
+
+def _offsets(lowering: Lowering, b: np.ndarray) -> list[ir.Value]:
+    """The offsets as a constant vector of i32 over the packed channels; none where all channels have one."""
+    if (b == b[0]).all():
+        return []
+    return [const_tensor(pack_channels(b.astype(np.int32), lowering.pe.padded(len(b)), 0, np.int32))]
+
+
+#: The lowering of each op.
+LOWERINGS: dict[str, Callable[[Lowering, Any], list[Any]]] = {
+    "gradcam.batch_norm": _lower_channel_affine,
+    "gradcam.batch_norm_adjoint": _lower_channel_affine,
+}
