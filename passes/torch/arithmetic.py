@@ -12,7 +12,7 @@ from gradcam.dialect import ops, product_ops
 from gradcam.dialect.verify import by
 from gradcam.passes.ir.constants import make_constant
 from gradcam.passes.torch import activations, torch_ir
-from gradcam.passes.torch.call import Call, dims, is_constant
+from gradcam.passes.torch.call import Call, dims
 from gradcam.passes.torch.numbers import real
 from gradcam.passes.torch.shapes import MOVES
 from gradcam.passes.torch.view import View
@@ -24,29 +24,6 @@ _F32 = np.finfo(np.float32)
 #: Ops without an effect on values.
 _UNCHANGED = "alias alias_copy detach detach_copy contiguous clone lift_fresh_copy _to_copy to.dtype"
 NO_OPS = tuple(f"aten.{name}" for name in _UNCHANGED.split())
-
-
-def folded(call: Call) -> ir.Value | None:
-    """The result of an op all of whose tensors are constants, computed by PyTorch; None for any other op."""
-    operands = list(call.op.operands)
-    tensors = [call.values[v] for v in operands if v in call.values]
-    if not tensors or not all(isinstance(v, ir.Value) and is_constant(v) for v in tensors):
-        return None
-    import torch  # it takes a second, and few models need it
-
-    packet, _, overload = call.name.removeprefix("aten.").partition(".")
-    function = getattr(getattr(torch.ops.aten, packet, None), overload or "default", None)
-    if function is None or torch.Tag.nondeterministic_seeded in function.tags:
-        return None
-    values = [call.constant(n) if v in call.values else call.static(n) for n, v in enumerate(operands)]
-    given = [torch.tensor(v) if isinstance(v, np.ndarray) else v for v in values]
-    arguments = function._schema.arguments
-    named = {a.name: v for a, v in zip(arguments, given, strict=True) if a.kwarg_only}
-    result = function(*(v for a, v in zip(arguments, given, strict=True) if not a.kwarg_only), **named)
-    if not isinstance(result, torch.Tensor) or result.dtype != torch.float32:
-        return None
-    with call.loc():
-        return make_constant(result.numpy())
 
 
 def _affine(

@@ -116,8 +116,6 @@ def convert(call: Call) -> Converted:
         GradcamError: the op, or how it is used, is not supported.
         Cascade: an operand could not be converted.
     """
-    if (constant := arithmetic.folded(call)) is not None:
-        return constant
     converter = _TABLE.get(call.name)
     if converter is None:
         raise call.error(_unsupported(call))

@@ -12,6 +12,7 @@ from torch_mlir import ir
 
 from gradcam.checks import checked_shape
 from gradcam.errors import GradcamError, fail
+from gradcam.frontend.constants import fold_constants
 from gradcam.frontend.gradients import no_grad_as_detach
 from gradcam.frontend.layers import Calls
 from gradcam.frontend.quiet import quiet
@@ -24,6 +25,8 @@ def functional_program(
     model: nn.Module | torch.export.ExportedProgram, input_shape: Sequence[int] | None
 ) -> torch.export.ExportedProgram:
     """Exports `model` and rewrites ops that write in place to ops that do not; composite ops stay whole.
+
+    What is computed from weights alone becomes a constant.
 
     Returns:
         A program that shares tensors with the model but no graph: it may be edited.
@@ -41,7 +44,10 @@ def functional_program(
         elif isinstance(shape := _bound_shape(model, input_shape), tuple):
             model = _export(model.module(), shape)
         with outside("torch.export cannot functionalize the program"), no_grad_as_detach(model):
-            return model.run_decompositions({})
+            program = model.run_decompositions({})
+        with outside("PyTorch cannot compute a constant of the model"):
+            fold_constants(program)
+    return program
 
 
 def mutation_faults(program: torch.export.ExportedProgram, calls: Calls, context: ir.Context) -> list[GradcamError]:

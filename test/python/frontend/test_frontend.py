@@ -58,7 +58,34 @@ LINEAR = nn.Linear(4, 5)
 CHANNELS = torch.tensor([0.5, 1, 2, 4])[:, None, None]
 MATRIX = torch.arange(16.0).reshape(4, 4) / 8
 
+
+class Standardized(nn.Conv2d):
+    """A convolution whose kernels are standardized, by a batch norm of the weight with its own statistics."""
+
+    def forward(self, x):
+        kernels = self.weight.reshape(1, len(self.weight), -1)
+        kernels = F.batch_norm(kernels, None, None, torch.ones(len(self.weight)), training=True).view_as(self.weight)
+        return F.conv2d(x, kernels * 0.7, self.bias, self.stride, self.padding)
+
+
+class Merged(nn.Module):
+    """A 3x3 and a 1x1 convolution as one, as in RepVGG; the 1x1 kernel is one part of a larger tensor."""
+
+    def __init__(self):
+        super().__init__()
+        self.three, self.one = nn.Conv2d(4, 6, 3, padding=1), nn.Conv2d(4, 12, 1)
+        self.register_buffer("gain", torch.rand(6, 1, 1, 1), persistent=False)
+
+    def forward(self, x):
+        one, _ = (self.one.weight.chunk(2)[0] * self.gain).split([6, 0])
+        bias = self.three.bias + self.one.bias[:6] + torch.arange(6).float()
+        return F.conv2d(x, self.three.weight + F.pad(one, (1, 1, 1, 1)), bias, padding=1)
+
+
 BODIES = {
+    "standardized kernels": (Standardized(4, 6, 3, padding=1), ["conv2d"]),
+    "merged kernels": (Merged(), ["conv2d"]),
+    "weight norm": (nn.utils.parametrizations.weight_norm(nn.Conv2d(4, 6, 3)), ["conv2d"]),
     "conv": (nn.Conv2d(4, 6, (3, 1), (2, 1), (1, 0), bias=False), ["conv2d"]),
     "grouped": (nn.Conv2d(4, 8, 3, groups=4, dilation=2), ["conv2d"]),
     "same": (nn.Conv2d(4, 4, 3, padding="same", dilation=2), ["conv2d"]),
