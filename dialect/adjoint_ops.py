@@ -272,7 +272,7 @@ class BatchNormAdjointOp(
     name="batch_norm_adjoint",
     traits=[ext.Pure, Gradient(), LinearInFirst(), Rowwise(), ChannelAffine()],
 ):
-    """gx = g * gamma / sqrt(var + eps), per channel. g: 1xCxHxW, gamma, var: C, in real units at every level."""
+    """gx = g * gamma / sqrt(var + eps), per channel. g: 1xCxHxW or 1xC, gamma, var: C, in real units at every level."""
 
     g: ext.Operand[Any]
     gamma: ext.Operand[Any]
@@ -282,7 +282,8 @@ class BatchNormAdjointOp(
 
     @verifier
     def verify_invariants(op):  # noqa: D102
-        channels = rank(op.operands[0], 4, "gradient")[1]
+        g = op.operands[0]
+        channels = rank(g, 2 if len(shape(g)) == 2 else 4, "gradient")[1]
         require(all(shape(v) == [channels] for v in list(op.operands)[1:]), f"gamma and var must have shape {channels}")
         result_shape(op, shape(op.operands[0]))
 

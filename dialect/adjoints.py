@@ -107,6 +107,11 @@ def _batch_norm(op: Any, g: Any) -> Any:
     return adjoint_ops.BatchNormAdjointOp(g, op.gamma, op.var, op.eps, op.x.type)
 
 
+def _scale(op: Any, g: Any) -> Any:
+    """gx = factor * g."""
+    return cam_ops.ScaleOp(g, op.factor, op.x.type)
+
+
 def _flatten(op: Any, g: Any) -> Any:
     """gx = g in the shape of x."""
     return adjoint_ops.UnflattenOp(g, op.x.type)
@@ -178,6 +183,7 @@ ADJOINTS: dict[type, Rule] = {
     ops.AvgPool2dOp: _of_input(_avg_pool2d),
     ops.BatchNormOp: _of_input(_batch_norm),
     ops.FlattenOp: _of_input(_flatten),
+    cam_ops.ScaleOp: _of_input(_scale),
     ops.AddOp: _add,
     channel_ops.ConcatOp: _concat,
     channel_ops.TakeChannelsOp: _take_channels,

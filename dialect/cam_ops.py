@@ -11,6 +11,7 @@ from gradcam.dialect.methods import method_fault
 from gradcam.dialect.traits import (
     ChoosesClass,
     ExactProduct,
+    Forward,
     Gradient,
     KeepsScale,
     LinearInFirst,
@@ -224,7 +225,7 @@ class WeightedSumOp(
         result_shape(op, [1, h, w])
 
 
-class ScaleOp(GradCAM.Operation, name="scale", traits=[ext.Pure, Gradient(), LinearInFirst(), KeepsScale()]):
+class ScaleOp(GradCAM.Operation, name="scale", traits=[ext.Pure, Forward(), Gradient(), LinearInFirst(), KeepsScale()]):
     """y = factor * x. On quantized tensors only the scale of the type changes: it costs nothing."""
 
     x: ext.Operand[Any]

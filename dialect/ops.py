@@ -251,9 +251,9 @@ class AvgPool2dOp(
 
 
 class BatchNormOp(GradCAM.Operation, name="batch_norm", traits=[ext.Pure, Forward(), ChannelAffine()]):
-    """y = (x - mean) / sqrt(var + eps) * gamma + beta, per channel, in eval mode. gamma, beta, mean, var: C.
+    """y = (x - mean) / sqrt(var + eps) * gamma + beta, per channel, in eval mode.
 
-    The parameters are in real units at every level.
+    x: 1xCxHxW or 1xC, gamma, beta, mean, var: C, in real units at every level.
     """
 
     x: ext.Operand[Any]
@@ -266,7 +266,8 @@ class BatchNormOp(GradCAM.Operation, name="batch_norm", traits=[ext.Pure, Forwar
 
     @verifier
     def verify_invariants(op):  # noqa: D102
-        channels = rank(op.operands[0], 4, "input")[1]
+        x = op.operands[0]
+        channels = rank(x, 2 if len(shape(x)) == 2 else 4, "input")[1]
         for value, name in zip(list(op.operands)[1:], ("gamma", "beta", "mean", "var"), strict=True):
             require(shape(value) == [channels], f"{name} must have shape {channels}, got {value.type}")
         result_shape(op, shape(op.operands[0]))

@@ -1,4 +1,4 @@
-"""Folds batch norm into the convolution before it."""
+"""Folds batch norm into the convolution or linear layer before or behind it."""
 
 from __future__ import annotations
 
@@ -9,17 +9,23 @@ import numpy as np
 from torch_mlir import ir
 
 from gradcam.dialect import ops
+from gradcam.dialect.verify import sides
 from gradcam.passes.infra.pass_base import Pass
-from gradcam.passes.ir.channel_affine import check_variance
+from gradcam.passes.ir.channel_affine import affine, check_variance
 from gradcam.passes.ir.constants import erase_if_unused, make_constant, read_constant
+from gradcam.passes.ir.queries import only_user
+
+#: The ops into which a batch norm folds.
+LAYERS = (ops.Conv2dOp, ops.LinearOp)
 
 
 @dataclass(frozen=True)
 class FoldBatchNorm(Pass):
-    """Folds a batch norm into the convolution before it where nothing else reads the convolution's result.
+    """Folds a batch norm into the convolution or linear layer before it, or into the one behind it.
 
-    With s = gamma / sqrt(var + eps): w' = w * s and b' = (b - mean) * s + beta, computed in f64 and rounded to f32.
-    A batch norm whose input has other readers, such as a target feature map, or is not a convolution's, stays.
+    With s = gamma / sqrt(var + eps): w' = w * s and b' = (b - mean) * s + beta, computed in f64 and rounded to f32. Of
+    a layer behind it, s belongs to the input channels; a convolution there must not pad, unless the batch norm only
+    multiplies. A batch norm stays where anything else reads what lies between the two, such as a target feature map.
 
     This pass turns:
 
@@ -44,22 +50,43 @@ class FoldBatchNorm(Pass):
                 blocks = [block for region in function.regions for block in region]
                 norms = [op for block in blocks for op in block.operations if isinstance(op, ops.BatchNormOp)]
                 for norm in norms:
-                    _fold(norm)
+                    if not _fold(norm):
+                        _fold_behind(norm)
 
 
-def _fold(norm: Any) -> None:
-    """Folds `norm` into its convolution, or leaves it."""
+def _fold(norm: Any) -> bool:
+    """Folds `norm` into the layer before it, or leaves it; returns whether it did."""
     operands = list(norm.operands)
     parameters = [read_constant(v) for v in operands[1:]]
     if parameters[-1] is not None:
         check_variance(norm, parameters[-1])
     conv = operands[0].owner
-    if not isinstance(conv, ops.Conv2dOp) or len(list(conv.y.uses)) != 1:
-        return
+    if not isinstance(conv, LAYERS) or len(list(conv.y.uses)) != 1:
+        return False
     filters = [read_constant(v) for v in list(conv.operands)[1:]]
     if any(p is None for p in [*parameters, *filters]):
+        return False
+    _replace(norm, conv, conv.x, *_folded(norm, parameters, filters))
+    return True
+
+
+def _fold_behind(norm: Any) -> None:
+    """Folds `norm` into the only layer that reads it, or leaves it."""
+    layer, numbers = only_user(norm), affine(norm)
+    if not isinstance(layer, LAYERS) or numbers is None or layer.x != norm.y:
         return
-    _replace(norm, conv, *_folded(norm, parameters, filters))
+    filters = [f for f in map(read_constant, list(layer.operands)[1:]) if f is not None]
+    factor, offset = numbers
+    pads = isinstance(layer, ops.Conv2dOp) and any(map(any, sides(layer)))
+    if len(filters) < len(layer.operands) - 1 or (pads and offset.any()):
+        return
+    weight, *bias = (f.astype(np.float64) for f in filters)
+    groups = len(factor) // weight.shape[1]
+    each = np.stack([factor, offset]).reshape(2, groups, 1, -1)  # by group, for all its output channels
+    inputs = np.broadcast_to(each, (2, groups, len(weight) // groups, weight.shape[1])).reshape(2, *weight.shape[:2])
+    taps = weight.reshape(*weight.shape[:2], -1).sum(2)
+    scaled = weight * inputs[0].reshape(*weight.shape[:2], *[1] * (weight.ndim - 2))
+    _replace(layer, norm, norm.x, scaled, sum(bias) + (taps * inputs[1]).sum(1))
 
 
 def _folded(norm: Any, parameters: list[Any], filters: list[Any]) -> tuple[np.ndarray, np.ndarray]:
@@ -67,16 +94,22 @@ def _folded(norm: Any, parameters: list[Any], filters: list[Any]) -> tuple[np.nd
     gamma, beta, mean, var = (p.astype(np.float64) for p in parameters)
     weight, *bias = (f.astype(np.float64) for f in filters)
     factor = gamma / np.sqrt(var + norm.eps.value)
-    return weight * factor[:, None, None, None], (sum(bias) - mean) * factor + beta
+    return weight * factor.reshape(-1, *[1] * (weight.ndim - 1)), (sum(bias) - mean) * factor + beta
 
 
-def _replace(norm: Any, conv: Any, weight: np.ndarray, bias: np.ndarray) -> None:
-    unused = [*list(norm.operands)[1:], *list(conv.operands)[1:]]
-    with ir.InsertionPoint(norm), conv.location:
-        window = (conv.stride, conv.padding, conv.dilation)
-        folded = ops.Conv2dOp(conv.x, make_constant(weight), make_constant(bias), *window, conv.groups, norm.y.type)
-    norm.y.replace_all_uses_with(folded.y)
-    norm.erase()
-    conv.erase()
+def _replace(last: Any, first: Any, x: ir.Value, weight: np.ndarray, bias: np.ndarray) -> None:
+    """Replaces two ops in a row, a layer and a batch norm, by the layer with other parameters, of `x`."""
+    layer = first if isinstance(first, LAYERS) else last
+    unused = [*list(last.operands)[1:], *list(first.operands)[1:]]
+    with ir.InsertionPoint(last), layer.location:
+        parameters = x, make_constant(weight), make_constant(bias)
+        if isinstance(layer, ops.LinearOp):
+            folded = ops.LinearOp(*parameters, last.y.type)
+        else:
+            window = (layer.stride, layer.padding, layer.dilation)
+            folded = ops.Conv2dOp(*parameters, *window, layer.groups, last.y.type)
+    last.y.replace_all_uses_with(folded.y)
+    last.erase()
+    first.erase()
     for value in set(unused):
         erase_if_unused(value)

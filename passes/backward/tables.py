@@ -24,7 +24,7 @@ def _relu(op: Any, x: np.ndarray) -> np.ndarray:
 
 
 def _batch_norm_adjoint(op: Any, g: np.ndarray, gamma: np.ndarray, var: np.ndarray) -> np.ndarray:
-    return g * (gamma / np.sqrt(var + op.eps.value))[:, None, None]
+    return g * (gamma / np.sqrt(var + op.eps.value)).reshape(-1, *[1] * (g.ndim - 2))
 
 
 def _take_channels(op: Any, g: np.ndarray) -> np.ndarray:

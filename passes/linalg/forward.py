@@ -50,8 +50,10 @@ from gradcam.passes.linalg.lowering import (
     tap_numbers,
     together,
     users_named,
+    weighted,
     window_loops,
     window_of,
+    window_weights,
 )
 from gradcam.passes.linalg.packing import pack_channels
 from gradcam.passes.linalg.values import LaneMap, Parities, Placed, Row
@@ -59,9 +61,9 @@ from gradcam.quant_types import (
     INT8_LEVELS,
     element_type,
     is_accumulator,
+    largest_sum,
     result_rescale,
     storage_bits,
-    summands,
 )
 
 #: A value below every logit, since an accumulator's magnitude is less than 2^31.
@@ -166,13 +168,28 @@ def _maxima(lowering: Lowering, op: Any) -> list[ir.Value]:
 
 
 def _lower_avg_pool2d(lowering: Lowering, op: Any) -> list[Any]:
-    if any(map(any, sides(op))) and not ir.IntegerAttr(op.attributes["count_include_pad"]).value:
-        raise fail(op, "'gradcam.avg_pool2d' with padding that does not count has no constant divisor and no lowering")
+    sums = _weighted_sums(lowering, op)
     if is_accumulator(op):
-        return [reduce_window(lowering, op, window_of(op), 0, 32, add_up)]
+        return [sums]
     m, s = fixed(op, result_rescale, op)
-    require_fits(op, summands(op) << (storage_bits(op.operands[0]) - 1), m, s)
-    return [rescaled_result(lowering, op, reduce_window(lowering, op, window_of(op), 0, 32, add_up))]
+    require_fits(op, largest_sum(op) << (storage_bits(op.operands[0]) - 1), m, s)
+    return [rescaled_result(lowering, op, sums)]
+
+
+def _weighted_sums(lowering: Lowering, op: Any) -> ir.Value:
+    """The sum of each window of an average pool in i32, times the window's weight where they differ."""
+    window, (_, channels, *out) = window_of(op), type_shape(op.results[0])
+    weights = window_weights(op)
+    if weights is None:
+        return reduce_window(lowering, op, window, 0, 32, add_up)
+    at, tap = window_loops()
+    x = window.pad(lowering.tensor(op.operands[0]), out, 0)
+    ins = [(x, window.reads(at, tap)), (weights, at)]
+
+    def add_share(value: ir.Value, weight: ir.Value, acc: ir.Value) -> ir.Value:
+        return add_up(acc, weighted(value, weight))
+
+    return reduce_windows(lowering, channels, ins, window.kernel, out, [(32, 0)], add_share)
 
 
 def keep_larger(value: ir.Value, place: ir.Value, best: ir.Value, at: ir.Value) -> list[ir.Value]:

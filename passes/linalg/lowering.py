@@ -35,6 +35,7 @@ from gradcam.passes.linalg.packing import pack_channels, pack_groups, pack_weigh
 from gradcam.passes.linalg.values import Parities, Placed, Row, joined
 from gradcam.pe import PE
 from gradcam.quant_types import operand_rescale, result_rescale, storage_bits
+from gradcam.windows import average_of
 
 
 @dataclass
@@ -347,6 +348,26 @@ def together(*ops: Any) -> ir.Location:
 def window_of(op: Any, kernel: list[int] | None = None) -> Window:
     """The window of a convolution with this kernel, or of a pool."""
     return Window(kernel or ints(op, "kernel"), ints(op, "stride"), sides(op)[0], ints(op, "dilation"))
+
+
+def window_weights(op: Any) -> ir.Value | None:
+    """The weight of each window of an average pool or its adjoint, a constant OH x OW x 1 of i8 or i16.
+
+    None where all are 1.
+    """
+    found = average_of(op)
+    if found.weights is None:
+        return None
+    return const_tensor(found.weights.astype(np.int8 if found.largest < 1 << 7 else np.int16)[:, :, None])
+
+
+def weighted(x: ir.Value, weight: ir.Value) -> ir.Value:
+    """Scalar x * weight in i32."""
+    return (
+        widened(arith.muli(widened(x, 16), widened(weight, 16)), 32)
+        if width(weight) == 8
+        else arith.muli(widened(x, 32), widened(weight, 32))
+    )
 
 
 def tap_numbers(kernel: list[int]) -> ir.Value:

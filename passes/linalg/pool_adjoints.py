@@ -20,7 +20,9 @@ from gradcam.passes.linalg.lowering import (
     reduce_windows,
     rescaled_result,
     tap_numbers,
+    weighted,
     window_loops,
+    window_weights,
 )
 from gradcam.quant_types import result_rescale, storage_bits
 
@@ -68,7 +70,10 @@ def _lower_max_unpool2d(lowering: Lowering, op: Any) -> list[Any]:
 def _lower_avg_pool2d_adjoint(lowering: Lowering, op: Any) -> list[Any]:
     if op.opview.is_global:
         return [_spread(lowering, op)]
-    return [_gathered(lowering, op, [lowering.tensor(op.operands[0])], lambda _, g: g)]
+    g, weights = lowering.tensor(op.operands[0]), window_weights(op)
+    if weights is None:
+        return [_gathered(lowering, op, [g], lambda _, g: g)]
+    return [_gathered(lowering, op, [g, weights], lambda _, g, weight: weighted(g, weight))]
 
 
 def _spread(lowering: Lowering, op: Any) -> ir.Value:

@@ -23,7 +23,6 @@ from gradcam.dialect.traits import (
     has,
     trait,
 )
-from gradcam.dialect.verify import sides
 from gradcam.errors import GradcamError, fail
 from gradcam.passes.ir.channel_affine import affine, affine_rescale
 from gradcam.passes.ir.constants import dense_values
@@ -34,6 +33,7 @@ from gradcam.quant_types import (
     hard_rescale,
     is_accumulator,
     is_quantized,
+    largest_sum,
     operand_rescale,
     part_rescale,
     result_ratio,
@@ -42,14 +42,17 @@ from gradcam.quant_types import (
     signed_rescale,
     storage_bits,
     storage_limits,
-    summands,
 )
+from gradcam.windows import average_of
 
 #: Limits of a 32-bit accumulator, and of a rescaled value that still has to be added to another one.
 ACCUMULATOR_LIMIT = 2.0**31
 RESULT_LIMIT = 2.0**30
 #: The largest shift of the rescale of an 8-bit operand of a sum, which is computed in 32 bits.
 MAX_OPERAND_SHIFT = 30
+
+#: The largest weight of a window of an average pool, which is multiplied as 16 bits.
+MAX_WEIGHT = 2**15 - 1
 
 #: The passes that replace ops without a quantized form.
 RUN_FIRST = {
@@ -89,17 +92,13 @@ def _reason(main: Any, op: Any) -> str:
     if isinstance(op, cam_ops.ClassRowOp) and len(ir.RankedTensorType(op.w.type).shape) != 2:
         return f"{name} of more than one number per channel has no quantized form yet"
     is_average = isinstance(op, ops.AvgPool2dOp | adjoint_ops.AvgPool2dAdjointOp)
-    if is_average and any(map(any, sides(op))) and not _counts_padding(op):
-        return f"{name} with padding and count_include_pad = false divides by no constant and has no quantized form yet"
+    if is_average and (found := average_of(op)).largest > MAX_WEIGHT:
+        return f"{name} has windows of so many sizes that their least common multiple is {found.divisor}"
     if has(op, ChannelAffine) and affine(op) is None:
         return f"the parameters of {name} must be constants"
     if isinstance(op, cam_ops.ScaleOp) and ir.FloatAttr(op.attributes["factor"]).value <= 0:
         return f"{name} needs a positive factor"
     return ""
-
-
-def _counts_padding(op: Any) -> bool:
-    return bool(ir.IntegerAttr(op.attributes["count_include_pad"]).value)
 
 
 def check_rescale(op: Any) -> None:
@@ -141,7 +140,7 @@ def _accumulator_bound(op: Any) -> np.ndarray:
     if has(op, ProductOfBoth):
         largest *= -float(storage_limits(op.operands[1])[0])
     if product is None:
-        return np.array(largest * summands(op))
+        return np.array(largest * largest_sum(op))
     weight, *bias = (dense_values(v.owner.operands[0].owner).astype(np.float64) for v in list(op.operands)[1:])
     if not product.transposed:
         bound = largest * np.abs(weight).reshape(len(weight), -1).sum(1)

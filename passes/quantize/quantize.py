@@ -136,6 +136,8 @@ class _Quantizer:
             _set_scale(result, scale(operands[0]) * ir.FloatAttr(op.attributes["factor"]).value, 32)
         elif result in self.gradients.values and not isinstance(op, cam_ops.ClassRowOp):
             result.set_type(self.gradients.result_type(op))
+        elif isinstance(op, cam_ops.ScaleOp):
+            _set_scale(result, scale(operands[0]) * op.factor.value, storage_bits(operands[0]))
         elif has(op, Activation) and storage_bits(operands[0]) == 32 and result not in self.behind:
             _set_scale(result, scale(operands[0]) * (1 << FRACTION_BITS))
         else:  # KeepsScale

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from torch_mlir import ir
@@ -30,16 +30,16 @@ def _affine(
     call: Call, index: int, scale: np.ndarray | float, shift: np.ndarray | float, var: np.ndarray | float = 1.0
 ) -> ir.Value:
     """scale * x / sqrt(var) + shift for argument `index`, x: a batch norm."""
-    x = call.activation(index, rank=4)
-    numbers = (_per_channel(call, np.asarray(v, np.float64), dims(x)[1]) for v in (scale, shift, 0.0, var))
+    x = call.features(index)
+    numbers = (_per_channel(call, np.asarray(v, np.float64), dims(x)) for v in (scale, shift, 0.0, var))
     with call.loc():
         return ops.BatchNormOp(x, *map(make_constant, numbers), real(0.0), x.type).result
 
 
-def _per_channel(call: Call, values: np.ndarray, channels: int) -> np.ndarray:
-    """One number per channel of a constant that is broadcast to 1xCxHxW."""
-    shape = [1] * (4 - values.ndim) + list(values.shape)
-    if len(shape) != 4 or shape[1] not in (1, channels) or [shape[0], *shape[2:]] != [1, 1, 1]:
+def _per_channel(call: Call, values: np.ndarray, size: Sequence[int]) -> np.ndarray:
+    """One number per channel of a constant that is broadcast to 1xCxHxW or 1xC."""
+    channels, shape = size[1], [1] * (len(size) - values.ndim) + list(values.shape)
+    if len(shape) != len(size) or shape[1] not in (1, channels) or {shape[0], *shape[2:]} != {1}:
         raise call.error(f"takes a constant of shape {by(values.shape)}; supported is a number, or one per channel")
     if not np.isfinite(values).all():
         raise call.error("takes a constant that is not finite")

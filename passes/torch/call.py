@@ -68,6 +68,10 @@ class Call:
         """Argument `index` as a value computed from the image, with `rank` dimensions when given."""
         return self.computed(self.op.operands[index], rank)
 
+    def features(self, index: int) -> ir.Value:
+        """Argument `index` as a map, 1xCxHxW, or a vector, 1xC, computed from the image."""
+        return self.activation(index, rank=2 if len(self.view(index).groups) == 2 else 4)
+
     def activations(self, index: int, rank: int | None = None) -> list[ir.Value]:
         """Argument `index`, a list of tensors, as values computed from the image."""
         try:

@@ -25,7 +25,7 @@ _EVAL = "call .eval() on the model before the import, and let its code pass trai
 
 
 def _normalize(call: Call, eps: float) -> ir.Value:
-    x = call.activation(0, rank=4)
+    x = call.features(0)
     channels = dims(x)[1]
     mean, var = call.optional_weight(3), call.optional_weight(4)
     if mean is None or var is None:

@@ -19,6 +19,7 @@ from gradcam.dialect.channel_ops import channel_ranges
 from gradcam.dialect.traits import Forward, Product, ProductOfBoth, Sum, has, trait
 from gradcam.errors import GradcamError
 from gradcam.numerics import fixed_point
+from gradcam.windows import average_of
 
 #: The largest magnitude that int8 has with both signs; a range of r gets the scale r / 127.
 INT8_LEVELS = 127
@@ -148,7 +149,7 @@ def accumulator_scale(op: Any) -> float:
     """The scale of the exact sums of a quantized conv2d, linear or avg_pool2d that has one scale per operand."""
     if has(op, Product):
         return round_scale(scale(op.operands[0]) * scale(op.operands[1]))
-    return round_scale(scale(op.operands[0]) / summands(op))
+    return round_scale(scale(op.operands[0]) / _divisor(op))
 
 
 def result_rescale(op: Any) -> tuple[np.ndarray, int]:
@@ -168,7 +169,12 @@ def result_ratio(op: Any) -> np.ndarray:
         return x * scale(op.operands[1]) / y
     if product is not None:
         return (product_scale(op) if product.transposed else x * scales(op.operands[1])) / y
-    return x / (summands(op) * y) if total is not None and total.mean else x / y
+    return x / (_divisor(op) * y) if total is not None and total.mean else x / y
+
+
+def _divisor(op: Any) -> int:
+    """The number by which a mean divides its sum."""
+    return average_of(op).divisor if "count_include_pad" in op.attributes else summands(op)
 
 
 def product_scale(op: Any) -> float:
@@ -241,6 +247,11 @@ def hard_rescale(op: Any) -> tuple[np.ndarray, int]:
     """
     x, y = scale(op.operands[0]), scale(op.results[0])
     return fixed_point((x * x if isinstance(op.operation.opview, HardSwishOp) else x) / (2 * BEND * y))
+
+
+def largest_sum(op: Any) -> int:
+    """The largest sum of an op with the trait `Sum` or `ProductOfBoth` over operand 0 by its largest element."""
+    return summands(op) * (average_of(op).largest if "count_include_pad" in op.attributes else 1)
 
 
 def summands(op: Any) -> int:

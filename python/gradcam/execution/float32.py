@@ -274,7 +274,8 @@ def _counts(op: Any, x: Tensor) -> Tensor:
 
 
 def _batch_norm_adjoint(op: Any, g: Tensor, gamma: Tensor, var: Tensor) -> Tensor:
-    return g * _channels(gamma / torch.sqrt(var + _real(op, "eps")))
+    factor = gamma / torch.sqrt(var + _real(op, "eps"))
+    return g * (_channels(factor) if g.ndim == 4 else factor)
 
 
 def _unflatten(op: Any, g: Tensor) -> Tensor:

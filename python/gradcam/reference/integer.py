@@ -33,6 +33,7 @@ from gradcam.quant_types import (
 )
 from gradcam.reference import activations, channels
 from gradcam.reference.results import along_channels, at_scale, finish, int32, rescaled, store
+from gradcam.windows import average_of
 
 INT8_MIN = -128
 
@@ -108,7 +109,9 @@ def _max_pool2d(op: Any, x: np.ndarray) -> np.ndarray:
 
 
 def _avg_pool2d(op: Any, x: np.ndarray) -> np.ndarray:
-    return finish(op, _windows(_pad(x, op, 0), op, _ints(op, "kernel")).sum((3, 4), np.int64)[None], None)
+    weights = average_of(op).weights
+    sums = _windows(_pad(x, op, 0), op, _ints(op, "kernel")).sum((3, 4), np.int64)[None]
+    return finish(op, sums if weights is None else sums * weights, None)
 
 
 def _channel_affine(op: Any, x: np.ndarray, *_parameters: np.ndarray) -> np.ndarray:
@@ -161,8 +164,9 @@ def _linear_adjoint(op: Any, g: np.ndarray, w: np.ndarray) -> np.ndarray:
 
 
 def _avg_pool2d_adjoint(op: Any, g: np.ndarray) -> np.ndarray:
-    kernel = _ints(op, "kernel")
-    return rescaled(op, _landed(op, kernel, (g[0] for _ in np.ndindex(*kernel))))
+    kernel, weights = _ints(op, "kernel"), average_of(op).weights
+    shares = g[0] if weights is None else g[0] * weights
+    return rescaled(op, _landed(op, kernel, (shares for _ in np.ndindex(*kernel))))
 
 
 def _max_pool2d_index(op: Any, x: np.ndarray) -> np.ndarray:

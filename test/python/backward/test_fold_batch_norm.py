@@ -83,6 +83,47 @@ def test_generated_networks():
             assert relative_error(value, wanted) <= TOLERANCE, seed
 
 
+def behind(build) -> Network:
+    """A batch norm that no layer before it takes, what `build` puts behind it, and a head."""
+    net = Network((1, 3, 7, 6), 4)
+    x = net.relu(net.conv(0, 6, (3, 3)))
+    build(net, net.batch_norm(net.max_pool(x, (2, 2), (2, 2), (0, 0))))
+    net.linear(net.flatten(len(net.nodes) - 1), 5)
+    return net
+
+
+@pytest.mark.parametrize(
+    ("build", "folds"),
+    [
+        (lambda net, x: net.conv(x, 8, (2, 2)), True),
+        (lambda net, x: net.conv(x, 8, (2, 1), groups=2), True),
+        (lambda net, x: net.conv(x, 6, (2, 2), groups=6), True),
+        (lambda net, x: net.conv(x, 8, (2, 2), padding=(1, 1)), False),
+        (lambda net, x: net.add(net.conv(x, 6, (1, 1)), x), False),
+        (lambda net, x: net.relu(x), False),
+    ],
+)
+def test_a_layer_behind_a_batch_norm_takes_it_where_that_is_exact(build, folds):
+    net = behind(build)
+    with make_context():
+        module = net.module(2, "hirescam")
+        FoldBatchNorm().run(module)
+        assert module.operation.verify()
+        assert ("batch_norm" in op_names(module)) != folds
+        DeriveBackward().run(module)
+        found = run_float(module, net.image.numpy())
+    for value, wanted in zip(found, net.oracle(2, "hirescam"), strict=True):
+        assert relative_error(value, wanted) <= TOLERANCE
+
+
+def test_a_target_between_a_batch_norm_and_a_layer_keeps_them_apart():
+    net = behind(lambda net, x: net.conv(x, 8, (2, 2)))
+    with make_context():
+        module = net.module(4, "gradcam")
+        FoldBatchNorm().run(module)
+        assert "batch_norm" in op_names(module)
+
+
 def test_wrong_fold_is_caught():
     """The comparison can fail: a fold that forgets the mean is noticed."""
     net, _, relu = network()

@@ -99,6 +99,14 @@ BODIES = {
         ["max_pool2d"],
     ),
     "batch_norm": (nn.BatchNorm2d(4), ["batch_norm"]),
+    "batch norm of a vector": (
+        nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.BatchNorm1d(4)),
+        ["avg_pool2d", "flatten", "batch_norm"],
+    ),
+    "constants of a vector": (
+        lambda x: x.mean((2, 3)) / 2 - CHANNELS[:, 0, 0],
+        ["avg_pool2d", "flatten", "batch_norm", "batch_norm"],
+    ),
     "batch_norm_plain": (nn.BatchNorm2d(4, affine=False, eps=0.01), ["batch_norm"]),
     "relu": (nn.ReLU(), ["relu"]),
     "relu_inplace": (nn.ReLU(inplace=True), ["relu"]),

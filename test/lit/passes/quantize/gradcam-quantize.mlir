@@ -118,9 +118,9 @@ func.func @main(%image: tensor<1x2x4x4xf32> {gradcam.range = 1.0 : f64}) -> tens
 
 // -----
 
-func.func @main(%image: tensor<1x2x4x4xf32> {gradcam.range = 1.0 : f64}) -> tensor<1x2x4x4xf32> {
-  // expected-error@+1 {{'gradcam.avg_pool2d_adjoint' with padding and count_include_pad = false divides by no constant}}
-  %0 = "gradcam.avg_pool2d_adjoint"(%image) {kernel = [3, 3], stride = [1, 1], padding = [1, 1], dilation = [1, 1], count_include_pad = false}
-      : (tensor<1x2x4x4xf32>) -> tensor<1x2x4x4xf32>
-  return %0 : tensor<1x2x4x4xf32>
+func.func @main(%image: tensor<1x2x40x40xf32> {gradcam.range = 1.0 : f64}) -> tensor<1x2x40x40xf32> {
+  // expected-error@+1 {{'gradcam.avg_pool2d_adjoint' has windows of so many sizes that their least common multiple is}}
+  %0 = "gradcam.avg_pool2d_adjoint"(%image) {kernel = [23, 23], stride = [1, 1], padding = [11, 11], dilation = [1, 1], count_include_pad = false}
+      : (tensor<1x2x40x40xf32>) -> tensor<1x2x40x40xf32>
+  return %0 : tensor<1x2x40x40xf32>
 }
