@@ -344,14 +344,24 @@ def _random_conv(net: Network, rng: np.random.Generator, x: int, **options: Any)
     return net.add(nn.Conv2d(net.channels(x), out, bias=bool(rng.integers(2)), **options), x)
 
 
+def _random_groups(net: Network, rng: np.random.Generator, x: int, depthwise: bool) -> int:
+    channels = net.channels(x)
+    groups = channels if depthwise else int(rng.choice([g for g in range(1, channels + 1) if channels % g == 0]))
+    out = groups * (1 if depthwise else int(rng.integers(1, 4)))
+    options = _window(rng, net.size(x), True)
+    return net.add(nn.Conv2d(channels, out, groups=groups, bias=bool(rng.integers(2)), **options), x)
+
+
 def _random_layer(net: Network, rng: np.random.Generator, x: int) -> int:
     sums = ["block", "plus", "twice", "two", "mix", "clamps", "old"]
     simple = ["max", "avg", "relu", "relu6", "leaky", "norm", "gate", "curve", "cat", "take"]
-    kind = rng.choice(["conv", "conv", "conv", *simple, *sums])
+    kind = rng.choice(["conv", "conv", "conv", "depthwise", "groups", *simple, *sums])
     size = net.size(x)
     same: dict[str, Any] = {"kernel_size": 3, "stride": 1, "padding": 1, "dilation": 1}
     if kind == "conv":
         return _random_activation(net, rng, _random_conv(net, rng, x))
+    if kind in ("depthwise", "groups"):
+        return _random_activation(net, rng, _random_groups(net, rng, x, kind == "depthwise"))
     if kind == "max":
         return net.add(nn.MaxPool2d(**_window(rng, size, True)), x)
     if kind == "avg":
