@@ -347,7 +347,7 @@ def _random_conv(net: Network, rng: np.random.Generator, x: int, **options: Any)
 def _random_groups(net: Network, rng: np.random.Generator, x: int, depthwise: bool) -> int:
     channels = net.channels(x)
     groups = channels if depthwise else int(rng.choice([g for g in range(1, channels + 1) if channels % g == 0]))
-    out = groups * (1 if depthwise else int(rng.integers(1, 4)))
+    out = groups * (1 if depthwise or groups > 20 else int(rng.integers(1, 4)))
     options = _window(rng, net.size(x), True)
     return net.add(nn.Conv2d(channels, out, groups=groups, bias=bool(rng.integers(2)), **options), x)
 
