@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from rtl_checks import check_design
 from gradcam import frontend
 from gradcam.compiler import Compilation
 from gradcam.design import Design
+from gradcam.errors import GradcamError
 from gradcam.evaluate import pearson
 from gradcam.execution.float32 import run_float
 from gradcam.jit import compile_affine, compile_linalg
@@ -128,6 +130,34 @@ def test_taps_of_a_kernel_row_by_hand():
     assert Groups.of(5, Axis(1, 1, -2)).taps.tolist() == [[[-1, 0, 1], [2, 3, 4]]]
     assert Groups.of(3, Axis(2, 1, -1)).taps.tolist() == [[[-1, 0, 2]], [[-1, 1, -1]]]
     assert Groups.of(2, Axis(1, 2, 0)).taps.tolist() == [[[-1, -1, 0], [-1, -1, 1]]]
+
+
+# Orders of loops.
+
+
+@pytest.mark.parametrize(
+    ("order", "refused"),
+    [
+        (["y/7", "oc", "y%7", "x", "d5", "kx", "ky"], False),
+        (["oc", "x", "y", "ky", "kx", "d5"], True),
+        (["oc", "y", "x/7", "x%7", "ky", "kx", "d5"], True),
+    ],
+)
+def test_sums_slide_along_the_innermost_row(order, refused, tmp_path):
+    net, file = network(), tmp_path / "schedule.json"
+    file.write_text(json.dumps({"nests": {"layers.4": {"loops": order}}}))
+    compilation, images = Compilation(net, settings("last", "gradcam", "4x4", schedule=file)), net.images(2)
+    wanted = [run_integer(compilation.to("quantized"), x[None])[0] for x in images[:1]]
+    if refused:
+        message = (
+            "violates a dependence: from the store of an accumulator in one iteration of x to its load in the next"
+        )
+        with pytest.raises(GradcamError, match=message):
+            compilation.to("scheduled")
+        return
+    run = compile_affine(compilation.to("scheduled"), 2, 0)
+    found = run(np.ascontiguousarray(images[0].transpose(1, 2, 0)), np.array([-1], np.int32))
+    assert np.array_equal(found[0], wanted[0][0])
 
 
 # The hardware.

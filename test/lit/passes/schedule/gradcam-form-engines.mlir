@@ -463,7 +463,7 @@ func.func @call(%x: memref<8xi32>, %y: memref<8xi32>) {
   %c0 = arith.constant 0 : i32
   affine.for %i = 0 to 8 {
     affine.parallel (%l) = (0) to (1) {
-      // expected-error@+1 {{'memref.load' has no hardware form inside a scheduled nest}}
+      // expected-error@+1 {{a value can only be looked up in a constant with an entry for each of its bit patterns}}
       %v = memref.load %x[%i] : memref<8xi32>
       affine.store %v, %y[%i] : memref<8xi32>
     }
@@ -495,4 +495,38 @@ module {
   func.func @g() {
     return
   }
+}
+
+// -----
+
+#moved = affine_set<(x, i) : (x - 1 >= 0, i - 2 >= 0)>
+
+// Sums that slide move by the lanes of a group.
+func.func @sliding(%x: memref<8x1xi32>, %y: memref<8x1xi32>) {
+  %c0 = arith.constant 0 : i32
+  %acc = memref.alloca() : memref<3xi32>
+  %kept = memref.alloca() : memref<3xi32>
+  affine.for %i = 0 to 8 {
+    affine.parallel (%l) = (0) to (3) {
+      %v = affine.load %acc[%l] : memref<3xi32>
+      affine.store %v, %kept[%l] : memref<3xi32>
+    }
+    // expected-error@+1 {{accumulators must be set to a constant before the reduction, or slide}}
+    affine.parallel (%l) = (0) to (3) {
+      %v = affine.if #moved(%i, %l) -> i32 {
+        %before = affine.load %kept[%l - 1] : memref<3xi32>
+        affine.yield %before : i32
+      } else {
+        affine.yield %c0 : i32
+      }
+      affine.store %v, %acc[%l] : memref<3xi32>
+    }
+    affine.for %k = 0 to 8 {
+      affine.parallel (%l) = (0) to (3) {
+      }
+    }
+    affine.parallel (%l) = (0) to (1) {
+    }
+  }
+  return
 }

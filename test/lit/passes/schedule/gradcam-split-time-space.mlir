@@ -421,3 +421,85 @@ func.func @number_behind_a_sum(%x: memref<3x8xi32>, %w: memref<2x4x3xi32>) {
   }
   return
 }
+
+// -----
+
+#border = affine_set<(oh, kh, ow, tap) : (oh + kh - 1 >= 0, -oh - kh + 3 >= 0, ow + tap - 1 >= 0, -ow - tap + 4 >= 0)>
+
+// A depthwise convolution with three taps in a word of weights: the taps become space, and the sums slide along the row.
+// Position 0 only begins sums; another position before it would read nothing but padding.
+// CHECK-LABEL: func.func @taps
+// CHECK-DAG: %[[KEPT:.+]] = memref.alloca() : memref<12xi32>
+// CHECK-DAG: %[[ACC:.+]] = memref.alloca() : memref<12xi32>
+// CHECK: affine.for %[[CT:.+]] = 0 to 2
+// CHECK-NEXT: affine.for %[[OH:.+]] = 0 to 3
+// CHECK-NEXT: affine.for %[[U:.+]] = 0 to 5
+// CHECK-NEXT: affine.parallel (%[[I:.+]]) = (0) to (12)
+// CHECK-NEXT: %[[OLD:.+]] = affine.load %[[FROM:.+]][%[[I]]] : memref<12xi32>
+// CHECK-NEXT: affine.store %[[OLD]], %[[TO:.+]][%[[I]]] : memref<12xi32>
+// CHECK: affine.parallel (%[[I:.+]]) = (0) to (12)
+// CHECK-NEXT: %[[START:.+]] = affine.if {{.+}}(%[[U]], %[[I]]) -> i32
+// CHECK-NEXT: affine.load %[[TO]][%[[I]] - 4] : memref<12xi32>
+// CHECK: affine.yield %c0_i32
+// CHECK: affine.store %[[START]], %[[FROM]][%[[I]]] : memref<12xi32>
+// CHECK: affine.for %[[KH:.+]] = 0 to 3
+// CHECK-NEXT: affine.parallel (%[[TAP:.+]], %[[L:.+]]) = (0, 0) to (3, 4)
+// CHECK: affine.load {{.+}}[%[[OH]] + %[[KH]] - 1, %[[U]], %[[CT]] * 4 + %[[L]]] : memref<3x4x8xi8>
+// CHECK: affine.load {{.+}}[%[[CT]], %[[KH]], %[[TAP]], %[[L]]] : memref<2x3x3x4xi8>
+// CHECK: affine.load %[[FROM]][%[[TAP]] * 4 + %[[L]]]
+// CHECK: affine.store {{.+}}, %[[FROM]][%[[TAP]] * 4 + %[[L]]]
+// The sum is complete under the last tap.
+// CHECK: affine.parallel (%[[L:.+]]) = (0) to (4)
+// CHECK-NEXT: %[[SUM:.+]] = affine.load %[[FROM]][%[[L]] + 8]
+// CHECK-NEXT: affine.if {{.+}}(%[[U]])
+// CHECK-NEXT: affine.store %[[SUM]], {{.+}}[%[[OH]], %[[U]] - 1, %[[CT]] * 4 + %[[L]]]
+memref.global "private" constant @w : memref<2x3x3x4xi8> = dense<3>
+func.func @taps(%out: memref<3x4x8xi32>) {
+  %c0_i32 = arith.constant 0 : i32
+  %c0_i8 = arith.constant 0 : i8
+  %x = memref.alloc() : memref<3x4x8xi8>
+  %w = memref.get_global @w : memref<2x3x3x4xi8>
+  %acc = memref.alloc() : memref<3x4x8xi32>
+  affine.for %h = 0 to 3 {
+    affine.for %w0 = 0 to 4 {
+      affine.for %c = 0 to 8 {
+        affine.store %c0_i32, %acc[%h, %w0, %c] : memref<3x4x8xi32>
+      }
+    }
+  }
+  affine.for %ct = 0 to 2 {
+    affine.for %oh = 0 to 3 {
+      affine.for %ow = 0 to 4 {
+        affine.for %kh = 0 to 3 {
+          affine.for %tap = 0 to 3 {
+            affine.for %l = 0 to 4 {
+              %v = affine.if #border(%oh, %kh, %ow, %tap) -> i8 {
+                %i = affine.load %x[%oh + %kh - 1, %ow + %tap - 1, %ct * 4 + %l] : memref<3x4x8xi8>
+                affine.yield %i : i8
+              } else {
+                affine.yield %c0_i8 : i8
+              }
+              %k = affine.load %w[%ct, %kh, %tap, %l] : memref<2x3x3x4xi8>
+              %s = affine.load %acc[%oh, %ow, %ct * 4 + %l] : memref<3x4x8xi32>
+              %a = arith.extsi %v : i8 to i16
+              %b = arith.extsi %k : i8 to i16
+              %p = arith.muli %a, %b : i16
+              %e = arith.extsi %p : i16 to i32
+              %n = arith.addi %s, %e : i32
+              affine.store %n, %acc[%oh, %ow, %ct * 4 + %l] : memref<3x4x8xi32>
+            }
+          }
+        }
+      }
+    }
+  }
+  affine.for %h = 0 to 3 {
+    affine.for %w0 = 0 to 4 {
+      affine.for %c = 0 to 8 {
+        %v = affine.load %acc[%h, %w0, %c] : memref<3x4x8xi32>
+        affine.store %v, %out[%h, %w0, %c] : memref<3x4x8xi32>
+      }
+    }
+  }
+  return
+}
