@@ -46,6 +46,7 @@ PIPELINES: dict[str, tuple[str, ...]] = {
 #: Name, room, module, class and level of every pass: that of the modules that it takes, "" for any.
 PASSES = (
     ("gradcam-convert-onnx-to-torch", "torch", "convert_onnx_to_torch", "ConvertOnnxToTorch", "torch"),
+    ("gradcam-recognize-activations", "torch", "recognize_activations", "RecognizeActivations", "torch"),
     ("convert-torch-to-gradcam", "torch", "convert_torch_to_gradcam", "ConvertTorchToGradcam", "torch"),
     ("gradcam-fold-normalization", "backward", "fold_normalization", "FoldNormalization", "gradcam"),
     ("gradcam-fold-padding", "backward", "fold_padding", "FoldPadding", "gradcam"),

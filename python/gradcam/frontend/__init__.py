@@ -19,6 +19,7 @@ from gradcam.frontend import export, gradients, layers, torch_import
 from gradcam.frontend.loading import load_model
 from gradcam.frontend.onnx_model import OnnxModel
 from gradcam.passes.torch.convert_torch_to_gradcam import ConvertTorchToGradcam
+from gradcam.passes.torch.recognize_activations import RecognizeActivations
 
 __all__ = ["import_model", "import_torch", "load_model", "target_layers"]
 
@@ -61,6 +62,7 @@ def import_model(
     module, targets, faults = _import(model, input_shape, target_layer, context)
     if module is not None:
         try:
+            RecognizeActivations().run(module)
             ConvertTorchToGradcam(method, eps, () if faults else targets, top_k).run(module)
         except GradcamError as error:
             faults += each(error)

@@ -11,7 +11,7 @@
 // BOTH-LABEL: func.func @mean
 // BOTH-NOT: onnx.
 // BOTH: return
-func.func @mean(%x: !torch.vtensor<[1,4,8,8],f32>) -> !torch.vtensor<[1,4],f32> {
+func.func @mean(%x: !torch.vtensor<[1,4,8,8],f32>) -> !torch.vtensor<[1,4],f32> attributes {torch.onnx_meta.opset_version = 17 : si64} {
   %axes = torch.operator "onnx.Constant"() {torch.onnx.value = dense<[2, 3]> : tensor<2xsi64>} : () -> !torch.vtensor<[2],si64>
   %y = torch.operator "onnx.ReduceMean"(%x, %axes) {torch.onnx.keepdims = 0 : si64} : (!torch.vtensor<[1,4,8,8],f32>, !torch.vtensor<[2],si64>) -> !torch.vtensor<[1,4],f32>
   return %y : !torch.vtensor<[1,4],f32>
@@ -25,7 +25,7 @@ func.func @mean(%x: !torch.vtensor<[1,4,8,8],f32>) -> !torch.vtensor<[1,4],f32> 
 // CHECK: [[V:%.+]] = torch.constant.float 0xFFF0000000000000
 // CHECK: [[P:%.+]] = torch.aten.pad %arg0, %{{.+}}, %{{.+}}, [[V]] {{.*}} -> !torch.vtensor<[1,4,9,9],f32>
 // CHECK: torch.aten.max_pool2d [[P]]
-func.func @pool(%x: !torch.vtensor<[1,4,8,8],f32>) -> !torch.vtensor<[1,4,4,4],f32> {
+func.func @pool(%x: !torch.vtensor<[1,4,8,8],f32>) -> !torch.vtensor<[1,4,4,4],f32> attributes {torch.onnx_meta.opset_version = 17 : si64} {
   %y = torch.operator "onnx.MaxPool"(%x) {torch.onnx.kernel_shape = [3 : si64, 3 : si64], torch.onnx.pads = [0 : si64, 0 : si64, 1 : si64, 1 : si64], torch.onnx.strides = [2 : si64, 2 : si64]} : (!torch.vtensor<[1,4,8,8],f32>) -> !torch.vtensor<[1,4,4,4],f32>
   return %y : !torch.vtensor<[1,4,4,4],f32>
 }
@@ -41,7 +41,7 @@ func.func @pool(%x: !torch.vtensor<[1,4,8,8],f32>) -> !torch.vtensor<[1,4,4,4],f
 // BOTH-LABEL: func.func @kept
 // BOTH: torch.aten.relu
 // BOTH: torch.operator "torch.onnx.Einsum"
-func.func @kept(%x: !torch.vtensor<[1,4,8,8],f32>) -> !torch.vtensor<[1,4,8,8],f32> {
+func.func @kept(%x: !torch.vtensor<[1,4,8,8],f32>) -> !torch.vtensor<[1,4,8,8],f32> attributes {torch.onnx_meta.opset_version = 17 : si64} {
   %a = torch.operator "onnx.Constant"() {torch.onnx.value = dense<1.0> : tensor<8xf32>} : () -> !torch.vtensor<[8],f32>
   %y = torch.operator "onnx.Relu"(%x) : (!torch.vtensor<[1,4,8,8],f32>) -> !torch.vtensor<[1,4,8,8],f32>
   %z = torch.operator "onnx.Einsum"(%y) {torch.onnx.equation = "nchw->nchw"} : (!torch.vtensor<[1,4,8,8],f32>) -> !torch.vtensor<[1,4,8,8],f32>
