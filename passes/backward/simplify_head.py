@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from torch_mlir import ir
 
 from gradcam.dialect import ops
-from gradcam.dialect.traits import Activation, has
+from gradcam.dialect.traits import Activation, Curve, has
 from gradcam.dialect.verify import ints, shape, sides
 from gradcam.passes.backward.rewrites import Pattern, apply_patterns, flat, integers, is_point, like, rebuilt
 from gradcam.passes.infra.pass_base import Pass
@@ -90,7 +90,7 @@ def linear_of_whole_map(op: Any) -> ir.Value | None:
 def flatten_before_activation(op: Any) -> ir.Value | None:
     """flatten(f(x)) -> f(flatten(x)) for an activation of a 1x1 map."""
     inner = op.x.owner
-    if not has(inner, Activation) or only_user(inner) is None or not is_point(op.x):
+    if not has(inner, Activation, Curve) or only_user(inner) is None or not is_point(op.x):
         return None
     vector = flat(inner.x)
     with inner.location:

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch_mlir import ir
 
-from gradcam.dialect import adjoint_ops, ops
+from gradcam.dialect import adjoint_ops, ops, product_ops
 from gradcam.dialect.adjoints import part_location
 from gradcam.dialect.verify import shape, sides
 from gradcam.passes.backward.rewrites import flat, integers, is_point, like, rebuilt, scaled
@@ -73,6 +73,20 @@ def mean_of_conv2d_adjoint(op: Any) -> ir.Value | None:
     return scaled(flat(product), 1 / math.prod(size))
 
 
+def mean_of_gate(op: Any) -> ir.Value | None:
+    """channel_weights(mul(g, s)) -> mul(channel_weights(g), s) for an s with one number per channel."""
+    product = op.g.owner
+    if not _is_gate(product) or not _read_once(product.z):
+        return None
+    numbers = product.y if len(shape(product.y)) == 2 else flat(product.y)
+    return product_ops.MulOp(rebuilt(op, product.x), numbers, op.y.type).result
+
+
+def _is_gate(op: Any) -> bool:
+    """Whether an op multiplies a map by one number per channel."""
+    return isinstance(op, product_ops.MulOp) and shape(op.x) != shape(op.y)
+
+
 def mean_of_add(op: Any) -> ir.Value | None:
     """channel_weights(add(x, y)) -> add(channel_weights(x), channel_weights(y)) where that frees an adjoint."""
     total = op.g.owner
@@ -85,7 +99,7 @@ def mean_of_add(op: Any) -> ir.Value | None:
         adjoint_ops.BatchNormAdjointOp,
         ops.AddOp,
     )
-    if not any(isinstance(x.owner, freed) and _read_once(x) for x in total.operands):
+    if not any((isinstance(x.owner, freed) or _is_gate(x.owner)) and _read_once(x) for x in total.operands):
         return None
     means = []
     for number, x in enumerate(total.operands):
@@ -100,6 +114,7 @@ PATTERNS = (
     mean_of_max_pool_adjoint,
     mean_of_batch_norm_adjoint,
     mean_of_conv2d_adjoint,
+    mean_of_gate,
     mean_of_add,
 )
 

@@ -148,7 +148,7 @@ class Gradients:
         """
         found: dict[Any, list[tuple[ir.Value, Any, float]]] = {}
         for op in main.entry_block.operations:
-            is_sum = has(op, Product, ChannelAffine) or isinstance(op, cam_ops.ChannelWeightsOp)
+            is_sum = has(op, Product, ProductOfBoth, ChannelAffine) or isinstance(op, cam_ops.ChannelWeightsOp)
             if is_sum and op.results[0] in self.values:
                 user, factor = only_user(op), 1.0
                 while isinstance(user, ops.FlattenOp | cam_ops.ScaleOp):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from torch_mlir import ir
 
-from gradcam.dialect import cam_ops, ops
+from gradcam.dialect import cam_ops, ops, product_ops
 from gradcam.dialect.traits import (
     Activation,
     AlignsParts,
@@ -86,11 +87,11 @@ class _Quantizer:
         self.image = main.entry_block.arguments[0]
         self.body = list(main.entry_block.operations)
         self.classifier, self.behind = _classifier(self.body[-1])
-        self.sums = _residual_sums(self.body)
         self.image_scale = _image_range(main) / INT8_LEVELS
         self.parameters = Parameters()
         self.gradients = Gradients(main, self.parameters)
         self.body = list(main.entry_block.operations)
+        self.sums = _residual_sums(op for op in self.body if not set(op.results) & self.gradients.values)
         share_ranges(self.body, self.gradients.values)
         own = [op for op in self.body if self._has_own_scale(op)]
         self.scales = {op.results[0]: _own_scale(op) for op in own}
@@ -182,11 +183,14 @@ def _classifier(return_op: Any) -> tuple[Any, set[ir.Value]]:
     return layer, behind
 
 
-def _residual_sums(body: list[Any]) -> dict[Any, Any]:
-    """The results of convolutions that feed a sum with 32 bits, each with its sum; of two candidates the later one."""
+def _residual_sums(body: Iterable[Any]) -> dict[Any, Any]:
+    """The results of convolutions and products that feed a sum with 32 bits, each with its sum.
+
+    Of two candidates it is the later one.
+    """
     last = {}
     for op in body:
-        if isinstance(op, ops.Conv2dOp) and isinstance(user := only_user(op), ops.AddOp):
+        if isinstance(op, ops.Conv2dOp | product_ops.MulOp) and isinstance(user := only_user(op), ops.AddOp):
             last[user.results[0]] = op.results[0]
     return {conv: sum_ for sum_, conv in last.items()}
 

@@ -10,11 +10,12 @@ import numpy as np
 from torch_mlir import ir
 
 from gradcam.classes import best_class, explained_classes
-from gradcam.dialect.adjoint_ops import MaskOp
-from gradcam.dialect.traits import Activation, AlignsOperands, Forward, Product, Rescales, has, trait
+from gradcam.dialect.activation_ops import FunctionOp
+from gradcam.dialect.traits import Activation, ChoosesScale, Forward, Product, Slope, has, trait
 from gradcam.errors import GradcamError
 from gradcam.evaluate import pearson
 from gradcam.execution.float32 import one_thread, run_float
+from gradcam.functions import FUNCTIONS
 from gradcam.images import batches
 from gradcam.numerics import int8_limits, outside
 from gradcam.passes.ir.constants import dense_values
@@ -22,7 +23,7 @@ from gradcam.passes.ir.explanations import class_dependents, explanations, map_n
 from gradcam.passes.ir.normalization import entering
 from gradcam.passes.ir.queries import location_name, main_function, users
 from gradcam.passes.quantize.calibrate import batch_size, input_shape
-from gradcam.quant_types import scale, storage_bits, storage_limits
+from gradcam.quant_types import INT8_LEVELS, SCALE_TOLERANCE, scale, storage_bits, storage_limits
 from gradcam.reference.integer import quantize_image, run_integer
 from gradcam.report import count_macs
 from gradcam.schema.report import MapQuality, Quality, Rounding, Saturation, Source
@@ -191,7 +192,8 @@ def measure(module: Any, quantized: Any, images: Iterable[np.ndarray], source: S
 def activation_limits(module: Any, quantized: Any) -> dict[ir.Value, tuple[float, float]]:
     """The range of every feature map that a quantized module stores in 8 bits, by result of the float module's op.
 
-    What only an activation reads that clips it to the same range may saturate: the result is the same.
+    What only an activation reads that clips it to the same range, or is flat beyond it, may saturate: the result is
+    the same.
 
     Args:
         module: level 1.
@@ -209,10 +211,14 @@ def _forward(module: Any) -> list[Any]:
 
 
 def _stores(op: Any) -> bool:
-    if not has(op, Rescales, AlignsOperands, Activation) or storage_bits(op.results[0]) != 8:
+    if not has(op, ChoosesScale, Activation) or storage_bits(op.results[0]) != 8:
         return False
-    readers = [user for user in users(op.results[0]) if not isinstance(user, MaskOp)]
-    kind = trait(readers[0], Activation) if len(readers) == 1 else None
+    readers = [user for user in users(op.results[0]) if not has(user, Slope)]
+    reader = readers[0] if len(readers) == 1 else None
+    kind = trait(reader, Activation)
+    if isinstance(reader, FunctionOp):
+        limit = FUNCTIONS[reader.function.value].limit
+        return scale(op.results[0]) * INT8_LEVELS < limit * (1 - SCALE_TOLERANCE)
     return kind is None or not kind.clips
 
 

@@ -30,6 +30,7 @@ from gradcam.passes.backward.simplify_backward import SimplifyBackward
 from gradcam.passes.ir.constants import dense_values, make_constant
 from gradcam.passes.linalg.convert_gradcam_to_linalg import ConvertGradcamToLinalg
 from gradcam.passes.linalg.fuse_epilogues import FuseEpilogues
+from gradcam.quality import activation_limits
 from gradcam.quant_types import scale, storage_bits
 from gradcam.reference.integer import quantize_image, run_integer
 from gradcam.sim.check import check_outputs
@@ -192,6 +193,21 @@ def test_sums_before_a_hard_swish_keep_a_fraction_and_those_before_a_table_are_b
             assert storage_bits(op.x) == 8
             if op.function.value in ("sigmoid", "tanh"):
                 assert scale(op.x) <= FUNCTIONS[op.function.value].limit / 127 * 1.00001
+
+
+@pytest.mark.parametrize(("factor", "counted"), [(0.01, True), (100.0, False)])
+def test_only_what_a_sigmoid_tells_apart_counts_as_saturated(factor, counted):
+    net = Network(3, 8, 8)
+    conv = net.conv(0, 4)
+    net.layers[conv].weight.data *= factor
+    net.add(nn.Sigmoid())
+    net.add(nn.Flatten(), net.add(nn.AdaptiveAvgPool2d(1)))
+    net.add(nn.Linear(4, 3))
+    compilation = Compilation(net, net.settings("4x4"))
+    simplified = compilation.to("simplified").operation.clone()
+    limits = activation_limits(simplified, compilation.to("quantized"))
+    assert any(value.owner.operation.name == "gradcam.conv2d" for value in limits) == counted
+    assert any(value.owner.operation.name == "gradcam.function" for value in limits)
 
 
 @pytest.mark.parametrize("method", ["gradcam", "hirescam"])

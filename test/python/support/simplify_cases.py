@@ -65,6 +65,29 @@ CASES = {
         ],
         ["activation_adjoint", "channel_weights", "scale"],
     ),
+    "mean of a gate": (
+        ["%g = " + tensor(1, 3, 2, 2), "%s = " + tensor(1, 3, 1, 1)],
+        {},
+        [("m", "mul", "g s", "", (1, 3, 2, 2)), ("y", "channel_weights", "m", "", (1, 3))],
+        ["flatten", "channel_weights", "mul"],
+    ),
+    "mean of a product of maps stays": (
+        ["%g = " + tensor(1, 3, 2, 2), "%s = " + tensor(1, 3, 2, 2)],
+        {},
+        [("m", "mul", "g s", "", (1, 3, 2, 2)), ("y", "channel_weights", "m", "", (1, 3))],
+        ["mul", "channel_weights"],
+    ),
+    "mean of a sum with a gate": (
+        ["%g = " + tensor(1, 3, 2, 2), "%s = " + tensor(1, 3), "%h = " + tensor(1, 3, 1, 1)],
+        {},
+        [
+            ("m", "mul", "g s", "", (1, 3, 2, 2)),
+            ("p", "avg_pool2d_adjoint", "h", avg((2, 2)), (1, 3, 2, 2)),
+            ("z", "add", "m p", "", (1, 3, 2, 2)),
+            ("y", "channel_weights", "z", "", (1, 3)),
+        ],
+        ["channel_weights", "mul", "flatten", "scale", "add"],
+    ),
     "scales that cancel": (
         ["%g = " + tensor(1, 3)],
         {},
