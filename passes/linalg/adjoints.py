@@ -36,12 +36,10 @@ from gradcam.passes.linalg.depthwise import Axis, correlate
 from gradcam.passes.linalg.lowering import (
     POINTWISE,
     Lowering,
-    TileLoops,
     add_up,
     factor_vector,
     fixed,
     ints,
-    multiply_accumulate,
     reaching,
     reduce_window,
     rescaled_result,
@@ -50,6 +48,7 @@ from gradcam.passes.linalg.lowering import (
     whole_or_parts,
     within,
 )
+from gradcam.passes.linalg.products import TileLoops, multiply_accumulate
 from gradcam.passes.linalg.values import Halves, Parities, Placed, Row, joined, parities, pointwise
 from gradcam.quant_types import result_rescale, storage_bits, storage_limits
 

@@ -18,7 +18,8 @@ import numpy as np
 from torch_mlir import ir
 
 from gradcam.passes.linalg.builders import const_tensor, filled, generic
-from gradcam.passes.linalg.lowering import Lowering, multiply_add, reaching
+from gradcam.passes.linalg.lowering import Lowering, reaching
+from gradcam.passes.linalg.products import multiply_add
 
 #: Taps of a kernel row that are multiplied at once, each by lanes of its own.
 TAPS = 3

@@ -35,12 +35,10 @@ from gradcam.passes.linalg.lowering import (
     POINTWISE,
     Lowering,
     Window,
-    accumulate,
     add_up,
     factor_vector,
     fixed,
     ints,
-    multiply_lanes,
     reduce_window,
     reduce_windows,
     require_fits,
@@ -56,6 +54,7 @@ from gradcam.passes.linalg.lowering import (
     window_weights,
 )
 from gradcam.passes.linalg.packing import pack_channels
+from gradcam.passes.linalg.products import accumulate, multiply_lanes
 from gradcam.passes.linalg.values import LaneMap, Parities, Placed, Row
 from gradcam.quant_types import (
     INT8_LEVELS,
@@ -312,7 +311,7 @@ def _lower_weighted_sum(lowering: Lowering, op: Any) -> list[Any]:
     out = [*shape(x)[:2], lowering.pe.oc]
     if isinstance(row, Row):
         return [LaneMap(accumulate(x, row.tiles(), POINTWISE, out), row.lane)]
-    return [LaneMap(multiply_lanes(lowering, type_shape(a)[1], x, lowering.tensor(weights), out), 0)]
+    return [LaneMap(multiply_lanes(lowering.pe, type_shape(a)[1], x, lowering.tensor(weights), out), 0)]
 
 
 def _lower_return(lowering: Lowering, op: Any) -> list[Any]:

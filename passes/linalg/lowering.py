@@ -32,6 +32,7 @@ from gradcam.passes.linalg.builders import (
     width,
 )
 from gradcam.passes.linalg.packing import pack_channels, pack_groups, pack_weights
+from gradcam.passes.linalg.products import accumulate
 from gradcam.passes.linalg.values import Parities, Placed, Row, joined
 from gradcam.pe import PE
 from gradcam.quant_types import operand_rescale, result_rescale, storage_bits
@@ -244,72 +245,6 @@ def ints(op: Any, name: str) -> list[int]:
     return [ir.IntegerAttr(a).value for a in ir.ArrayAttr(op.attributes[name])]
 
 
-class TileLoops(NamedTuple):
-    """The loops of `multiply_accumulate` over tiles: of the outputs, and of what is summed.
-
-    Attributes:
-        block: the loop over the blocks of a grouped convolution; none for other products.
-        out: the loop over tiles of the outputs.
-        place: row and column of the output.
-        summed: the loop over tiles of what is summed.
-        tap: row and column of the kernel.
-        lanes: an output's lane, and a lane of what is summed.
-    """
-
-    block: list[ir.AffineExpr]
-    out: ir.AffineExpr
-    place: list[ir.AffineExpr]
-    summed: ir.AffineExpr
-    tap: list[ir.AffineExpr]
-    lanes: list[ir.AffineExpr]
-
-    @staticmethod
-    def of(w: ir.Value) -> TileLoops:
-        """The loops for tiles `w`, (blocks x) oct x ict x KH x KW x OC x IC."""
-        *block, out, oh, ow, summed, kh, kw, lane, i = (ir.AffineDimExpr.get(n) for n in range(len(shape(w)) + 2))
-        return TileLoops(block, out, [oh, ow], summed, [kh, kw], [lane, i])
-
-    def channel(self, tile: ir.AffineExpr, tiles: int, lane: ir.AffineExpr, lanes: int) -> ir.AffineExpr:
-        """The channel of a lane of a tile, with `tiles` tiles of `lanes` lanes in a block."""
-        for block in self.block:
-            tile = block * tiles + tile
-        return tile * lanes + lane
-
-
-def accumulate(x: ir.Value, w: ir.Value, window: Window, out: list[int]) -> ir.Value:
-    """Sums of products in i32: x (H x W x Cp, padded) with tiles w to `out` (OH x OW x channels)."""
-    *_, outs, ins, _, _, oc, ic = shape(w)
-    loops = TileLoops.of(w)
-    o, i = loops.lanes
-    maps = [
-        [*window.reads(loops.place, loops.tap), loops.channel(loops.summed, ins, i, ic)],
-        [*loops.block, loops.out, loops.summed, *loops.tap, o, i],
-        [*loops.place, loops.channel(loops.out, outs, o, oc)],
-    ]
-    return multiply_accumulate([x, w], maps, out)
-
-
-def multiply_accumulate(ins: list[ir.Value], maps: list[list[ir.AffineExpr]], out: list[int]) -> ir.Value:
-    """The `linalg.generic` of the multipliers: sums of x * w in i32 over loops oct, oh, ow, ict, kh, kw, o, i.
-
-    Outside of them may be a loop over blocks; see `TileLoops`.
-
-    Args:
-        ins: x, w and optionally a tensor that only gives loop extents.
-        maps: index expressions of each of `ins` and of the result.
-        out: shape of the result.
-    """
-
-    iterators = "p" * (max(map(len, maps)) - 6) + "ppprrrpr"  # the tiles have the most dimensions
-    affine_maps = [ir.AffineMap.get(len(iterators), 0, m) for m in maps]
-    return generic(ins, [filled(out, 32, 0)], affine_maps, iterators, multiply_add)
-
-
-def multiply_add(x: ir.Value, w: ir.Value, *rest: ir.Value) -> ir.Value:
-    """The last of `rest` plus the product of two scalars of 8 bits: i32."""
-    return arith.addi(rest[-1], widened(arith.muli(widened(x, 16), widened(w, 16)), 32))
-
-
 def scale_term(
     lowering: Lowering, op: Any, x: ir.Value, vectors: list[ir.Value], factor: float = 1.0
 ) -> Callable[..., ir.Value]:
@@ -444,23 +379,3 @@ def rescaled_result(lowering: Lowering, op: Any, acc: ir.Value) -> ir.Value:
 def add_up(acc: ir.Value, value: ir.Value) -> ir.Value:
     """acc + value, in the width of the accumulator."""
     return arith.addi(acc, widened(value, width(acc)))
-
-
-def multiply_lanes(lowering: Lowering, channels: int, x: ir.Value, w: ir.Value, out: list[int]) -> ir.Value:
-    """At each position the sum over lanes of x * w, in all `OC` lanes of `out`.
-
-    Both are H x W x C in lanes, or 1 x 1 x C for w, which is 0 in the lanes behind its channels as far as these are
-    read: in whole tiles of `IC` lanes.
-    """
-    oc, ic = lowering.pe.oc, lowering.pe.ic
-    oct_, oh, ow, ict, kh, kw, o, i = (ir.AffineDimExpr.get(n) for n in range(8))
-    zero = ir.AffineConstantExpr.get(0)
-    place = [zero, zero] if shape(w)[:2] == [1, 1] else [oh, ow]
-    maps = [
-        [oh, ow, ict * ic + i],
-        [*place, ict * ic + i],
-        [oct_, ict, kh, kw, o, i],
-        [oh, ow, oct_ * oc + o],
-    ]
-    extents = empty([1, -(-channels // ic), 1, 1, oc, ic], 8)  # linalg takes loop extents from operands
-    return multiply_accumulate([x, w, extents], maps, out)
