@@ -26,11 +26,9 @@ _CLOSE = 1e-6
 #: The operators that torch-mlir converts; their conversion equals onnxruntime in the tests.
 LEFT = frozenset(
     (
-        *("Abs", "Add", "Cast", "Celu", "Concat", "Constant", "Conv", "ConvTranspose", "Div"),
-        *("Elu", "Exp", "GlobalAveragePool", "GlobalMaxPool", "HardSwish", "Identity"),
-        *("InstanceNormalization", "LayerNormalization", "LeakyRelu", "Log", "LogSoftmax", "Mean", "Mish", "Mul"),
-        *("Neg", "Pow", "Reciprocal", "Relu", "Selu", "Sigmoid", "Softmax", "Softplus", "Sqrt", "Sub", "Sum", "Tanh"),
-        "Transpose",
+        *("Abs", "Add", "Cast", "Concat", "Constant", "Conv", "Div", "Elu", "Erf", "Exp", "GlobalAveragePool"),
+        *("GlobalMaxPool", "HardSwish", "Identity", "LeakyRelu", "LogSoftmax", "Mean", "Mish", "Mul", "Neg", "Pow"),
+        *("Relu", "Selu", "Sigmoid", "Softmax", "Softplus", "Sqrt", "Sub", "Sum", "Tanh", "Transpose"),
     )
 )
 
@@ -50,6 +48,10 @@ def _unpaired(node: OnnxNode) -> ir.Value:
     """Pairs of QuantizeLinear and DequantizeLinear, and those of constants, are gone before."""
     other = "DequantizeLinear behind it" if node.name == "QuantizeLinear" else "QuantizeLinear before it"
     raise node.error(f"without a {other} that has the same constant scales is not supported; export the float model")
+
+
+def _statistics(node: OnnxNode) -> ir.Value:
+    raise node.error("normalizes by statistics of its input, which are not known before it runs; use batch norms")
 
 
 def _dropout(node: OnnxNode) -> ir.Value:
@@ -153,6 +155,12 @@ def _matmul(node: OnnxNode) -> ir.Value | None:
     return node.torch("aten.linear", node.input(0), node.literal(weight.T, "weight"), None)
 
 
+def _sum(node: OnnxNode) -> ir.Value:
+    """The mean times the number of its elements."""
+    mean = _reduction("aten.mean.dim", None)(node)
+    return node.torch("aten.mul.Scalar", mean, float(math.prod(node.shape(0)) // math.prod(node.result_shape)))
+
+
 def _reduction(name: str, *rest: None) -> Converter:
     """A reduction over axes, which stand in an attribute or, from opset 13 or 18 on, in an input."""
 
@@ -222,7 +230,10 @@ TABLE: dict[str, Converter] = {
     "Gather": _gather,
     "Gelu": _gelu,
     "Gemm": _gemm,
+    "GroupNormalization": _statistics,
     "HardSigmoid": _hard_sigmoid,
+    "InstanceNormalization": _statistics,
+    "LayerNormalization": _statistics,
     "MatMul": _matmul,
     "MatMulInteger": _integer,
     "Max": _extreme(True),
@@ -235,7 +246,7 @@ TABLE: dict[str, Converter] = {
     "QuantizeLinear": _unpaired,
     "ReduceMax": _reduction("aten.amax"),
     "ReduceMean": _reduction("aten.mean.dim", None),
-    "ReduceSum": _reduction("aten.sum.dim_IntList", None),
+    "ReduceSum": _sum,
     "Reshape": _view,
     "Resize": onnx_windows.resize,
     "Slice": _slice,

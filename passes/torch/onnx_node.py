@@ -103,6 +103,12 @@ class OnnxNode:
         type_ = self.result if shape is None else tensor_type(shape)
         return ir.Operation.create(f"torch.{name}", results=[type_], operands=operands).result
 
+    def own(self, name: str, *arguments: Any) -> ir.Value:
+        """Builds a `torch.operator "torch.gradcam.NAME"`, an op that PyTorch lacks, of the first output's type."""
+        operands = [_argument(argument) for argument in arguments]
+        attributes = {"name": ir.StringAttr.get(f"torch.gradcam.{name}")}
+        return ir.Operation.create("torch.operator", [self.result], operands, attributes).result
+
     def literal(self, values: np.ndarray, name: str) -> ir.Value:
         """Builds an f32 constant that is called like this op, a point and a name."""
         data = np.ascontiguousarray(values, np.float32)

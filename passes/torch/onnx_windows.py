@@ -46,32 +46,32 @@ def _padding(node: OnnxNode, pads: list[int], value: float) -> tuple[ir.Value, l
     return padded(node, (2, 3), pads, "constant", value, sizes), [0, 0]
 
 
-def _adds_window(node: OnnxNode) -> bool:
-    """Whether the pool has a window more than without ceil_mode, in the last rows or columns."""
+def _hanging(node: OnnxNode) -> list[int]:
+    """Rows and columns by which the windows that ceil_mode adds hang over the padded map."""
     kernel, strides, pads, dilations = _window(node)
     total = [before + behind for before, behind in zip(pads[:2], pads[2:], strict=True)]
-    axes = zip(node.shape(0)[2:], total, kernel, strides, dilations, strict=True)
-    return [(n + p - d * (k - 1) - 1) // s + 1 for n, p, k, s, d in axes] != node.result_shape[2:]
+    axes = zip(node.shape(0)[2:], node.result_shape[2:], total, kernel, strides, dilations, strict=True)
+    return [max(0, (m - 1) * s + d * (k - 1) + 1 - n - p) for n, m, p, k, s, d in axes]
 
 
 def max_pool(node: OnnxNode) -> ir.Value:
     """A max-pool; padding never wins."""
     kernel, strides, pads, dilations = _window(node)
     x, padding = _padding(node, pads, -math.inf)
-    return node.torch("aten.max_pool2d", x, kernel, strides, padding, dilations, _adds_window(node))
+    return node.torch("aten.max_pool2d", x, kernel, strides, padding, dilations, any(_hanging(node)))
 
 
 def average_pool(node: OnnxNode) -> ir.Value:
-    """An average pool; what divides is the size of the window, or the part of it in the input, or in the pads."""
+    """An average pool; what divides is the part of a window in the map or, where padding counts, in the padded map."""
     kernel, strides, pads, dilations = _window(node)
     if dilations != [1, 1]:
         raise node.error(f"has dilations {by(dilations)}, which are not supported")
-    counted, ceil = bool(node.attribute("count_include_pad", 0)), _adds_window(node)
-    if pads[:2] != pads[2:] and (ceil or not counted):
-        what = "ceil_mode" if ceil else "count_include_pad=0"
-        raise node.error(f"pads one side more than the other with {what}, which is not supported")
-    x, padding = _padding(node, pads, 0.0)
-    return node.torch("aten.avg_pool2d", x, kernel, strides, padding, ceil, counted, None)
+    counted, over = bool(node.attribute("count_include_pad", 0)), _hanging(node)
+    if pads[:2] == pads[2:] or (counted and not any(over)):
+        x, padding = _padding(node, pads, 0.0)
+        return node.torch("aten.avg_pool2d", x, kernel, strides, padding, any(over), counted, None)
+    x, pads = (_padding(node, pads, 0.0)[0], [0, 0, 0, 0]) if counted else (node.input(0), pads)
+    return node.own("avg_pool2d", x, kernel, strides, [*pads[:2], pads[2] + over[0], pads[3] + over[1]])
 
 
 def resize(node: OnnxNode) -> ir.Value:
@@ -85,7 +85,7 @@ def resize(node: OnnxNode) -> ir.Value:
         if not np.array_equal(_nearest(node, n, m), np.arange(m) // (m // n)):
             transform, rounding = node.attribute("coordinate_transformation_mode"), node.attribute("nearest_mode")
             raise node.error(f"by {transform} and {rounding} does not make blocks of equal pixels, which is supported")
-    return node.torch("aten.upsample_nearest2d", node.input(0), out[2:], None, None)
+    return node.torch("aten.upsample_nearest2d.vec", node.input(0), out[2:], None)
 
 
 def _nearest(node: OnnxNode, size: int, out: int) -> np.ndarray:

@@ -171,6 +171,13 @@ def _sum_divided(call: Call, x: ir.Value, window: Window) -> ir.Value:
         return ops.BatchNormOp(mean, *map(make_constant, (factor, zero, zero, one)), real(0.0), call.type).result
 
 
+def _uncounted_average(call: Call) -> ir.Value:
+    """An average pool of ONNX, with padding on four sides that does not count: (x, kernel, stride, padding)."""
+    x, (kernel, stride, padding) = call.activation(0, rank=4), map(call.static, (1, 2, 3))
+    window = kernel, stride, _sides(padding[:2], padding[2:]), [1, 1]
+    return _average(call, x, window, call.type, include_pad=False)
+
+
 def _adaptive_window(call: Call, x: ir.Value) -> Window:
     size, out = dims(x)[2:], list(call.type.shape)[2:]
     if any(n % m for n, m in zip(size, out, strict=True)):
@@ -202,6 +209,7 @@ TABLE: dict[str, Callable[[Call], ir.Value | View]] = {
     "aten.max_pool2d": _max_pool2d,
     "aten.max_pool2d_with_indices": _max_pool2d,
     "aten.avg_pool2d": _avg_pool2d,
+    "gradcam.avg_pool2d": _uncounted_average,
     "aten.adaptive_avg_pool2d": _adaptive_avg_pool2d,
     "aten.adaptive_max_pool2d": _adaptive_max_pool2d,
 }

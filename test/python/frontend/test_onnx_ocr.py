@@ -1,4 +1,4 @@
-"""A network in use: the classifier of PaddleOCR that tells text that is upside down, from the package rapidocr-onnxruntime.
+"""A network in use: PaddleOCR's classifier of text that is upside down, from the package rapidocr-onnxruntime.
 
 The package is no part of the tests: `pip install --no-deps rapidocr-onnxruntime==1.4.4`. Its network has depthwise
 convolutions, squeeze-and-excite blocks and hard-swishes, and comes as opset 11 with no size but the channels fixed.

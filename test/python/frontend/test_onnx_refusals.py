@@ -30,13 +30,13 @@ BACK = {"s": np.int64([7]), "e": np.int64([0]), "a": np.int64([3]), "t": np.int6
 #: Nodes that make "y" of "m", constants, the opset, and what they are refused with.
 NODES = {
     "operator": ([node("LpPool", "m", kernel_shape=[2, 2])], {}, 17, "onnx.LpPool is not supported"),
-    "pads": ([node("AveragePool", "m", pads=[0, 0, 1, 1], **POOL)], {}, 17, "than the other with count_include_pad=0"),
     "dilation": ([node("AveragePool", "m", kernel_shape=[2, 2], dilations=[2, 2])], {}, 19, "has dilations 2x2, which"),
     "indices": ([node("MaxPool", "m", "r i", **POOL), node("Cast", "i", to=1)], {}, 17, "more than its first output"),
     "linear": ([node("Resize", "m _ s", mode="linear")], {"s": np.float32([1, 1, 2, 2])}, 17, "has mode linear"),
     "scale": ([node("Resize", "m _ s")], {"s": np.float32([1, 1, 1.5, 2])}, 17, "rows and columns that become"),
     "floor": ([node("Resize", "m _ s", nearest_mode="floor")], {"s": np.float32([1, 1, 2, 2])}, 17, "blocks of equal"),
     "slopes": ([node("PRelu", "m a")], {"a": np.ones((4, 8, 8), np.float32)}, 17, "has slopes of shape 4x8x8"),
+    "layer norm": ([node("LayerNormalization", "m a")], {"a": np.ones(8, np.float32)}, 17, "normalizes by statistics"),
     "steps": ([node("Slice", "m s e a t")], BACK, 17, "has step -1; supported is at least 1"),
     "gather": ([node("Gather", "m i", axis=1)], {"i": np.int64([0, 2])}, 17, "takes 2 elements of axis 1 by a list"),
     "maxima": ([node("Max", "m m")], {}, 17, "onnx.Max of several tensors is not supported"),

@@ -4,6 +4,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import torch
+import torch.nn.functional as functional
 from onnx import TensorProto, helper, numpy_helper, shape_inference
 from torch_mlir import ir
 
@@ -84,9 +85,21 @@ def _executed(op, operands):
         return [torch.from_numpy(np.asarray(ir.DenseElementsAttr(op.attributes["value"])).copy())]
     if op.name in torch_ir.ARGUMENTS:
         return [torch_ir.static_argument(op.results[0])]
+    if torch_ir.op_name(op) == "gradcam.avg_pool2d":
+        return [_uncounted(*operands)]
     packet, _, overload = torch_ir.op_name(op).removeprefix("aten.").partition(".")
     function = getattr(getattr(torch.ops.aten, packet), overload or "default")
     given = list(zip(function._schema.arguments, operands, strict=False))
     named = {a.name: value for a, value in given if a.kwarg_only}
     result = function(*(value for a, value in given if not a.kwarg_only), **named)
     return list(result) if isinstance(result, tuple) else [result]
+
+
+def _uncounted(x, kernel, stride, padding):
+    """The mean of what a window has of the map, by its definition."""
+    top, left, bottom, right = padding
+    sums, counts = (
+        functional.avg_pool2d(functional.pad(t, (left, right, top, bottom)), kernel, stride)
+        for t in (x, torch.ones_like(x))
+    )
+    return sums / counts
