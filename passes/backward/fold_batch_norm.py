@@ -10,6 +10,7 @@ from torch_mlir import ir
 
 from gradcam.dialect import ops
 from gradcam.dialect.verify import sides
+from gradcam.passes.backward.rewrites import scaled
 from gradcam.passes.infra.pass_base import Pass
 from gradcam.passes.ir.channel_affine import affine, check_variance
 from gradcam.passes.ir.constants import erase_if_unused, make_constant, read_constant
@@ -25,7 +26,8 @@ class FoldBatchNorm(Pass):
 
     With s = gamma / sqrt(var + eps): w' = w * s and b' = (b - mean) * s + beta, computed in f64 and rounded to f32. Of
     a layer behind it, s belongs to the input channels; a convolution there must not pad, unless the batch norm only
-    multiplies. A batch norm stays where anything else reads what lies between the two, such as a target feature map.
+    multiplies. One that multiplies by the same positive number everywhere becomes a `gradcam.scale`. The others stay,
+    as where anything else reads what lies between the two, such as a target feature map.
 
     This pass turns:
 
@@ -50,8 +52,7 @@ class FoldBatchNorm(Pass):
                 blocks = [block for region in function.regions for block in region]
                 norms = [op for block in blocks for op in block.operations if isinstance(op, ops.BatchNormOp)]
                 for norm in norms:
-                    if not _fold(norm):
-                        _fold_behind(norm)
+                    _ = _fold(norm) or _fold_behind(norm) or _scale(norm)
 
 
 def _fold(norm: Any) -> bool:
@@ -70,23 +71,38 @@ def _fold(norm: Any) -> bool:
     return True
 
 
-def _fold_behind(norm: Any) -> None:
-    """Folds `norm` into the only layer that reads it, or leaves it."""
+def _fold_behind(norm: Any) -> bool:
+    """Folds `norm` into the only layer that reads it, or leaves it; returns whether it did."""
     layer, numbers = only_user(norm), affine(norm)
     if not isinstance(layer, LAYERS) or numbers is None or layer.x != norm.y:
-        return
+        return False
     filters = [f for f in map(read_constant, list(layer.operands)[1:]) if f is not None]
     factor, offset = numbers
     pads = isinstance(layer, ops.Conv2dOp) and any(map(any, sides(layer)))
     if len(filters) < len(layer.operands) - 1 or (pads and offset.any()):
-        return
+        return False
     weight, *bias = (f.astype(np.float64) for f in filters)
     groups = len(factor) // weight.shape[1]
     each = np.stack([factor, offset]).reshape(2, groups, 1, -1)  # by group, for all its output channels
     inputs = np.broadcast_to(each, (2, groups, len(weight) // groups, weight.shape[1])).reshape(2, *weight.shape[:2])
     taps = weight.reshape(*weight.shape[:2], -1).sum(2)
-    scaled = weight * inputs[0].reshape(*weight.shape[:2], *[1] * (weight.ndim - 2))
-    _replace(layer, norm, norm.x, scaled, sum(bias) + (taps * inputs[1]).sum(1))
+    product = weight * inputs[0].reshape(*weight.shape[:2], *[1] * (weight.ndim - 2))
+    _replace(layer, norm, norm.x, product, sum(bias) + (taps * inputs[1]).sum(1))
+    return True
+
+
+def _scale(norm: Any) -> bool:
+    """Replaces a batch norm that multiplies by one positive number by a scale, which costs nothing once quantized."""
+    numbers = affine(norm)
+    if numbers is None or numbers[1].any() or not (numbers[0] == numbers[0][0]).all() or numbers[0][0] <= 0:
+        return False
+    unused = list(norm.operands)[1:]
+    with ir.InsertionPoint(norm), norm.location:
+        norm.y.replace_all_uses_with(scaled(norm.x, numbers[0][0]))
+    norm.erase()
+    for value in set(unused):
+        erase_if_unused(value)
+    return True
 
 
 def _folded(norm: Any, parameters: list[Any], filters: list[Any]) -> tuple[np.ndarray, np.ndarray]:
