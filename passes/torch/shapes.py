@@ -141,6 +141,8 @@ def _linear(call: Call, view: View, weight: ir.Value, bias: ir.Value | None) -> 
     if view.is_plain and len(view.groups) == 2:
         return ops.LinearOp(view.value, weight, bias, call.type, loc=call.loc()).result
     size = dims(view.value)
+    if view.shape == [1, dims(weight)[1]] and len(size) == 4 and all(n < len(size) for n in view.walked):
+        return _linear_of_reordered(call, view, weight, bias)
     others = [n for group in view.normal().groups[:-1] for n in group]
     if len(size) != 4 or not {0, 2, 3}.issuperset(others) or dims(weight)[1] != size[1]:
         taken = "1xF, a map flattened as channels, rows, columns, or the channels at every position of a map"
@@ -151,6 +153,15 @@ def _linear(call: Call, view: View, weight: ir.Value, bias: ir.Value | None) -> 
     y = tensor(1, dims(weight)[0], *size[2:])
     conv = ops.Conv2dOp(view.value, kernel, bias, *attributes, y, loc=call.loc()).result
     return call.seen(View(conv, (*view.groups[:-1], (1,))))
+
+
+def _linear_of_reordered(call: Call, view: View, weight: ir.Value, bias: ir.Value | None) -> Converted:
+    """A linear layer of a map whose elements PyTorch flattens in another order: the order of its weights changes."""
+    size, walked = dims(view.value), view.walked
+    columns = dense_values(weight.owner).reshape(-1, *(size[n] for n in walked))
+    with weight.owner.location:
+        reordered = make_constant(columns.transpose(0, *(1 + np.argsort(walked))).reshape(len(columns), -1))
+    return ops.LinearOp(call.flatten(view.value, "flatten"), reordered, bias, call.type, loc=call.loc()).result
 
 
 _RESHAPES = "flatten.using_ints view view_copy _unsafe_view reshape squeeze squeeze.dim squeeze.dims unsqueeze"

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from itertools import product
 
 import numpy as np
 from torch_mlir import ir
 
 from gradcam.dialect import ops
 from gradcam.dialect.verify import by
-from gradcam.passes.ir.constants import make_constant
+from gradcam.passes.ir.constants import dense_values, make_constant
 from gradcam.passes.torch import torch_ir
 from gradcam.passes.torch.call import Call, dims, tensor
 from gradcam.passes.torch.numbers import flag, integer, ints, real
@@ -60,6 +61,26 @@ def _convolution(call: Call) -> ir.Value:
     if call.static(6):
         raise call.error("is a transposed convolution, which is not supported")
     return _conv(call, call.pair(3), call.pair(4), call.pair(5), call.static(8))
+
+
+def _conv1d(call: Call) -> View:
+    """A convolution along the channels of a vector, 1x1xC, as in ECA (Wang et al. 2020): a linear layer of a band."""
+    view, weight, (stride, padding, dilation) = call.view(0), call.weight(1), (call.static(n)[0] for n in (3, 4, 5))
+    taps, features = dense_values(weight.owner), view.shape[-1]
+    if view.shape != [1, 1, features] or view.walked not in ([1], []) or taps.shape[:2] != (1, 1):
+        raise call.error(f"takes a tensor of shape {by(view.shape)}; supported is one along channels, 1x1xC")
+    out = list(call.type.shape)[-1]
+    band = np.zeros((out, features), np.float32)
+    for row, (tap, value) in product(range(out), enumerate(taps[0, 0])):
+        column = row * stride + tap * dilation - padding
+        if 0 <= column < features:
+            band[row, column] = value
+    bias = call.constant(2) if not call.is_none(2) else np.zeros(1)
+    vector = view.value if len(dims(view.value)) == 2 else call.flatten(view.value, "flatten")
+    with call.loc():
+        offsets = make_constant(np.broadcast_to(bias, out).astype(np.float32))
+        y = ops.LinearOp(vector, make_constant(band), offsets, tensor(1, out)).result
+    return View(y, ((), (), (1,)))
 
 
 # --- padding ---
@@ -203,6 +224,7 @@ TABLE: dict[str, Callable[[Call], ir.Value | View]] = {
     "aten.conv2d": _conv2d,
     "aten.conv2d.padding": _conv2d_padding,
     "aten.convolution": _convolution,
+    "aten.conv1d": _conv1d,
     "aten.pad": _pad,
     "aten.constant_pad_nd": _constant_pad,
     **{f"aten.{name}": _other_pad for name in _OTHER_PADS},

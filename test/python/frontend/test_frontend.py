@@ -55,6 +55,16 @@ def _shuffled(x):
 
 
 LINEAR = nn.Linear(4, 5)
+REORDERED = nn.Linear(256, 5)
+BAND = torch.tensor([[[0.5, -1, 0.25]]])
+
+
+def _along_channels(x):
+    """ECA: a convolution along the channels of a pooled map gives the gates."""
+    gates = F.conv1d(x.mean((2, 3)).view(1, 1, -1), BAND, torch.ones(1), padding=1)
+    return x * torch.sigmoid(gates).view(1, -1, 1, 1).expand_as(x)
+
+
 CHANNELS = torch.tensor([0.5, 1, 2, 4])[:, None, None]
 MATRIX = torch.arange(16.0).reshape(4, 4) / 8
 
@@ -99,6 +109,8 @@ BODIES = {
         ["max_pool2d"],
     ),
     "batch_norm": (nn.BatchNorm2d(4), ["batch_norm"]),
+    "columns flattened first": (lambda x: REORDERED(x.permute(0, 3, 2, 1).reshape(1, -1)), ["flatten", "linear"]),
+    "along channels": (_along_channels, ["avg_pool2d", "flatten", "linear", "function", "mul", "flatten"]),
     "batch norm of a vector": (
         nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.BatchNorm1d(4)),
         ["avg_pool2d", "flatten", "batch_norm"],

@@ -20,6 +20,7 @@ REFUSED = {
     "pad by -1": (lambda x: F.pad(x, (1, -1)), "head: aten.pad pads by [1, -1]; a negative number cuts"),
     "pad of channels": (lambda x: F.pad(x, (0, 0, 0, 0, 1, 1)), "aten.pad pads by [0, 0, 0, 0, 1, 1], also other"),
     "pad of a relu": (lambda x: F.relu(F.pad(x, (1, 1), value=-float("inf"))), "and is not read by max-pools alone"),
+    "along rows": (lambda x: F.conv1d(x.flatten(2)[0], torch.ones(1, 4, 1)), "takes a tensor of shape 4x64; supported"),
     "replicate": (nn.ReplicationPad2d(1), "head: aten.pad with mode 'replicate' is not supported"),
     "reflect": (nn.Conv2d(4, 4, 3, padding=1, padding_mode="reflect"), "head.pad: aten.pad with mode 'reflect'"),
     "transposed": (nn.ConvTranspose2d(4, 4, 2), "head: aten.conv_transpose2d.input is not supported"),
