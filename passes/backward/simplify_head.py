@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import numpy as np
 from torch_mlir import ir
 
-from gradcam.dialect import ops
+from gradcam.dialect import channel_ops, ops
+from gradcam.dialect.channel_ops import order_of
 from gradcam.dialect.traits import Activation, Curve, has
 from gradcam.dialect.verify import ints, shape, sides
 from gradcam.passes.backward.rewrites import Pattern, apply_patterns, flat, integers, is_point, like, rebuilt
@@ -23,7 +25,8 @@ class SimplifyHead(Pass):
     Equal functions get one form, whichever layers a model is written with. A pool before the convolution leaves it a
     single position, and the gradient of a linear layer's class score is a row of its weights. A value that anything
     else reads, such as a target feature map, stays. Average pools in a row become one, and a pool of single elements is
-    left out.
+    left out. Channels of a layer that are taken in another order, or only some of them, such as some of the logits, are
+    rows of its weights in that order.
 
     This pass turns:
 
@@ -97,6 +100,26 @@ def flatten_before_activation(op: Any) -> ir.Value | None:
         return rebuilt(inner, vector, op.y.type)
 
 
+def rows_in_order(op: Any) -> ir.Value | None:
+    """take_channels(linear(x, w, b)) -> linear(x, w', b') with the rows of w and b in that order; alike for conv2d."""
+    inner, order = op.x.owner, order_of(op)
+    if not isinstance(inner, ops.Conv2dOp | ops.LinearOp) or only_user(inner) is None or ops.groups_of(inner) != 1:
+        return None
+    parameters = list(inner.operands)[1:]
+    values = [read_constant(p) for p in parameters]
+    if any(v is None for v in values):
+        return None
+    rows = []
+    for parameter, value in zip(parameters, values, strict=True):
+        with parameter.owner.location:
+            rows.append(
+                make_constant(np.concatenate((value, np.zeros_like(value[:1])))[order])
+            )  # the last row is for -1
+    with inner.location:
+        attributes = {name: inner.attributes[name] for name in inner.attributes}
+        return ir.Operation.create(inner.operation.name, [op.y.type], [inner.x, *rows], attributes).result
+
+
 def _pool(op: Any, x: ir.Value, kernel: list[int], type_: ir.Type) -> ir.Value:
     """The pool `op` of another input, with windows of `kernel` side by side."""
     attributes = {name: op.attributes[name] for name in op.attributes} | dict.fromkeys(
@@ -121,4 +144,5 @@ PATTERNS: dict[type, list[Pattern]] = {
     ops.AvgPool2dOp: [drop_unit_pool, merge_pools, pool_before_conv],
     ops.MaxPool2dOp: [drop_unit_pool],
     ops.FlattenOp: [linear_of_whole_map, flatten_before_activation],
+    channel_ops.TakeChannelsOp: [rows_in_order],
 }

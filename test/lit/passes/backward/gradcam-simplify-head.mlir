@@ -67,3 +67,23 @@ func.func @stays(%x: tensor<1x2x4x4xf32>) -> (tensor<1x2x1x1xf32>, tensor<1x2x1x
   %r = "gradcam.avg_pool2d"(%c) {kernel = [4, 4], stride = [4, 4], padding = [0, 0], dilation = [1, 1], count_include_pad = true} : (tensor<1x2x4x4xf32>) -> tensor<1x2x1x1xf32>
   return %p, %q, %c, %r : tensor<1x2x1x1xf32>, tensor<1x2x1x1xf32>, tensor<1x2x4x4xf32>, tensor<1x2x1x1xf32>
 }
+
+// -----
+
+// The channels that are taken of a layer are rows of its weights; those of a layer with another reader stay.
+// CHECK-LABEL: func.func @taken
+// CHECK-DAG: dense<{{\[\[}}5.000000e+00, 6.000000e+00], [0.000000e+00, 0.000000e+00], [1.000000e+00, 2.000000e+00]]> : tensor<3x2xf32>
+// CHECK-DAG: dense<[9.000000e+00, 0.000000e+00, 7.000000e+00]> : tensor<3xf32>
+// CHECK: %[[Y:.+]] = "gradcam.linear"({{.*}} -> tensor<1x3xf32>
+// CHECK-NEXT: %[[Z:.+]] = "gradcam.linear"
+// CHECK-NEXT: %[[T:.+]] = "gradcam.take_channels"(%[[Z]])
+// CHECK-NEXT: return %[[Y]], %[[Z]], %[[T]]
+func.func @taken(%x: tensor<1x2xf32>) -> (tensor<1x3xf32>, tensor<1x3xf32>, tensor<1x1xf32>) {
+  %w = arith.constant dense<[[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]> : tensor<3x2xf32>
+  %b = arith.constant dense<[7.0, 8.0, 9.0]> : tensor<3xf32>
+  %0 = "gradcam.linear"(%x, %w, %b) {operandSegmentSizes = array<i32: 1, 1, 1>} : (tensor<1x2xf32>, tensor<3x2xf32>, tensor<3xf32>) -> tensor<1x3xf32>
+  %1 = "gradcam.take_channels"(%0) {order = [2, -1, 0]} : (tensor<1x3xf32>) -> tensor<1x3xf32>
+  %2 = "gradcam.linear"(%x, %w, %b) {operandSegmentSizes = array<i32: 1, 1, 1>} : (tensor<1x2xf32>, tensor<3x2xf32>, tensor<3xf32>) -> tensor<1x3xf32>
+  %3 = "gradcam.take_channels"(%2) {order = [1]} : (tensor<1x3xf32>) -> tensor<1x1xf32>
+  return %1, %2, %3 : tensor<1x3xf32>, tensor<1x3xf32>, tensor<1x1xf32>
+}
