@@ -187,7 +187,12 @@ class Gradients:
 
     def _steps(self, op: Any) -> np.ndarray:
         """Scales of the int8 result of `op` (of its finer i32 one for a sum of vectors): float64, () or (C,)."""
-        largest = _channel_maxima(_masked(op))
+        last = _masked(op)
+        whole = only_user(last)
+        if has(whole, AlignsParts) and not is_wide_sum(op):  # stored at the scales of the whole at once
+            steps, channels = self._steps(whole), channel_ranges(whole)[list(whole.operands).index(last.results[0])]
+            return steps[channels] if steps.ndim else steps
+        largest = _channel_maxima(last)
         demand = self._demand(op.results[0])
         if demand is None:
             steps = np.asarray(largest.max() / INT8_LEVELS)
