@@ -174,8 +174,10 @@ def _adjoint(lowering: Lowering, op: Any, kernel: list[int], axes: list[tuple[in
     def part(taps: list[Taps], out: list[int]) -> ir.Value:
         return _rescaled_products(op, g, partial(products, taps=taps, out=[*out, lanes]), (m, s, vector))
 
-    gx = by_parity(axes, size, windows, part)
-    return gx if layout is None else layout.of_gradient(joined(gx))
+    if layout is None:
+        return by_parity(axes, size, windows, part)
+    with part_location(op, "parts"):  # not the name of the gradient, whose channels are in other places
+        return layout.of_gradient(joined(by_parity(axes, size, windows, part)))
 
 
 def _in_places(m: np.ndarray, layout: Placed) -> np.ndarray:

@@ -40,6 +40,11 @@ def pattern(access: Access) -> tuple[Any, ...]:
     return access_kind(access), argument, access.strides, access.extents, access.element_bits
 
 
+def source(access: Access) -> tuple[Any, ...]:
+    """A key of a load in an epilogue: constants and data come from ports of their own."""
+    return is_global(access.memref), pattern(access)
+
+
 def operand(access: Access) -> tuple[Any, ...]:
     """A key of a load in a reduction body: loads with equal keys can be one operand of the datapath.
 
@@ -49,9 +54,7 @@ def operand(access: Access) -> tuple[Any, ...]:
     return ("memory", access.extents, access.element_bits) if access_kind(access) == "memory" else pattern(access)
 
 
-def signature(
-    flow: Dataflow, loops: list[Loop], load: Callable[[Access], tuple[Any, ...]] = pattern
-) -> tuple[Any, ...]:
+def signature(flow: Dataflow, loops: list[Loop], load: Callable[[Access], tuple[Any, ...]] = source) -> tuple[Any, ...]:
     """A key of a dataflow: dataflows with equal keys are the same hardware.
 
     Constants and the entries of tables are not part of the key, and loads are compared by the key that `load` returns.

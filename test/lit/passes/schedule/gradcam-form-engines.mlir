@@ -459,6 +459,35 @@ func.func @padded_register(%x: memref<1xi32>, %y: memref<8xi32>) {
 
 // -----
 
+// A copy of data and a copy of constants are one engine with two epilogues, for they read different ports.
+// CHECK-LABEL: func.func @copies
+// CHECK: affine.for
+// CHECK: gradcam.engine = "elementwise", gradcam.epilogue = "0"
+// CHECK: affine.for
+// CHECK: gradcam.engine = "elementwise", gradcam.epilogue = "1"
+memref.global "private" constant @table : memref<8x4xi8> = dense<1>
+func.func @copies() {
+  %x = memref.alloc() : memref<8x4xi8>
+  %y = memref.alloc() : memref<8x4xi8>
+  %z = memref.alloc() : memref<8x4xi8>
+  %w = memref.get_global @table : memref<8x4xi8>
+  affine.for %i = 0 to 8 {
+    affine.parallel (%l) = (0) to (4) {
+      %v = affine.load %x[%i, %l] : memref<8x4xi8>
+      affine.store %v, %y[%i, %l] : memref<8x4xi8>
+    }
+  }
+  affine.for %i = 0 to 8 {
+    affine.parallel (%l) = (0) to (4) {
+      %v = affine.load %w[%i, %l] : memref<8x4xi8>
+      affine.store %v, %z[%i, %l] : memref<8x4xi8>
+    }
+  }
+  return
+}
+
+// -----
+
 func.func @call(%x: memref<8xi32>, %y: memref<8xi32>) {
   %c0 = arith.constant 0 : i32
   affine.for %i = 0 to 8 {
