@@ -124,6 +124,20 @@ def convert(call: Call) -> Converted:
     return converter(call)
 
 
+_OWN_STATISTICS = (
+    "normalizes by a mean and a variance that it computes of its input for every image, which is not supported; "
+    "batch norms are, whose statistics are constants"
+)
+_ATTENTION = "multiplies two tensors computed from the image as matrices, as attention does, which is not supported"
+
+#: Why an op is refused, where more can be said than that it is not supported.
+_REASONS = {
+    **dict.fromkeys(("layer_norm", "native_layer_norm", "group_norm", "native_group_norm"), _OWN_STATISTICS),
+    **dict.fromkeys(("instance_norm", "rms_norm", "linalg_vector_norm"), _OWN_STATISTICS),
+    **dict.fromkeys(("bmm", "baddbmm", "scaled_dot_product_attention", "multi_head_attention_forward"), _ATTENTION),
+}
+
+
 def _unsupported(call: Call) -> str:
     if REASON in call.op.attributes:
         return ir.StringAttr(call.op.attributes[REASON]).value
@@ -131,4 +145,4 @@ def _unsupported(call: Call) -> str:
     base = name.split(".")[1] if "." in name else name
     if base.endswith("_"):
         return "writes in place, which is not supported: import run_decompositions({}) of the program"
-    return "is not supported"
+    return _REASONS.get(base, "is not supported")
