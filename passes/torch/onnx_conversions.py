@@ -93,10 +93,10 @@ def _extreme(is_lower: bool) -> Converter:
 
     def convert(node: OnnxNode) -> ir.Value:
         bounds = [node.constant(i) for i in range(len(node.op.operands))]
-        if len(bounds) == 2 and any(bound is not None and bound.size == 1 for bound in bounds):
-            index = 0 if bounds[0] is None else 1
-            bound = _number(bounds[1 - index])
-            return _bounded(node, index, bound, None) if is_lower else _bounded(node, index, None, bound)
+        for index, bound in enumerate(bounds[::-1]):
+            if len(bounds) == 2 and bound is not None and bound.size == 1:
+                limit = _number(bound)
+                return _bounded(node, index, limit, None) if is_lower else _bounded(node, index, None, limit)
         raise node.error("of several tensors is not supported; supported is that of one and a number")
 
     return convert
@@ -177,8 +177,8 @@ def _reduction(name: str, *rest: None) -> Converter:
 def _slice(node: OnnxNode) -> ir.Value:
     """Slices of one axis after the other."""
     starts, ends = (node.known(i, "starts or ends").reshape(-1) for i in (1, 2))
-    axes = node.numbers(3, "axes") if node.has(3) else list(range(len(starts)))
-    steps = node.numbers(4, "steps") if node.has(4) else [1] * len(starts)
+    axes = (node.numbers(3, "axes") if node.has(3) else None) or list(range(len(starts)))
+    steps = (node.numbers(4, "steps") if node.has(4) else None) or [1] * len(starts)
     x, shape = node.input(0), node.shape(0)
     for axis, start, end, step in zip(axes, map(int, starts), map(int, ends), steps, strict=True):
         if step < 1:

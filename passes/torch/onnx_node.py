@@ -61,8 +61,9 @@ class OnnxNode:
     def constant(self, index: int) -> np.ndarray | None:
         """Input `index` as an array; None where it is left out or computed from the image."""
         owner = torch_ir.defining_op(self.op.operands[index]) if self.has(index) else None
-        is_constant = owner is not None and owner.name == "torch.operator" and OnnxNode(owner).name == "Constant"
-        return np.asarray(ir.DenseElementsAttr(owner.attributes["torch.onnx.value"])) if is_constant else None
+        if owner is None or owner.name != "torch.operator" or OnnxNode(owner).name != "Constant":
+            return None
+        return np.asarray(ir.DenseElementsAttr(owner.attributes["torch.onnx.value"]))
 
     def known(self, index: int, what: str) -> np.ndarray:
         """Input `index`, which must be a constant where it is given; `what` names it.

@@ -23,12 +23,12 @@ _EVALUATED_FROM = {"DequantizeLinear": 19, "QuantizeLinear": 19}
 MOST_NUMBERS = 1 << 28
 
 
-def fold_constants(model: ModelProto, shapes: Mapping[str, tuple[int | None, ...] | None]) -> bool:
+def fold_constants(model: ModelProto, shapes: Mapping[str, tuple[int, ...]]) -> bool:
     """Replaces the nodes that compute constants by initializers, in place.
 
     Args:
         model: the model; its functions are inlined.
-        shapes: what is known of the shapes of its tensors.
+        shapes: those of its tensors that are known.
 
     Returns:
         Whether a node was replaced: shapes that were not known may be known now.
@@ -54,7 +54,7 @@ def fold_constants(model: ModelProto, shapes: Mapping[str, tuple[int | None, ...
 def _values(
     node: NodeProto,
     known: Mapping[str, TensorProto],
-    shapes: Mapping[str, tuple[int | None, ...] | None],
+    shapes: Mapping[str, tuple[int, ...]],
     model: ModelProto,
 ) -> list[TensorProto] | None:
     """The outputs of a node that are constants; None where they are not."""
@@ -65,7 +65,7 @@ def _values(
         return [named]
     if node.op_type in ("Shape", "Size"):
         shape = shapes.get(node.input[0])
-        if shape is None or None in shape:
+        if shape is None:
             return None
         start, end = attribute(node, "start", 0), attribute(node, "end")
         value = np.array(shape[start:end] if node.op_type == "Shape" else math.prod(shape), np.int64)
@@ -79,7 +79,7 @@ def _values(
 def _computed(
     node: NodeProto,
     inputs: Mapping[str, np.ndarray],
-    shapes: Mapping[str, tuple[int | None, ...] | None],
+    shapes: Mapping[str, tuple[int, ...]],
     model: ModelProto,
 ) -> list[TensorProto]:
     """The outputs of a node by its inputs."""
@@ -95,7 +95,7 @@ def _computed(
     alone = helper.make_model(graph, opset_imports=[opset], ir_version=model.ir_version)
     with outside(f"{where} cannot be computed"):
         shape = shapes.get(node.output[0])
-        count = _numbers(node, list(inputs.values())) if shape is None or None in shape else math.prod(shape)
+        count = _numbers(node, list(inputs.values())) if shape is None else math.prod(shape)
         if count > MOST_NUMBERS:
             raise GradcamError(f"{where} has {count:,} numbers; the most are {MOST_NUMBERS:,}")
         values = ReferenceEvaluator(alone).run(None, dict(inputs))

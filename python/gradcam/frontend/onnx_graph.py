@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, shape_inference
@@ -19,9 +19,6 @@ from gradcam.frontend.onnx_quantized import take_quantization
 from gradcam.outside import outside
 
 _log = logging.getLogger(__name__)
-
-#: Static shape of a tensor by its name; None for a dimension, or the whole, that is not known.
-Shapes = Mapping[str, tuple[int | None, ...] | None]
 
 
 def prepared(
@@ -47,6 +44,7 @@ def prepared(
     graph.name = "main"
     name_nodes(graph)
     _refuse_other_domains(graph, context)
+    _refuse_uneven_splits(graph, context)
     _bind_input(graph, input_shape, model)
     copy = _inferred(copy, model)
     while fold_constants(copy, shapes_of(copy.graph)):
@@ -59,12 +57,13 @@ def prepared(
     return copy, ranges
 
 
-def shapes_of(graph: GraphProto) -> Shapes:
-    """The shape of every tensor of a graph whose type is known."""
-    known: dict[str, tuple[int | None, ...] | None] = {t.name: tuple(t.dims) for t in graph.initializer}
+def shapes_of(graph: GraphProto) -> dict[str, tuple[int, ...]]:
+    """The shapes of the tensors of a graph of which all sizes are known."""
+    known = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
     for info in (*graph.input, *graph.output, *graph.value_info):
-        if info.type.HasField("tensor_type") and info.type.tensor_type.HasField("shape"):
-            known.setdefault(info.name, _sizes(info))
+        sizes = tuple(n for n in _sizes(info) if n is not None)
+        if info.type.tensor_type.HasField("shape") and len(sizes) == len(_sizes(info)):
+            known.setdefault(info.name, sizes)
     return known
 
 
@@ -145,6 +144,16 @@ def _refuse_other_domains(graph: GraphProto, context: ir.Context) -> None:
         raise Faults([_fault(n, f"{n.domain}.{n.op_type} is no operator of ONNX; {remedy}", context) for n in found])
 
 
+def _refuse_uneven_splits(graph: GraphProto, context: ir.Context) -> None:
+    """Refuses a Split with another number of outputs than it says, for which shape inference aborts the process."""
+    splits = [node for node in graph.node if node.op_type == "Split"]
+    wrong = [n for n in splits if attribute(n, "num_outputs", len(n.output)) != len(n.output)]
+    if wrong:
+        raise Faults(
+            [_fault(n, f"onnx.Split has {len(n.output)} outputs and says another number", context) for n in wrong]
+        )
+
+
 def _fault(node: NodeProto, message: str, context: ir.Context) -> GradcamError:
     return fail(ir.Location.name(node.name, context=context), message)
 
@@ -158,6 +167,9 @@ def _bind_input(graph: GraphProto, given: Sequence[int] | None, model: OnnxModel
     del graph.value_info[:]
     if len(images) != 1:
         return
+    if (type_ := images[0].type.tensor_type.elem_type) != TensorProto.FLOAT:
+        name = TensorProto.DataType.Name(type_).lower()
+        raise GradcamError(f"{model.path} takes an image of {name}; only float (f32) is supported: export it so")
     found = _sizes(images[0])
     sizes = ",".join("?" if n is None else str(n) for n in found)
     shape = None if given is None else checked_shape(given)
@@ -192,7 +204,7 @@ def _refuse_dynamic(graph: GraphProto, context: ir.Context) -> None:
         _fault(node, f"onnx.{node.op_type} gives '{name}', whose shape depends on more than the input's", context)
         for node in graph.node
         for name in used.intersection(node.output)
-        if (shape := shapes.get(name)) is None or None in shape
+        if name not in shapes
     ]
     if faults:
         raise Faults(faults)

@@ -53,7 +53,7 @@ def onnx_layers(model: OnnxModel, input_shape: Sequence[int] | None, context: ir
 def _feature_maps(graph: GraphProto) -> dict[str, str]:
     """The tensors that are feature maps (1xCxHxW) by the names of their nodes."""
     shapes = shapes_of(graph)
-    return {node.name: node.output[0] for node in graph.node if len(shapes[node.output[0]] or ()) == 4}
+    return {node.name: node.output[0] for node in graph.node if len(shapes.get(node.output[0], ())) == 4}
 
 
 def _tensors(graph: GraphProto, targets: Sequence[str]) -> tuple[dict[str, str], list[GradcamError]]:
@@ -68,7 +68,7 @@ def _tensors(graph: GraphProto, targets: Sequence[str]) -> tuple[dict[str, str],
         elif tensor not in computed:
             what = f"is neither a node nor the output of one{suggestion(name, list(maps))}"
             faults.append(TargetError(f"target layer '{name}' {what}"))
-        elif (rank := len(shapes[tensor] or ())) != 4:
+        elif (rank := len(shapes.get(tensor, ()))) != 4:
             what = f"gives a tensor of {rank} dimensions; it must give a feature map, 1xCxHxW"
             faults.append(TargetError(f"target layer '{name}' {what}{suggestion(name, list(maps))}"))
         else:

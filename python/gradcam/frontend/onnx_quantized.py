@@ -127,7 +127,7 @@ def _become_clip(graph: GraphProto, node: NodeProto, source: str, bounds: tuple[
     """Makes a Clip of a DequantizeLinear."""
     names = [f"{node.output[0]}.{side}" for side in ("least", "largest")]
     for name, bound in zip(names, bounds, strict=True):
-        graph.initializer.append(numpy_helper.from_array(np.float32(bound), name))
+        graph.initializer.append(numpy_helper.from_array(np.asarray(bound, np.float32), name))
     clip = helper.make_node("Clip", [source, *names], list(node.output), name=node.name)
     node.CopyFrom(clip)
 

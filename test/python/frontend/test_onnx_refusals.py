@@ -68,6 +68,12 @@ def test_operators_of_other_domains(tmp_path):
     assert line.startswith("Gelu y: com.microsoft.Gelu is no operator of ONNX; export the model without")
 
 
+def test_a_split_that_says_another_number_of_outputs(tmp_path):
+    model = graph([node("Split", "x", "a b", axis=1, num_outputs=2), node("Add", "a b")], opset=18)
+    model.graph.node[0].attribute[1].i = 1
+    assert refused(saved(model, tmp_path)) == ["Split a: onnx.Split has 2 outputs and says another number"]
+
+
 def test_control_flow(tmp_path):
     branch = helper.make_graph([node("Relu", "x", "z")], "b", [], [helper.make_tensor_value_info("z", 1, SHAPE)])
     nodes = [node("ReduceMax", "x", "r", keepdims=0), node("Cast", "r", "c", to=9)]
@@ -130,8 +136,8 @@ def test_an_older_opset_that_cannot_be_converted(tmp_path, monkeypatch):
 def test_other_types_of_numbers(tmp_path):
     x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT16, SHAPE) for name in "xy")
     made = helper.make_graph([node("Relu", "x")], "half", [x], [y])
-    lines = refused(saved(helper.make_model(made, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), tmp_path))
-    assert any("the input is f16; only f32 is supported" in line for line in lines)
+    path = saved(helper.make_model(made, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), tmp_path)
+    assert refused(path) == [f"{path} takes an image of float16; only float (f32) is supported: export it so"]
 
 
 def test_a_target_layer_that_is_none(tmp_path):
