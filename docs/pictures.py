@@ -1,14 +1,14 @@
-"""Makes the pictures of this folder: `python docs/pictures.py [build/demo build/maps.npz]`.
+"""Makes the pictures of this folder: `python docs/pictures.py [--demo DIR] [--targets FILE] [--photographs FILE]`.
 
-levels.png comes from the table of the passes, overlays.png from the heatmaps of a demonstration that was run in
-build/demo, targets.png from those that `benchmarks/target_layers.py --maps build/maps.npz` wrote. Without arguments it
-makes levels.png alone.
+levels.png comes from the table of the passes, overlays.png from the heatmaps in the folder of a demonstration,
+targets.png and photographs.png from what `benchmarks/target_layers.py` and `benchmarks/efficientnet.py` wrote with
+`--maps`. Without arguments it makes levels.png alone.
 """
 
 from __future__ import annotations
 
+import argparse
 import io
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -44,6 +44,7 @@ EQUAL = (2, 6)
 CONTEXTS = ((0, 4, "torch-mlir's context", "#e8f0fa"), (5, 5, "CIRCT's context", "#eaf5ea"))
 EDGE, TEXT, SOFT, ACCENT = "#30506e", "#1c1c1c", "#5c6670", "#b0491c"
 SHOWN = 7  # the image of targets.png; target_layers.py simulates the first ones
+PHOTOGRAPHS = (0, 1, 4, 5, 8, 18)  # the photographs of photographs.png, in the order of efficientnet.py
 WIDTH, BOX, LINE, COLUMNS = 10.0, 0.5, 0.155, 2  # inches; passes side by side
 PITCH = 2.25  # inches from a pass to the one beside it
 
@@ -142,6 +143,19 @@ def targets(maps: Path) -> Image.Image:
     return overlay(Compared(images.pixels[SHOWN], chosen, images.boxes[SHOWN]), ("image", *titles), scale=3)
 
 
+def photographs(maps: Path) -> Image.Image:
+    """A few photographs with what two layers of EfficientNet-Lite0 say about their class, by float and by the RTL."""
+    found = np.load(maps)
+    layers = sorted({name.split()[0] for name in found if " " in name}, key=lambda name: -int(name.split(".")[-1]))
+    rows = [(layer, who) for layer in layers for who in ("float", "int8")]
+    items = [
+        Compared(found["pixels"][i], [np.maximum(found[f"{layer} {who}"][i], 0) for layer, who in rows], None, name)
+        for i, name in ((i, str(found["int8"][i])) for i in PHOTOGRAPHS)
+    ]
+    titles = ["image"] + [f"{layer}\n{'torch.autograd' if who == 'float' else 'the RTL, int8'}" for layer, who in rows]
+    return grid(items, titles)
+
+
 def _image(figure: Figure) -> Image.Image:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")
@@ -158,13 +172,16 @@ def _save(picture: Image.Image, name: str, written: Sequence[str] = ()) -> None:
 
 def main() -> None:
     """Writes the pictures beside this script."""
-    if len(sys.argv) not in (1, 3):
-        sys.exit("usage: python docs/pictures.py [DEMO_FOLDER MAPS.npz]")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--demo", type=Path, metavar="DIR", help="makes overlays.png")
+    parser.add_argument("--targets", type=Path, metavar="FILE.npz", help="makes targets.png")
+    parser.add_argument("--photographs", type=Path, metavar="FILE.npz", help="makes photographs.png")
+    options = parser.parse_args()
     figure = levels()
     _save(_image(figure), "levels.png", texts(figure))
-    if len(sys.argv) == 3:
-        _save(overlays(Path(sys.argv[1])), "overlays.png")
-        _save(targets(Path(sys.argv[2])), "targets.png")
+    for source, make in ((options.demo, overlays), (options.targets, targets), (options.photographs, photographs)):
+        if source is not None:
+            _save(make(source), f"{make.__name__}.png")
 
 
 if __name__ == "__main__":

@@ -23,13 +23,13 @@ class Compared:
     Attributes:
         pixels: uint8, H x W x 3.
         maps: after ReLU, h x w each, in the order in which they are shown.
-        box: x0, y0, x1, y1 in pixels, x1 and y1 exclusive.
-        caption: a line above.
+        box: x0, y0, x1, y1 in pixels, x1 and y1 exclusive; None draws none.
+        caption: a line above; of a grid below.
     """
 
     pixels: np.ndarray
     maps: Sequence[np.ndarray]
-    box: Sequence[int]
+    box: Sequence[int] | None = None
     caption: str = ""
 
 
@@ -59,18 +59,22 @@ def sheet(items: Sequence[Compared], columns: int, title: str, scale: int = 1) -
 
 
 def grid(items: Sequence[Compared], titles: Sequence[str], scale: int = 1) -> Image.Image:
-    """One image per column, below it its maps; a title in front of every row."""
+    """One image per column, below it its maps and its caption; a title in front of every row."""
     columns = [_panels(item, scale) for item in items]
     width, height = columns[0][0].size
     font = _font(scale)
     left = GAP + max(int(font.getlength(line)) for title in titles for line in title.split("\n")) + 2 * GAP
-    picture = Image.new("RGB", (left + len(columns) * (width + GAP), GAP + len(titles) * (height + GAP)), PAPER)
+    bottom = GAP + len(titles) * (height + GAP)
+    below = LINE * scale if any(item.caption for item in items) else 0
+    picture = Image.new("RGB", (left + len(columns) * (width + GAP), bottom + below), PAPER)
     draw = ImageDraw.Draw(picture)
     for row, title in enumerate(titles):
         top = GAP + row * (height + GAP)
         draw.text((GAP, top + height // 2), title, INK, font, anchor="lm")
         for column, panels in enumerate(columns):
             picture.paste(panels[row], (left + column * (width + GAP), top))
+    for column, item in enumerate(items):
+        draw.text((left + column * (width + GAP), bottom), item.caption, INK, font)
     return picture
 
 
@@ -87,8 +91,10 @@ def _blend(pixels: np.ndarray, heatmap: np.ndarray) -> np.ndarray:
     return blended(pixels, normalize(resize(np.asarray(heatmap, np.float64), pixels.shape[:2])), OPACITY)
 
 
-def _boxed(panel: Image.Image, box: Sequence[int], scale: int) -> Image.Image:
+def _boxed(panel: Image.Image, box: Sequence[int] | None, scale: int) -> Image.Image:
     panel = panel.resize((panel.width * scale, panel.height * scale), Image.Resampling.NEAREST)
+    if box is None:
+        return panel
     x0, y0, x1, y1 = (int(edge) * scale for edge in box)
     ImageDraw.Draw(panel).rectangle((x0, y0, x1 - 1, y1 - 1), outline=BOX, width=max(1, scale // 2))
     return panel

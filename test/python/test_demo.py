@@ -237,7 +237,9 @@ def test_pictures():
     assert (first[:, :16] != second[:, :16]).any()
     other = dataclasses.replace(item, maps=(heatmap, heatmap.T))
     assert (np.asarray(overlay(item, ("a", "b", "c"))) != np.asarray(overlay(other, ("a", "b", "c")))).any()
-    assert grid([item, item], ("a", "b", "c")).height == 4 + 3 * 20
+    assert grid([item, item], ("a", "b", "c")).height == 4 + 3 * 20 + 20
+    bare = Compared(pixels, (heatmap, heatmap))
+    assert grid([bare, bare], ("a", "b", "c")).height == 4 + 3 * 20
 
 
 def box_edge():
