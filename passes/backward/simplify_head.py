@@ -106,8 +106,8 @@ def rows_in_order(op: Any) -> ir.Value | None:
     if not isinstance(inner, ops.Conv2dOp | ops.LinearOp) or only_user(inner) is None or ops.groups_of(inner) != 1:
         return None
     parameters = list(inner.operands)[1:]
-    values = [read_constant(p) for p in parameters]
-    if any(v is None for v in values):
+    values = [v for v in map(read_constant, parameters) if v is not None]
+    if len(values) < len(parameters):
         return None
     rows = []
     for parameter, value in zip(parameters, values, strict=True):

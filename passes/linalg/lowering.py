@@ -130,7 +130,9 @@ def in_order(lowering: Lowering, value: ir.Value, placed: Placed) -> ir.Value:
     if width(placed.packed) != 8:
         raise fail(value.owner, f"'{value.owner.name}' moves {width(placed.packed)}-bit channels; only 8-bit ones move")
     x = placed.narrowed(lowering.pe.lanes)
-    matrix = np.eye(len(x.places), dtype=np.int8)[:, :, None, None]
+    # A product of lanes reads whole words of a gradient, so that the lanes behind its channels are written, too.
+    rows = size[2] if value in lowering.gradients else len(x.places)
+    matrix = np.eye(rows, len(x.places), dtype=np.int8)[:, :, None, None]
     with value.owner.location:
         weights = const_tensor(pack_weights(x.spread(matrix), lowering.pe))
         sums = accumulate(x.packed, weights, POINTWISE, size)

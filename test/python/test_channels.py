@@ -103,7 +103,7 @@ def test_parts_at_whole_words_are_not_copied(network, target, copied):
 
 
 #: Maps side by side, of which one does not fill its last word; gradients in such places; halves of sums; the image.
-INNER = r".*\.(parts|rows|halves|high|unfold)"
+INNER = r".*\.(parts|rows|halves|high|unfold)(\.\d+)?"
 
 DESIGNS = [
     ("branches", 1, "gradcam", "4x4"),
