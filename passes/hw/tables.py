@@ -13,6 +13,9 @@ from gradcam.passes.hw.value import Value, bits_for
 from gradcam.passes.program.clock import Clock
 from gradcam.passes.program.nest import Node
 
+#: The attribute of a lookup's module with the bytes of its tables.
+BYTES = "gradcam_table_bytes"
+
 if TYPE_CHECKING:
     from gradcam.passes.hw.datapath import Datapath
 
@@ -81,4 +84,6 @@ def build_table(name: str, tables: Sequence[Sequence[int]], width: int, bits: in
             entry = b.register(entry, "entry_q")
         return {"entry": entry}
 
-    return module(name, [Signal("index", width)], [Signal("entry", bits)], build, reset=False, comment=comment)
+    made = module(name, [Signal("index", width)], [Signal("entry", bits)], build, reset=False, comment=comment)
+    made.attributes[BYTES] = ir.IntegerAttr.get(ir.IntegerType.get_signless(64), len(flat) * bits // 8)
+    return made

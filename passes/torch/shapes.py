@@ -92,27 +92,6 @@ def _reduced(call: Call, what: str, pool: Callable[..., ir.Value]) -> Converted:
         return call.seen(rest._replace(value=pool(view.value, window, out)), "flatten")
 
 
-def conv1d(call: Call) -> Converted:
-    """A convolution along the channels of a vector, as of efficient channel attention: a linear layer with a band."""
-    view, weight, bias = call.view(0), call.weight(1), call.optional_weight(2)
-    (stride,), (padding,), (dilation,) = (call.static(n) for n in (3, 4, 5))
-    taps = dense_values(weight.owner)
-    if not (view.is_flat and view.shape[:2] == [1, 1] and taps.shape[:2] == (1, 1) and stride == 1):
-        raise call.error(f"takes a tensor of shape {by(view.shape)}; supported is one along all features, 1x1xF")
-    features, out = view.shape[2], list(call.type.shape)[2]
-    band = np.zeros((out, features), np.float32)
-    for tap, number in enumerate(taps[0, 0]):
-        for o in range(out):
-            if 0 <= (i := o - padding + tap * dilation) < features:
-                band[o, i] = number
-    with weight.owner.location:
-        matrix = make_constant(band)
-        offsets = None if bias is None else make_constant(np.full(out, dense_values(bias.owner)[0]))
-    x = view.value if len(dims(view.value)) == 2 else call.flatten(view.value, "flatten")
-    y = ops.LinearOp(x, matrix, offsets, tensor(1, out), loc=call.loc()).result
-    return call.seen(View(y, ((), (), (1,))))
-
-
 def linear(call: Call) -> Converted:
     """A linear layer; of the channels at every position of a map, as a 1x1 convolution."""
     return _linear(call, call.view(0), call.weight(1), call.optional_weight(2))
@@ -179,7 +158,6 @@ MOVES: dict[str, Callable[[Call], Converted]] = {
 TABLE: dict[str, Callable[[Call], Converted]] = MOVES | {
     "aten.addmm": addmm,
     "aten.amax": amax,
-    "aten.conv1d": conv1d,
     "aten.expand": expand,
     "aten.linear": linear,
     "aten.matmul": matmul,

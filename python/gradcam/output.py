@@ -21,7 +21,7 @@ from gradcam.passes.program.banks import constant_words, hex_lines
 from gradcam.passes.program.scheduled_program import ScheduledProgram
 from gradcam.program import describe_program, dram_file
 from gradcam.quality import rounded_weights
-from gradcam.report import count_multiplications, make_report, report_text
+from gradcam.report import count_multiplications, count_table_bytes, make_report, report_text
 from gradcam.schedule import describe_schedule
 from gradcam.schema.document import write
 from gradcam.schema.report import PassTime, Report
@@ -87,10 +87,11 @@ def compile_to_folder(
         scheduled = ScheduledProgram.of(compilation.to("scheduled"))
         program = describe_program(scheduled, quantized, write_memories(scheduled, work), compilation.preprocessing)
         schedule = describe_schedule(scheduled)
-        multiplications = count_multiplications(compilation.to("hw"))
+        hardware = compilation.to("hw")
+        multiplications, tables = count_multiplications(hardware), count_table_bytes(hardware)
         program = replace(program, rtl=write_rtl(compilation.to("verilog"), work / "rtl"))
         passes = [PassTime(t.name, round(t.seconds, 4)) for t in compilation.timing.times]
-        report = make_report(name, settings.pe, quantized, program, multiplications, passes, rounding, quality)
+        report = make_report(name, settings.pe, quantized, program, multiplications, passes, rounding, quality, tables)
         write(work / "program.json", program)
         write_package(work, program)
         (work / "schedule.json").write_text(schedule_text(schedule), encoding="utf-8")

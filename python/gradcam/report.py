@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -28,6 +29,7 @@ def make_report(
     passes: Sequence[PassTime] = (),
     rounding: Sequence[Rounding] = (),
     quality: Quality | None = None,
+    tables: Mapping[str, int] | None = None,
 ) -> Report:
     """The report of a compile; its cycles are predicted.
 
@@ -40,6 +42,7 @@ def make_report(
         passes: the wall time of each pass.
         rounding: see `gradcam.quality.rounded_weights`.
         quality: see `gradcam.quality.measure`.
+        tables: see `count_table_bytes`; empty where there is no hardware yet.
     """
     multipliers = PE.parse(pe).oc * PE.parse(pe).ic
     macs, cycles = count_macs(quantized), program.cycles
@@ -52,7 +55,7 @@ def make_report(
         cycles=cycles,
         overhead=cycles.explanation / cycles.inference,
         utilization=macs / multipliers / cycles.inference,
-        memory_bytes={n: b.size for n, b in program.banks.items()},
+        memory_bytes={n: b.size for n, b in program.banks.items()} | dict(tables or {}),
         packet_bytes=program.packet_bytes,
         activation_bytes=sum(program.banks[n].size for n in written),
         multiplications=dict(multiplications or {}),
@@ -75,6 +78,23 @@ def count_multiplications(design: Any) -> dict[str, int]:
 
     counts = {name.removeprefix("engine_"): count(name) for name in modules if name.startswith("engine_")}
     return {name: number for name, number in counts.items() if number}
+
+
+def count_table_bytes(design: Any) -> dict[str, int]:
+    """Bytes of the lookup tables of a level-5 module by module of tables; each lane that looks up has its own."""
+    from gradcam.passes.hw.tables import BYTES  # it imports CIRCT
+
+    sizes = {
+        str(m.attributes["sym_name"]).strip('"'): int(m.attributes[BYTES].value)
+        for m in design.body.operations
+        if BYTES in m.attributes
+    }
+    placed = Counter[str]()
+    for module in design.body.operations:
+        for op in (op for region in module.regions for block in region for op in block.operations):
+            if op.operation.name == "hw.instance":
+                placed[str(op.attributes["moduleName"])[1:]] += 1
+    return {name: size * placed[name] for name, size in sizes.items()}
 
 
 def layer_figures(quantized: Any, program: Program, multipliers: int) -> list[Layer]:

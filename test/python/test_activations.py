@@ -30,6 +30,7 @@ from gradcam.passes.backward.simplify_backward import SimplifyBackward
 from gradcam.passes.ir.constants import dense_values, make_constant
 from gradcam.passes.linalg.convert_gradcam_to_linalg import ConvertGradcamToLinalg
 from gradcam.passes.linalg.fuse_epilogues import FuseEpilogues
+from gradcam.pe import PE
 from gradcam.quality import activation_limits
 from gradcam.quant_types import scale, storage_bits
 from gradcam.reference.integer import quantize_image, run_integer
@@ -339,7 +340,10 @@ def test_a_product_of_shapes_that_do_not_fit_is_refused():
 def test_rtl_equals_the_integer_reference(make, target, method, pe, op, mhz, tmp_path):
     net, folder = make(target), tmp_path / "design"
     settings = Settings(f"layers.{net.target}", method, pe=pe, range_choice="max", clock_mhz=mhz)
-    compile_to_folder(net, "test", settings, folder)
+    report = compile_to_folder(net, "test", settings, folder)
+    tables = [size for name, size in report.memory_bytes.items() if name.startswith("table_")]
+    lanes = PE.parse(pe).oc
+    assert bool(tables) == (make is tabulated) and all(size % (256 * lanes) == 0 for size in tables)
     checked = check_design(net, folder)
     body = checked.module.body.operations[0].entry_block.operations
     changed = next(o for o in body if o.operation.name == f"gradcam.{op}")

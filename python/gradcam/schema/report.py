@@ -128,7 +128,7 @@ class Report(Document, frozen=True, kw_only=True):
         cycles: cycles of a run by phase.
         overhead: cycles of the explanation / cycles of the inference.
         utilization: macs / multipliers / cycles of the inference.
-        memory_bytes: bytes by bank.
+        memory_bytes: bytes by bank, and by module of lookup tables, of all its lanes.
         packet_bytes: bytes by packet buffer of the core.
         activation_bytes: bytes of the banks that nests write.
         multiplications: multiplications by engine, of lanes and of rescales; engines without any are left out.

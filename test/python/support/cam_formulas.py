@@ -31,8 +31,8 @@ def cam(method: str, a: torch.Tensor, g: torch.Tensor, eps: float = EPS) -> torc
     return (weights * a).sum(1)
 
 
-def is_well_conditioned(method: str, a: torch.Tensor, g: torch.Tensor, noise_level: float = 2e-7) -> bool:
-    """Whether the map keeps four digits under relative noise, by default the last two bits of f32, in `a` and `g`.
+def is_well_conditioned(method: str, a: torch.Tensor, g: torch.Tensor, noise_level: float = 5e-7) -> bool:
+    """Whether the map keeps four digits under relative noise, by default three bits of f32, in `a` and `g`.
 
     The divisors of xgradcam and gradcam++ can come near 0 by cancellation.
     """

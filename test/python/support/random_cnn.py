@@ -12,6 +12,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from cam_formulas import cam
+from torch.overrides import TorchFunctionMode
 from torch_mlir import ir
 from torch_mlir.dialects import arith, func
 
@@ -75,6 +76,18 @@ class Node:
     forward: Callable[..., torch.Tensor]
     build: Callable[..., Any]
     value: torch.Tensor
+
+
+class _Double(TorchFunctionMode):
+    """Lets PyTorch's functions compute in f64 where they are given f32."""
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        def double(value):
+            if isinstance(value, torch.Tensor) and value.dtype == torch.float32 and function is not torch.Tensor.double:
+                return value.double()
+            return type(value)(map(double, value)) if type(value) in (list, tuple) else value
+
+        return function(*map(double, args), **{n: double(v) for n, v in (kwargs or {}).items()})
 
 
 class Network:
@@ -158,6 +171,9 @@ class Network:
 
         return self.append([x], FUNCTIONS[name], build)
 
+    def scale(self, x, factor) -> int:
+        return self.append([x], lambda v: factor * v, lambda v, type_: cam_ops.ScaleOp(v, real(factor), type_))
+
     def mul(self, x, y) -> int:
         return self.append([x, y], lambda v, w: v * w.reshape(*w.shape, *[1] * (v.ndim - w.ndim)), product_ops.MulOp)
 
@@ -170,8 +186,8 @@ class Network:
         return self.mul(x, self.function(self.linear(hidden, self.shape(x)[1]), "sigmoid"))
 
     def product(self, x) -> int:
-        """The product of two maps."""
-        return self.mul(self.conv(x, self.shape(x)[1], (1, 1)), self.function(x))
+        """The product of two maps, one of them scaled: by a power of two, so that its place changes no bit."""
+        return self.mul(self.scale(self.conv(x, self.shape(x)[1], (1, 1)), 0.5), self.function(x))
 
     def add(self, x, y) -> int:
         return self.append([x, y], torch.add, ops.AddOp)
@@ -233,13 +249,14 @@ class Network:
         return [i for i in sorted(used) if i > 0 and self.nodes[i].value.ndim == 4]
 
     def gradient(self, target: int, cls: int = -1) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Logits, the target feature map, and the gradient of the class score at it by PyTorch's autograd."""
+        """Logits, the target feature map, and the gradient of the class score at it by PyTorch's autograd, in f64."""
         values: list[torch.Tensor] = []
-        for node in self.nodes:
-            value = node.forward(*(values[i] for i in node.inputs))
-            values.append(value.requires_grad_() if len(values) == target else value)
-        logits, a = values[-1], values[target]
-        score = logits[0, int(logits.argmax()) if cls < 0 else cls]
+        with _Double():
+            for node in self.nodes:
+                value = node.forward(*(values[i] for i in node.inputs)).double()
+                values.append(value.detach().requires_grad_() if len(values) == target else value)
+            logits, a = values[-1], values[target]
+            score = logits[0, int(logits.argmax()) if cls < 0 else cls]
         (g,) = torch.autograd.grad(score, a)
         return logits.detach(), a.detach(), g
 
