@@ -14,6 +14,7 @@ compiled in a process of its own, with a time limit. `pip install -c constraints
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import logging
 import re
@@ -43,15 +44,19 @@ NO_LEVEL = "none"
 #: What stands around the table in the file of `-o`.
 DOCUMENT = """# Public networks
 
-How far public networks get{revision}: {count} of {all} reach level `{level}` for an array of {pe}. A row has the level
-that a network reaches with an explanation at its last stage, and why it stops; the height and width of its images; the
-predicted cycles of an inference, and the utilization of the multipliers by it; and the cycles of an explanation as a
-part of these, at the last stage and at an earlier one. The last stage is the last layer whose map has several
-positions, the earlier one the last layer with a larger map. Weights are on chip. They are random, seeded and with batch
-norms that fit, in the networks of torchvision and timm, and the packages' own in the others; the images that calibrate
-are random, too. A level of "none" means that the import refuses the network.
+Measured{revision}: {count} of {all} networks reach level `{level}` for an array of {pe}.
 
-`pip install -c constraints.txt '.[zoo]'` brings the packages, and `{command}` measures this again.
+A row has the level that a network reaches with an explanation at its last stage, and why it stops; the height and width
+of its images; the predicted cycles of an inference, and the utilization of the multipliers by it; and the cycles of an
+explanation as a part of these, at the last stage and at an earlier one. The last stage is the last layer whose map has
+several positions, the earlier one the last layer with a larger map. Weights are on chip. They are random, seeded and
+with batch norms that fit, in the networks of torchvision and timm, and the packages' own in the others; the images that
+calibrate are random, too. A level of "none" means that the import refuses the network.
+
+```sh
+pip install -c constraints.txt '.[zoo]'
+{command}
+```
 
 {table}"""
 
@@ -193,6 +198,7 @@ def _measure_all(options: argparse.Namespace) -> None:
     if unknown := [name for name in options.only if name not in [n.name for n in known]]:
         raise GradcamError(f"there is no network {unknown[0]}; known are {', '.join(n.name for n in known)}")
     chosen = [n for n in known if not options.only or n.name in options.only]
+    _revision()
     rows = []
     for number, network in enumerate(chosen, 1):
         rows.append(row := in_process(network, options))
@@ -221,8 +227,9 @@ def document(rows: Sequence[Row], reached: int, options: argparse.Namespace) -> 
     )
 
 
+@functools.cache
 def _revision() -> str:
-    """The commit that is measured, where the sources are a checkout."""
+    """The commit that is measured, where the sources are a checkout; asked once, before anybody commits more."""
     asked = ["git", "-C", str(Path(__file__).parent), "log", "-1", "--format=%h of %cs"]
     try:
         done = subprocess.run(asked, capture_output=True, text=True, check=True)

@@ -130,3 +130,31 @@ def test_rtl_equals_the_integer_reference(target, method, pe, tmp_path):
     net, folder = padded(target), tmp_path / "design"
     compile_to_folder(net, "test", Settings(f"layers.{target}", method, pe=pe, range_choice="max"), folder)
     check_design(net, folder, inner=TRACED)
+
+
+def mobile(target: int) -> Network:
+    """A stem, depthwise and pointwise convolutions as TensorFlow pads them: one zero more behind the map."""
+    net = Network(3, 12, 14)
+    x = net.add(nn.ReLU6(), net.conv(net.add(nn.ZeroPad2d((0, 1, 0, 1)), 0), 8, 3, 2, 0))
+    for out, stride in ((12, 1), (10, 2)):
+        padded_map = x if stride == 1 else net.add(nn.ZeroPad2d((0, 1, 0, 1)), x)
+        depthwise = net.conv(padded_map, net.channels(x), 3, stride, int(stride == 1), groups=net.channels(x))
+        x = net.add(nn.ReLU6(), net.conv(net.add(nn.ReLU6(), depthwise), out, 1, 1, 0))
+    net.add(nn.AdaptiveAvgPool2d(1), x)
+    net.classify(4)
+    net.explain(target)
+    return net
+
+
+#: The last stage, and the pointwise convolution before the depthwise one that strides.
+MOBILE_TARGETS = (12, 7)
+
+
+@pytest.mark.parametrize("target", MOBILE_TARGETS)
+def test_mobile_networks_of_tensorflow_in_rtl(target, tmp_path):
+    net, folder = mobile(target), tmp_path / "design"
+    assert isinstance(net.layers[target], nn.ReLU6)
+    simplified = Compilation(net, Settings(f"layers.{target}", range_choice="max")).to("simplified")
+    assert pads(simplified) == 0
+    compile_to_folder(net, "test", Settings(f"layers.{target}", pe="8x8", range_choice="max"), folder)
+    check_design(net, folder, inner=TRACED, distinct=False)

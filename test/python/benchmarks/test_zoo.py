@@ -55,8 +55,8 @@ def test_targets_are_the_last_layer_with_positions_and_the_last_larger_one():
 def test_the_document_says_what_it_measures():
     options = argparse.Namespace(only=["a"], side=64, level="scheduled", pe="16x16")
     text = zoo.document([GOOD], 1, options)
-    assert "1 of 1 reach level `scheduled` for an array of 16x16" in text
-    assert "`python benchmarks/zoo.py --only a --side 64 --level scheduled -o docs/networks.md`" in text
+    assert "1 of 1 networks reach level `scheduled` for an array of 16x16" in text
+    assert "\npython benchmarks/zoo.py --only a --side 64 --level scheduled -o docs/networks.md\n" in text
 
 
 def test_every_network_of_the_list_is_named_once():
