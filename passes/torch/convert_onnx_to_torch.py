@@ -8,6 +8,7 @@ from typing import ClassVar
 from torch_mlir import ir
 
 from gradcam.errors import GradcamError
+from gradcam.outside import outside
 from gradcam.passes.infra.pass_base import Pass
 from gradcam.passes.torch import torch_ir
 from gradcam.passes.torch.onnx_conversions import LEFT, TABLE
@@ -52,7 +53,7 @@ def _convert(node: OnnxNode) -> None:
             _keep(node, "is not supported")
         return
     try:
-        with ir.InsertionPoint(node.op), node.op.location:
+        with ir.InsertionPoint(node.op), node.op.location, outside(f"{PREFIX}{node.name} has inputs that do not fit"):
             results = converter(node)
     except GradcamError as error:
         _keep(node, error.message.removeprefix(f"{PREFIX}{node.name} "))

@@ -37,6 +37,7 @@ NODES = {
     "floor": ([node("Resize", "m _ s", nearest_mode="floor")], {"s": np.float32([1, 1, 2, 2])}, 17, "blocks of equal"),
     "slopes": ([node("PRelu", "m a")], {"a": np.ones((4, 8, 8), np.float32)}, 17, "has slopes of shape 4x8x8"),
     "layer norm": ([node("LayerNormalization", "m a")], {"a": np.ones(8, np.float32)}, 17, "normalizes by statistics"),
+    "bound": ([node("Clip", "m a")], {"a": np.zeros(0, np.float32)}, 17, "onnx.Clip has inputs that do not fit: Index"),
     "steps": ([node("Slice", "m s e a t")], BACK, 17, "has step -1; supported is at least 1"),
     "gather": ([node("Gather", "m i", axis=1)], {"i": np.int64([0, 2])}, 17, "takes 2 elements of axis 1 by a list"),
     "maxima": ([node("Max", "m m")], {}, 17, "onnx.Max of several tensors is not supported"),
