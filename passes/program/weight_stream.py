@@ -232,6 +232,11 @@ class WeightStream:
         return image.tobytes()
 
 
+def may_stream(access: Access) -> bool:
+    """Whether an access to a constant reads weights whose words can be whole beats of a DRAM."""
+    return access.element_bits == 8 and power_of_two(access.lanes) == access.lanes
+
+
 def uses_of(program: Sequence[Nest], bank: Bank) -> list[Use]:
     """The uses of a bank whose constants lie in the order in which the nests read them.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from math import gcd, prod
 from typing import ClassVar
@@ -19,6 +19,7 @@ from gradcam.passes.program.nest import Access, Loop, Nest, read_nests
 from gradcam.passes.program.runs import Follow, Run
 from gradcam.passes.program.scheduled_program import ScheduledProgram
 from gradcam.passes.program.streams import form_values, is_plain, visits
+from gradcam.passes.program.weight_stream import may_stream
 from gradcam.passes.schedule.stages import StagePlan
 
 
@@ -29,8 +30,9 @@ class OverlapNests(Pass):
     The nests of an issue group run on different engines: a producer, its follower, perhaps a follower of that one. The
     committed iterations of the producer's outer loops are counted. An iteration of the follower starts when their
     number reaches a linear form over the follower's loops. The form is found by evaluating the accesses of both nests.
-    Where less than half of the shorter nest would be hidden, nothing changes. Only one nest of an issue group may read
-    constants.
+    Where less than half of the shorter nest would be hidden, nothing changes. A nest that could run beside the nest
+    before it or beside the one behind it, as a depthwise convolution between two others, does so where more cycles are
+    hidden. Only one nest of an issue group may read constants from DRAM.
 
     A ring holds element i of the buffer at i modulo a power of two. It is large enough when every element is written
     after the last read of the element that it replaces; this is checked to the cycle. Stalls cannot break it, since
@@ -60,54 +62,92 @@ class OverlapNests(Pass):
         with module.context, ir.Location.unknown():
             scheduled = ScheduledProgram.of(module)
             program = scheduled.nests
-            writers, readers = _users(program)
-            group: list[Nest] = []
-            for number, nest in enumerate(program):
-                alone = {m for m, numbers in writers.items() if numbers == {number - 1}}
-                only = {m for m, numbers in readers.items() if numbers == {number}}
-                if scheduled.platform.dram and _constants(nest):
-                    only = set()
-                joins = group and _fit(group, nest, alone) and _overlap(group[-1], nest, only)
-                group = [*group, nest] if joins else [nest]
+            late = _streamed if scheduled.platform.dram else lambda _: set()
+            groups = _Groups(program, late)
+            for number, follower in groups.chosen():
+                follower.mark(groups.only(number))
 
 
-def _users(program: Sequence[Nest]) -> tuple[dict[ir.Value, set[int]], dict[ir.Value, set[int]]]:
-    """For each buffer the numbers of the nests that write it, and of the nests that read it."""
-    writers: dict[ir.Value, set[int]] = {}
-    readers: dict[ir.Value, set[int]] = {}
-    for number, nest in enumerate(program):
-        for users, accesses in ((writers, nest.stores), (readers, nest.loads)):
-            for access in accesses:
-                users.setdefault(access.memref, set()).add(number)
-    return writers, readers
+class _Groups:
+    """The issue groups that a program can have.
 
-
-def _fit(group: Sequence[Nest], nest: Nest, alone: set[ir.Value]) -> bool:
-    """Whether the nest may follow the last nest of an issue group, its producer.
-
-    The nest runs on an engine of its own. Apart from constants, which no other nest of the group may read then, it
-    reads only buffers that its producer alone writes (`alone`) and that no nest of the group reads. It writes only
-    buffers that the group does not access.
+    Attributes:
+        program: the nests.
+        late: returns the constants of a nest that may come from DRAM.
     """
-    producer = group[-1]
-    written = {a.memref for a in nest.stores}
-    read = {a.memref for a in nest.loads} - _constants(nest)
-    made, taken = (
-        {a.memref for n in group for a in accesses(n)} for accesses in (lambda n: n.stores, lambda n: n.loads)
-    )
-    return (
-        ENGINE.get(nest.op) not in [ENGINE.get(n.op) for n in group]
-        and all(access_kind(a) == "memory" and is_plain(a) for a in (*nest.loads, *nest.stores, *producer.stores))
-        and not (_constants(nest) and any(map(_constants, group)))
-        and bool(read)
-        and read <= ({a.memref for a in producer.stores} & alone) - taken
-        and not written & (made | taken)
-    )
+
+    def __init__(self, program: Sequence[Nest], late: Callable[[Nest], set[ir.Value]]) -> None:
+        self.program, self.late = program, late
+        #: For each buffer the numbers of the nests that write it, and of the nests that read it.
+        self.writers: dict[ir.Value, set[int]] = {}
+        self.readers: dict[ir.Value, set[int]] = {}
+        for number, nest in enumerate(program):
+            for users, accesses in ((self.writers, nest.stores), (self.readers, nest.loads)):
+                for access in accesses:
+                    users.setdefault(access.memref, set()).add(number)
+
+    def chosen(self) -> Iterator[tuple[int, _Follower]]:
+        """The followers by their numbers, such that the most cycles are hidden in total."""
+        count = len(self.program)
+        pairs = [self._follower(number) for number in range(count)]
+        hidden, ends = [0] * (count + 1), [0] * count  # from each nest on, where it is the first one of its group
+        for first in reversed(range(count)):
+            total, hidden[first], ends[first] = 0, hidden[first + 1], first + 1
+            for number in range(first + 1, count):
+                follower = pairs[number]
+                if follower is None or not self._fit(first, number):
+                    break
+                total += follower.hidden
+                if total + hidden[number + 1] >= hidden[first]:
+                    hidden[first], ends[first] = total + hidden[number + 1], number + 1
+        first = 0
+        while first < count:
+            yield from ((n, f) for n in range(first + 1, ends[first]) if (f := pairs[n]))
+            first = ends[first]
+
+    def only(self, number: int) -> set[ir.Value]:
+        """The buffers that a nest alone reads, and that may become rings: none where it waits for the DRAM itself."""
+        nest = self.program[number]
+        return set() if self.late(nest) else {m for m, numbers in self.readers.items() if numbers == {number}}
+
+    def _follower(self, number: int) -> _Follower | None:
+        """The nest as the follower of the one before it; None where that cannot be, or hides too little."""
+        fits = number and self._fit(number - 1, number)
+        return _overlap(self.program[number - 1], self.program[number]) if fits else None
+
+    def _fit(self, first: int, number: int) -> bool:
+        """Whether a nest may follow the nest before it, in an issue group that begins with nest `first`.
+
+        The nest runs on an engine of its own. Apart from constants, it reads only buffers that its producer alone
+        writes, and that no nest of the group reads. It writes only buffers that the group does not access. Only one
+        nest of the group waits for the DRAM.
+        """
+        group, nest = self.program[first:number], self.program[number]
+        producer = group[-1]
+        written = {a.memref for a in nest.stores}
+        read = {a.memref for a in nest.loads} - _constants(nest)
+        made, taken = (
+            {a.memref for n in group for a in accesses(n)} for accesses in (lambda n: n.stores, lambda n: n.loads)
+        )
+        return (
+            ENGINE.get(nest.op) not in [ENGINE.get(n.op) for n in group]
+            and all(access_kind(a) == "memory" and is_plain(a) for a in (*nest.loads, *nest.stores, *producer.stores))
+            and not (self.late(nest) and any(map(self.late, group)))
+            and bool(read)
+            and read <= {a.memref for a in producer.stores} - taken
+            and all(self.writers[m] == {number - 1} for m in read)
+            and not written & (made | taken)
+        )
 
 
 def _constants(nest: Nest) -> set[ir.Value]:
     """The constants that a nest reads."""
     return {a.memref for a in nest.loads if is_global(a.memref)}
+
+
+def _streamed(nest: Nest) -> set[ir.Value]:
+    """The constants of a nest that gradcam-stream-weights may move to DRAM."""
+    return {a.memref for a in nest.loads if is_global(a.memref) and may_stream(a)}
 
 
 @dataclass(frozen=True)
@@ -163,18 +203,41 @@ def _touched(access: Access, loops: Sequence[Loop], unit: int) -> tuple[np.ndarr
     return (first[:, None] + np.arange(count)).ravel(), np.repeat(np.flatnonzero(inside), count)
 
 
-def _overlap(producer: Nest, nest: Nest, only: set[ir.Value]) -> bool:
-    """Marks the nest as a follower, and rings among the buffers that `only` it reads, if that hides enough cycles.
+@dataclass(frozen=True)
+class _Follower:
+    """A nest that follows the nest before it.
 
-    Returns:
-        Whether it marked the nest.
+    Attributes:
+        follow: the follower and its producer.
+        hidden: the cycles that both take less side by side than one behind the other.
+        traffic: the accesses of the buffers that the producer writes and the nest reads.
+        stage: the pipeline stage of the producer's stores.
     """
+
+    follow: Follow
+    hidden: int
+    traffic: dict[ir.Value, _Traffic]
+    stage: int
+
+    def mark(self, only: set[ir.Value]) -> None:
+        """Marks both nests, and rings among the buffers that `only` the follower reads."""
+        follow, run = self.follow, Run(0, self.follow.producer.steps)
+        COUNTED.set(follow.producer.op, follow.counted)
+        FOLLOWS.set(follow.nest.op, _map(follow))
+        steps = (follow.starts(run, self.stage)[:, None] + np.arange(follow.steps)).ravel()
+        for memref in only & set(self.traffic):
+            if size := _ring(follow.producer, self.traffic[memref], run, steps):
+                RING.set(memref.owner, size)
+
+
+def _overlap(producer: Nest, nest: Nest) -> _Follower | None:
+    """The nest as a follower, if that hides enough cycles."""
     plan = StagePlan([producer, nest])
     stage = plan.depths[0]
     read = {a.memref for a in nest.loads} - _constants(nest)
     traffic = {m: t for m in read if (t := _traffic(producer, nest, m, plan))}
     if len(traffic) < len(read):
-        return False
+        return None
     needed = [_needed(nest, t) for t in traffic.values()]
     most = np.maximum.reduce(needed)
     run = Run(0, producer.steps)
@@ -185,15 +248,8 @@ def _overlap(producer: Nest, nest: Nest, only: set[ir.Value]) -> bool:
     ]
     # The earliest end; of equal ends, the fewest loops.
     best = min(follows, key=lambda follow: (follow.run(run, stage).last, follow.counted + follow.gated))
-    if 2 * (run.last + nest.steps - best.run(run, stage).last) < min(producer.steps, nest.steps):
-        return False
-    COUNTED.set(producer.op, best.counted)
-    FOLLOWS.set(nest.op, _map(best))
-    steps = (best.starts(run, stage)[:, None] + np.arange(best.steps)).ravel()
-    for memref in only & set(traffic):
-        if size := _ring(producer, traffic[memref], run, steps):
-            RING.set(memref.owner, size)
-    return True
+    hidden = run.last + nest.steps - best.run(run, stage).last
+    return _Follower(best, hidden, traffic, stage) if 2 * hidden >= min(producer.steps, nest.steps) else None
 
 
 def _needed(nest: Nest, traffic: _Traffic) -> np.ndarray:
