@@ -119,8 +119,8 @@ class _Groups:
         """Whether a nest may follow the nest before it, in an issue group that begins with nest `first`.
 
         The nest runs on an engine of its own. Apart from constants, it reads only buffers that its producer alone
-        writes, and that no nest of the group reads. It writes only buffers that the group does not access. Only one
-        nest of the group waits for the DRAM.
+        writes; no nest of the group reads these or its constants, since a memory has one read port. It writes only
+        buffers that the group does not access. Only one nest of the group waits for the DRAM.
         """
         group, nest = self.program[first:number], self.program[number]
         producer = group[-1]
@@ -133,6 +133,7 @@ class _Groups:
             ENGINE.get(nest.op) not in [ENGINE.get(n.op) for n in group]
             and all(access_kind(a) == "memory" and is_plain(a) for a in (*nest.loads, *nest.stores, *producer.stores))
             and not (self.late(nest) and any(map(self.late, group)))
+            and not _constants(nest) & taken
             and bool(read)
             and read <= {a.memref for a in producer.stores} - taken
             and all(self.writers[m] == {number - 1} for m in read)

@@ -184,8 +184,8 @@ func.func @on_one_engine(%image: memref<8x2xi8>, %out: memref<8x2xi8>) {
 
 // -----
 
-// Constants may come late from DRAM: then the buffer that the nest reads is kept whole. One nest of an issue group reads
-// constants.
+// Constants may come late from DRAM: then the buffer that the nest reads is kept whole. Of an issue group only one nest
+// reads a constant, since a memory has one read port.
 // CHECK: #[[NEED:.+]] = affine_map<(d0) -> (d0 + 1)>
 // CHECK-LABEL: func.func @with_constants
 // CHECK: memref.alloc() {gradcam.ring = 4 : i64} : memref<8x2xi8>
