@@ -185,7 +185,9 @@ def _joinable(consumer: ir.Operation) -> ir.Operation | None:
     """The elementwise op whose results and constants are all that an elementwise op reads; None where there is none."""
     made = [port for port in _ports(consumer)[0] if not _is_constant(port.value)]
     producer = made[0].value.owner if made else None
-    if not (_is_generic(producer) and _is_elementwise(consumer) and _is_elementwise(producer.operation)):
+    if producer is None or not (_is_generic(producer) and _is_elementwise(consumer)):
+        return None
+    if not _is_elementwise(producer.operation):
         return None
     alone = all(port.value.owner == producer and _is_identity(port.map) for port in made)
     alone = alone and all(map(_is_constant, _captured(consumer)))

@@ -75,10 +75,9 @@ def _conv1d(call: Call) -> View:
         column = row * stride + tap * dilation - padding
         if 0 <= column < features:
             band[row, column] = value
-    bias = call.constant(2) if not call.is_none(2) else np.zeros(1)
     vector = view.value if len(dims(view.value)) == 2 else call.flatten(view.value, "flatten")
     with call.loc():
-        offsets = make_constant(np.broadcast_to(bias, out).astype(np.float32))
+        offsets = make_constant(np.zeros(out, np.float32)) if call.is_none(2) else call.weight(2)
         y = ops.LinearOp(vector, make_constant(band), offsets, tensor(1, out)).result
     return View(y, ((), (), (1,)))
 

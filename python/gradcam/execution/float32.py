@@ -237,7 +237,7 @@ def _apply_mask(op: Any, g: Tensor, mask: Tensor) -> Tensor:
 
 def _max_pool2d_adjoint(op: Any, g: Tensor, x: Tensor) -> Tensor:
     (stride, dilation), padded = _steps(op), _padded(op, x, -math.inf)
-    _, where = F.max_pool2d_with_indices(padded, ints(op, "kernel", 2, 1), stride, 0, dilation)
+    _, where = F.max_pool2d_with_indices(padded, ints(op, "kernel", 2, 1), stride, [0, 0], dilation)
     gx = torch.zeros_like(padded, dtype=g.dtype).flatten(2)
     return _inside(op, gx.scatter_add(2, where.flatten(2), g.flatten(2)).reshape(padded.shape), x.shape[2:])
 
