@@ -27,7 +27,7 @@ class Faulty(Small):
     def __init__(self) -> None:
         super().__init__()
         self.pool = nn.ConvTranspose2d(4, 4, 2)
-        self.act = nn.SiLU()
+        self.act = nn.Softplus()
         self.eval()
 
     def forward(self, x: Tensor) -> Tensor:
