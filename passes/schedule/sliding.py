@@ -49,7 +49,7 @@ class Sliding:
 
 def find_sliding(nest: PlainNest, lane: ir.Value | None) -> Sliding | None:
     """The taps that lie side by side in a word of a nest's operand, where another operand is read once for all."""
-    touches = [t for t in nest.loads.values() if t.memref != nest.stores[0].memref]
+    touches = [t for t in nest.loads.values() if nest.accumulated(t) is None]
     if lane is None or len(nest.stores) != 1 or len(touches) != 2:
         return None
     outer = [iv for iv in nest.ivs if iv not in nest.reduces and iv != lane]

@@ -89,7 +89,7 @@ class _Splitter:
         for nest in computing:
             touches = [t for t in self._accumulated(nest) if self._is_read(t.memref, nest)]
             if len(touches) == 1:
-                reader = self._only_reader(touches[0].memref, nest, computing)
+                reader = self._only_reader(touches[0], nest, computing)
                 if reader is not None:
                     # An epilogue that reads several reductions joins one of them: the reduction with the widest sums,
                     # of equal ones the last. The other sums are stored, which takes less memory the narrower they are.
@@ -113,22 +113,25 @@ class _Splitter:
                 op.operation.erase()
 
     def _is_initial(self, nest: PlainNest, later: list[PlainNest]) -> bool:
-        """Whether a nest only sets the initial value of a buffer that a reduction is the next nest to access."""
+        """Whether a nest only sets the initial values of elements that a reduction is the next nest to access."""
         if nest.loads or len(nest.stores) != 1 or len(nest.body) != 1:
             return False
         (start,) = nest.stores
-        user = next((n for n in later if start.memref in n.buffers), None)
-        if user is None or not user.reduces or start.memref not in [t.memref for t in user.loads.values()]:
+        user = next((n for n in later if any(start.meets(t) for t in n.touches)), None)
+        if user is None or not user.reduces or start.guards:
             return False
-        self.initial |= {s: start.op.operands[0] for s in user.stores if s.memref == start.memref}
-        return True
+        own = [s for t in user.loads.values() if (s := user.accumulated(t)) and s.memref == start.memref]
+        begun = [s for s in own if start.covers(s, self.pe.lanes)]
+        self.initial |= dict.fromkeys(begun, start.op.operands[0])
+        return bool(begun)
 
     def _accumulated(self, nest: PlainNest) -> list[Touch]:
-        """The stores of a reduction whose buffers it also loads."""
+        """The stores of a reduction to elements that it also loads and that have initial values."""
         return [s for s in nest.stores if s in self.initial]
 
-    def _only_reader(self, buffer: ir.Value, writer: PlainNest, computing: list[PlainNest]) -> PlainNest | None:
+    def _only_reader(self, store: Touch, writer: PlainNest, computing: list[PlainNest]) -> PlainNest | None:
         """The elementwise nest that alone reads a reduction's buffer, each element once and in the written order."""
+        buffer = store.memref
         others = [n for n in computing if n is not writer and buffer in n.buffers]
         readers = [n for n in others if any(t.memref == buffer for t in n.loads.values())]
         if readers != others or len(readers) != 1:
@@ -137,7 +140,9 @@ class _Splitter:
             return None
         touches = [t for t in readers[0].loads.values() if t.memref == buffer]
         identity = [{iv: 1} for iv in readers[0].ivs]
-        return readers[0] if len(touches) == 1 and touches[0].forms == identity and not touches[0].guards else None
+        if len(touches) != 1 or touches[0].forms != identity or touches[0].guards:
+            return None
+        return readers[0] if touches[0].covers(store, self.pe.lanes) else None
 
     def _is_read(self, buffer: ir.Value, writer: PlainNest) -> bool:
         """Whether a nest other than its writer, or an index such as the class, reads a buffer."""
@@ -230,6 +235,10 @@ class _Splitter:
                 nest.op,
                 "a reduction must load every buffer it stores, and a nest before it must set the buffer to a constant",
             )
+        for load in nest.loads.values():
+            if nest.accumulated(load) is None and any(load.meets(s) for s in nest.stores):
+                message = "a reduction must not read elements it stores elsewhere; give it a buffer of its own"
+                raise fail(load.op, message)
         lane = _lane(nest)
         summed = self._summed(nest)
         lanes = 1 if lane is None else nest.trip(lane)
@@ -243,7 +252,7 @@ class _Splitter:
         outer = [iv for iv in nest.ivs if iv not in nest.reduces and not _is(iv, lane)]
         inner = [iv for iv in nest.reduces if not _is(iv, summed) and not (sliding and iv == sliding.tap)]
         width = lanes * (sliding.taps if sliding else 1)
-        registers = {s.memref: self._register(s, width) for s in accumulated}
+        registers = {s: self._register(s, width) for s in accumulated}
         trips = [sliding.positions if sliding and iv == sliding.along else nest.trip(iv) for iv in outer]
         new, block = affine_ir.for_loops(trips or [1])
         by: dict[ir.Value, Linear] = {old: {iv: 1} for old, iv in zip(outer, new, strict=False)}
@@ -252,11 +261,11 @@ class _Splitter:
             by[sliding.along], guards = sliding.place(new[-1]), sliding.guards(new[-1])
         with ir.InsertionPoint.at_block_begin(block):
             if sliding:
-                self._slide(registers[accumulated[0].memref], self.initial[accumulated[0]], lanes, new[-1])
+                self._slide(registers[accumulated[0]], self.initial[accumulated[0]], lanes, new[-1])
             else:
                 with _Grid(lanes, lane, by) as (_, place):
                     for touch in accumulated:
-                        affine_ir.store(self.initial[touch], registers[touch.memref], [place])
+                        affine_ir.store(self.initial[touch], registers[touch], [place])
             steps, body = affine_ir.for_loops([nest.trip(iv) for iv in inner] or [1])
             by |= {old: {iv: 1} for old, iv in zip(inner, steps, strict=False)}
             with ir.InsertionPoint.at_block_begin(body), _Grid(lanes, lane, by, sliding) as (here, place):
@@ -297,7 +306,7 @@ class _Splitter:
         total = nest.stores[0].op.operands[0].owner
         if isinstance(total, ir.Block) or total.operation.name != "arith.addi":
             return None
-        accumulators = {v for v, t in nest.loads.items() if t.memref == nest.stores[0].memref}
+        accumulators = {v for v, t in nest.loads.items() if nest.accumulated(t)}
         terms = [v for v in total.operands if v not in accumulators]
         return terms[0] if len(terms) == 1 else None
 
@@ -307,7 +316,7 @@ class _Splitter:
         by: dict[ir.Value, Linear],
         place: Linear,
         summed: ir.Value | None,
-        registers: dict[ir.Value, ir.Value],
+        registers: dict[Touch, ir.Value],
     ) -> None:
         values: dict[ir.Value, ir.Value] = {}
         term = self._term(nest) if summed is not None else None
@@ -318,13 +327,13 @@ class _Splitter:
             with op.location:
                 if op.results and op.results[0] in nest.loads:
                     touch = nest.loads[op.results[0]]
-                    if touch.memref in registers:
-                        values[op.results[0]] = affine_ir.load(registers[touch.memref], [place])
+                    if own := nest.accumulated(touch):
+                        values[op.results[0]] = affine_ir.load(registers[own], [place])
                     elif summed is None:
                         self._load(touch, op.results[0], by, values)
                 elif name == "affine.store":
                     touch = next(s for s in nest.stores if s.op == op)
-                    affine_ir.store(values[op.operands[0]], registers[touch.memref], [place])
+                    affine_ir.store(values[op.operands[0]], registers[touch], [place])
                 elif term is None or term in list(op.operands):
                     self._clone(op, by, values)
 
@@ -334,14 +343,13 @@ class _Splitter:
         lane = tree.regions[0].blocks[0].arguments[0]
         inside: dict[ir.Value, Linear] = {**by, summed: {lane: 1}}
         values: dict[ir.Value, ir.Value] = {}
-        accumulator = nest.stores[0].memref
         with ir.InsertionPoint(tree.regions[0].blocks[0]):
             for op in nest.body:
                 if op.operation.name == "affine.store" or term in list(op.operands):
                     continue
                 with op.location:
                     if op.results[0] in nest.loads:
-                        if nest.loads[op.results[0]].memref != accumulator:
+                        if nest.accumulated(nest.loads[op.results[0]]) is None:
                             self._load(nest.loads[op.results[0]], op.results[0], inside, values)
                     else:
                         self._clone(op, inside, values)
@@ -354,21 +362,19 @@ class _Splitter:
         epilogue: PlainNest | None,
         by: dict[ir.Value, Linear],
         place: Linear,
-        registers: dict[ir.Value, ir.Value],
+        registers: dict[Touch, ir.Value],
         guards: list[Linear],
     ) -> None:
         """Builds what happens where the sums in `registers` at `place` are complete, that is inside of `guards`."""
         if epilogue is None:
             for touch in [t for t in nest.stores if self._is_read(t.memref, nest)] or nest.stores:
-                value = affine_ir.load(registers[touch.memref], [place])
+                value = affine_ir.load(registers[touch], [place])
                 affine_ir.guarded_store(value, touch.memref, [substitute(f, by) for f in touch.forms], guards)
             return
-        loads = {v: t for v, t in epilogue.loads.items() if t.memref in registers}
-        touch = next(iter(loads.values()))
-        store = next(s for s in nest.stores if s.memref == touch.memref)
+        result, store = next((v, s) for v, t in epilogue.loads.items() for s in registers if s.memref == t.memref)
         # The epilogue reads element by element: its loops are the index forms of the reduction's store.
         here = {iv: substitute(form, by) for iv, form in zip(epilogue.ivs, store.forms, strict=True)}
-        values = {v: affine_ir.load(registers[t.memref], [place]) for v, t in loads.items()}
+        values = {result: affine_ir.load(registers[store], [place])}
         self._straight(epilogue, here, values, guards)
 
 

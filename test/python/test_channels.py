@@ -112,6 +112,7 @@ DESIGNS = [
     ("shuffled", 2, "gradcam", "8x8"),
     ("vectors", 2, "gradcam", "4x4"),
     ("twice", 4, "hirescam", "4x4"),
+    ("pooled", 6, "gradcam", "4x8"),
 ]
 
 

@@ -66,6 +66,14 @@ def twice() -> Network:
     return head(net, net.add(nn.ReLU(), net.add(Cat(), net.add(Part(2, 8), b), c)))
 
 
+def pooled() -> Network:
+    """A map beside its own maxima, so that the pool reads one part of a buffer and writes another one."""
+    net = Network(3, 7, 6, seed=6)
+    x = net.add(nn.ReLU(), net.conv(0, 4))
+    whole = net.add(Cat(), x, net.add(nn.MaxPool2d(3, 1, 1), x))
+    return head(net, net.add(nn.ReLU(), net.conv(whole, 6)))
+
+
 #: The networks and the values that are explained in each.
 NETWORKS = {
     "branches": (branches, (1, 2, 4, 7)),
@@ -76,4 +84,5 @@ NETWORKS = {
     "wide shuffled": (lambda: shuffled(20), (2, 9)),
     "vectors": (vectors, (2,)),
     "twice": (twice, (2, 4, 5, 7)),
+    "pooled": (pooled, (2, 4, 6)),
 }

@@ -263,6 +263,152 @@ func.func @parts(%out: memref<8x4xi32>) {
 
 // -----
 
+// A reduction may read its operand from another part of the buffer that it stores to: only the loads of the element that
+// it stores become loads of the accumulator. The fill of a third part stays a nest.
+// CHECK-LABEL: func.func @beside
+// CHECK: %[[R:.+]] = memref.alloca() : memref<4xi8>
+// CHECK: %[[Y:.+]] = memref.alloc() : memref<5x12xi8>
+// CHECK: affine.parallel (%[[L:.+]]) = (0) to (4)
+// CHECK-NEXT: affine.store %c7_i8, %[[Y]][%{{.+}}, %[[L]] + 8]
+// CHECK: affine.for %[[I:.+]] = 0 to 5
+// CHECK-NEXT: affine.parallel (%[[L:.+]]) = (0) to (4)
+// CHECK-NEXT: affine.store %c-128_i8, %[[R]][%[[L]]] : memref<4xi8>
+// CHECK: affine.for %[[K:.+]] = 0 to 3
+// CHECK-NEXT: affine.parallel (%[[L:.+]]) = (0) to (4)
+// CHECK-NEXT: %[[V:.+]] = affine.if
+// CHECK-NEXT: affine.load %[[Y]][%[[I]] + %[[K]] - 1, %[[L]]] : memref<5x12xi8>
+// CHECK: %[[A:.+]] = affine.load %[[R]][%[[L]]]
+// CHECK-NEXT: %[[N:.+]] = arith.maxsi %[[A]], %[[V]]
+// CHECK-NEXT: affine.store %[[N]], %[[R]][%[[L]]]
+// CHECK: affine.parallel (%[[L:.+]]) = (0) to (4)
+// CHECK-NEXT: affine.load %[[R]][%[[L]]]
+// CHECK-NEXT: affine.store {{.+}}, %[[Y]][%[[I]], %[[L]] + 4]
+#inside = affine_set<(d0, d1) : (d0 + d1 - 1 >= 0, -d0 - d1 + 5 >= 0)>
+func.func @beside(%out: memref<5x12xi8>) {
+  %low = arith.constant -128 : i8
+  %c7_i8 = arith.constant 7 : i8
+  %y = memref.alloc() : memref<5x12xi8>
+  affine.for %i = 0 to 5 {
+    affine.for %l = 0 to 4 {
+      affine.store %low, %y[%i, %l + 4] : memref<5x12xi8>
+    }
+  }
+  affine.for %i = 0 to 5 {
+    affine.for %l = 0 to 4 {
+      affine.store %c7_i8, %y[%i, %l + 8] : memref<5x12xi8>
+    }
+  }
+  affine.for %i = 0 to 5 {
+    affine.for %k = 0 to 3 {
+      affine.for %l = 0 to 4 {
+        %v = affine.if #inside(%i, %k) -> i8 {
+          %x = affine.load %y[%i + %k - 1, %l] : memref<5x12xi8>
+          affine.yield %x : i8
+        } else {
+          affine.yield %low : i8
+        }
+        %a = affine.load %y[%i, %l + 4] : memref<5x12xi8>
+        %n = arith.maxsi %a, %v : i8
+        affine.store %n, %y[%i, %l + 4] : memref<5x12xi8>
+      }
+    }
+  }
+  affine.for %i = 0 to 5 {
+    affine.for %l = 0 to 12 {
+      %v = affine.load %y[%i, %l] : memref<5x12xi8>
+      affine.store %v, %out[%i, %l] : memref<5x12xi8>
+    }
+  }
+  return
+}
+
+// -----
+
+// A nest that reads only a part of the sums is no epilogue of their reduction.
+// CHECK-LABEL: func.func @fewer
+// CHECK: %[[ACC:.+]] = memref.alloc() : memref<5x4xi32>
+// CHECK: arith.addi
+// CHECK: affine.store {{.+}}, %[[ACC]]
+// CHECK: affine.for %[[I:.+]] = 0 to 3
+// CHECK-NEXT: affine.parallel (%[[L:.+]]) = (0) to (2)
+// CHECK-NEXT: affine.load %[[ACC]][%[[I]], %[[L]]]
+func.func @fewer(%out: memref<3x2xi32>) {
+  %c0_i32 = arith.constant 0 : i32
+  %x = memref.alloc() : memref<5x3x4xi32>
+  %acc = memref.alloc() : memref<5x4xi32>
+  %y = memref.alloc() : memref<3x2xi32>
+  affine.for %i = 0 to 5 {
+    affine.for %l = 0 to 4 {
+      affine.store %c0_i32, %acc[%i, %l] : memref<5x4xi32>
+    }
+  }
+  affine.for %i = 0 to 5 {
+    affine.for %k = 0 to 3 {
+      affine.for %l = 0 to 4 {
+        %v = affine.load %x[%i, %k, %l] : memref<5x3x4xi32>
+        %a = affine.load %acc[%i, %l] : memref<5x4xi32>
+        %n = arith.addi %a, %v : i32
+        affine.store %n, %acc[%i, %l] : memref<5x4xi32>
+      }
+    }
+  }
+  affine.for %i = 0 to 3 {
+    affine.for %l = 0 to 2 {
+      %v = affine.load %acc[%i, %l] : memref<5x4xi32>
+      %n = arith.maxsi %v, %c0_i32 : i32
+      affine.store %n, %y[%i, %l] : memref<3x2xi32>
+    }
+  }
+  affine.for %i = 0 to 3 {
+    affine.for %l = 0 to 2 {
+      %v = affine.load %y[%i, %l] : memref<3x2xi32>
+      affine.store %v, %out[%i, %l] : memref<3x2xi32>
+    }
+  }
+  return
+}
+
+// -----
+
+// The fill sets more elements than the sums begin from.
+func.func @more(%x: memref<8xi32>) {
+  %c0_i32 = arith.constant 0 : i32
+  %s = memref.alloc() : memref<2x1xi32>
+  affine.for %i = 0 to 2 {
+    affine.store %c0_i32, %s[%i, 0] : memref<2x1xi32>
+  }
+  // expected-error@+1 {{a reduction must load every buffer it stores, and a nest before it must set the buffer to a constant}}
+  affine.for %i = 0 to 8 {
+    %v = affine.load %x[%i] : memref<8xi32>
+    %a = affine.load %s[1, 0] : memref<2x1xi32>
+    %n = arith.addi %a, %v : i32
+    affine.store %n, %s[1, 0] : memref<2x1xi32>
+  }
+  return
+}
+
+// -----
+
+func.func @between(%x: memref<3x8xi32>) {
+  %c0_i32 = arith.constant 0 : i32
+  %s = memref.alloc() : memref<8xi32>
+  affine.for %i = 0 to 8 {
+    affine.store %c0_i32, %s[%i] : memref<8xi32>
+  }
+  affine.for %i = 0 to 7 {
+    affine.for %k = 0 to 3 {
+      // expected-error@+1 {{a reduction must not read elements it stores elsewhere; give it a buffer of its own}}
+      %v = affine.load %s[%i + 1] : memref<8xi32>
+      %a = affine.load %s[%i] : memref<8xi32>
+      %n = arith.addi %a, %v : i32
+      affine.store %n, %s[%i] : memref<8xi32>
+    }
+  }
+  return
+}
+
+// -----
+
 func.func @step(%x: memref<8xi32>, %y: memref<8xi32>) {
   // expected-error@+1 {{a loop must run from 0 to a constant by step 1; run affine-loop-normalize first}}
   affine.for %i = 0 to 8 step 2 {
