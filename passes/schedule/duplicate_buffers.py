@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from torch_mlir import ir
 
 from gradcam.passes.infra.pass_base import Pass
+from gradcam.passes.ir.linear_form import guarded_store
 from gradcam.passes.ir.queries import is_argument, is_scalar
 from gradcam.passes.program.nest import Access, Nest, read_nests
 from gradcam.passes.program.scheduled_program import ScheduledProgram
@@ -90,7 +91,9 @@ def _copy(buffer: ir.Value, program: Sequence[Nest]) -> ir.Value:
     for nest in program:
         for store in nest.stores:
             if store.memref == buffer:
-                with ir.InsertionPoint.after(store.op):
-                    second = store.op.operation.clone()
-                    second.operands[1] = copy
+                guard = store.op.operation.parent
+                is_guarded = guard.name == "affine.if"
+                with ir.InsertionPoint.after(guard if is_guarded else store.op):
+                    second = (guard if is_guarded else store.op.operation).clone()
+                (guarded_store(second) if is_guarded else second).operands[1] = copy
     return copy

@@ -43,6 +43,42 @@ func.func @twice(%image: memref<8xi8>, %out: memref<7xi8>, %same: memref<8xi8>) 
 
 // -----
 
+// A store that does not always happen: neither does that of the copy.
+// CHECK-LABEL: func.func @guarded
+// CHECK: %[[A:.+]] = memref.alloc() : memref<8xi8>
+// CHECK-NEXT: %[[B:.+]] = memref.alloc() : memref<8xi8>
+// CHECK: affine.if #[[SET:.+]](%[[I:.+]]) {
+// CHECK-NEXT: affine.store %[[V:.+]], %[[A]][%[[I]] - 1]
+// CHECK-NEXT: }
+// CHECK-NEXT: affine.if #[[SET]](%[[I]]) {
+// CHECK-NEXT: affine.store %[[V]], %[[B]][%[[I]] - 1]
+// CHECK-NEXT: }
+// CHECK: affine.load %[[A]]
+// CHECK-NEXT: affine.load %[[B]]
+#first = affine_set<(d0) : (d0 - 1 >= 0)>
+func.func @guarded(%image: memref<9xi8>, %out: memref<7xi8>) {
+  %x = memref.alloc() : memref<8xi8>
+  affine.for %i = 0 to 9 {
+    affine.parallel (%l) = (0) to (1) {
+      %v = affine.load %image[%i] : memref<9xi8>
+      affine.if #first(%i) {
+        affine.store %v, %x[%i - 1] : memref<8xi8>
+      }
+    }
+  }
+  affine.for %i = 0 to 7 {
+    affine.parallel (%l) = (0) to (1) {
+      %a = affine.load %x[%i] : memref<8xi8>
+      %b = affine.load %x[%i + 1] : memref<8xi8>
+      %n = arith.addi %a, %b : i8
+      affine.store %n, %out[%i] : memref<7xi8>
+    }
+  }
+  return
+}
+
+// -----
+
 // A constant is referred to twice; a register and an argument have as many ports as they need.
 // CHECK-LABEL: func.func @kinds
 // CHECK: %[[A:.+]] = memref.get_global @w : memref<8xi8>
