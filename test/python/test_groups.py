@@ -14,6 +14,8 @@ from hypothesis import given
 from hypothesis import settings as search
 from hypothesis import strategies as st
 from rtl_checks import check_design
+from rtl_networks import Network, Sum
+from torch import nn
 
 from gradcam import frontend
 from gradcam.compiler import Compilation
@@ -187,3 +189,17 @@ def count_macs_of(net):
     for layer, value in zip(net.layers, net.values, strict=True):
         if hasattr(layer, "weight"):
             yield value[0].numel() * layer.weight[0].numel()
+
+
+def test_a_copy_of_sums_that_slide(tmp_path):
+    """A convolution and a sum read one result, so it is stored twice, and where the sums are complete alone."""
+    net = Network(3, 7, 8, seed=2)
+    x = net.add(nn.Conv2d(3, 3, 3, groups=3), net.conv(0, 3))
+    y = net.add(Sum(), net.add(nn.ReLU(), x), x)
+    net.explain(net.add(nn.ReLU(), net.add(Sum(), net.conv(y, 3), y)))
+    net.add(nn.AdaptiveAvgPool2d(1), net.target)
+    net.classify(5)
+    folder = tmp_path / "design"
+    compile_to_folder(net, "test", net.settings("4x4"), folder)
+    compared = check_design(net, folder).trace.compared
+    assert compared.count(f"layers.{y}") == 2

@@ -16,7 +16,7 @@ from gradcam.errors import GradcamError
 from gradcam.folder import QUANTIZED
 from gradcam.passes.infra.contexts import parse_module
 from gradcam.reference.integer import run_integer
-from gradcam.schema.program import Program
+from gradcam.schema.program import Nest, Program
 from gradcam.sim.header import Dump, dumps
 from gradcam.sim.simulator import Result
 
@@ -147,7 +147,7 @@ def compare_buffers(program: Program, buffers: Sequence[np.ndarray], tensors: Se
     if not buffers or len(buffers) != len(written):
         raise GradcamError(f"the run has a trace of {len(buffers)} buffers, not of the {len(written)} that it writes")
     finished = _finished(written, buffers)
-    names = [_tensor_name(program.nests[d.nest].name, d.buffer.name, tensors) for d, _ in finished]
+    names = [_tensor_name(program.nests[d.nest], d.buffer.name, tensors) for d, _ in finished]
     writes = [(d.nest, n) for (d, _), n in zip(finished, names, strict=True)]
     words = [program.banks[d.buffer.bank].lanes if d.buffer.bank else 1 for d, _ in finished]
     partners = _partners(writes, [b for _, b in finished], words, tensors)
@@ -171,9 +171,14 @@ def _finished(written: Sequence[Dump], buffers: Sequence[np.ndarray]) -> list[tu
     return sorted(last.values(), key=lambda pair: pair[0].nest)
 
 
-def _tensor_name(nest: str, buffer: str, tensors: Sequence[Tensor]) -> str:
-    """A buffer is named after its tensor, unless that name is taken; the nest that writes it always is."""
-    return buffer if any(t.name == buffer for t in tensors) else nest
+def _tensor_name(nest: Nest, buffer: str, tensors: Sequence[Tensor]) -> str:
+    """A buffer is named after its tensor, unless that name is taken; the nest that writes it always is.
+
+    The name of a copy is that of the buffer beside which the nest writes it, and a number.
+    """
+    original, _, _ = buffer.rpartition(".")
+    names = [buffer, *([original] if original in nest.writes else [])]
+    return next((n for n in names if any(t.name == n for t in tensors)), nest.name)
 
 
 def _partners(
