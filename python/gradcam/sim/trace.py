@@ -149,8 +149,9 @@ def compare_buffers(program: Program, buffers: Sequence[np.ndarray], tensors: Se
     finished = _finished(written, buffers)
     names = [_tensor_name(program.nests[d.nest], d.buffer.name, tensors) for d, _ in finished]
     writes = [(d.nest, n) for (d, _), n in zip(finished, names, strict=True)]
-    words = [program.banks[d.buffer.bank].lanes if d.buffer.bank else 1 for d, _ in finished]
-    partners = _partners(writes, [b for _, b in finished], words, tensors)
+    # A map fills whole words of the widest memory, also where its own memory has narrower ones.
+    word = max((bank.lanes for bank in program.banks.values() if not bank.constant), default=1)
+    partners = _partners(writes, [b for _, b in finished], word, tensors)
     trace = Trace(rings=[buffer.name for buffer in program.buffers if buffer.ring is not None])
     for (dump, buffer), name, tensor in zip(finished, names, partners, strict=True):
         if tensor is None:
@@ -182,7 +183,7 @@ def _tensor_name(nest: Nest, buffer: str, tensors: Sequence[Tensor]) -> str:
 
 
 def _partners(
-    writes: Sequence[tuple[int, str]], buffers: Sequence[np.ndarray], words: Sequence[int], tensors: Sequence[Tensor]
+    writes: Sequence[tuple[int, str]], buffers: Sequence[np.ndarray], word: int, tensors: Sequence[Tensor]
 ) -> list[Tensor | None]:
     """The tensor of each buffer, written as (nest, name): same name and a shape that fits.
 
@@ -197,7 +198,7 @@ def _partners(
         free.setdefault((tensor.name, tensor.value.dtype == np.bool_), []).append(tensor)
     partners: list[Tensor | None] = []
     taken: dict[tuple[int, str, tuple[int, ...], np.dtype], Tensor | None] = {}
-    for (nest, name), buffer, word in zip(reversed(writes), reversed(buffers), reversed(words), strict=True):
+    for (nest, name), buffer in zip(reversed(writes), reversed(buffers), strict=True):
         key = nest, name, buffer.shape, buffer.dtype
         if key not in taken:
             taken[key] = _take_last(free.get((name, buffer.dtype == np.bool_), []), buffer, word)
