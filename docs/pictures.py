@@ -143,6 +143,11 @@ def targets(maps: Path) -> Image.Image:
     return overlay(Compared(images.pixels[SHOWN], chosen, images.boxes[SHOWN]), ("image", *titles), scale=3)
 
 
+def explained(best: str, other: str) -> str:
+    """The explained class, the best one of float, and that of int8 where it is another one."""
+    return best if best == other else f"{best} (int8: {other})"
+
+
 def photographs(maps: Path) -> Image.Image:
     """A few photographs with what two layers of EfficientNet-Lite0 say about their class, by float and by the RTL."""
     found = np.load(maps)
@@ -150,7 +155,7 @@ def photographs(maps: Path) -> Image.Image:
     rows = [(layer, who) for layer in layers for who in ("float", "int8")]
     items = [
         Compared(found["pixels"][i], [np.maximum(found[f"{layer} {who}"][i], 0) for layer, who in rows], None, name)
-        for i, name in ((i, str(found["int8"][i])) for i in PHOTOGRAPHS)
+        for i, name in ((i, explained(*(str(found[who][i]) for who in ("float", "int8")))) for i in PHOTOGRAPHS)
     ]
     titles = ["image"] + [f"{layer}\n{'torch.autograd' if who == 'float' else 'the RTL, int8'}" for layer, who in rows]
     return grid(items, titles)

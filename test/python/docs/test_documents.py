@@ -122,7 +122,7 @@ def test_named_options_exist(help_of):
     """In the text between blocks, too: an option of some tool or benchmark, or of another program."""
     others = {"--workflow", "--preset", "--build", "--target", "--cores-root", "--setup", "--build-root", "--no-deps"}
     others |= {"--check", "--config-settings"}
-    programs = [*TOOLS, "tools/train_tinyml.py", *(f"benchmarks/{name}" for name in BENCHMARKS)]
+    programs = [*TOOLS, "tools/train_tinyml.py", "docs/pictures.py", *(f"benchmarks/{name}" for name in BENCHMARKS)]
     known = others.union(*(re.findall(r"--[\w-]+", help_of(name)) for name in programs))
     known |= {f"--{name}" for name in registry.pass_names()}
     text = "\n".join(document.text for document in DOCUMENTS)
