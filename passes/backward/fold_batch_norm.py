@@ -9,7 +9,7 @@ import numpy as np
 from torch_mlir import ir
 
 from gradcam.dialect import ops
-from gradcam.dialect.verify import sides
+from gradcam.dialect.verify import shape, sides
 from gradcam.passes.backward.rewrites import scaled
 from gradcam.passes.infra.pass_base import Pass
 from gradcam.passes.ir.channel_affine import affine, check_variance
@@ -52,7 +52,30 @@ class FoldBatchNorm(Pass):
                 blocks = [block for region in function.regions for block in region]
                 norms = [op for block in blocks for op in block.operations if isinstance(op, ops.BatchNormOp)]
                 for norm in norms:
-                    _ = _fold(norm) or _fold_behind(norm) or _scale(norm)
+                    moved = _before_means(norm)
+                    _ = _fold(moved) or _fold_behind(moved) or _scale(moved)
+
+
+def _before_means(norm: Any) -> Any:
+    """Moves a batch norm before the means of what a layer yields, where only it reads them; the results are equal."""
+    first, x = norm, norm.x
+    while _is_mean(x.owner) and len(list(x.uses)) == 1:
+        first, x = x.owner, x.owner.operands[0]
+    if first == norm or not isinstance(x.owner, LAYERS) or len(list(x.uses)) != 1:
+        return norm
+    with ir.InsertionPoint(first), norm.location:
+        moved = ops.BatchNormOp(x, *list(norm.operands)[1:], norm.eps, x.type)
+    first.operation.operands[0] = moved.y
+    norm.y.replace_all_uses_with(norm.x)
+    norm.erase()
+    return moved
+
+
+def _is_mean(op: Any) -> bool:
+    """Whether an op yields means of each channel: an average pool without padding, or a flatten of one value each."""
+    if isinstance(op, ops.AvgPool2dOp):
+        return not any(map(any, sides(op)))
+    return isinstance(op, ops.FlattenOp) and shape(op.operands[0])[1:] == [*shape(op.results[0])[1:], 1, 1]
 
 
 def _fold(norm: Any) -> bool:

@@ -77,7 +77,8 @@ def _conv1d(call: Call) -> View:
             band[row, column] = value
     vector = view.value if len(dims(view.value)) == 2 else call.flatten(view.value, "flatten")
     with call.loc():
-        offsets = make_constant(np.zeros(out, np.float32)) if call.is_none(2) else call.weight(2)
+        bias = np.zeros(1) if call.is_none(2) else dense_values(call.weight(2).owner)
+        offsets = make_constant(np.broadcast_to(bias, out).astype(np.float32))
         y = ops.LinearOp(vector, make_constant(band), offsets, tensor(1, out)).result
     return View(y, ((), (), (1,)))
 

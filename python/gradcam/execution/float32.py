@@ -17,7 +17,7 @@ from torch import Tensor
 from torch_mlir import ir
 
 from gradcam.classes import best_class
-from gradcam.dialect import adjoint_ops, cam_ops, channel_ops, layout_ops, ops
+from gradcam.dialect import activation_ops, adjoint_ops, cam_ops, channel_ops, layout_ops, ops
 from gradcam.dialect.layout_ops import channels_per_tap
 from gradcam.dialect.verify import ints, shape, sides
 from gradcam.errors import fail
@@ -395,5 +395,6 @@ KERNELS: dict[str, Kernel] = {
         cam_ops.ScaleOp: _scale,
         layout_ops.Unfold2dOp: _unfold2d,
         **activations.KERNELS,
+        activation_ops.FunctionOp: _image_by_image(activations.KERNELS[activation_ops.FunctionOp]),
     }.items()
 }

@@ -445,7 +445,7 @@ def make_error():
     ("spec", "message"),
     [
         ("missing.pt2", "no file missing.pt2"),
-        ("model", "is none that is known; give package.module:callable, path/file.py:callable or a .pt2 file"),
+        ("model", "is none that is known; give package.module:callable, path/file.py:callable or a .pt2 or .onnx file"),
         ("no_such_package:f", "cannot import no_such_package: ModuleNotFoundError"),
         ("gradcam.models:nope", "module gradcam.models has no nope"),
         (f"{__name__}:SHAPE", "is not callable"),

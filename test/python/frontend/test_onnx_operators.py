@@ -199,7 +199,6 @@ REFUSED = {
     "split, equal": "aten.sub.Tensor subtracts tensors computed from the image",
     "split, number": "aten.slice.Tensor takes or moves elements of dimension",
     "gather": "aten.select.int takes one of the 8 elements of dimension 2",
-    "transpose": "aten.linear takes a tensor of shape 1x256",
     "pad, value": "aten.pad pads with 2.0",
     "pad, channels": "aten.pad pads by",
     "mean of all": "aten.mean.dim takes the mean over",
