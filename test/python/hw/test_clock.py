@@ -12,6 +12,7 @@ from torch_mlir import ir
 from gradcam.compiler import Compilation, Settings
 from gradcam.errors import GradcamError
 from gradcam.output import compile_to_folder
+from gradcam.passes.program.accumulators import Register
 from gradcam.passes.program.banks import Bank
 from gradcam.passes.program.clock import DELAYS, FACTOR, Clock
 from gradcam.passes.program.engines import latency_of, stage_of
@@ -103,7 +104,7 @@ def longest(module: ir.Module, clock: Clock) -> float:
         ready = {}
         for node in flow.nodes:
             if node.kind in ("const", "iv", "acc"):
-                ready[id(node)] = (-1, 0.0, node.kind == "acc" and flow.sinks[0].target == 0)
+                ready[id(node)] = (-1, 0.0, node.kind == "acc" and isinstance(flow.sinks[0].target, Register))
                 continue
             op = node.what.op if node.kind == "load" else node.op
             stage, latency = stage_of(op), latency_of(op, node.kind)
