@@ -28,6 +28,17 @@ SLEEPS = ["sh", "-c", "sleep 60 & sleep 60"]  # a child that starts another one
 
 
 @pytest.fixture(autouse=True)
+def no_signal_is_ignored() -> Iterator[None]:
+    """The tests hear signals that whoever started them ignores, such as nohup or a shell in the background."""
+    ignored = [number for number in interrupts.SIGNALS if signal.getsignal(number) is signal.SIG_IGN]
+    for number in ignored:
+        signal.signal(number, signal.SIG_DFL)
+    yield
+    for number in ignored:
+        signal.signal(number, signal.SIG_IGN)
+
+
+@pytest.fixture(autouse=True)
 def no_child_stays() -> Iterator[None]:
     before = set(psutil.Process().children(recursive=True))
     groups = os.getpgrp()
