@@ -141,9 +141,10 @@ def compiled(model: Any, target: str, level: str, pe: str) -> tuple[str, str, tu
 
 
 def reason(error: GradcamError) -> str:
-    """The faults of an error without their places, the most frequent one first."""
+    """The most frequent fault of an error, without its place, and how many others there are."""
     counts = Counter(re.sub(r"\s+", " ", fault.message) for fault in each(error))
-    return "; ".join(f"{text} ({n} times)" if n > 1 else text for text, n in counts.most_common())
+    (text, times), *others = counts.most_common()
+    return text + f" ({times} times)" * (times > 1) + f"; {len(others)} more" * bool(others)
 
 
 def in_process(network: Network, options: argparse.Namespace) -> Row:
