@@ -3,6 +3,7 @@
 import dataclasses
 
 import deeper_targets
+import grouped_networks
 import pytest
 import rtl_networks
 from hardware import REGISTERS, factors, hardware
@@ -137,6 +138,17 @@ def test_no_stage_is_longer_than_the_period(mhz, family):
     faster = Clock.named(family, mhz * 0.5)
     slow = Compilation(net, clocked(net.settings("8x8"), mhz * 0.5, family)).to("scheduled")
     assert longest(slow, faster) > clock.budget, "half the clock chains more than this one allows"
+
+
+def test_no_stage_of_sliding_sums_gates_and_tables_is_longer_than_the_period():
+    clock, slow = Clock.named("ecp5", 120), Clock.named("ecp5", 60)
+    gated = rtl_networks.gated()
+    for net, settings in [
+        (grouped_networks.network(), grouped_networks.settings("last", "gradcam", "4x4")),
+        (gated, gated.settings("4x4")),
+    ]:
+        assert 0 < longest(Compilation(net, clocked(settings, 120)).to("scheduled"), clock) <= clock.budget
+        assert longest(Compilation(net, clocked(settings, 60)).to("scheduled"), slow) > clock.budget
 
 
 def modules_of(net):
