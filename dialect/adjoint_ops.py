@@ -23,11 +23,11 @@ from gradcam.dialect.traits import (
 from gradcam.dialect.verify import (
     check_slope,
     ints,
+    is_padded,
     rank,
     require,
     result_shape,
     shape,
-    sides,
     tensor,
     verifier,
     window,
@@ -259,7 +259,7 @@ class AvgPool2dAdjointOp(
     @property
     def is_global(self) -> bool:
         """Whether the pool has a single window, which is the whole map without padding."""
-        window = ints(self, "kernel", 2, 1) == shape(self.gx)[2:] and not any(map(any, sides(self)))
+        window = ints(self, "kernel", 2, 1) == shape(self.gx)[2:] and not is_padded(self)
         return window and shape(self.g)[2:] == [1, 1]
 
     @verifier

@@ -107,6 +107,16 @@ def sides(op: Any) -> tuple[list[int], list[int]]:
     return padding[:2], padding[-2:]
 
 
+def is_padded(op: Any) -> bool:
+    """Whether a window op pads its map on any side."""
+    return any(map(any, sides(op)))
+
+
+def padding_of(low: Sequence[int], high: Sequence[int]) -> list[int]:
+    """The numbers of the attribute 'padding' for `sides` low and high."""
+    return list(low) if list(low) == list(high) else [*low, *high]
+
+
 def window(op: Any, size: Sequence[int], kernel: Sequence[int]) -> list[int]:
     """Output height and width of a sliding window over `size` (H, W), by the formula of torch.nn.Conv2d."""
     stride, dilation = ints(op, "stride", 2, 1), ints(op, "dilation", 2, 1)

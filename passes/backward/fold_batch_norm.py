@@ -9,7 +9,7 @@ import numpy as np
 from torch_mlir import ir
 
 from gradcam.dialect import ops
-from gradcam.dialect.verify import shape, sides
+from gradcam.dialect.verify import is_padded, shape
 from gradcam.passes.backward.rewrites import scaled
 from gradcam.passes.infra.pass_base import Pass
 from gradcam.passes.ir.channel_affine import affine, check_variance
@@ -74,7 +74,7 @@ def _before_means(norm: Any) -> Any:
 def _is_mean(op: Any) -> bool:
     """Whether an op yields means of each channel: an average pool without padding, or a flatten of one value each."""
     if isinstance(op, ops.AvgPool2dOp):
-        return not any(map(any, sides(op)))
+        return not is_padded(op)
     return isinstance(op, ops.FlattenOp) and shape(op.operands[0])[1:] == [*shape(op.results[0])[1:], 1, 1]
 
 
@@ -101,7 +101,7 @@ def _fold_behind(norm: Any) -> bool:
         return False
     filters = [f for f in map(read_constant, list(layer.operands)[1:]) if f is not None]
     factor, offset = numbers
-    pads = isinstance(layer, ops.Conv2dOp) and any(map(any, sides(layer)))
+    pads = isinstance(layer, ops.Conv2dOp) and is_padded(layer)
     if len(filters) < len(layer.operands) - 1 or (pads and offset.any()):
         return False
     weight, *bias = (f.astype(np.float64) for f in filters)
@@ -119,12 +119,9 @@ def _scale(norm: Any) -> bool:
     numbers = affine(norm)
     if numbers is None or numbers[1].any() or not (numbers[0] == numbers[0][0]).all() or numbers[0][0] <= 0:
         return False
-    unused = list(norm.operands)[1:]
     with ir.InsertionPoint(norm), norm.location:
         norm.y.replace_all_uses_with(scaled(norm.x, numbers[0][0]))
-    norm.erase()
-    for value in set(unused):
-        erase_if_unused(value)
+    _erase(norm)
     return True
 
 
@@ -139,7 +136,6 @@ def _folded(norm: Any, parameters: list[Any], filters: list[Any]) -> tuple[np.nd
 def _replace(last: Any, first: Any, x: ir.Value, weight: np.ndarray, bias: np.ndarray) -> None:
     """Replaces two ops in a row, a layer and a batch norm, by the layer with other parameters, of `x`."""
     layer = first if isinstance(first, LAYERS) else last
-    unused = [*list(last.operands)[1:], *list(first.operands)[1:]]
     with ir.InsertionPoint(last), layer.location:
         parameters = x, make_constant(weight), make_constant(bias)
         if isinstance(layer, ops.LinearOp):
@@ -148,7 +144,13 @@ def _replace(last: Any, first: Any, x: ir.Value, weight: np.ndarray, bias: np.nd
             window = (layer.stride, layer.padding, layer.dilation)
             folded = ops.Conv2dOp(*parameters, *window, layer.groups, last.y.type)
     last.y.replace_all_uses_with(folded.y)
-    last.erase()
-    first.erase()
-    for value in set(unused):
+    _erase(last, first)
+
+
+def _erase(*ops: Any) -> None:
+    """Erases ops, each before what it reads, and those of their parameters that nothing else reads."""
+    parameters = {value for op in ops for value in list(op.operands)[1:]}
+    for op in ops:
+        op.erase()
+    for value in parameters:
         erase_if_unused(value)

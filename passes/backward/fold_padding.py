@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from torch_mlir import ir
 
 from gradcam.dialect import ops
-from gradcam.dialect.verify import ints, shape, sides
+from gradcam.dialect.verify import ints, is_padded, padding_of, shape, sides
 from gradcam.passes.backward.cam_patterns import is_nonnegative
 from gradcam.passes.backward.rewrites import Pattern, apply_patterns, integers, rebuilt
 from gradcam.passes.infra.pass_base import Pass
@@ -62,7 +62,7 @@ def is_pad(op: Any) -> bool:
     if not isinstance(op, ops.AvgPool2dOp) or not bool(op.count_include_pad.value):
         return False
     single = ints(op, "kernel", 2, 1) == [1, 1] and ints(op, "stride", 2, 1) == [1, 1]
-    return single and any(map(any, sides(op)))
+    return single and is_padded(op)
 
 
 def _merged(op: Any) -> ir.Value:
@@ -70,7 +70,7 @@ def _merged(op: Any) -> ir.Value:
     pad = op.x.owner
     low, high = (_added(own, pads) for own, pads in zip(sides(op), sides(pad), strict=True))
     merged = rebuilt(op, pad.x)
-    merged.owner.attributes["padding"] = integers(*(low if low == high else low + high))
+    merged.owner.attributes["padding"] = integers(*padding_of(low, high))
     return merged
 
 

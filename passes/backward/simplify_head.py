@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import numpy as np
 from torch_mlir import ir
 
 from gradcam.dialect import channel_ops, ops
 from gradcam.dialect.channel_ops import order_of
 from gradcam.dialect.traits import Activation, Curve, has
-from gradcam.dialect.verify import ints, shape, sides
+from gradcam.dialect.verify import ints, is_padded, shape
 from gradcam.passes.backward.rewrites import Pattern, apply_patterns, flat, integers, is_point, like, rebuilt
+from gradcam.passes.backward.tables import in_order
 from gradcam.passes.infra.pass_base import Pass
 from gradcam.passes.ir.constants import make_constant, read_constant
 from gradcam.passes.ir.queries import only_user
@@ -68,7 +68,7 @@ def pool_before_conv(op: Any) -> ir.Value | None:
     conv = op.x.owner
     if not isinstance(conv, ops.Conv2dOp) or only_user(conv) is None or not (is_point(op.y) and _tiles(op)):
         return None
-    if shape(conv.w)[2:] != [1, 1] or shape(conv.x)[2:] != shape(conv.y)[2:] or _is_padded(conv):
+    if shape(conv.w)[2:] != [1, 1] or shape(conv.x)[2:] != shape(conv.y)[2:] or is_padded(conv):
         return None
     small = _pool(op, conv.x, ints(op, "kernel", 2, 1), like(conv.x, [*shape(conv.x)[:2], 1, 1]))
     with conv.location:
@@ -81,7 +81,7 @@ def linear_of_whole_map(op: Any) -> ir.Value | None:
     if not isinstance(conv, ops.Conv2dOp) or only_user(conv) is None or not is_point(conv.y):
         return None
     weight = read_constant(conv.w)
-    if weight is None or shape(conv.w)[2:] != shape(conv.x)[2:] or _is_padded(conv) or conv.groups.value != 1:
+    if weight is None or shape(conv.w)[2:] != shape(conv.x)[2:] or is_padded(conv) or conv.groups.value != 1:
         return None
     with conv.w.owner.location:
         matrix = make_constant(weight.reshape(len(weight), -1))
@@ -109,15 +109,12 @@ def rows_in_order(op: Any) -> ir.Value | None:
     values = [v for v in map(read_constant, parameters) if v is not None]
     if len(values) < len(parameters):
         return None
-    rows = []
-    for parameter, value in zip(parameters, values, strict=True):
-        with parameter.owner.location:
-            rows.append(
-                make_constant(np.concatenate((value, np.zeros_like(value[:1])))[order])
-            )  # the last row is for -1
     with inner.location:
-        attributes = {name: inner.attributes[name] for name in inner.attributes}
-        return ir.Operation.create(inner.operation.name, [op.y.type], [inner.x, *rows], attributes).result
+        layer = rebuilt(inner, inner.x, op.y.type)
+    for index, value in enumerate(values, 1):
+        with ir.InsertionPoint(layer.owner), inner.operands[index].owner.location:
+            layer.owner.operands[index] = make_constant(in_order(value, order, 0))
+    return layer
 
 
 def _pool(op: Any, x: ir.Value, kernel: list[int], type_: ir.Type) -> ir.Value:
@@ -133,11 +130,7 @@ def _tiles(op: Any) -> bool:
     kernel, out = ints(op, "kernel", 2, 1), shape(op.y)[2:]
     side_by_side = ints(op, "stride", 2, 1) == kernel or out == [1, 1]
     covered = [k * n for k, n in zip(kernel, out, strict=True)] == shape(op.x)[2:]
-    return side_by_side and covered and not _is_padded(op) and ints(op, "dilation", 2, 1) == [1, 1]
-
-
-def _is_padded(op: Any) -> bool:
-    return any(map(any, sides(op)))
+    return side_by_side and covered and not is_padded(op) and ints(op, "dilation", 2, 1) == [1, 1]
 
 
 PATTERNS: dict[type, list[Pattern]] = {

@@ -9,7 +9,7 @@ from torch_mlir import ir
 
 from gradcam.dialect import adjoint_ops, ops, product_ops
 from gradcam.dialect.adjoints import part_location
-from gradcam.dialect.verify import shape, sides
+from gradcam.dialect.verify import is_padded, shape
 from gradcam.passes.backward.rewrites import flat, integers, is_point, like, rebuilt, scaled
 
 
@@ -26,7 +26,7 @@ def mean_of_avg_pool_adjoint(op: Any) -> ir.Value | None:
     pool = op.g.owner
     if not isinstance(pool, adjoint_ops.AvgPool2dAdjointOp):
         return None
-    if any(map(any, sides(pool))) and bool(pool.count_include_pad.value):
+    if is_padded(pool) and bool(pool.count_include_pad.value):
         return None
     return scaled(rebuilt(op, pool.g), _area(pool.g) / _area(pool.gx))
 

@@ -28,7 +28,7 @@ def _batch_norm_adjoint(op: Any, g: np.ndarray, gamma: np.ndarray, var: np.ndarr
 
 
 def _take_channels(op: Any, g: np.ndarray) -> np.ndarray:
-    return np.concatenate((g, np.zeros_like(g[:, :1])), 1)[:, channel_ops.order_of(op)]  # -1 is the last one, 0
+    return in_order(g, channel_ops.order_of(op), 1)
 
 
 def _channel_weights(op: Any, g: np.ndarray) -> np.ndarray:
@@ -66,6 +66,12 @@ FORMULAS: dict[type, Callable[..., np.ndarray]] = {
     adjoint_ops.TapSumsOp: _tap_sums,
     cam_ops.ChannelWeightsOp: _channel_weights,
 }
+
+
+def in_order(values: np.ndarray, order: Sequence[int], axis: int) -> np.ndarray:
+    """The entries `order` along an axis, 0 for an entry -1; see `gradcam.take_channels`."""
+    end = np.zeros_like(values.take([0], axis))  # which -1 takes
+    return np.concatenate((values, end), axis).take(order, axis)
 
 
 def tap_counts(op: Any) -> np.ndarray:

@@ -11,7 +11,17 @@ from torch_mlir.dialects import arith
 from gradcam.dialect.verify import shape as type_shape
 from gradcam.functions import FUNCTIONS
 from gradcam.passes.ir.constants import dense_values
-from gradcam.passes.linalg.builders import clipped, const, extract_slice, rescaled, shape, stored, widened, width
+from gradcam.passes.linalg.builders import (
+    clipped,
+    const,
+    extract_slice,
+    product,
+    rescaled,
+    shape,
+    stored,
+    widened,
+    width,
+)
 from gradcam.passes.linalg.elementwise_ops import changed
 from gradcam.passes.linalg.lowering import (
     Lowering,
@@ -86,14 +96,9 @@ def _lower_mul(lowering: Lowering, op: Any) -> list[Any]:
     bits = storage_bits(op.results[0])
 
     def body(x: ir.Value, y: ir.Value, *factor: ir.Value) -> ir.Value:
-        return stored(rescaled(_product(x, y), factor[0] if factor else int(m), s), bits)
+        return stored(rescaled(product(x, y), factor[0] if factor else int(m), s), bits)
 
     return [pointwise([x], others, bits, body)]
-
-
-def _product(x: ir.Value, y: ir.Value) -> ir.Value:
-    """The product of two bytes, as i32."""
-    return widened(arith.muli(widened(x, 16), widened(y, 16)), 32)
 
 
 def _lower_product_sums(lowering: Lowering, op: Any) -> list[Any]:
@@ -103,7 +108,7 @@ def _lower_product_sums(lowering: Lowering, op: Any) -> list[Any]:
     ins = [(lowering.tensor(v), place) for v in op.operands]
 
     def add_product(x: ir.Value, y: ir.Value, acc: ir.Value) -> ir.Value:
-        return add_up(acc, _product(x, y))
+        return add_up(acc, product(x, y))
 
     return [
         rescaled_result(lowering, op, reduce_windows(lowering, channels, ins, size, [1, 1], [(32, 0)], add_product))

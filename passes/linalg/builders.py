@@ -144,6 +144,11 @@ def widened(x: ir.Value, bits: int) -> ir.Value:
     return x if width(x) == bits else arith.extsi(integer(bits), x)
 
 
+def product(x: ir.Value, y: ir.Value) -> ir.Value:
+    """The product of two scalars of 8 bits, in i32."""
+    return widened(arith.muli(widened(x, 16), widened(y, 16)), 32)
+
+
 def clipped(x: ir.Value, lo: int, hi: int) -> ir.Value:
     """Scalar `x` limited to lo..hi."""
     return arith.minsi(arith.maxsi(x, const(width(x), lo)), const(width(x), hi))

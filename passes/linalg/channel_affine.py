@@ -10,9 +10,8 @@ from torch_mlir import ir
 from torch_mlir.dialects import arith
 
 from gradcam.passes.ir.channel_affine import affine_rescale
-from gradcam.passes.linalg.builders import const, const_tensor, integer, stored, widened, width
-from gradcam.passes.linalg.lowering import Lowering, factor_vector, fixed, whole_or_parts
-from gradcam.passes.linalg.packing import pack_channels
+from gradcam.passes.linalg.builders import const, integer, stored, widened, width
+from gradcam.passes.linalg.lowering import Lowering, channel_vector, factor_vector, fixed, whole_or_parts
 from gradcam.passes.linalg.values import pointwise
 from gradcam.quant_types import storage_bits
 
@@ -37,7 +36,7 @@ def _offsets(lowering: Lowering, b: np.ndarray) -> list[ir.Value]:
     """The offsets as a constant vector of i32 over the packed channels; none where all channels have one."""
     if (b == b[0]).all():
         return []
-    return [const_tensor(pack_channels(b.astype(np.int32), lowering.pe.padded(len(b)), 0, np.int32))]
+    return [channel_vector(lowering, b.astype(np.int32))]
 
 
 #: The lowering of each op.

@@ -13,15 +13,8 @@ from gradcam.dialect.channel_ops import order_of
 from gradcam.dialect.verify import by
 from gradcam.dialect.verify import shape as type_shape
 from gradcam.errors import fail
-from gradcam.passes.linalg.builders import (
-    elementwise,
-    empty,
-    insert_slice,
-    rescaled,
-    shape,
-    stored,
-)
-from gradcam.passes.linalg.lowering import Lowering, factor_vector, fixed
+from gradcam.passes.linalg.builders import empty, insert_slice, shape
+from gradcam.passes.linalg.lowering import Lowering, fixed, rescaled_elements
 from gradcam.passes.linalg.values import Placed
 from gradcam.quant_types import part_rescale, storage_bits
 
@@ -55,10 +48,7 @@ def _part(lowering: Lowering, op: Any, index: int) -> Placed:
     x = lowering.tensor(value)
     channels = _channels(value, x)
     if constants is not None:
-        m, s = constants
-        vectors = [factor_vector(lowering, m, channels)] if m.ndim else []
-        bits = storage_bits(op.results[0])
-        x = elementwise(x, vectors, bits, lambda a, *f: stored(rescaled(a, f[0] if f else int(m), s), bits))
+        x = rescaled_elements(lowering, x, constants, channels, storage_bits(op.results[0]))
     return Placed(x, tuple(range(channels)), frozenset(range(channels)))
 
 

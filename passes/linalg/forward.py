@@ -18,7 +18,6 @@ from gradcam.errors import fail
 from gradcam.passes.linalg import activations, adjoints, channel_affine, channels, elementwise_ops, pool_adjoints
 from gradcam.passes.linalg.builders import (
     const,
-    const_tensor,
     elementwise,
     empty,
     extract_slice,
@@ -36,6 +35,7 @@ from gradcam.passes.linalg.lowering import (
     Lowering,
     Window,
     add_up,
+    channel_vector,
     factor_vector,
     fixed,
     ints,
@@ -53,7 +53,6 @@ from gradcam.passes.linalg.lowering import (
     window_of,
     window_weights,
 )
-from gradcam.passes.linalg.packing import pack_channels
 from gradcam.passes.linalg.products import accumulate, multiply_lanes
 from gradcam.passes.linalg.values import LaneMap, Parities, Placed, Row
 from gradcam.quant_types import (
@@ -76,7 +75,7 @@ def conv(lowering: Lowering, op: Any, x: ir.Value, window: Window, out: list[int
     padded = lowering.pe.padded(channels)
     acc = sums_of_products(lowering, op, x, window, [*out, padded])
     bias = stored_constant(op, op.operands[2]) if len(op.operands) == 3 else np.zeros(channels, np.int32)
-    packed_bias = const_tensor(pack_channels(bias, padded, 0, np.int32))
+    packed_bias = channel_vector(lowering, bias)
     if is_accumulator(op):
         return elementwise(acc, [packed_bias], 32, arith.addi)
     factors, s = fixed(op, result_rescale, op)

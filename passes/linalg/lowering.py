@@ -25,6 +25,7 @@ from gradcam.passes.linalg.builders import (
     generic,
     integer,
     pad,
+    product,
     rescaled,
     shape,
     stored,
@@ -217,8 +218,12 @@ def fixed(op: Any, compute: Callable[..., Any], *args: Any) -> Any:
 
 def factor_vector(lowering: Lowering, m: np.ndarray, channels: int) -> ir.Value:
     """Rescale multipliers of `channels` channels as a constant vector of i16 over the packed channels."""
-    packed = pack_channels(np.broadcast_to(m, channels), lowering.pe.padded(channels), 1, np.int16)
-    return const_tensor(packed)
+    return channel_vector(lowering, np.broadcast_to(m, channels).astype(np.int16), 1)
+
+
+def channel_vector(lowering: Lowering, values: np.ndarray, fill: int = 0) -> ir.Value:
+    """One integer per channel as a constant vector over the packed channels, with `fill` behind the last one."""
+    return const_tensor(pack_channels(values, lowering.pe.padded(len(values)), fill))
 
 
 def require_fits(op: Any, bound: Any, m: Any, s: int) -> None:
@@ -300,11 +305,7 @@ def window_weights(op: Any) -> ir.Value | None:
 
 def weighted(x: ir.Value, weight: ir.Value) -> ir.Value:
     """Scalar x * weight in i32."""
-    return (
-        widened(arith.muli(widened(x, 16), widened(weight, 16)), 32)
-        if width(weight) == 8
-        else arith.muli(widened(x, 32), widened(weight, 32))
-    )
+    return product(x, weight) if width(weight) == 8 else arith.muli(widened(x, 32), widened(weight, 32))
 
 
 def tap_numbers(kernel: list[int]) -> ir.Value:
@@ -372,10 +373,17 @@ def reduce_window(
 
 def rescaled_result(lowering: Lowering, op: Any, acc: ir.Value) -> ir.Value:
     """Exact i32 results of `op` at the scale and in the storage of its result's type."""
-    m, s = fixed(op, result_rescale, op)
-    vectors = [factor_vector(lowering, m, type_shape(op.results[0])[1])] if m.ndim else []
-    bits = storage_bits(op.results[0])
-    return elementwise(acc, vectors, bits, lambda a, *f: stored(rescaled(a, f[0] if f else int(m), s), bits))
+    constants = fixed(op, result_rescale, op)
+    return rescaled_elements(lowering, acc, constants, type_shape(op.results[0])[1], storage_bits(op.results[0]))
+
+
+def rescaled_elements(
+    lowering: Lowering, x: ir.Value, constants: tuple[np.ndarray, int], channels: int, bits: int
+) -> ir.Value:
+    """The elements of x, of `channels` channels, times one multiplier or one per channel, shifted and stored."""
+    m, s = constants
+    vectors = [factor_vector(lowering, m, channels)] if m.ndim else []
+    return elementwise(x, vectors, bits, lambda a, *f: stored(rescaled(a, f[0] if f else int(m), s), bits))
 
 
 def add_up(acc: ir.Value, value: ir.Value) -> ir.Value:

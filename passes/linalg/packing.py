@@ -73,8 +73,8 @@ def pack_groups(w: np.ndarray, groups: int, pe: PE) -> np.ndarray:
     return np.stack([pack_weights(block, pe) for block in dense])
 
 
-def pack_channels(values: np.ndarray, channels: int, fill: int, dtype: type[np.signedinteger]) -> np.ndarray:
+def pack_channels(values: np.ndarray, channels: int, fill: int) -> np.ndarray:
     """Lengthens one value per channel (shape C) to shape `channels` with `fill`."""
-    packed = np.full(channels, fill, dtype)
+    packed = np.full(channels, fill, values.dtype)
     packed[: len(values)] = values
     return packed

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from torch_mlir import ir
 from torch_mlir.dialects import arith
 
-from gradcam.passes.linalg.builders import empty, filled, generic, shape, widened
+from gradcam.passes.linalg.builders import empty, filled, generic, product, shape
 from gradcam.pe import PE
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def multiply_accumulate(ins: list[ir.Value], maps: list[list[ir.AffineExpr]], ou
 
 def multiply_add(x: ir.Value, w: ir.Value, *rest: ir.Value) -> ir.Value:
     """The last of `rest` plus the product of two scalars of 8 bits: i32."""
-    return arith.addi(rest[-1], widened(arith.muli(widened(x, 16), widened(w, 16)), 32))
+    return arith.addi(rest[-1], product(x, w))
 
 
 def multiply_lanes(pe: PE, channels: int, x: ir.Value, w: ir.Value, out: list[int]) -> ir.Value:

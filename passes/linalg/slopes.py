@@ -13,8 +13,7 @@ from gradcam.dialect.traits import Slope, has
 from gradcam.functions import FUNCTIONS, Real, table
 from gradcam.passes.ir.constants import dense_values
 from gradcam.passes.linalg.builders import clipped, const, const_tensor, rescaled, stored, widened, width
-from gradcam.passes.linalg.lowering import Lowering, fixed
-from gradcam.passes.linalg.packing import pack_channels
+from gradcam.passes.linalg.lowering import Lowering, channel_vector, fixed
 from gradcam.quant_types import (
     INT16_LIMITS,
     hard_bend,
@@ -62,7 +61,7 @@ def _is_between(x: ir.Value, lo: int, hi: int) -> ir.Value:
 def _prelu_slope(lowering: Lowering, op: Any, vectors: list[ir.Value]) -> Formula:
     one, *others = quantize_array(np.array([1.0, *dense_values(op.operands[1].owner)]), op.results[0])
     position = len(vectors)
-    vectors.append(const_tensor(pack_channels(np.array(others), lowering.pe.padded(len(others)), 0, np.int8)))
+    vectors.append(channel_vector(lowering, np.array(others)))
 
     def formula(x: ir.Value, scalars: Sequence[ir.Value]) -> ir.Value:
         is_positive = arith.cmpi(arith.CmpIPredicate.sgt, x, const(width(x), 0))

@@ -14,7 +14,7 @@ from torch_mlir.dialects import arith
 from gradcam.dialect import layout_ops, ops
 from gradcam.dialect.adjoints import part_location
 from gradcam.dialect.layout_ops import channels_per_tap
-from gradcam.dialect.verify import ints, shape, sides
+from gradcam.dialect.verify import ints, padding_of, shape, sides
 from gradcam.errors import fail
 from gradcam.passes.infra.pass_base import Pass
 from gradcam.passes.ir.attributes import STEM
@@ -216,7 +216,7 @@ def _replace(op: Any, x: ir.Value, axes: tuple[_Axis, ...]) -> None:
     kind = per_channel(w.shape, steps) if steps.ndim else per_tensor(w.shape, float(steps))
     with ir.InsertionPoint(op), op.location:
         stride, low, high, dilation = zip(*(a.left for a in axes), strict=True)
-        window = _integers(stride), _integers(low if low == high else low + high), _integers(dilation)
+        window = _integers(stride), _integers(padding_of(low, high)), _integers(dilation)
         new = ops.Conv2dOp(x, _quantized(w, kind), op.bias, *window, op.groups, op.y.type).y
     op.y.replace_all_uses_with(new)
     op.operation.erase()

@@ -40,6 +40,9 @@ from gradcam.passes.quantize.means import INPUT_MEAN
 from gradcam.passes.quantize.parameters import Parameters
 from gradcam.quant_types import FRACTION_BITS, INT8_LEVELS, accumulator_scale, per_tensor, scale, storage_bits
 
+#: The attributes of ops and of the image that are read here, and left out of the quantized module.
+MEASURED = (RANGE, GIVEN_RANGE, INPUT_MEAN)
+
 #: The integers up to the bend of a hard sigmoid or hard swish, at most: 16 bits then hold twice as much.
 BEND_STEPS = 1 << 14
 
@@ -115,7 +118,7 @@ class _Quantizer:
             if has(op, Quantized) and not has(op, Unscaled):
                 self._set_result_type(op)
                 check_rescale(op)
-            for name in (RANGE, GIVEN_RANGE, INPUT_MEAN):
+            for name in MEASURED:
                 if name in op.attributes:
                     del op.attributes[name]
         self.parameters.erase_originals()
@@ -148,10 +151,7 @@ class _Quantizer:
         inputs = [a.type for a in self.main.entry_block.arguments]
         outputs = [v.type for v in self.body[-1].operands]
         self.main.attributes["function_type"] = ir.TypeAttr.get(ir.FunctionType.get(inputs, outputs))
-        kept = [
-            {a.name: a.attr for a in attributes if a.name not in (RANGE, GIVEN_RANGE)}
-            for attributes in self.main.arg_attrs
-        ]
+        kept = [{a.name: a.attr for a in attributes if a.name not in MEASURED} for attributes in self.main.arg_attrs]
         self.main.arg_attrs = ir.ArrayAttr.get([ir.DictAttr.get(attributes) for attributes in kept])
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from torch_mlir import ir
@@ -33,7 +34,7 @@ class Touch:
     guards: list[Linear] = field(default_factory=list)
     otherwise: ir.Value | None = None
 
-    @property
+    @cached_property
     def reach(self) -> list[set[int] | None]:
         """The indices along each dimension, None for any; guards are left aside."""
         return [_values(form, self.trips) for form in self.forms]

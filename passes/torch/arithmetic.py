@@ -26,11 +26,10 @@ _UNCHANGED = "alias alias_copy detach detach_copy contiguous clone lift_fresh_co
 NO_OPS = tuple(f"aten.{name}" for name in _UNCHANGED.split())
 
 
-def _affine(
-    call: Call, index: int, scale: np.ndarray | float, shift: np.ndarray | float, var: np.ndarray | float = 1.0
+def affine(
+    call: Call, x: ir.Value, scale: np.ndarray | float, shift: np.ndarray | float = 0.0, var: np.ndarray | float = 1.0
 ) -> ir.Value:
-    """scale * x / sqrt(var) + shift for argument `index`, x: a batch norm."""
-    x = call.features(index)
+    """scale * x / sqrt(var) + shift for a map or vector x: a batch norm."""
     numbers = (_per_channel(call, np.asarray(v, np.float64), dims(x)) for v in (scale, shift, 0.0, var))
     with call.loc():
         return ops.BatchNormOp(x, *map(make_constant, numbers), real(0.0), x.type).result
@@ -52,9 +51,9 @@ def _sum(sign: int) -> Callable[[Call], ir.Value]:
     def convert(call: Call) -> ir.Value:
         x, y, alpha = call.constant(0), call.constant(1), sign * call.static(2)
         if y is not None:
-            return _affine(call, 0, 1.0, alpha * y)
+            return affine(call, call.features(0), 1.0, alpha * y)
         if x is not None:
-            return _affine(call, 1, alpha, x)
+            return affine(call, call.features(1), alpha, x)
         return _sum_of_maps(call, alpha)
 
     return convert
@@ -74,17 +73,17 @@ def _sum_of_maps(call: Call, alpha: float) -> ir.Value:
 def _reverse_difference(call: Call) -> ir.Value:
     y = call.constant(1)
     assert y is not None, "a scalar"
-    return _affine(call, 0, -call.static(2), y)
+    return affine(call, call.features(0), -call.static(2), y)
 
 
 def _negative(call: Call) -> ir.Value:
-    return _affine(call, 0, -1.0, 0.0)
+    return affine(call, call.features(0), -1.0, 0.0)
 
 
 def _product(call: Call) -> ir.Value | View:
     for index in (0, 1):
         if (factor := call.constant(1 - index)) is not None:
-            return _affine(call, index, factor, 0.0)
+            return affine(call, call.features(index), factor, 0.0)
     return _product_of_maps(call)
 
 
@@ -112,8 +111,8 @@ def _quotient(call: Call) -> ir.Value:
         single = divisor.astype(np.float32)
         square = np.float64(single) ** 2
         if ((square >= _F32.tiny) & (square <= _F32.max)).all():
-            return _affine(call, 0, np.sign(single), 0.0, square)
-        return _affine(call, 0, 1 / divisor.astype(np.float64), 0.0)
+            return affine(call, call.features(0), np.sign(single), 0.0, square)
+        return affine(call, call.features(0), 1 / divisor.astype(np.float64), 0.0)
 
 
 def _probabilities(call: Call) -> ir.Value | View:

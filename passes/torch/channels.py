@@ -54,9 +54,7 @@ def slice_(call: Call) -> Converted:
 
 def split(call: Call) -> Converted:
     """Channels in parts of one size; the last one may be smaller."""
-    view, length, dim = call.view(0), call.static(1), call.static(2)
-    size = view.shape[dim]
-    return _parts(call, view, dim, [min(length, size - start) for start in range(0, size, length)])
+    return _equal_parts(call, call.static(1))
 
 
 def split_with_sizes(call: Call) -> Converted:
@@ -66,10 +64,8 @@ def split_with_sizes(call: Call) -> Converted:
 
 def chunk(call: Call) -> Converted:
     """Channels in at most a number of parts, all but the last one of equal size."""
-    view, count, dim = call.view(0), call.static(1), call.static(2)
-    size = view.shape[dim]
-    length = -(-size // count)
-    return _parts(call, view, dim, [min(length, size - start) for start in range(0, size, length)])
+    size, count = call.view(0).shape[call.static(2)], call.static(1)
+    return _equal_parts(call, -(-size // count))
 
 
 def channel_shuffle(call: Call) -> Converted:
@@ -86,6 +82,13 @@ def flip(call: Call) -> Converted:
     for dim in axes:
         view = _view(_taken(call, view, dim, range(view.shape[dim])[::-1]))
     return call.seen(view)
+
+
+def _equal_parts(call: Call, length: int) -> list[ir.Value | View]:
+    """Parts of one length; the last one may be shorter."""
+    view, dim = call.view(0), call.static(2)
+    size = view.shape[dim]
+    return _parts(call, view, dim, [min(length, size - start) for start in range(0, size, length)])
 
 
 def _parts(call: Call, view: View, dim: int, sizes: Sequence[int]) -> list[ir.Value | View]:

@@ -14,11 +14,12 @@ import numpy as np
 from torch_mlir import ir
 
 from gradcam.dialect import ops
-from gradcam.dialect.verify import by
+from gradcam.dialect.verify import by, padding_of
 from gradcam.passes.ir.constants import dense_values, make_constant
 from gradcam.passes.torch import torch_ir
+from gradcam.passes.torch.arithmetic import affine
 from gradcam.passes.torch.call import Call, dims, tensor
-from gradcam.passes.torch.numbers import flag, integer, ints, real
+from gradcam.passes.torch.numbers import flag, integer, ints
 from gradcam.passes.torch.view import View
 
 #: kernel, stride, padding, dilation
@@ -26,11 +27,6 @@ Window = tuple[Sequence[int], Sequence[int], Sequence[int], Sequence[int]]
 
 #: Values that a pad of a max-pool writes in place of minus infinity are at most this.
 _LOWEST = float(np.finfo(np.float32).min)
-
-
-def _sides(low: Sequence[int], high: Sequence[int]) -> list[int]:
-    """Padding before and behind a map in the form of the attribute."""
-    return list(low) if list(low) == list(high) else [*low, *high]
 
 
 # --- convolutions ---
@@ -53,7 +49,7 @@ def _conv2d_padding(call: Call) -> ir.Value:
     dilation, kernel = call.pair(5), dims(call.weight(1))[2:]
     is_same = call.static(4) == "same"
     total = [d * (k - 1) if is_same else 0 for d, k in zip(dilation, kernel, strict=True)]
-    padding = _sides([t // 2 for t in total], [t - t // 2 for t in total])
+    padding = padding_of([t // 2 for t in total], [t - t // 2 for t in total])
     return _conv(call, call.pair(3), padding, dilation, call.static(6))
 
 
@@ -111,7 +107,7 @@ def _padded(call: Call, mode: str, value: float) -> ir.Value | View:
         raise call.error(f"pads with {value} and is not read by max-pools alone, which is not supported")
     if value != 0:
         raise call.error(f"pads with {value}; hardware pads with zeros")
-    window = [1, 1], [1, 1], _sides(low, high), [1, 1]
+    window = [1, 1], [1, 1], padding_of(low, high), [1, 1]
     return _average(call, call.activation(0, rank=4), window, call.type)
 
 
@@ -154,7 +150,7 @@ def _max_pool2d(call: Call) -> ir.Value:
     stride, (before, behind) = call.pair(2) or kernel, _absorbed(call)
     padded = _added(dims(x)[2:], before, behind)
     over = _hanging(padded, list(call.type.shape)[2:], (kernel, stride, padding, dilation))
-    window = kernel, stride, _sides(_added(padding, before), _added(padding, behind, over)), dilation
+    window = kernel, stride, padding_of(_added(padding, before), _added(padding, behind, over)), dilation
     return _maximum(call, x, window, call.type)
 
 
@@ -174,28 +170,25 @@ def _avg_pool2d(call: Call) -> ir.Value:
     stride = call.pair(2) or kernel
     over = _hanging(dims(x)[2:], list(call.type.shape)[2:], (kernel, stride, padding, [1, 1]))
     if not call.is_none(6):
-        return _sum_divided(call, x, (kernel, stride, _sides(padding, _added(padding, over)), [1, 1]))
+        return _sum_divided(call, x, (kernel, stride, padding_of(padding, _added(padding, over)), [1, 1]))
     if any(over) and any(padding) and include_pad:
         size = _added(dims(x)[2:], padding, padding)
         whole = tensor(*dims(x)[:2], *size)
         x, padding = _average(call, x, ([1, 1], [1, 1], padding, [1, 1]), whole, part="pad"), [0, 0]
-    window = kernel, stride, _sides(padding, _added(padding, over)), [1, 1]
+    window = kernel, stride, padding_of(padding, _added(padding, over)), [1, 1]
     return _average(call, x, window, call.type, include_pad and not any(over))
 
 
 def _sum_divided(call: Call, x: ir.Value, window: Window) -> ir.Value:
     """An average pool with a divisor of its own: the mean times the elements of a window by the divisor."""
     mean = _average(call, x, window, call.type, part="mean")
-    factor = np.full(dims(x)[1], math.prod(window[0]) / call.static(6))
-    with call.loc():
-        zero, one = np.zeros_like(factor), np.ones_like(factor)
-        return ops.BatchNormOp(mean, *map(make_constant, (factor, zero, zero, one)), real(0.0), call.type).result
+    return affine(call, mean, math.prod(window[0]) / call.static(6))
 
 
 def _uncounted_average(call: Call) -> ir.Value:
     """An average pool of ONNX, with padding on four sides that does not count: (x, kernel, stride, padding)."""
     x, (kernel, stride, padding) = call.activation(0, rank=4), map(call.static, (1, 2, 3))
-    window = kernel, stride, _sides(padding[:2], padding[2:]), [1, 1]
+    window = kernel, stride, padding_of(padding[:2], padding[2:]), [1, 1]
     return _average(call, x, window, call.type, include_pad=False)
 
 

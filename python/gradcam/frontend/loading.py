@@ -38,7 +38,7 @@ def load_model(
     Args:
         spec: `package.module:name` or `path/file.py:name`, where the name is that of a module object, or of a callable
             that gives an `nn.Module` or a program; it is called with the literal arguments that follow it, such as in
-            `file.py:make(width=16)`, or with none. Or the path of a `.pt2` file written by `torch.export.save`, or of$
+            `file.py:make(width=16)`, or with none. Or the path of a `.pt2` file written by `torch.export.save`, or of
             an `.onnx` file.
         weights: a file with a state dict for the module; see `gradcam.state.load_state`.
 

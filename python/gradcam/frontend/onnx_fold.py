@@ -10,7 +10,7 @@ from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 from gradcam.errors import GradcamError
-from gradcam.frontend.onnx_model import array, attribute
+from gradcam.frontend.onnx_model import array, attribute, opset_versions, replace
 from gradcam.outside import outside
 
 #: Operators without inputs, or whose values differ from run to run, that are no constants.
@@ -46,8 +46,7 @@ def fold_constants(model: ModelProto, shapes: Mapping[str, tuple[int, ...]]) -> 
         known |= {tensor.name: tensor for tensor in tensors}
         graph.initializer.extend(tensors)
     changed = len(kept) < len(graph.node)
-    del graph.node[:]
-    graph.node.extend(kept)
+    replace(graph.node, kept)
     return changed
 
 
@@ -90,7 +89,7 @@ def _computed(
     ]
     results = [helper.make_empty_tensor_value_info(name) for name in outputs]
     graph = helper.make_graph([node], "constant", types, results)
-    (version,) = (entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
+    (version,) = opset_versions(model)
     opset = helper.make_opsetid("", max(version, _EVALUATED_FROM.get(node.op_type, 0)))
     alone = helper.make_model(graph, opset_imports=[opset], ir_version=model.ir_version)
     with outside(f"{where} cannot be computed"):

@@ -14,7 +14,7 @@ from gradcam.checks import checked_shape
 from gradcam.errors import GradcamError, fail
 from gradcam.faults import Faults
 from gradcam.frontend.onnx_fold import fold_constants
-from gradcam.frontend.onnx_model import OnnxModel, attribute
+from gradcam.frontend.onnx_model import DOMAINS, OnnxModel, attribute, replace
 from gradcam.frontend.onnx_quantized import take_quantization
 from gradcam.outside import outside
 
@@ -78,13 +78,6 @@ def drop_dead(graph: GraphProto) -> None:
     replace(graph.initializer, [tensor for tensor in graph.initializer if tensor.name in needed])
 
 
-def replace(field: Any, items: Sequence[Any]) -> None:
-    """Gives a repeated field of a message other items, which may be items of it."""
-    copies = list(items)
-    del field[:]
-    field.extend(copies)
-
-
 def name_nodes(graph: GraphProto) -> None:
     """Gives every node a unique name: its own, or that of its first output."""
     taken = set[str]()
@@ -138,7 +131,7 @@ def _sizes(info: ValueInfoProto) -> tuple[int | None, ...]:
 
 
 def _refuse_other_domains(graph: GraphProto, context: ir.Context) -> None:
-    found = [node for node in graph.node if node.domain not in ("", "ai.onnx")]
+    found = [node for node in graph.node if node.domain not in DOMAINS]
     if found:
         remedy = "export the model without the optimizations of a runtime, with operators of ONNX alone"
         raise Faults([_fault(n, f"{n.domain}.{n.op_type} is no operator of ONNX; {remedy}", context) for n in found])

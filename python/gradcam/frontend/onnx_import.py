@@ -13,7 +13,7 @@ from gradcam.frontend.layers import TargetError, suggestion, unique
 from gradcam.frontend.onnx_graph import prepared, shapes_of
 from gradcam.frontend.onnx_model import OnnxModel, array
 from gradcam.outside import captured, outside
-from gradcam.passes.infra.pass_manager import PassFailure, PassManager
+from gradcam.passes.infra.pass_manager import PassManager
 from gradcam.passes.torch import torch_ir
 
 _PASSES = "gradcam-convert-onnx-to-torch,func.func(convert-torch-onnx-to-torch)"
@@ -117,10 +117,7 @@ def _convert(module: ir.Module) -> None:
         GradcamError: torch-mlir refuses one.
     """
     with captured():
-        try:
-            PassManager.parse(_PASSES).run(module)
-        except PassFailure as error:
-            raise error
+        PassManager.parse(_PASSES).run(module)
 
 
 def _name_ops(module: ir.Module) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,9 @@ from gradcam.outside import outside
 
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, NodeProto, TensorProto
+
+#: The names of the domain of ONNX's own operators.
+DOMAINS = ("", "ai.onnx")
 
 #: The oldest opset that is taken as it is; models of older ones are converted to it.
 OLDEST = 13
@@ -91,13 +94,18 @@ def _opset(model: ModelProto, path: Path) -> int:
     """The version of the operators of ONNX that a model uses; refuses one that the package does not know."""
     import onnx
 
-    versions = [entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")]
+    versions = opset_versions(model)
     newest = onnx.defs.onnx_opset_version()
     if len(versions) != 1:
         raise GradcamError(f"{path} is no valid ONNX model: it names {len(versions)} versions of the ONNX operators")
     if versions[0] > newest:
         raise GradcamError(f"{path} has opset {versions[0]}, onnx {onnx.__version__} knows {newest}; {_EXPORT_AGAIN}")
     return versions[0]
+
+
+def opset_versions(model: ModelProto) -> list[int]:
+    """The versions of ONNX's own operators that a model names."""
+    return [entry.version for entry in model.opset_import if entry.domain in DOMAINS]
 
 
 def _read_external(model: ModelProto, path: Path) -> None:
@@ -152,3 +160,10 @@ def attribute(node: NodeProto, name: str, default: Any = None) -> Any:
 
     found = [a for a in node.attribute if a.name == name]
     return helper.get_attribute_value(found[0]) if found else default
+
+
+def replace(field: Any, items: Sequence[Any]) -> None:
+    """Gives a repeated field of a message other items, which may be items of it."""
+    copies = list(items)
+    del field[:]
+    field.extend(copies)

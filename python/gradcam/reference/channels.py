@@ -8,22 +8,12 @@ from typing import Any
 import numpy as np
 
 from gradcam.dialect.channel_ops import order_of
-from gradcam.numerics import rescale
 from gradcam.quant_types import part_rescale
-from gradcam.reference.results import along_channels, store
+from gradcam.reference.results import by_constants, store
 
 
 def _concat(op: Any, *parts: np.ndarray) -> np.ndarray:
-    return np.concatenate([store(op, _at_scale(op, index, x)) for index, x in enumerate(parts)], 1)
-
-
-def _at_scale(op: Any, index: int, x: np.ndarray) -> np.ndarray:
-    """Operand `index` at the scales of its channels of the result."""
-    constants = part_rescale(op, index)
-    if constants is None:
-        return x
-    m, s = constants
-    return rescale(x, along_channels(m, x.ndim), s)
+    return np.concatenate([store(op, by_constants(part_rescale(op, n), x)) for n, x in enumerate(parts)], 1)
 
 
 def _take_channels(op: Any, x: np.ndarray) -> np.ndarray:

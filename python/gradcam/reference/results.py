@@ -57,7 +57,11 @@ def finish(op: Any, acc: np.ndarray, bias: np.ndarray | None) -> np.ndarray:
 
 def at_scale(op: Any, index: int, x: np.ndarray, factor: float = 1.0) -> np.ndarray:
     """Operand `index`, times `factor`, as int64 at the scale of the result."""
-    constants = operand_rescale(op.operands[index], op.results[0], factor)
+    return by_constants(operand_rescale(op.operands[index], op.results[0], factor), x)
+
+
+def by_constants(constants: tuple[np.ndarray, int] | None, x: np.ndarray) -> np.ndarray:
+    """1xCx... rescaled by multipliers and a shift, or as it is where there are none: int64."""
     if constants is None:
         return x.astype(np.int64)
     m, s = constants
