@@ -18,11 +18,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import photographs
 from networks import SEED, random_crop
 from overheads import aligned
 from PIL import Image
 from torch import nn
-from zoo_networks import INSTALL, efficientnet_lite0, imagenet_classes
+from zoo_networks import efficientnet_lite0, imagenet_classes
 
 from gradcam.command import run
 from gradcam.compiler import Settings
@@ -44,11 +45,8 @@ RESIZED, SIDE, CALIBRATION, BEST = 256, 224, 40, 5
 #: What has to be reached.
 CLASSES, FIDELITY = 18, 0.98
 
-#: What scikit-image brings in its wheel, in the names of `skimage.data`; two more come from scikit-learn.
-NAMES = (
-    "astronaut", "brick", "camera", "cat", "cell", "clock", "coffee", "coins", "grass", "gravel", "hubble_deep_field",
-    "immunohistochemistry", "moon", "page", "retina", "rocket", "stereo_motorcycle", "text",
-)  # fmt: skip
+#: The photographs of scikit-image; two more come from scikit-learn.
+NAMES = sorted((*photographs.NAMES, "page", "text"))
 
 
 @dataclass(frozen=True)
@@ -64,26 +62,6 @@ class Photograph:
     name: str
     best: tuple[list[int], list[int]]
     maps: dict[str, tuple[np.ndarray, np.ndarray]]
-
-
-def photographs() -> dict[str, np.ndarray]:
-    """Whole photographs by name; uint8, H x W x 3.
-
-    Raises:
-        GradcamError: scikit-image is missing.
-    """
-    try:
-        from skimage import data
-    except ImportError as error:
-        raise GradcamError(f"scikit-image is missing; {INSTALL} installs it") from error
-    from sklearn.datasets import load_sample_images
-
-    found = dict(zip(("china", "flower"), load_sample_images().images, strict=True))
-    for name in NAMES:
-        loaded = getattr(data, name)()
-        picture = loaded[0] if isinstance(loaded, tuple) else loaded
-        found[name] = np.repeat(picture[:, :, None], 3, 2) if picture.ndim == 2 else picture[:, :, :3]
-    return found
 
 
 def centre(picture: np.ndarray) -> np.ndarray:
@@ -112,7 +90,7 @@ def compare(model: nn.Module, count: int, say: Callable[[str], None]) -> tuple[l
     Returns:
         The photographs, what differs between RTL, reference and prediction, and the report of the compile.
     """
-    pictures = photographs()
+    pictures = photographs.whole_photographs(NAMES)
     pixels = np.stack([centre(picture) for picture in pictures.values()])
     images = inputs(pixels)
     say("torch.autograd")
@@ -183,7 +161,7 @@ def archive(found: Sequence[Photograph]) -> bytes:
     """The photographs, their best classes and maps, as `docs/pictures.py` draws them: an .npz file."""
     names = imagenet_classes()
     arrays = {
-        "pixels": np.stack([centre(picture) for picture in photographs().values()]),
+        "pixels": np.stack([centre(picture) for picture in photographs.whole_photographs(NAMES).values()]),
         "float": np.array([names[p.best[0][0]] for p in found]),
         "int8": np.array([names[p.best[1][0]] for p in found]),
     }

@@ -52,8 +52,8 @@ NAMES = (
 )
 
 
-def load_photographs(side: int) -> np.ndarray:
-    """The two photographs of scikit-learn and those of scikit-image, then two crops more; uint8, 20 x side x side x 3.
+def whole_photographs(names: Sequence[str]) -> dict[str, np.ndarray]:
+    """The two photographs of scikit-learn and some of scikit-image, by name; uint8, H x W x 3.
 
     Raises:
         GradcamError: scikit-image is missing.
@@ -64,9 +64,19 @@ def load_photographs(side: int) -> np.ndarray:
         raise GradcamError(f"scikit-image is missing; {INSTALL} installs it") from error
     from sklearn.datasets import load_sample_images
 
-    loaded = [getattr(data, name)() for name in NAMES]
-    pictures = [*load_sample_images().images, *(p[0] if isinstance(p, tuple) else p for p in loaded)]
-    colour = [np.repeat(p[:, :, None], 3, 2) if p.ndim == 2 else p for p in pictures]
+    loaded = {name: getattr(data, name)() for name in names}
+    pictures = dict(zip(("china", "flower"), load_sample_images().images, strict=True))
+    pictures |= {name: p[0] if isinstance(p, tuple) else p for name, p in loaded.items()}
+    return {name: np.repeat(p[:, :, None], 3, 2) if p.ndim == 2 else p for name, p in pictures.items()}
+
+
+def load_photographs(side: int) -> np.ndarray:
+    """The two photographs of scikit-learn and those of scikit-image, then two crops more; uint8, 20 x side x side x 3.
+
+    Raises:
+        GradcamError: scikit-image is missing.
+    """
+    colour = list(whole_photographs(NAMES).values())
     rng = np.random.default_rng(SEED + 1)  # other crops than those that calibrate
     return np.stack([random_crop(colour[i % len(colour)], side, rng) for i in range(COUNT)])
 

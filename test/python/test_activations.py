@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from level_checks import check_derived, check_linalg, correlations
 from random_cnn import FUNCTIONS as TORCH_FUNCTIONS
 from rtl_checks import check_design
-from rtl_networks import Network, Product, double_oracle, gated, tabulated
+from rtl_networks import Network, Product, gated, tabulated
 from torch import nn
 from torch_mlir import ir
 
@@ -19,21 +20,19 @@ from gradcam import frontend
 from gradcam.compiler import Compilation, Settings
 from gradcam.dialect import make_context
 from gradcam.errors import GradcamError
-from gradcam.evaluate import pearson
 from gradcam.execution.float32 import KERNELS, run_float
 from gradcam.execution.interpreter import run
 from gradcam.functions import FUNCTIONS
-from gradcam.jit import compile_linalg, run_linalg
+from gradcam.jit import run_linalg
 from gradcam.output import compile_to_folder
 from gradcam.passes.backward.derive_backward import DeriveBackward
-from gradcam.passes.backward.simplify_backward import SimplifyBackward
 from gradcam.passes.ir.constants import dense_values, make_constant
 from gradcam.passes.linalg.convert_gradcam_to_linalg import ConvertGradcamToLinalg
 from gradcam.passes.linalg.fuse_epilogues import FuseEpilogues
 from gradcam.pe import PE
 from gradcam.quality import activation_limits
 from gradcam.quant_types import scale, storage_bits
-from gradcam.reference.integer import quantize_image, run_integer
+from gradcam.reference.integer import run_integer
 from gradcam.sim.check import check_outputs
 
 # The functions and their slopes.
@@ -88,13 +87,7 @@ def test_maps_are_those_of_autograd_in_f64(make, method):
     net = make()
     maps = [n for n, v in enumerate(net.values) if n and v.ndim == 4 and v.shape[2] > 1]
     for target in maps:
-        wanted = double_oracle(net, target, method)
-        module = frontend.import_model(net, target_layer=f"layers.{target}", method=method)
-        DeriveBackward().run(module)
-        SimplifyBackward().run(module)
-        found = run_float(module, net.calibration_images[:1])
-        for value, exact in zip(found, wanted, strict=True):
-            np.testing.assert_allclose(value, exact, rtol=1e-4, atol=1e-5 * np.abs(exact).max())
+        check_derived(net, target, method, rtol=1e-4, atol=1e-5)
 
 
 # The integers.
@@ -219,16 +212,9 @@ def test_linalg_equals_the_reference_and_means_the_float_map(make, target, metho
     images = net.calibration_images
     compilation = Compilation(net, Settings(f"layers.{net.target}", method, pe="8x4", range_choice="max"))
     module = compilation.to("simplified")
-    floats = [run_float(module, x[None])[1] for x in images]
-    module = compilation.to("quantized")
-    codes = [quantize_image(module, x[None]) for x in images]
-    wanted = [run_integer(module, x) for x in codes]
-    module = compilation.to("linalg")
-    execute = compile_linalg(module, 0)
-    for image, (logits, heatmap) in zip(codes, wanted, strict=True):
-        found = execute(np.ascontiguousarray(image[0].transpose(1, 2, 0)), np.array([-1], np.int32))
-        assert np.array_equal(found[0], logits[0]) and np.array_equal(found[1], heatmap[0])
-    assert np.median([pearson(a[1][0], b[0]) for a, b in zip(wanted, floats, strict=True)]) >= 0.97
+    floats = [run_float(module, x[None]) for x in images]
+    wanted = check_linalg(compilation, compilation.to("quantized"), images)
+    assert np.median(correlations(wanted, floats)) >= 0.97
 
 
 # The import.

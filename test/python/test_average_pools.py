@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from level_checks import check_linalg
 from rtl_checks import check_design
 from rtl_networks import Network
 from torch import nn
@@ -17,11 +18,11 @@ from gradcam.compiler import Compilation, Settings
 from gradcam.dialect import make_context
 from gradcam.errors import GradcamError
 from gradcam.execution.float32 import run_float
-from gradcam.jit import compile_linalg, run_linalg
+from gradcam.jit import run_linalg
 from gradcam.output import compile_to_folder
 from gradcam.passes.linalg.convert_gradcam_to_linalg import ConvertGradcamToLinalg
 from gradcam.quant_types import result_rescale, scale
-from gradcam.reference.integer import quantize_image, run_integer
+from gradcam.reference.integer import run_integer
 from gradcam.windows import average_of
 
 #: Height and width, kernel, stride, padding, ceil_mode.
@@ -136,12 +137,7 @@ def test_linalg_equals_the_reference(target, method):
     assert len(differing) >= 3
     (scaled,) = (op for op in body if op.operation.name == "gradcam.scale" and len(op.x.type.shape) == 4)
     assert scale(scaled.y) == pytest.approx(1.7 * scale(scaled.x), rel=1e-5)
-    codes = [quantize_image(module, x[None]) for x in net.calibration_images]
-    wanted = [run_integer(module, x) for x in codes]
-    execute = compile_linalg(compilation.to("linalg"), 0)
-    for code, (logits, heatmap) in zip(codes, wanted, strict=True):
-        found = execute(np.ascontiguousarray(code[0].transpose(1, 2, 0)), np.array([-1], np.int32))
-        assert np.array_equal(found[0], logits[0]) and np.array_equal(found[1], heatmap[0])
+    check_linalg(compilation, module, net.calibration_images)
 
 
 @pytest.mark.parametrize(("target", "method", "pe"), [(TARGETS[1], "gradcam", "8x8"), (TARGETS[2], "hirescam", "4x8")])

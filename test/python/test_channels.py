@@ -5,19 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from channel_networks import NETWORKS, branches, growing
+from level_checks import check_derived
 from rtl_checks import check_design
-from rtl_networks import Network, double_oracle
+from rtl_networks import Network
 from torch_mlir import ir
 
-from gradcam import frontend
 from gradcam.compiler import Compilation, Settings
 from gradcam.dialect import make_context
 from gradcam.dialect.channel_ops import ConcatOp
-from gradcam.execution.float32 import run_float
 from gradcam.jit import compile_affine, compile_linalg
 from gradcam.output import compile_to_folder
-from gradcam.passes.backward.derive_backward import DeriveBackward
-from gradcam.passes.backward.simplify_backward import SimplifyBackward
 from gradcam.passes.ir.queries import main_function
 from gradcam.passes.program.nest import read_nests
 from gradcam.quant_types import scale
@@ -31,14 +28,7 @@ CASES = [(name, target) for name, (_, targets) in NETWORKS.items() for target in
 def test_maps_are_those_of_autograd_in_f64(name, target):
     net = NETWORKS[name][0]()
     for method in METHODS:
-        wanted = double_oracle(net, target, method)
-        module = frontend.import_model(net, target_layer=f"layers.{target}", method=method)
-        DeriveBackward().run(module)
-        for simplify in (False, True):
-            if simplify:
-                SimplifyBackward().run(module)
-            for value, exact in zip(run_float(module, net.calibration_images[:1]), wanted, strict=True):
-                np.testing.assert_allclose(value, exact, rtol=1e-4, atol=1e-5 * np.abs(exact).max())
+        check_derived(net, target, method, rtol=1e-4, atol=1e-5)
 
 
 # The integers.

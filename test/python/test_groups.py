@@ -2,76 +2,45 @@
 
 from __future__ import annotations
 
-import copy
 import json
 
 import numpy as np
 import pytest
-import torch
-from cam_formulas import cam
 from grouped_networks import TARGETS, network, settings
 from hypothesis import given
 from hypothesis import settings as search
 from hypothesis import strategies as st
+from level_checks import check_derived, correlations, float_and_int8
 from rtl_checks import check_design
 from rtl_networks import Network, Sum
 from torch import nn
 
-from gradcam import frontend
 from gradcam.compiler import Compilation
 from gradcam.design import Design
 from gradcam.errors import GradcamError
-from gradcam.evaluate import pearson
-from gradcam.execution.float32 import run_float
 from gradcam.jit import compile_affine, compile_linalg
 from gradcam.output import compile_to_folder
-from gradcam.passes.backward.derive_backward import DeriveBackward
-from gradcam.passes.backward.simplify_backward import SimplifyBackward
 from gradcam.passes.linalg.depthwise import Axis, Groups
 from gradcam.passes.linalg.packing import Blocks, pack_groups
 from gradcam.pe import PE
-from gradcam.reference.integer import quantize_image, run_integer
+from gradcam.reference.integer import run_integer
 
 METHODS = ("gradcam", "hirescam", "layercam")
-
-
-def double_oracle(net, target, method):
-    """Logits and raw map of the first example image by PyTorch's autograd in f64."""
-    layers = [copy.deepcopy(layer).double() for layer in net.layers]
-    values = [torch.from_numpy(net.calibration_images[:1]).double()]
-    for number in range(1, len(layers)):
-        value = layers[number](*(values[i].clone() for i in net.inputs[number]))
-        values.append(value.requires_grad_() if number == target else value)
-    logits, a = values[-1], values[target]
-    (g,) = torch.autograd.grad(logits[0, int(logits.argmax())], a)
-    return logits.detach().numpy(), cam(method, a.detach(), g).numpy()
 
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("target", TARGETS)
 def test_maps_are_those_of_autograd_in_f64(target, method):
-    net = network()
-    wanted = double_oracle(net, TARGETS[target], method)
-    module = frontend.import_model(net, target_layer=f"layers.{TARGETS[target]}", method=method)
-    DeriveBackward().run(module)
-    for simplify in (False, True):
-        if simplify:
-            SimplifyBackward().run(module)
-        found = run_float(module, net.calibration_images[:1])
-        for value, exact in zip(found, wanted, strict=True):
-            np.testing.assert_allclose(value, exact, rtol=1e-4, atol=1e-4 * np.abs(exact).max())
+    check_derived(network(), TARGETS[target], method, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("target", TARGETS)
 def test_the_quantized_map_means_the_float_map(target):
     net = network()
     compilation = Compilation(net, settings(target, "gradcam", "4x4"))
-    simplified = compilation.to("simplified")
-    floats = [run_float(simplified, x[None])[1] for x in net.calibration_images]
-    module = compilation.to("quantized")
-    found = [run_integer(module, quantize_image(module, x[None]))[1] for x in net.calibration_images]
-    correlations = [pearson(a[0], b[0]) for a, b in zip(found, floats, strict=True)]
-    assert np.median(correlations) > 0.9, correlations
+    floats, found = float_and_int8(compilation, net.calibration_images)
+    same = correlations(found, floats)
+    assert np.median(same) > 0.9, same
 
 
 CASES = [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from level_checks import check_linalg
 from random_cnn import Network as RandomNetwork
 from random_cnn import op_names, random_case, relative_error
 from rtl_checks import check_design
@@ -15,12 +16,10 @@ from torch_mlir import ir
 from gradcam.compiler import Compilation, Settings
 from gradcam.dialect import make_context
 from gradcam.execution.float32 import run_float
-from gradcam.jit import compile_linalg
 from gradcam.output import compile_to_folder
 from gradcam.passes.backward.derive_backward import DeriveBackward
 from gradcam.passes.backward.fold_padding import FoldPadding, is_pad
 from gradcam.passes.backward.simplify_backward import SimplifyBackward
-from gradcam.reference.integer import quantize_image, run_integer
 
 TOLERANCE = 1e-4
 TRACED = r".*(\.unfold|\.rows|\.columns|\.halves(\.\d+)?|\.high)"
@@ -116,13 +115,7 @@ def test_linalg_equals_the_reference(target, method):
     image = net.calibration_images[:1]
     logits, _ = run_float(module, image)
     np.testing.assert_allclose(logits, net(torch.from_numpy(image)).detach().numpy(), rtol=1e-5, atol=1e-5)
-    module = compilation.to("quantized")
-    codes = [quantize_image(module, x[None]) for x in net.calibration_images]
-    wanted = [run_integer(module, x) for x in codes]
-    execute = compile_linalg(compilation.to("linalg"), 0)
-    for code, (logits, heatmap) in zip(codes, wanted, strict=True):
-        found = execute(np.ascontiguousarray(code[0].transpose(1, 2, 0)), np.array([-1], np.int32))
-        assert np.array_equal(found[0], logits[0]) and np.array_equal(found[1], heatmap[0])
+    check_linalg(compilation, compilation.to("quantized"), net.calibration_images)
 
 
 @pytest.mark.parametrize(("target", "method", "pe"), [(TARGETS[0], "gradcam", "8x8"), (TARGETS[2], "hirescam", "4x8")])

@@ -4,14 +4,13 @@ import numpy as np
 import pytest
 import target_layers
 from deeper_targets import METHODS, TARGETS, network, settings
+from level_checks import correlations, float_and_int8
 from rtl_checks import check_design
 
 from gradcam.compiler import Compilation
-from gradcam.evaluate import pearson
-from gradcam.execution.float32 import run_float
 from gradcam.jit import compile_linalg
 from gradcam.output import compile_to_folder
-from gradcam.reference.integer import quantize_image, run_integer
+from gradcam.reference.integer import run_integer
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -36,14 +35,10 @@ def test_linalg_equals_the_integer_reference(target, method):
 def test_the_quantized_map_means_the_float_map(target, method):
     net = network()
     compilation = Compilation(net, settings(target, method, "4x4"))
-    simplified = compilation.to("simplified")
-    floats = [run_float(simplified, x[None])[1] for x in net.calibration_images]
-    module = compilation.to("quantized")
-    found = [run_integer(module, quantize_image(module, x[None]))[1] for x in net.calibration_images]
-    correlations = [pearson(a[0], b[0]) for a, b in zip(found, floats, strict=True)]
-    assert np.median(correlations) > 0.9, correlations
-    other = [pearson(a[0], b[0]) for a, b in zip(found[1:], floats, strict=False)]
-    assert np.median(other) < 0.8, "maps of other images are others"
+    floats, found = float_and_int8(compilation, net.calibration_images)
+    same = correlations(found, floats)
+    assert np.median(same) > 0.9, same
+    assert np.median(correlations(found[1:], floats)) < 0.8, "maps of other images are others"
 
 
 #: Sums of a tap's windows in halves, and the one parity that a 1x1 convolution of stride 2 has a gradient in.
