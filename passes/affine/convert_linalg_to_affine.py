@@ -187,14 +187,10 @@ class _Converter:
         self.globals += 1
         type_ = _memref_type(value.type)
         with ir.InsertionPoint(self.old):
-            visibility, unit = ir.StringAttr.get("private"), ir.UnitAttr.get()
-            memref.GlobalOp(
-                name,
-                ir.TypeAttr.get(type_),
-                sym_visibility=visibility,
-                initial_value=op.attributes["value"],
-                constant=unit,
-            )
+            # Not marked as constant: canonicalize would fold loads of a constant whose elements are all equal, and the
+            # body of its nest would be another engine's. What runs where must not depend on the values of weights.
+            private = ir.StringAttr.get("private")
+            memref.GlobalOp(name, ir.TypeAttr.get(type_), sym_visibility=private, initial_value=op.attributes["value"])
         self.views[value] = _identity(memref.get_global(type_, name))
 
     def _pad(self, op: Any) -> None:

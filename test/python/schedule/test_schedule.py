@@ -8,8 +8,10 @@ import dram_checks
 import numpy as np
 import pytest
 import schedules
+import torch
 from rtl_checks import check_design
 from rtl_networks import random_network
+from torch import nn
 from torch_mlir import ir
 
 from gradcam.compiler import Compilation
@@ -312,6 +314,22 @@ def test_the_ring_has_no_word_too_many(small, tmp_path):
     )  # a power of two, with room for any two tiles in a row
     larger = compiled(net, dataclasses.replace(settings, schedule=file))
     assert total_cycles(larger) == total_cycles(module)
+
+
+def test_cycles_and_engines_do_not_depend_on_the_values_of_weights():
+    def nests(change):
+        net = schedules.network()
+        with torch.no_grad():
+            change(net)
+        program = describe_program(ScheduledProgram.of(compiled(net, net.settings("4x4"))))
+        return [(nest.name, nest.engine, nest.trips, nest.start, nest.end) for nest in program.nests]
+
+    def clear(net):
+        *_, last = (layer for layer in net.layers if isinstance(layer, nn.Conv2d))
+        last.weight.zero_()
+        last.bias.zero_()
+
+    assert nests(clear) == nests(lambda net: None)
 
 
 def onchip_bytes(module):
