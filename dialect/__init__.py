@@ -5,7 +5,16 @@ from __future__ import annotations
 from torch_mlir import ir
 from torch_mlir._mlir_libs import _torchMlir  # not its dialects.torch, which has a class for each of 900 ops
 
-from gradcam.dialect import activation_ops, adjoint_ops, cam_ops, channel_ops, layout_ops, ops, product_ops
+from gradcam.dialect import (
+    activation_ops,
+    adjoint_ops,
+    cam_ops,
+    channel_ops,
+    layout_ops,
+    ops,
+    product_ops,
+    resample_ops,
+)
 from gradcam.dialect.gradcam import GradCAM
 
 __all__ = [
@@ -20,6 +29,7 @@ __all__ = [
     "ops",
     "product_ops",
     "register_and_load",
+    "resample_ops",
 ]
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from torch_mlir import ir
 
-from gradcam.dialect import activation_ops, adjoint_ops, cam_ops, channel_ops, ops, product_ops
+from gradcam.dialect import activation_ops, adjoint_ops, cam_ops, channel_ops, ops, product_ops, resample_ops
 from gradcam.dialect.activation_ops import BEND
 from gradcam.dialect.gradcam import GradCAM
 from gradcam.dialect.traits import Activation, has, trait
@@ -102,6 +102,11 @@ def _avg_pool2d(op: Any, g: Any) -> Any:
     return adjoint_ops.AvgPool2dAdjointOp(g, *window, count_include_pad, op.x.type)
 
 
+def _upsample2d(op: Any, g: Any) -> Any:
+    """gx = the sum of g over the block of each element."""
+    return resample_ops.Upsample2dAdjointOp(g, op.kernel, op.x.type)
+
+
 def _batch_norm(op: Any, g: Any) -> Any:
     """gx = g * gamma / sqrt(var + eps): in eval mode the statistics are constants."""
     return adjoint_ops.BatchNormAdjointOp(g, op.gamma, op.var, op.eps, op.x.type)
@@ -182,6 +187,7 @@ ADJOINTS: dict[type, Rule] = {
     ops.MaxPool2dOp: _of_input(_max_pool2d),
     ops.AvgPool2dOp: _of_input(_avg_pool2d),
     ops.BatchNormOp: _of_input(_batch_norm),
+    resample_ops.Upsample2dOp: _of_input(_upsample2d),
     ops.FlattenOp: _of_input(_flatten),
     cam_ops.ScaleOp: _of_input(_scale),
     ops.AddOp: _add,

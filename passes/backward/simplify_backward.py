@@ -9,11 +9,20 @@ from typing import Any, ClassVar
 import numpy as np
 from torch_mlir import ir
 
-from gradcam.dialect import GradCAM, adjoint_ops, cam_ops, channel_ops, ops
+from gradcam.dialect import GradCAM, adjoint_ops, cam_ops, channel_ops, ops, resample_ops
 from gradcam.dialect.traits import LinearInFirst, Rowwise, has
 from gradcam.dialect.verify import ints, shape
 from gradcam.passes.backward import cam_patterns, channel_patterns, spatial_mean
-from gradcam.passes.backward.rewrites import Pattern, apply_patterns, is_point, like, merge_duplicates, rebuilt, scaled
+from gradcam.passes.backward.rewrites import (
+    Pattern,
+    apply_patterns,
+    integers,
+    is_point,
+    like,
+    merge_duplicates,
+    rebuilt,
+    scaled,
+)
 from gradcam.passes.backward.tables import FORMULAS, diagonal, tap_counts
 from gradcam.passes.infra.pass_base import Pass
 from gradcam.passes.ir.constants import make_constant, read_constant
@@ -78,6 +87,17 @@ def cancel_unflatten(op: Any) -> ir.Value | None:
 def cancel_unit_pool(op: Any) -> ir.Value | None:
     """avg_pool2d_adjoint(g) -> g for a 1x1 window, such as the global pool of a 1x1 map."""
     return op.g if ints(op, "kernel", 2, 1) == [1, 1] and op.g.type == op.gx.type else None
+
+
+def sum_of_equal_shares(op: Any) -> ir.Value | None:
+    """upsample2d_adjoint(avg_pool2d_adjoint(g)) -> avg_pool2d_adjoint(g) of the smaller map, for a global pool."""
+    pool = op.g.owner
+    if not isinstance(pool, adjoint_ops.AvgPool2dAdjointOp) or not pool.is_global:
+        return None
+    size = integers(*shape(op.gx)[2:])
+    return adjoint_ops.AvgPool2dAdjointOp(
+        pool.g, size, size, pool.padding, pool.dilation, ir.IntegerAttr(pool.count_include_pad), op.gx.type
+    ).result
 
 
 # Scales move outwards, to the map, and merge.
@@ -188,6 +208,7 @@ def _patterns() -> dict[type, list[Pattern]]:
         adjoint_ops.LinearAdjointOp: [read_class_row],
         adjoint_ops.UnflattenOp: [cancel_unflatten],
         adjoint_ops.AvgPool2dAdjointOp: [cancel_unit_pool],
+        resample_ops.Upsample2dAdjointOp: [sum_of_equal_shares],
         channel_ops.TakeChannelsOp: [channelwise_before_avg_pool],
         adjoint_ops.BatchNormAdjointOp: [channelwise_before_avg_pool],
         ops.FlattenOp: [cancel_flatten, flatten_table],

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from torch_mlir import ir
 
-from gradcam.dialect import channel_ops, ops
+from gradcam.dialect import channel_ops, ops, resample_ops
 from gradcam.dialect.channel_ops import order_of
 from gradcam.dialect.traits import Activation, Curve, has
 from gradcam.dialect.verify import ints, is_padded, shape
@@ -61,6 +61,16 @@ def merge_pools(op: Any) -> ir.Value | None:
         return None
     kernel = [m * n for m, n in zip(ints(op, "kernel", 2, 1), ints(inner, "kernel", 2, 1), strict=True)]
     return _pool(op, inner.x, kernel, op.y.type)
+
+
+def pool_before_upsampling(op: Any) -> ir.Value | None:
+    """avg_pool2d(upsample2d(x)) -> avg_pool2d(x) for a global pool: all elements occur equally often."""
+    inner = op.x.owner
+    if not isinstance(inner, resample_ops.Upsample2dOp) or only_user(inner) is None:
+        return None
+    if not (is_point(op.y) and _tiles(op)):
+        return None
+    return _pool(op, inner.x, shape(inner.x)[2:], op.y.type)
 
 
 def pool_before_conv(op: Any) -> ir.Value | None:
@@ -134,7 +144,7 @@ def _tiles(op: Any) -> bool:
 
 
 PATTERNS: dict[type, list[Pattern]] = {
-    ops.AvgPool2dOp: [drop_unit_pool, merge_pools, pool_before_conv],
+    ops.AvgPool2dOp: [drop_unit_pool, merge_pools, pool_before_upsampling, pool_before_conv],
     ops.MaxPool2dOp: [drop_unit_pool],
     ops.FlattenOp: [linear_of_whole_map, flatten_before_activation],
     channel_ops.TakeChannelsOp: [rows_in_order],

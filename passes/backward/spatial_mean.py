@@ -7,7 +7,7 @@ from typing import Any
 
 from torch_mlir import ir
 
-from gradcam.dialect import adjoint_ops, ops, product_ops
+from gradcam.dialect import adjoint_ops, ops, product_ops, resample_ops
 from gradcam.dialect.adjoints import part_location
 from gradcam.dialect.verify import is_padded, shape
 from gradcam.passes.backward.rewrites import flat, integers, is_point, like, rebuilt, scaled
@@ -31,15 +31,15 @@ def mean_of_avg_pool_adjoint(op: Any) -> ir.Value | None:
     return scaled(rebuilt(op, pool.g), _area(pool.g) / _area(pool.gx))
 
 
-def mean_of_max_pool_adjoint(op: Any) -> ir.Value | None:
+def mean_of_moved(op: Any) -> ir.Value | None:
     """channel_weights(max_pool2d_adjoint(g, x)) -> channel_weights(g) * OH*OW / (H*W): x is not read.
 
-    Every gradient goes whole to one element.
+    Every gradient goes whole to one element. Alike for upsample2d_adjoint.
     """
-    pool = op.g.owner
-    if not isinstance(pool, adjoint_ops.MaxPool2dAdjointOp):
+    inner = op.g.owner
+    if not isinstance(inner, adjoint_ops.MaxPool2dAdjointOp | resample_ops.Upsample2dAdjointOp):
         return None
-    return scaled(rebuilt(op, pool.g), _area(pool.g) / _area(pool.gx))
+    return scaled(rebuilt(op, inner.g), _area(inner.g) / _area(inner.gx))
 
 
 def mean_of_batch_norm_adjoint(op: Any) -> ir.Value | None:
@@ -97,6 +97,7 @@ def mean_of_add(op: Any) -> ir.Value | None:
         adjoint_ops.AvgPool2dAdjointOp,
         adjoint_ops.MaxPool2dAdjointOp,
         adjoint_ops.BatchNormAdjointOp,
+        resample_ops.Upsample2dAdjointOp,
         ops.AddOp,
     )
     if not any((isinstance(x.owner, freed) or _is_gate(x.owner)) and _read_once(x) for x in total.operands):
@@ -111,7 +112,7 @@ def mean_of_add(op: Any) -> ir.Value | None:
 PATTERNS = (
     mean_of_point,
     mean_of_avg_pool_adjoint,
-    mean_of_max_pool_adjoint,
+    mean_of_moved,
     mean_of_batch_norm_adjoint,
     mean_of_conv2d_adjoint,
     mean_of_gate,

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from gradcam.dialect import adjoint_ops, cam_ops, channel_ops, ops
+from gradcam.dialect import adjoint_ops, cam_ops, channel_ops, ops, resample_ops
 from gradcam.dialect.verify import ints, shape, sides
 
 
@@ -49,6 +49,11 @@ def _avg_pool2d_adjoint(op: Any, g: np.ndarray) -> np.ndarray:
     return _spread(op, np.broadcast_to(g / divisor, (*kernel, *g.shape)))
 
 
+def _upsample2d_adjoint(op: Any, g: np.ndarray) -> np.ndarray:
+    height, width = ints(op, "kernel", 2, 1)
+    return g.reshape(*g.shape[:2], g.shape[2] // height, height, -1, width).sum((3, 5))
+
+
 def _tap_sums(op: Any, g: np.ndarray) -> np.ndarray:
     axes = _axes(op, ints(op, "kernel", 2, 1), ints(op, "size", 2, 1), g.shape[2:])
     rows, columns = (_inside(*axis) for axis in axes)
@@ -65,6 +70,7 @@ FORMULAS: dict[type, Callable[..., np.ndarray]] = {
     channel_ops.TakeChannelsOp: _take_channels,
     adjoint_ops.TapSumsOp: _tap_sums,
     cam_ops.ChannelWeightsOp: _channel_weights,
+    resample_ops.Upsample2dAdjointOp: _upsample2d_adjoint,
 }
 
 

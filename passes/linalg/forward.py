@@ -15,7 +15,15 @@ from gradcam.dialect.ops import is_depthwise
 from gradcam.dialect.verify import shape as type_shape
 from gradcam.dialect.verify import sides
 from gradcam.errors import fail
-from gradcam.passes.linalg import activations, adjoints, channel_affine, channels, elementwise_ops, pool_adjoints
+from gradcam.passes.linalg import (
+    activations,
+    adjoints,
+    channel_affine,
+    channels,
+    elementwise_ops,
+    pool_adjoints,
+    resampling,
+)
 from gradcam.passes.linalg.builders import (
     const,
     elementwise,
@@ -349,6 +357,7 @@ LOWERINGS: dict[str, Callable[[Lowering, Any], list[Any]]] = (
     | channel_affine.LOWERINGS
     | channels.LOWERINGS
     | pool_adjoints.LOWERINGS
+    | resampling.LOWERINGS
     | {
         "func.return": _lower_return,
         "gradcam.avg_pool2d": _lower_avg_pool2d,

@@ -13,7 +13,7 @@ from torch_mlir import ir
 
 from gradcam.dialect import cam_ops, ops
 from gradcam.passes.ir.given_ranges import give_range
-from gradcam.passes.torch import activations, arithmetic, channels, shapes, torch_ir, windows
+from gradcam.passes.torch import activations, arithmetic, channels, resampling, shapes, torch_ir, windows
 from gradcam.passes.torch.call import Call, Converted, dims, tensor
 from gradcam.passes.torch.numbers import real
 from gradcam.passes.torch.onnx_node import REASON
@@ -105,7 +105,7 @@ _TABLE: dict[str, Converter] = {
     "gradcam.range": _range,
     "gradcam.target": _target,
 }
-_TABLE |= activations.TABLE | shapes.TABLE | windows.TABLE | channels.TABLE | arithmetic.TABLE
+_TABLE |= activations.TABLE | shapes.TABLE | windows.TABLE | resampling.TABLE | channels.TABLE | arithmetic.TABLE
 _TABLE |= dict.fromkeys(arithmetic.NO_OPS, _same)
 
 
@@ -130,11 +130,17 @@ _OWN_STATISTICS = (
 )
 _ATTENTION = "multiplies two tensors computed from the image as matrices, as attention does, which is not supported"
 
+_BETWEEN = (
+    "computes elements between those of its input, which is not supported; train the model with mode='nearest' and a "
+    "whole factor"
+)
+
 #: Why an op is refused, where more can be said than that it is not supported.
 _REASONS = {
     **dict.fromkeys(("layer_norm", "native_layer_norm", "group_norm", "native_group_norm"), _OWN_STATISTICS),
     **dict.fromkeys(("instance_norm", "rms_norm", "linalg_vector_norm"), _OWN_STATISTICS),
     **dict.fromkeys(("bmm", "baddbmm", "scaled_dot_product_attention", "multi_head_attention_forward"), _ATTENTION),
+    **dict.fromkeys(("upsample_bilinear2d", "upsample_bicubic2d", "_upsample_bilinear2d_aa"), _BETWEEN),
 }
 
 

@@ -21,7 +21,7 @@ from gradcam.dialect import activation_ops, adjoint_ops, cam_ops, channel_ops, l
 from gradcam.dialect.layout_ops import channels_per_tap
 from gradcam.dialect.verify import ints, shape, sides
 from gradcam.errors import fail
-from gradcam.execution import activations
+from gradcam.execution import activations, resampling
 from gradcam.execution.interpreter import Kernel, OnValue, run
 from gradcam.passes.ir.normalization import entering
 from gradcam.passes.ir.queries import main_function
@@ -395,6 +395,7 @@ KERNELS: dict[str, Kernel] = {
         cam_ops.ScaleOp: _scale,
         layout_ops.Unfold2dOp: _unfold2d,
         **activations.KERNELS,
+        **resampling.KERNELS,
         activation_ops.FunctionOp: _image_by_image(activations.KERNELS[activation_ops.FunctionOp]),
     }.items()
 }

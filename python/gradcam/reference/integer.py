@@ -31,7 +31,7 @@ from gradcam.quant_types import (
     mask_bounds,
     quantize_array,
 )
-from gradcam.reference import activations, channels
+from gradcam.reference import activations, channels, resampling
 from gradcam.reference.results import along_channels, at_scale, finish, int32, rescaled, store
 from gradcam.windows import average_of
 
@@ -281,6 +281,7 @@ KERNELS: dict[str, Callable[..., np.ndarray]] = {
     "gradcam.scale": _scale,
     **activations.KERNELS,
     **channels.KERNELS,
+    **resampling.KERNELS,
 }
 
 

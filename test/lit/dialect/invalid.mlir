@@ -824,3 +824,43 @@ func.func @product_sums(%0: tensor<1x4xf32>, %1: tensor<1x4xf32>) {
   %r = "gradcam.product_sums"(%0, %1) : (tensor<1x4xf32>, tensor<1x4xf32>) -> tensor<1x4xf32>
   return
 }
+
+// -----
+
+func.func @upsample2d(%0: tensor<1x4x3x2xf32>) {
+  // expected-error@+1 {{'gradcam.upsample2d' op the larger map must have shape 1x4x6x6, got 1x4x6x4}}
+  %r = "gradcam.upsample2d"(%0) {kernel = [2, 3]} : (tensor<1x4x3x2xf32>) -> tensor<1x4x6x4xf32>
+  return
+}
+
+// -----
+
+func.func @upsample2d(%0: tensor<1x4x3x2xf32>) {
+  // expected-error@+1 {{'gradcam.upsample2d' op attribute 'kernel' must be at least 1, got [0, 1]}}
+  %r = "gradcam.upsample2d"(%0) {kernel = [0, 1]} : (tensor<1x4x3x2xf32>) -> tensor<1x4x3x2xf32>
+  return
+}
+
+// -----
+
+func.func @upsample2d(%0: tensor<1x4xf32>) {
+  // expected-error@+1 {{'gradcam.upsample2d' op the smaller map must have 4 dimensions, got tensor<1x4xf32>}}
+  %r = "gradcam.upsample2d"(%0) {kernel = [1, 1]} : (tensor<1x4xf32>) -> tensor<1x4xf32>
+  return
+}
+
+// -----
+
+func.func @upsample2d_adjoint(%0: tensor<1x4x6x5xf32>) {
+  // expected-error@+1 {{'gradcam.upsample2d_adjoint' op the larger map must have shape 1x4x6x6, got 1x4x6x5}}
+  %r = "gradcam.upsample2d_adjoint"(%0) {kernel = [2, 3]} : (tensor<1x4x6x5xf32>) -> tensor<1x4x3x2xf32>
+  return
+}
+
+// -----
+
+func.func @upsample2d_adjoint(%0: tensor<1x4xf32>) {
+  // expected-error@+1 {{'gradcam.upsample2d_adjoint' op the larger map must have 4 dimensions, got tensor<1x4xf32>}}
+  %r = "gradcam.upsample2d_adjoint"(%0) {kernel = [1, 1]} : (tensor<1x4xf32>) -> tensor<1x4x1x1xf32>
+  return
+}

@@ -352,3 +352,15 @@ func.func @product_sums_2(%0: tensor<1x4x6x6xf32>, %1: tensor<1x4x6x6xf32>) -> t
   %r = "gradcam.product_sums"(%0, %1) : (tensor<1x4x6x6xf32>, tensor<1x4x6x6xf32>) -> tensor<1x4xf32>
   return %r : tensor<1x4xf32>
 }
+
+// CHECK: "gradcam.upsample2d"({{.*}} : (tensor<1x4x3x2xf32>) -> tensor<1x4x6x6xf32>
+func.func @upsample2d(%0: tensor<1x4x3x2xf32>) -> tensor<1x4x6x6xf32> {
+  %r = "gradcam.upsample2d"(%0) {kernel = [2, 3]} : (tensor<1x4x3x2xf32>) -> tensor<1x4x6x6xf32>
+  return %r : tensor<1x4x6x6xf32>
+}
+
+// CHECK: "gradcam.upsample2d_adjoint"({{.*}} : (tensor<1x4x6x6xf32>) -> tensor<1x4x3x2xf32>
+func.func @upsample2d_adjoint(%0: tensor<1x4x6x6xf32>) -> tensor<1x4x3x2xf32> {
+  %r = "gradcam.upsample2d_adjoint"(%0) {kernel = [2, 3]} : (tensor<1x4x6x6xf32>) -> tensor<1x4x3x2xf32>
+  return %r : tensor<1x4x3x2xf32>
+}

@@ -156,6 +156,12 @@ CASES = {
         [node("Resize", "x _ _ s", coordinate_transformation_mode="asymmetric", nearest_mode="floor")],
         {"s": ints(1, 4, 16, 8)},
     ),
+    "resize, other modes": (
+        [node("Resize", "x _ s", coordinate_transformation_mode="pytorch_half_pixel",
+              nearest_mode="round_prefer_ceil")],
+        {"s": np.float32([1, 1, 1, 2])},
+    ),
+    "resize of old": ([node("Upsample", "x s")], {"s": np.float32([1, 1, 3, 2])}, 9),
     "shape of another": (
         [node("Shape", "x", "s"), node("Gather", "s i", "n"), node("Unsqueeze", "n z", "u"),
          node("Concat", "u r", "t", axis=0), node("Reshape", "x t")],
@@ -169,7 +175,7 @@ CASES = {
 
 #: The newest opset that onnxruntime runs, and the first one of an operator that has other forms before it.
 NEWEST = 24
-CHANGED = {"Split": 18, "ReduceMean": 18, "ReduceMax": 18}
+CHANGED = {"Upsample": 10, "Split": 18, "ReduceMean": 18, "ReduceMax": 18}
 
 
 @pytest.mark.parametrize("is_newest", [False, True])
@@ -207,7 +213,6 @@ REFUSED = {
 
 #: Cases whose result a Flatten does not make a vector of one image of.
 OTHER_SHAPES = {"flatten, axis", "squeeze", "squeeze all", "transpose, reversed", "gemm, transposed"}
-OTHER_SHAPES |= {"resize", "resize to"}
 
 
 @pytest.mark.parametrize("name", [name for name in CASES if name not in OTHER_SHAPES])

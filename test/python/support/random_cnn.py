@@ -16,7 +16,7 @@ from torch.overrides import TorchFunctionMode
 from torch_mlir import ir
 from torch_mlir.dialects import arith, func
 
-from gradcam.dialect import activation_ops, cam_ops, channel_ops, ops, product_ops
+from gradcam.dialect import activation_ops, cam_ops, channel_ops, ops, product_ops, resample_ops
 
 #: Of a generated convolution; most have few, so that the networks stay fast.
 MAX_CHANNELS = 70
@@ -236,6 +236,13 @@ class Network:
 
         return self.append([x], forward, build)
 
+    def upsample(self, x, factor) -> int:
+        return self.append(
+            [x],
+            lambda v: F.interpolate(v, scale_factor=tuple(map(float, factor))),
+            lambda v, type_: resample_ops.Upsample2dOp(v, pair(factor), type_),
+        )
+
     def global_pool(self, x) -> int:
         size = self.shape(x)[2:]
         return self.avg_pool(x, size, size)
@@ -335,6 +342,7 @@ def _layer(net: Network, rng: np.random.Generator, x: int) -> int:
     channels, *size = net.shape(x)[1:]
     simple = ["batch_norm", "relu", "below_six", "leaky_relu", "prelu", "hard_sigmoid", "hard_swish", "function"]
     pools, moves = ["max_pool", "avg_pool", "pad"], ["concat", "take", "shuffle"]
+    pools += ["upsample"] if max(size) < 9 else []
     kind = rng.choice(["conv", "conv", "conv", *simple, "squeeze_excite", "product", *pools, "residual", *moves])
     if kind == "conv":
         return net.relu(_random_conv(net, rng, x))
@@ -347,6 +355,8 @@ def _layer(net: Network, rng: np.random.Generator, x: int) -> int:
             return net.avg_pool(x, kernel, stride, behind, bool(rng.integers(2)))
         dilation = [int(rng.integers(1, 3)) if 2 * (k - 1) < n else 1 for k, n in zip(kernel, size, strict=True)]
         return net.max_pool(x, kernel, stride, _behind(rng, size, kernel, stride, padding, dilation), dilation)
+    if kind == "upsample":
+        return net.upsample(x, rng.integers(1, 4, 2).tolist())
     if kind == "pad":
         return net.pad(x, rng.integers(0, 3, 4).tolist())
     if kind == "residual":

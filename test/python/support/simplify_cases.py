@@ -65,6 +65,44 @@ CASES = {
         ],
         ["activation_adjoint", "channel_weights", "scale"],
     ),
+    "mean of an upsampling's adjoint": (
+        ["%g = " + tensor(1, 3, 6, 6)],
+        {},
+        [
+            ("u", "upsample2d_adjoint", "g", "{kernel = [2, 3]}", (1, 3, 3, 2)),
+            ("y", "channel_weights", "u", "", (1, 3)),
+        ],
+        ["channel_weights", "scale"],
+    ),
+    "upsampling's adjoint of equal shares": (
+        ["%g = " + tensor(1, 3, 1, 1)],
+        {},
+        [
+            ("p", "avg_pool2d_adjoint", "g", avg((6, 6)), (1, 3, 6, 6)),
+            ("y", "upsample2d_adjoint", "p", "{kernel = [2, 3]}", (1, 3, 3, 2)),
+        ],
+        ["avg_pool2d_adjoint"],
+    ),
+    "upsampling's adjoint of other shares stays": (
+        ["%g = " + tensor(1, 3, 2, 2)],
+        {},
+        [
+            ("p", "avg_pool2d_adjoint", "g", avg((3, 3)), (1, 3, 6, 6)),
+            ("y", "upsample2d_adjoint", "p", "{kernel = [2, 3]}", (1, 3, 3, 2)),
+        ],
+        ["avg_pool2d_adjoint", "upsample2d_adjoint"],
+    ),
+    "upsampling's adjoint of a row": (
+        [CLS],
+        {"w": (3, 16)},
+        [
+            ("s", "one_hot", "cls", "", (1, 3)),
+            ("l", "linear_adjoint", "s w", "", (1, 16)),
+            ("u", "unflatten", "l", "", (1, 2, 2, 4)),
+            ("y", "upsample2d_adjoint", "u", "{kernel = [1, 2]}", (1, 2, 2, 2)),
+        ],
+        ["constant", "class_row"],
+    ),
     "mean of a gate": (
         ["%g = " + tensor(1, 3, 2, 2), "%s = " + tensor(1, 3, 1, 1)],
         {},
