@@ -43,7 +43,8 @@ def check_design(
     """Outputs of several runs, free and stalled, predicted cycles nest by nest, and every buffer of a run.
 
     `inner` is a pattern for the names of buffers that the lowering makes and the reference has no tensor for.
-    Unless `distinct`, some images but not all may have the same logits, as in a random network.
+    Unless `distinct`, some images but not all may have the same logits, as in a random network, and the map of a class
+    that is not the best one may be zero, as behind a ReLU.
     """
     simulator = Simulator(folder)
     module, images = load_quantized(simulator.design), net.images(count)
@@ -56,7 +57,7 @@ def check_design(
         check_outputs(late, module, image, cls)
         assert result.nest_cycles == nest_lengths(folder) and result.cycles == simulator.program.cycles
         assert len(np.unique(result.logits)) > 1
-        assert result.heatmap is None or result.heatmap.any()
+        assert result.heatmap is None or result.heatmap.any() or (cls >= 0 and not distinct)
     assert not distinct or len({r.logits.tobytes() for r in free}) == count
     other = next(r for r in free if not np.array_equal(r.logits, free[0].logits))
     with pytest.raises(GradcamError, match="in the integer reference"):
