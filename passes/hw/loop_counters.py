@@ -104,6 +104,7 @@ class LoopCounters:
         deltas: Sequence[Sequence[int]],
         modulus: int | None = None,
         more: Value | None = None,
+        keeps: Sequence[int] = (),
     ) -> Value:
         """A register that starts at `bases` and in each step adds the delta of the outermost loop that advances.
 
@@ -114,6 +115,8 @@ class LoopCounters:
             deltas: per configuration, the delta of every loop.
             modulus: sums are taken modulo this number, at most 2**width; None for 2**width.
             more: a value that is added in every cycle, with or without a step.
+            keeps: per configuration, whether the register starts at the sum of `bases`, its value before, and `more`;
+                empty where none does.
         """
         b = self.b
         value = b.state(width, name)
@@ -130,6 +133,8 @@ class LoopCounters:
             lower = self._of_advancing_loop([[d % modulus - modulus for d in per_loop] for per_loop in deltas], bits)
             lower = value.zero_extend(bits) + lower
             total = b.mux(lower[-1], total, lower)[:width]
+        if more is not None and any(keeps):
+            bases = bases + (self._at_go(keeps).replicate(bits) & (value + more))
         value.assign(b.mux(self.go, bases, total), self.moving if more is None else None)
         return value
 

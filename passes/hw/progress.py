@@ -38,6 +38,8 @@ class Progress:
 
         A register counts credits: the iterations that the producer has committed, less the number that the current
         iteration needs. While credits are negative, the first step of an iteration waits, unless the producer is done.
+        A nest that is issued later than its producer starts with the iterations that were committed while another nest
+        ran on this engine. That one waits for nothing, so its credits are their number.
         """
         counters, gates, configurations = agu.counters, self.gates, self.engine.configurations
         firsts = [self._inner(nest, f.gated if f else 0) for nest, f in zip(configurations, gates, strict=True)]
@@ -46,7 +48,8 @@ class Progress:
         bits = max(signed_bits(-int(f.needs.max()), f.count - int(f.needs.min())) for f in gates if f)
         base = agu.base([form.get(None, 0) for form in forms], bits)
         deltas = [self.engine.deltas(nest, form) for nest, form in zip(configurations, forms, strict=True)]
-        credits = counters.follow("ahead", bits, base, deltas, more=written.zero_extend(bits))
+        keeps = [int(f is not None and f.after is not None) for f in gates]
+        credits = counters.follow("ahead", bits, base, deltas, more=written.zero_extend(bits), keeps=keeps)
         short = credits[-1] & ~producer_done
         return ~(counters.begins(firsts) & short)
 

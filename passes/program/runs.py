@@ -1,9 +1,12 @@
 """The cycles in which nests run: the steps of a nest, and of a follower that runs beside its producer.
 
-A nest that **follows** the nest before it, its producer, is issued together with it, in one **issue group**. The
-follower's engine holds the first step of an iteration of its outer loops until the producer has written the elements
-that the iteration reads. A follower never holds its producer. Whatever delays the producer (an input beat, a word from
-DRAM) delays the follower by as much or less. The producer may follow another nest.
+A nest that **follows** the nest before it, its producer, is in one **issue group** with it. The follower's engine holds
+the first step of an iteration of its outer loops until the producer has written the elements that the iteration reads.
+A follower never holds its producer. Whatever delays the producer (an input beat, a word from DRAM) delays the follower
+by as much or less. The producer may follow another nest.
+
+The nests of an issue group are issued in one cycle. Only the last one may be issued later: one that runs on the engine
+of the first one is issued when that has ended. Its producer still runs then, and has committed iterations already.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ from math import prod
 import numpy as np
 
 from gradcam.errors import fail
-from gradcam.passes.ir.attributes import COUNTED, FOLLOWS
+from gradcam.passes.ir.attributes import COUNTED, ENGINE, FOLLOWS
 from gradcam.passes.ir.linear_form import Linear, map_forms
 from gradcam.passes.program.clock import Clock
 from gradcam.passes.program.nest import Nest
@@ -77,6 +80,8 @@ class Follow:
         gated: number of outer loops of the follower whose iterations wait.
         need: over the gated loops, how many counted iterations must be committed before an iteration starts. Once the
             producer is done, nothing waits any more.
+        after: the nest of the issue group that runs on the follower's engine before it; None where none does, so that
+            the follower is issued together with its producer.
     """
 
     producer: Nest
@@ -84,6 +89,7 @@ class Follow:
     nest: Nest
     gated: int
     need: Linear
+    after: Nest | None = None
 
     @property
     def steps(self) -> int:
@@ -101,30 +107,39 @@ class Follow:
         loops = self.nest.loops[: self.gated]
         return np.broadcast_to(form_values(self.need, loops), [loop.trip for loop in loops]).ravel()
 
-    def starts(self, producer: Run, stage: int) -> np.ndarray:
+    def starts(self, producer: Run, stage: int, start: int | None = None) -> np.ndarray:
         """The cycle of the first step of every iteration of the gated loops.
 
         An iteration starts after the iteration before it, and not before the cycle after its last operand is
         committed and the crossing latency has passed.
 
         Args:
-            producer: the run of the producer; both nests are issued in the same cycle.
+            producer: the run of the producer.
             stage: the pipeline stage of its stores.
+            start: the cycle before the first step can run; None where both nests are issued in the same cycle.
         """
+        start = producer.start if start is None else start
         written = producer.cycles(np.arange(1, self.count + 1) * (producer.steps // self.count) - 1) + stage
         needs = np.minimum(self.needs, self.count)
         seen = written + Clock.of(self.producer.op).crossing
-        released = np.where(needs > 0, seen[needs - 1], producer.start) + 1
+        released = np.maximum(np.where(needs > 0, seen[needs - 1], start), start) + 1
         before = np.arange(len(needs)) * self.steps
         return np.maximum.accumulate(released - before) + before
 
-    def run(self, producer: Run, stage: int) -> Run:
+    def run(self, producer: Run, stage: int, start: int | None = None) -> Run:
         """The run of the follower if it waits for nothing but its producer; see `starts`."""
+        start = producer.start if start is None else start
         first = np.arange(len(self.needs)) * self.steps
-        late = self.starts(producer, stage) - producer.start - 1 - first
+        late = self.starts(producer, stage, start) - start - 1 - first
         later = np.flatnonzero(np.diff(late, prepend=0))
         waits = zip(first[later].tolist(), late[later].tolist(), strict=True)
-        return Run(producer.start, self.nest.steps, list(waits))
+        return Run(start, self.nest.steps, list(waits))
+
+
+def share_engine(nest: Nest, other: Nest) -> bool:
+    """Whether two nests run on one engine, and so never at once; nests without an engine share none."""
+    engine = ENGINE.find(nest.op)
+    return engine is not None and engine == ENGINE.find(other.op)
 
 
 def follows_of(program: Sequence[Nest]) -> dict[int, Follow]:
@@ -133,16 +148,18 @@ def follows_of(program: Sequence[Nest]) -> dict[int, Follow]:
     Raises:
         GradcamError: a nest follows a nest whose iterations are not counted.
     """
-    found = {}
+    found, group = dict[int, Follow](), list[Nest]()
     for number, (producer, nest) in enumerate(pairwise(program)):
         map_ = FOLLOWS.find(nest.op)
+        group = [*group, producer] if number - 1 in found else [producer]
         if map_ is not None:
             counted = COUNTED.find(producer.op)
             if counted is None:
                 raise fail(nest.op, f"the nest before it has no '{COUNTED.key}'; run gradcam-overlap-nests")
             loops = nest.loops[: map_.n_dims]
             (need,) = map_forms(nest.op, map_, [{loop.iv: 1} for loop in loops])
-            found[number] = Follow(producer, counted, nest, len(loops), need)
+            after = next((n for n in group if share_engine(n, nest)), None)
+            found[number] = Follow(producer, counted, nest, len(loops), need, after)
     return found
 
 
@@ -152,3 +169,12 @@ def issue_groups_of(program: Sequence[Nest]) -> list[int]:
     for number in range(len(program)):
         issue_groups.append(issue_groups[-1] if number - 1 in follows else number)
     return issue_groups
+
+
+def issues_of(program: Sequence[Nest]) -> list[int]:
+    """For each nest the number of the first nest that is issued in the same cycle; see the top of this file."""
+    follows, issues = follows_of(program), list[int]()
+    for number in range(len(program)):
+        follow = follows.get(number - 1)
+        issues.append(issues[-1] if follow and follow.after is None else number)
+    return issues

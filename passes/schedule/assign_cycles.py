@@ -44,8 +44,8 @@ class AssignCycles(Pass):
 
     and sums the cycles by phase in the module's attribute `gradcam.cycles`. A nest that reads the weight stream also
     waits `gradcam.stalls` cycles for late words of an ideal DRAM (`passes/schedule/weight_timing.py`). A follower is
-    issued together with its producer and waits for its operands (`passes/program/runs.py`). The `gradcam.cycles` of a
-    nest are the cycles that it adds to its phase.
+    issued together with its producer, or when its engine is free, and waits for its operands
+    (`passes/program/runs.py`). The `gradcam.cycles` of a nest are the cycles that it adds to its phase.
     """
 
     name: ClassVar[str] = "gradcam-assign-cycles"
@@ -110,10 +110,12 @@ class Timetable:
         runs: list[Run] = []
         windows: list[Window] = []
         for number, nest in enumerate(self.program.nests):
-            if follow := self.program.follows.get(number - 1):
-                alone = follow.run(runs[-1], self.plan.depths[number - 1])
-            else:
+            follow = self.program.follows.get(number - 1)
+            if follow is None:
                 alone = Run(max((w.end for w in windows), default=0) + self.wait, nest.steps)
+            else:
+                free = None if follow.after is None else windows[self.program.issue_groups[number]].end + self.wait
+                alone = follow.run(runs[-1], self.plan.depths[number - 1], free)
             run = timing.nest(number, alone.start - self.wait, alone) if timing else alone
             runs.append(run)
             drain = self.drains[number]
@@ -131,11 +133,11 @@ def shares_of(issue_groups: Sequence[int], phases: Sequence[str], windows: Seque
     shares = []
     for group in dict.fromkeys(issue_groups):
         first, *others = windows[group : group + issue_groups.count(group)]
-        done = others[0].held if others and phases[group] == "load" else first.end - first.start
+        done = first.start + others[0].held if others and phases[group] == "load" else first.end
         added = []
         for window in others:
-            added.append(max(0, window.end - window.start - done))
-            done = max(done, window.end - window.start)
+            added.append(max(0, window.end - done))
+            done = max(done, window.end)
         shares += [max(w.end for w in (first, *others)) - first.start - sum(added), *added]
     return shares
 

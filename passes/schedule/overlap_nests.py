@@ -4,23 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from math import gcd, prod
-from typing import ClassVar
+from typing import Any, ClassVar
 
-import numpy as np
 from torch_mlir import ir
 
 from gradcam.passes.infra.pass_base import Pass
 from gradcam.passes.ir.attributes import COUNTED, ENGINE, FOLLOWS, RING
-from gradcam.passes.ir.linear_form import Linear
 from gradcam.passes.ir.queries import is_global
 from gradcam.passes.program.engines import access_kind
-from gradcam.passes.program.nest import Access, Loop, Nest, read_nests
-from gradcam.passes.program.runs import Follow, Run
+from gradcam.passes.program.nest import Nest, read_nests
 from gradcam.passes.program.scheduled_program import ScheduledProgram
-from gradcam.passes.program.streams import form_values, is_plain, visits
+from gradcam.passes.program.streams import is_plain
 from gradcam.passes.program.weight_stream import may_stream
-from gradcam.passes.schedule.stages import StagePlan
+from gradcam.passes.schedule.followers import Follower, alone, follower_of, is_worth
+from gradcam.passes.schedule.row_order import move_rows, rows_outermost
+from gradcam.passes.schedule.time_loops import nest_names
+from gradcam.schema.schedule import read_schedule
 
 
 @dataclass(frozen=True)
@@ -32,13 +31,19 @@ class OverlapNests(Pass):
     number reaches a linear form over the follower's loops. The form is found by evaluating the accesses of both nests.
     Where less than half of the shorter nest would be hidden, nothing changes. A nest that could run beside the nest
     before it or beside the one behind it, as a depthwise convolution between two others, does so where more cycles are
-    hidden. Only one nest of an issue group may read constants from DRAM.
+    hidden. Nests that run at once do not both read constants from DRAM.
+
+    A follower may take longer than its producer. A third nest that reads the follower's result, and runs on the engine
+    of the producer, then is in their group, too: it is issued when the producer has ended, and waits for iterations of
+    the follower. Where that hides more, all three get their rows outermost (`passes/schedule/row_order.py`), so that
+    the third nest need not wait for the last channels of the whole map. Nests that a schedule `file` names keep their
+    loops (`python/gradcam/schema/schedule.py`).
 
     A ring holds element i of the buffer at i modulo a power of two. It is large enough when every element is written
     after the last read of the element that it replaces; this is checked to the cycle. Stalls cannot break it, since
     they delay only the producer: from the step that releases an iteration to the step that overwrites its operands, the
     producer takes no less time than without stalls, and the released iteration takes no more. A follower that waits for
-    constants from DRAM gets no ring.
+    constants from DRAM, or for its engine, gets no ring.
 
     This pass turns:
 
@@ -56,16 +61,58 @@ class OverlapNests(Pass):
 
     name: ClassVar[str] = "gradcam-overlap-nests"
     preserves = (read_nests,)
+    file: str = ""
 
     def run(self, module: ir.Module) -> None:
-        """Sets `gradcam.counted` and `gradcam.follows` of pairs of nests, and `gradcam.ring` of buffers."""
+        """Sets `gradcam.counted` and `gradcam.follows` of nests, and `gradcam.ring` of buffers; may reorder loops."""
+        asked = read_schedule(self.file).nests
         with module.context, ir.Location.unknown():
             scheduled = ScheduledProgram.of(module)
             program = scheduled.nests
             late = _streamed if scheduled.platform.dram else lambda _: set()
-            groups = _Groups(program, late)
-            for number, follower in groups.chosen():
-                follower.mark(groups.only(number))
+            groups = _Groups(program, late, {n for n, name in enumerate(nest_names(program)) if name in asked})
+            for group in list(groups.chosen()):
+                group.write(scheduled, groups.only)
+
+
+@dataclass(frozen=True)
+class _Group:
+    """Nests that can be an issue group.
+
+    Attributes:
+        first: the number of the first nest.
+        nests: the nests, perhaps with their loops in another order than in the program.
+        followers: all but the first one as followers.
+        moved: whether the rows of all maps become the outermost loops.
+    """
+
+    first: int
+    nests: list[Nest]
+    followers: list[Follower]
+    moved: bool = False
+
+    @property
+    def end(self) -> int:
+        """The number of the nest behind the last one."""
+        return self.first + len(self.nests)
+
+    @property
+    def hidden(self) -> int:
+        """The cycles that the nests take less side by side than one behind the other."""
+        return sum(follower.hidden for follower in self.followers)
+
+    def write(self, program: ScheduledProgram, only: Callable[[int], set[ir.Value]]) -> None:
+        """Marks the nests, and rings among the buffers that `only` returns for the number of a nest."""
+        marks: list[tuple[int, Any, Any]] = []
+        for number, follower in enumerate(self.followers, self.first + 1):
+            marks += [(number - 1, COUNTED, follower.follow.counted), (number, FOLLOWS, follower.map)]
+            if follower.follow.after is None:
+                for memref, size in follower.rings(alone(follower.follow.producer), only(number)).items():
+                    RING.set(memref.owner, size)
+        for number in range(self.first, self.end) if self.moved else ():
+            move_rows(program, number)
+        for number, attribute, value in marks:
+            attribute.set(program.nests[number].op, value)
 
 
 class _Groups:
@@ -74,10 +121,11 @@ class _Groups:
     Attributes:
         program: the nests.
         late: returns the constants of a nest that may come from DRAM.
+        fixed: the numbers of the nests whose loops must stay in their order.
     """
 
-    def __init__(self, program: Sequence[Nest], late: Callable[[Nest], set[ir.Value]]) -> None:
-        self.program, self.late = program, late
+    def __init__(self, program: Sequence[Nest], late: Callable[[Nest], set[ir.Value]], fixed: set[int]) -> None:
+        self.program, self.late, self.fixed = program, late, fixed
         #: For each buffer the numbers of the nests that write it, and of the nests that read it.
         self.writers: dict[ir.Value, set[int]] = {}
         self.readers: dict[ir.Value, set[int]] = {}
@@ -86,34 +134,59 @@ class _Groups:
                 for access in accesses:
                     users.setdefault(access.memref, set()).add(number)
 
-    def chosen(self) -> Iterator[tuple[int, _Follower]]:
-        """The followers by their numbers, such that the most cycles are hidden in total."""
+    def chosen(self) -> Iterator[_Group]:
+        """The groups such that the most cycles are hidden in total."""
         count = len(self.program)
         pairs = [self._follower(number) for number in range(count)]
-        hidden, ends = [0] * (count + 1), [0] * count  # from each nest on, where it is the first one of its group
+        best: list[_Group] = []  # of every nest, the group that it is the first one of, the last nest first
+        hidden = [0] * (count + 1)  # from each nest on
         for first in reversed(range(count)):
-            total, hidden[first], ends[first] = 0, hidden[first + 1], first + 1
-            for number in range(first + 1, count):
-                follower = pairs[number]
-                if follower is None or not self._fit(first, number):
-                    break
-                total += follower.hidden
-                if total + hidden[number + 1] >= hidden[first]:
-                    hidden[first], ends[first] = total + hidden[number + 1], number + 1
+            choices = list(self._choices(first, pairs))
+            totals = [group.hidden + hidden[group.end] for group in choices]
+            hidden[first] = max(totals)
+            best.append(next(g for g, t in reversed(list(zip(choices, totals, strict=True))) if t == hidden[first]))
         first = 0
         while first < count:
-            yield from ((n, f) for n in range(first + 1, ends[first]) if (f := pairs[n]))
-            first = ends[first]
+            group = best[count - 1 - first]
+            yield group
+            first = group.end
 
     def only(self, number: int) -> set[ir.Value]:
         """The buffers that a nest alone reads, and that may become rings: none where it waits for the DRAM itself."""
         nest = self.program[number]
         return set() if self.late(nest) else {m for m, numbers in self.readers.items() if numbers == {number}}
 
-    def _follower(self, number: int) -> _Follower | None:
+    def _choices(self, first: int, pairs: Sequence[Follower | None]) -> Iterator[_Group]:
+        """The groups that begin with nest `first`; of equally good ones, the last one is to be taken."""
+        yield from self._returning(first, pairs)
+        nests, followers = [self.program[first]], list[Follower]()
+        yield _Group(first, nests, [])
+        for number in range(first + 1, len(self.program)):
+            follower = pairs[number]
+            if follower is None or not self._fit(first, number):
+                break
+            nests, followers = [*nests, self.program[number]], [*followers, follower]
+            yield _Group(first, nests, followers)
+
+    def _returning(self, first: int, pairs: Sequence[Follower | None]) -> Iterator[_Group]:
+        """The groups of three nests, of which the last one runs on the engine of the first one."""
+        own = self.program[first : first + 3]
+        second = pairs[first + 1] if len(own) == 3 else None
+        # The third nest hides at most while the second one runs without the first one.
+        if second and is_worth(second.run.last - alone(own[0]).last, *own[1:]) and self._returns(first):
+            yield from _three(first, own, False)
+            numbers = range(first, first + 3)
+            rows = [None if n in self.fixed else rows_outermost(nest) for n, nest in zip(numbers, own, strict=True)]
+            moved = [nest for nest in rows if nest]
+            if len(moved) == 3:
+                yield from _three(first, moved, True)
+
+    def _follower(self, number: int) -> Follower | None:
         """The nest as the follower of the one before it; None where that cannot be, or hides too little."""
-        fits = number and self._fit(number - 1, number)
-        return _overlap(self.program[number - 1], self.program[number]) if fits else None
+        if not number or not self._fit(number - 1, number):
+            return None
+        producer = self.program[number - 1]
+        return follower_of(producer, alone(producer), self.program[number])
 
     def _fit(self, first: int, number: int) -> bool:
         """Whether a nest may follow the nest before it, in an issue group that begins with nest `first`.
@@ -123,22 +196,61 @@ class _Groups:
         buffers that the group does not access. Only one nest of the group waits for the DRAM.
         """
         group, nest = self.program[first:number], self.program[number]
-        producer = group[-1]
-        written = {a.memref for a in nest.stores}
-        read = {a.memref for a in nest.loads} - _constants(nest)
-        made, taken = (
-            {a.memref for n in group for a in accesses(n)} for accesses in (lambda n: n.stores, lambda n: n.loads)
-        )
+        read = _variables(nest)
         return (
             ENGINE.get(nest.op) not in [ENGINE.get(n.op) for n in group]
-            and all(access_kind(a) == "memory" and is_plain(a) for a in (*nest.loads, *nest.stores, *producer.stores))
-            and not (self.late(nest) and any(map(self.late, group)))
-            and not _constants(nest) & taken
+            and self._reads_what(number, read, _accessed(group)[1])
+            and self._disturbs_none(nest, group, group)
+        )
+
+    def _returns(self, first: int) -> bool:
+        """Whether nest `first + 2` may follow the nest before it on the engine of nest `first`.
+
+        As in `_fit`, but for the nests that share the engine and so never run at once. What was written before the
+        group may be read, too: it is not the producer that reads it.
+        """
+        group, nest = self.program[first : first + 2], self.program[first + 2]
+        beside = group[1:]
+        before = {m for m in _variables(nest) if all(number < first for number in self.writers.get(m, ()))}
+        return (
+            ENGINE.get(nest.op) == ENGINE.get(group[0].op)
+            and not before & _accessed(beside)[1]
+            and self._reads_what(first + 2, _variables(nest) - before, _accessed(group)[1])
+            and self._disturbs_none(nest, group, beside)
+        )
+
+    def _reads_what(self, number: int, read: set[ir.Value], taken: set[ir.Value]) -> bool:
+        """Whether a nest reads what its producer alone writes, and none of what is `taken` by other nests."""
+        producer = self.program[number - 1]
+        accesses = (*self.program[number].loads, *self.program[number].stores, *producer.stores)
+        return (
+            all(access_kind(a) == "memory" and is_plain(a) for a in accesses)
             and bool(read)
             and read <= {a.memref for a in producer.stores} - taken
             and all(self.writers[m] == {number - 1} for m in read)
-            and not written & (made | taken)
         )
+
+    def _disturbs_none(self, nest: Nest, group: Sequence[Nest], beside: Sequence[Nest]) -> bool:
+        """Whether a nest writes nothing that a group accesses, and shares no constants with the nests `beside` it."""
+        made, taken = _accessed(group)
+        return (
+            not (self.late(nest) and any(map(self.late, beside)))
+            and not _constants(nest) & _accessed(beside)[1]
+            and not {a.memref for a in nest.stores} & (made | taken)
+        )
+
+
+def _three(first: int, nests: list[Nest], moved: bool) -> Iterator[_Group]:
+    """Three nests as a group, of which the last one runs on the engine of the first one."""
+    second = follower_of(nests[0], alone(nests[0]), nests[1])
+    third = second and follower_of(nests[1], second.run, nests[2], nests[0])
+    if second and third:
+        yield _Group(first, nests, [second, third], moved)
+
+
+def _accessed(nests: Sequence[Nest]) -> tuple[set[ir.Value], set[ir.Value]]:
+    """The buffers and constants that nests write, and those that they read."""
+    return {a.memref for n in nests for a in n.stores}, {a.memref for n in nests for a in n.loads}
 
 
 def _constants(nest: Nest) -> set[ir.Value]:
@@ -146,179 +258,11 @@ def _constants(nest: Nest) -> set[ir.Value]:
     return {a.memref for a in nest.loads if is_global(a.memref)}
 
 
+def _variables(nest: Nest) -> set[ir.Value]:
+    """All else that a nest reads."""
+    return {a.memref for a in nest.loads} - _constants(nest)
+
+
 def _streamed(nest: Nest) -> set[ir.Value]:
     """The constants of a nest that gradcam-stream-weights may move to DRAM."""
     return {a.memref for a in nest.loads if is_global(a.memref) and may_stream(a)}
-
-
-@dataclass(frozen=True)
-class _Traffic:
-    """The order in which a producer writes, and a nest reads, the parts of a buffer.
-
-    Attributes:
-        unit: elements of a part, a power of two; a load reads whole parts.
-        parts: number of parts of the buffer.
-        written, maker: the parts in the order of the writes, and for each the iteration of the producer's outer loops
-            that writes it; a part that is written in pieces is there several times.
-        read, reader: the parts in the order of the reads, and for each the step of the nest that reads it.
-        stages: pipeline stages of the store and of the load.
-    """
-
-    unit: int
-    parts: int
-    written: np.ndarray
-    maker: np.ndarray
-    read: np.ndarray
-    reader: np.ndarray
-    stages: tuple[int, int]
-
-
-def _traffic(producer: Nest, nest: Nest, memref: ir.Value, plan: StagePlan) -> _Traffic | None:
-    """Evaluates the producer's only store and the nest's only load of a buffer, the load in every step.
-
-    Returns:
-        None where an element is written more than once.
-    """
-    (store,) = (a for a in producer.stores if a.memref == memref)
-    (load,) = (a for a in nest.loads if a.memref == memref)
-    unit = _grain(load)
-    piece = min(unit, _grain(store))
-    pieces, maker = _touched(store, producer.outer, piece)
-    if len(np.unique(pieces)) < len(pieces):
-        return None
-    parts = -(-prod(ir.MemRefType(memref.type).shape) // unit)
-    stages = plan.stage(store), plan.stage(load)
-    return _Traffic(unit, parts, pieces * piece // unit, maker, *_touched(load, nest.loops, unit), stages)
-
-
-def _grain(access: Access) -> int:
-    """The alignment of an access in elements: the largest power of two at multiples of which it begins and ends."""
-    common = gcd(access.lanes, *access.index.values())
-    return common & -common
-
-
-def _touched(access: Access, loops: Sequence[Loop], unit: int) -> tuple[np.ndarray, np.ndarray]:
-    """The parts that an access reads or writes, and for each the iteration of the loops that does so."""
-    visited, inside = visits(access, loops)
-    first, count = visited[inside] // unit, access.lanes // unit
-    return (first[:, None] + np.arange(count)).ravel(), np.repeat(np.flatnonzero(inside), count)
-
-
-@dataclass(frozen=True)
-class _Follower:
-    """A nest that follows the nest before it.
-
-    Attributes:
-        follow: the follower and its producer.
-        hidden: the cycles that both take less side by side than one behind the other.
-        traffic: the accesses of the buffers that the producer writes and the nest reads.
-        stage: the pipeline stage of the producer's stores.
-    """
-
-    follow: Follow
-    hidden: int
-    traffic: dict[ir.Value, _Traffic]
-    stage: int
-
-    def mark(self, only: set[ir.Value]) -> None:
-        """Marks both nests, and rings among the buffers that `only` the follower reads."""
-        follow, run = self.follow, Run(0, self.follow.producer.steps)
-        COUNTED.set(follow.producer.op, follow.counted)
-        FOLLOWS.set(follow.nest.op, _map(follow))
-        steps = (follow.starts(run, self.stage)[:, None] + np.arange(follow.steps)).ravel()
-        for memref in only & set(self.traffic):
-            if size := _ring(follow.producer, self.traffic[memref], run, steps):
-                RING.set(memref.owner, size)
-
-
-def _overlap(producer: Nest, nest: Nest) -> _Follower | None:
-    """The nest as a follower, if that hides enough cycles."""
-    plan = StagePlan([producer, nest])
-    stage = plan.depths[0]
-    read = {a.memref for a in nest.loads} - _constants(nest)
-    traffic = {m: t for m in read if (t := _traffic(producer, nest, m, plan))}
-    if len(traffic) < len(read):
-        return None
-    needed = [_needed(nest, t) for t in traffic.values()]
-    most = np.maximum.reduce(needed)
-    run = Run(0, producer.steps)
-    follows = [
-        _follow(producer, counted, nest, gated, most)
-        for counted in range(1, len(producer.outer) + 1)
-        for gated in range(1, len(nest.loops) + 1)
-    ]
-    # The earliest end; of equal ends, the fewest loops.
-    best = min(follows, key=lambda follow: (follow.run(run, stage).last, follow.counted + follow.gated))
-    hidden = run.last + nest.steps - best.run(run, stage).last
-    return _Follower(best, hidden, traffic, stage) if 2 * hidden >= min(producer.steps, nest.steps) else None
-
-
-def _needed(nest: Nest, traffic: _Traffic) -> np.ndarray:
-    """The number of iterations of the producer's outer loops that must be committed before each step of the nest.
-
-    Returns:
-        int64, one dimension per loop of the nest. No step waits for elements that are never written, such as lanes
-        beyond the last channel.
-    """
-    order = np.full(traffic.parts, -1)
-    np.maximum.at(order, traffic.written, traffic.maker)
-    needed = np.zeros(nest.steps, np.int64)
-    np.maximum.at(needed, traffic.reader, order[traffic.read] + 1)
-    return needed.reshape([loop.trip for loop in nest.loops])
-
-
-def _follow(producer: Nest, counted: int, nest: Nest, gated: int, needed: np.ndarray) -> Follow:
-    """The follower with these numbers of counted and gated loops: its `need` is the least linear form that suffices."""
-    inner = prod(loop.trip for loop in producer.outer[counted:])
-    exact = -(-needed.reshape(*needed.shape[:gated], -1).max(axis=-1) // inner)
-    form: Linear = {}
-    for axis, loop in enumerate(nest.loops[:gated]):
-        if loop.trip > 1 and (step := int(np.diff(exact, axis=axis).max())):
-            form[loop.iv] = step
-    base = int((exact - form_values(form, nest.loops[:gated])).max())
-    return Follow(producer, counted, nest, gated, form | ({None: base} if base else {}))
-
-
-def _map(follow: Follow) -> ir.AffineMap:
-    """The linear form as a map with a dimension per gated loop."""
-    result = ir.AffineConstantExpr.get(follow.need.get(None, 0))
-    for number, loop in reversed(list(enumerate(follow.nest.loops[: follow.gated]))):
-        result = ir.AffineDimExpr.get(number) * follow.need.get(loop.iv, 0) + result
-    return ir.AffineMap.get(follow.gated, 0, [result])
-
-
-def _ring(producer: Nest, traffic: _Traffic, run: Run, steps: np.ndarray) -> int | None:
-    """Elements of the smallest ring for a buffer, None without one; `steps` are the cycles of the nest's steps."""
-    store, load = traffic.stages
-    reduction = prod(loop.trip for loop in producer.reduction)
-    cycles = run.cycles((traffic.maker + 1) * reduction - 1) + store
-    first, last = np.full(traffic.parts, cycles.max(initial=0)), np.full(traffic.parts, -1)
-    np.minimum.at(first, traffic.written, cycles)
-    np.maximum.at(last, traffic.written, cycles)
-    np.maximum.at(last, traffic.read, steps[traffic.reader] + load)
-    used = np.unique(traffic.written)
-    size = ring_size(used, first[used], last[used], traffic.parts)
-    return size * traffic.unit if size else None
-
-
-def ring_size(places: np.ndarray, written: np.ndarray, read: np.ndarray, limit: int) -> int | None:
-    """The smallest ring in which no element is overwritten before its last read.
-
-    Args:
-        places: int64, positions of the elements in the buffer without a ring.
-        written: for each element the cycle in which it is first written.
-        read: for each element the cycle in which it is last read or written.
-        limit: the size of the buffer without a ring.
-
-    Returns:
-        A power of two below `limit`; None when no ring is smaller than the buffer.
-    """
-    size = 1
-    while size < limit:
-        order = np.lexsort((written, places % size))
-        same = np.diff(places[order] % size) == 0
-        # A place must be written again in a later cycle than its last read.
-        if (written[order][1:] > read[order][:-1])[same].all():
-            return size
-        size *= 2
-    return None

@@ -12,7 +12,8 @@ from gradcam.passes.infra.pass_base import Pass
 from gradcam.passes.ir.attributes import BANK, BANKS, OFFSET
 from gradcam.passes.ir.queries import is_argument, is_global, is_scalar
 from gradcam.passes.program.banks import power_of_two, ring_of
-from gradcam.passes.program.nest import Access, read_nests
+from gradcam.passes.program.nest import Access, Nest, read_nests
+from gradcam.passes.program.runs import share_engine
 from gradcam.passes.program.scheduled_program import ScheduledProgram
 
 
@@ -34,7 +35,8 @@ class PlanMemory(Pass):
         %y = memref.alloc() {gradcam.bank = "bank0", gradcam.offset = 4096 : i64} : memref<64x64x16xi8>
 
     and lists the banks, with lanes per word, bits per lane and words, in the module's attribute `gradcam.banks`. A ring
-    (see gradcam-overlap-nests) starts at a multiple of its words. The nests of an issue group run at the same time.
+    (see gradcam-overlap-nests) starts at a multiple of its words. The nests of an issue group run at the same time, but
+    for those on one engine.
     """
 
     name: ClassVar[str] = "gradcam-plan-memory"
@@ -117,20 +119,21 @@ class _Bank:
 def _buffers(program: ScheduledProgram) -> list[_Buffer]:
     """All buffers that need memory, in the order of their first use."""
     accesses: dict[ir.Value, list[tuple[int, Access]]] = {}
-    # The buffers that an issue group reads, and the buffers that it writes.
-    ports: dict[tuple[int, str], list[ir.Value]] = {}
+    # The buffers that an issue group reads, and the buffers that it writes, each with the nest that does so.
+    ports: dict[tuple[int, str], list[tuple[Nest, ir.Value]]] = {}
+    together: dict[ir.Value, set[ir.Value]] = {}
     for group, nest in zip(program.issue_groups, program.nests, strict=True):
         for port, used_here in (("read", nest.loads), ("write", nest.stores)):
             used = ports.setdefault((group, port), [])
             for access in filter(_in_memory, used_here):
-                if port == "read" and access.memref in used:
+                beside = {memref for other, memref in used if nest is other or not share_engine(nest, other)}
+                if port == "read" and access.memref in beside:
                     raise fail(nest.op, "one buffer is read twice in a cycle; run gradcam-duplicate-buffers first")
                 accesses.setdefault(access.memref, []).append((group, access))
-                used.append(access.memref)
-    together: dict[ir.Value, set[ir.Value]] = {}
-    for used in ports.values():
-        for memref in used:
-            together.setdefault(memref, set()).update(m for m in used if m != memref)
+                used.append((nest, access.memref))
+                together.setdefault(access.memref, set()).update(beside - {access.memref})
+                for memref in beside - {access.memref}:
+                    together[memref].add(access.memref)
     _check_unused(program.function, accesses)
     widest: dict[tuple[bool, int], int] = {}
     for memref, uses in accesses.items():

@@ -97,7 +97,7 @@ def nest_names(program: Sequence[Nest]) -> list[str]:
 
 
 def reorder(nest: Nest, outer: Sequence[Part], reduction: Sequence[Part]) -> Any:
-    """Rebuilds a nest with its loops in another order; returns its outermost loop.
+    """Rebuilds a nest with its loops in another order; returns its outermost loop, which has the attributes of the old.
 
     Args:
         nest: the nest; its loops are gone afterwards.
@@ -111,6 +111,9 @@ def reorder(nest: Nest, outer: Sequence[Part], reduction: Sequence[Part]) -> Any
             first = nest.reduction[0].op
             _band(first, reduction, block_ops(nest.reduction[-1].op))
             first.operation.erase()
+    for name in nest.op.attributes:
+        if name.startswith("gradcam."):
+            top.operation.attributes[name] = nest.op.attributes[name]
     nest.op.operation.erase()
     return top
 

@@ -192,6 +192,7 @@ def passes_for(level: str, settings: Settings) -> list[Element]:
     options: dict[str, dict[str, Any]] = {
         "gradcam-unfold-stem": file,
         "gradcam-choose-schedule": file,
+        "gradcam-overlap-nests": file,
         "convert-affine-to-hw": {"dsp_packing": settings.dsp_packing},
     }
     before: dict[str, list[Element]] = {"gradcam-unfold-stem": _platform_passes(settings)}

@@ -362,6 +362,18 @@ class Program(Document, frozen=True, kw_only=True):
         return issue_groups
 
     @property
+    def issues(self) -> list[int]:
+        """For each nest the number of the first nest that is issued in the same cycle.
+
+        An issue group is issued at once, but for a last nest on the engine of the first one, which waits for that.
+        """
+        issues: list[int] = []
+        for number, (nest, group) in enumerate(zip(self.nests, self.issue_groups, strict=True)):
+            waits = any(other.engine == nest.engine for other in self.nests[group:number])
+            issues.append(number if waits or group == number else issues[-1])
+        return issues
+
+    @property
     def cycles(self) -> Cycles:
         """Predicted cycles of a run: the sums over the nests of each phase, and the end of the last nest."""
         phases = dict.fromkeys(("load", "inference", "explanation", "store"), 0)

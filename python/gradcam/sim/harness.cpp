@@ -47,7 +47,7 @@ struct PortPins {
 };
 
 struct NestFacts {
-    size_t group;   // its issue group: the first nest of those that are issued together with it
+    size_t issue;   // the first nest of those that are issued in the same cycle as it
     size_t engine;  // its bit of `running`
     size_t drain;   // cycles from its end until its last write is done
 };
@@ -284,6 +284,8 @@ private:
     // nest, those from its issue to its end.
     std::vector<uint64_t> execute(const char* data, std::vector<Source>& sources, std::vector<Sink>& sinks, uint64_t& total) {
         std::vector<uint64_t> cycles(m_nests.size());
+        std::vector<size_t> open;  // the nests that were issued and have not ended
+        size_t issued = m_nests.size();
         uint64_t elapsed = 0;
         bool started = false;
         m_top.start = 1;
@@ -301,15 +303,22 @@ private:
             const size_t nest = m_top.nest;
             if (started) {
                 if (nest >= cycles.size()) fail("the design runs nest " + std::to_string(nest) + ", which the program lacks");
-                count(nest, cycles);
+                if (issued != nest) {
+                    for (size_t n = nest; n < m_nests.size() && m_nests[n].issue == nest; ++n) open.push_back(n);
+                    issued = nest;
+                }
+                for (const size_t n : open) cycles[n] += runs(n);
                 ++total;
             }
             m_top.clk = 1;
             m_top.eval();
             for (Source& source : sources) source.clock();
             for (const auto& dram : m_drams) dram->clock();
-            if (started && (!m_top.busy || m_top.nest != nest)) {
-                for (size_t n = nest; n < m_nests.size() && m_nests[n].group == nest; ++n) m_tracer.nest_ended(n, m_nests[n].drain);
+            if (started) {
+                for (const size_t n : open) {
+                    if (has_ended(n)) m_tracer.nest_ended(n, m_nests[n].drain);
+                }
+                open.erase(std::remove_if(open.begin(), open.end(), [this](size_t n) { return has_ended(n); }), open.end());
             }
             m_tracer.clock();
             if (!started) {
@@ -327,10 +336,18 @@ private:
         return cycles;
     }
 
-    void count(size_t group, std::vector<uint64_t>& cycles) const {
-        for (size_t nest = group; nest < m_nests.size() && m_nests[nest].group == group; ++nest) {
-            cycles[nest] += m_top.running >> m_nests[nest].engine & 1;
+    bool runs(size_t nest) const { return m_top.running >> m_nests[nest].engine & 1; }
+
+    // Whether a nest that was issued is over: the run is, or a later nest was issued and it does not run beside that.
+    bool has_ended(size_t nest) const {
+        const size_t latest = m_top.nest;
+        if (!m_top.busy) return true;
+        if (m_nests[nest].issue == latest) return false;
+        bool replaced = false;  // on its engine
+        for (size_t n = latest; n < m_nests.size() && m_nests[n].issue == latest; ++n) {
+            replaced = replaced || m_nests[n].engine == m_nests[nest].engine;
         }
+        return replaced || !runs(nest);
     }
 
     [[noreturn]] void give_up(const std::vector<Source>& sources, const std::vector<Sink>& sinks) const {

@@ -74,10 +74,10 @@ def _function(signature: str, entries: Iterable[str]) -> list[str]:
 
 
 def _nests(program: Program) -> list[str]:
-    """An entry per nest: its issue group, its engine's bit of `running` (one per engine in order of use), its drain."""
+    """An entry per nest: the first nest of its issue, its engine's bit of `running` (in order of use), its drain."""
     engines = list(dict.fromkeys(nest.engine for nest in program.nests))
-    nests = zip(program.issue_groups, program.nests, strict=True)
-    return [f"{{{group}, {engines.index(nest.engine)}, {max(0, nest.drain)}}}" for group, nest in nests]
+    nests = zip(program.issues, program.nests, strict=True)
+    return [f"{{{issue}, {engines.index(nest.engine)}, {max(0, nest.drain)}}}" for issue, nest in nests]
 
 
 def _stream(stream: Stream) -> str:

@@ -260,8 +260,10 @@ class Simulator:
             first, *others = (number for number in range(len(nests)) if issue_groups[number] == group)
             for number in others:
                 cycles[nests[number].phase] += nests[number].cycles
-            added = sum(nests[number].cycles for number in others)
-            cycles[nests[first].phase] += max(nest_cycles[n] for n in (first, *others)) - added
+            added, busy = sum(nests[number].cycles for number in others), dict[str, int]()
+            for number in (first, *others):
+                busy[nests[number].engine] = busy.get(nests[number].engine, 0) + nest_cycles[number]
+            cycles[nests[first].phase] += max(busy.values()) - added
         total = Cycles(**cycles, total=int(record["cycles"]))
         outputs = {s.name: record[s.name].copy() for s in self.program.outputs}
         return Result(outputs, nest_cycles, total, float(record["wall seconds"]), buffers)

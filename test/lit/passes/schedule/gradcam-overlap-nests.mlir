@@ -281,3 +281,186 @@ func.func @two_writers(%image: memref<8x2xi8>, %out: memref<8x2xi8>) {
   } {gradcam.engine = "store", gradcam.epilogue = "0"}
   return
 }
+
+// -----
+
+// The second nest is three times as long as the first one. The third one, on the engine of the first, runs beside it as
+// soon as that engine is free, and reads behind it; what it also reads was written before. With the rows outermost it
+// need not wait for the last channels of the whole map: channels d2 of pixel (d0, d1) come in iteration 8 * d0 + d1 + 4
+// * d2. It starts when its engine lets it, so it reads no ring.
+// CHECK: #[[SECOND:.+]] = affine_map<(d0, d1, d2) -> (d0 * 8 + d1 * 4 + d2 + 1)>
+// CHECK: #[[THIRD:.+]] = affine_map<(d0, d1, d2) -> (d0 * 8 + d1 + d2 * 4 + 1)>
+// CHECK-LABEL: func.func @three
+// CHECK-NOT: gradcam.ring
+// CHECK: {gradcam.engine = "load", gradcam.epilogue = "0"}
+// CHECK-NEXT: affine.for %[[Y:.+]] = 0 to 4 {
+// CHECK-NEXT: affine.for %[[OC:.+]] = 0 to 2 {
+// CHECK: affine.store %{{.+}}, %{{.+}}[%[[Y]], %{{.+}}, %[[OC]] * 2 + %{{.+}}]
+// CHECK: {gradcam.counted = 3 : i64, gradcam.engine = "mac", gradcam.epilogue = "0", gradcam.loops = ["y", "oc", "x"]}
+// CHECK: {gradcam.counted = 3 : i64, gradcam.engine = "depthwise", gradcam.epilogue = "0", gradcam.follows = #[[SECOND]], gradcam.loops = ["y", "oc", "x", "d3"]}
+// CHECK: {gradcam.engine = "mac", gradcam.epilogue = "1", gradcam.follows = #[[THIRD]], gradcam.loops = ["y", "x", "ic"]}
+func.func @three(%image: memref<4x4x4xi8>, %out: memref<4x4x2xi8>) {
+  %c0 = arith.constant 0 : i8
+  %x = memref.alloc() : memref<4x4x4xi8>
+  %y = memref.alloc() : memref<4x4x4xi8>
+  %z = memref.alloc() : memref<4x4x4xi8>
+  %u = memref.alloc() : memref<4x4x2xi8>
+  %acc = memref.alloca() : memref<2xi8>
+  affine.for %h = 0 to 4 {
+    affine.for %w = 0 to 4 {
+      affine.for %t = 0 to 2 {
+        affine.parallel (%l) = (0) to (2) {
+          %v = affine.load %image[%h, %w, %t * 2 + %l] : memref<4x4x4xi8>
+          affine.store %v, %x[%h, %w, %t * 2 + %l] : memref<4x4x4xi8>
+        }
+      }
+    }
+  } {gradcam.engine = "load", gradcam.epilogue = "0"}
+  affine.for %t = 0 to 2 {
+    affine.for %h = 0 to 4 {
+      affine.for %w = 0 to 4 {
+        affine.parallel (%l) = (0) to (2) {
+          %v = affine.load %x[%h, %w, %t * 2 + %l] : memref<4x4x4xi8>
+          affine.store %v, %y[%h, %w, %t * 2 + %l] : memref<4x4x4xi8>
+        }
+      }
+    }
+  } {gradcam.engine = "mac", gradcam.epilogue = "0"}
+  affine.for %t = 0 to 2 {
+    affine.for %h = 0 to 4 {
+      affine.for %w = 0 to 4 {
+        affine.parallel (%l) = (0) to (2) {
+          affine.store %c0, %acc[%l] : memref<2xi8>
+        }
+        affine.for %k = 0 to 3 {
+          affine.parallel (%l) = (0) to (2) {
+            %v = affine.load %y[%h, %w, %t * 2 + %l] : memref<4x4x4xi8>
+            %a = affine.load %acc[%l] : memref<2xi8>
+            %n = arith.addi %a, %v : i8
+            affine.store %n, %acc[%l] : memref<2xi8>
+          }
+        }
+        affine.parallel (%l) = (0) to (2) {
+          %a = affine.load %acc[%l] : memref<2xi8>
+          affine.store %a, %z[%h, %w, %t * 2 + %l] : memref<4x4x4xi8>
+        }
+      }
+    }
+  } {gradcam.engine = "depthwise", gradcam.epilogue = "0"}
+  affine.for %h = 0 to 4 {
+    affine.for %w = 0 to 4 {
+      affine.parallel (%l) = (0) to (2) {
+        affine.store %c0, %acc[%l] : memref<2xi8>
+      }
+      affine.for %k = 0 to 2 {
+        affine.parallel (%l) = (0) to (2) {
+          %v = affine.load %z[%h, %w, %k * 2 + %l] : memref<4x4x4xi8>
+          %a = affine.load %acc[%l] : memref<2xi8>
+          %n = arith.addi %a, %v : i8
+          affine.store %n, %acc[%l] : memref<2xi8>
+        }
+      }
+      affine.parallel (%l) = (0) to (2) {
+        %a = affine.load %acc[%l] : memref<2xi8>
+        %r = affine.load %x[%h, %w, %l] : memref<4x4x4xi8>
+        %b = arith.addi %a, %r : i8
+        affine.store %b, %u[%h, %w, %l] : memref<4x4x2xi8>
+      }
+    }
+  } {gradcam.engine = "mac", gradcam.epilogue = "1"}
+  affine.for %h = 0 to 4 {
+    affine.for %w = 0 to 4 {
+      affine.parallel (%l) = (0) to (2) {
+        %v = affine.load %u[%h, %w, %l] : memref<4x4x2xi8>
+        affine.store %v, %out[%h, %w, %l] : memref<4x4x2xi8>
+      }
+    }
+  } {gradcam.engine = "store", gradcam.epilogue = "0"}
+  return
+}
+
+// -----
+
+// What the second nest reads has no second read port.
+// CHECK-LABEL: func.func @three_of_one_port
+// CHECK: gradcam.engine = "depthwise", gradcam.epilogue = "0", gradcam.follows
+// CHECK: {gradcam.engine = "mac", gradcam.epilogue = "1"}
+func.func @three_of_one_port(%image: memref<4x4x4xi8>, %out: memref<4x4x2xi8>) {
+  %c0 = arith.constant 0 : i8
+  %x = memref.alloc() : memref<4x4x4xi8>
+  %y = memref.alloc() : memref<4x4x4xi8>
+  %z = memref.alloc() : memref<4x4x4xi8>
+  %u = memref.alloc() : memref<4x4x2xi8>
+  %acc = memref.alloca() : memref<2xi8>
+  affine.for %h = 0 to 4 {
+    affine.for %w = 0 to 4 {
+      affine.for %t = 0 to 2 {
+        affine.parallel (%l) = (0) to (2) {
+          %v = affine.load %image[%h, %w, %t * 2 + %l] : memref<4x4x4xi8>
+          affine.store %v, %x[%h, %w, %t * 2 + %l] : memref<4x4x4xi8>
+        }
+      }
+    }
+  } {gradcam.engine = "load", gradcam.epilogue = "0"}
+  affine.for %t = 0 to 2 {
+    affine.for %h = 0 to 4 {
+      affine.for %w = 0 to 4 {
+        affine.parallel (%l) = (0) to (2) {
+          %v = affine.load %x[%h, %w, %t * 2 + %l] : memref<4x4x4xi8>
+          affine.store %v, %y[%h, %w, %t * 2 + %l] : memref<4x4x4xi8>
+        }
+      }
+    }
+  } {gradcam.engine = "mac", gradcam.epilogue = "0"}
+  affine.for %t = 0 to 2 {
+    affine.for %h = 0 to 4 {
+      affine.for %w = 0 to 4 {
+        affine.parallel (%l) = (0) to (2) {
+          affine.store %c0, %acc[%l] : memref<2xi8>
+        }
+        affine.for %k = 0 to 3 {
+          affine.parallel (%l) = (0) to (2) {
+            %v = affine.load %y[%h, %w, %t * 2 + %l] : memref<4x4x4xi8>
+            %a = affine.load %acc[%l] : memref<2xi8>
+            %n = arith.addi %a, %v : i8
+            affine.store %n, %acc[%l] : memref<2xi8>
+          }
+        }
+        affine.parallel (%l) = (0) to (2) {
+          %a = affine.load %acc[%l] : memref<2xi8>
+          affine.store %a, %z[%h, %w, %t * 2 + %l] : memref<4x4x4xi8>
+        }
+      }
+    }
+  } {gradcam.engine = "depthwise", gradcam.epilogue = "0"}
+  affine.for %h = 0 to 4 {
+    affine.for %w = 0 to 4 {
+      affine.parallel (%l) = (0) to (2) {
+        affine.store %c0, %acc[%l] : memref<2xi8>
+      }
+      affine.for %k = 0 to 2 {
+        affine.parallel (%l) = (0) to (2) {
+          %v = affine.load %z[%h, %w, %k * 2 + %l] : memref<4x4x4xi8>
+          %a = affine.load %acc[%l] : memref<2xi8>
+          %n = arith.addi %a, %v : i8
+          affine.store %n, %acc[%l] : memref<2xi8>
+        }
+      }
+      affine.parallel (%l) = (0) to (2) {
+        %a = affine.load %acc[%l] : memref<2xi8>
+        %r = affine.load %y[%h, %w, %l] : memref<4x4x4xi8>
+        %b = arith.addi %a, %r : i8
+        affine.store %b, %u[%h, %w, %l] : memref<4x4x2xi8>
+      }
+    }
+  } {gradcam.engine = "mac", gradcam.epilogue = "1"}
+  affine.for %h = 0 to 4 {
+    affine.for %w = 0 to 4 {
+      affine.parallel (%l) = (0) to (2) {
+        %v = affine.load %u[%h, %w, %l] : memref<4x4x2xi8>
+        affine.store %v, %out[%h, %w, %l] : memref<4x4x2xi8>
+      }
+    }
+  } {gradcam.engine = "store", gradcam.epilogue = "0"}
+  return
+}

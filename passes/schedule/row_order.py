@@ -1,0 +1,40 @@
+"""Nests with the loop over the rows of their output outermost: what reads the rows can start after the first ones."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from gradcam.passes.ir.attributes import LOOPS
+from gradcam.passes.program.nest import Nest
+from gradcam.passes.program.scheduled_program import ScheduledProgram
+from gradcam.passes.schedule.dependences import violation
+from gradcam.passes.schedule.time_loops import Part, loop_names, reorder
+
+
+def rows_outermost(nest: Nest) -> Nest | None:
+    """The nest with the loop over rows outermost; None where it has no such loop, or a dependence forbids that."""
+    parts = _parts(nest)
+    if parts is None or violation(nest, [*parts, *(Part(loop, "") for loop in nest.reduction)]):
+        return None
+    return replace(nest, outer=[part.loop for part in parts])
+
+
+def move_rows(program: ScheduledProgram, number: int) -> None:
+    """Rebuilds a nest as `rows_outermost` says."""
+    nest = program.nests[number]
+    parts, names = _parts(nest), _names(nest)
+    if parts is not None:
+        program.reread(number, reorder(nest, parts, [Part(loop, "") for loop in nest.reduction]))
+        LOOPS.set(program.nests[number].op, [*(part.name for part in parts), *names[len(parts) :]])
+
+
+def _parts(nest: Nest) -> list[Part] | None:
+    """The outer loops in their new order; None where no loop walks along all rows."""
+    whole = [Part(loop, name) for loop, name in zip(nest.outer, _names(nest), strict=False)]
+    rows = [part for part in whole if part.name == "y"]
+    return [*rows, *(part for part in whole if part.name != "y")] if rows else None
+
+
+def _names(nest: Nest) -> list[str]:
+    """The names of the nest's loops: those of the schedule, where it has one."""
+    return LOOPS.find(nest.op) or loop_names(nest)
