@@ -148,6 +148,8 @@ def prepared(network: Network, side: int | None) -> Prepared:
 def targets(network: Prepared) -> tuple[str, str | None]:
     """The layers to explain: the last one whose map has several positions, and the last one with a larger map.
 
+    The last layer is the one that is done last: a block comes after its branches, and a stage after its blocks.
+
     Raises:
         GradcamError: there is none, or the network cannot be exported.
     """
@@ -160,20 +162,20 @@ def targets(network: Prepared) -> tuple[str, str | None]:
 
 
 def _positions(network: Prepared) -> list[tuple[str, int]]:
-    """The layers that can be explained, in program order, each with the number of positions of its map."""
+    """The layers that can be explained, in the order in which they are done, each with the positions of its map."""
     from gradcam.frontend import target_layers
 
     names = target_layers(network.model, network.shape)
-    sizes = _sizes(network, names) if isinstance(network.model, nn.Module) else _onnx_sizes(network)
-    return [(name, sizes[name]) for name in names if name in sizes]
+    found = _module_positions(network, names) if isinstance(network.model, nn.Module) else _node_positions(network)
+    return [(name, count) for name, count in found if name in names]
 
 
-def _sizes(network: Prepared, names: Sequence[str]) -> dict[str, int]:
-    sizes: dict[str, int] = {}
+def _module_positions(network: Prepared, names: Sequence[str]) -> list[tuple[str, int]]:
+    found: list[tuple[str, int]] = []
 
     def watch(name: str) -> Callable[..., None]:
         def seen(_module: nn.Module, _inputs: Any, y: Tensor) -> None:
-            sizes[name] = y.shape[2] * y.shape[3]
+            found.append((name, y.shape[2] * y.shape[3]))
 
         return seen
 
@@ -183,15 +185,15 @@ def _sizes(network: Prepared, names: Sequence[str]) -> dict[str, int]:
         network.model(torch.zeros(network.shape))
     for handle in handles:
         handle.remove()
-    return sizes
+    return found
 
 
-def _onnx_sizes(network: Prepared) -> dict[str, int]:
+def _node_positions(network: Prepared) -> list[tuple[str, int]]:
     from gradcam.frontend import onnx_graph  # it imports onnx, an extra
 
     graph = onnx_graph.prepared(network.model, network.shape, make_context())[0].graph
     shapes = onnx_graph.shapes_of(graph)
-    return {node.name: int(np.prod(shapes[node.output[0]][2:])) for node in graph.node}
+    return [(node.name, int(np.prod(shapes[node.output[0]][2:]))) for node in graph.node]
 
 
 def _set_statistics(model: nn.Module, images: Tensor) -> None:

@@ -121,6 +121,15 @@ class Stages(nn.Module):
         return self.pool(self.two(self.one(x))).flatten(1)
 
 
+class Branches(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.two = nn.Conv2d(1, 2, 3, 2), nn.Conv2d(1, 2, 3, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.cat([self.two(x), self.one(x)], 1)
+
+
 def stages():
     torch.manual_seed(0)
     return Stages().eval()
@@ -134,6 +143,8 @@ def made(model, side):
 def test_targets_are_the_last_layer_with_positions_and_the_last_larger_one():
     assert zoo_networks.targets(made(stages(), 16)) == ("two", "one")
     assert zoo_networks.targets(made(stages(), 7)) == ("one", None)
+    branches = nn.Sequential(nn.Conv2d(1, 1, 3), Branches(), nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval()
+    assert zoo_networks.targets(made(branches, 16)) == ("1", "0")  # the block, not one of its branches
     with pytest.raises(GradcamError, match="no layer has a map of several positions"):
         zoo_networks.targets(made(nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten()).eval(), 3))
 
