@@ -107,6 +107,11 @@ def _upsample2d(op: Any, g: Any) -> Any:
     return resample_ops.Upsample2dAdjointOp(g, op.kernel, op.x.type)
 
 
+def _adaptive_avg_pool2d(op: Any, g: Any) -> Any:
+    """gx = g / size of its window at every element of it."""
+    return resample_ops.AdaptiveAvgPool2dAdjointOp(g, op.x.type)
+
+
 def _batch_norm(op: Any, g: Any) -> Any:
     """gx = g * gamma / sqrt(var + eps): in eval mode the statistics are constants."""
     return adjoint_ops.BatchNormAdjointOp(g, op.gamma, op.var, op.eps, op.x.type)
@@ -188,6 +193,7 @@ ADJOINTS: dict[type, Rule] = {
     ops.AvgPool2dOp: _of_input(_avg_pool2d),
     ops.BatchNormOp: _of_input(_batch_norm),
     resample_ops.Upsample2dOp: _of_input(_upsample2d),
+    resample_ops.AdaptiveAvgPool2dOp: _of_input(_adaptive_avg_pool2d),
     ops.FlattenOp: _of_input(_flatten),
     cam_ops.ScaleOp: _of_input(_scale),
     ops.AddOp: _add,

@@ -48,6 +48,50 @@ class Upsample2dAdjointOp(
         _check_blocks(op, op.results[0], op.operands[0])
 
 
+class AdaptiveAvgPool2dOp(
+    GradCAM.Operation,
+    name="adaptive_avg_pool2d",
+    traits=[ext.Pure, Forward(), LinearInFirst(), KeepsNonnegative(), Sum("window", mean=True)],
+):
+    """The mean of each of OHxOW windows of different sizes, as torch.nn.functional.adaptive_avg_pool2d.
+
+    Window h has the rows from floor(h * H / OH) up to ceil((h + 1) * H / OH), alike for columns; windows may overlap.
+    Where all windows are alike, it is an avg_pool2d, and where all have one element, an upsample2d.
+    x: 1xCxHxW, y: 1xCxOHxOW.
+    """
+
+    x: ext.Operand[Any]
+    y: ext.Result[Any]
+
+    @verifier
+    def verify_invariants(op):  # noqa: D102
+        _check_channels(op, op.operands[0], op.results[0])
+
+
+class AdaptiveAvgPool2dAdjointOp(
+    GradCAM.Operation,
+    name="adaptive_avg_pool2d_adjoint",
+    traits=[ext.Pure, Gradient(), LinearInFirst(), Rowwise(), Sum("window", mean=True)],
+):
+    """Each gradient, divided by the size of its window of an adaptive_avg_pool2d, goes to every element of the window.
+
+    g: 1xCxOHxOW, gx: 1xCxHxW.
+    """
+
+    g: ext.Operand[Any]
+    gx: ext.Result[Any]
+
+    @verifier
+    def verify_invariants(op):  # noqa: D102
+        _check_channels(op, op.operands[0], op.results[0])
+
+
+def _check_channels(op: Any, x: Any, y: Any) -> None:
+    """Checks that two maps have equal numbers of channels."""
+    channels = rank(x, 4, "operand")[1], rank(y, 4, "result")[1]
+    require(channels[0] == channels[1], f"operand and result must have equal channels, got {x.type} and {y.type}")
+
+
 def _check_blocks(op: Any, small: Any, large: Any) -> None:
     """Checks that each element of the map `small` is a block, the attribute `kernel`, of the map `large`."""
     _, channels, *size = rank(small, 4, "the smaller map")

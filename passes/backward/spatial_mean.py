@@ -12,6 +12,9 @@ from gradcam.dialect.adjoints import part_location
 from gradcam.dialect.verify import is_padded, shape
 from gradcam.passes.backward.rewrites import flat, integers, is_point, like, rebuilt, scaled
 
+#: The adjoints of ops that change the size of a map by a ratio.
+RESAMPLED = (resample_ops.Upsample2dAdjointOp, resample_ops.AdaptiveAvgPool2dAdjointOp)
+
 
 def mean_of_point(op: Any) -> ir.Value | None:
     """channel_weights(g) -> flatten(g) for a 1x1 map."""
@@ -34,10 +37,11 @@ def mean_of_avg_pool_adjoint(op: Any) -> ir.Value | None:
 def mean_of_moved(op: Any) -> ir.Value | None:
     """channel_weights(max_pool2d_adjoint(g, x)) -> channel_weights(g) * OH*OW / (H*W): x is not read.
 
-    Every gradient goes whole to one element. Alike for upsample2d_adjoint.
+    Every gradient goes whole to one element. Alike for upsample2d_adjoint, and for adaptive_avg_pool2d_adjoint, which
+    divides it among several.
     """
     inner = op.g.owner
-    if not isinstance(inner, adjoint_ops.MaxPool2dAdjointOp | resample_ops.Upsample2dAdjointOp):
+    if not isinstance(inner, (adjoint_ops.MaxPool2dAdjointOp, *RESAMPLED)):
         return None
     return scaled(rebuilt(op, inner.g), _area(inner.g) / _area(inner.gx))
 
@@ -97,7 +101,7 @@ def mean_of_add(op: Any) -> ir.Value | None:
         adjoint_ops.AvgPool2dAdjointOp,
         adjoint_ops.MaxPool2dAdjointOp,
         adjoint_ops.BatchNormAdjointOp,
-        resample_ops.Upsample2dAdjointOp,
+        *RESAMPLED,
         ops.AddOp,
     )
     if not any((isinstance(x.owner, freed) or _is_gate(x.owner)) and _read_once(x) for x in total.operands):

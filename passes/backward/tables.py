@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from gradcam.adaptive import axes_of
 from gradcam.dialect import adjoint_ops, cam_ops, channel_ops, ops, resample_ops
 from gradcam.dialect.verify import ints, shape, sides
 
@@ -54,6 +55,11 @@ def _upsample2d_adjoint(op: Any, g: np.ndarray) -> np.ndarray:
     return g.reshape(*g.shape[:2], g.shape[2] // height, height, -1, width).sum((3, 5))
 
 
+def _adaptive_avg_pool2d_adjoint(op: Any, g: np.ndarray) -> np.ndarray:
+    rows, columns = (axis.weights / axis.divisor for axis in axes_of(op))
+    return np.einsum("hi,ncij,wj->nchw", rows, g, columns)
+
+
 def _tap_sums(op: Any, g: np.ndarray) -> np.ndarray:
     axes = _axes(op, ints(op, "kernel", 2, 1), ints(op, "size", 2, 1), g.shape[2:])
     rows, columns = (_inside(*axis) for axis in axes)
@@ -71,6 +77,7 @@ FORMULAS: dict[type, Callable[..., np.ndarray]] = {
     adjoint_ops.TapSumsOp: _tap_sums,
     cam_ops.ChannelWeightsOp: _channel_weights,
     resample_ops.Upsample2dAdjointOp: _upsample2d_adjoint,
+    resample_ops.AdaptiveAvgPool2dAdjointOp: _adaptive_avg_pool2d_adjoint,
 }
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from torch_mlir import ir
 
+from gradcam.adaptive import is_adaptive, largest_weight
 from gradcam.dialect import activation_ops, adjoint_ops, cam_ops, ops
 from gradcam.dialect.traits import (
     Activation,
@@ -94,6 +95,8 @@ def _reason(main: Any, op: Any) -> str:
     is_average = isinstance(op, ops.AvgPool2dOp | adjoint_ops.AvgPool2dAdjointOp)
     if is_average and (found := average_of(op)).largest > MAX_WEIGHT:
         return f"{name} has windows of so many sizes that their least common multiple is {found.divisor}"
+    if is_adaptive(op) and largest_weight(op) > MAX_WEIGHT:
+        return f"{name} has weights up to {largest_weight(op)}, for its sizes; give it an output that divides its input"
     if has(op, ChannelAffine) and affine(op) is None:
         return f"the parameters of {name} must be constants"
     if isinstance(op, cam_ops.ScaleOp) and ir.FloatAttr(op.attributes["factor"]).value <= 0:

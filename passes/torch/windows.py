@@ -13,7 +13,8 @@ from itertools import product
 import numpy as np
 from torch_mlir import ir
 
-from gradcam.dialect import ops
+from gradcam.adaptive import Windows
+from gradcam.dialect import ops, resample_ops
 from gradcam.dialect.verify import by, padding_of
 from gradcam.passes.ir.constants import dense_values, make_constant
 from gradcam.passes.torch import torch_ir
@@ -192,22 +193,41 @@ def _uncounted_average(call: Call) -> ir.Value:
     return _average(call, x, window, call.type, include_pad=False)
 
 
-def _adaptive_window(call: Call, x: ir.Value) -> Window:
+def _adaptive_window(call: Call, x: ir.Value) -> Window | None:
+    """The window of the ordinary pool that an adaptive one is; None where its windows have different sizes."""
     size, out = dims(x)[2:], list(call.type.shape)[2:]
-    if any(n % m for n, m in zip(size, out, strict=True)):
-        raise call.error(f"makes {by(out)} of {by(size)}; supported is an output that divides the input")
-    kernel = [n // m for n, m in zip(size, out, strict=True)]
-    return kernel, kernel, [0, 0], [1, 1]
+    axes = [Windows.of(n, m).regular for n, m in zip(size, out, strict=True)]
+    if None in axes:
+        return None
+    kernel, stride = zip(*axes, strict=True)
+    return kernel, stride, [0, 0], [1, 1]
 
 
 def _adaptive_avg_pool2d(call: Call) -> ir.Value:
     x = call.activation(0, rank=4)
-    return _average(call, x, _adaptive_window(call, x), call.type)
+    if (window := _adaptive_window(call, x)) is not None:
+        return _average(call, x, window, call.type)
+    return _repeated(call, x) or resample_ops.AdaptiveAvgPool2dOp(x, call.type, loc=call.loc()).result
 
 
 def _adaptive_max_pool2d(call: Call) -> ir.Value:
     x = call.activation(0, rank=4)
-    return _maximum(call, x, _adaptive_window(call, x), call.type)
+    if (window := _adaptive_window(call, x)) is not None:
+        return _maximum(call, x, window, call.type)
+    if (repeated := _repeated(call, x)) is not None:
+        return repeated
+    size, out = dims(x)[2:], list(call.type.shape)[2:]
+    raise call.error(
+        f"makes {by(out)} of {by(size)}, by windows of different sizes; give it an output that divides {by(size)}"
+    )
+
+
+def _repeated(call: Call, x: ir.Value) -> ir.Value | None:
+    """An adaptive pool whose windows have one element each: nearest upsampling."""
+    factors = [divmod(m, n) for n, m in zip(dims(x)[2:], list(call.type.shape)[2:], strict=True)]
+    if any(rest for _, rest in factors):
+        return None
+    return resample_ops.Upsample2dOp(x, ints([factor for factor, _ in factors]), call.type, loc=call.loc()).result
 
 
 _OTHER_PADS = ("reflection_pad2d", "replication_pad2d", "_pad_circular")

@@ -14,6 +14,7 @@ import numpy as np
 from torch_mlir import ir
 from torch_mlir.dialects import quant
 
+from gradcam.adaptive import divisor_of, is_adaptive, largest_sum_of
 from gradcam.dialect.activation_ops import BEND, HardSwishOp
 from gradcam.dialect.channel_ops import channel_ranges
 from gradcam.dialect.traits import Forward, Product, ProductOfBoth, Sum, has, trait
@@ -174,6 +175,8 @@ def result_ratio(op: Any) -> np.ndarray:
 
 def _divisor(op: Any) -> int:
     """The number by which a mean divides its sum."""
+    if is_adaptive(op):
+        return divisor_of(op)
     return average_of(op).divisor if "count_include_pad" in op.attributes else summands(op)
 
 
@@ -251,6 +254,8 @@ def hard_rescale(op: Any) -> tuple[np.ndarray, int]:
 
 def largest_sum(op: Any) -> int:
     """The largest sum of an op with the trait `Sum` or `ProductOfBoth` over operand 0 by its largest element."""
+    if is_adaptive(op):
+        return largest_sum_of(op)
     return summands(op) * (average_of(op).largest if "count_include_pad" in op.attributes else 1)
 
 

@@ -1,9 +1,13 @@
-"""Upsampling by nearest neighbours through every level, against autograd and the level before."""
+"""Upsampling by nearest neighbours and adaptive pools through every level, against autograd and the level before."""
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
+import torch
+import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from level_checks import check_derived, check_linalg
@@ -14,13 +18,15 @@ from torch_mlir import ir
 
 from gradcam.compiler import Compilation, Settings
 from gradcam.dialect import make_context
+from gradcam.errors import GradcamError
 from gradcam.jit import run_linalg
 from gradcam.output import compile_to_folder
 from gradcam.passes.linalg.convert_gradcam_to_linalg import ConvertGradcamToLinalg
+from gradcam.passes.quantize.quantize import Quantize
 from gradcam.reference.integer import run_integer
 
-PER_TENSOR = "!quant.uniform<i8:f32, 5.0e-01>"
-QUARTER = "!quant.uniform<i8:f32, 1.25e-01>"
+HALF = "!quant.uniform<i8:f32, 5.0e-01>"
+EIGHTH = "!quant.uniform<i8:f32, 1.25e-01>"
 #: Height and width, and the block of each element.
 SIZES = st.tuples(*[st.integers(1, 4)] * 4)
 
@@ -28,7 +34,7 @@ SIZES = st.tuples(*[st.integers(1, 4)] * 4)
 def module_of(op: str, size, out, scale: str) -> str:
     """An op on an image of 5 channels and scale 1/2, as text; `scale` is the element type of the result."""
     name, *attributes = op.split(" ", 1)
-    x, y = (f"tensor<1x5x{n[0]}x{n[1]}x{e}>" for n, e in ((size, PER_TENSOR), (out, scale)))
+    x, y = (f"tensor<1x5x{n[0]}x{n[1]}x{e}>" for n, e in ((size, HALF), (out, scale)))
     return f"""func.func @main(%image: {x}) -> {y} {{
       %y = "gradcam.{name}"(%image) {"".join(attributes)} : ({x}) -> {y}
       return %y : {y} }}"""
@@ -57,12 +63,50 @@ def test_the_integers_of_upsampling(sizes, seed):
     size, block = sizes[:2], list(sizes[2:])
     large = [n * k for n, k in zip(size, block, strict=True)]
     x, g = bytes_of(size, seed), bytes_of(large, seed)
-    up = integers_of(module_of(f"upsample2d {{kernel = {block}}}", size, large, PER_TENSOR), x)
+    up = integers_of(module_of(f"upsample2d {{kernel = {block}}}", size, large, HALF), x)
     assert all(up[0, c, i, j] == x[0, c, i // block[0], j // block[1]] for c, i, j in np.ndindex(5, *large))
-    sums = integers_of(module_of(f"upsample2d_adjoint {{kernel = {block}}}", large, size, QUARTER), g)
+    sums = integers_of(module_of(f"upsample2d_adjoint {{kernel = {block}}}", large, size, EIGHTH), g)
     for c, i, j in np.ndindex(5, *size):
         rows, columns = (slice(n * k, (n + 1) * k) for n, k in zip((i, j), block, strict=True))
         assert sums[0, c, i, j] == np.clip(4 * int(g[0, c, rows, columns].astype(int).sum()), -128, 127)
+
+
+def exact_means(x: np.ndarray, out) -> np.ndarray:
+    """The means of PyTorch's windows as fractions."""
+    means = np.empty((*x.shape[:2], *out), object)
+    for place in np.ndindex(*out):
+        rows, columns = (
+            slice(i * n // m, -(-(i + 1) * n // m)) for i, n, m in zip(place, x.shape[2:], out, strict=True)
+        )
+        for c in range(x.shape[1]):
+            window = x[0, c, rows, columns]
+            means[0, c, *place] = Fraction(int(window.astype(int).sum()), window.size)
+    return means
+
+
+@given(SIZES, SIZES, st.integers(0, 2**32 - 1))
+@settings(max_examples=40, deadline=None)
+def test_the_integers_of_adaptive_pools(sizes, more, seed):
+    """The means at twice as many steps, rounded once; gradients against the sums of the windows' shares."""
+    size, out = (
+        [n * m for n, m in zip(sizes[:2], more[:2], strict=True)],
+        [n * m for n, m in zip(sizes[2:], more[2:], strict=True)],
+    )
+    x, g = bytes_of(size, seed) // 8, bytes_of(out, seed) // 64
+    means = integers_of(module_of("adaptive_avg_pool2d", size, out, EIGHTH), x)
+    for place, mean in np.ndenumerate(exact_means(x, out)):
+        assert abs(means[place] - 4 * mean) <= Fraction(51, 100)
+    shares = integers_of(module_of("adaptive_avg_pool2d_adjoint", out, size, HALF), g)
+    v = torch.zeros(1, 5, *size, dtype=torch.float64, requires_grad=True)
+    F.adaptive_avg_pool2d(v, out).backward(torch.from_numpy(g.astype(np.float64)))
+    np.testing.assert_allclose(shares, np.clip(v.grad.numpy(), -128, 127), atol=0.52)
+
+
+def test_weights_that_are_too_large_are_refused():
+    """Windows of 201 and 202 rows and columns have weights of up to 202 * 202."""
+    text = module_of("adaptive_avg_pool2d", [602, 602], [3, 3], HALF).replace(HALF, "f32")
+    with make_context(), pytest.raises(GradcamError, match="has weights up to 40804, for its sizes; give it an output"):
+        Quantize().run(ir.Module.parse(text))
 
 
 METHODS = ("gradcam", "hirescam", "layercam")
@@ -82,33 +126,50 @@ def pyramid() -> Network:
     return net.classify(5)
 
 
-TARGETS = {"first": 2, "small": 6, "sum": 10, "upsampled": 11, "last": 14, "conv": 16}
+def adaptive() -> Network:
+    """Adaptive pools to fewer and to more elements than there are, in the middle of a network and before its head."""
+    net = Network(3, 11, 9, seed=2)
+    x = net.add(nn.ReLU(), net.conv(0, 6))
+    x = net.add(nn.AdaptiveAvgPool2d((6, 4)), x)
+    x = net.add(nn.ReLU(), net.conv(x, 9, 3, 2))
+    net.add(nn.AdaptiveAvgPool2d((7, 5)), x)
+    return net.classify(5, 12)
 
 
-@pytest.mark.parametrize("target", TARGETS)
-def test_maps_are_those_of_autograd_in_f64(target):
+#: The networks and the values that are explained in each.
+NETWORKS = {"pyramid": (pyramid, (2, 6, 10, 11, 14, 16)), "adaptive": (adaptive, (2, 3, 5))}
+CASES = [(name, target) for name, (_, targets) in NETWORKS.items() for target in targets]
+
+
+@pytest.mark.parametrize(("name", "target"), CASES)
+def test_maps_are_those_of_autograd_in_f64(name, target):
     for method in METHODS:
-        check_derived(pyramid(), TARGETS[target], method, rtol=1e-4, atol=1e-5)
+        check_derived(NETWORKS[name][0](), target, method, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("target", TARGETS)
-def test_every_level_equals_the_integer_reference(target):
-    net, number = pyramid(), list(TARGETS).index(target)
-    options = Settings(
-        f"layers.{TARGETS[target]}", METHODS[number % 3], ("4x4", "8x8", "4x8")[number % 3], range_choice="max"
-    )
-    compilation = Compilation(net, options)
-    quantized = compilation.to("quantized")
-    wanted = check_linalg(compilation, quantized, net.calibration_images)
+@pytest.mark.parametrize(("name", "target"), CASES)
+def test_linalg_equals_the_integer_reference(name, target):
+    net, number = NETWORKS[name][0](), CASES.index((name, target))
+    pe = ("4x4", "8x8", "4x8", "8x4")[number % 4]
+    compilation = Compilation(net, Settings(f"layers.{target}", METHODS[number % 3], pe, range_choice="max"))
+    wanted = check_linalg(compilation, compilation.to("quantized"), net.calibration_images)
     assert len(np.unique(wanted[0][1])) > 3
 
 
-DESIGNS = [("first", "gradcam", "4x4"), ("sum", "hirescam", "8x4"), ("upsampled", "layercam", "4x8")]
+#: Halves of sums, and the gradient of a flattened map, which is stored as a map.
+INNER = r".*\.(unfold|rows|columns|halves(\.\d+)?|high)|layers\.8\.adjoint"
+
+DESIGNS = [
+    ("pyramid", 2, "gradcam", "4x4"),
+    ("pyramid", 10, "hirescam", "8x4"),
+    ("pyramid", 11, "layercam", "4x8"),
+    ("adaptive", 2, "hirescam", "4x4"),
+    ("adaptive", 5, "gradcam", "8x8"),
+]
 
 
-@pytest.mark.parametrize(("target", "method", "pe"), DESIGNS)
-def test_rtl_equals_the_integer_reference(target, method, pe, tmp_path):
-    net, folder = pyramid(), tmp_path / "design"
-    options = Settings(f"layers.{TARGETS[target]}", method, pe, range_choice="max")
-    compile_to_folder(net, "test", options, folder)
-    check_design(net, folder, inner=r".*(\.unfold|\.rows|\.columns|\.halves(\.\d+)?|\.high)")
+@pytest.mark.parametrize(("name", "target", "method", "pe"), DESIGNS)
+def test_rtl_equals_the_integer_reference(name, target, method, pe, tmp_path):
+    net, folder = NETWORKS[name][0](), tmp_path / "design"
+    compile_to_folder(net, "test", Settings(f"layers.{target}", method, pe, range_choice="max"), folder)
+    check_design(net, folder, inner=INNER)

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from gradcam.adaptive import axes_of
 from gradcam.dialect.verify import ints
-from gradcam.reference.results import rescaled
+from gradcam.reference.results import finish, rescaled
 
 
 def _upsample2d(op: Any, x: np.ndarray) -> np.ndarray:
@@ -21,8 +22,16 @@ def _upsample2d_adjoint(op: Any, g: np.ndarray) -> np.ndarray:
     return rescaled(op, np.add.reduceat(rows, range(0, g.shape[3], width), 3))
 
 
+def _adaptive_avg_pool2d(op: Any, x: np.ndarray) -> np.ndarray:
+    """The pool and its adjoint alike."""
+    rows, columns = (axis.weights for axis in axes_of(op))
+    return finish(op, np.einsum("hi,ncij,wj->nchw", rows, x.astype(np.int64), columns), None)
+
+
 #: The kernels by op name.
 KERNELS: dict[str, Callable[..., np.ndarray]] = {
     "gradcam.upsample2d": _upsample2d,
     "gradcam.upsample2d_adjoint": _upsample2d_adjoint,
+    "gradcam.adaptive_avg_pool2d": _adaptive_avg_pool2d,
+    "gradcam.adaptive_avg_pool2d_adjoint": _adaptive_avg_pool2d,
 }

@@ -864,3 +864,19 @@ func.func @upsample2d_adjoint(%0: tensor<1x4xf32>) {
   %r = "gradcam.upsample2d_adjoint"(%0) {kernel = [1, 1]} : (tensor<1x4xf32>) -> tensor<1x4x1x1xf32>
   return
 }
+
+// -----
+
+func.func @adaptive_avg_pool2d(%0: tensor<1x4x6x6xf32>) {
+  // expected-error@+1 {{'gradcam.adaptive_avg_pool2d' op operand and result must have equal channels, got tensor<1x4x6x6xf32> and tensor<1x5x4x7xf32>}}
+  %r = "gradcam.adaptive_avg_pool2d"(%0) : (tensor<1x4x6x6xf32>) -> tensor<1x5x4x7xf32>
+  return
+}
+
+// -----
+
+func.func @adaptive_avg_pool2d_adjoint(%0: tensor<1x4xf32>) {
+  // expected-error@+1 {{'gradcam.adaptive_avg_pool2d_adjoint' op operand must have 4 dimensions, got tensor<1x4xf32>}}
+  %r = "gradcam.adaptive_avg_pool2d_adjoint"(%0) : (tensor<1x4xf32>) -> tensor<1x4x6x6xf32>
+  return
+}

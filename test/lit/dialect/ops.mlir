@@ -364,3 +364,15 @@ func.func @upsample2d_adjoint(%0: tensor<1x4x6x6xf32>) -> tensor<1x4x3x2xf32> {
   %r = "gradcam.upsample2d_adjoint"(%0) {kernel = [2, 3]} : (tensor<1x4x6x6xf32>) -> tensor<1x4x3x2xf32>
   return %r : tensor<1x4x3x2xf32>
 }
+
+// CHECK: "gradcam.adaptive_avg_pool2d"({{.*}} : (tensor<1x4x6x6xf32>) -> tensor<1x4x4x7xf32>
+func.func @adaptive_avg_pool2d(%0: tensor<1x4x6x6xf32>) -> tensor<1x4x4x7xf32> {
+  %r = "gradcam.adaptive_avg_pool2d"(%0) : (tensor<1x4x6x6xf32>) -> tensor<1x4x4x7xf32>
+  return %r : tensor<1x4x4x7xf32>
+}
+
+// CHECK: "gradcam.adaptive_avg_pool2d_adjoint"({{.*}} : (tensor<1x4x4x7xf32>) -> tensor<1x4x6x6xf32>
+func.func @adaptive_avg_pool2d_adjoint(%0: tensor<1x4x4x7xf32>) -> tensor<1x4x6x6xf32> {
+  %r = "gradcam.adaptive_avg_pool2d_adjoint"(%0) : (tensor<1x4x4x7xf32>) -> tensor<1x4x6x6xf32>
+  return %r : tensor<1x4x6x6xf32>
+}

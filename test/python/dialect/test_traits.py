@@ -76,7 +76,7 @@ def test_ops_are_linear_in_their_first_operand_exactly_where_they_say_so(example
 
 def test_ops_that_keep_nonnegative_elements(examples):
     kept = [op for op in example_ops(examples) if has(op, KeepsNonnegative)]
-    assert len(kept) == 14
+    assert len(kept) == 15
     for op in kept:
         first, *rest = (np.abs(a) for a in operands_of(op))
         assert (compute(op, first, *rest) >= 0).all()
@@ -85,7 +85,7 @@ def test_ops_that_keep_nonnegative_elements(examples):
 
 def test_rowwise_ops_take_a_table(examples):
     rowwise = [op for op in example_ops(examples) if has(op, Rowwise)]
-    assert len(rowwise) == 8
+    assert len(rowwise) == 9
     for op in rowwise:
         tables, rest = [operands_of(op, seed)[0] for seed in range(3)], operands_of(op)[1:]
         rows = [compute(op, row, *rest) for row in tables]

@@ -39,7 +39,7 @@ REFUSED = {
     "rows": (lambda x: x[:, :, 2:], "head: aten.slice.Tensor takes or moves elements of dimension 2 of 1x4x8x8; only"),
     "halves": (lambda x: x.chunk(2, -1)[1], "split.Tensor takes or moves elements of dimension -1 of 1x4x8x8"),
     "order": (lambda x: F.max_pool2d(x.permute(0, 2, 3, 1), 2), "takes a tensor of shape 1x8x8x4, the dimensions of"),
-    "adaptive": (nn.AdaptiveAvgPool2d(3), "makes 3x3 of 8x8; supported is an output that divides the input"),
+    "adaptive maximum": (nn.AdaptiveMaxPool2d((3, 4)), "makes 3x4 of 8x8, by windows of different sizes; give it"),
     "bilinear": (nn.UpsamplingBilinear2d(scale_factor=2), "aten.upsample_bilinear2d.vec computes elements between"),
     "one and a half": (nn.Upsample(scale_factor=1.5), "aten.upsample_nearest2d.vec makes 12x12 of 8x8; supported"),
     "rounded factor": (nn.Upsample(scale_factor=3.1), "does not make blocks of 3x3 equal elements of 8x8"),

@@ -243,6 +243,12 @@ class Network:
             lambda v, type_: resample_ops.Upsample2dOp(v, pair(factor), type_),
         )
 
+    def adaptive_pool(self, x, out) -> int:
+        def build(v, type_):
+            return resample_ops.AdaptiveAvgPool2dOp(v, type_)
+
+        return self.append([x], lambda v: F.adaptive_avg_pool2d(v, out), build)
+
     def global_pool(self, x) -> int:
         size = self.shape(x)[2:]
         return self.avg_pool(x, size, size)
@@ -342,7 +348,7 @@ def _layer(net: Network, rng: np.random.Generator, x: int) -> int:
     channels, *size = net.shape(x)[1:]
     simple = ["batch_norm", "relu", "below_six", "leaky_relu", "prelu", "hard_sigmoid", "hard_swish", "function"]
     pools, moves = ["max_pool", "avg_pool", "pad"], ["concat", "take", "shuffle"]
-    pools += ["upsample"] if max(size) < 9 else []
+    pools += ["upsample", "adaptive_pool"] if max(size) < 9 else []
     kind = rng.choice(["conv", "conv", "conv", *simple, "squeeze_excite", "product", *pools, "residual", *moves])
     if kind == "conv":
         return net.relu(_random_conv(net, rng, x))
@@ -357,6 +363,8 @@ def _layer(net: Network, rng: np.random.Generator, x: int) -> int:
         return net.max_pool(x, kernel, stride, _behind(rng, size, kernel, stride, padding, dilation), dilation)
     if kind == "upsample":
         return net.upsample(x, rng.integers(1, 4, 2).tolist())
+    if kind == "adaptive_pool":
+        return net.adaptive_pool(x, rng.integers(1, 10, 2).tolist())
     if kind == "pad":
         return net.pad(x, rng.integers(0, 3, 4).tolist())
     if kind == "residual":

@@ -356,7 +356,7 @@ def _random_layer(net: Network, rng: np.random.Generator, x: int) -> int:
     sums = ["block", "plus", "twice", "two", "mix", "clamps", "old"]
     simple = ["max", "avg", "relu", "relu6", "leaky", "norm", "gate", "curve", "cat", "take"]
     size = net.size(x)
-    larger = ["up"] if max(size) < 9 else []
+    larger = ["up", "adaptive"] if max(size) < 9 else []
     kind = rng.choice(["conv", "conv", "conv", "depthwise", "groups", *simple, *sums, *larger])
     same: dict[str, Any] = {"kernel_size": 3, "stride": 1, "padding": 1, "dilation": 1}
     if kind == "conv":
@@ -367,6 +367,8 @@ def _random_layer(net: Network, rng: np.random.Generator, x: int) -> int:
         return net.add(nn.MaxPool2d(**_window(rng, size, True)), x)
     if kind == "up":
         return net.add(nn.Upsample(scale_factor=tuple(map(float, rng.integers(1, 4, 2)))), x)
+    if kind == "adaptive":
+        return net.add(nn.AdaptiveAvgPool2d(tuple(map(int, rng.integers(1, 10, 2)))), x)
     if kind == "avg":
         return net.add(nn.AvgPool2d(**_window(rng, size, False)), x)
     if kind in ("relu", "relu6", "leaky"):

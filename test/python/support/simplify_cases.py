@@ -74,6 +74,23 @@ CASES = {
         ],
         ["channel_weights", "scale"],
     ),
+    "mean of an adaptive pool's adjoint": (
+        ["%g = " + tensor(1, 3, 4, 7)],
+        {},
+        [("a", "adaptive_avg_pool2d_adjoint", "g", "", (1, 3, 6, 5)), ("y", "channel_weights", "a", "", (1, 3))],
+        ["channel_weights", "scale"],
+    ),
+    "adaptive pool's adjoint of a row": (
+        [CLS],
+        {"w": (3, 24)},
+        [
+            ("s", "one_hot", "cls", "", (1, 3)),
+            ("l", "linear_adjoint", "s w", "", (1, 24)),
+            ("u", "unflatten", "l", "", (1, 2, 3, 4)),
+            ("y", "adaptive_avg_pool2d_adjoint", "u", "", (1, 2, 2, 5)),
+        ],
+        ["constant", "class_row"],
+    ),
     "upsampling's adjoint of equal shares": (
         ["%g = " + tensor(1, 3, 1, 1)],
         {},
