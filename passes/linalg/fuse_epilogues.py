@@ -191,7 +191,16 @@ def _joinable(consumer: ir.Operation) -> ir.Operation | None:
         return None
     alone = all(port.value.owner == producer and _is_identity(port.map) for port in made)
     alone = alone and all(map(_is_constant, _captured(consumer)))
+    alone = alone and _wholes(producer.operation).isdisjoint(_wholes(consumer))
     return producer.operation if alone and producer.operation.block == consumer.block else None
+
+
+def _wholes(op: ir.Operation) -> set[ir.Value]:
+    """The tensors that results of an op are inserted into: a nest can store one element of a buffer in a step."""
+    inserted = [u.owner for r in op.results for u in r.uses if u.owner.operation.name == "tensor.insert_slice"]
+    return {
+        whole for insertion in inserted for whole in _wholes(insertion.operation) or {insertion.operation.results[0]}
+    }
 
 
 def _is_constant(value: ir.Value) -> bool:

@@ -103,6 +103,7 @@ DESIGNS = [
     ("vectors", 2, "gradcam", "4x4"),
     ("twice", 4, "hirescam", "4x4"),
     ("pooled", 6, "gradcam", "4x8"),
+    ("activated", 3, "gradcam", "4x4"),
 ]
 
 

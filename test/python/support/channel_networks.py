@@ -74,6 +74,16 @@ def pooled() -> Network:
     return head(net, net.add(nn.ReLU(), net.conv(whole, 6)))
 
 
+def activated() -> Network:
+    """A map beside its own activations, so that one layer computes several parts of a buffer."""
+    net = Network(3, 7, 6, seed=7)
+    x = net.add(nn.ReLU(), net.conv(0, 4))
+    y = net.conv(x, 4)
+    z = net.add(nn.ReLU6(), y)
+    net.add(Cat(), x, y, z)
+    return head(net, net.add(nn.ReLU(), net.conv(len(net.values) - 1, 6)))
+
+
 #: The networks and the values that are explained in each.
 NETWORKS = {
     "branches": (branches, (1, 2, 4, 7)),
@@ -85,4 +95,5 @@ NETWORKS = {
     "vectors": (vectors, (2,)),
     "twice": (twice, (2, 4, 5, 7)),
     "pooled": (pooled, (2, 4, 6)),
+    "activated": (activated, (2, 3, 5)),
 }
