@@ -14,8 +14,10 @@ from rtl_networks import Network, Sum, design
 from torch import nn
 from torch_mlir import ir
 
+from gradcam.errors import GradcamError
 from gradcam.output import compile_to_folder
 from gradcam.passes.hw.loop_counters import LoopCounters
+from gradcam.passes.hw.sequencer import _Sequencer
 from gradcam.passes.ir.attributes import FOLLOWS
 from gradcam.passes.program.banks import place_of, ring_of
 from gradcam.passes.program.nest import read_nests
@@ -194,3 +196,32 @@ def test_credits_that_start_anew_cost_cycles(tmp_path, monkeypatch):
     (result,) = simulator.run(image[None])
     check_outputs(result, load_quantized(simulator.design), image)
     assert sum(a > b for a, b in zip(result.nest_cycles, nest_lengths(folder), strict=True)) == 3
+
+
+def without(monkeypatch, fact: str) -> None:
+    """The sequencer without one of the facts of an issue."""
+    of_issue = _Sequencer._of_issue
+
+    def changed(self, name, entries, width):
+        return of_issue(self, name, {} if name.endswith(fact) else entries, width)
+
+    monkeypatch.setattr(_Sequencer, "_of_issue", changed)
+
+
+def test_a_sequencer_that_waits_for_the_second_nest_costs_cycles(tmp_path, monkeypatch):
+    without(monkeypatch, "_outlasts")
+    net, folder = blocks(), tmp_path / "design"
+    design(net, "4x4", folder)
+    simulator, image = Simulator(folder), net.images(1)[0]
+    (result,) = simulator.run(image[None])
+    check_outputs(result, load_quantized(simulator.design), image)
+    assert result.cycles.total > simulator.program.cycles.total
+
+
+def test_a_nest_that_is_not_told_of_the_end_of_its_producer_waits_for_ever(tmp_path, monkeypatch):
+    """The third nest waits for the second one, which waits until the engine of the first one is idle."""
+    without(monkeypatch, "_outlives")
+    net, folder = blocks(), tmp_path / "design"
+    design(net, "4x4", folder)
+    with pytest.raises(GradcamError, match="no end after"):
+        Simulator(folder).run(net.images(1))
