@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -9,9 +10,10 @@ from torch_mlir import ir
 
 from gradcam.errors import fail
 from gradcam.passes.infra.pass_base import Pass
-from gradcam.passes.ir.attributes import BANK, BANKS, OFFSET
+from gradcam.passes.ir.attributes import BANK, BANKS, ENGINE, OFFSET
 from gradcam.passes.ir.queries import is_argument, is_global, is_scalar
 from gradcam.passes.program.banks import power_of_two, ring_of
+from gradcam.passes.program.engines import pattern
 from gradcam.passes.program.nest import Access, Nest, read_nests
 from gradcam.passes.program.runs import share_engine
 from gradcam.passes.program.scheduled_program import ScheduledProgram
@@ -22,7 +24,8 @@ class PlanMemory(Pass):
     """Gives every buffer a bank and an offset; buffers that are accessed in the same cycle get different banks.
 
     A bank is one memory with one read and one write port. Its word is as wide as the widest access; offsets count
-    words. Buffers whose lifetimes do not overlap share words. Constants get read-only banks, one per kind of word.
+    words. Buffers whose lifetimes do not overlap share words. Constants get read-only banks, one per kind of word;
+    the words of constants that an engine reads through one port are of one kind.
 
     This pass turns:
 
@@ -139,14 +142,14 @@ def _buffers(program: ScheduledProgram) -> list[_Buffer]:
     for memref, uses in accesses.items():
         key = (is_global(memref), uses[0][1].element_bits)
         widest[key] = max(widest.get(key, 1), *(power_of_two(a.lanes) for _, a in uses))
-    return [_buffer(memref, uses, widest, together.get(memref, set())) for memref, uses in accesses.items()]
+    lanes = {m: widest[(False, uses[0][1].element_bits)] for m, uses in accesses.items() if not is_global(m)}
+    lanes |= {m: _constant_lanes([a for _, a in uses]) for m, uses in accesses.items() if is_global(m)}
+    _widen(lanes, _shared_ports(program.nests))
+    return [_buffer(memref, uses, lanes[memref], together.get(memref, set())) for memref, uses in accesses.items()]
 
 
-def _buffer(
-    memref: ir.Value, uses: list[tuple[int, Access]], widest: dict[tuple[bool, int], int], together: set[ir.Value]
-) -> _Buffer:
+def _buffer(memref: ir.Value, uses: list[tuple[int, Access]], lanes: int, together: set[ir.Value]) -> _Buffer:
     constant, bits = is_global(memref), uses[0][1].element_bits
-    lanes = _constant_lanes([a for _, a in uses]) if constant else widest[(False, bits)]
     elements = 1
     for n in ir.MemRefType(memref.type).shape:
         elements *= n
@@ -164,6 +167,32 @@ def _constant_lanes(uses: list[Access]) -> int:
     steps = [c for a in uses for c in a.index.values()]
     in_order = len(own) == 1 and not any(c % min(own) for c in steps)
     return min(own) if in_order and any(c % lanes for c in steps) else lanes
+
+
+def _shared_ports(nests: Sequence[Nest]) -> Iterable[set[ir.Value]]:
+    """The constants that an engine may read through one port: those of one operand of its bodies, or of its epilogues.
+
+    The accesses of a port have one pattern, see `gradcam.passes.program.engines`.
+    """
+    ports: dict[Any, set[ir.Value]] = {}
+    for nest in nests:
+        operands = [*enumerate(nest.body.loads if nest.body else ()), *((None, a) for a in nest.epilogue.loads)]
+        for operand, access in operands:
+            if is_global(access.memref):
+                ports.setdefault((ENGINE.find(nest.op), operand, pattern(access)), set()).add(access.memref)
+    return ports.values()
+
+
+def _widen(lanes: dict[ir.Value, int], ports: Iterable[set[ir.Value]]) -> None:
+    """Gives the constants of a port words of one width: another nest may read one of them by wider words."""
+    changed = True
+    while changed:
+        changed = False
+        for constants in ports:
+            widest = max(lanes[c] for c in constants)
+            for constant in constants:
+                if lanes[constant] < widest and widest % lanes[constant] == 0:
+                    lanes[constant], changed = widest, True
 
 
 def _in_memory(access: Access) -> bool:

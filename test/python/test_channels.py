@@ -104,6 +104,7 @@ DESIGNS = [
     ("twice", 4, "hirescam", "4x4"),
     ("pooled", 6, "gradcam", "4x8"),
     ("activated", 3, "gradcam", "4x4"),
+    ("cut", 2, "hirescam", "4x4"),
 ]
 
 

@@ -84,6 +84,13 @@ def activated() -> Network:
     return head(net, net.add(nn.ReLU(), net.conv(len(net.values) - 1, 6)))
 
 
+def cut() -> Network:
+    """A part of a map beside a convolution of all of it: one row of the classifier is read whole and in part."""
+    net = Network(3, 7, 6, seed=7)
+    x = net.add(nn.ReLU(), net.conv(0, 16))
+    return head(net, net.add(Cat(), net.add(Part(4, 8), x), net.add(nn.ReLU(), net.conv(x, 8))))
+
+
 #: The networks and the values that are explained in each.
 NETWORKS = {
     "branches": (branches, (1, 2, 4, 7)),
@@ -96,4 +103,5 @@ NETWORKS = {
     "twice": (twice, (2, 4, 5, 7)),
     "pooled": (pooled, (2, 4, 6)),
     "activated": (activated, (2, 3, 5)),
+    "cut": (cut, (2, 6)),
 }

@@ -182,3 +182,36 @@ func.func @side_by_side(%first: memref<3x4xi8>, %second: memref<8x4xi8>, %sum: m
   }
   return
 }
+
+// -----
+
+// The first nest reads eight lanes of %a. The second and the third read four lanes, of %a and of %b, through the same
+// port of their engine, so the words of %b are as wide as those of %a.
+// CHECK: weights = {bits = 8 : i64, constant = true, lanes = 8 : i64, words = 2 : i64}
+// CHECK: memref.get_global @a : memref<8xi8> {gradcam.bank = "weights", gradcam.offset = 0 : i64}
+// CHECK: memref.get_global @b : memref<8xi8> {gradcam.bank = "weights", gradcam.offset = 1 : i64}
+memref.global "private" @a : memref<8xi8> = dense<3>
+memref.global "private" @b : memref<8xi8> = dense<5>
+func.func @port(%out: memref<8xi8>) {
+  %a = memref.get_global @a : memref<8xi8>
+  %b = memref.get_global @b : memref<8xi8>
+  affine.for %i = 0 to 1 {
+    affine.parallel (%l) = (0) to (8) {
+      %v = affine.load %a[%l] : memref<8xi8>
+      affine.store %v, %out[%l] : memref<8xi8>
+    }
+  } {gradcam.engine = "wide"}
+  affine.for %i = 0 to 2 {
+    affine.parallel (%l) = (0) to (4) {
+      %v = affine.load %a[%i * 4 + %l] : memref<8xi8>
+      affine.store %v, %out[%i * 4 + %l] : memref<8xi8>
+    }
+  } {gradcam.engine = "narrow"}
+  affine.for %i = 0 to 2 {
+    affine.parallel (%l) = (0) to (4) {
+      %v = affine.load %b[%i * 4 + %l] : memref<8xi8>
+      affine.store %v, %out[%i * 4 + %l] : memref<8xi8>
+    }
+  } {gradcam.engine = "narrow"}
+  return
+}
