@@ -35,7 +35,7 @@ def prepared(
         The copy, and the ranges that a quantized model brings, by tensor.
 
     Raises:
-        Faults: operators of other domains, or tensors whose shapes cannot be inferred.
+        Faults: operators of other domains, control flow, or tensors whose shapes cannot be inferred.
         GradcamError: the input shape does not fit, or is missing; the shapes contradict each other.
     """
     copy = ModelProto()
@@ -51,6 +51,7 @@ def prepared(
         copy = _inferred(copy, model)
     ranges = take_quantization(copy.graph, model)
     drop_dead(copy.graph)
+    _refuse_control_flow(copy.graph, context)
     _refuse_dynamic(copy.graph, context)
     explicit_pads(copy.graph)
     join_bias(copy.graph)
@@ -145,6 +146,15 @@ def _refuse_uneven_splits(graph: GraphProto, context: ir.Context) -> None:
         raise Faults(
             [_fault(n, f"onnx.Split has {len(n.output)} outputs and says another number", context) for n in wrong]
         )
+
+
+def _refuse_control_flow(graph: GraphProto, context: ir.Context) -> None:
+    """Refuses If, Loop and Scan, whose graphs may read tensors of this one that are not their inputs."""
+    found = [node for node in graph.node if any(a.HasField("g") or a.graphs for a in node.attribute)]
+    if found:
+        why = "is not supported, since it runs a graph of its own"
+        remedy = "export the model without control flow, such as by tracing it for an image of fixed size"
+        raise Faults([_fault(node, f"onnx.{node.op_type} {why}; {remedy}", context) for node in found])
 
 
 def _fault(node: NodeProto, message: str, context: ir.Context) -> GradcamError:
