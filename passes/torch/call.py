@@ -61,8 +61,17 @@ class Call:
 
     def is_none(self, index: int) -> bool:
         """Whether argument `index` is left out."""
-        op = torch_ir.defining_op(self.op.operands[index])
-        return op is not None and op.name == "torch.constant.none"
+        return torch_ir.is_none(self.op.operands[index])
+
+    def indices(self, source: ir.Value, size: int) -> list[int]:
+        """The constant vector `source` of places in a dimension of `size` elements, each from 0 on."""
+        try:
+            found = torch_ir.integers(source)
+        except torch_ir.NotStatic:
+            raise self.error("takes elements at places that are not constant integers; they must be") from None
+        if found.ndim != 1 or not ((-size <= found) & (found < size)).all():
+            raise self.error(f"takes elements at {found.tolist()}; supported is a vector of numbers below {size}")
+        return [int(n) % size for n in found]
 
     def activation(self, index: int, rank: int | None = None) -> ir.Value:
         """Argument `index` as a value computed from the image, with `rank` dimensions when given."""
@@ -114,7 +123,8 @@ class Call:
                 view = view.joined(channel_ops.taken(view.value, order))
         if view.is_plain:
             return view.value
-        return self.flatten(view.value, suffix) if view.is_flat and len(view.groups) == 2 else view
+        is_vector = view.is_flat and len(view.groups) == 2 and view.shape[0] == 1
+        return self.flatten(view.value, suffix) if is_vector else view
 
     def constant(self, index: int) -> np.ndarray | None:
         """Argument `index`, a constant number or tensor, as an array; None where it is computed from the image."""
@@ -128,7 +138,7 @@ class Call:
         """Argument `index` as a constant."""
         value = self._converted(self.op.operands[index])
         if isinstance(value, View) or not is_constant(value):
-            if not isinstance(value, View) and _is_placeholder(value):
+            if not isinstance(value, View) and is_placeholder(value):
                 raise Cascade
             raise self.error(f"has weights (argument {index}) computed at run time; they must be constant")
         return value
@@ -184,6 +194,7 @@ def is_constant(value: ir.Value) -> bool:
     return op is not None and op.name == "arith.constant"
 
 
-def _is_placeholder(value: ir.Value) -> bool:
+def is_placeholder(value: ir.Value) -> bool:
+    """Whether a level-1 value stands for that of an op that could not be converted."""
     op = torch_ir.defining_op(value)
     return op is not None and op.name == "builtin.unrealized_conversion_cast"

@@ -10,6 +10,7 @@ from torch_mlir import ir
 from gradcam.dialect import cam_ops, channel_ops
 from gradcam.dialect.verify import by
 from gradcam.passes.ir.queries import users
+from gradcam.passes.torch import torch_ir
 from gradcam.passes.torch.call import Call, Converted, dims
 from gradcam.passes.torch.view import View
 
@@ -84,6 +85,28 @@ def flip(call: Call) -> Converted:
     return call.seen(view)
 
 
+def index_select(call: Call) -> Converted:
+    """Channels at constant places, each at most once."""
+    return _at(call, call.static(1), call.op.operands[2])
+
+
+def index(call: Call) -> Converted:
+    """`x[:, places]` with a constant vector of places."""
+    given = {n: v for n, v in enumerate(torch_ir.list_items(call.op.operands[1])) if not torch_ir.is_none(v)}
+    if len(given) != 1:
+        raise call.error(f"takes elements by {len(given)} tensors; supported is one, of the places of channels")
+    ((dim, places),) = given.items()
+    return _at(call, dim, places)
+
+
+def _at(call: Call, dim: int, places: ir.Value) -> Converted:
+    view = call.view(0)
+    order = call.indices(places, view.shape[dim])
+    if len(set(order)) < len(order):
+        raise call.error(f"takes one element of dimension {dim} more than once, which is not supported")
+    return _taken(call, view, dim, order)
+
+
 def _equal_parts(call: Call, length: int) -> list[ir.Value | View]:
     """Parts of one length; the last one may be shorter."""
     view, dim = call.view(0), call.static(2)
@@ -119,6 +142,8 @@ TABLE: dict[str, Callable[[Call], Converted]] = {
     "aten.channel_shuffle": channel_shuffle,
     "aten.chunk": chunk,
     "aten.flip": flip,
+    "aten.index.Tensor": index,
+    "aten.index_select": index_select,
     "aten.slice.Tensor": slice_,
     "aten.split.Tensor": split,
     "aten.split_with_sizes": split_with_sizes,

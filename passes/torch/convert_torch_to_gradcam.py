@@ -18,7 +18,7 @@ from gradcam.errors import GradcamError, fail
 from gradcam.faults import Faults
 from gradcam.passes.infra.pass_base import Pass
 from gradcam.passes.torch import torch_ir
-from gradcam.passes.torch.call import Call, Cascade, tensor
+from gradcam.passes.torch.call import Call, Cascade, dims, is_placeholder, tensor
 from gradcam.passes.torch.conversions import convert
 from gradcam.passes.torch.view import View
 
@@ -158,7 +158,7 @@ class _Conversion:
         return image
 
     def _convert_op(self, op: Any) -> None:
-        if op.name in torch_ir.ARGUMENTS:
+        if op.name in torch_ir.ARGUMENTS or torch_ir.is_index(op):
             return
         if op.name == torch_ir.UNPACK:
             self._unpack(op)
@@ -200,6 +200,8 @@ class _Conversion:
             return []
         view = found if isinstance(found, View) else View.of(found)
         shape, logits = view.shape, _logits(view)
+        if logits is None and is_placeholder(view.value) and shape != dims(view.value):
+            return []
         if logits is None:
             self._refuse(self.source.owner, f"the output has shape {by(shape)}; it must be logits, 1xK")
             return [view.value]

@@ -26,7 +26,7 @@ _CLOSE = 1e-6
 #: The operators that torch-mlir converts; their conversion equals onnxruntime in the tests.
 LEFT = frozenset(
     (
-        *("Abs", "Add", "Cast", "Concat", "Constant", "Conv", "Div", "Elu", "Erf", "Exp", "GlobalAveragePool"),
+        *("Abs", "Add", "Cast", "Concat", "Constant", "Div", "Elu", "Erf", "Exp", "GlobalAveragePool"),
         *("GlobalMaxPool", "HardSwish", "Identity", "LeakyRelu", "LogSoftmax", "Mean", "Mish", "Mul", "Neg", "Pow"),
         *("Relu", "Selu", "Sigmoid", "Softmax", "Softplus", "Sqrt", "Sub", "Sum", "Tanh", "Transpose"),
     )
@@ -82,6 +82,14 @@ def _bounded(node: OnnxNode, index: int, lo: float | None, hi: float | None) -> 
         bounds = () if hi in (None, math.inf) else (lo, hi)
         return node.torch("aten.hardtanh" if bounds else "aten.relu", node.input(index), *bounds)
     return node.torch("aten.clamp", node.input(index), lo, hi)
+
+
+def _expand(node: OnnxNode) -> ir.Value:
+    """Expand, and a Tile that repeats dimensions of size 1 alone."""
+    shape, wanted = node.shape(0), node.result_shape
+    if any(n not in (1, m) for n, m in zip(shape, wanted[-len(shape) :], strict=True)):
+        raise node.error(f"repeats {by(shape)} as {by(wanted)}; supported are dimensions of size 1 that are repeated")
+    return node.torch("aten.expand", node.input(0), wanted, False)
 
 
 def _number(value: np.ndarray) -> float:
@@ -175,17 +183,19 @@ def _reduction(name: str, *rest: None) -> Converter:
 
 
 def _slice(node: OnnxNode) -> ir.Value:
-    """Slices of one axis after the other."""
+    """Slices of one axis after the other; those with a negative step are turned around behind."""
     starts, ends = (node.known(i, "starts or ends").reshape(-1) for i in (1, 2))
     axes = (node.numbers(3, "axes") if node.has(3) else None) or list(range(len(starts)))
     steps = (node.numbers(4, "steps") if node.has(4) else None) or [1] * len(starts)
     x, shape = node.input(0), node.shape(0)
     for axis, start, end, step in zip(axes, map(int, starts), map(int, ends), steps, strict=True):
-        if step < 1:
-            raise node.error(f"has step {step}; supported is at least 1")
-        start, end, _ = slice(start, end).indices(shape[axis])
-        shape[axis] = len(range(start, end, step))
-        x = node.torch("aten.slice.Tensor", x, axis, start, max(start, end), step, shape=shape)
+        if step == 0:
+            raise node.error("has step 0; supported are all others")
+        kept = range(*slice(start, end, step).indices(shape[axis]))
+        shape[axis], rising = len(kept), kept if step > 0 else kept[::-1]
+        x = node.torch("aten.slice.Tensor", x, axis, rising.start, rising.stop, rising.step, shape=shape)
+        if step < 0:
+            x = node.torch("aten.flip", x, [axis], shape=shape)
     return x
 
 
@@ -203,11 +213,27 @@ def _split(node: OnnxNode) -> list[ir.Value]:
 
 
 def _gather(node: OnnxNode) -> ir.Value:
-    """One element of an axis."""
+    """One element of an axis, or some of them in any order."""
     index, axis = node.known(1, "indices"), node.attribute("axis", 0)
+    if index.ndim > 1:
+        raise node.error(f"takes elements by indices of shape {by(index.shape)}; supported are a number and a vector")
     if index.ndim:
-        raise node.error(f"takes {index.size} elements of axis {axis} by a list; supported is a single number")
+        return _at(node, axis, index)
     return node.torch("aten.select.int", node.input(0), axis, int(index) % node.shape(0)[axis])
+
+
+def _gather_nd(node: OnnxNode) -> ir.Value:
+    """Some elements of the first dimension, which is what exporters make of an index by a list."""
+    index = node.known(1, "indices")
+    if index.ndim != 2 or index.shape[1] != 1 or node.attribute("batch_dims", 0):
+        raise node.error(f"takes elements by indices of shape {by(index.shape)}; supported is a vector of them, Nx1")
+    return _at(node, 0, index[:, 0])
+
+
+def _at(node: OnnxNode, axis: int, index: np.ndarray) -> ir.Value:
+    """The elements of an axis at some places, which ONNX also counts from behind."""
+    places = np.where(index < 0, index + node.shape(0)[axis], index)
+    return node.torch("aten.index_select", node.input(0), axis, node.integers(places))
 
 
 def _pad(node: OnnxNode) -> ir.Value:
@@ -223,11 +249,14 @@ TABLE: dict[str, Converter] = {
     "AveragePool": onnx_windows.average_pool,
     "BatchNormalization": _batch_norm,
     "Clip": _clip,
+    "Conv": onnx_windows.convolution,
     "ConvInteger": _integer,
     "DequantizeLinear": _unpaired,
     "Dropout": _dropout,
+    "Expand": _expand,
     "Flatten": _view,
     "Gather": _gather,
+    "GatherND": _gather_nd,
     "Gelu": _gelu,
     "Gemm": _gemm,
     "GroupNormalization": _statistics,
@@ -253,5 +282,6 @@ TABLE: dict[str, Converter] = {
     "Split": _split,
     "Squeeze": _view,
     "Swish": _swish,
+    "Tile": _expand,
     "Unsqueeze": _view,
 }

@@ -112,12 +112,18 @@ class OnnxNode:
 
     def literal(self, values: np.ndarray, name: str) -> ir.Value:
         """Builds an f32 constant that is called like this op, a point and a name."""
-        data = np.ascontiguousarray(values, np.float32)
-        attribute = ir.DenseElementsAttr.get(data, type=ir.RankedTensorType.get(data.shape, ir.F32Type.get()))
+        return self._literal(np.ascontiguousarray(values, np.float32), "f32", name)
+
+    def integers(self, values: np.ndarray) -> ir.Value:
+        """Builds a constant of 64-bit integers that is called like this op, a point and "indices"."""
+        return self._literal(np.ascontiguousarray(values, np.int64), "si64", "indices")
+
+    def _literal(self, data: np.ndarray, element: str, name: str) -> ir.Value:
+        attribute = ir.DenseElementsAttr.get(data, type=ir.RankedTensorType.get(data.shape, ir.Type.parse(element)))
         where = self.op.location
         if isinstance(where, ir.NameLoc):
             where = ir.Location.name(f"{where.name_str}.{name}")
-        types, attributes = [tensor_type(data.shape)], {"value": attribute}
+        types, attributes = [tensor_type(data.shape, element)], {"value": attribute}
         return ir.Operation.create(torch_ir.LITERAL, results=types, attributes=attributes, loc=where).result
 
 

@@ -1,4 +1,4 @@
-"""Converters of ONNX operators with windows and positions: padding, pools, resizing."""
+"""Converters of ONNX operators with windows and positions: padding, convolutions, pools, resizing."""
 
 from __future__ import annotations
 
@@ -23,6 +23,20 @@ def padded(
     while len(numbers) > 2 and numbers[-2:] == [0, 0]:
         numbers = numbers[:-2]
     return node.torch("aten.pad", node.input(0), numbers, mode, value, shape=shape)
+
+
+def convolution(node: OnnxNode) -> ir.Value | None:
+    """A convolution along one dimension, to which torch-mlir gives the output padding of two."""
+    if len(shape := node.shape(0)) != 3:
+        return None
+    strides, pads, dilations = (
+        node.attribute(name, default) for name, default in (("strides", [1]), ("pads", [0, 0]), ("dilations", [1]))
+    )
+    x, padding = node.input(0), pads[:1]
+    if pads[0] != pads[1]:
+        x, padding = padded(node, (2,), pads, "constant", 0.0, [*shape[:2], shape[2] + sum(pads)]), [0]
+    bias = node.input(2) if node.has(2) else None
+    return node.torch("aten.conv1d", x, node.input(1), bias, strides, padding, dilations, node.attribute("group", 1))
 
 
 def _window(node: OnnxNode) -> tuple[list[int], list[int], list[int], list[int]]:

@@ -159,6 +159,7 @@ TABLE: dict[str, Callable[[Call], Converted]] = MOVES | {
     "aten.addmm": addmm,
     "aten.amax": amax,
     "aten.expand": expand,
+    "aten.repeat": expand,
     "aten.linear": linear,
     "aten.matmul": matmul,
     "aten.max.dim": amax,

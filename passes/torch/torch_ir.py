@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
 from torch_mlir import ir
 
 _VTENSOR = re.compile(r"!torch\.vtensor<(?:\[(?P<shape>[^\]]*)\]|\*)(?:,(?P<element>\w+))?>")
@@ -19,6 +20,9 @@ _CONSTANTS = {
 LIST = "torch.prim.ListConstruct"
 UNPACK = "torch.prim.ListUnpack"
 LITERAL = "torch.vtensor.literal"
+_CLONE = "torch.aten.clone"
+#: The ops that read places of elements, each with the number of that operand.
+_INDICES = {("torch.aten.index_select", 2), ("torch.aten.index.Tensor", 1)}
 #: Ops that only hold an argument; they are read together with the ops that use them.
 ARGUMENTS = (*_CONSTANTS, LIST)
 
@@ -62,6 +66,37 @@ def list_items(value: ir.Value) -> list[ir.Value]:
     if op is None or op.name != LIST:
         raise NotStatic
     return list(op.operands)
+
+
+def is_none(value: ir.Value) -> bool:
+    """Whether an argument is left out."""
+    op = defining_op(value)
+    return op is not None and op.name == "torch.constant.none"
+
+
+def is_index(op: Any) -> bool:
+    """Whether an op makes a constant that is only read as places of elements."""
+    if op.name not in (LITERAL, LIST, _CLONE):
+        return False
+    uses = [(use.owner.operation, use.operand_number) for use in op.results[0].uses]
+    return bool(uses) and all((reader.name, number) in _INDICES or is_index(reader) for reader, number in uses)
+
+
+def integers(value: ir.Value) -> np.ndarray:
+    """A constant tensor of integers.
+
+    Raises:
+        NotStatic: the value is computed, or is none of integers.
+    """
+    op = defining_op(value)
+    while op is not None and op.name == _CLONE:
+        op = defining_op(op.operands[0])
+    if op is None or op.name != LITERAL or not isinstance(op.attributes["value"], ir.DenseElementsAttr):
+        raise NotStatic
+    found = np.asarray(op.attributes["value"])
+    if found.dtype.kind != "i":
+        raise NotStatic
+    return found
 
 
 def tensor_type(type_: ir.Type) -> ir.RankedTensorType:

@@ -54,9 +54,11 @@ def _conv2d_padding(call: Call) -> ir.Value:
     return _conv(call, call.pair(3), padding, dilation, call.static(6))
 
 
-def _convolution(call: Call) -> ir.Value:
+def _convolution(call: Call) -> ir.Value | View:
     if call.static(6):
         raise call.error("is a transposed convolution, which is not supported")
+    if len(dims(call.weight(1))) == 3:
+        return _conv1d(call)
     return _conv(call, call.pair(3), call.pair(4), call.pair(5), call.static(8))
 
 

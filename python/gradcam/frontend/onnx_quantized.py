@@ -17,9 +17,10 @@ _log = logging.getLogger(__name__)
 #: Operators whose output is not negative, and those that keep it so where no input is.
 _NONNEGATIVE = {"Relu", "Sigmoid", "HardSigmoid", "Softmax", "Abs", "Exp"}
 _KEEPS_NONNEGATIVE = {
-    *("Add", "AveragePool", "Concat", "Dropout", "Flatten", "GlobalAveragePool", "GlobalMaxPool", "Identity"),
+    *("Add", "AveragePool", "Concat", "Dropout", "Expand", "Flatten", "Gather", "GatherND"),
+    *("GlobalAveragePool", "GlobalMaxPool", "Identity"),
     *("MaxPool", "Mul", "QuantizeLinear", "DequantizeLinear", "ReduceMax", "ReduceMean", "ReduceSum", "Reshape"),
-    *("Resize", "Slice", "Split", "Squeeze", "Transpose"),
+    *("Resize", "Slice", "Split", "Squeeze", "Tile", "Transpose"),
 }
 
 

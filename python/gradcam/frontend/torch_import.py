@@ -15,7 +15,10 @@ from gradcam.faults import Faults
 from gradcam.frontend.layers import NAME
 from gradcam.outside import outside
 
-_FLOATS = {torch.float32: "f32", torch.float64: "f64", torch.float16: "f16", torch.bfloat16: "bf16"}
+_ELEMENTS = {
+    **{torch.float32: "f32", torch.float64: "f64", torch.float16: "f16", torch.bfloat16: "bf16"},
+    **{torch.int64: "si64", torch.int32: "si32"},
+}
 
 
 def to_torch_ir(program: torch.export.ExportedProgram, context: ir.Context) -> ir.Module:
@@ -55,7 +58,10 @@ class _NamedNodeImporter(GraphNodeImporter):
 
 
 class _Literals(FxImporterHooks):
-    """Writes tensors of floats as `dense` constants, once each; the importer's `dense_resource` cannot be read back."""
+    """Writes tensors of floats and integers as `dense` constants, once each.
+
+    The importer's `dense_resource` cannot be read back.
+    """
 
     def __init__(self) -> None:
         self._values: dict[str, ir.Value] = {}
@@ -69,10 +75,10 @@ class _Literals(FxImporterHooks):
         return self._values[name]
 
     def resolve_literal(self, gni: GraphNodeImporter, literal: Any, info: Any) -> ir.Value | None:
-        """A `torch.vtensor.literal` for a tensor of floats; None leaves the value to the importer."""
-        if not isinstance(literal, torch.Tensor) or literal.dtype not in _FLOATS:
+        """A `torch.vtensor.literal` for a tensor of floats or integers; None leaves the value to the importer."""
+        if not isinstance(literal, torch.Tensor) or literal.dtype not in _ELEMENTS:
             return None
-        shape, element = list(literal.shape), _FLOATS[literal.dtype]
+        shape, element = list(literal.shape), _ELEMENTS[literal.dtype]
         data = literal.detach().cpu().contiguous()
         bits = data.view(torch.int16) if literal.dtype == torch.bfloat16 else data  # NumPy has no bfloat16
         type_ = ir.Type.parse(f"tensor<{''.join(f'{n}x' for n in shape)}{element}>")

@@ -204,6 +204,9 @@ BODIES = {
     "split channels in order": (lambda x: F.relu(x.view(1, 2, 2, 8, 8)).view(1, 4, 8, 8), ["relu"]),
     "shuffle of a vector": (_shuffled_vector, ["avg_pool2d", "flatten", "take_channels"]),
     "flip": (lambda x: x.flip(1), ["take_channels"]),
+    "index by a list": (lambda x: x[:, [3, 0, -2]], ["take_channels"]),
+    "index_select": (lambda x: x.clone().index_select(-3, torch.tensor([2])), ["take_channels"]),
+    "gate that repeats": (lambda x: x * x.amax((2, 3), True).repeat(1, 1, 8, 8), ["max_pool2d", "mul"]),
     "vanish": (nn.Sequential(nn.Dropout(), nn.Identity(), nn.Dropout2d(), Lambda(_copies)), []),
 }  # fmt: skip
 
@@ -223,7 +226,8 @@ def test_every_op_is_converted_and_computes_what_pytorch_computes(name):
 
 def test_a_program_of_core_operators_computes_the_same():
     torch.manual_seed(1)
-    body = nn.Sequential(nn.Conv2d(4, 4, 3), nn.BatchNorm2d(4), nn.ReLU6(), nn.MaxPool2d(2), nn.AdaptiveAvgPool2d(1))
+    body = nn.Sequential(nn.Conv2d(4, 4, 3), nn.BatchNorm2d(4), nn.ReLU6(), nn.MaxPool2d(2), Lambda(_along_channels))
+    body.append(nn.AdaptiveAvgPool2d(1))
     model, image = randomized(Classifier(body)), torch.randn(SHAPE)
     program = torch.export.export(model, (image,)).run_decompositions()
     assert "aten.addmm" in str(program.graph)

@@ -117,10 +117,60 @@ CASES = {
     "slice": ([node("Slice", "x s e a")], {"s": ints(1, -7), "e": ints(3, 100), "a": ints(1, -1)}),
     "slice, all axes": ([node("Slice", "x s e")], {"s": ints(0, 1, 0, 2), "e": ints(1, 3, 8, -1)}),
     "slice, steps": ([node("Slice", "x s e a t")], {"s": ints(1), "e": ints(8), "a": ints(3), "t": ints(2)}),
+    "slice, channels reversed": (
+        [node("Slice", "x s e a t")], {"s": ints(-1), "e": ints(-(1 << 31)), "a": ints(1), "t": ints(-1)}
+    ),
+    "slice, channels backwards": (
+        [node("Slice", "x s e a t")], {"s": ints(9), "e": ints(0), "a": ints(-3), "t": ints(-2)}
+    ),
+    "slice, rows reversed": (
+        [node("Slice", "x s e a t")], {"s": ints(6), "e": ints(-8), "a": ints(2), "t": ints(-3)}
+    ),
     "split": ([node("Split", "x s", "a b", axis=1), node("Concat", "b a", axis=1)], {"s": ints(1, 3)}),
     "split, equal": ([node("Split", "x", "a b", axis=-3), node("Sub", "b a")], {}, 13),
     "split, number": ([node("Split", "x", "a b c", axis=2, num_outputs=3), node("Concat", "c b a", axis=2)], {}, 18),
     "gather": ([node("Gather", "x i", axis=2)], {"i": np.int64(-2)}),
+    "gather, channels": ([node("Gather", "x i", axis=-3)], {"i": ints(3, -4, 1)}),
+    "gather, 32 bits": ([node("Gather", "x i", axis=1)], {"i": np.int32([2])}),
+    "gather, rows": ([node("Gather", "x i", axis=2)], {"i": ints(3, 0)}),
+    "gather, twice": ([node("Gather", "x i", axis=1)], {"i": ints(3, 0, 3)}),
+    "gather, by an index": (
+        [node("Transpose", "x", "t", perm=[1, 0, 2, 3]), node("GatherND", "t i", "g"),
+         node("Transpose", "g", perm=[1, 0, 2, 3])],
+        {"i": ints(3, -4, 1)[:, None]},
+    ),
+    "expand": ([node("ReduceMax", "x", "g", axes=[2, 3]), node("Expand", "g s", "e"), node("Mul", "x e")],
+               {"s": ints(8, 8)}),
+    "expand by a shape": (
+        [node("GlobalAveragePool", "x", "g"), node("Shape", "x", "s"), node("Expand", "g s", "e"),
+         node("Mul", "e x")], {},
+    ),
+    "expand to its own": ([node("Expand", "x s")], {"s": ints(1, 4, 1, 1)}),
+    "expand, added": ([node("GlobalMaxPool", "x", "g"), node("Expand", "g s", "e"), node("Add", "x e")],
+                      {"s": ints(8, 8)}),
+    "tile": ([node("GlobalAveragePool", "x", "g"), node("Tile", "g s", "e"), node("Mul", "e x")],
+             {"s": ints(1, 1, 8, 8)}),
+    "tile once": ([node("Tile", "x s")], {"s": ints(1, 1, 1, 1)}),
+    "conv along channels": (
+        [node("GlobalAveragePool", "x", "g"), node("Squeeze", "g a", "v"), node("Transpose", "v", "t", perm=[0, 2, 1]),
+         node("Conv", "t w b", "c", pads=[1, 1]), node("Transpose", "c", "u", perm=[0, 2, 1]),
+         node("Unsqueeze", "u a", "n"), node("Sigmoid", "n", "s"), node("Mul", "x s")],
+        {"a": ints(-1), "w": f32(1, 1, 3), "b": f32(1)},
+    ),
+    "conv along channels, uneven": (
+        [node("GlobalMaxPool", "x", "g"), node("Reshape", "g s", "t"), node("Conv", "t w", "c", pads=[0, 2]),
+         node("Reshape", "c r", "n"), node("Mul", "x n")],
+        {"s": ints(1, 1, 4), "r": ints(1, 4, 1, 1), "w": f32(1, 1, 3)},
+    ),
+    "conv along rows": (
+        [node("Reshape", "x s", "t"), node("Conv", "t w", "c", group=2, dilations=[2], strides=[3])],
+        {"s": ints(1, 4, 64), "w": f32(6, 2, 3)},
+    ),
+    "conv along channels, same": (
+        [node("GlobalMaxPool", "x", "g"), node("Reshape", "g s", "t"), node("Conv", "t w", "c", auto_pad="SAME_UPPER"),
+         node("Reshape", "c r", "n"), node("Mul", "x n")],
+        {"s": ints(1, 1, 4), "r": ints(1, 4, 1, 1), "w": f32(1, 1, 5)},
+    ),
     "reshape": ([node("Reshape", "x s")], {"s": ints(0, -1)}),
     "flatten": ([node("Flatten", "x")], {}),
     "flatten, axis": ([node("Flatten", "x", axis=-2)], {}),
@@ -204,6 +254,12 @@ REFUSED = {
     "slice, steps": "aten.slice.Tensor takes or moves elements of dimension",
     "split, equal": "aten.sub.Tensor subtracts tensors computed from the image",
     "split, number": "aten.slice.Tensor takes or moves elements of dimension",
+    "slice, rows reversed": "aten.slice.Tensor takes or moves elements of dimension 2 of 1x4x8x8; only channels",
+    "conv along channels, uneven": "aten.pad takes a tensor of shape 1x1x4",
+    "conv along rows": "aten.conv1d takes a tensor of shape 1x4x64; supported is one along channels",
+    "gather, rows": "aten.index_select takes or moves elements of dimension 2 of 1x4x8x8; only channels",
+    "gather, twice": "aten.index_select takes one element of dimension 1 more than once",
+    "expand, added": "aten.expand repeats 1x4x1x1 as 1x4x8x8; that is only supported for a factor of a product",
     "gather": "aten.select.int takes one of the 8 elements of dimension 2",
     "pad, value": "aten.pad pads with 2.0",
     "pad, channels": "aten.pad pads by",

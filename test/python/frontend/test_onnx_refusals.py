@@ -25,7 +25,7 @@ def refused(path, shape=None, **kwargs):
     return caught.value.message.splitlines()
 
 
-BACK = {"s": np.int64([7]), "e": np.int64([0]), "a": np.int64([3]), "t": np.int64([-1])}
+PAIRS = np.int64([[0, 1]])
 
 #: Nodes that make "y" of "m", constants, the opset, and what they are refused with.
 NODES = {
@@ -38,8 +38,10 @@ NODES = {
     "slopes": ([node("PRelu", "m a")], {"a": np.ones((4, 8, 8), np.float32)}, 17, "has slopes of shape 4x8x8"),
     "layer norm": ([node("LayerNormalization", "m a")], {"a": np.ones(8, np.float32)}, 17, "normalizes by statistics"),
     "bound": ([node("Clip", "m a")], {"a": np.zeros(0, np.float32)}, 17, "onnx.Clip has inputs that do not fit: Index"),
-    "steps": ([node("Slice", "m s e a t")], BACK, 17, "has step -1; supported is at least 1"),
-    "gather": ([node("Gather", "m i", axis=1)], {"i": np.int64([0, 2])}, 17, "takes 2 elements of axis 1 by a list"),
+    "gather": ([node("Gather", "m i", axis=1)], {"i": PAIRS}, 17, "by indices of shape 1x2; supported are a number"),
+    "gather far": ([node("Gather", "m i", axis=1)], {"i": np.int64([4])}, 17, "at [4]; supported is a vector of"),
+    "gather pairs": ([node("GatherND", "m i")], {"i": PAIRS}, 17, "by indices of shape 1x2; supported is a vector"),
+    "tile": ([node("Tile", "m r")], {"r": np.int64([1, 2, 1, 1])}, 17, "onnx.Tile repeats 1x4x8x8 as 1x8x8x8"),
     "maxima": ([node("Max", "m m")], {}, 17, "onnx.Max of several tensors is not supported"),
     "training": ([node("Dropout", "m r t")], {"r": np.float32(0.5), "t": np.bool_(True)}, 17, "is in training mode"),
     "gemm": ([node("Flatten", "m", "v"), node("Gemm", "v v", transB=1)], {}, 17, "weights that are computed from"),
@@ -89,6 +91,27 @@ def test_control_flow_that_reads_a_tensor_around_it(tmp_path):
     choice = node("If", "c", then_branch=branches[0], else_branch=branches[1])
     (line,) = refused(saved(classifier([choice], {"c": np.bool_([True])}), tmp_path))
     assert line.startswith("If y: onnx.If is not supported, since it runs a graph of its own; export the model ")
+
+
+POINT = [node("Conv", "x w", "m"), node("GlobalAveragePool", "m", "q")]
+KERNEL = {"w": np.random.default_rng(3).standard_normal((5, 4, 1, 1)).astype(np.float32)}
+
+
+@pytest.mark.parametrize("name", ["Softmax", "LogSoftmax"])
+def test_probabilities_over_all_axes_from_one_on(tmp_path, name):
+    """What opsets before 13 do: from the axis of the classes on the order of the classes is kept, and else lost."""
+    taken, other = (graph([*POINT, node(name, "q", axis=axis)], KERNEL, opset=12) for axis in (1, 2))
+    assert len(set(by_onnxruntime(other, X).ravel())) == 1
+    (line,) = refused(saved(other, tmp_path))
+    assert re.search("runs over dimension -?1 of 5x1, which is not that of the classes$", line)
+    (logits,) = run_float(frontend.import_model(frontend.load_model(saved(taken, tmp_path))), X)
+    assert np.array_equal(np.argsort(logits.ravel()), np.argsort(by_onnxruntime(taken, X).ravel()))
+
+
+@pytest.mark.parametrize("name", ["ArgMax", "Hardmax"])
+def test_what_loses_the_order_of_the_classes(tmp_path, name):
+    last = [node(name, "q", "a", axis=1), node("Cast", "a", to=1)]
+    assert refused(saved(graph([*POINT, *last], KERNEL), tmp_path)) == [f"{name} a: onnx.{name} is not supported"]
 
 
 def tensor(name):
