@@ -1,7 +1,8 @@
-"""Folds batch norm into the convolution or linear layer before or behind it."""
+"""Folds batch norm into the convolution or linear layer before or behind it, and linear layers of one vector."""
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -29,6 +30,9 @@ class FoldBatchNorm(Pass):
     multiplies. One that multiplies by the same positive number everywhere becomes a `gradcam.scale`. The others stay,
     as where anything else reads what lies between the two, such as a target feature map.
 
+    The sum of two linear layers of one vector becomes one layer, with the sums of their weights and biases, where
+    nothing else reads the two: logits may be the mean of several heads.
+
     This pass turns:
 
         %c = "gradcam.conv2d"(%x, %w) {...}
@@ -49,11 +53,40 @@ class FoldBatchNorm(Pass):
         """
         with module.context:
             for function in module.body.operations:
-                blocks = [block for region in function.regions for block in region]
-                norms = [op for block in blocks for op in block.operations if isinstance(op, ops.BatchNormOp)]
-                for norm in norms:
-                    moved = _before_means(norm)
-                    _ = _fold(moved) or _fold_behind(moved) or _scale(moved)
+                for block in (block for region in function.regions for block in region):
+                    while _fold_once(block):
+                        pass
+
+
+def _fold_once(block: ir.Block) -> bool:
+    """Folds what can be in one walk over a block; returns whether anything was, so that more may fold."""
+    changed = False
+    for op in [op for op in block.operations if isinstance(op, ops.BatchNormOp | ops.AddOp)]:
+        if isinstance(op, ops.AddOp):
+            changed |= _merge(op)
+        else:
+            moved = _before_means(op)
+            changed |= _fold(moved) or _fold_behind(moved) or _scale(moved)
+    return changed
+
+
+def _merge(total: Any) -> bool:
+    """Makes one linear layer of the sum of two of the same vector; returns whether it did."""
+    layers = [v.owner for v in total.operands]
+    if not all(isinstance(layer, ops.LinearOp) and only_user(layer) is not None for layer in layers):
+        return False
+    values = [list(layer.operands)[1:] for layer in layers]
+    parameters = [[p.astype(np.float64) for p in map(read_constant, given) if p is not None] for given in values]
+    if layers[0].x != layers[1].x or [*map(len, parameters)] != [*map(len, values)]:
+        return False
+    sums = [p + q for p, q in itertools.zip_longest(*parameters, fillvalue=np.zeros(1))]
+    with ir.InsertionPoint(total), total.location:
+        weight, bias = [*map(make_constant, sums), None][:2]
+        merged = ops.LinearOp(layers[0].x, weight, bias, total.z.type)
+    total.z.replace_all_uses_with(merged.y)
+    total.erase()
+    _erase(*layers)
+    return True
 
 
 def _before_means(norm: Any) -> Any:

@@ -36,6 +36,15 @@ def _pool() -> list[nn.Module]:
     return [nn.AdaptiveAvgPool2d(1), nn.Flatten()]
 
 
+def _heads(count: int, weigh: Callable[..., torch.Tensor]) -> nn.Module:
+    """Several heads of the mean, each a batch norm and a linear layer, some without a bias, put together by `weigh`."""
+    layers = [
+        nn.Sequential(nn.BatchNorm1d(CHANNELS), nn.Linear(CHANNELS, CLASSES, bias=n % 2 == 0)) for n in range(count)
+    ]
+    each = Function(lambda x, heads: weigh(*(head(x) for head in heads)), nn.ModuleList(layers))
+    return nn.Sequential(*_pool(), each)
+
+
 def _conv_last(pool: nn.Module) -> nn.Module:
     return nn.Sequential(pool, _conv(), nn.Flatten())
 
@@ -64,6 +73,8 @@ LINEAR: dict[str, Callable[[], nn.Module]] = {
     "linear of the channels, mean": lambda: Function(
         lambda x, layer: layer(x.permute(0, 2, 3, 1)).mean((1, 2)), nn.Linear(CHANNELS, CLASSES)
     ),
+    "mean of two heads (RepViT)": lambda: _heads(2, lambda x, y: (x + y) / 2),
+    "weighed heads": lambda: _heads(3, lambda x, y, z: 1 - 0.3 * (x + 2 * y - 1.5 * z.neg())),
     "softmax": lambda: nn.Sequential(*_pool(), nn.Linear(CHANNELS, CLASSES), nn.Softmax(1)),
     "log_softmax": lambda: nn.Sequential(_conv(), nn.AdaptiveAvgPool2d(1), nn.LogSoftmax(1), nn.Flatten()),
     "sigmoid": lambda: nn.Sequential(*_pool(), nn.Linear(CHANNELS, CLASSES), nn.Sigmoid()),

@@ -35,3 +35,48 @@ func.func @target(%x: tensor<1x1x4x4xf32>) -> tensor<1x1x4x4xf32> {
   %y = "gradcam.batch_norm"(%a, %v, %v, %v, %v) {eps = 0.5 : f64} : (tensor<1x1x4x4xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>) -> tensor<1x1x4x4xf32>
   return %y : tensor<1x1x4x4xf32>
 }
+
+// -----
+
+// The sum of three linear layers of one vector, of which one has no bias, halved: (1 + 2 + 4) / 2, and (1 + 4) / 2.
+// CHECK-LABEL: func.func @heads
+// CHECK-DAG: %[[W:.*]] = arith.constant dense<3.500000e+00> : tensor<1x2xf32>
+// CHECK-DAG: %[[B:.*]] = arith.constant dense<2.500000e+00> : tensor<1xf32>
+// CHECK-NOT: arith.constant
+// CHECK: %[[Y:.*]] = "gradcam.linear"(%arg0, %[[W]], %[[B]])
+// CHECK-NEXT: return %[[Y]]
+func.func @heads(%x: tensor<1x2xf32>) -> tensor<1x1xf32> {
+  %u = arith.constant dense<1.0> : tensor<1x2xf32>
+  %v = arith.constant dense<2.0> : tensor<1x2xf32>
+  %w = arith.constant dense<4.0> : tensor<1x2xf32>
+  %b = arith.constant dense<1.0> : tensor<1xf32>
+  %c = arith.constant dense<4.0> : tensor<1xf32>
+  %half = arith.constant dense<0.5> : tensor<1xf32>
+  %zero = arith.constant dense<0.0> : tensor<1xf32>
+  %one = arith.constant dense<1.0> : tensor<1xf32>
+  %0 = "gradcam.linear"(%x, %u, %b) {operandSegmentSizes = array<i32: 1, 1, 1>} : (tensor<1x2xf32>, tensor<1x2xf32>, tensor<1xf32>) -> tensor<1x1xf32>
+  %1 = "gradcam.linear"(%x, %v) {operandSegmentSizes = array<i32: 1, 1, 0>} : (tensor<1x2xf32>, tensor<1x2xf32>) -> tensor<1x1xf32>
+  %2 = "gradcam.add"(%0, %1) : (tensor<1x1xf32>, tensor<1x1xf32>) -> tensor<1x1xf32>
+  %3 = "gradcam.linear"(%x, %w, %c) {operandSegmentSizes = array<i32: 1, 1, 1>} : (tensor<1x2xf32>, tensor<1x2xf32>, tensor<1xf32>) -> tensor<1x1xf32>
+  %4 = "gradcam.add"(%2, %3) : (tensor<1x1xf32>, tensor<1x1xf32>) -> tensor<1x1xf32>
+  %5 = "gradcam.batch_norm"(%4, %half, %zero, %zero, %one) {eps = 0.0 : f64} : (tensor<1x1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>) -> tensor<1x1xf32>
+  return %5 : tensor<1x1xf32>
+}
+
+// -----
+
+// Layers of two vectors, and a layer that something else reads, stay.
+// CHECK-LABEL: func.func @others
+// CHECK-COUNT-2: gradcam.linear
+// CHECK: gradcam.add
+// CHECK: gradcam.linear
+// CHECK: gradcam.add
+func.func @others(%x: tensor<1x2xf32>, %y: tensor<1x2xf32>) -> (tensor<1x1xf32>, tensor<1x1xf32>) {
+  %u = arith.constant dense<1.0> : tensor<1x2xf32>
+  %0 = "gradcam.linear"(%x, %u) {operandSegmentSizes = array<i32: 1, 1, 0>} : (tensor<1x2xf32>, tensor<1x2xf32>) -> tensor<1x1xf32>
+  %1 = "gradcam.linear"(%y, %u) {operandSegmentSizes = array<i32: 1, 1, 0>} : (tensor<1x2xf32>, tensor<1x2xf32>) -> tensor<1x1xf32>
+  %2 = "gradcam.add"(%0, %1) : (tensor<1x1xf32>, tensor<1x1xf32>) -> tensor<1x1xf32>
+  %3 = "gradcam.linear"(%x, %u) {operandSegmentSizes = array<i32: 1, 1, 0>} : (tensor<1x2xf32>, tensor<1x2xf32>) -> tensor<1x1xf32>
+  %4 = "gradcam.add"(%3, %1) : (tensor<1x1xf32>, tensor<1x1xf32>) -> tensor<1x1xf32>
+  return %2, %4 : tensor<1x1xf32>, tensor<1x1xf32>
+}
