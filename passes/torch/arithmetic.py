@@ -27,11 +27,16 @@ NO_OPS = tuple(f"aten.{name}" for name in _UNCHANGED.split())
 
 
 def affine(
-    call: Call, x: ir.Value, scale: np.ndarray | float, shift: np.ndarray | float = 0.0, var: np.ndarray | float = 1.0
+    call: Call,
+    x: ir.Value,
+    scale: np.ndarray | float,
+    shift: np.ndarray | float = 0.0,
+    var: np.ndarray | float = 1.0,
+    part: str = "",
 ) -> ir.Value:
     """scale * x / sqrt(var) + shift for a map or vector x: a batch norm."""
     numbers = (_per_channel(call, np.asarray(v, np.float64), dims(x)) for v in (scale, shift, 0.0, var))
-    with call.loc():
+    with call.loc(part):
         return ops.BatchNormOp(x, *map(make_constant, numbers), real(0.0), x.type).result
 
 
@@ -60,14 +65,12 @@ def _sum(sign: int) -> Callable[[Call], ir.Value]:
 
 
 def _sum_of_maps(call: Call, alpha: float) -> ir.Value:
-    x, y = call.activation(0), call.activation(1)
-    if alpha < 0:
-        raise call.error("subtracts tensors computed from the image, which is not supported")
-    if alpha != 1:
-        raise call.error(f"has alpha={alpha}; only alpha=1 is supported")
+    """x + alpha * y for two maps or vectors of equal shape."""
+    x, y = call.features(0), call.features(1)
     if dims(x) != dims(y):
         raise call.error(f"adds shapes {by(dims(x))} and {by(dims(y))}; broadcasting is not supported")
-    return ops.AddOp(x, y, call.type, loc=call.loc()).result
+    term = y if alpha == 1 else affine(call, y, alpha, part="term")
+    return ops.AddOp(x, term, call.type, loc=call.loc()).result
 
 
 def _reverse_difference(call: Call) -> ir.Value:
@@ -93,6 +96,9 @@ def _product_of_maps(call: Call) -> ir.Value | View:
     shape = list(call.type.shape)
     if x.shape != shape:
         x, y = y, x
+    if x.shape == shape and x.factors and _is_gate_of_branches(x, y):
+        with call.loc():
+            return call.seen(x._replace(value=product_ops.MulOp(x.value, y.value, x.value.type).z))
     if x.shape == shape and (x.value.type, *x.normal()[1:]) == (y.value.type, *y.normal()[1:]):
         with call.loc():
             return call.seen(x._replace(value=product_ops.MulOp(x.value, y.value, x.value.type).z))
@@ -100,6 +106,15 @@ def _product_of_maps(call: Call) -> ir.Value | View:
         return product_ops.MulOp(x.value, y.value, x.value.type, loc=call.loc()).z
     each = "equal shapes, or a map and a number for each of its channels (1xCx1x1)"
     raise call.error(f"multiplies shapes {by(call.view(0).shape)} and {by(call.view(1).shape)}; supported are {each}")
+
+
+def _is_gate_of_branches(x: View, y: View) -> bool:
+    """Whether y has a number for each channel of a map x that PyTorch sees split into branches in the same way."""
+    _, channels, *size = dims(y.value)
+    alike = channels == dims(x.value)[1] and x.factors == y.factors and not any(n > 1 for n in size)
+    spatial = ({2, 3}.issuperset(group) for group in x.normal().groups)
+    own = [() if is_spatial else group for group, is_spatial in zip(x.normal().groups, spatial, strict=True)]
+    return alike and list(y.normal().groups) == own
 
 
 def _quotient(call: Call) -> ir.Value:
@@ -115,7 +130,7 @@ def _quotient(call: Call) -> ir.Value:
         return affine(call, call.features(0), 1 / divisor.astype(np.float64), 0.0)
 
 
-def _probabilities(call: Call) -> ir.Value | View:
+def probabilities(call: Call) -> ir.Value | View:
     """Softmax and the like behind the logits: left out, since a class activation map explains a logit."""
     view, name = call.view(0), call.name.removeprefix("aten.").lstrip("_").partition(".")[0]
     if not _is_last(call.op) and name == "sigmoid":
@@ -151,5 +166,5 @@ TABLE: dict[str, Callable[[Call], ir.Value | View]] = {
     "aten.rsub.Scalar": _reverse_difference,
     "aten.sub.Scalar": _sum(-1),
     "aten.sub.Tensor": _sum(-1),
-    **dict.fromkeys(PROBABILITIES, _probabilities),
+    **dict.fromkeys(PROBABILITIES, probabilities),
 }

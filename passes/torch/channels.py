@@ -23,6 +23,11 @@ def cat(call: Call) -> ir.Value:
         raise call.error(f"joins {' and '.join(by(dims(part)) for part in parts)}, which differ in dimensions")
     if dim % ranks.pop() != 1:
         raise call.error(f"joins along dimension {dim}; only dimension 1 (channels) is supported")
+    return side_by_side(call, parts)
+
+
+def side_by_side(call: Call, parts: Sequence[ir.Value]) -> ir.Value:
+    """The channels of several values, one value after the other."""
     whole = parts[0]
     for number, part in enumerate(parts[1:], 2):
         suffix = str(number) if number < len(parts) else ""

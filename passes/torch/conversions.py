@@ -13,7 +13,7 @@ from torch_mlir import ir
 
 from gradcam.dialect import cam_ops, ops
 from gradcam.passes.ir.given_ranges import give_range
-from gradcam.passes.torch import activations, arithmetic, channels, resampling, shapes, torch_ir, windows
+from gradcam.passes.torch import activations, arithmetic, branches, channels, resampling, shapes, torch_ir, windows
 from gradcam.passes.torch.call import Call, Converted, dims, tensor
 from gradcam.passes.torch.numbers import real
 from gradcam.passes.torch.onnx_node import REASON
@@ -106,7 +106,7 @@ _TABLE: dict[str, Converter] = {
     "gradcam.target": _target,
 }
 _TABLE |= activations.TABLE | shapes.TABLE | windows.TABLE | resampling.TABLE | channels.TABLE | arithmetic.TABLE
-_TABLE |= dict.fromkeys(arithmetic.NO_OPS, _same)
+_TABLE |= branches.TABLE | dict.fromkeys(arithmetic.NO_OPS, _same)
 
 
 def convert(call: Call) -> Converted:

@@ -66,7 +66,12 @@ def mean(call: Call) -> Converted:
     """The mean over height, width or both."""
     if not call.is_none(3):
         raise call.error("takes the mean with a dtype, which is not supported")
-    return _reduced(call, "mean", lambda x, window, y: ops.AvgPool2dOp(x, *window, flag(True), y).result)
+    return reduced_to_mean(call, "mean")
+
+
+def reduced_to_mean(call: Call, what: str) -> Converted:
+    """The mean over the dimensions of a reduction, which an error calls `what`."""
+    return _reduced(call, what, lambda x, window, y: ops.AvgPool2dOp(x, *window, flag(True), y).result)
 
 
 def amax(call: Call) -> Converted:

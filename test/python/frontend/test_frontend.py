@@ -55,6 +55,7 @@ def _shuffled(x):
 
 
 LINEAR = nn.Linear(4, 5)
+BRANCHES = ["relu", "concat", "take_channels", "take_channels"]
 REORDERED = nn.Linear(256, 5)
 BAND = torch.tensor([[[0.5, -1, 0.25]]])
 
@@ -156,6 +157,13 @@ BODIES = {
     "adaptive to a multiple": (nn.AdaptiveAvgPool2d((16, 8)), ["upsample2d"]),
     "adaptive_max of equal windows": (nn.AdaptiveMaxPool2d((7, 1)), ["max_pool2d"]),
     "adaptive_max to a multiple": (nn.AdaptiveMaxPool2d(16), ["upsample2d"]),
+    "difference": (lambda x: x - F.relu(x), ["relu", "batch_norm", "add"]),
+    "multiple of a map": (lambda x: torch.add(x, F.relu(x), alpha=2), ["relu", "batch_norm", "add"]),
+    "sum": (lambda x: x.sum((2, 3)), ["avg_pool2d", "flatten", "batch_norm"]),
+    "stack": (lambda x: torch.stack([x, F.relu(x)], 1).sum(1), [*BRANCHES, "add"]),
+    "stack in front": (lambda x: torch.stack([x, F.relu(x)]).sum(0, keepdim=True).squeeze(1), [*BRANCHES, "add"]),
+    "mean of a stack": (lambda x: torch.stack([x, F.relu(x)], -1).mean(-1), [*BRANCHES, "add", "batch_norm"]),
+    "sum of groups": (lambda x: x.view(1, 2, 2, 8, 8).sum(2), [*["take_channels"] * 2, "add"]),
     "upsample": (nn.Upsample(scale_factor=(2, 3)), ["upsample2d"]),
     "upsample to": (nn.Upsample((16, 8)), ["upsample2d"]),
     "interpolate": (lambda x: F.interpolate(x, scale_factor=2), ["upsample2d"]),

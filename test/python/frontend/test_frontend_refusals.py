@@ -27,13 +27,15 @@ REFUSED = {
     "replicate": (nn.ReplicationPad2d(1), "head: aten.pad with mode 'replicate' is not supported"),
     "reflect": (nn.Conv2d(4, 4, 3, padding=1, padding_mode="reflect"), "head.pad: aten.pad with mode 'reflect'"),
     "transposed": (nn.ConvTranspose2d(4, 4, 2), "head: aten.conv_transpose2d.input is not supported"),
-    "alpha": (lambda x: torch.add(x, x, alpha=2), "head: aten.add.Tensor has alpha=2"),
     "broadcast": (lambda x: x + x.mean((2, 3), keepdim=True), "adds shapes 1x4x8x8 and 1x4x1x1; broadcasting"),
     "pixels": (lambda x: x + ROW, "takes a constant of shape 8; supported is a number, or one per channel"),
-    "difference": (lambda x: x - F.relu(x), "aten.sub.Tensor subtracts tensors computed from the image"),
     "quotient": (lambda x: x / F.relu(x), "aten.div.Tensor divides by a tensor computed from the image"),
     "by zero": (lambda x: x / 0, "head: aten.div.Scalar takes a constant that is not finite"),
     "softmax": (lambda x: F.softmax(x, 1).mean((2, 3)), "head.softmax: aten.softmax.int is followed by another op"),
+    "three branches": (
+        lambda x: torch.stack([x, x, x], 1).softmax(1).sum(1), "aten.softmax.int weighs 3 branches; supported are two"
+    ),
+    "sum of channels": (lambda x: x.sum(1), "takes the sum over [1] of 1x4x8x8; only height and width"),
     "positions": (lambda x: F.softmax(x.flatten(1), 0), "aten.softmax.int runs over dimension 0 of 1x256"),
     "pixel": (lambda x: x[:, :, 0, 0], "head.select: aten.select.int takes one of the 8 elements of dimension 2"),
     "rows": (lambda x: x[:, :, 2:], "head: aten.slice.Tensor takes or moves elements of dimension 2 of 1x4x8x8; only"),

@@ -252,7 +252,6 @@ REFUSED = {
     "slice": "aten.slice.Tensor takes or moves elements of dimension",
     "slice, all axes": "aten.slice.Tensor takes or moves elements of dimension",
     "slice, steps": "aten.slice.Tensor takes or moves elements of dimension",
-    "split, equal": "aten.sub.Tensor subtracts tensors computed from the image",
     "split, number": "aten.slice.Tensor takes or moves elements of dimension",
     "slice, rows reversed": "aten.slice.Tensor takes or moves elements of dimension 2 of 1x4x8x8; only channels",
     "conv along channels, uneven": "aten.pad takes a tensor of shape 1x1x4",
