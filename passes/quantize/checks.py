@@ -16,11 +16,15 @@ from gradcam.dialect.traits import (
     ChannelAffine,
     Curve,
     ExactProduct,
+    Forward,
+    KeepsScale,
     MethodFormula,
     Product,
     ProductOfBoth,
     Quantized,
     Rescales,
+    Sum,
+    Unscaled,
     has,
     trait,
 )
@@ -28,6 +32,7 @@ from gradcam.errors import GradcamError, fail
 from gradcam.passes.ir.channel_affine import affine, affine_rescale
 from gradcam.passes.ir.constants import dense_values
 from gradcam.passes.ir.explanations import explanations
+from gradcam.passes.ir.queries import users
 from gradcam.quant_types import (
     INT16_LIMITS,
     hard_bend,
@@ -62,6 +67,11 @@ RUN_FIRST = {
     cam_ops.ExplainOp: "gradcam-derive-backward and gradcam-simplify-backward",
     cam_ops.TargetOp: "gradcam-derive-backward and gradcam-simplify-backward",
 }
+
+_LAYERS = "must come from a linear layer, a convolution or an average pool, or from a ReLU or clamp of one"
+#: What can be done about logits that are put together of those of several heads, and about other ops.
+_JOIN = "make one linear layer of those before it, over the concatenation of what they read, or compile a single one"
+_LEAVE_OUT = "compile the model without this op"
 
 
 def refuse_unsupported(main: Any) -> None:
@@ -102,6 +112,30 @@ def _reason(main: Any, op: Any) -> str:
     if isinstance(op, cam_ops.ScaleOp) and ir.FloatAttr(op.attributes["factor"]).value <= 0:
         return f"{name} needs a positive factor"
     return ""
+
+
+def classifier_of(return_op: Any) -> tuple[Any, set[ir.Value]]:
+    """The layer that yields the logits, and the results of the ops behind it, which keep its 32 bits and its scale.
+
+    Raises:
+        GradcamError: no layer computes the logits, or another layer reads them, too.
+    """
+    behind, path = set[ir.Value](), [return_op]
+    while has(layer := path[-1].operands[0].owner, Forward) and has(layer, KeepsScale):
+        behind.add(layer.results[0])
+        path.append(layer)
+    if isinstance(layer, ir.Block):
+        raise fail(path[-1], f"the logits are those of the image, and {_LAYERS}")
+    if not (has(layer, Forward) and has(layer, Product, Sum)):
+        name, remedy = layer.operation.name, _JOIN if has(layer, AlignsOperands) else _LEAVE_OUT
+        which = f" ({layer.function.value})" if isinstance(layer, activation_ops.FunctionOp) else ""
+        raise fail(layer, f"the logits come from '{name}'{which}, and {_LAYERS}; {remedy}")
+    for value in (layer.results[0], *behind):
+        for user in users(value):
+            if user not in path and not has(user, Unscaled):
+                reader = f"'{user.operation.name}' at {user.location}"
+                raise fail(layer, f"the logits have 32 bits and cannot also feed {reader}; explain an earlier layer")
+    return layer, behind
 
 
 def check_rescale(op: Any) -> None:

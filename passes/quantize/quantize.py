@@ -17,11 +17,9 @@ from gradcam.dialect.traits import (
     Curve,
     ExactProduct,
     Forward,
-    KeepsScale,
     Product,
     Quantized,
     Slope,
-    Sum,
     UnitScale,
     Unscaled,
     has,
@@ -33,7 +31,7 @@ from gradcam.passes.infra.pass_base import Pass
 from gradcam.passes.ir.given_ranges import GIVEN_RANGE
 from gradcam.passes.ir.queries import main_function, only_user, users
 from gradcam.passes.quantize.calibrate import RANGE
-from gradcam.passes.quantize.checks import check_rescale, refuse_unsupported
+from gradcam.passes.quantize.checks import check_rescale, classifier_of, refuse_unsupported
 from gradcam.passes.quantize.gradients import Gradients
 from gradcam.passes.quantize.joint_ranges import share_ranges
 from gradcam.passes.quantize.means import INPUT_MEAN
@@ -89,7 +87,7 @@ class _Quantizer:
         self.main = main
         self.image = main.entry_block.arguments[0]
         self.body = list(main.entry_block.operations)
-        self.classifier, self.behind = _classifier(self.body[-1])
+        self.classifier, self.behind = classifier_of(self.body[-1])
         self.image_scale = _image_range(main) / INT8_LEVELS
         self.parameters = Parameters()
         self.gradients = Gradients(main, self.parameters)
@@ -161,26 +159,6 @@ def _set_scale(value: Any, scale_: float, bits: int = 8) -> None:
 
 def _set_element_type(value: Any, element: ir.Type) -> None:
     value.set_type(ir.RankedTensorType.get(ir.RankedTensorType(value.type).shape, element))
-
-
-def _classifier(return_op: Any) -> tuple[Any, set[ir.Value]]:
-    """The layer that yields the logits, and the results of the ops behind it, which keep its 32 bits and its scale.
-
-    Raises:
-        GradcamError: no layer computes the logits, or another layer reads them, too.
-    """
-    behind, path = set[ir.Value](), [return_op]
-    while has(layer := path[-1].operands[0].owner, Forward) and has(layer, KeepsScale):
-        behind.add(layer.results[0])
-        path.append(layer)
-    if not (has(layer, Forward) and has(layer, Product, Sum)):
-        raise fail(return_op, "the logits must come from a linear, a convolution or an average pool")
-    for value in (layer.results[0], *behind):
-        for user in users(value):
-            if user not in path and not has(user, Unscaled):
-                reader = f"'{user.operation.name}' at {user.location}"
-                raise fail(layer, f"the logits have 32 bits and cannot also feed {reader}; explain an earlier layer")
-    return layer, behind
 
 
 def _residual_sums(body: Iterable[Any]) -> dict[Any, Any]:

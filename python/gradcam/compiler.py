@@ -231,6 +231,16 @@ def pipeline_for(level: str, settings: Settings) -> PassManager:
     return manager
 
 
+def _check_quantizable(module: Any) -> None:
+    """Refuses ops and heads that gradcam-quantize refuses, before the calibration, which may take long."""
+    from gradcam.passes.ir.queries import main_function
+    from gradcam.passes.quantize.checks import classifier_of, refuse_unsupported
+
+    main = main_function(module)
+    refuse_unsupported(main)
+    classifier_of(list(main.entry_block.operations)[-1])
+
+
 class Compilation:
     """A model on its way through the levels: iterating yields every level of `LEVELS` with its module.
 
@@ -286,6 +296,7 @@ class Compilation:
         yield LEVELS[0], module
         for level in LEVELS[1:]:
             if level == "quantized":
+                _check_quantizable(module)
                 self._say("calibrate")
                 self._calibrate(module)
             self._say(level)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 
 import heads
 import numpy as np
@@ -15,7 +16,7 @@ from rtl_checks import check_design
 from rtl_networks import Network, design, run_affine_of
 from torch import nn
 
-from gradcam.compiler import Compilation
+from gradcam.compiler import Compilation, Settings
 from gradcam.errors import GradcamError
 from gradcam.execution.float32 import run_float
 from gradcam.quant_types import scales
@@ -127,3 +128,67 @@ def test_logits_that_are_the_target_are_refused_with_a_remedy():
     with pytest.raises(GradcamError, match="the logits have 32 bits and cannot also feed") as caught:
         Compilation(net, net.settings("4x4")).to("quantized")
     assert str(caught.value).endswith("; explain an earlier layer")
+
+
+class TwoHeads(nn.Module):
+    """Two linear heads of one map, and what makes logits of them."""
+
+    def __init__(self, end):
+        super().__init__()
+        self.conv, self.one, self.other, self.end = nn.Conv2d(3, 8, 3), nn.Linear(8, 4), nn.Linear(8, 4), end
+
+    def forward(self, x):
+        y = torch.relu(self.conv(x))
+        return self.end(self.one(y.mean((2, 3))), self.other(y.amax((2, 3))))
+
+
+#: Ends of heads that are refused, their place, op, and the last words of the reason.
+REFUSED = {
+    "joined": (
+        lambda a, b: torch.cat([a, b], 1),
+        "cat",
+        "concat'",
+        "over the concatenation of what they read, or compile a single one",
+    ),
+    "reordered": (lambda a, b: torch.cat([a, b], 1).flip(1), "cat", "concat'", "or compile a single one"),
+    "added": (lambda a, b: a + b, "add", "add'", "of what they read, or compile a single one"),
+    "gated": (lambda a, b: a * b.sigmoid(), "mul", "mul'", "compile the model without this op"),
+    "squared": (lambda a, b: a * a, "mul", "mul'", "compile the model without this op"),
+    "tanh": (lambda a, b: a.tanh(), "tanh", "function' (tanh)", "compile the model without this op"),
+    "silu": (lambda a, b: nn.functional.silu(a), "silu", "function' (silu)", "compile the model without this op"),
+    "prelu": (lambda a, b: torch.prelu(a, torch.tensor([0.2])), "prelu", "prelu'", "compile the model without this op"),
+    "normalized": (lambda a, b: a.relu() * 2 - 1, "sub", "batch_norm'", "compile the model without this op"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_heads_that_are_refused_are_so_before_the_calibration(name):
+    end, place, op, remedy = REFUSED[name]
+    with pytest.raises(GradcamError, match=rf"^the logits come from 'gradcam\.{re.escape(op)}, and must ") as caught:
+        of_two_heads(end, lambda: pytest.fail("calibration images are read")).to("quantized")
+    assert caught.value.location.name_str == place and str(caught.value).endswith(remedy)
+
+
+def test_one_of_the_heads_compiles():
+    """As the reasons of the others say; its calibration images are read."""
+    read = []
+    of_two_heads(lambda a, b: a, lambda: read.append(1) or np.ones((1, 3, 8, 8), np.float32)).to("quantized")
+    assert read
+
+
+def of_two_heads(end, images, method="gradcam") -> Compilation:
+    """The compilation of a model whose calibration images are asked of a function."""
+    model = TwoHeads(end).eval()
+    model.calibration_images = images
+    return Compilation(model, Settings("conv", method, input_shape=(1, 3, 8, 8), pe="4x4"))
+
+
+def test_the_image_as_logits_is_refused():
+    with pytest.raises(GradcamError, match=r"^the logits are those of the image, and must come from a linear layer"):
+        Compilation(nn.Flatten().eval(), Settings(None, input_shape=(1, 3, 1, 1), pe="4x4")).to("quantized")
+
+
+def test_methods_without_an_integer_form_are_refused_before_the_calibration():
+    compilation = of_two_heads(lambda a, b: b, lambda: pytest.fail("calibration images are read"), "gradcam++")
+    with pytest.raises(GradcamError, match=r"method 'gradcam\+\+' needs '.*', which has no quantized form"):
+        compilation.to("quantized")

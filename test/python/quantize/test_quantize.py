@@ -373,7 +373,11 @@ def test_logits_from_elsewhere():
     net = Network((1, 2, 4, 4))
     x = net.linear(net.flatten(net.image), 3)
     error, _ = refused(net.module(net.add(x, x)))
-    assert error.message == "the logits must come from a linear, a convolution or an average pool"
+    assert error.message == (
+        "the logits come from 'gradcam.add', and must come from a linear layer, a convolution or an average pool, or "
+        "from a ReLU or clamp of one; make one linear layer of those before it, over the concatenation of what they "
+        "read, or compile a single one"
+    )
     net = Network((1, 2, 4, 4))
     logits = net.linear(net.flatten(net.image), 3)
     error, _ = refused(net.module(logits, net.relu(logits)).replace(", %class: tensor<1xi32>", ""))
