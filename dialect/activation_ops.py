@@ -10,7 +10,7 @@ from torch_mlir import ir
 from torch_mlir.dialects import ext
 
 from gradcam.dialect.gradcam import GradCAM
-from gradcam.dialect.traits import Curve, Forward, KeepsNonnegative, Slope
+from gradcam.dialect.traits import Curve, Forward, KeepsNonnegative, Nonnegative, Slope
 from gradcam.dialect.verify import require, result_shape, shape, verifier
 from gradcam.functions import FUNCTIONS
 
@@ -54,7 +54,9 @@ class PReluSlopeOp(GradCAM.Operation, name="prelu_slope", traits=[ext.Pure, Forw
     verify_invariants = verifier(_check_slopes)
 
 
-class HardSigmoidOp(GradCAM.Operation, name="hard_sigmoid", traits=[ext.Pure, Forward(), Curve("sum", bend=BEND)]):
+class HardSigmoidOp(
+    GradCAM.Operation, name="hard_sigmoid", traits=[ext.Pure, Forward(), Nonnegative(), Curve("sum", bend=BEND)]
+):
     """y = min(max(x + 3, 0), 6) / 6, elementwise, as torch.nn.functional.hardsigmoid."""
 
     x: ext.Operand[Any]

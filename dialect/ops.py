@@ -274,7 +274,9 @@ class BatchNormOp(GradCAM.Operation, name="batch_norm", traits=[ext.Pure, Forwar
 
 
 class FlattenOp(
-    GradCAM.Operation, name="flatten", traits=[ext.Pure, Forward(), Gradient(), LinearInFirst(), KeepsScale()]
+    GradCAM.Operation,
+    name="flatten",
+    traits=[ext.Pure, Forward(), Gradient(), LinearInFirst(), KeepsNonnegative(), KeepsScale()],
 ):
     """1xCxHxW to 1x(C*H*W), row-major."""
 

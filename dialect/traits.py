@@ -73,6 +73,10 @@ class KeepsNonnegative(Trait):
     """No element of the result is negative when none of the operands is."""
 
 
+class Nonnegative(Trait):
+    """No element of the result is negative, whatever the operands are."""
+
+
 class MovesChannels(Trait):
     """Channel c of the result is a channel of operand 0 as it is, one of another number, or 0."""
 

@@ -14,7 +14,7 @@ from gradcam.passes.hw.shapes import Shapes
 from gradcam.passes.hw.sharing import Multiplier, share_multipliers
 from gradcam.passes.hw.tables import Tables
 from gradcam.passes.hw.value import PREDICATES, State, Value
-from gradcam.passes.program.clock import EXTREME, Clock, is_wide, unextended
+from gradcam.passes.program.clock import EXTENSION, EXTREME, Clock, is_wide, unextended
 from gradcam.passes.program.engines import Engine, Epilogue, Slot, latency_of, stage_of
 from gradcam.passes.program.nest import Access, Dataflow, Node, Sink
 
@@ -30,6 +30,9 @@ COMB = {
     "arith.shrui": "shru",
     "arith.shli": "shl",
 }
+
+#: By kind of a maximum or minimum, the comparison that holds where its first argument is the result.
+_EXTREMES = {"arith.maxsi": "sgt", "arith.minsi": "slt", "arith.maxui": "ugt", "arith.minui": "ult"}
 
 
 class Datapath:
@@ -284,6 +287,8 @@ class Datapath:
         if node.kind in ("arith.cmpi", *EXTREME):
             holds = self._compare(node, point, stage)
             return (holds, stage) if node.kind == "arith.cmpi" else self._extreme(node, point, stage, latency, holds)
+        if node.kind in EXTENSION:
+            return self.signed(node, point, stage).sign_extend(node.bits), stage
         if node.kind == "arith.muli":
             args = [factor.sign_extend(node.bits) for factor in self.products.factors(node, point, stage)]
         else:
@@ -292,6 +297,17 @@ class Datapath:
         if latency:
             result = result[: min(node.bits, self._bits_read(node))]
         return self.delay(result, latency, node.kind.split(".")[-1]), stage + latency
+
+    def signed(self, node: Node, point: tuple[int, ...], stage: int) -> Value:
+        """What an extension extends, as a number with a sign; any other value as it is.
+
+        An integer that has no sign in some configurations gets another bit: 0 in these, in the others its own sign.
+        """
+        value, column = self.at(unextended(node), point, stage), self.shapes.signs.get(id(node), [1])
+        if all(column):
+            return value
+        sign = value[-1] & self.table(column, 1, stage) if any(column) else self.b.const(0, 1)
+        return self.b.concat([sign, value])
 
     def _sum(self, terms: list[Value], stages: int) -> Value:
         """The sum of the terms by an adder tree, whose levels are spread evenly over `stages` pipeline stages."""
@@ -341,7 +357,7 @@ class Datapath:
     def _compare(self, node: Node, point: tuple[int, ...], stage: int) -> Value:
         """i1: the comparison of an arith.cmpi holds; for a maximum or minimum, its first argument is the result."""
         b, crossing = self.b, Clock.of(node.op).crossing
-        predicate = {"arith.maxsi": "sgt", "arith.minsi": "slt"}.get(node.kind)
+        predicate = _EXTREMES.get(node.kind)
         predicate = predicate or PREDICATES[int(node.what["predicate"].split(" ")[0])]
         args = [self.at(a, point, stage) for a in node.args]
         for place, arg in enumerate(args):
@@ -382,9 +398,7 @@ class Datapath:
         kind = node.kind
         if kind in COMB:
             return self.b.comb(COMB[kind], *args)
-        if kind in ("arith.extsi", "arith.trunci"):
-            return args[0].sign_extend(node.bits)
-        if kind in ("arith.index_cast", "arith.index_castui", "arith.extui"):
+        if kind in ("arith.trunci", "arith.index_cast", "arith.index_castui"):
             return args[0].zero_extend(node.bits)
         if kind == "arith.select":
             return self.b.mux(args[0], args[1], args[2])

@@ -5,8 +5,9 @@ Xilinx WP486, "Deep Learning with INT8 Optimization on Xilinx Devices": with fie
     (high * 2^F + low) * shared = (high * shared) * 2^F + low * shared
 
 so the lowest F bits are the low product. The bits above are the high product, less 1 (a borrow) where the low product
-is negative. F is the width of a product, 16 bits for int8: no product overflows its field, and the sum
-high * 2^F + low has 25 bits.
+is negative. F is the width of a product, 16 bits for bytes of which one may be unsigned: a factor of -128 to 255 times
+one of -128 to 127 is at most 2^15 - 128 in magnitude, so no product overflows its field. The sum high * 2^F + low has
+25 bits, or 26 where `high` and `low` are those that may be unsigned.
 """
 
 from __future__ import annotations
@@ -45,11 +46,6 @@ class Pairing:
     own: Node
     dim: int
 
-    @property
-    def field(self) -> int:
-        """Bits of a product."""
-        return self.shared.bits + self.own.bits
-
 
 def find_pairing(product: Node, dims: Callable[[Node], frozenset[int]]) -> Pairing | None:
     """The pairing of a product's lanes; None where they share no factor or the factors are too wide for a DSP slice.
@@ -63,15 +59,22 @@ def find_pairing(product: Node, dims: Callable[[Node], frozenset[int]]) -> Pairi
     for shared, own in (product.args, product.args[::-1]):
         free = dims(own) - dims(shared)
         if free:
-            pairing = Pairing(unextended(shared), unextended(own), min(free))
-            fits = pairing.field + pairing.own.bits < WIDE and pairing.shared.bits <= NARROW
-            return pairing if fits and pairing.field <= product.bits else None
+            wide, narrow = (unextended(factor).bits for factor in (own, shared))
+            # A byte without a sign has 9 bits with one. Of two such bytes the product has more bits than its factors.
+            fits = product.bits + wide + 1 < WIDE and narrow + 1 <= NARROW and wide + narrow == product.bits
+            return Pairing(shared, own, min(free)) if fits else None
     return None
 
 
-def multiply_both(b: Builder, shared: Value, low: Value, high: Value) -> Value:
-    """Both products in two adjacent fields; the upper field is 1 too small where the lower product is negative."""
-    field = shared.width + low.width
+def multiply_both(b: Builder, shared: Value, low: Value, high: Value, field: int) -> Value:
+    """Both products in two adjacent fields; the upper field is 1 too small where the lower product is negative.
+
+    Args:
+        b: the builder.
+        shared: the factor of both products.
+        low, high: the other factors.
+        field: bits of a product with a sign, and of a field.
+    """
     wide = field + high.width + 1
     shifted = b.concat([high.sign_extend(high.width + 1), b.const(0, field)])
     both = shifted + low.sign_extend(wide)

@@ -30,22 +30,28 @@ class Products:
         The narrower factor comes first. Each is as wide as the widest factor, at its place, of the configurations that
         share the multiplier. Constants count with the bits that their values need.
         """
-        path, needed = self.path, self.path.shapes.bits_needed
+        path = self.path
         multiplier = path.multipliers.get(id(node), Multiplier({0: node}))
-        ordered = {r: sorted(map(unextended, n.args), key=needed) for r, n in multiplier.products.items()}
+        ordered = {r: sorted(n.args, key=self._bits) for r, n in multiplier.products.items()}
         factors = []
         for place in range(2):
             options: dict[Value, list[int]] = {}
             for configuration, pair in ordered.items():
                 factor = pair[place]
-                if factor.kind == "acc":
-                    factor = multiplier.totals.get(factor.what, factor)
-                value = path.at(factor, point, stage)[: needed(factor)]
+                if unextended(factor).kind == "acc":
+                    factor = multiplier.totals.get(unextended(factor).what, factor)
+                value = path.signed(factor, point, stage)
+                if unextended(factor).kind == "const":
+                    value = value[: self._bits(factor)]
                 options.setdefault(value, []).append(configuration)
             width = max(value.width for value in options)
             values = [value.sign_extend(width) for value in options]
             factors.append(path.select(values, list(options.values()), stage))
         return factors
+
+    def _bits(self, factor: Node) -> int:
+        """Bits that a factor needs without its extension."""
+        return self.path.shapes.bits_needed(unextended(factor))
 
     def wide(self, node: Node, point: tuple[int, ...], stage: int) -> Value:
         """A product as the sum of two partial products, one per part of the wider factor.
@@ -79,8 +85,8 @@ class Products:
         low, high = ((*point[:dim], lane, *point[dim + 1 :]) for lane in (point[dim] & ~1, point[dim] | 1))
         if high[dim] >= path.extent(node, dim):
             return None
-        own = [path.at(pairing.own, lane, stage) for lane in (low, high)]
-        both = multiply_both(self.b, path.at(pairing.shared, point, stage), *own)
+        own = [path.signed(pairing.own, lane, stage) for lane in (low, high)]
+        both = multiply_both(self.b, path.signed(pairing.shared, point, stage), *own, node.bits)
         # The register follows the multiplication, so that both lanes share it.
         both = path.delay(both, latency_of(node.op, node.kind), "products")
         return (low_product(both) if point == low else high_product(both)).sign_extend(node.bits)

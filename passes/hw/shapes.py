@@ -8,6 +8,7 @@ from typing import Any
 
 from gradcam.passes.hw.sharing import Multiplier
 from gradcam.passes.hw.value import signed_bits
+from gradcam.passes.program.clock import EXTENSION
 from gradcam.passes.program.engines import Engine
 from gradcam.passes.program.nest import Dataflow, Nest, Node
 
@@ -18,6 +19,8 @@ class Shapes:
     Attributes:
         columns: by id of a constant operand, its value in every configuration; filled by `make_columns`.
         tables: by id of a lookup, the entries of its table in every configuration; filled by `make_columns`.
+        signs: by id of an extension, 1 for every configuration in which the integer has a sign, else 0; filled by
+            `make_columns`.
     """
 
     def __init__(self, engine: Engine, multipliers: Mapping[int, Multiplier]) -> None:
@@ -25,6 +28,7 @@ class Shapes:
         self.engine, self.multipliers = engine, multipliers
         self.columns: dict[int, list[int]] = {}
         self.tables: dict[int, list[tuple[int, ...]]] = {}
+        self.signs: dict[int, list[int]] = {}
         self._shapes: dict[int, int] = {}
         self._numbers: dict[Any, int] = {}
 
@@ -37,13 +41,14 @@ class Shapes:
                 what, args = id(self.multipliers[id(node)]), ()
             elif node.kind == "load":
                 what = self.engine.slot_of[id(node.what)].operand
-            elif node.kind in ("const", "table"):
+            elif node.kind in ("const", "table", *EXTENSION):
                 what = None
             elif node.kind == "iv":
                 what = self.engine.loops(self.nest_of(node)).index(node.what)
             elif isinstance(what, dict):
                 what = tuple(sorted(what.items()))
-            shape = (node.kind, str(node.type_), what, tuple(self.number(a) for a in args))
+            kind = EXTENSION if node.kind in EXTENSION else node.kind
+            shape = (kind, str(node.type_), what, tuple(self.number(a) for a in args))
             self._shapes[id(node)] = self._numbers.setdefault(shape, len(self._numbers))
         return self._shapes[id(node)]
 
@@ -58,18 +63,26 @@ class Shapes:
         return next(n for n in self.engine.configurations if any(node.what is loop for loop in n.loops))
 
     def make_columns(self) -> None:
-        """Makes a column per constant operand, with its value in every configuration, and one per lookup in a table.
+        """Makes a column per constant operand, with its value in every configuration, per lookup and per extension.
 
         Constant operands of ops with the same number share a column, also across epilogues, and so share the ops.
         """
         self.columns = self._columns(self._constants)
-        self.tables = self._columns(lambda flow: [(self.number(n), n) for n in flow.nodes if n.kind == "table"])
+        self.tables = self._columns(lambda flow: self._of_kinds(flow, "table"))
+        self.signs = self._columns(lambda flow: self._of_kinds(flow, *EXTENSION), _has_sign)
 
-    def _columns(self, uses: Callable[[Dataflow], list[tuple[Any, Node]]]) -> dict[int, list[Any]]:
+    def _of_kinds(self, flow: Dataflow, *kinds: str) -> list[tuple[Any, Node]]:
+        """The nodes of some kinds of a dataflow, each with the number of its expression."""
+        return [(self.number(n), n) for n in flow.nodes if n.kind in kinds]
+
+    def _columns(
+        self, uses: Callable[[Dataflow], list[tuple[Any, Node]]], what: Callable[[Node], Any] = lambda node: node.what
+    ) -> dict[int, list[Any]]:
         """By id of a node, what the nodes with its key are in every configuration.
 
         Args:
             uses: returns the nodes of a dataflow, each with a key of its use.
+            what: returns what a node is.
         """
         columns: dict[int, list[Any]] = {}
         entries: dict[Any, list[Any]] = {}
@@ -80,7 +93,7 @@ class Shapes:
                 # Two ops of one configuration may be equal up to constants, such as two clamps of one value.
                 seen[shape] += 1
                 key = shape, seen[shape]
-                entries.setdefault(key, [None] * len(self.engine.configurations))[configuration] = node.what
+                entries.setdefault(key, [None] * len(self.engine.configurations))[configuration] = what(node)
                 places.setdefault(key, []).append(node)
         for key, column in entries.items():
             default = next(e for e in column if e is not None)
@@ -98,3 +111,8 @@ class Shapes:
         found = [((self.number(n), i), a) for n in flow.nodes for i, a in enumerate(n.args) if a.kind == "const"]
         sinks = ((i, s.value) for i, s in enumerate(flow.sinks))
         return found + [(("sink", i, value.bits), value) for i, value in sinks if value.kind == "const"]
+
+
+def _has_sign(node: Node) -> int:
+    """1 for an extension by the sign, 0 for one by zeros."""
+    return int(node.kind == "arith.extsi")

@@ -10,7 +10,7 @@ from torch_mlir import ir
 from gradcam.errors import fail
 from gradcam.numerics import affine_fixed_point
 from gradcam.passes.ir.constants import read_constant
-from gradcam.quant_types import scales, storage_limits
+from gradcam.quant_types import largest_magnitude, scales
 
 
 def affine(op: Any) -> tuple[np.ndarray, np.ndarray] | None:
@@ -58,4 +58,4 @@ def affine_rescale(op: Any) -> tuple[np.ndarray, np.ndarray, int]:
         raise fail(op, f"the parameters of '{op.name}' must be constants")
     factor, offset = numbers
     step = scales(op.results[0])
-    return affine_fixed_point(factor * scales(op.operands[0]) / step, offset / step, -storage_limits(op.operands[0])[0])
+    return affine_fixed_point(factor * scales(op.operands[0]) / step, offset / step, largest_magnitude(op.operands[0]))

@@ -18,7 +18,6 @@ from gradcam.passes.linalg.builders import (
     product,
     rescaled,
     shape,
-    stored,
     widened,
     width,
 )
@@ -28,16 +27,18 @@ from gradcam.passes.linalg.lowering import (
     add_up,
     factor_vector,
     fixed,
+    is_greater,
     reduce_windows,
     require_int8,
     rescaled_result,
     scale_term,
+    stored,
     whole_or_parts,
     window_loops,
 )
 from gradcam.passes.linalg.slopes import looked_up, within_int16
 from gradcam.passes.linalg.values import pointwise
-from gradcam.quant_types import hard_bend, hard_rescale, result_rescale, signed_rescale, storage_bits
+from gradcam.quant_types import hard_bend, hard_rescale, is_unsigned, result_rescale, signed_rescale, storage_bits
 
 
 def _lower_prelu(lowering: Lowering, op: Any) -> list[Any]:
@@ -45,21 +46,21 @@ def _lower_prelu(lowering: Lowering, op: Any) -> list[Any]:
     vectors, slopes = list[ir.Value](), dense_values(op.operands[1].owner)
     keep = scale_term(lowering, op, op.operands[0], vectors)
     m, s = fixed(op, signed_rescale, op.operands[0], op.results[0], slopes)
-    position = len(vectors)
+    position, unsigned = len(vectors), is_unsigned(op.operands[0])
     vectors.append(factor_vector(lowering, m, len(slopes)))
 
     def body(a: ir.Value, *scalars: ir.Value) -> ir.Value:
-        is_positive = arith.cmpi(arith.CmpIPredicate.sgt, a, const(width(a), 0))
-        return arith.select(is_positive, keep(a, scalars), rescaled(a, scalars[position], s))
+        is_positive = is_greater(a, const(width(a), 0), unsigned)
+        return arith.select(is_positive, keep(a, scalars), rescaled(a, scalars[position], s, unsigned))
 
     return changed(lowering, op, vectors, body)
 
 
 def _lower_hard_sigmoid(lowering: Lowering, op: Any) -> list[Any]:
-    bend, (m, s) = hard_bend(op), fixed(op, hard_rescale, op)
+    bend, (m, s), unsigned = hard_bend(op), fixed(op, hard_rescale, op), is_unsigned(op.operands[0])
 
     def body(x: ir.Value) -> ir.Value:
-        return rescaled(clipped(arith.addi(widened(x, 32), const(32, bend)), 0, 2 * bend), int(m), s)
+        return rescaled(clipped(arith.addi(widened(x, 32, unsigned), const(32, bend)), 0, 2 * bend), int(m), s)
 
     return changed(lowering, op, [], body)
 
@@ -68,7 +69,7 @@ def _lower_hard_swish(lowering: Lowering, op: Any) -> list[Any]:
     bend, (m, s) = hard_bend(op), fixed(op, hard_rescale, op)
 
     def body(x: ir.Value) -> ir.Value:
-        x = within_int16(x)
+        x = within_int16(x, is_unsigned(op.operands[0]))
         gate = clipped(arith.addi(x, const(32, bend)), 0, 2 * bend)
         return rescaled(arith.muli(x, gate), int(m), s)
 
@@ -93,22 +94,28 @@ def _lower_mul(lowering: Lowering, op: Any) -> list[Any]:
         y = extract_slice(y, [0, 0, 0], [1, 1, shape(y)[2]], [shape(y)[2]])
     m, s = fixed(op, result_rescale, op)
     others = [y, *([factor_vector(lowering, m, type_shape(op.results[0])[1])] if m.ndim else [])]
-    bits = storage_bits(op.results[0])
+    signs = _unsigned(op)
 
     def body(x: ir.Value, y: ir.Value, *factor: ir.Value) -> ir.Value:
-        return stored(rescaled(product(x, y), factor[0] if factor else int(m), s), bits)
+        return stored(rescaled(product(x, y, signs), factor[0] if factor else int(m), s), op.results[0])
 
-    return [pointwise([x], others, bits, body)]
+    return [pointwise([x], others, storage_bits(op.results[0]), body)]
+
+
+def _unsigned(op: Any) -> tuple[bool, bool]:
+    """Whether each of both operands is unsigned."""
+    x, y = op.operands
+    return is_unsigned(x), is_unsigned(y)
 
 
 def _lower_product_sums(lowering: Lowering, op: Any) -> list[Any]:
     for operand in op.operands:
         require_int8(op, operand)
     (_, channels, *size), place = type_shape(op.operands[0]), window_loops()[1]
-    ins = [(lowering.tensor(v), place) for v in op.operands]
+    ins, signs = [(lowering.tensor(v), place) for v in op.operands], _unsigned(op)
 
     def add_product(x: ir.Value, y: ir.Value, acc: ir.Value) -> ir.Value:
-        return add_up(acc, product(x, y))
+        return add_up(acc, product(x, y, signs))
 
     return [
         rescaled_result(lowering, op, reduce_windows(lowering, channels, ins, size, [1, 1], [(32, 0)], add_product))

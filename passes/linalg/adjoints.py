@@ -29,7 +29,6 @@ from gradcam.passes.linalg.builders import (
     integer,
     rescaled,
     shape,
-    stored,
     width,
 )
 from gradcam.passes.linalg.depthwise import Axis, correlate
@@ -44,6 +43,7 @@ from gradcam.passes.linalg.lowering import (
     reduce_window,
     rescaled_result,
     scale_term,
+    stored,
     stored_constant,
     whole_or_parts,
     within,
@@ -225,7 +225,7 @@ def _rescaled_products(op: Any, g: Any, products: Callable[..., ir.Value], scale
     vectors = [] if vector is None else [vector]
 
     def rescale(acc: ir.Value, *factor: ir.Value) -> ir.Value:
-        return stored(rescaled(acc, factor[0] if factor else int(m), s), bits)
+        return stored(rescaled(acc, factor[0] if factor else int(m), s), op.results[0])
 
     if not isinstance(g, Halves):
         return elementwise(products(g), vectors, bits, rescale)
@@ -326,7 +326,11 @@ def _lower_apply_mask(lowering: Lowering, op: Any) -> list[Any]:
     if not slope:
         return [pointwise([g], [mask], bits, lambda g, mask: arith.select(mask, g, const(width(g), 0)))]
     leak = scale_term(lowering, op, op.operands[0], vectors, slope)
-    return [pointwise([g], [mask, *vectors], bits, lambda g, mask, *m: arith.select(mask, g, stored(leak(g, m), bits)))]
+
+    def body(g: ir.Value, mask: ir.Value, *m: ir.Value) -> ir.Value:
+        return arith.select(mask, g, stored(leak(g, m), op.results[0]))
+
+    return [pointwise([g], [mask, *vectors], bits, body)]
 
 
 def _lower_unflatten(lowering: Lowering, op: Any) -> list[Any]:

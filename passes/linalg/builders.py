@@ -35,8 +35,8 @@ def shape(value: ir.Value) -> list[int]:
 
 
 def const(bits: int, value: int) -> ir.Value:
-    """A scalar constant."""
-    return arith.constant(integer(bits), value)
+    """A scalar constant; a number that fits `bits` only without a sign is the integer of the same bits."""
+    return arith.constant(integer(bits), value - (1 << bits) if bits > 1 and value >> (bits - 1) == 1 else value)
 
 
 def const_tensor(array: np.ndarray) -> ir.Value:
@@ -139,30 +139,27 @@ def elementwise(x: ir.Value, others: Sequence[ir.Value], bits: int | Sequence[in
     return generic([x, *others], outs, maps, "p" * len(dims), lambda *a: body(*a[: -len(widths)]))
 
 
-def widened(x: ir.Value, bits: int) -> ir.Value:
-    """Scalar `x` sign-extended to `bits`, or as it is."""
-    return x if width(x) == bits else arith.extsi(integer(bits), x)
+def widened(x: ir.Value, bits: int, unsigned: bool = False) -> ir.Value:
+    """Scalar `x` extended to `bits` by its sign, or by zeros where it is unsigned; or as it is."""
+    if width(x) == bits:
+        return x
+    return (arith.extui if unsigned else arith.extsi)(integer(bits), x)
 
 
-def product(x: ir.Value, y: ir.Value) -> ir.Value:
-    """The product of two scalars of 8 bits, in i32."""
-    return widened(arith.muli(widened(x, 16), widened(y, 16)), 32)
+def product(x: ir.Value, y: ir.Value, unsigned: tuple[bool, bool] = (False, False)) -> ir.Value:
+    """The product of two scalars of 8 bits, either of which may be unsigned, in i32."""
+    bits = 32 if all(unsigned) else 16  # 128 * 255 fits 16 bits with a sign, 255 * 255 does not
+    factors = (widened(v, bits, is_unsigned) for v, is_unsigned in zip((x, y), unsigned, strict=True))
+    return widened(arith.muli(*factors), 32)
 
 
 def clipped(x: ir.Value, lo: int, hi: int) -> ir.Value:
-    """Scalar `x` limited to lo..hi."""
+    """Signed scalar `x` limited to lo..hi."""
     return arith.minsi(arith.maxsi(x, const(width(x), lo)), const(width(x), hi))
 
 
-def stored(x: ir.Value, bits: int) -> ir.Value:
-    """Scalar `x` (8 or 32 bits) saturated to an i8 storage, or at full width for an i32 one."""
-    if width(x) == bits:
-        return x
-    return arith.trunci(integer(8), clipped(x, -128, 127)) if bits == 8 else widened(x, bits)
-
-
-def rescaled(x: ir.Value, m: int | ir.Value, s: int) -> ir.Value:
-    """`(x * m + (1 << (s - 1))) >> s` as i32, for a scalar `x` of 8 or 32 bits and m < 2^15.
+def rescaled(x: ir.Value, m: int | ir.Value, s: int, unsigned: bool = False) -> ir.Value:
+    """`(x * m + (1 << (s - 1))) >> s` as i32, for a scalar `x` of 8 or 32 bits and m < 2^15; one of 8 may be unsigned.
 
     The intermediate has 48 bits for an i32 (2^31 * 2^15, 1 << 45 and a sign fit) and 32 for an i8, as long as the
     rounding term fits. A power of two multiplies nothing.
@@ -172,9 +169,9 @@ def rescaled(x: ir.Value, m: int | ir.Value, s: int) -> ir.Value:
         s -= m.bit_length() - 1
     bits = 32 if width(x) == 8 and s < 32 else 48
     if is_power:
-        product = widened(x, bits)
+        product = widened(x, bits, unsigned)
     else:
         factor = const(bits, m) if isinstance(m, int) else widened(m, bits)
-        product = arith.muli(widened(x, bits), factor)
+        product = arith.muli(widened(x, bits, unsigned), factor)
     shifted = arith.shrsi(arith.addi(product, const(bits, 1 << (s - 1))), const(bits, s))
     return shifted if bits == 32 else arith.trunci(integer(32), shifted)

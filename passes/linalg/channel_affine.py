@@ -10,26 +10,26 @@ from torch_mlir import ir
 from torch_mlir.dialects import arith
 
 from gradcam.passes.ir.channel_affine import affine_rescale
-from gradcam.passes.linalg.builders import const, integer, stored, widened, width
-from gradcam.passes.linalg.lowering import Lowering, channel_vector, factor_vector, fixed, whole_or_parts
+from gradcam.passes.linalg.builders import const, integer, widened, width
+from gradcam.passes.linalg.lowering import Lowering, channel_vector, factor_vector, fixed, stored, whole_or_parts
 from gradcam.passes.linalg.values import pointwise
-from gradcam.quant_types import storage_bits
+from gradcam.quant_types import is_unsigned, storage_bits
 
 
 def _lower_channel_affine(lowering: Lowering, op: Any) -> list[Any]:
     """(x * m + b) >> s, with m and b by channel; b has the half that rounds. 48 bits for an x of 32."""
     m, b, s = fixed(op, affine_rescale, op)
-    x, bits = whole_or_parts(lowering, op.operands[0]), storage_bits(op.results[0])
+    x, unsigned = whole_or_parts(lowering, op.operands[0]), is_unsigned(op.operands[0])
     factors, offsets = factor_vector(lowering, m, len(m)), _offsets(lowering, b)
 
     def body(a: ir.Value, m: ir.Value, *offset: ir.Value) -> ir.Value:
         wide = 32 if width(a) == 8 else 48
         added = widened(offset[0], wide) if offset else const(wide, int(b[0]))
-        total = arith.addi(arith.muli(widened(a, wide), widened(m, wide)), added)
+        total = arith.addi(arith.muli(widened(a, wide, unsigned), widened(m, wide)), added)
         shifted = arith.shrsi(total, const(wide, s))
-        return stored(shifted if wide == 32 else arith.trunci(integer(32), shifted), bits)
+        return stored(shifted if wide == 32 else arith.trunci(integer(32), shifted), op.results[0])
 
-    return [pointwise([x], [factors, *offsets], bits, body)]
+    return [pointwise([x], [factors, *offsets], storage_bits(op.results[0]), body)]
 
 
 def _offsets(lowering: Lowering, b: np.ndarray) -> list[ir.Value]:

@@ -16,7 +16,7 @@ from gradcam.errors import fail
 from gradcam.passes.linalg.builders import empty, insert_slice, shape
 from gradcam.passes.linalg.lowering import Lowering, fixed, rescaled_elements
 from gradcam.passes.linalg.values import Placed
-from gradcam.quant_types import part_rescale, storage_bits
+from gradcam.quant_types import is_unsigned, part_rescale, storage_bits
 
 
 def _lower_concat(lowering: Lowering, op: Any) -> list[Any]:
@@ -48,7 +48,7 @@ def _part(lowering: Lowering, op: Any, index: int) -> Placed:
     x = lowering.tensor(value)
     channels = _channels(value, x)
     if constants is not None:
-        x = rescaled_elements(lowering, x, constants, channels, storage_bits(op.results[0]))
+        x = rescaled_elements(lowering, x, constants, channels, op.results[0], is_unsigned(value))
     return Placed(x, tuple(range(channels)), frozenset(range(channels)))
 
 

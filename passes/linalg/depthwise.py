@@ -12,6 +12,7 @@ Taps that do not exist have the weight 0. They come first, where a row has no mo
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -79,7 +80,15 @@ class Groups:
         return words.transpose(0, 2, 3, 4, 5, 1)
 
 
-def correlate(lowering: Lowering, x: ir.Value, w: np.ndarray, rows: Axis, columns: Axis, out: list[int]) -> ir.Value:
+def correlate(
+    lowering: Lowering,
+    x: ir.Value,
+    w: np.ndarray,
+    rows: Axis,
+    columns: Axis,
+    out: list[int],
+    unsigned: bool = False,
+) -> ir.Value:
     """Sums of products of a depthwise correlation in i32, over loops ct, oh, ow, kh, phase, group, tap, lane.
 
     Args:
@@ -89,6 +98,7 @@ def correlate(lowering: Lowering, x: ir.Value, w: np.ndarray, rows: Axis, column
         rows: how the kernel walks the rows of `x`.
         columns: how it walks the columns.
         out: shape of the result, OH x OW x C in lanes.
+        unsigned: whether `x` is.
     """
     lanes, (_, kernel_height, kernel_width) = lowering.pe.oc, w.shape
     groups = Groups.of(kernel_width, columns)
@@ -107,6 +117,7 @@ def correlate(lowering: Lowering, x: ir.Value, w: np.ndarray, rows: Axis, column
         [tile, kh, phase, group, tap, lane],
         [oh, ow, channel],
     ]
+    body = partial(multiply_add, unsigned=unsigned)
     words = const_tensor(groups.packed(w, out[2], lanes))
     affine_maps = [ir.AffineMap.get(8, 0, m) for m in maps]
-    return generic([read, words], [filled(out, 32, 0)], affine_maps, "ppprrrrp", multiply_add)
+    return generic([read, words], [filled(out, 32, 0)], affine_maps, "ppprrrrp", body)

@@ -8,24 +8,28 @@ from typing import Any
 from torch_mlir import ir
 from torch_mlir.dialects import arith
 
-from gradcam.passes.linalg.builders import clipped, const, elementwise, stored, width
-from gradcam.passes.linalg.lowering import Lowering, scale_term, together, whole_or_parts
+from gradcam.passes.linalg.builders import clipped, const, elementwise, width
+from gradcam.passes.linalg.lowering import Lowering, is_greater, scale_term, stored, together, whole_or_parts
 from gradcam.passes.linalg.slopes import SLOPES, slope_bits, slopes_of
 from gradcam.passes.linalg.values import Parities, pointwise
-from gradcam.quant_types import clamp_bounds, has_same_scale, storage_bits
+from gradcam.quant_types import UINT8_LEVELS, clamp_bounds, has_same_scale, is_unsigned, storage_bits
 
 
 def _lower_add(lowering: Lowering, op: Any) -> list[Any]:
-    bits = storage_bits(op.results[0])
     vectors: list[ir.Value] = []
     first, second = (scale_term(lowering, op, v, vectors) for v in op.operands)
     x, y = (whole_or_parts(lowering, v) for v in op.operands)
-    return [pointwise([x, y], vectors, bits, lambda x, y, *m: stored(arith.addi(first(x, m), second(y, m)), bits))]
+
+    def body(x: ir.Value, y: ir.Value, *m: ir.Value) -> ir.Value:
+        return stored(arith.addi(first(x, m), second(y, m)), op.results[0])
+
+    return [pointwise([x, y], vectors, storage_bits(op.results[0]), body)]
 
 
 def requantized(lowering: Lowering, op: Any, before: Callable[..., ir.Value]) -> list[Any]:
     """Applies `before` to each element of operand 0, then requantizes it to the scale and storage of the result."""
-    if has_same_scale(op.operands[0], op.results[0]):
+    x, y = op.operands[0], op.results[0]
+    if has_same_scale(x, y) and is_unsigned(x) == is_unsigned(y):
         return changed(lowering, op, [], before)
     vectors: list[ir.Value] = []
     term = scale_term(lowering, op, op.operands[0], vectors)
@@ -38,12 +42,12 @@ def changed(lowering: Lowering, op: Any, vectors: list[ir.Value], body: Callable
     is_stored = isinstance(x, Parities) or has_same_scale(op.operands[0], op.results[0])
     slopes = [] if is_stored else slopes_of(op.operands[0])
     if not slopes:
-        return [pointwise([x], vectors, bits, lambda a, *m: stored(body(a, *m), bits))]
+        return [pointwise([x], vectors, bits, lambda a, *m: stored(body(a, *m), op.results[0]))]
     count = len(vectors)
     formulas = [SLOPES[slope.operation.name](lowering, slope, vectors) for slope in slopes]
 
     def with_slopes(a: ir.Value, *m: ir.Value) -> list[ir.Value]:
-        return [stored(body(a, *m[:count]), bits), *(formula(a, m) for formula in formulas)]
+        return [stored(body(a, *m[:count]), op.results[0]), *(formula(a, m) for formula in formulas)]
 
     # One linalg op computes the slopes and the result, so that their common operand is never stored.
     with together(op, *slopes):
@@ -63,12 +67,26 @@ def _lower_slope(lowering: Lowering, op: Any) -> list[Any]:
 
 
 def _lower_relu(lowering: Lowering, op: Any) -> list[Any]:
+    """The maximum of x and 0, where the storage of x or of the result has negative numbers."""
+    if is_unsigned(op.operands[0]) or is_unsigned(op.results[0]):
+        return requantized(lowering, op, lambda a: a)
     return requantized(lowering, op, lambda a: arith.maxsi(a, const(width(a), 0)))
 
 
 def _lower_clamp(lowering: Lowering, op: Any) -> list[Any]:
+    """x within bounds; of an unsigned x, or one that is stored unsigned, those that the storage does not have."""
     lo, hi = clamp_bounds(op)
-    return requantized(lowering, op, lambda x: clipped(x, lo, hi))
+    if is_unsigned(op.operands[0]):
+        return requantized(lowering, op, lambda a: _clipped_bytes(a, lo, hi))
+    if is_unsigned(op.results[0]) and lo <= 0 <= hi:
+        return requantized(lowering, op, lambda a: arith.minsi(a, const(width(a), hi)))
+    return requantized(lowering, op, lambda a: clipped(a, lo, hi))
+
+
+def _clipped_bytes(x: ir.Value, lo: int, hi: int) -> ir.Value:
+    """An unsigned byte limited to lo..hi, as far as it has other values."""
+    x = arith.maxui(x, const(8, lo)) if lo > 0 else x
+    return arith.minui(x, const(8, hi)) if hi < UINT8_LEVELS else x
 
 
 def _lower_leaky_relu(lowering: Lowering, op: Any) -> list[Any]:
@@ -77,7 +95,7 @@ def _lower_leaky_relu(lowering: Lowering, op: Any) -> list[Any]:
     keep, leak = (scale_term(lowering, op, op.operands[0], vectors, factor) for factor in (1.0, slope))
 
     def body(a: ir.Value, *m: ir.Value) -> ir.Value:
-        is_positive = arith.cmpi(arith.CmpIPredicate.sgt, a, const(width(a), 0))
+        is_positive = is_greater(a, const(width(a), 0), is_unsigned(op.operands[0]))
         return arith.select(is_positive, keep(a, m), leak(a, m))
 
     return changed(lowering, op, vectors, body)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -34,7 +35,6 @@ from gradcam.passes.linalg.builders import (
     integer,
     rescaled,
     shape,
-    stored,
     width,
 )
 from gradcam.passes.linalg.depthwise import Axis, correlate
@@ -47,11 +47,13 @@ from gradcam.passes.linalg.lowering import (
     factor_vector,
     fixed,
     ints,
+    is_greater,
     reduce_window,
     reduce_windows,
     require_fits,
     require_int8,
     rescaled_result,
+    stored,
     stored_constant,
     tap_numbers,
     together,
@@ -67,9 +69,12 @@ from gradcam.quant_types import (
     INT8_LEVELS,
     element_type,
     is_accumulator,
+    is_unsigned,
+    largest_magnitude,
     largest_sum,
     result_rescale,
     storage_bits,
+    storage_limits,
 )
 
 #: A value below every logit, since an accumulator's magnitude is less than 2^31.
@@ -88,21 +93,21 @@ def conv(lowering: Lowering, op: Any, x: ir.Value, window: Window, out: list[int
         return elementwise(acc, [packed_bias], 32, arith.addi)
     factors, s = fixed(op, result_rescale, op)
     products = np.abs(stored_constant(op, op.operands[1]).astype(np.int64)).reshape(channels, -1).sum(1)
-    require_fits(op, 128 * products + np.abs(bias.astype(np.int64)), factors, s)
+    require_fits(op, largest_magnitude(op.operands[0]) * products + np.abs(bias.astype(np.int64)), factors, s)
     m = factor_vector(lowering, factors, channels)
-    bits = storage_bits(y)
     return elementwise(
-        acc, [packed_bias, m], bits, lambda acc, bias, m: stored(rescaled(arith.addi(acc, bias), m, s), bits)
+        acc, [packed_bias, m], storage_bits(y), lambda acc, bias, m: stored(rescaled(arith.addi(acc, bias), m, s), y)
     )
 
 
 def sums_of_products(lowering: Lowering, op: Any, x: ir.Value, window: Window, out: list[int]) -> ir.Value:
     """The sums of products in i32 of a convolution of x (H x W x C in lanes) to `out`, OH x OW x channels in lanes."""
+    unsigned = is_unsigned(op.operands[0])
     if is_depthwise(op):
         down, across = (Axis(window.stride[n], window.dilation[n], -window.padding[n]) for n in range(2))
-        return correlate(lowering, x, stored_constant(op, op.operands[1])[:, 0], down, across, out)
+        return correlate(lowering, x, stored_constant(op, op.operands[1])[:, 0], down, across, out, unsigned)
     w = lowering.packed(op, op.operands[1], (window.kernel[0], window.kernel[1]))
-    return accumulate(window.pad(x, out[:2], 0), w, window, out)
+    return accumulate(window.pad(x, out[:2], 0), w, window, out, unsigned)
 
 
 def _lower_conv2d(lowering: Lowering, op: Any) -> list[Any]:
@@ -150,8 +155,8 @@ def _lower_max_pool2d(lowering: Lowering, op: Any) -> list[Any]:
     indices = users_named(op.operands[0], "gradcam.max_pool2d_index")
     index = next((u for u in indices if window_of(u) == window_of(op) and sides(u) == sides(op)), None)
     if index is None:
-        bits = storage_bits(op.results[0])
-        return [reduce_window(lowering, op, window_of(op), -(1 << (bits - 1)), bits, arith.maxsi)]
+        maximum = arith.maxui if is_unsigned(op.results[0]) else arith.maxsi
+        return [reduce_window(lowering, op, window_of(op), _least(op), storage_bits(op.results[0]), maximum)]
     with together(op, index):
         maxima, lowering.values[index.results[0]] = _maxima(lowering, op)
     return [maxima]
@@ -166,11 +171,16 @@ def _lower_max_pool2d_index(lowering: Lowering, op: Any) -> list[Any]:
 def _maxima(lowering: Lowering, op: Any) -> list[ir.Value]:
     """The maximum of each window of operand 0 and the number of the first tap that holds it."""
     window, (_, channels, *out), bits = window_of(op), type_shape(op.results[0]), storage_bits(op.operands[0])
-    least = -(1 << (bits - 1))
+    least, keep = _least(op), partial(keep_larger, unsigned=is_unsigned(op.operands[0]))
     at, tap = window_loops()
     x = window.pad(lowering.tensor(op.operands[0]), out, least)
     ins = [(x, window.reads(at, tap)), (tap_numbers(window.kernel), tap)]
-    return reduce_windows(lowering, channels, ins, window.kernel, out, [(bits, least), (8, 0)], keep_larger)
+    return reduce_windows(lowering, channels, ins, window.kernel, out, [(bits, least), (8, 0)], keep)
+
+
+def _least(op: Any) -> int:
+    """The least stored integer of operand 0, signless: no element of a window is smaller."""
+    return storage_limits(op.operands[0])[0]
 
 
 def _lower_avg_pool2d(lowering: Lowering, op: Any) -> list[Any]:
@@ -178,29 +188,31 @@ def _lower_avg_pool2d(lowering: Lowering, op: Any) -> list[Any]:
     if is_accumulator(op):
         return [sums]
     m, s = fixed(op, result_rescale, op)
-    require_fits(op, largest_sum(op) << (storage_bits(op.operands[0]) - 1), m, s)
+    require_fits(op, largest_sum(op) * largest_magnitude(op.operands[0]), m, s)
     return [rescaled_result(lowering, op, sums)]
 
 
 def _weighted_sums(lowering: Lowering, op: Any) -> ir.Value:
     """The sum of each window of an average pool in i32, times the window's weight where they differ."""
     window, (_, channels, *out) = window_of(op), type_shape(op.results[0])
-    weights = window_weights(op)
+    weights, unsigned = window_weights(op), is_unsigned(op.operands[0])
     if weights is None:
-        return reduce_window(lowering, op, window, 0, 32, add_up)
+        return reduce_window(lowering, op, window, 0, 32, partial(add_up, unsigned=unsigned))
     at, tap = window_loops()
     x = window.pad(lowering.tensor(op.operands[0]), out, 0)
     ins = [(x, window.reads(at, tap)), (weights, at)]
 
     def add_share(value: ir.Value, weight: ir.Value, acc: ir.Value) -> ir.Value:
-        return add_up(acc, weighted(value, weight))
+        return add_up(acc, weighted(value, weight, unsigned))
 
     return reduce_windows(lowering, channels, ins, window.kernel, out, [(32, 0)], add_share)
 
 
-def keep_larger(value: ir.Value, place: ir.Value, best: ir.Value, at: ir.Value) -> list[ir.Value]:
+def keep_larger(
+    value: ir.Value, place: ir.Value, best: ir.Value, at: ir.Value, unsigned: bool = False
+) -> list[ir.Value]:
     """The larger of a value and the largest one so far, with its place; of equal values the first one stays."""
-    wins = arith.cmpi(arith.CmpIPredicate.sgt, value, best)
+    wins = is_greater(value, best, unsigned)
     return [arith.select(wins, value, best), arith.select(wins, place, at)]
 
 
@@ -315,10 +327,10 @@ def _lower_weighted_sum(lowering: Lowering, op: Any) -> list[Any]:
     row, x = lowering.values[weights], lowering.tensor(a)
     for operand in (weights, a):
         require_int8(op, operand)
-    out = [*shape(x)[:2], lowering.pe.oc]
+    out, unsigned = [*shape(x)[:2], lowering.pe.oc], is_unsigned(a)
     if isinstance(row, Row):
-        return [LaneMap(accumulate(x, row.tiles(), POINTWISE, out), row.lane)]
-    return [LaneMap(multiply_lanes(lowering.pe, type_shape(a)[1], x, lowering.tensor(weights), out), 0)]
+        return [LaneMap(accumulate(x, row.tiles(), POINTWISE, out, unsigned), row.lane)]
+    return [LaneMap(multiply_lanes(lowering.pe, type_shape(a)[1], x, lowering.tensor(weights), out, unsigned), 0)]
 
 
 def _lower_return(lowering: Lowering, op: Any) -> list[Any]:

@@ -17,6 +17,7 @@ from gradcam.dialect.verify import shape as type_shape
 from gradcam.dialect.verify import sides
 from gradcam.errors import GradcamError, fail
 from gradcam.passes.linalg.builders import (
+    clipped,
     const_tensor,
     elementwise,
     empty,
@@ -28,7 +29,6 @@ from gradcam.passes.linalg.builders import (
     product,
     rescaled,
     shape,
-    stored,
     widened,
     width,
 )
@@ -36,7 +36,7 @@ from gradcam.passes.linalg.packing import pack_channels, pack_groups, pack_weigh
 from gradcam.passes.linalg.products import accumulate
 from gradcam.passes.linalg.values import Parities, Placed, Row, joined
 from gradcam.pe import PE
-from gradcam.quant_types import operand_rescale, result_rescale, storage_bits
+from gradcam.quant_types import is_unsigned, operand_rescale, result_rescale, storage_bits, storage_limits
 from gradcam.windows import average_of
 
 
@@ -228,7 +228,7 @@ def channel_vector(lowering: Lowering, values: np.ndarray, fill: int = 0) -> ir.
 
 def require_fits(op: Any, bound: Any, m: Any, s: int) -> None:
     """Checks that a rescaled accumulator, at most `bound` in magnitude, fits the i32 that is then saturated."""
-    if ((np.asarray(bound, np.int64) * m) >> s).max() >= 1 << 31:
+    if ((np.asarray(bound, np.int64) * m + (1 << (s - 1))) >> s).max() >= 1 << 31:
         raise fail(op, f"'{op.name}' leaves the 32-bit range when rescaled: its result's scale is too small")
 
 
@@ -260,15 +260,15 @@ def scale_term(
     The function takes a scalar of `x` and one of each of `vectors`. Where each channel has a multiplier of its own, the
     multipliers are appended to `vectors`.
     """
-    constants = fixed(op, operand_rescale, x, op.results[0], factor)
+    constants, unsigned = fixed(op, operand_rescale, x, op.results[0], factor), is_unsigned(x)
     if constants is None:
-        return lambda value, _: widened(value, 32)
+        return lambda value, _: widened(value, 32, unsigned)
     m, s = constants
     if not m.ndim:
-        return lambda value, _: rescaled(value, int(m), s)
+        return lambda value, _: rescaled(value, int(m), s, unsigned)
     position = len(vectors)
     vectors.append(factor_vector(lowering, m, type_shape(x)[1]))
-    return lambda value, scalars: rescaled(value, scalars[position], s)
+    return lambda value, scalars: rescaled(value, scalars[position], s, unsigned)
 
 
 def whole_or_parts(lowering: Lowering, value: ir.Value) -> Any:
@@ -303,9 +303,11 @@ def window_weights(op: Any) -> ir.Value | None:
     return const_tensor(found.weights.astype(np.int8 if found.largest < 1 << 7 else np.int16)[:, :, None])
 
 
-def weighted(x: ir.Value, weight: ir.Value) -> ir.Value:
-    """Scalar x * weight in i32."""
-    return product(x, weight) if width(weight) == 8 else arith.muli(widened(x, 32), widened(weight, 32))
+def weighted(x: ir.Value, weight: ir.Value, unsigned: bool = False) -> ir.Value:
+    """Scalar x * weight in i32; x may be unsigned."""
+    if width(weight) == 8:
+        return product(x, weight, (unsigned, False))
+    return arith.muli(widened(x, 32, unsigned), widened(weight, 32))
 
 
 def tap_numbers(kernel: list[int]) -> ir.Value:
@@ -374,18 +376,52 @@ def reduce_window(
 def rescaled_result(lowering: Lowering, op: Any, acc: ir.Value) -> ir.Value:
     """Exact i32 results of `op` at the scale and in the storage of its result's type."""
     constants = fixed(op, result_rescale, op)
-    return rescaled_elements(lowering, acc, constants, type_shape(op.results[0])[1], storage_bits(op.results[0]))
+    return rescaled_elements(lowering, acc, constants, type_shape(op.results[0])[1], op.results[0])
 
 
 def rescaled_elements(
-    lowering: Lowering, x: ir.Value, constants: tuple[np.ndarray, int], channels: int, bits: int
+    lowering: Lowering,
+    x: ir.Value,
+    constants: tuple[np.ndarray, int],
+    channels: int,
+    like: ir.Value,
+    unsigned: bool = False,
 ) -> ir.Value:
-    """The elements of x, of `channels` channels, times one multiplier or one per channel, shifted and stored."""
+    """The elements of x times one multiplier or one per channel, shifted and stored.
+
+    Args:
+        lowering: the lowering of the function, which has the lanes.
+        x: H x W x C in lanes.
+        constants: multipliers and shift.
+        channels: the channels of x.
+        like: a value in whose storage the results are.
+        unsigned: whether x is.
+    """
     m, s = constants
     vectors = [factor_vector(lowering, m, channels)] if m.ndim else []
-    return elementwise(x, vectors, bits, lambda a, *f: stored(rescaled(a, f[0] if f else int(m), s), bits))
+
+    def body(a: ir.Value, *factor: ir.Value) -> ir.Value:
+        return stored(rescaled(a, factor[0] if factor else int(m), s, unsigned), like)
+
+    return elementwise(x, vectors, storage_bits(like), body)
 
 
-def add_up(acc: ir.Value, value: ir.Value) -> ir.Value:
-    """acc + value, in the width of the accumulator."""
-    return arith.addi(acc, widened(value, width(acc)))
+def stored(x: ir.Value, like: ir.Value) -> ir.Value:
+    """Signed scalar `x` saturated to the bytes of `like`, or at full width where that has 32 bits.
+
+    An x of 8 bits is in the storage of `like` already.
+    """
+    bits = storage_bits(like)
+    if width(x) == bits:
+        return x
+    return arith.trunci(integer(8), clipped(x, *storage_limits(like))) if bits == 8 else widened(x, bits)
+
+
+def add_up(acc: ir.Value, value: ir.Value, unsigned: bool = False) -> ir.Value:
+    """acc + value, in the width of the accumulator; the value may be unsigned."""
+    return arith.addi(acc, widened(value, width(acc), unsigned))
+
+
+def is_greater(x: ir.Value, y: ir.Value, unsigned: bool) -> ir.Value:
+    """i1: x > y, both signed or both unsigned."""
+    return arith.cmpi(arith.CmpIPredicate.ugt if unsigned else arith.CmpIPredicate.sgt, x, y)

@@ -10,7 +10,7 @@ from torch_mlir.dialects import arith
 
 from gradcam.dialect.verify import shape as type_shape
 from gradcam.passes.linalg.adjoints import Taps, axes_of, by_parity, windows_over
-from gradcam.passes.linalg.builders import const, empty, extract_slice, generic, rescaled, shape, stored, width
+from gradcam.passes.linalg.builders import const, empty, extract_slice, generic, rescaled, shape, width
 from gradcam.passes.linalg.lowering import (
     Lowering,
     add_up,
@@ -19,6 +19,7 @@ from gradcam.passes.linalg.lowering import (
     ints,
     reduce_windows,
     rescaled_result,
+    stored,
     tap_numbers,
     weighted,
     window_loops,
@@ -88,7 +89,7 @@ def _spread(lowering: Lowering, op: Any) -> ir.Value:
     out = empty([*type_shape(op.results[0])[2:], lanes], bits)
 
     def share(g: ir.Value, *rest: ir.Value) -> ir.Value:
-        return stored(rescaled(g, rest[0] if m.ndim else int(m), s), bits)
+        return stored(rescaled(g, rest[0] if m.ndim else int(m), s), op.results[0])
 
     return generic(ins, [out], [*[everywhere] * len(ins), identity], "ppp", share)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from torch_mlir import ir
@@ -46,8 +47,8 @@ class TileLoops(NamedTuple):
         return tile * lanes + lane
 
 
-def accumulate(x: ir.Value, w: ir.Value, window: Window, out: list[int]) -> ir.Value:
-    """Sums of products in i32: x (H x W x Cp, padded) with tiles w to `out` (OH x OW x channels)."""
+def accumulate(x: ir.Value, w: ir.Value, window: Window, out: list[int], unsigned: bool = False) -> ir.Value:
+    """Sums of products in i32: x (H x W x Cp, padded) with tiles w to `out` (OH x OW x channels); x may be unsigned."""
     *_, outs, ins, _, _, oc, ic = shape(w)
     loops = TileLoops.of(w)
     o, i = loops.lanes
@@ -56,10 +57,12 @@ def accumulate(x: ir.Value, w: ir.Value, window: Window, out: list[int]) -> ir.V
         [*loops.block, loops.out, loops.summed, *loops.tap, o, i],
         [*loops.place, loops.channel(loops.out, outs, o, oc)],
     ]
-    return multiply_accumulate([x, w], maps, out)
+    return multiply_accumulate([x, w], maps, out, unsigned)
 
 
-def multiply_accumulate(ins: list[ir.Value], maps: list[list[ir.AffineExpr]], out: list[int]) -> ir.Value:
+def multiply_accumulate(
+    ins: list[ir.Value], maps: list[list[ir.AffineExpr]], out: list[int], unsigned: bool = False
+) -> ir.Value:
     """The `linalg.generic` of the multipliers: sums of x * w in i32 over loops oct, oh, ow, ict, kh, kw, o, i.
 
     Outside of them may be a loop over blocks; see `TileLoops`.
@@ -68,23 +71,23 @@ def multiply_accumulate(ins: list[ir.Value], maps: list[list[ir.AffineExpr]], ou
         ins: x, w and optionally a tensor that only gives loop extents.
         maps: index expressions of each of `ins` and of the result.
         out: shape of the result.
+        unsigned: whether x is.
     """
-
     iterators = "p" * (max(map(len, maps)) - 6) + "ppprrrpr"  # the tiles have the most dimensions
     affine_maps = [ir.AffineMap.get(len(iterators), 0, m) for m in maps]
-    return generic(ins, [filled(out, 32, 0)], affine_maps, iterators, multiply_add)
+    return generic(ins, [filled(out, 32, 0)], affine_maps, iterators, partial(multiply_add, unsigned=unsigned))
 
 
-def multiply_add(x: ir.Value, w: ir.Value, *rest: ir.Value) -> ir.Value:
-    """The last of `rest` plus the product of two scalars of 8 bits: i32."""
-    return arith.addi(rest[-1], product(x, w))
+def multiply_add(x: ir.Value, w: ir.Value, *rest: ir.Value, unsigned: bool = False) -> ir.Value:
+    """The last of `rest` plus the product of two scalars of 8 bits, of which x may be unsigned: i32."""
+    return arith.addi(rest[-1], product(x, w, (unsigned, False)))
 
 
-def multiply_lanes(pe: PE, channels: int, x: ir.Value, w: ir.Value, out: list[int]) -> ir.Value:
+def multiply_lanes(pe: PE, channels: int, x: ir.Value, w: ir.Value, out: list[int], unsigned: bool = False) -> ir.Value:
     """At each position the sum over lanes of x * w, in all `OC` lanes of `out`.
 
     Both are H x W x C in lanes, or 1 x 1 x C for w, which is 0 in the lanes behind its channels as far as these are
-    read: in whole tiles of `IC` lanes.
+    read: in whole tiles of `IC` lanes. x may be unsigned.
     """
     oc, ic = pe.oc, pe.ic
     oct_, oh, ow, ict, kh, kw, o, i = (ir.AffineDimExpr.get(n) for n in range(8))
@@ -97,4 +100,4 @@ def multiply_lanes(pe: PE, channels: int, x: ir.Value, w: ir.Value, out: list[in
         [oh, ow, oct_ * oc + o],
     ]
     extents = empty([1, -(-channels // ic), 1, 1, oc, ic], 8)  # linalg takes loop extents from operands
-    return multiply_accumulate([x, w, extents], maps, out)
+    return multiply_accumulate([x, w, extents], maps, out, unsigned)

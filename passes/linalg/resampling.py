@@ -26,7 +26,7 @@ from gradcam.passes.linalg.lowering import (
     rescaled_result,
     weighted,
 )
-from gradcam.quant_types import is_accumulator, result_rescale, storage_bits
+from gradcam.quant_types import is_accumulator, is_unsigned, largest_magnitude, result_rescale
 
 
 def _lower_upsample2d(lowering: Lowering, op: Any) -> list[Any]:
@@ -103,7 +103,7 @@ def _lower_adaptive(lowering: Lowering, op: Any) -> list[Any]:
     sums = _weighted_sums(lowering, op, [Blocks.of(axis.weights) for axis in axes_of(op)])
     if is_accumulator(op):
         return [sums]
-    require_fits(op, largest_sum_of(op) << (storage_bits(op.operands[0]) - 1), *fixed(op, result_rescale, op))
+    require_fits(op, largest_sum_of(op) * largest_magnitude(op.operands[0]), *fixed(op, result_rescale, op))
     return [rescaled_result(lowering, op, sums)]
 
 
@@ -121,6 +121,7 @@ def _weighted_sums(lowering: Lowering, op: Any, axes: list[Blocks]) -> ir.Value:
     read = [q * a.reach + i * a.stride + k for a, (q, i), k in zip(axes, outer, taps, strict=True)]
     stored = [q * len(a.weights) + i for a, (q, i) in zip(axes, outer, strict=True)]
     weights = np.einsum("ik,jl->ijkl", *(a.weights for a in axes))[..., None]  # no loop of a sum walks a last dimension
+    unsigned = is_unsigned(op.operands[0])
     ins = [x, const_tensor(weights.astype(np.int8 if weights.max() < 1 << 7 else np.int16))]
     index = [[*read, channel], [*(i for _, i in outer), *taps, ir.AffineConstantExpr.get(0)]]
     # linalg takes loop extents from operands indexed by plain loops: the last one only tells the extents.
@@ -128,7 +129,7 @@ def _weighted_sums(lowering: Lowering, op: Any, axes: list[Blocks]) -> ir.Value:
     index += [[ir.AffineDimExpr.get(n) for n in range(len(loops.extents))], [*stored, channel]]
 
     def add_share(value: ir.Value, weight: ir.Value, _: ir.Value, acc: ir.Value) -> ir.Value:
-        return add_up(acc, weighted(value, weight))
+        return add_up(acc, weighted(value, weight, unsigned))
 
     return generic(ins, [filled([*out, padded], 32, 0)], loops.maps(*index), loops.kinds, add_share)
 

@@ -10,19 +10,21 @@ from torch_mlir import ir
 from torch_mlir.dialects import arith, tensor
 
 from gradcam.dialect.traits import Slope, has
-from gradcam.functions import FUNCTIONS, Real, table
+from gradcam.functions import FUNCTIONS, Real
 from gradcam.passes.ir.constants import dense_values
-from gradcam.passes.linalg.builders import clipped, const, const_tensor, rescaled, stored, widened, width
-from gradcam.passes.linalg.lowering import Lowering, channel_vector, fixed
+from gradcam.passes.linalg.builders import clipped, const, const_tensor, rescaled, widened, width
+from gradcam.passes.linalg.lowering import Lowering, channel_vector, fixed, is_greater, stored
 from gradcam.quant_types import (
     INT16_LIMITS,
     hard_bend,
     hard_rescale,
     is_quantized,
+    is_unsigned,
     mask_bounds,
     quantize_array,
-    scale,
     storage_bits,
+    storage_limits,
+    table,
 )
 
 #: Computes a scalar from one of x and one of each of the vectors.
@@ -45,15 +47,15 @@ def slope_bits(op: Any) -> int:
 
 
 def _mask(_lowering: Lowering, op: Any, _vectors: list[ir.Value]) -> Formula:
-    bounds = mask_bounds(op)
-    return lambda x, _: _is_between(x, *bounds)
+    lo, hi = mask_bounds(op)
+    return lambda x, _: _is_between(x, lo, hi, op.operands[0])
 
 
-def _is_between(x: ir.Value, lo: int, hi: int) -> ir.Value:
-    """i1: lo < x < hi, without comparisons that every x of this width fulfils."""
-    low, high = -(1 << (width(x) - 1)), (1 << (width(x) - 1)) - 1
-    above = None if lo < low else arith.cmpi(arith.CmpIPredicate.sgt, x, const(width(x), lo))
-    below = None if hi > high else arith.cmpi(arith.CmpIPredicate.slt, x, const(width(x), hi))
+def _is_between(x: ir.Value, lo: int, hi: int, like: ir.Value) -> ir.Value:
+    """i1: lo < x < hi, for a scalar of `like`, without comparisons that every x of its storage fulfils."""
+    (low, high), unsigned = storage_limits(like), is_unsigned(like)
+    above = None if lo < low else is_greater(x, const(width(x), lo), unsigned)
+    below = None if hi > high else is_greater(const(width(x), hi), x, unsigned)
     given = [test for test in (above, below) if test is not None]
     return arith.andi(*given) if len(given) == 2 else given[0] if given else const(1, 1)
 
@@ -64,7 +66,7 @@ def _prelu_slope(lowering: Lowering, op: Any, vectors: list[ir.Value]) -> Formul
     vectors.append(channel_vector(lowering, np.array(others)))
 
     def formula(x: ir.Value, scalars: Sequence[ir.Value]) -> ir.Value:
-        is_positive = arith.cmpi(arith.CmpIPredicate.sgt, x, const(width(x), 0))
+        is_positive = is_greater(x, const(width(x), 0), is_unsigned(op.operands[0]))
         return arith.select(is_positive, const(8, int(one)), scalars[position])
 
     return formula
@@ -75,9 +77,9 @@ def _hard_swish_slope(_lowering: Lowering, op: Any, _vectors: list[ir.Value]) ->
     one = int(quantize_array(np.array(1.0), op.results[0]))
 
     def formula(x: ir.Value, _: Sequence[ir.Value]) -> ir.Value:
-        x = within_int16(x)
+        x = within_int16(x, is_unsigned(op.operands[0]))
         inside = clipped(x, -bend, bend)
-        slope = stored(rescaled(arith.addi(arith.addi(inside, inside), const(32, bend)), int(m), s), 8)
+        slope = stored(rescaled(arith.addi(arith.addi(inside, inside), const(32, bend)), int(m), s), op.results[0])
         is_low, is_high = (
             arith.cmpi(predicate, x, const(32, bound))
             for predicate, bound in ((arith.CmpIPredicate.sle, -bend), (arith.CmpIPredicate.sge, bend))
@@ -87,15 +89,15 @@ def _hard_swish_slope(_lowering: Lowering, op: Any, _vectors: list[ir.Value]) ->
     return formula
 
 
-def within_int16(x: ir.Value) -> ir.Value:
-    """Scalar `x` (8 or 32 bits) limited to the range of i16, as i32."""
-    return clipped(x, *INT16_LIMITS) if width(x) == 32 else widened(x, 32)
+def within_int16(x: ir.Value, unsigned: bool) -> ir.Value:
+    """Scalar `x` (32 bits, or 8 which may be unsigned) limited to the range of i16, as i32."""
+    return clipped(x, *INT16_LIMITS) if width(x) == 32 else widened(x, 32, unsigned)
 
 
 def looked_up(op: Any, function: Real) -> Formula:
-    """The entry of the table of a function from int8 to int8 at each byte; the index is the byte without its sign."""
-    signed = table(function, scale(op.operands[0]), scale(op.results[0]))
-    entries = const_tensor(np.concatenate([signed[128:], signed[:128]]))
+    """The entry of the table of a function from bytes to bytes at each byte; the index is the byte without its sign."""
+    ascending = table(function, op.operands[0], op.results[0])
+    entries = const_tensor(np.roll(ascending, storage_limits(op.operands[0])[0]))
 
     def formula(x: ir.Value, _: Sequence[ir.Value]) -> ir.Value:
         return tensor.extract(entries, [arith.index_castui(ir.IndexType.get(), x)])

@@ -62,7 +62,10 @@ DELAYS: Mapping[str, Delays] = {
 }
 
 _CARRY = ("arith.addi", "arith.subi", "arith.cmpi")
-EXTREME = ("arith.maxsi", "arith.minsi")
+EXTREME = ("arith.maxsi", "arith.minsi", "arith.maxui", "arith.minui")
+
+#: Extensions of an integer, by its sign or by zeros.
+EXTENSION = ("arith.extsi", "arith.extui")
 _SHIFT = ("arith.shrsi", "arith.shrui", "arith.shli")
 _LOGIC = ("arith.select", "arith.andi", "arith.ori", "arith.xori")
 
@@ -196,8 +199,8 @@ class Clock:
 
 
 def unextended(node: Node) -> Node:
-    """The operand of a sign extension; any other value as it is."""
-    return node.args[0] if node.kind == "arith.extsi" else node
+    """The operand of an extension; any other value as it is."""
+    return node.args[0] if node.kind in EXTENSION else node
 
 
 def is_wide(node: Node) -> bool:

@@ -1,8 +1,8 @@
 """Engines: nests whose reduction bodies are equal up to constants and lanes of memory words share one datapath.
 
 An engine has one configuration per nest that it runs. A configuration holds all that differs between these nests: trip
-counts, strides, base addresses, padding limits, rescale constants, the assignment of a word's lanes to the lanes of an
-operand, and the epilogue.
+counts, strides, base addresses, padding limits, rescale constants, which bytes have a sign, the assignment of a word's
+lanes to the lanes of an operand, and the epilogue.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from gradcam.passes.ir import attributes
 from gradcam.passes.ir.attributes import ENGINE, EPILOGUE, STAGE
 from gradcam.passes.ir.linear_form import Linear
 from gradcam.passes.ir.queries import is_argument, is_global, is_scalar
-from gradcam.passes.program.clock import LATENCY
+from gradcam.passes.program.clock import EXTENSION, LATENCY
 from gradcam.passes.program.nest import Access, Dataflow, Loop, Nest, Node
 
 
@@ -57,7 +57,8 @@ def operand(access: Access) -> tuple[Any, ...]:
 def signature(flow: Dataflow, loops: list[Loop], load: Callable[[Access], tuple[Any, ...]] = source) -> tuple[Any, ...]:
     """A key of a dataflow: dataflows with equal keys are the same hardware.
 
-    Constants and the entries of tables are not part of the key, and loads are compared by the key that `load` returns.
+    Constants and the entries of tables are not part of the key, nor is whether an integer is extended by its sign or by
+    zeros: a configuration holds them. Loads are compared by the key that `load` returns.
     """
     number = {id(n): i for i, n in enumerate(flow.nodes)}
 
@@ -71,7 +72,8 @@ def signature(flow: Dataflow, loops: list[Loop], load: Callable[[Access], tuple[
             what = len(loops) - loops.index(n.what)
         elif n.kind not in ("const", "table"):
             what = (tuple(sorted((n.what or {}).items())), n.reduced)
-        return n.kind, str(n.type_), what, tuple(number[id(a)] for a in n.args)
+        kind = EXTENSION if n.kind in EXTENSION else n.kind
+        return kind, str(n.type_), what, tuple(number[id(a)] for a in n.args)
 
     sinks = [(pattern(s.target) if isinstance(s.target, Access) else s.target, number[id(s.value)]) for s in flow.sinks]
     return tuple(flow.extents), tuple(node(n) for n in flow.nodes), tuple(sinks)
@@ -105,7 +107,8 @@ def engine_name(nest: Nest) -> str:
     ops = {n.kind for n in nest.body.nodes}
     if "arith.muli" in ops:
         return "mac" if "reduce" in ops else "depthwise"
-    for op, name in (("arith.addi", "sum"), ("arith.select", "scan"), ("arith.maxsi", "max")):
+    names = (("arith.addi", "sum"), ("arith.select", "scan"), ("arith.maxsi", "max"), ("arith.maxui", "max"))
+    for op, name in names:
         if op in ops:
             return name
     return "reduce"

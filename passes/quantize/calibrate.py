@@ -32,6 +32,8 @@ from gradcam.passes.ir.given_ranges import given_range
 from gradcam.passes.ir.normalization import entering, normalization_of, set_image_attribute
 from gradcam.passes.ir.queries import location_name, main_function, users
 from gradcam.passes.quantize.means import InputMeans
+from gradcam.passes.quantize.unsigned_maps import unsigned_maps
+from gradcam.quant_types import INT8_LEVELS, UINT8_LEVELS
 
 if TYPE_CHECKING:
     from gradcam.histogram import Histogram
@@ -59,7 +61,7 @@ class Calibrate(Pass):
 
     Options: `images` is a file or a folder (`gradcam.images`); `mean` and `std`, or `preset`, and `resize`, `crop` and
     `background` turn pixels into inputs, as the options of gradcam-compile do;
-    `range` chooses the magnitude from all values seen: the clip with the least squared int8 quantization error (`mse`),
+    `range` chooses the magnitude from all values seen: the clip with the least squared error of 8 bits (`mse`),
     a `percentile` of the magnitudes, or the `max`.
 
     This pass turns:
@@ -117,7 +119,10 @@ def calibrate(
     means = InputMeans(main.entry_block.operations)
     image_histogram, histograms, magnitudes = _gather(module, images, means)
     _refuse_silent(main, image_histogram, histograms, magnitudes)
-    chosen = {value: np.float64(histogram.choose(choice, percentile)) for value, histogram in histograms.items()}
+    unsigned, chosen = unsigned_maps(main), dict[ir.Value, np.float64]()
+    for value, histogram in histograms.items():
+        levels = UINT8_LEVELS if value in unsigned else INT8_LEVELS
+        chosen[value] = np.float64(histogram.choose(choice, percentile, levels))
     found = _without_zero(main, chosen | magnitudes)
     with module.context, ir.Location.unknown():
         means.write()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -39,6 +40,7 @@ from gradcam.quant_types import (
     hard_rescale,
     is_accumulator,
     is_quantized,
+    largest_magnitude,
     largest_sum,
     operand_rescale,
     part_rescale,
@@ -47,7 +49,6 @@ from gradcam.quant_types import (
     scale,
     signed_rescale,
     storage_bits,
-    storage_limits,
 )
 from gradcam.windows import average_of
 
@@ -157,7 +158,8 @@ def check_rescale(op: Any) -> None:
             _check_hard(op)
         elif has(op, ExactProduct):
             shape = ir.RankedTensorType(op.operands[1].type).shape
-            _require_below(np.array(shape[1] * 128.0 * 128.0), ACCUMULATOR_LIMIT, "accumulator")
+            largest = math.prod(map(largest_magnitude, op.operands))
+            _require_below(np.array(float(shape[1] * largest)), ACCUMULATOR_LIMIT, "accumulator")
     except GradcamError as error:
         raise fail(op, f"'{op.operation.name}' cannot be quantized: {error.message}") from error
 
@@ -167,15 +169,17 @@ def _check_result(op: Any) -> None:
     _require_below(bound, ACCUMULATOR_LIMIT, "accumulator")
     if not is_accumulator(op):
         result_rescale(op)
-        _require_below(bound * result_ratio(op), RESULT_LIMIT, "rescaled result")
+        is_saturated = storage_bits(op.results[0]) == 8  # before it is added to anything
+        limit = ACCUMULATOR_LIMIT if is_saturated else RESULT_LIMIT
+        _require_below(bound * result_ratio(op), limit, "rescaled result")
 
 
 def _accumulator_bound(op: Any) -> np.ndarray:
     """Largest possible magnitude of the accumulator: float64, () or one per channel of the result."""
-    largest = -float(storage_limits(op.operands[0])[0])
+    largest = float(largest_magnitude(op.operands[0]))
     product = trait(op, Product)
     if has(op, ProductOfBoth):
-        largest *= -float(storage_limits(op.operands[1])[0])
+        largest *= largest_magnitude(op.operands[1])
     if product is None:
         return np.array(largest * largest_sum(op))
     weight, *bias = (dense_values(v.owner.operands[0].owner).astype(np.float64) for v in list(op.operands)[1:])
@@ -202,14 +206,14 @@ def _check_operands(op: Any) -> None:
 
 
 def _check_prelu(op: Any) -> None:
-    largest = 128.0 if storage_bits(op.x) == 8 else RESULT_LIMIT
+    largest = largest_magnitude(op.x) if storage_bits(op.x) == 8 else RESULT_LIMIT
     steepest = max(1.0, float(np.abs(dense_values(op.slopes.owner)).max()))
     signed_rescale(op.x, op.y, dense_values(op.slopes.owner))
     _require_below(np.array(largest * steepest * scale(op.x) / scale(op.y)), ACCUMULATOR_LIMIT, "rescaled result")
 
 
 def _check_hard(op: Any) -> None:
-    largest = 128.0 if storage_bits(op.x) == 8 else -float(INT16_LIMITS[0])
+    largest = float(largest_magnitude(op.x)) if storage_bits(op.x) == 8 else -float(INT16_LIMITS[0])
     factor = largest if isinstance(op, activation_ops.HardSwishOp) else 1.0
     bound = np.array(2.0 * factor * hard_bend(op))
     _require_below(bound, ACCUMULATOR_LIMIT, "accumulator")

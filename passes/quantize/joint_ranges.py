@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 
 from torch_mlir import ir
 
-from gradcam.dialect.traits import Activation, AlignsParts, Forward, KeepsScale, has, trait
+from gradcam.dialect.traits import Activation, AlignsParts, Forward, has, trait
 from gradcam.passes.ir.queries import only_user
 from gradcam.passes.quantize.calibrate import RANGE
+from gradcam.passes.quantize.unsigned_maps import Classes, alike
 
 
 def share_ranges(body: Iterable[Any], gradients: set[ir.Value]) -> None:
@@ -22,35 +23,20 @@ def share_ranges(body: Iterable[Any], gradients: set[ir.Value]) -> None:
         body: the ops of a calibrated function; their ranges are changed.
         gradients: the results of the backward pass, which are left alone.
     """
-    parents: dict[ir.Value, ir.Value] = {}
+    joint = Classes()
     forward = [op for op in body if has(op, Forward) and op.results[0] not in gradients]
     for op in forward:
-        for operand in _alike(op):
-            parents[_root(parents, operand)] = _root(parents, op.results[0])
+        for operand in alike(op):
+            joint.join(operand, op.results[0])
     ranges: dict[ir.Value, float] = {}
     for op in forward:
         if has(op, AlignsParts) and RANGE in op.attributes:
-            root = _root(parents, op.results[0])
+            root = joint.of(op.results[0])
             ranges[root] = max(ranges.get(root, 0.0), _range(op))
     with ir.Location.unknown():
         for op in forward:
-            if RANGE in op.attributes and (joint := ranges.get(_root(parents, op.results[0]))) is not None:
-                op.attributes[RANGE] = ir.FloatAttr.get(ir.F64Type.get(), joint)
-
-
-def _alike(op: Any) -> Iterator[ir.Value]:
-    """The operands that have the scale of the result."""
-    if has(op, AlignsParts):
-        yield from op.operands
-    elif has(op, KeepsScale):
-        yield op.operands[0]
-
-
-def _root(parents: dict[ir.Value, ir.Value], value: ir.Value) -> ir.Value:
-    """The value that stands for all values of the same scale."""
-    while (parent := parents.get(value, value)) != value:
-        value = parent
-    return value
+            if RANGE in op.attributes and (whole := ranges.get(joint.of(op.results[0]))) is not None:
+                op.attributes[RANGE] = ir.FloatAttr.get(ir.F64Type.get(), whole)
 
 
 def _range(op: Any) -> float:

@@ -20,6 +20,7 @@ from gradcam.dialect.traits import (
     Product,
     Quantized,
     Slope,
+    Sum,
     UnitScale,
     Unscaled,
     has,
@@ -36,7 +37,16 @@ from gradcam.passes.quantize.gradients import Gradients
 from gradcam.passes.quantize.joint_ranges import share_ranges
 from gradcam.passes.quantize.means import INPUT_MEAN
 from gradcam.passes.quantize.parameters import Parameters
-from gradcam.quant_types import FRACTION_BITS, INT8_LEVELS, accumulator_scale, per_tensor, scale, storage_bits
+from gradcam.passes.quantize.unsigned_maps import activation_behind, has_byte_curve, has_fraction, unsigned_maps
+from gradcam.quant_types import (
+    FRACTION_BITS,
+    INT8_LEVELS,
+    UINT8_LEVELS,
+    accumulator_scale,
+    per_tensor,
+    scale,
+    storage_bits,
+)
 
 #: The attributes of ops and of the image that are read here, and left out of the quantized module.
 MEASURED = (RANGE, GIVEN_RANGE, INPUT_MEAN)
@@ -47,7 +57,9 @@ BEND_STEPS = 1 << 14
 
 @dataclass(frozen=True)
 class Quantize(Pass):
-    """Quantizes every tensor of a calibrated module: int8 feature maps and weights, int32 logits and heatmap.
+    """Quantizes every tensor of a calibrated module: 8-bit feature maps and weights, int32 logits and heatmap.
+
+    A feature map that is never negative is unsigned, and its range stands for 255 (`unsigned_maps.py`).
 
     A convolution, linear, sum or average pool whose only user is an activation takes the activation's range. In two
     cases it has 32 bits with a fraction: where a mask or slope reads it, too, so that the mask is right for values that
@@ -64,8 +76,8 @@ class Quantize(Pass):
     into:
         %w = quant.scast %cw : tensor<4x3x3x3xi8> to tensor<4x3x3x3x!quant.uniform<i8:f32:0, {2.5e-03,...}>>
         %b = quant.scast %cb : tensor<4xi32> to tensor<4x!quant.uniform<i32:f32:0, {2.0e-05,...}>>
-        %0 = "gradcam.conv2d"(%image, %w, %b) ... -> tensor<1x4x8x8x!quant.uniform<i8:f32, 4.0e-02>>
-        %1 = "gradcam.relu"(%0) ... -> tensor<1x4x8x8x!quant.uniform<i8:f32, 4.0e-02>>
+        %0 = "gradcam.conv2d"(%image, %w, %b) ... -> tensor<1x4x8x8x!quant.uniform<u8:f32, 2.0e-02>>
+        %1 = "gradcam.relu"(%0) ... -> tensor<1x4x8x8x!quant.uniform<u8:f32, 2.0e-02>>
     """
 
     name: ClassVar[str] = "gradcam-quantize"
@@ -92,19 +104,48 @@ class _Quantizer:
         self.parameters = Parameters()
         self.gradients = Gradients(main, self.parameters)
         self.body = list(main.entry_block.operations)
+        self.unsigned = unsigned_maps(main)
         self.sums = _residual_sums(op for op in self.body if not set(op.results) & self.gradients.values)
         share_ranges(self.body, self.gradients.values)
         own = [op for op in self.body if self._has_own_scale(op)]
-        self.scales = {op.results[0]: _own_scale(op) for op in own}
+        self.scales = {op.results[0]: self._own_scale(op) for op in own}
 
     def _has_own_scale(self, op: Any) -> bool:
         chooses = has(op, Forward) and has(op, ChoosesScale)
         forward = chooses and op != self.classifier and op.results[0] not in self.gradients.values
         return forward and op.results[0] not in self.sums
 
+    def _own_scale(self, op: Any) -> tuple[float, int]:
+        """Scale and bits of an op's result.
+
+        The range is that of the activation behind the op, if nothing but this activation and its slope read the result.
+        What operands have stored side by side has their bits.
+        """
+        value = op.results[0]
+        reader = None if has(op, AlignsParts) or has_byte_curve(op) else activation_behind(value)
+        if reader is None:
+            return self._step(op), 8
+        if has_byte_curve(reader):
+            return min(_range(op), FUNCTIONS[reader.function.value].limit) / self._levels(value), 8
+        if not has_fraction(value):
+            return self._step(reader), 8
+        curve = trait(reader, Curve)
+        return max(self._step(reader) / (1 << FRACTION_BITS), curve.bend / BEND_STEPS if curve else 0.0), 32
+
+    def _step(self, op: Any) -> float:
+        """The scale with which the largest byte of the result of an op stands for its range."""
+        return _range(op) / self._levels(op.results[0])
+
+    def _levels(self, value: ir.Value) -> int:
+        return UINT8_LEVELS if value in self.unsigned else INT8_LEVELS
+
+    def _set_scale(self, value: ir.Value, scale_: float, bits: int = 8) -> None:
+        shape, unsigned = ir.RankedTensorType(value.type).shape, bits == 8 and value in self.unsigned
+        value.set_type(per_tensor(shape, scale_, bits, unsigned))
+
     def quantize(self) -> None:
         """Changes the function in place, in program order: a type follows from the operands' types."""
-        _set_scale(self.image, self.image_scale)
+        self._set_scale(self.image, self.image_scale)
         for op in self.body:
             product = trait(op, Product)
             if isinstance(op, cam_ops.ClassRowOp):
@@ -125,23 +166,23 @@ class _Quantizer:
     def _set_result_type(self, op: Any) -> None:
         result, operands = op.results[0], list(op.operands)
         if result in self.scales:
-            _set_scale(result, *self.scales[result])
+            self._set_scale(result, *self.scales[result])
         elif result in self.sums:
-            _set_scale(result, self.scales[self.sums[result]][0], 32)
+            self._set_scale(result, self.scales[self.sums[result]][0], 32)
         elif op == self.classifier:
-            _set_scale(result, accumulator_scale(op), 32)
+            self._set_scale(result, accumulator_scale(op), 32)
         elif has(op, ExactProduct):
-            _set_scale(result, scale(operands[0]) * scale(operands[1]), 32)
+            self._set_scale(result, scale(operands[0]) * scale(operands[1]), 32)
         elif has(op, UnitScale):
-            _set_scale(result, 1 / INT8_LEVELS)
+            self._set_scale(result, 1 / INT8_LEVELS)
         elif isinstance(op, cam_ops.ScaleOp) and len(ir.RankedTensorType(result.type).shape) == 3:
-            _set_scale(result, scale(operands[0]) * ir.FloatAttr(op.attributes["factor"]).value, 32)
+            self._set_scale(result, scale(operands[0]) * ir.FloatAttr(op.attributes["factor"]).value, 32)
         elif result in self.gradients.values and not isinstance(op, cam_ops.ClassRowOp):
             result.set_type(self.gradients.result_type(op))
         elif isinstance(op, cam_ops.ScaleOp):
-            _set_scale(result, scale(operands[0]) * op.factor.value, storage_bits(operands[0]))
+            self._set_scale(result, scale(operands[0]) * op.factor.value, storage_bits(operands[0]))
         elif has(op, Activation) and storage_bits(operands[0]) == 32 and result not in self.behind:
-            _set_scale(result, scale(operands[0]) * (1 << FRACTION_BITS))
+            self._set_scale(result, scale(operands[0]) * (1 << FRACTION_BITS))
         else:  # KeepsScale
             _set_element_type(result, ir.RankedTensorType(operands[0].type).element_type)
 
@@ -151,10 +192,6 @@ class _Quantizer:
         self.main.attributes["function_type"] = ir.TypeAttr.get(ir.FunctionType.get(inputs, outputs))
         kept = [{a.name: a.attr for a in attributes if a.name not in MEASURED} for attributes in self.main.arg_attrs]
         self.main.arg_attrs = ir.ArrayAttr.get([ir.DictAttr.get(attributes) for attributes in kept])
-
-
-def _set_scale(value: Any, scale_: float, bits: int = 8) -> None:
-    value.set_type(per_tensor(ir.RankedTensorType(value.type).shape, scale_, bits))
 
 
 def _set_element_type(value: Any, element: ir.Type) -> None:
@@ -171,29 +208,6 @@ def _residual_sums(body: Iterable[Any]) -> dict[Any, Any]:
         if isinstance(op, ops.Conv2dOp | product_ops.MulOp) and isinstance(user := only_user(op), ops.AddOp):
             last[user.results[0]] = op.results[0]
     return {conv: sum_ for sum_, conv in last.items()}
-
-
-def _own_scale(op: Any) -> tuple[float, int]:
-    """Scale and bits of an op's result.
-
-    The range is that of the activation behind the op, if nothing but this activation and its slope read the result.
-    What operands have stored side by side has their bits.
-    """
-    if has(op, AlignsParts):
-        return _range(op) / INT8_LEVELS, 8
-    slopes, others = [], []
-    for user in users(op.results[0]):
-        (slopes if has(user, Slope) else others).append(user)
-    reader = others[0] if len(others) == 1 else None
-    kind, curve, own = trait(reader, Activation), trait(reader, Curve), trait(op, Curve)
-    if reader is None or (kind is None and curve is None) or (own is not None and own.reads == "byte"):
-        return _range(op) / INT8_LEVELS, 8
-    if curve is not None and curve.reads == "byte":
-        return min(_range(op), FUNCTIONS[reader.function.value].limit) / INT8_LEVELS, 8
-    step = _range(reader) / INT8_LEVELS
-    if kind is not None and kind.clips and not slopes:
-        return step, 8
-    return max(step / (1 << FRACTION_BITS), curve.bend / BEND_STEPS if curve else 0.0), 32
 
 
 def _range(op: Any) -> float:

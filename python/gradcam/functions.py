@@ -24,11 +24,13 @@ class Function(NamedTuple):
         slope: its derivative.
         limit: the magnitude of an input beyond which neither changes by more than half a step of int8; infinite for a
             function without bounds.
+        is_nonnegative: whether no value is negative, whatever the input is.
     """
 
     value: Real
     slope: Real
     limit: float = math.inf
+    is_nonnegative: bool = False
 
 
 def _sigmoid(x: np.ndarray) -> np.ndarray:
@@ -94,16 +96,7 @@ FUNCTIONS = {
     "gelu": Function(_gelu, _gelu_slope),
     "gelu_tanh": Function(_gelu_tanh, _gelu_tanh_slope),
     "mish": Function(_mish, _mish_slope),
-    "sigmoid": Function(_sigmoid, _sigmoid_slope, 8.0),
+    "sigmoid": Function(_sigmoid, _sigmoid_slope, 8.0, is_nonnegative=True),
     "silu": Function(_silu, _silu_slope),
     "tanh": Function(np.tanh, _tanh_slope, 4.0),
 }
-
-
-def table(function: Real, x_scale: float, y_scale: float) -> np.ndarray:
-    """The table of a function from int8 to int8: entry i + 128 is round(f(i * x_scale) / y_scale), saturated.
-
-    Ties round to even. The entries are int8, in the order of the inputs -128 to 127.
-    """
-    values = function(np.arange(-128, 128) * x_scale) / y_scale
-    return np.clip(np.rint(values), -128, 127).astype(np.int8)

@@ -53,13 +53,14 @@ class Histogram:
         counts[: BINS // merged] = self.counts.reshape(-1, merged).sum(1)
         self.counts = counts
 
-    def choose(self, choice: str, percentile: float = 100.0) -> float:
-        """The magnitude that the largest int8 value is to represent.
+    def choose(self, choice: str, percentile: float = 100.0, levels: int = INT8_LEVELS) -> float:
+        """The magnitude that the largest integer is to represent.
 
         Args:
             choice: "max", "percentile" (the end of the bin that holds it), or "mse" (the clip with the least squared
                 error of rounding and clipping together, the bins' centres standing for their values).
             percentile: for "percentile", above 0 and at most 100.
+            levels: the largest integer.
 
         Returns:
             At most the largest magnitude, and positive if the largest magnitude is.
@@ -73,8 +74,9 @@ class Histogram:
         used = np.flatnonzero(self.counts)
         centres = (used + 0.5) * width
         clips = _FRACTIONS * self.largest
-        errors = [float((self.counts[used] * _rounding_error(centres, clip) ** 2).sum()) for clip in clips]
-        return float(clips[int(np.argmin(errors))])
+        errors = [_rounding_error(centres, clip, levels) for clip in clips]
+        squares = [float((self.counts[used] * error**2).sum()) for error in errors]
+        return float(clips[int(np.argmin(squares))])
 
 
 def _bins(values: torch.Tensor, shift: int) -> np.ndarray:
@@ -88,6 +90,6 @@ def _bins(values: torch.Tensor, shift: int) -> np.ndarray:
     return torch.bincount(bins, minlength=BINS).numpy()
 
 
-def _rounding_error(x: np.ndarray, clip: float) -> np.ndarray:
-    step = clip / INT8_LEVELS
-    return x - step * np.minimum(np.rint(x / step), INT8_LEVELS)
+def _rounding_error(x: np.ndarray, clip: float, levels: int) -> np.ndarray:
+    step = clip / levels
+    return x - step * np.minimum(np.rint(x / step), levels)

@@ -23,7 +23,7 @@ from gradcam.passes.ir.explanations import class_dependents, explanations, map_n
 from gradcam.passes.ir.normalization import entering
 from gradcam.passes.ir.queries import location_name, main_function, users
 from gradcam.passes.quantize.calibrate import batch_size, input_shape
-from gradcam.quant_types import INT8_LEVELS, SCALE_TOLERANCE, scale, storage_bits, storage_limits
+from gradcam.quant_types import SCALE_TOLERANCE, scale, storage_bits, storage_limits
 from gradcam.reference.integer import quantize_image, run_integer
 from gradcam.report import count_macs
 from gradcam.schema.report import MapQuality, Quality, Rounding, Saturation, Source
@@ -218,7 +218,7 @@ def _stores(op: Any) -> bool:
     kind = trait(reader, Activation)
     if isinstance(reader, FunctionOp):
         limit = FUNCTIONS[reader.function.value].limit
-        return scale(op.results[0]) * INT8_LEVELS < limit * (1 - SCALE_TOLERANCE)
+        return scale(op.results[0]) * storage_limits(op.results[0])[1] < limit * (1 - SCALE_TOLERANCE)
     return kind is None or not kind.clips
 
 

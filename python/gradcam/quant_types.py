@@ -1,13 +1,14 @@
 """Making and reading `!quant.uniform` types, and the rescale constants that follow from the types of an op.
 
-All types here are symmetric: zero point 0, signed storage, f32 expressed. MLIR prints a scale with 7 significant
-digits, so every scale is rounded to 7 when a type is made: the printed module means exactly the same.
+All types here have the zero point 0 and express f32. Integers are signed, but for feature maps that are never negative,
+which are unsigned bytes. MLIR prints a scale with 7 significant digits, so every scale is rounded to 7 when a type is
+made: the printed module means exactly the same.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,9 @@ from gradcam.windows import average_of
 
 #: The largest magnitude that int8 has with both signs; a range of r gets the scale r / 127.
 INT8_LEVELS = 127
+
+#: The largest unsigned byte; a range of r gets the scale r / 255 where it has no negative side.
+UINT8_LEVELS = 255
 
 #: The factor by which the scale of a 32-bit sum with a fraction is finer than that of its int8 result.
 FRACTION_BITS = 6
@@ -49,10 +53,10 @@ def _storage(bits: int) -> ir.Type:
     return ir.IntegerType.get_signless(next(n for n in (8, 16, 32) if bits <= n))
 
 
-def per_tensor(shape: Sequence[int], scale: float, bits: int = 8) -> ir.RankedTensorType:
+def per_tensor(shape: Sequence[int], scale: float, bits: int = 8, unsigned: bool = False) -> ir.RankedTensorType:
     """Tensor type with one scale and integers of `bits`; needs an MLIR context and location to be entered."""
-    signed, scale = quant.QuantizedType.FLAG_SIGNED, round_scale(scale)
-    element = quant.UniformQuantizedType.get(signed, _storage(bits), ir.F32Type.get(), scale, 0, *_limits(bits))
+    flags, limits = (0, (0, (1 << bits) - 1)) if unsigned else (quant.QuantizedType.FLAG_SIGNED, _limits(bits))
+    element = quant.UniformQuantizedType.get(flags, _storage(bits), ir.F32Type.get(), round_scale(scale), 0, *limits)
     return ir.RankedTensorType.get(list(shape), element)
 
 
@@ -95,6 +99,22 @@ def storage_limits(value: Any) -> tuple[int, int]:
     return element.storage_type_min, element.storage_type_max
 
 
+def is_unsigned(value: Any) -> bool:
+    """Whether a tensor value or type is quantized to integers without a sign."""
+    return is_quantized(value) and not element_type(value).is_signed
+
+
+def largest_magnitude(value: Any) -> int:
+    """The largest magnitude of a stored integer of a quantized tensor value or type."""
+    low, high = storage_limits(value)
+    return max(-low, high)
+
+
+def storage_type(value: Any) -> np.dtype:
+    """The NumPy type of the stored integers of a quantized tensor value or type."""
+    return np.dtype(f"{'u' if is_unsigned(value) else ''}int{storage_bits(value)}")
+
+
 def scales(value: Any) -> np.ndarray:
     """Scale of a quantized tensor value or type: float64, shape () per tensor, (C,) per channel."""
     element = element_type(value)
@@ -116,10 +136,10 @@ def quantize_array(x: np.ndarray, like: Any) -> np.ndarray:
         like: the quantized tensor value or type.
 
     Returns:
-        int8 or int32, the shape of `x`.
+        int8, uint8 or int32, the shape of `x`.
     """
     low, high = storage_limits(like)
-    return np.clip(np.rint(np.asarray(x, np.float64) / _steps(x, like)), low, high).astype(f"int{storage_bits(like)}")
+    return np.clip(np.rint(np.asarray(x, np.float64) / _steps(x, like)), low, high).astype(storage_type(like))
 
 
 def represented(x: np.ndarray, like: Any) -> np.ndarray:
@@ -193,7 +213,7 @@ def product_scale(op: Any) -> float:
 
 
 def has_same_scale(x: Any, z: Any) -> bool:
-    """Whether two quantized tensors have equal scales, so that equal integers represent equal values."""
+    """Whether two quantized tensors have equal scales, so that equal integers stand for equal values."""
     return bool(np.array_equal(scales(x), scales(z)))
 
 
@@ -217,9 +237,11 @@ def part_rescale(concat: Any, index: int) -> tuple[np.ndarray, int] | None:
     Raises:
         GradcamError: the ratio of the scales is not between 0 and 2^14.
     """
-    have, wanted = scales(concat.operands[index]), scales(concat.results[0])
+    part, whole = concat.operands[index], concat.results[0]
+    have, wanted = scales(part), scales(whole)
     wanted = wanted[channel_ranges(concat)[index]] if wanted.ndim else wanted
-    return None if (have == wanted).all() else fixed_point(have / wanted)
+    is_alike = bool((have == wanted).all()) and is_unsigned(part) == is_unsigned(whole)
+    return None if is_alike else fixed_point(have / wanted)
 
 
 def signed_rescale(x: Any, z: Any, factors: np.ndarray) -> tuple[np.ndarray, int]:
@@ -267,6 +289,15 @@ def summands(op: Any) -> int:
     if total is not None and total.over == "window":
         return math.prod(ir.IntegerAttr(a).value for a in ir.ArrayAttr(op.attributes["kernel"]))
     return math.prod(ir.RankedTensorType(op.operands[0].type).shape[2:])
+
+
+def table(function: Callable[[np.ndarray], np.ndarray], x: Any, y: Any) -> np.ndarray:
+    """The table of a function from the bytes of `x` to those of `y`, in the order of the inputs, the least one first.
+
+    Each entry is the integer nearest to f(i * scale of x) / scale of y, saturated; ties round to even.
+    """
+    low, high = storage_limits(x)
+    return quantize_array(function(np.arange(low, high + 1) * scale(x)), y)
 
 
 def clamp_bounds(op: Any) -> tuple[int, int]:

@@ -153,11 +153,11 @@ def test_saturated_activations_and_pixels_are_those_counted_by_hand(network):
     ranges = {name: stored(quantized, name) for name in ("act", "last")}
     shares = {layer.layer: layer.share for layer in found.saturated}
     for name, values in (("act", first.numpy()), ("last", last.numpy())):
-        expected = (values > 127.5 * ranges[name]).mean()
+        expected = (values > 255.5 * ranges[name]).mean()  # they are unsigned
         assert shares[name] == pytest.approx(expected)
     assert shares["act"] > 0.0001
     # A ReLU6 whose bound is its range does not saturate, however many values lie on it.
-    assert shares["last"] == 0 or ranges["last"] < 6 / 127.5
+    assert shares["last"] == 0 or ranges["last"] < 6 / 255.5
     # What a ReLU reads, and the logits, saturate nowhere.
     assert not {"first", "second", "fc"} & set(shares)
     step = stored(quantized, None)

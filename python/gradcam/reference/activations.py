@@ -8,9 +8,17 @@ from typing import Any
 import numpy as np
 from torch_mlir import ir
 
-from gradcam.functions import FUNCTIONS, Real, table
+from gradcam.functions import FUNCTIONS, Real
 from gradcam.numerics import rescale
-from gradcam.quant_types import INT16_LIMITS, hard_bend, hard_rescale, quantize_array, scale, signed_rescale
+from gradcam.quant_types import (
+    INT16_LIMITS,
+    hard_bend,
+    hard_rescale,
+    quantize_array,
+    signed_rescale,
+    storage_limits,
+    table,
+)
 from gradcam.reference.results import along_channels, at_scale, rescaled, store
 
 
@@ -44,7 +52,8 @@ def _hard_swish_slope(op: Any, x: np.ndarray) -> np.ndarray:
 def _looked_up(choose: Callable[[Any], Real]) -> Callable[[Any, np.ndarray], np.ndarray]:
     def look_up(op: Any, x: np.ndarray) -> np.ndarray:
         function = FUNCTIONS[ir.StringAttr(op.attributes["function"]).value]
-        return table(choose(function), scale(op.operands[0]), scale(op.results[0]))[x.astype(np.int64) + 128]
+        low, _ = storage_limits(op.operands[0])
+        return table(choose(function), op.operands[0], op.results[0])[x.astype(np.int64) - low]
 
     return look_up
 

@@ -30,15 +30,15 @@ from gradcam.quant_types import (
     is_quantized,
     mask_bounds,
     quantize_array,
+    storage_limits,
+    storage_type,
 )
 from gradcam.reference import activations, channels, resampling
 from gradcam.reference.results import along_channels, at_scale, finish, int32, rescaled, store
 from gradcam.windows import average_of
 
-INT8_MIN = -128
-
-#: The most products of two int8 values, each at most 2^14, whose sum float32 represents in any order.
-FLOAT32_TERMS = 1024
+#: The most products of two bytes, one of them signed, each below 2^15, whose sum float32 represents in any order.
+FLOAT32_TERMS = 512
 
 
 def _ints(op: Any, name: str) -> list[int]:
@@ -60,9 +60,9 @@ def _windows(x: np.ndarray, op: Any, kernel: list[int]) -> np.ndarray:
 def _sums(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """The product of matrices, or of stacks of them, of integers, exact: int64.
 
-    int8 matrices are multiplied in float32, part by part.
+    Matrices of bytes, of which one is signed, are multiplied in float32, part by part.
     """
-    if a.dtype != np.int8 or b.dtype != np.int8:
+    if a.itemsize > 1 or b.itemsize > 1 or a.dtype == b.dtype == np.uint8:
         return (a.astype(np.float64) @ b.astype(np.float64)).astype(np.int64)
     total = np.zeros((*a.shape[:-1], b.shape[-1]), np.int64)
     for first in range(0, a.shape[-1], FLOAT32_TERMS):
@@ -105,7 +105,12 @@ def _requantize(op: Any, x: np.ndarray) -> np.ndarray:
 
 
 def _max_pool2d(op: Any, x: np.ndarray) -> np.ndarray:
-    return _windows(_pad(x, op, INT8_MIN), op, _ints(op, "kernel")).max((3, 4))[None]
+    return _windows(_pad(x, op, _least(op)), op, _ints(op, "kernel")).max((3, 4))[None]
+
+
+def _least(op: Any) -> int:
+    """The smallest integer that operand 0 can store."""
+    return storage_limits(op.operands[0])[0]
 
 
 def _avg_pool2d(op: Any, x: np.ndarray) -> np.ndarray:
@@ -170,7 +175,7 @@ def _avg_pool2d_adjoint(op: Any, g: np.ndarray) -> np.ndarray:
 
 
 def _max_pool2d_index(op: Any, x: np.ndarray) -> np.ndarray:
-    windows = _windows(_pad(x, op, INT8_MIN), op, _ints(op, "kernel"))
+    windows = _windows(_pad(x, op, _least(op)), op, _ints(op, "kernel"))
     return windows.reshape(*windows.shape[:3], -1).argmax(3).astype(np.int8)[None]
 
 
@@ -292,7 +297,7 @@ def run_integer(
 
     Args:
         module: a module after `gradcam-quantize`.
-        image: int8, 1xCxHxW; see `quantize_image`.
+        image: int8, as the module has it, 1xCxHxW; see `quantize_image`.
         cls: the class to explain first; negative is the first maximum of the logits. Unused without an explanation.
         on_value: called with each op's result in program order.
 
@@ -305,8 +310,8 @@ def run_integer(
     arguments = main_function(module).entry_block.arguments
     if not is_quantized(arguments[0]):
         raise GradcamError("the module is not quantized; run gradcam-quantize first")
-    if image.dtype != np.int8:
-        raise GradcamError(f"the image must be int8, got {image.dtype}; see quantize_image")
+    if image.dtype != (wanted := storage_type(arguments[0])):
+        raise GradcamError(f"the image must be {wanted}, got {image.dtype}; see quantize_image")
     inputs = [image, np.array([cls], np.int32)][: len(arguments)]
     with _threads().limit(limits=1, user_api="blas"):
         return run(module, inputs, KERNELS, on_value)

@@ -14,15 +14,15 @@ from gradcam.quant_types import (
     result_rescale,
     storage_bits,
     storage_limits,
+    storage_type,
 )
 
 
 def store(op: Any, result: np.ndarray) -> np.ndarray:
     """Stores a rescaled value: saturates it to a narrow type, or keeps it as it is in int32."""
-    bits = storage_bits(op.results[0])
-    if bits == 32:
+    if storage_bits(op.results[0]) == 32:
         return int32(op, result)
-    return np.clip(result, *storage_limits(op.results[0])).astype(f"int{bits}")
+    return np.clip(result, *storage_limits(op.results[0])).astype(storage_type(op.results[0]))
 
 
 def int32(op: Any, value: np.ndarray) -> np.ndarray:

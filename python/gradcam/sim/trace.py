@@ -221,6 +221,8 @@ def _take_last(candidates: list[Tensor], buffer: np.ndarray, word: int) -> Tenso
 def _view(buffer: np.ndarray, tensor: Tensor) -> np.ndarray | None:
     """A buffer in the shape of a tensor: real channels first, or the class's lane of a map; None if it cannot be."""
     shape = tensor.value.shape
+    if tensor.value.dtype == np.uint8:  # a memory does not know whether its bytes have a sign
+        buffer = buffer.view(np.uint8)
     if buffer.shape == shape:
         return buffer
     if buffer.ndim != 3 or not shape or shape[0] != 1:

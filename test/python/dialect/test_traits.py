@@ -13,6 +13,7 @@ from gradcam.dialect import GradCAM, adjoint_ops, make_context, ops
 from gradcam.dialect.traits import (
     KeepsNonnegative,
     LinearInFirst,
+    Nonnegative,
     Product,
     Quantized,
     Rescales,
@@ -76,11 +77,18 @@ def test_ops_are_linear_in_their_first_operand_exactly_where_they_say_so(example
 
 def test_ops_that_keep_nonnegative_elements(examples):
     kept = [op for op in example_ops(examples) if has(op, KeepsNonnegative)]
-    assert len(kept) == 15
+    assert len(kept) == 16
     for op in kept:
         first, *rest = (np.abs(a) for a in operands_of(op))
         assert (compute(op, first, *rest) >= 0).all()
         assert (compute(op, -first, *rest) < 0).any()
+
+
+def test_ops_without_a_negative_result(examples):
+    found = [op for op in example_ops(examples) if has(op, Nonnegative)]
+    assert len(found) == 1
+    for op in found:
+        assert all((compute(op, sign * operands_of(op)[0]) >= 0).all() for sign in (1, -1))
 
 
 def test_rowwise_ops_take_a_table(examples):

@@ -1,4 +1,4 @@
-"""Two int8 products from one multiplication: exact for every value, also in RTL, with one DSP slice for both."""
+"""Two products of bytes from one multiplication: exact for every value, also in RTL, with one DSP slice for both."""
 
 import dataclasses
 
@@ -38,11 +38,11 @@ def products(high=high_product):
         design = ir.Module.create()
 
         def body(b, p):
-            both = multiply_both(b, p["x"], p["w0"], p["w1"])
+            both = multiply_both(b, p["x"], p["w0"], p["w1"], 16)
             return {"y0": low_product(both), "y1": high(both)}
 
         with ir.InsertionPoint(design.body):
-            inputs, outputs = [Signal(n, 8) for n in ("x", "w0", "w1")], [Signal("y0", 16), Signal("y1", 16)]
+            inputs, outputs = [Signal("x", 9), Signal("w0", 8), Signal("w1", 8)], [Signal("y0", 16), Signal("y1", 16)]
             module("m", inputs, outputs, body, reset=False)
         assert design.operation.verify()
     return design
@@ -82,25 +82,27 @@ def evaluate(design, inputs):
     raise AssertionError("no outputs")
 
 
+#: A signed byte, and one with or without a sign.
+SIGNED, BYTES = np.arange(-128, 128), np.arange(-128, 256)
+
+
 def wrong(design):
-    """The number of wrong lower and of wrong upper products among all 2^24 triples (x, w0, w1)."""
-    signed = np.arange(-128, 128)
-    w0, w1 = signed[:, None], signed[None, :]
+    """The number of wrong lower and of wrong upper products for all bytes w0 and w1, and all x, signed or unsigned."""
+    w0, w1 = SIGNED[:, None], SIGNED[None, :]
     counts = np.zeros(2, np.int64)
-    for x in signed:
-        found = evaluate(design, [np.int64(x & 255), w0 & 255, w1 & 255])
+    for x in BYTES:
+        found = evaluate(design, [np.int64(x & 511), w0 & 255, w1 & 255])
         wanted = (x * w0) & 0xFFFF, (x * w1) & 0xFFFF
         counts += [np.count_nonzero(np.broadcast_to(f != w, (256, 256))) for f, w in zip(found, wanted, strict=True)]
     return counts.tolist()
 
 
-def test_both_products_are_exact_for_all_int8_values():
+def test_both_products_are_exact_for_all_bytes():
     assert wrong(products()) == [0, 0]
 
 
 def test_the_upper_product_is_wrong_without_the_borrow():
-    signed = np.arange(-128, 128)
-    negative = np.count_nonzero(np.outer(signed, signed) < 0) * 256
+    negative = np.count_nonzero(np.outer(BYTES, SIGNED) < 0) * 256
     assert wrong(products(upper_field)) == [0, negative]
 
 

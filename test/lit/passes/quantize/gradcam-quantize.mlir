@@ -1,6 +1,6 @@
 // RUN: gradcam-opt %s --gradcam-quantize --split-input-file --verify-diagnostics | FileCheck %s
 
-// The convolution takes the relu's range (127 / 127 = 1), the classifier keeps its accumulators, and the class row
+// The convolution takes the relu's range (255 / 255 = 1) without a sign, the classifier keeps its accumulators, and the class row
 // reads the classifier's own weight.
 // CHECK-LABEL: func.func @main
 // CHECK-SAME: %[[IMAGE:.*]]: tensor<1x1x1x2x!quant.uniform<i8:f32, 5.000000e-01>>, %{{.*}}: tensor<1xi32>
@@ -13,8 +13,11 @@
 // CHECK: %[[TABLE:.*]] = quant.scast %{{.*}} : tensor<2x2xi8> to tensor<2x2x!quant.uniform<i8:f32, 1.000000e+00>>
 // CHECK: %[[CONV:.*]] = "gradcam.conv2d"(%[[IMAGE]], %[[W]], %[[B]])
 // CHECK-NOT: gradcam.range
-// CHECK-SAME: -> tensor<1x2x1x2x!quant.uniform<i8:f32, 1.000000e+00>>
+// CHECK-SAME: -> tensor<1x2x1x2x!quant.uniform<u8:f32, 1.000000e+00>>
 // CHECK: "gradcam.relu"(%[[CONV]])
+// CHECK-SAME: -> tensor<1x2x1x2x!quant.uniform<u8:f32, 1.000000e+00>>
+// CHECK: "gradcam.flatten"
+// CHECK-SAME: -> tensor<1x2x!quant.uniform<u8:f32, 0.19607840000000001>>
 // CHECK: "gradcam.linear"(%{{.*}}, %[[TABLE]])
 // CHECK-SAME: -> tensor<1x2x!quant.uniform<i32:f32, [[LOGITS]]>>
 // CHECK: "gradcam.class_row"(%[[TABLE]], %{{.*}})
@@ -30,7 +33,7 @@ func.func @main(%image: tensor<1x1x1x2xf32> {gradcam.range = 63.5 : f64}, %class
   %0 = "gradcam.conv2d"(%image, %w, %b) {stride = [1, 1], padding = [0, 0], dilation = [1, 1], groups = 1,
       gradcam.range = 500.0 : f64, operandSegmentSizes = array<i32: 1, 1, 1>}
       : (tensor<1x1x1x2xf32>, tensor<2x1x1x1xf32>, tensor<2xf32>) -> tensor<1x2x1x2xf32>
-  %1 = "gradcam.relu"(%0) {gradcam.range = 127.0 : f64} : (tensor<1x2x1x2xf32>) -> tensor<1x2x1x2xf32>
+  %1 = "gradcam.relu"(%0) {gradcam.range = 255.0 : f64} : (tensor<1x2x1x2xf32>) -> tensor<1x2x1x2xf32>
   %2 = "gradcam.avg_pool2d"(%1) {kernel = [1, 2], stride = [1, 1], padding = [0, 0], dilation = [1, 1],
       count_include_pad = true, gradcam.range = 50.0 : f64} : (tensor<1x2x1x2xf32>) -> tensor<1x2x1x1xf32>
   %3 = "gradcam.flatten"(%2) : (tensor<1x2x1x1xf32>) -> tensor<1x2xf32>
