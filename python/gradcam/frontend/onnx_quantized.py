@@ -1,4 +1,4 @@
-"""Quantized ONNX models in the QDQ format: the scales that fit int8 of this project, and otherwise the float model."""
+"""Quantized ONNX models in the QDQ format: ranges that fit the bytes of this project, and otherwise the float model."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from onnx import GraphProto, NodeProto, TensorProto, helper, numpy_helper
 
 from gradcam.frontend.onnx_model import OnnxModel, array, attribute
-from gradcam.quant_types import INT8_LEVELS
+from gradcam.quant_types import INT8_LEVELS, UINT8_LEVELS
 
 _log = logging.getLogger(__name__)
 
@@ -55,11 +55,6 @@ class _Scheme:
         )
 
     @property
-    def fits(self) -> bool:
-        """Whether it is that of a feature map here: int8, symmetric, per tensor."""
-        return self.scale.size == 1 and self.is_symmetric
-
-    @property
     def is_usable(self) -> bool:
         """Whether it is known what it does to numbers besides rounding them."""
         return self.is_symmetric or (self.scale.size == 1 and self.zero.dtype.kind in "iu")
@@ -68,6 +63,19 @@ class _Scheme:
     def is_symmetric(self) -> bool:
         """Whether it is int8 with a zero point of 0."""
         return self.zero.dtype == np.int8 and not self.zero.any()
+
+    @property
+    def starts_at_zero(self) -> bool:
+        """Whether it is one byte per number, of which the least stands for 0."""
+        is_byte = self.scale.size == 1 and self.zero.dtype.kind in "iu" and self.zero.dtype.itemsize == 1
+        return is_byte and int(self.zero.reshape(-1)[0]) == np.iinfo(self.zero.dtype).min
+
+    @property
+    def magnitude(self) -> float | None:
+        """The largest magnitude where it is that of a feature map here, per tensor: symmetric int8, or from 0 on."""
+        if self.scale.size > 1 or not (self.is_symmetric or self.starts_at_zero):
+            return None
+        return float(self.scale.reshape(-1)[0]) * (INT8_LEVELS if self.is_symmetric else UINT8_LEVELS)
 
     @property
     def bounds(self) -> tuple[float, float]:
@@ -89,7 +97,7 @@ def take_quantization(graph: GraphProto, model: OnnxModel) -> dict[str, float]:
     """
     constants = {tensor.name: tensor for tensor in graph.initializer}
     made = {name: node for node in graph.node for name in node.output}
-    ranges, removed, clipped = dict[str, float](), dict[str, str](), 0
+    ranges, removed, others = dict[str, float](), dict[str, str](), set[str]()
     for node in graph.node:
         quantize = made.get(node.input[0]) if node.op_type == "DequantizeLinear" else None
         if quantize is None or quantize.op_type != "QuantizeLinear":
@@ -97,17 +105,20 @@ def take_quantization(graph: GraphProto, model: OnnxModel) -> dict[str, float]:
         source, scheme = removed.get(quantize.input[0], quantize.input[0]), _Scheme.of(quantize, constants)
         if scheme is None or not scheme.is_usable or scheme != _Scheme.of(node, constants):
             continue
-        if scheme.fits:
-            ranges[source] = float(scheme.scale.reshape(-1)[0]) * INT8_LEVELS
-        is_clipped_anyhow = source not in made or _is_nonnegative(source, made, graph)
+        is_image = source not in made
+        is_clipped_anyhow = is_image or _is_nonnegative(source, made, graph)
+        kept = source
         if scheme.is_symmetric or (scheme.bounds[0] <= 0 and is_clipped_anyhow):
             removed[node.output[0]] = source
-            clipped += not scheme.fits
         else:
+            kept = node.output[0]
             _become_clip(graph, node, source, scheme.bounds)
-            clipped += 1
+        if scheme.magnitude is not None and (scheme.is_symmetric or not is_image):  # the image has a sign
+            ranges[kept] = scheme.magnitude
+        else:
+            others.add(source)
     _rename(graph, removed)
-    _tell(model, len(ranges), len(ranges) + clipped)
+    _tell(model, len(ranges), len(ranges) + len(others))
     return ranges
 
 
@@ -148,5 +159,6 @@ def _tell(model: OnnxModel, used: int, count: int) -> None:
     if used == count:
         _log.warning("%s is quantized; the scales of its %d feature maps are used", model.path, count)
         return
-    how = f"{used} of its {count} feature maps have scales that fit, int8 with a zero point of 0; others are measured"
+    fitting = "int8 with a zero point of 0, or bytes from 0 on"
+    how = f"{used} of its {count} feature maps have scales that fit, {fitting}; others are measured"
     _log.warning("%s is quantized; it is taken as the float model that its weights stand for; %s", model.path, how)

@@ -10,8 +10,9 @@ from gradcam import frontend
 from gradcam.compiler import Compilation, Settings
 from gradcam.errors import GradcamError
 from gradcam.execution.float32 import run_float
-from gradcam.quant_types import scale
+from gradcam.quant_types import is_unsigned, scale
 
+FITTING = "feature maps have scales that fit, int8 with a zero point of 0, or bytes from 0 on; others are measured"
 POOL = {"kernel_shape": [3, 3], "strides": [2, 2]}
 RNG = np.random.default_rng(5)
 IMAGES = RNG.uniform(-1, 1, (4, *SHAPE[1:])).astype(np.float32)
@@ -57,8 +58,10 @@ def as_float():
 
 @pytest.mark.parametrize(("zero", "dtype", "note"), [
     (0, np.int8, "is quantized; the scales of its 2 feature maps are used"),
-    (3, np.int8, "0 of its 2 feature maps have scales that fit, int8 with a zero point of 0; others are measured"),
-    (0, np.uint8, "0 of its 2 feature maps have scales that fit, int8 with a zero point of 0; others are measured"),
+    (3, np.int8, f"0 of its 2 {FITTING}"),
+    (0, np.uint8, f"1 of its 2 {FITTING}"),
+    (-128, np.int8, f"1 of its 2 {FITTING}"),
+    (1, np.uint8, f"0 of its 2 {FITTING}"),
 ])  # fmt: skip
 def test_the_float_model_is_what_the_integers_stand_for(tmp_path, caplog, zero, dtype, note):
     module = frontend.import_model(frontend.load_model(saved(quantized(zero, dtype), tmp_path)), target_layer="Relu r")
@@ -66,7 +69,7 @@ def test_the_float_model_is_what_the_integers_stand_for(tmp_path, caplog, zero, 
     module = frontend.import_model(frontend.load_model(tmp_path / "model.onnx"))
     (logits,) = run_float(module, IMAGES[:1])
     np.testing.assert_allclose(logits, by_onnxruntime(as_float(), IMAGES[:1]), rtol=1e-4, atol=1e-4)
-    assert str(module).count("gradcam.given_range") == (2 if "are used" in note else 0)
+    assert str(module).count("gradcam.given_range") == (2 if "are used" in note else int("1 of" in note))
 
 
 def at_quantized(path):
@@ -78,12 +81,21 @@ def test_scales_and_integers_of_the_file_are_those_of_level_2(tmp_path):
     main = at_quantized(saved(quantized(), tmp_path))
     ops = {op.operation.name: op for op in main.entry_block.operations}
     assert scale(main.entry_block.arguments[0]) == pytest.approx(STEPS["x"], rel=1e-6)
-    assert scale(ops["gradcam.relu"].results[0]) == pytest.approx(STEPS["r"], rel=1e-6)
+    assert scale(ops["gradcam.relu"].results[0]) == pytest.approx(STEPS["r"] * 127 / 255, rel=1e-6), "the same range"
     integers = [np.asarray(ir.DenseElementsAttr(op.attributes["value"])) for op in main.entry_block.operations
                 if op.operation.name == "arith.constant"]  # fmt: skip
     assert any(np.array_equal(found, WEIGHTS) for found in integers if found.shape == WEIGHTS.shape)
     assert any(np.abs(found - BIAS).max() <= 1 for found in integers if found.shape == BIAS.shape)
     assert "given_range" not in str(main)
+
+
+@pytest.mark.parametrize(("zero", "dtype"), [(0, np.uint8), (-128, np.int8)])
+def test_a_map_from_0_on_has_the_scale_of_the_file(tmp_path, zero, dtype):
+    main = at_quantized(saved(quantized(zero, dtype), tmp_path))
+    ops = {op.operation.name: op for op in main.entry_block.operations}
+    assert is_unsigned(ops["gradcam.relu"].results[0])
+    assert scale(ops["gradcam.relu"].results[0]) == pytest.approx(STEPS["r"], rel=1e-6)
+    assert not is_unsigned(main.entry_block.arguments[0]), "the image is measured"
 
 
 def test_scales_that_do_not_fit_are_measured(tmp_path):
