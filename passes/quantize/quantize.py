@@ -19,8 +19,6 @@ from gradcam.dialect.traits import (
     Forward,
     Product,
     Quantized,
-    Slope,
-    Sum,
     UnitScale,
     Unscaled,
     has,
@@ -30,7 +28,7 @@ from gradcam.errors import fail
 from gradcam.functions import FUNCTIONS
 from gradcam.passes.infra.pass_base import Pass
 from gradcam.passes.ir.given_ranges import GIVEN_RANGE
-from gradcam.passes.ir.queries import main_function, only_user, users
+from gradcam.passes.ir.queries import main_function, only_user
 from gradcam.passes.quantize.calibrate import RANGE
 from gradcam.passes.quantize.checks import check_rescale, classifier_of, refuse_unsupported
 from gradcam.passes.quantize.gradients import Gradients
