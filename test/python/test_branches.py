@@ -4,34 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
 from level_checks import check_derived, check_linalg
 from rtl_checks import check_design
-from rtl_networks import Network
+from rtl_networks import Difference, Network, Selected
 from torch import nn
 
 from gradcam.compiler import Compilation, Settings
 from gradcam.output import compile_to_folder
 
 METHODS = ("gradcam", "hirescam", "layercam")
-
-
-class Selected(nn.Module):
-    """Selective kernels: a softmax of numbers per channel weighs two branches (Li et al. 2019)."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.fc = nn.Conv2d(channels, 2 * channels, 1)
-
-    def forward(self, x, y):
-        both = torch.stack([x, y], 1)
-        weights = self.fc(both.sum(1).mean((2, 3), keepdim=True))
-        return (both * weights.unflatten(1, (2, -1)).softmax(1)).sum(1)
-
-
-class Difference(nn.Module):
-    def forward(self, x, y):
-        return x - 0.5 * y
 
 
 def selective(channels: int = 8) -> Network:

@@ -45,6 +45,24 @@ class Product(nn.Module):
         return x * y
 
 
+class Selected(nn.Module):
+    """Selective kernels: a softmax of numbers per channel weighs two branches (Li et al. 2019)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.fc = nn.Conv2d(channels, 2 * channels, 1)
+
+    def forward(self, x, y):
+        both = torch.stack([x, y], 1)
+        weights = self.fc(both.sum(1).mean((2, 3), keepdim=True))
+        return (both * weights.unflatten(1, (2, -1)).softmax(1)).sum(1)
+
+
+class Difference(nn.Module):
+    def forward(self, x, y):
+        return x - 0.5 * y
+
+
 class Network(nn.Module):
     """A graph grown layer by layer. Value 0 is the image, value i the result of layer i, module path "layers.i".
 
@@ -353,10 +371,11 @@ def _random_groups(net: Network, rng: np.random.Generator, x: int, depthwise: bo
 
 
 def _random_layer(net: Network, rng: np.random.Generator, x: int) -> int:
-    sums = ["block", "plus", "twice", "two", "mix", "clamps", "old"]
+    sums = ["block", "plus", "minus", "twice", "two", "mix", "clamps", "old"]
     simple = ["max", "avg", "relu", "relu6", "leaky", "norm", "gate", "curve", "cat", "take"]
     size = net.size(x)
     larger = ["up", "adaptive"] if max(size) < 9 else []
+    sums += ["select"] if net.channels(x) > 1 else []
     kind = rng.choice(["conv", "conv", "conv", "depthwise", "groups", *simple, *sums, *larger])
     same: dict[str, Any] = {"kernel_size": 3, "stride": 1, "padding": 1, "dilation": 1}
     if kind == "conv":
@@ -399,6 +418,12 @@ def _random_layer(net: Network, rng: np.random.Generator, x: int) -> int:
         options = _window(rng, size, True)
         y, z = (net.add(nn.Conv2d(net.channels(x), 6, **options), x) for _ in range(2))
         return _random_activation(net, rng, net.add(Sum(), y, z))
+    if kind == "minus":
+        y = net.add(nn.Conv2d(net.channels(x), net.channels(x), **same), x)
+        return _random_activation(net, rng, net.add(Difference(), *rng.permutation([y, x]).tolist()))
+    if kind == "select":
+        y = net.add(nn.Conv2d(net.channels(x), net.channels(x), **same), x)
+        return net.add(Selected(net.channels(x)), x, y)
     if kind == "mix":
         layers = [nn.MaxPool2d(3, 1, 1), nn.AvgPool2d(3, 1, 1), nn.Conv2d(net.channels(x), net.channels(x), **same)]
         y, z = (net.add(layers[i], x) for i in rng.permutation(3)[:2])
