@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -15,7 +14,6 @@ from torch_mlir.dialects import arith
 from gradcam.dialect.adjoints import part_location
 from gradcam.dialect.ops import groups_of, is_depthwise
 from gradcam.dialect.verify import shape as type_shape
-from gradcam.dialect.verify import sides
 from gradcam.errors import fail
 from gradcam.passes.linalg.builders import (
     clipped,
@@ -46,50 +44,11 @@ from gradcam.passes.linalg.lowering import (
     stored,
     stored_constant,
     whole_or_parts,
-    within,
 )
 from gradcam.passes.linalg.products import TileLoops, multiply_accumulate
-from gradcam.passes.linalg.values import Halves, Parities, Placed, Row, joined, parities, pointwise
+from gradcam.passes.linalg.taps import Taps, WindowAxis, axes_of, by_parity, windows_over
+from gradcam.passes.linalg.values import Halves, Placed, Row, joined, pointwise
 from gradcam.quant_types import result_rescale, storage_bits, storage_limits
-
-
-@dataclass(frozen=True)
-class Taps:
-    """The taps of a kernel, along one axis, that reach the outputs of one parity: an arithmetic progression.
-
-    Output s * q + a of a transposed convolution is the sum over t of w[first + t * step] g[q + base - t * reach].
-    """
-
-    first: int
-    step: int
-    count: int
-    base: int
-    reach: int
-
-    @property
-    def last(self) -> int:
-        """The last tap of the kernel in the progression."""
-        return self.first + (self.count - 1) * self.step
-
-    def windows(self, count: int) -> range:
-        """The range of q + base - t * reach over all q < count; it may leave the elements of g."""
-        return range(self.base - (self.count - 1) * self.reach, self.base + count)
-
-
-def taps_of(parity: int, kernel: int, stride: int, padding: int, dilation: int) -> Taps | None:
-    """The taps for outputs of a parity; None where no tap reaches them."""
-    hits = [i for i in range(kernel) if (parity + padding - i * dilation) % stride == 0]
-    if not hits:
-        return None
-    step = hits[1] - hits[0] if len(hits) > 1 else 1
-    base = (parity + padding - hits[0] * dilation) // stride
-    return Taps(hits[0], step, len(hits), base, step * dilation // stride)
-
-
-def axes_of(op: Any, kernel: list[int]) -> list[tuple[int, int, int, int]]:
-    """Kernel size, stride, padding before the map and dilation along height and width."""
-    return list(zip(kernel, ints(op, "stride"), sides(op)[0], ints(op, "dilation"), strict=True))
-
 
 # --- products with the forward weights ---
 
@@ -107,9 +66,10 @@ def adjoint_products(g: ir.Value, w: ir.Value, taps: list[Taps], out: list[int])
     loops = TileLoops.of(w)
     i, o = loops.lanes
     padded, place = windows_over(g, taps, out, loops.place, loops.tap)
+    tap = [t.tap(n, k) for n, k, t in zip(loops.place, loops.tap, taps, strict=True)]
     maps = [
         [*place, loops.channel(loops.summed, outs, o, oc)],
-        [*loops.block, loops.summed, loops.out, *loops.tap, o, i],
+        [*loops.block, loops.summed, loops.out, *tap, o, i],
         [*loops.place, loops.channel(loops.out, ins, i, ic)],
     ]
     return multiply_accumulate([padded, _taken(w, taps)], maps, out)
@@ -119,29 +79,14 @@ def depthwise_adjoint_products(
     lowering: Lowering, g: ir.Value, w: np.ndarray, taps: list[Taps], out: list[int]
 ) -> ir.Value:
     """The same for a depthwise convolution with weights `w`, C x KH x KW: a correlation with its taps in reverse."""
-    rows, columns = (range(t.last, t.first - 1, -t.step) for t in taps)
-    down, across = (Axis(1, t.reach, t.base - (t.count - 1) * t.reach) for t in taps)
-    return correlate(lowering, g, w[:, rows][:, :, columns], down, across, out)
-
-
-def windows_over(
-    g: ir.Value, taps: list[Taps], out: list[int], at: list[ir.AffineExpr], tap: list[ir.AffineExpr]
-) -> tuple[ir.Value, list[ir.AffineExpr]]:
-    """The operand from which an adjoint reads the windows that cover a position of its result.
-
-    Args:
-        g: H x W x C, one element for each window.
-        taps: the taps under which windows cover the position, along height and width.
-        out: height and width of the part of the result with the taps' parities.
-        at: the position in that part, as index expressions.
-        tap: the number of the tap, as index expressions.
-
-    Returns:
-        `g` padded with zeros where there are no windows, and its row and column to read.
-    """
-    needed = [t.windows(n) for t, n in zip(taps, out, strict=False)]
-    place = [n + (t.count - 1) * t.reach - k * t.reach for n, k, t in zip(at, tap, taps, strict=True)]
-    return reaching(g, needed), place
+    rows, columns = taps
+    across = Axis(1, columns.reach, columns.base - (columns.count - 1) * columns.reach)
+    w = w[:, :, columns.first : columns.last + 1 : columns.step][:, :, ::-1]
+    w = w[:, rows.first : rows.last + 1 : rows.step]
+    if rows.is_single:
+        return correlate(lowering, g, w, None, across, out)
+    down = Axis(1, rows.reach, rows.base - (rows.count - 1) * rows.reach)
+    return correlate(lowering, g, w[:, ::-1], down, across, out)
 
 
 def _taken(w: ir.Value, taps: list[Taps]) -> ir.Value:
@@ -152,7 +97,7 @@ def _taken(w: ir.Value, taps: list[Taps]) -> ir.Value:
     return w if dims == whole else extract_slice(w, offsets, dims, dims, strides)
 
 
-def _adjoint(lowering: Lowering, op: Any, kernel: list[int], axes: list[tuple[int, ...]], size: list[int]) -> Any:
+def _adjoint(lowering: Lowering, op: Any, kernel: list[int], axes: list[WindowAxis], size: list[int]) -> Any:
     """A rescaled transposed convolution to a map of `size`: a tensor for stride 1, else parities."""
     channels = math.prod(type_shape(op.operands[1])[1:]) // math.prod(kernel) * groups_of(op)
     g = lowering.values[op.operands[0]]
@@ -164,7 +109,6 @@ def _adjoint(lowering: Lowering, op: Any, kernel: list[int], axes: list[tuple[in
         m, channels = _in_places(m, layout), shape(layout.packed)[2]
     vector = factor_vector(lowering, m, channels) if m.ndim else None
     lanes = lowering.pe.padded(channels)
-    windows = [*type_shape(op.operands[0])[2:], 1, 1][:2]
     if is_depthwise(op):
         products = partial(depthwise_adjoint_products, lowering, w=stored_constant(op, op.operands[1])[:, 0])
     else:
@@ -175,9 +119,9 @@ def _adjoint(lowering: Lowering, op: Any, kernel: list[int], axes: list[tuple[in
         return _rescaled_products(op, g, partial(products, taps=taps, out=[*out, lanes]), (m, s, vector))
 
     if layout is None:
-        return by_parity(axes, size, windows, part)
+        return by_parity(axes, size, part)
     with part_location(op, "parts"):  # not the name of the gradient, whose channels are in other places
-        return layout.of_gradient(joined(by_parity(axes, size, windows, part)))
+        return layout.of_gradient(joined(by_parity(axes, size, part)))
 
 
 def _in_places(m: np.ndarray, layout: Placed) -> np.ndarray:
@@ -188,34 +132,6 @@ def _in_places(m: np.ndarray, layout: Placed) -> np.ndarray:
     there = [(place, channel) for channel, place in enumerate(layout.places) if place >= 0]
     lanes[[place for place, _ in there]] = m[[channel for _, channel in there]]
     return lanes
-
-
-def by_parity(
-    axes: list[tuple[int, ...]],
-    size: list[int],
-    windows: list[int],
-    part: Callable[[list[Taps], list[int]], ir.Value],
-) -> ir.Value | Parities:
-    """A map of `size` computed parity by parity, so that no product meets a zero that the stride would insert.
-
-    Args:
-        axes: kernel size, stride, padding and dilation along height and width.
-        size: height and width.
-        windows: how many windows there are along height and width.
-        part: builds the part with the given taps and size.
-
-    Returns:
-        A tensor for stride 1, else parities.
-    """
-    stride = (axes[0][1], axes[1][1])
-    whole = Parities((size[0], size[1]), stride, {})
-    for parity in parities(size, stride):
-        taps = [taps_of(a, *axis) for a, axis in zip(parity, axes, strict=True)]
-        out = whole.extent(parity)
-        each = zip(taps, out, windows, strict=True)
-        found = [t for t, n, size in each if t is not None and len(within(t.windows(n), size))]
-        whole.parts[parity] = None if len(found) < 2 else part(found, out)
-    return whole.parts[0, 0] if stride == (1, 1) else whole
 
 
 def _rescaled_products(op: Any, g: Any, products: Callable[..., ir.Value], scale: tuple) -> ir.Value:
@@ -247,7 +163,7 @@ def _lower_conv2d_adjoint(lowering: Lowering, op: Any) -> list[Any]:
 def _lower_linear_adjoint(lowering: Lowering, op: Any) -> list[Any]:
     """A linear layer is a convolution with one output position, whose kernel is as large as the flattened map."""
     kernel = next((list(size) for w, *size in lowering.weights if w == op.operands[1]), [1, 1])
-    return [_adjoint(lowering, op, kernel, [(k, 1, 0, 1) for k in kernel], kernel)]
+    return [_adjoint(lowering, op, kernel, [WindowAxis(k, 1, 0, 1, windows=1) for k in kernel], kernel)]
 
 
 # --- sums over positions ---
@@ -258,10 +174,10 @@ def _lower_tap_sums(lowering: Lowering, op: Any) -> list[Any]:
     sums: ir.Value = lowering.tensor(op.operands[0])
     kernel, size = ints(op, "kernel"), ints(op, "size")
     channels = type_shape(op.operands[0])[1]
-    for axis, arguments in enumerate(axes_of(op, kernel)):
-        name = ("rows", "columns")[axis]
+    for number, axis in enumerate(axes_of(op, kernel)):
+        name = ("rows", "columns")[number]
         with part_location(op, name):
-            sums = _landed(lowering, sums, axis, arguments, size[axis])
+            sums = _landed(lowering, sums, number, axis, size[number])
     m, s = fixed(op, result_rescale, op)
     low, high = storage_limits(op.results[0])
     vectors = [factor_vector(lowering, m, channels)] if m.ndim else []
@@ -275,37 +191,39 @@ def _lower_tap_sums(lowering: Lowering, op: Any) -> list[Any]:
         return [Halves(*elementwise(sums, vectors, [8, 8], halves))]
 
 
-def _landed(lowering: Lowering, x: ir.Value, axis: int, arguments: tuple[int, ...], size: int) -> ir.Value:
-    """For each kernel tap along `axis`, last tap first, the sum of `x` over positions that it moves into the map."""
-    kernel, stride, *_ = arguments
-    dims, windows = shape(x), shape(x)[axis]
-    dims[axis] = kernel
-    counts = [(taps_of(parity, *arguments), -(-(size - parity) // stride)) for parity in range(min(stride, size))]
-    found = [(taps, n) for taps, n in counts if taps is not None and len(within(taps.windows(n), windows))]
+def _landed(lowering: Lowering, x: ir.Value, number: int, axis: WindowAxis, size: int) -> ir.Value:
+    """For each kernel tap along an axis, last tap first, the sum of `x` over positions that it moves into the map."""
+    kernel, dims, period = axis.kernel, shape(x), axis.period
+    dims[number] = kernel
+    counts = [(parity, -(-(size - parity) // period)) for parity in range(min(period, size))]
+    found = [(taps, count) for parity, count in counts if (taps := axis.taps(parity, count)) is not None]
     is_complete = sum(taps.count for taps, _ in found) == kernel
     whole = empty(dims, 32) if is_complete else filled(dims, 32, 0)
     for taps, count in found:
-        sums = _sums_of(lowering, x, axis, taps, count)
+        sums = _sums_of(lowering, x, number, taps, count)
         if taps.count == kernel:
             return sums
         offsets, strides = [0, 0, 0], [1, 1, 1]
-        offsets[axis], strides[axis] = kernel - 1 - taps.last, taps.step
+        offsets[number], strides[number] = kernel - 1 - taps.last, taps.step
         whole = insert_slice(sums, whole, offsets, strides)
     return whole
 
 
 def _sums_of(lowering: Lowering, x: ir.Value, axis: int, taps: Taps, count: int) -> ir.Value:
-    """Sums of `x` at q + base - t * reach over q < count, 0 outside of `x`: one for each tap t, the last one first."""
+    """Sums of `x` at q + base - t * reach over q < count, 0 outside of `x`: one for each tap t, the last one first.
+
+    One window alone is the sum of each tap.
+    """
     lanes, dims = lowering.pe.oc, shape(x)
     needed = [range(n) for n in dims[:2]]
     needed[axis] = taps.windows(count)
     tile, tap, other, q, lane = (ir.AffineDimExpr.get(n) for n in range(5))
     channel = tile * lanes + lane
     read, write = [other, other, channel], [other, other, channel]
-    read[axis], write[axis] = q + tap * taps.reach, tap
+    read[axis], write[axis] = q if taps.is_single else q + tap * taps.reach, tap
     others = dims[1 - axis]
     dims[axis] = taps.count
-    extents = empty([dims[2] // lanes, taps.count, others, count, lanes], 8)
+    extents = empty([dims[2] // lanes, taps.count, others, 1 if taps.is_single else count, lanes], 8)
     maps = [ir.AffineMap.get(5, 0, m) for m in (read, [tile, tap, other, q, lane], write)]
     start, ins = [filled(dims, 32, 0)], [reaching(x, needed), extents]
     return generic(ins, start, maps, "ppprp", lambda value, _, acc: add_up(acc, value))

@@ -84,7 +84,7 @@ def correlate(
     lowering: Lowering,
     x: ir.Value,
     w: np.ndarray,
-    rows: Axis,
+    rows: Axis | None,
     columns: Axis,
     out: list[int],
     unsigned: bool = False,
@@ -95,7 +95,7 @@ def correlate(
         lowering: the lowering of the function, which has the lanes.
         x: H x W x C in lanes; zeros around it.
         w: the weights, C x KH x KW.
-        rows: how the kernel walks the rows of `x`.
+        rows: how the kernel walks the rows of `x`; None where `x` has one row, and each row of the result a row of `w`.
         columns: how it walks the columns.
         out: shape of the result, OH x OW x C in lanes.
         unsigned: whether `x` is.
@@ -103,20 +103,16 @@ def correlate(
     lanes, (_, kernel_height, kernel_width) = lowering.pe.oc, w.shape
     groups = Groups.of(kernel_width, columns)
     phases, count, _ = groups.taps.shape
-    reach = [
-        rows.stride * (out[0] - 1) + rows.step * (kernel_height - 1),
-        columns.stride * (out[1] - 1 + TAPS - 1) + phases - 1 + groups.apart * (count - 1),
-    ]
-    starts = [rows.start, groups.start]
-    read = reaching(x, [range(start, start + n + 1) for start, n in zip(starts, reach, strict=True)])
     tile, oh, ow, kh, phase, group, tap, lane = (ir.AffineDimExpr.get(n) for n in range(8))
-    channel = tile * lanes + lane
-    column = (ow + tap) * columns.stride + phase + group * groups.apart
-    maps = [
-        [oh * rows.stride + kh * rows.step, column, channel],
-        [tile, kh, phase, group, tap, lane],
-        [oh, ow, channel],
-    ]
+    if rows is None:
+        needed, row, kernel_row = range(1), kh, oh
+    else:
+        needed = range(rows.start, rows.start + rows.stride * (out[0] - 1) + rows.step * (kernel_height - 1) + 1)
+        row, kernel_row = oh * rows.stride + kh * rows.step, kh
+    reach = columns.stride * (out[1] - 1 + TAPS - 1) + phases - 1 + groups.apart * (count - 1)
+    read = reaching(x, [needed, range(groups.start, groups.start + reach + 1)])
+    column, channel = (ow + tap) * columns.stride + phase + group * groups.apart, tile * lanes + lane
+    maps = [[row, column, channel], [tile, kernel_row, phase, group, tap, lane], [oh, ow, channel]]
     body = partial(multiply_add, unsigned=unsigned)
     words = const_tensor(groups.packed(w, out[2], lanes))
     affine_maps = [ir.AffineMap.get(8, 0, m) for m in maps]

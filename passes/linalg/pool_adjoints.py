@@ -9,7 +9,6 @@ from torch_mlir import ir
 from torch_mlir.dialects import arith
 
 from gradcam.dialect.verify import shape as type_shape
-from gradcam.passes.linalg.adjoints import Taps, axes_of, by_parity, windows_over
 from gradcam.passes.linalg.builders import const, empty, extract_slice, generic, rescaled, shape, width
 from gradcam.passes.linalg.lowering import (
     Lowering,
@@ -25,6 +24,7 @@ from gradcam.passes.linalg.lowering import (
     window_loops,
     window_weights,
 )
+from gradcam.passes.linalg.taps import Taps, axes_of, by_parity, windows_over
 from gradcam.quant_types import result_rescale, storage_bits
 
 
@@ -44,15 +44,16 @@ def _gathered(lowering: Lowering, op: Any, ins: list[ir.Value], share: Callable[
     lanes = lowering.pe.padded(channels)  # whole words are read again: those behind the channels get zeros
 
     def part(taps: list[Taps], out: list[int]) -> ir.Value:
-        counts, (at, tap) = [t.count for t in taps], window_loops()
-        read = [(_taken(numbers, taps), tap), *(windows_over(x, taps, out, at, tap) for x in ins)]
-        total = reduce_windows(lowering, lanes, read, counts, out, [(32, 0)], add_share)
+        trips, (at, tap) = [t.trips for t in taps], window_loops()
+        number = [t.tap(n, k) for n, k, t in zip(at, tap, taps, strict=True)]
+        read = [(_taken(numbers, taps), number), *(windows_over(x, taps, out, at, tap) for x in ins)]
+        total = reduce_windows(lowering, lanes, read, trips, out, [(32, 0)], add_share)
         return rescaled_result(lowering, op, total)
 
     def add_share(*scalars: ir.Value) -> ir.Value:
         return add_up(scalars[-1], share(*scalars[:-1]))
 
-    return by_parity(axes_of(op, kernel), size, type_shape(op.operands[0])[2:], part)
+    return by_parity(axes_of(op, kernel), size, part)
 
 
 def _taken(numbers: ir.Value, taps: list[Taps]) -> ir.Value:

@@ -125,3 +125,31 @@ func.func @max_pool_and_unpool(%x: tensor<1x3x4x5x!x>) -> tensor<1x3x4x5x!x> {
   %g = "gradcam.max_unpool2d"(%y, %i) {kernel = [3, 1], stride = [2, 1], padding = [1, 0], dilation = [1, 1]} : (tensor<1x3x2x5x!x>, tensor<1x3x2x5xi8>) -> tensor<1x3x4x5x!x>
   return %g : tensor<1x3x4x5x!x>
 }
+
+// -----
+
+!g = !quant.uniform<i8:f32:1, {1.000000e+00, 5.000000e-01, 1.000000e+00, 5.000000e-01, 1.000000e+00}>
+!w = !quant.uniform<i8:f32:0, {1.000000e-02, 2.000000e-02, 1.000000e-02, 2.000000e-02, 1.000000e-02}>
+!x = !quant.uniform<i8:f32, 1.000000e-01>
+
+// One window along the height, two along the width: row y of the map has tap y + 1, the padding has tap 0, and no tap
+// reaches the last row. So the loop over rows of taps has one iteration, in which the gradient's only row is read.
+// CHECK-DAG: #[[G:.*]] = affine_map<(d0, d1, d2, d3, d4, d5, d6, d7) -> (d4, d2 - d5 + 1, d3 * 4 + d7)>
+// CHECK-DAG: #[[W:.*]] = affine_map<(d0, d1, d2, d3, d4, d5, d6, d7) -> (d3, d0, d1, d5, d7, d6)>
+// CHECK-DAG: #[[X:.*]] = affine_map<(d0, d1, d2, d3, d4, d5, d6, d7) -> (d1, d2, d0 * 2 + d6)>
+// CHECK-LABEL: func.func @one_window_along_the_height(
+// CHECK: %[[TILES:.*]] = arith.constant dense<{{.*}}> : tensor<2x2x4x2x4x2xi8>
+// CHECK: %[[PADDED:.*]] = tensor.pad {{.*}} low[0, 1, 0] high[0, 1, 0]
+// CHECK: %[[TAPS:.*]] = tensor.extract_slice %[[TILES]][0, 0, 1, 0, 0, 0] [2, 2, 3, 2, 4, 2]
+// CHECK: linalg.generic
+// CHECK-SAME: indexing_maps = [#[[G]], #[[W]], #[[X]]]
+// CHECK-SAME: ins(%[[PADDED]], %[[TAPS]] : tensor<1x4x8xi8>, tensor<2x2x3x2x4x2xi8>)
+// CHECK-SAME: outs({{.*}} : tensor<3x3x4xi32>)
+// CHECK: tensor.insert_slice {{.*}}[0, 0, 0] [3, 3, 4] [1, 1, 1] : tensor<3x3x4xi8> into tensor<4x3x4xi8>
+func.func @one_window_along_the_height(%g: tensor<1x5x1x2x!g>) -> tensor<1x3x4x3x!x> {
+  %cw = arith.constant dense<1> : tensor<5x3x4x2xi8>
+  %w = quant.scast %cw : tensor<5x3x4x2xi8> to tensor<5x3x4x2x!w>
+  %x = "gradcam.conv2d_adjoint"(%g, %w) {stride = [4, 1], padding = [1, 0], dilation = [1, 1], groups = 1 : i64}
+    : (tensor<1x5x1x2x!g>, tensor<5x3x4x2x!w>) -> tensor<1x3x4x3x!x>
+  return %x : tensor<1x3x4x3x!x>
+}
