@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from overheads import Footnotes, aligned
-from zoo_packages import FILES_ALONE, INSTALL, INSTALL_FILES
+from zoo_packages import INSTALL, INSTALL_FILES
 from zoo_rows import Row, Run
 
 DOCUMENT = """# Public networks
@@ -26,8 +26,8 @@ import refuses the network.
 {command}
 ```
 
-The second line installs the files of {files} alone. What they need to run is not used: TensorFlow, and
-builds of OpenCV that overwrite the one that is there.
+The second line installs packages whose files alone are read. What they need to run stays out: TensorFlow, and builds of
+OpenCV that overwrite the one that is there.
 
 {levels}"""
 
@@ -46,7 +46,9 @@ def reached(rows: Iterable[Row], level: str) -> str:
     counts: dict[str, list[bool]] = {}
     for row in rows:
         package = row.title.split()[0]
-        counts.setdefault(package if package in ("torchvision", "timm") else "others", []).append(row.level == level)
+        counts.setdefault(package if package in ("torchvision", "timm") else "the others", []).append(
+            row.level == level
+        )
     return ", ".join(f"{sum(found)} of {len(found)} of {package}" for package, found in counts.items())
 
 
@@ -121,7 +123,6 @@ def document(
         pe=pe,
         install=INSTALL,
         install_files=INSTALL_FILES,
-        files=" and ".join(FILES_ALONE),
         command=command,
         levels=level_table(rows),
     )
