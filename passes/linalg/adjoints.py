@@ -150,7 +150,7 @@ def _rescaled_products(op: Any, g: Any, products: Callable[..., ir.Value], scale
     low = products(g.low)
 
     def combine(low: ir.Value, high: ir.Value, *factor: ir.Value) -> ir.Value:
-        return rescale(arith.addi(low, arith.shli(high, const(32, 8))), *factor)
+        return rescale(Halves.whole(high, low), *factor)
 
     return elementwise(low, [high, *vectors], bits, combine)
 

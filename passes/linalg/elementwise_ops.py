@@ -11,7 +11,7 @@ from torch_mlir.dialects import arith
 from gradcam.passes.linalg.builders import clipped, const, elementwise, width
 from gradcam.passes.linalg.lowering import Lowering, is_greater, scale_term, stored, together, whole_or_parts
 from gradcam.passes.linalg.slopes import SLOPES, slope_bits, slopes_of
-from gradcam.passes.linalg.values import Parities, pointwise
+from gradcam.passes.linalg.values import Halves, Parities, pointwise
 from gradcam.quant_types import UINT8_LEVELS, clamp_bounds, has_same_scale, is_unsigned, storage_bits
 
 
@@ -102,7 +102,16 @@ def _lower_leaky_relu(lowering: Lowering, op: Any) -> list[Any]:
 
 
 def _lower_requantize(lowering: Lowering, op: Any) -> list[Any]:
-    return requantized(lowering, op, lambda a: a)
+    x = lowering.values[op.operands[0]]
+    if not isinstance(x, Halves):
+        return requantized(lowering, op, lambda a: a)
+    vectors = list[ir.Value]()
+    term = scale_term(lowering, op, op.operands[0], vectors)
+
+    def body(high: ir.Value, low: ir.Value, *m: ir.Value) -> ir.Value:
+        return stored(term(Halves.whole(high, low), m), op.results[0])
+
+    return [elementwise(x.high, [x.low, *vectors], storage_bits(op.results[0]), body)]
 
 
 #: The lowering of each op: a function that returns the values for the op's results.

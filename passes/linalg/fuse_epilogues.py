@@ -218,6 +218,16 @@ def _captured(op: ir.Operation) -> list[ir.Value]:
     ]
 
 
+def _distinct(locations: list[ir.Location]) -> list[ir.Location]:
+    """The locations by the same names, none twice: a fused location keeps one of equal ones, as of the two halves."""
+    found: list[ir.Location] = []
+    for location in locations:
+        while isinstance(location, ir.NameLoc) and location in found:
+            location = ir.Location.name(location.name_str, location)
+        found.append(location)
+    return found
+
+
 def _join(producer: ir.Operation, consumer: ir.Operation) -> None:
     """Replaces both ops by one, in the producer's place, that yields the results of both."""
     (inputs, outputs), (read, written) = _ports(producer), _ports(consumer)
@@ -226,7 +236,7 @@ def _join(producer: ir.Operation, consumer: ir.Operation) -> None:
     for owner in (value.owner.operation for value in values):
         if producer.is_before_in_block(owner):
             owner.move_before(producer)
-    locations = [*result_locations(producer), *result_locations(consumer)]
+    locations = _distinct([*result_locations(producer), *result_locations(consumer)])
     with ir.Location.fused(locations), ir.InsertionPoint(producer):
         joined, body = _generic([*inputs, *others], [*outputs, *written], producer)
     *steps, results = producer.regions[0].blocks[0].operations

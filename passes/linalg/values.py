@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from torch_mlir import ir
+from torch_mlir.dialects import arith
 
 from gradcam.passes.linalg.builders import (
     const,
@@ -17,6 +18,7 @@ from gradcam.passes.linalg.builders import (
     filled,
     insert_slice,
     shape,
+    widened,
     width,
 )
 
@@ -51,6 +53,11 @@ class Halves(NamedTuple):
 
     high: ir.Value
     low: ir.Value
+
+    @staticmethod
+    def whole(high: ir.Value, low: ir.Value) -> ir.Value:
+        """The scalar of i32 whose halves, or sums of products with them, are given."""
+        return arith.addi(widened(low, 32), arith.shli(widened(high, 32), const(32, 8)))
 
 
 class Placed(NamedTuple):

@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 import target_layers
 from deeper_targets import METHODS, TARGETS, network, settings
-from level_checks import correlations, float_and_int8
+from level_checks import check_linalg, correlations, float_and_int8
 from rtl_checks import check_design
+from rtl_networks import Network, Sum
+from torch import nn
 
-from gradcam.compiler import Compilation
+from gradcam.compiler import Compilation, Settings
 from gradcam.jit import compile_linalg
 from gradcam.output import compile_to_folder
 from gradcam.reference.integer import run_integer
@@ -42,7 +44,7 @@ def test_the_quantized_map_means_the_float_map(target, method):
 
 
 #: Sums of a tap's windows in halves, and the one parity that a 1x1 convolution of stride 2 has a gradient in.
-INNER = r".*\.unfold|explain\.weights\.(rows|halves|high).*|layers\.14\.adjoint"
+INNER = r".*\.unfold|explain\.weights\.(term\d\.)?(rows|halves|high).*|layers\.14\.adjoint"
 
 DESIGNS = [
     ("norm", "gradcam", "4x4"),
@@ -69,3 +71,26 @@ def test_a_deeper_target_adds_no_multipliers_and_no_weights(tmp_path):
         assert [name for name in report.multiplications if name.startswith("mac")] == ["mac"], "one array"
     assert target_layers.multipliers(tmp_path / "last/rtl") == target_layers.multipliers(tmp_path / "block/rtl") == 64
     assert reports["last"].memory_bytes["weights"] == reports["block"].memory_bytes["weights"]
+
+
+def merged(groups: int) -> Network:
+    """Two convolutions of one map: both read the same sums over windows, each at scales of its own."""
+    net = Network(3, 8, 7, seed=6)
+    x = net.add(nn.ReLU(), net.conv(0, 6))
+    y = net.add(Sum(), net.conv(x, 6, groups=groups), net.conv(x, 6, groups=groups))
+    net.add(nn.AdaptiveAvgPool2d(1), net.add(nn.ReLU(), y))
+    return net.classify(5)
+
+
+@pytest.mark.parametrize("groups", [1, 6])
+def test_wide_sums_are_read_at_two_scales(groups, tmp_path):
+    net, chosen = merged(groups), Settings("layers.2", pe="4x4", range_choice="max")
+    compilation = Compilation(net, chosen)
+    floats, found = float_and_int8(compilation, net.calibration_images)
+    assert np.median(correlations(found, floats)) > 0.95
+    compilation = Compilation(net, chosen)
+    quantized = compilation.to("quantized")
+    assert "gradcam.requantize" in str(quantized)
+    check_linalg(compilation, quantized.operation.clone(), net.calibration_images[:2])
+    compile_to_folder(net, "test", chosen, tmp_path / "design")
+    check_design(net, tmp_path / "design", inner=INNER)

@@ -65,5 +65,5 @@ def check_design(
     (traced,) = simulator.run(images[:1], last, trace=True)
     trace = compare_trace(simulator.program, traced, module, images[0], last)
     assert trace.difference is None
-    assert all(re.fullmatch(inner, name) for name in trace.skipped)
+    assert all(re.fullmatch(inner, name) for name in trace.skipped), trace.skipped
     return Checked(simulator, module, images, traced, trace, last)
