@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import TypeVar
 
 from overheads import Footnotes, aligned
 from zoo_packages import INSTALL, INSTALL_FILES
 from zoo_rows import Row, Run
+
+R = TypeVar("R", Row, Run)
 
 DOCUMENT = """# Public networks
 
@@ -90,7 +93,7 @@ def _run_cells(run: Run, notes: Footnotes) -> list[str]:
     ]
 
 
-def _table(head: Sequence[str], rows: Iterable, cells) -> str:
+def _table(head: Sequence[str], rows: Iterable[R], cells: Callable[[R, Footnotes], list[str]]) -> str:
     notes = Footnotes()
     lines = aligned([head, *(cells(row, notes) for row in rows)])
     lines += ["", *(f"- [{i}] {text}" for i, text in enumerate(notes.texts, 1))] if notes.texts else []

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
 from msgspec.structs import replace
 from zoo_networks import SEED, Network, Prepared, prepared, random_images, targets
 
@@ -152,7 +153,7 @@ def runs(network: Network, side: int | None, pe: str, count: int) -> Iterator[Ru
                 yield replace(run, fault=reason(error))
 
 
-def _simulated(run: Run, made: Prepared, pe: str, images: object) -> Run:
+def _simulated(run: Run, made: Prepared, pe: str, images: np.ndarray) -> Run:
     from gradcam.design import Design
     from gradcam.output import compile_to_folder
 
@@ -167,7 +168,7 @@ def _simulated(run: Run, made: Prepared, pe: str, images: object) -> Run:
 
 def fault_of(results: Sequence[Result], predicted: Cycles) -> str:
     """What is wrong with images whose logits and maps equal the reference; "" for nothing."""
-    if not all(result.heatmap.any() for result in results):
+    if not all(result.heatmap is not None and result.heatmap.any() for result in results):
         return "a map is 0 everywhere"
     return "" if all(result.cycles == predicted for result in results) else "cycles differ from the predicted ones"
 
