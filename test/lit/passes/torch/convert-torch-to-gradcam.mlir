@@ -88,8 +88,8 @@ func.func @main(%x: !torch.vtensor<[1,3,8,8],f32>) -> !torch.vtensor<[1,3],f32> 
   %axes = torch.prim.ListConstruct %two, %three : (!torch.int, !torch.int) -> !torch.list<int>
   // expected-error@+1 {{aten.exp is not supported}}
   %a = torch.aten.exp %x : !torch.vtensor<[1,3,8,8],f32> -> !torch.vtensor<[1,3,8,8],f32>
-  // expected-error@+1 {{aten.add.Tensor has alpha=2; only alpha=1 is supported}}
-  %s = torch.aten.add.Tensor %a, %x, %two : !torch.vtensor<[1,3,8,8],f32>, !torch.vtensor<[1,3,8,8],f32>, !torch.int -> !torch.vtensor<[1,3,8,8],f32>
+  // expected-error@+1 {{aten.div.Tensor divides by a tensor computed from the image, which is not supported}}
+  %s = torch.aten.div.Tensor %a, %x : !torch.vtensor<[1,3,8,8],f32>, !torch.vtensor<[1,3,8,8],f32> -> !torch.vtensor<[1,3,8,8],f32>
   // expected-error@+1 {{aten.relu_ writes in place}}
   %r = torch.operator "torch.aten.relu_"(%s) : (!torch.vtensor<[1,3,8,8],f32>) -> !torch.vtensor<[1,3,8,8],f32>
   %m = torch.aten.mean.dim %r, %axes, %false, %none : !torch.vtensor<[1,3,8,8],f32>, !torch.list<int>, !torch.bool, !torch.none -> !torch.vtensor<[1,3],f32>
