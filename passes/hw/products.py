@@ -85,8 +85,8 @@ class Products:
         low, high = ((*point[:dim], lane, *point[dim + 1 :]) for lane in (point[dim] & ~1, point[dim] | 1))
         if high[dim] >= path.extent(node, dim):
             return None
-        own = [path.signed(pairing.own, lane, stage) for lane in (low, high)]
-        both = multiply_both(self.b, path.signed(pairing.shared, point, stage), *own, node.bits)
+        lanes = (path.signed(pairing.own, lane, stage) for lane in (low, high))
+        both = multiply_both(self.b, path.signed(pairing.shared, point, stage), *lanes, field=node.bits)
         # The register follows the multiplication, so that both lanes share it.
         both = path.delay(both, latency_of(node.op, node.kind), "products")
         return (low_product(both) if point == low else high_product(both)).sign_extend(node.bits)

@@ -170,7 +170,7 @@ class _Groups:
 
     def _returning(self, first: int, pairs: Sequence[Follower | None]) -> Iterator[_Group]:
         """The groups of three nests, of which the last one runs on the engine of the first one."""
-        own = self.program[first : first + 3]
+        own = list(self.program[first : first + 3])
         second = pairs[first + 1] if len(own) == 3 else None
         # The third nest hides at most while the second one runs without the first one.
         if second and is_worth(second.run.last - alone(own[0]).last, *own[1:]) and self._returns(first):

@@ -24,7 +24,8 @@ def _upsample2d_adjoint(op: Any, g: Tensor) -> Tensor:
 
 
 def _adaptive_avg_pool2d(op: Any, x: Tensor) -> Tensor:
-    return F.adaptive_avg_pool2d(x, shape(op.results[0])[2:])
+    height, width = shape(op.results[0])[2:]
+    return F.adaptive_avg_pool2d(x, (height, width))
 
 
 def _adaptive_avg_pool2d_adjoint(op: Any, g: Tensor) -> Tensor:
