@@ -85,7 +85,7 @@ func.func @main(%image: {whole}, %result: {last[1]}) {{
   %y = memref.alloc() : {whole}
   %z = memref.alloc() : {pooled}
   %q = memref.get_global @q : memref<{tiles}x4xi8>
-  %r = memref.alloc() : {summed}
+  {f"%r = memref.alloc() : {summed}" if third else ""}
   %acc = memref.alloca() : memref<4xi8>
 {copy("%image", "%x", whole, size, tiles, f"-%h + {size[0] - 1}" if third else "%h")}
   affine.for %c = 0 to {tiles} {{ affine.for %h = 0 to {size[0]} {{ affine.for %w = 0 to {size[1]} {{
