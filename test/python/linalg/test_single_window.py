@@ -118,6 +118,10 @@ def layers(draw):
     each = zip(size, kernel, stride, padding, dilation, strict=True)
     reach = [(n + 2 * p - d * (k - 1) - 1, s) for n, k, s, p, d in each]
     assume(all(n >= 0 for n, _ in reach) and any(n < s for n, s in reach) and max(kernel) > 1)
+    # Windows of which some reach the map: taps that are apart may all fall on the padding, which has no gradient.
+    grid = zip(size, kernel, stride, padding, dilation, reach, strict=True)
+    read = [{o * s + i * d - p for o in range(n // s + 1) for i in range(k)} for _, k, s, p, d, (n, _) in grid]
+    assume(all(not positions.isdisjoint(range(n)) for positions, n in zip(read, size, strict=True)))
     channels = draw(st.sampled_from([4, 6, 10]))
     if kind == "max":
         return size, channels, nn.MaxPool2d(kernel, stride, padding, dilation)

@@ -144,7 +144,7 @@ def test_a_small_design_on_ecp5(folder):
     assert report["timing"]["fmax_mhz"] > 10 and report["timing"]["goal_mhz"] == 50
     tried = report["timing"]["tried_mhz"]
     assert len(set(tried)) == 2 and report["timing"]["fmax_mhz"] == max(tried)
-    found = report["modules"]["multiplier_8x8"]
+    found = report["modules"]["multiplier_9x8"]
     assert (found["DSP"], found["FF"], found["LUT"]) == (4, 0, 0), "registers in DSP slices"
     nets = " ".join(step["net"] or "" for step in report["timing"]["critical_path"])
     assert any(module in nets for module in report["modules"]), "the path has names of the design"
