@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 import torch
 from overheads import Block, Compiled, Measured, Row, agreement, interleaved, overhead, spread, tables
-from peers import FORMULAS, Peer, load_peers
+from peers import FORMULAS, Peer, check_modules, load_peers
 from torch import nn
 from torch_mlir import ir
 
@@ -35,7 +35,7 @@ from gradcam.errors import GradcamError
 from gradcam.execution.float32 import run_float
 from gradcam.faults import each, line
 from gradcam.files import write_output
-from gradcam.frontend import load_model, target_layers
+from gradcam.frontend import load_model
 from gradcam.passes.ir.attributes import CYCLES_BY_PHASE
 from gradcam.progress import stages
 
@@ -102,8 +102,7 @@ def benchmark(options: argparse.Namespace, peers: Sequence[Peer], say: Callable[
         GradcamError: the model has no such target layer, or the array is not one of powers of two.
     """
     model: Any = load_model(MODEL)
-    if unknown := [t for t in options.targets if t not in target_layers(model)]:
-        raise GradcamError(f"the model has no target layer '{unknown[0]}'")
+    check_modules(model, options.targets)
     image = to_input(load_test_images().pixels[:1])
     pairs = [(target, method) for target in options.targets for method in options.methods]
     done = []

@@ -6,7 +6,7 @@ import contextlib
 import functools
 import importlib
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from types import ModuleType
@@ -14,6 +14,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from gradcam.errors import GradcamError
 
 INSTALL = "pip install -c constraints.txt '.[peers]'"
 
@@ -60,6 +62,17 @@ FORMULAS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "hirescam": lambda a, g: (g * a).sum((0, 1)),
     "layercam": lambda a, g: (g.clamp(min=0) * a).sum((0, 1)),
 }
+
+
+def check_modules(model: nn.Module, targets: Sequence[str]) -> None:
+    """Refuses target layers that are no modules, which every peer hooks; of several calls they take the last.
+
+    Raises:
+        GradcamError: the model has no such module.
+    """
+    modules = dict(model.named_modules())
+    if unknown := [target for target in targets if target not in modules]:
+        raise GradcamError(f"the model has no module '{unknown[0]}'")
 
 
 def autograd_peer() -> Peer:

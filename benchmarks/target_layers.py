@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 from overheads import aligned
-from peers import FORMULAS, autograd_peer
+from peers import FORMULAS, autograd_peer, check_modules
 
 from gradcam.command import run
 from gradcam.compiler import Settings
@@ -29,7 +29,7 @@ from gradcam.errors import GradcamError
 from gradcam.evaluate import pearson
 from gradcam.faults import Faults
 from gradcam.files import write_output
-from gradcam.frontend import load_model, target_layers
+from gradcam.frontend import load_model
 from gradcam.output import compile_to_folder
 from gradcam.progress import stages
 from gradcam.reference.integer import run_integer
@@ -188,8 +188,7 @@ def _measure_all(options: argparse.Namespace) -> None:
         raise GradcamError("--images must be at least 1")
     torch.set_num_threads(1)
     model: Any = load_model(MODEL)
-    if unknown := [t for t in options.targets if t not in target_layers(model)]:
-        raise GradcamError(f"the model has no target layer '{unknown[0]}'")
+    check_modules(model, options.targets)
     rows, maps = [], {}
     with stages("target_layers") as say:
         for target in options.targets:

@@ -5,7 +5,10 @@ import dataclasses
 import pytest
 import target_layers as benchmark
 from msgspec.structs import replace
+from peers import check_modules
 
+from gradcam.errors import GradcamError
+from gradcam.frontend import load_model
 from gradcam.schema.program import Cycles
 
 CYCLES = Cycles(load=10, inference=1000, explanation=200, store=5, total=1215)
@@ -44,3 +47,10 @@ def test_overhead_is_asked_at_one_array_and_of_one_method():
 def test_a_row_of_the_table():
     cells = [cell.strip() for cell in benchmark.table([GOOD]).splitlines()[2].strip("| ").split("|")]
     assert cells == ["layer3", "gradcam", "3 of 3", "1,215", "equal", "0.2000", "0.9900 / 0.9860", "64", "5,000"]
+
+
+def test_every_default_target_is_a_module_of_the_network():
+    model = load_model(benchmark.MODEL)
+    check_modules(model, benchmark.TARGETS)
+    with pytest.raises(GradcamError, match="no module 'layer9'"):
+        check_modules(model, ["layer4", "layer9"])
