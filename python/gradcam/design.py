@@ -170,9 +170,9 @@ def _check_nests(program: Program) -> None:
     for number, nest in enumerate(program.nests):
         if nest.follows is not None and nest.follows != number - 1:
             raise GradcamError(f"nest '{nest.name}' follows nest {nest.follows}, not the one before it")
-        missing = [name for name in nest.writes if name not in buffers]
-        if missing:
-            raise GradcamError(f"nest '{nest.name}' writes '{missing[0]}', which is no buffer")
+        for verb, names in (("reads", nest.reads), ("writes", nest.writes)):
+            if missing := [name for name in names if name not in buffers]:
+                raise GradcamError(f"nest '{nest.name}' {verb} '{missing[0]}', which is no buffer")
         if not nest.writes and nest.phase != "store":
             raise GradcamError(f"nest '{nest.name}' writes no buffer")
     written = {name for nest in program.nests for name in nest.writes}

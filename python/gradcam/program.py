@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from math import isinf
 from typing import Any, Literal, cast
 
@@ -16,7 +16,7 @@ from gradcam.passes.hw.top import TOP
 from gradcam.passes.ir.attributes import CYCLES, DRAIN, END, ENGINE, EPILOGUE, PHASE, STALLS, START
 from gradcam.passes.ir.explanations import explanations, map_names
 from gradcam.passes.ir.normalization import normalization_of
-from gradcam.passes.ir.queries import is_argument, is_global, location_name
+from gradcam.passes.ir.queries import is_argument, is_global, location_name, symbol_register
 from gradcam.passes.program.banks import place_of, ring_of
 from gradcam.passes.program.engines import access_kind
 from gradcam.passes.program.nest import Access, Nest
@@ -118,11 +118,20 @@ def _nest(
         end=END.get(nest.op),
         drain=DRAIN.get(nest.op),
         cycles=CYCLES.get(nest.op),
+        reads=tuple(dict.fromkeys(buffers[value].name for value in _read(nest) if value in buffers)),
         writes=tuple(buffers[s.memref].name for s in nest.stores if s.memref in buffers),
         follows=follows,
         stationary=_stationary(nest),
         weights=weights,
     )
+
+
+def _read(nest: Nest) -> Iterator[ir.Value]:
+    """What a nest reads: by its loads, and registers that its addresses contain."""
+    for access in (*nest.loads, *nest.stores):
+        if access.op.operation.name == "affine.load":
+            yield access.memref
+        yield from (symbol_register(term[1]) for term in access.index if isinstance(term, tuple))
 
 
 def _stationary(nest: Nest) -> Literal["weights", "input"] | None:

@@ -170,8 +170,8 @@ TEXTS = [
     (lambda text: text[:-3], "is not valid JSON: "),
     (lambda text: "[" * 100_000, "is not valid JSON: it is nested too deeply"),
     (lambda text: "[]", r": \$ must be an object, {...}, got \[\]"),
-    (lambda text: text.replace('"format": 3', '"format": 2'), r"\$.format must be 3, the one that this version reads"),
-    (lambda text: text.replace('"format": 3,', ""), r"\$.format is missing; an earlier version wrote the file"),
+    (lambda text: text.replace('"format": 4', '"format": 3'), r"\$.format must be 4, the one that this version reads"),
+    (lambda text: text.replace('"format": 4,', ""), r"\$.format is missing; an earlier version wrote the file"),
     (lambda text: text.replace('"top"', '"top": "a", "top"', 1), 'the name "top" stands twice in one object'),
     (lambda text: re.sub(r'"scale": [\d.e-]+', '"scale": Infinity', text, count=1), "Infinity is no number"),
     (lambda text: re.sub(r'"scale": [\d.e-]+', '"scale": 1e400', text, count=1), "the number 1e400 is too large"),
@@ -211,6 +211,10 @@ VALUES = [
     (
         lambda p: p["nests"][0]["writes"].append("nowhere"),
         f"nest '{FIRST}' writes 'nowhere', which is no buffer",
+    ),
+    (
+        lambda p: p["nests"][1]["reads"].append("nowhere"),
+        "reads 'nowhere', which is no buffer",
     ),
     (lambda p: p["nests"][0].update(follows=0), f"nest '{FIRST}' follows nest 0, not the one before it"),
     (lambda p: p.update(nests=[]), "there are no nests"),

@@ -132,6 +132,7 @@ class Nest(Record, frozen=True):
         end: earliest cycle in which it allows the next issue group to be issued.
         drain: cycles for which its pipeline still works from its end on; -1 if its last write was a cycle earlier.
         cycles: cycles that it adds to its phase.
+        reads: names of the buffers that it reads.
         writes: names of the buffers that it writes.
         follows: number of its producer, the nest before it; null for a nest that follows none.
         stationary: the operand that stays on the array from one output to the next; null where both change.
@@ -147,6 +148,7 @@ class Nest(Record, frozen=True):
     end: Natural
     drain: Annotated[int, msgspec.Meta(ge=-1)]
     cycles: Natural
+    reads: tuple[str, ...]
     writes: tuple[str, ...]
     follows: Natural | None
     stationary: Literal["weights", "input"] | None
@@ -324,7 +326,7 @@ class Program(Document, frozen=True, kw_only=True):
         rtl: checksums of the SystemVerilog files, one per module.
     """
 
-    format: Literal[3] = 3
+    format: Literal[4] = 4
     top: Identifier
     preprocessing: Preprocessing
     streams: tuple[Stream, ...]

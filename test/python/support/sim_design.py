@@ -209,7 +209,7 @@ def _program(folder: Path) -> Program:
         ),
         ports=(Input("class_select", 32),),
         nests=tuple(
-            Nest(name, "all", "0", phase, (steps,), end - steps, end, 0, steps, written, None, None, None)
+            Nest(name, "all", "0", phase, (steps,), end - steps, end, 0, steps, (), written, None, None, None)
             for name, phase, steps, end, written in facts
         ),
         buffers=(

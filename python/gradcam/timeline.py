@@ -1,0 +1,135 @@
+"""The cycles of a run as data: the slices of engines, the buffers in banks, the weights that come from DRAM.
+
+Cycle 0 is the first cycle of a run. A slice, a stay or a transfer covers the cycles from `begin` to before `end`.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from gradcam.schema.program import Buffer, Phase, Program
+
+
+@dataclass(frozen=True)
+class Slice:
+    """A nest on its engine.
+
+    Attributes:
+        number: the number of the nest in program.json.
+        name: the name of the tensor that it computes, which is a module path where a module of the model computes it.
+        engine: the name of the engine.
+        phase: the phase of the run.
+        group: the number of the first nest of its issue group.
+        follows: the number of the nest beside which it runs, on the data of that; None for a nest that follows none.
+        begin: the cycle in which it is issued.
+        end: the cycle after its last one: with all nests of its group, the next group is issued then.
+    """
+
+    number: int
+    name: str
+    engine: str
+    phase: Phase
+    group: int
+    follows: int | None
+    begin: int
+    end: int
+
+
+@dataclass(frozen=True)
+class Stay:
+    """A buffer in its bank, from the issue of its first writer to the end of its last reader.
+
+    Attributes:
+        buffer: the name of the buffer.
+        bank: the name of the bank.
+        offset, words: the words of the bank that it takes; of a ring, those of the ring.
+        bytes: their bytes.
+        begin, end: the cycles.
+    """
+
+    buffer: str
+    bank: str
+    offset: int
+    words: int
+    bytes: int
+    begin: int
+    end: int
+
+
+@dataclass(frozen=True)
+class Level:
+    """A level from `cycle` on, up to the next one of its series; `bytes` are bytes."""
+
+    cycle: int
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """The cycles of a run, predicted or measured.
+
+    Attributes:
+        cycles: the cycles of the run.
+        slices: a slice of every nest, in the order of program.json. Those of one engine do not overlap.
+        stays: a stay of every buffer in a bank, in the order of program.json.
+    """
+
+    cycles: int
+    slices: tuple[Slice, ...]
+    stays: tuple[Stay, ...]
+
+    @staticmethod
+    def of(program: Program) -> Timeline:
+        """The predicted timeline of a design."""
+        return timeline_of(program, [nest.start for nest in program.nests], [nest.end for nest in program.nests])
+
+    @property
+    def engines(self) -> list[str]:
+        """The engines, in the order of their first nests."""
+        return list(dict.fromkeys(s.engine for s in self.slices))
+
+    def occupancy(self, bank: str) -> list[Level]:
+        """The bytes of a bank that hold buffers, whenever they change, from cycle 0 to the end of the run."""
+        return _sum((stay.begin, stay.end, stay.bytes) for stay in self.stays if stay.bank == bank)
+
+
+def timeline_of(program: Program, begins: Sequence[int], ends: Sequence[int]) -> Timeline:
+    """A timeline of a design.
+
+    Args:
+        program: the design.
+        begins: the cycle in which each nest is issued.
+        ends: the cycle after the last one of each nest.
+    """
+    nests, groups = program.nests, program.issue_groups
+    slices = tuple(
+        Slice(i, nest.name, nest.engine, nest.phase, groups[i], nest.follows, begins[i], ends[i])
+        for i, nest in enumerate(nests)
+    )
+    stays = tuple(_stay(program, buffer, slices) for buffer in program.buffers if buffer.bank is not None)
+    return Timeline(max(ends), slices, stays)
+
+
+def _stay(program: Program, buffer: Buffer, slices: Sequence[Slice]) -> Stay:
+    """The stay of a buffer that is in a bank."""
+    bank = program.banks[str(buffer.bank)]
+    words = -(-(buffer.ring or math.prod(buffer.shape)) // bank.lanes)
+    nests = list(zip(program.nests, slices, strict=True))
+    writers = [s for nest, s in nests if buffer.name in nest.writes]
+    users = writers + [s for nest, s in nests if buffer.name in nest.reads]
+    size = -(-words * bank.lanes * bank.bits // 8)
+    begin, end = min(s.begin for s in writers), max(s.end for s in users)
+    return Stay(buffer.name, str(buffer.bank), buffer.offset, words, size, begin, end)
+
+
+def _sum(terms: Iterable[tuple[int, int, int]]) -> list[Level]:
+    """The sum of (begin, end, value) over those that hold at a time, whenever it changes; 0 in the beginning."""
+    changes = {0: 0}
+    for begin, end, value in terms:
+        changes[begin] = changes.get(begin, 0) + value
+        changes[end] = changes.get(end, 0) - value
+    times = [t for t, change in sorted(changes.items()) if change or t == 0]
+    return [Level(*at) for at in zip(times, itertools.accumulate(changes[t] for t in times), strict=True)]
