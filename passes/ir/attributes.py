@@ -104,6 +104,8 @@ STEM = Attribute("stem", "module", "gradcam-unfold-stem", list)
 BANKS = Attribute("banks", "module", "gradcam-plan-memory", dict)
 #: The bank that is a ring of weights from DRAM; none where all weights are on chip.
 WEIGHT_STREAM = Attribute("weight_stream", "module", "gradcam-stream-weights", str)
+#: Pairs (cycle, words of the ring of weights that are requested and not read for the last time, in beats).
+RING_LEVELS = Attribute("ring_levels", "module", "gradcam-assign-cycles", list)
 #: Predicted cycles by phase, and their total.
 CYCLES_BY_PHASE = Attribute("cycles", "module", "gradcam-assign-cycles", dict)
 
@@ -147,6 +149,8 @@ DRAIN = Attribute("drain", "nest", "gradcam-assign-cycles", int)
 CYCLES = Attribute("cycles", "nest", "gradcam-assign-cycles", int)
 #: The cycles that the nest waits for words of an ideal DRAM.
 STALLS = Attribute("stalls", "nest", "gradcam-assign-cycles", int)
+#: The cycles in which an ideal DRAM delivers the first and the last beat of the nest's weights.
+BEATS = Attribute("beats", "nest", "gradcam-assign-cycles", list)
 
 # Of an op inside a nest.
 

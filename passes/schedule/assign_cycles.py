@@ -10,13 +10,23 @@ from torch_mlir import ir
 
 from gradcam.errors import fail
 from gradcam.passes.infra.pass_base import Pass
-from gradcam.passes.ir.attributes import CYCLES, CYCLES_BY_PHASE, DRAIN, END, PHASE, STALLS, START
+from gradcam.passes.ir.attributes import (
+    BEATS,
+    CYCLES,
+    CYCLES_BY_PHASE,
+    DRAIN,
+    END,
+    PHASE,
+    RING_LEVELS,
+    STALLS,
+    START,
+)
 from gradcam.passes.program.engines import access_kind
 from gradcam.passes.program.nest import read_nests
 from gradcam.passes.program.runs import Run
 from gradcam.passes.program.scheduled_program import ScheduledProgram
 from gradcam.passes.program.streams import check_streams
-from gradcam.passes.program.weight_stream import WeightStream
+from gradcam.passes.program.weight_stream import Use
 from gradcam.passes.schedule.drains import drains_of
 from gradcam.passes.schedule.stages import StagePlan
 from gradcam.passes.schedule.weight_timing import WeightTiming
@@ -60,7 +70,8 @@ class AssignCycles(Pass):
             check_streams(program.nests)
             phases = _phases(program)
             plan = StagePlan(program.nests)
-            windows = Timetable(program, plan).windows(program.weight_stream)
+            timing = WeightTiming(program.weight_stream, plan) if program.weight_stream else None
+            windows = Timetable(program, plan).windows(timing)
             plan.write()
             cycles: dict[str, int] = dict.fromkeys(("load", "inference", "explanation", "store", "total"), 0)
             shares = shares_of(program.issue_groups, phases, windows)
@@ -74,6 +85,8 @@ class AssignCycles(Pass):
                 cycles[phase] += share
                 cycles["total"] += share
             CYCLES_BY_PHASE.set(module.operation, cycles)
+            if timing and program.weight_stream:
+                _write_stream(module, program, timing, program.weight_stream.uses, windows)
 
 
 @dataclass(frozen=True)
@@ -104,9 +117,8 @@ class Timetable:
         self.drains = drains_of(program.nests, program.issue_groups, plan)
         self.wait = program.clock.issue - 1
 
-    def windows(self, weight_stream: WeightStream | None) -> list[Window]:
-        """The cycles of every nest, with weights from `weight_stream`."""
-        timing = WeightTiming(weight_stream, self.plan) if weight_stream else None
+    def windows(self, timing: WeightTiming | None) -> list[Window]:
+        """The cycles of every nest, with the timing of the weight stream; None where all weights are on chip."""
         runs: list[Run] = []
         windows: list[Window] = []
         for number, nest in enumerate(self.program.nests):
@@ -122,6 +134,22 @@ class Timetable:
             end = run.last + self.plan.depths[number] - drain + 1
             windows.append(Window(run.start - self.wait, end, drain, alone.stalls, run.stalls - alone.stalls))
         return windows
+
+
+def _write_stream(
+    module: ir.Module, program: ScheduledProgram, timing: WeightTiming, uses: Sequence[Use], windows: Sequence[Window]
+) -> None:
+    """Sets `gradcam.beats` of the nests that read the weight stream, and the module's `gradcam.ring_levels`.
+
+    Levels are those of the cycles in which nests are issued or end, and the weights of a nest begin or end to arrive.
+    """
+    cycles = {0, *(w.start for w in windows), *(w.end for w in windows)}
+    for use in uses:
+        first, last = timing.beats_of(use)
+        BEATS.set(program.nests[use.nest].op, [first, last])
+        cycles |= {first, last + 1}
+    levels = sorted(cycles)
+    RING_LEVELS.set(module.operation, [list(pair) for pair in zip(levels, timing.taken(levels), strict=True)])
 
 
 def shares_of(issue_groups: Sequence[int], phases: Sequence[str], windows: Sequence[Window]) -> list[int]:

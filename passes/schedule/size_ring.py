@@ -16,6 +16,7 @@ from gradcam.passes.schedule.assign_cycles import Timetable
 from gradcam.passes.schedule.limit_memory import memory_sizes
 from gradcam.passes.schedule.stages import StagePlan
 from gradcam.passes.schedule.stream_weights import set_ring
+from gradcam.passes.schedule.weight_timing import WeightTiming
 from gradcam.schema.schedule import read_schedule
 
 
@@ -49,14 +50,16 @@ class SizeRing(Pass):
             weight_stream = program.weight_stream
             if weight_stream is None:
                 raise fail(program.function, "there is no ring of weights; run gradcam-stream-weights first")
-            timetable = Timetable(program, StagePlan(program.nests))
+            plan = StagePlan(program.nests)
+            timetable = Timetable(program, plan)
             least, most = weight_stream.least_ring_words, sum(use.words for use in weight_stream.uses)
             if asked is not None and not least <= asked <= max(least, most):
                 reason = f"a ring of {asked} words cannot be: a tile and a burst take {least}, all weights {most}"
                 raise fail(program.function, reason)
 
             def cycles(words: int) -> int:
-                return timetable.windows(replace(weight_stream, bank=replace(weight_stream.bank, words=words)))[-1].end
+                resized = replace(weight_stream, bank=replace(weight_stream.bank, words=words))
+                return timetable.windows(WeightTiming(resized, plan))[-1].end
 
             # More words never add cycles, so a binary search finds the smallest size with the present cycles.
             sizes, present = range(least, weight_stream.bank.words + 1), cycles(weight_stream.bank.words)

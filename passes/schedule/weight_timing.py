@@ -12,6 +12,8 @@ beat per cycle, with bursts in order. Cycle 0 is the first cycle of the run. The
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from gradcam.passes.program.runs import Run
@@ -28,10 +30,10 @@ class WeightTiming:
         self._begins: list[int] = []  # first cycle of every nest
         self._freed: list[int] = []  # for every word the cycle of its last read
         self._ends: list[int] = []  # cycle of the last beat of every burst that has been requested
-        self._last_request = -1
+        self._requests: list[int] = []  # cycle of the request of every burst
         beats, self._after = _bursts(weight_stream)
         self._beats = beats.tolist()
-        requested = np.cumsum(beats)
+        self._requested = requested = np.cumsum(beats)  # beats up to the end of every burst
         word_beats = weight_stream.word_beats
         words = np.arange(word_beats, requested[-1] + 1, word_beats)  # beats up to the end of every word
         self._burst = np.searchsorted(requested, words)  # of every word, the burst with its last beat,
@@ -50,6 +52,22 @@ class WeightTiming:
         self._begins.append(begin)
         use = self._by_nest.get(number)
         return run.waiting(self._waits(use, run)) if use else run
+
+    def beats_of(self, use: Use) -> tuple[int, int]:
+        """The cycles of the first and of the last beat of a nest's words, after `nest` for it."""
+        beats, word = np.array([use.position, use.position + use.words]), self._weight_stream.word_beats
+        first, last = (beats * word - [0, 1]).tolist()
+        bursts = np.searchsorted(self._requested, [first, last], side="right")
+        begin, end = (np.array(self._ends)[bursts] + 1 - self._requested[bursts] + [first, last]).tolist()
+        return begin, end
+
+    def taken(self, cycles: Sequence[int]) -> list[int]:
+        """The words of the ring that are requested and not read for the last time, in each of the cycles, in beats.
+
+        A request and a read count from the next cycle on. All nests have been asked for.
+        """
+        requested = np.array([0, *self._requested])[np.searchsorted(self._requests, cycles)]
+        return (requested - np.searchsorted(self._freed, cycles) * self._weight_stream.word_beats).tolist()
 
     def _waits(self, use: Use, run: Run) -> list[tuple[int, int]]:
         """Reads the words of a nest; returns its waits for them, as in `Run`."""
@@ -75,12 +93,12 @@ class WeightTiming:
         bursts = self._burst[word : word + count]
         begins, freed, ends, outstanding = self._begins, self._freed, self._ends, self._weight_stream.outstanding
         for number in range(len(ends), bursts[-1] + 1):
-            cycle = max(self._last_request + 1, begins[self._after[number]])
+            cycle = max(self._requests[-1] + 1 if self._requests else 0, begins[self._after[number]])
             if number >= outstanding:
                 cycle = max(cycle, ends[number - outstanding] + 1)
             if (taken := self._taken[number]) >= 0:
                 cycle = max(cycle, freed[taken] + 1)
-            self._last_request = cycle
+            self._requests.append(cycle)
             first = max(cycle + self._weight_stream.latency, ends[-1] + 1 if ends else 0)
             ends.append(first + self._beats[number] - 1)
         return np.array(ends[bursts[0] :])[bursts - bursts[0]] - self._tail[word : word + count]

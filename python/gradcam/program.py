@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from math import isinf
 from typing import Any, Literal, cast
 
@@ -13,7 +13,18 @@ from gradcam.images import Preprocessing
 from gradcam.passes.hw.core import describe_core
 from gradcam.passes.hw.interface import Interface
 from gradcam.passes.hw.top import TOP
-from gradcam.passes.ir.attributes import CYCLES, DRAIN, END, ENGINE, EPILOGUE, PHASE, STALLS, START
+from gradcam.passes.ir.attributes import (
+    BEATS,
+    CYCLES,
+    DRAIN,
+    END,
+    ENGINE,
+    EPILOGUE,
+    PHASE,
+    RING_LEVELS,
+    STALLS,
+    START,
+)
 from gradcam.passes.ir.explanations import explanations, map_names
 from gradcam.passes.ir.normalization import normalization_of
 from gradcam.passes.ir.queries import is_argument, is_global, location_name, symbol_register
@@ -68,7 +79,7 @@ def describe_program(
             ),
             buffers=tuple(buffers.values()),
             banks={n: _bank(b) for n, b in program.banks.items()},
-            dram=_dram(weight_stream) if weight_stream else None,
+            dram=_dram(weight_stream, RING_LEVELS.get(program.module.operation)) if weight_stream else None,
             clock_ns=None if isinf(period := program.clock.period) else period,
             core=describe_core(Interface.of(program)),
             memories=dict(memories or {}),
@@ -150,11 +161,18 @@ def _weights(weight_stream: WeightStream | None, number: int, nest: Nest) -> sch
     if weight_stream is None or use is None:
         return None
     word = weight_stream.bank.width // 8
-    return schema.WeightReads(use.words * word, use.tile * word, STALLS.get(nest.op))
+    return schema.WeightReads(use.words * word, use.tile * word, STALLS.get(nest.op), *BEATS.get(nest.op))
 
 
-def _dram(weight_stream: WeightStream) -> schema.Dram:
-    return schema.Dram(dram_file(weight_stream), weight_stream.width, weight_stream.outstanding, weight_stream.latency)
+def _dram(weight_stream: WeightStream, levels: Sequence[tuple[int, int]]) -> schema.Dram:
+    return schema.Dram(
+        file=dram_file(weight_stream),
+        width=weight_stream.width,
+        outstanding=weight_stream.outstanding,
+        latency=weight_stream.latency,
+        ring=weight_stream.bank.name,
+        levels=tuple(schema.Level(cycle, beats * weight_stream.width // 8) for cycle, beats in levels),
+    )
 
 
 def _preprocessing(chosen: Preprocessing, quantized: Any, channels: int) -> Preprocessing:

@@ -10,7 +10,8 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from gradcam.schema.program import Buffer, Phase, Program
+from gradcam.schema.derived import dram_reads
+from gradcam.schema.program import Buffer, Level, Phase, Program
 
 
 @dataclass(frozen=True)
@@ -60,11 +61,19 @@ class Stay:
 
 
 @dataclass(frozen=True)
-class Level:
-    """A level from `cycle` on, up to the next one of its series; `bytes` are bytes."""
+class Transfer:
+    """The weights of a nest on their way from DRAM, from their first beat to their last one.
 
-    cycle: int
+    Attributes:
+        number: the number of the nest that reads them.
+        bytes: their bytes.
+        begin, end: the cycles.
+    """
+
+    number: int
     bytes: int
+    begin: int
+    end: int
 
 
 @dataclass(frozen=True)
@@ -75,16 +84,28 @@ class Timeline:
         cycles: the cycles of the run.
         slices: a slice of every nest, in the order of program.json. Those of one engine do not overlap.
         stays: a stay of every buffer in a bank, in the order of program.json.
+        transfers: a transfer of every nest that reads weights from DRAM, in order; they do not overlap.
+        ring: the bytes of the ring of weights that hold weights or wait for them, in the cycles of `Dram.levels`; empty
+            where all weights are on chip.
     """
 
     cycles: int
     slices: tuple[Slice, ...]
     stays: tuple[Stay, ...]
+    transfers: tuple[Transfer, ...] = ()
+    ring: tuple[Level, ...] = ()
 
     @staticmethod
     def of(program: Program) -> Timeline:
         """The predicted timeline of a design."""
-        return timeline_of(program, [nest.start for nest in program.nests], [nest.end for nest in program.nests])
+        nests, read = program.nests, dram_reads(program)
+        return timeline_of(
+            program,
+            begins=[nest.start for nest in nests],
+            ends=[nest.end for nest in nests],
+            beats=[(r.weights.first_beat, r.weights.last_beat) for r in read],
+            ring=program.dram.levels if program.dram else (),
+        )
 
     @property
     def engines(self) -> list[str]:
@@ -92,17 +113,25 @@ class Timeline:
         return list(dict.fromkeys(s.engine for s in self.slices))
 
     def occupancy(self, bank: str) -> list[Level]:
-        """The bytes of a bank that hold buffers, whenever they change, from cycle 0 to the end of the run."""
+        """The bytes of a bank that hold buffers, from each of the cycles on in which they change."""
         return _sum((stay.begin, stay.end, stay.bytes) for stay in self.stays if stay.bank == bank)
 
 
-def timeline_of(program: Program, begins: Sequence[int], ends: Sequence[int]) -> Timeline:
+def timeline_of(
+    program: Program,
+    begins: Sequence[int],
+    ends: Sequence[int],
+    beats: Sequence[tuple[int, int]],
+    ring: Sequence[Level],
+) -> Timeline:
     """A timeline of a design.
 
     Args:
         program: the design.
         begins: the cycle in which each nest is issued.
         ends: the cycle after the last one of each nest.
+        beats: the cycles of the first and of the last beat of the weights of each nest that reads them from DRAM.
+        ring: see `Timeline`.
     """
     nests, groups = program.nests, program.issue_groups
     slices = tuple(
@@ -110,7 +139,11 @@ def timeline_of(program: Program, begins: Sequence[int], ends: Sequence[int]) ->
         for i, nest in enumerate(nests)
     )
     stays = tuple(_stay(program, buffer, slices) for buffer in program.buffers if buffer.bank is not None)
-    return Timeline(max(ends), slices, stays)
+    transfers = tuple(
+        Transfer(read.number, read.weights.bytes, first, last + 1)
+        for read, (first, last) in zip(dram_reads(program), beats, strict=True)
+    )
+    return Timeline(max(ends), slices, stays, transfers, tuple(ring))
 
 
 def _stay(program: Program, buffer: Buffer, slices: Sequence[Slice]) -> Stay:

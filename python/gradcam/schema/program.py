@@ -112,11 +112,15 @@ class WeightReads(Record, frozen=True):
         bytes: bytes that the nest reads.
         tile_bytes: bytes of a tile, the weights that it reads repeatedly before it goes on to the next ones.
         stall_cycles: cycles that it waits for late beats of an ideal DRAM.
+        first_beat: cycle of the run in which an ideal DRAM delivers the first beat of them.
+        last_beat: cycle in which it delivers the last one.
     """
 
     bytes: Count
     tile_bytes: Count
     stall_cycles: Natural
+    first_beat: Natural
+    last_beat: Natural
 
 
 class Nest(Record, frozen=True):
@@ -218,6 +222,18 @@ class Bank(Record, frozen=True):
         return self.lanes * self.bits * self.words // 8
 
 
+class Level(Record, frozen=True):
+    """What a memory holds from a cycle on.
+
+    Attributes:
+        cycle: the cycle of the run.
+        bytes: the bytes that it holds.
+    """
+
+    cycle: Natural
+    bytes: Natural
+
+
 class Dram(Record, frozen=True):
     """The memory behind the read channels of AXI4.
 
@@ -226,12 +242,17 @@ class Dram(Record, frozen=True):
         width: bits of a beat.
         outstanding: the most reads that may be under way.
         latency: cycles from a request to its first beat, as the compile assumed.
+        ring: the bank that is the ring of weights on chip.
+        levels: bytes of the ring with weights that are requested and not read for the last time, with an ideal DRAM, in
+            every cycle in which a nest is issued or ends, or the weights of a nest begin or end to arrive.
     """
 
     file: str
     width: Count
     outstanding: Count
     latency: Count
+    ring: Identifier
+    levels: tuple[Level, ...]
 
 
 class Port(Record, frozen=True):
