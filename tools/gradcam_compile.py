@@ -15,11 +15,15 @@ from gradcam.checks import check_used
 from gradcam.command import Parser, numbers_argument, run, shape_argument, size_argument
 from gradcam.compiler import LEVELS, PLACES, RANGES, Compilation, Settings
 from gradcam.errors import GradcamError
-from gradcam.files import stdout_written, write_output
+from gradcam.files import check_new_file, stdout_written, write_output
 from gradcam.images import ASSUMED, PRESETS
+from gradcam.onnx_package import onnx_package
 from gradcam.passes.infra.elision import elided_text
 
 _OUTPUT = "output folder; for other levels a file, - for stdout: .mlirbc is bytecode, text lacks large constants"
+
+#: What `--emit` can name besides levels: ONNX models, each with the level whose program it has.
+_ONNX = {"onnx": "simplified"}
 
 #: The level where settings take effect first; the others do at the import. `pe` is taken at every level.
 _FIRST_LEVELS = {
@@ -94,9 +98,14 @@ def _parser() -> argparse.ArgumentParser:
     add("--schedule", metavar="FILE", help="loop orders, stem and ring as in the schedule.json of another compile")
     add("--clock-mhz", type=float, metavar="F", help="clock to pipeline for (default: products, shifts and sums only)")
     add("--family", help="FPGA family of --clock-mhz: ecp5 (default) or xcup")
-    add("--emit", choices=LEVELS, default="verilog", help="stop at this level (default: verilog)")
+    add(
+        "--emit",
+        choices=(*LEVELS, *_ONNX),
+        default="verilog",
+        help="stop at this level (default: verilog), or write the float program for a runtime of ONNX",
+    )
     add("--print-ir", action="store_true", help="also write ir/NN-pass.mlir after every pass")
-    add("--force", action="store_true", help="replace an output folder that exists")
+    add("--force", action="store_true", help="replace an output folder, or a file of ONNX, that exists")
     return parser
 
 
@@ -105,12 +114,14 @@ def _settings(options: argparse.Namespace) -> Settings:
     layers = [_LAYER] if options.target_layer is None else options.target_layer
     chosen: dict[str, Any] = {field.name: getattr(options, field.name) for field in fields(Settings)}
     chosen["target_layer"] = layers if len(layers) > 1 else next(iter(layers), None)
-    settings, reached = Settings(**chosen), LEVELS.index(options.emit)
+    settings, reached = Settings(**chosen), LEVELS.index(_ONNX.get(options.emit, options.emit))
     needs = {
         name: (LEVELS.index(level) <= reached, f"--emit {options.emit} stops before level {level}, where it acts first")
         for level, names in _FIRST_LEVELS.items()
         for name in names.split()
     }
+    if options.emit in _ONNX:  # the model normalizes pixels where it is said how
+        needs |= dict.fromkeys(("mean", "std", "preset"), (True, ""))
     check_used(settings, needs)
     return settings
 
@@ -125,8 +136,8 @@ def _compile(options: argparse.Namespace) -> None:
     with stages("gradcam-compile") as say, _told_default(options):
         model = load_model(options.model, options.state_dict)
         if folder is None:
-            module = Compilation(model, settings, say=say).to(options.emit)
-            write_output(options.output, [_encoded(module, options.output)])
+            compilation = Compilation(model, settings, say=say)
+            write_output(options.output, [_emitted(compilation, options)])
             return
         compile_to_folder(model, options.model, settings, folder, options.force, options.print_ir, say)
     with stdout_written():
@@ -160,7 +171,12 @@ def _folder(options: argparse.Namespace) -> Path | None:
             )
         if options.print_ir:
             raise GradcamError("--print-ir writes into the output folder, which only --emit verilog has")
-        if options.force:
+        if options.emit in _ONNX:
+            if options.output == "-":
+                raise GradcamError(f"--emit {options.emit} writes a file, not to stdout; name it with -o")
+            onnx_package(f"--emit {options.emit}")
+            check_new_file(options.output, options.force)
+        elif options.force:
             raise GradcamError("--force replaces an output folder, which only --emit verilog has; leave it out")
         return None
     if options.output == "-":
@@ -168,6 +184,15 @@ def _folder(options: argparse.Namespace) -> Path | None:
     folder = Path(options.output)
     check_target(folder, options.force)
     return folder
+
+
+def _emitted(compilation: Compilation, options: argparse.Namespace) -> bytes:
+    """The bytes of the module of a level, or of the ONNX model that is made of one."""
+    if options.emit not in _ONNX:
+        return _encoded(compilation.to(options.emit), options.output)
+    from gradcam.onnx_export import compiled_model
+
+    return compiled_model(compilation, options.model).SerializeToString()
 
 
 def _encoded(module: Any, name: str) -> bytes:

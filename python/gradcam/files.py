@@ -56,6 +56,21 @@ def stdout_written() -> Iterator[None]:
         raise GradcamError(f"cannot write to stdout: {error.strerror}") from error
 
 
+def check_new_file(name: str, force: bool) -> None:
+    """Refuses a file that cannot be written, or that is there and must not be replaced.
+
+    Raises:
+        GradcamError: `name` is a folder or lies in none, or it exists and `force` is false.
+    """
+    target = Path(name)
+    if target.is_dir():
+        raise GradcamError(f"{name} is a folder; name a file")
+    if not target.parent.is_dir():
+        raise GradcamError(f"cannot write {name}: there is no folder {target.parent}")
+    if target.exists() and not force:
+        raise GradcamError(f"{name} exists; choose another file, or add --force to replace it")
+
+
 def check_binary_output(name: str, force: bool) -> None:
     """Refuses to write bytes that are no text to a terminal.
 

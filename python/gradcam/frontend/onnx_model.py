@@ -12,6 +12,7 @@ import numpy as np
 from gradcam.errors import GradcamError
 from gradcam.frontend.programs import why_no_model
 from gradcam.model_files import kind_of
+from gradcam.onnx_package import onnx_package
 from gradcam.outside import outside
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def load_onnx(path: Path) -> OnnxModel:
     kind = kind_of(path, "model")
     if kind not in ("ONNX", "unknown"):
         raise GradcamError(f"{path} is no ONNX file: {why_no_model(path)}")
-    onnx = _package(path)
+    onnx = onnx_package(str(path))
     model = onnx.ModelProto()
     try:
         model.ParseFromString(path.read_bytes())
@@ -78,16 +79,6 @@ def load_onnx(path: Path) -> OnnxModel:
         with outside(f"onnx cannot convert {path} from opset {version} to {OLDEST}; {_EXPORT_AGAIN}"):
             model = version_converter.convert_version(model, OLDEST)
     return OnnxModel(path, model)
-
-
-def _package(path: Path) -> Any:
-    """The package onnx."""
-    try:
-        import onnx
-        import onnx.checker
-    except ModuleNotFoundError:
-        raise GradcamError(f"{path} needs the package onnx; install it by pip install 'gradcam-mlir[onnx]'") from None
-    return onnx
 
 
 def _opset(model: ModelProto, path: Path) -> int:
