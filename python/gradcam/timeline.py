@@ -39,6 +39,28 @@ class Slice:
     end: int
 
 
+#: What a nest may wait for: a beat of an input stream, a beat of an output stream to be taken, weights from DRAM, the
+#: nest before it.
+OPERANDS = ("input", "output", "weights", "producer")
+
+
+@dataclass(frozen=True)
+class Wait:
+    """Cycles in which a nest that runs takes no step.
+
+    Attributes:
+        number: the number of the nest.
+        begin, end: the cycles.
+        operands: what the nest depends on and was not there, of `OPERANDS`; with several of them, it waited for one or
+            more.
+    """
+
+    number: int
+    begin: int
+    end: int
+    operands: tuple[str, ...]
+
+
 @dataclass(frozen=True)
 class Stay:
     """A buffer in its bank, from the issue of its first writer to the end of its last reader.
@@ -87,6 +109,8 @@ class Timeline:
         transfers: a transfer of every nest that reads weights from DRAM, in order; they do not overlap.
         ring: the bytes of the ring of weights that hold weights or wait for them, in the cycles of `Dram.levels`; empty
             where all weights are on chip.
+        waits: of a run, the cycles in which nests waited, by their begin; empty in a prediction, which knows the number
+            of these cycles alone.
     """
 
     cycles: int
@@ -94,6 +118,7 @@ class Timeline:
     stays: tuple[Stay, ...]
     transfers: tuple[Transfer, ...] = ()
     ring: tuple[Level, ...] = ()
+    waits: tuple[Wait, ...] = ()
 
     @staticmethod
     def of(program: Program) -> Timeline:
@@ -123,6 +148,7 @@ def timeline_of(
     ends: Sequence[int],
     beats: Sequence[tuple[int, int]],
     ring: Sequence[Level],
+    waits: Sequence[Wait] = (),
 ) -> Timeline:
     """A timeline of a design.
 
@@ -131,7 +157,7 @@ def timeline_of(
         begins: the cycle in which each nest is issued.
         ends: the cycle after the last one of each nest.
         beats: the cycles of the first and of the last beat of the weights of each nest that reads them from DRAM.
-        ring: see `Timeline`.
+        ring, waits: see `Timeline`.
     """
     nests, groups = program.nests, program.issue_groups
     slices = tuple(
@@ -143,7 +169,7 @@ def timeline_of(
         Transfer(read.number, read.weights.bytes, first, last + 1)
         for read, (first, last) in zip(dram_reads(program), beats, strict=True)
     )
-    return Timeline(max(ends), slices, stays, transfers, tuple(ring))
+    return Timeline(max(ends), slices, stays, transfers, tuple(ring), tuple(waits))
 
 
 def _stay(program: Program, buffer: Buffer, slices: Sequence[Slice]) -> Stay:

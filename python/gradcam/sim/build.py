@@ -17,7 +17,7 @@ from gradcam.sim.header import design_header, verilator_config
 from gradcam.verilator import Toolchain, find_toolchain
 
 HARNESS = Path(__file__).parent / "harness.cpp"
-DRAM = Path(__file__).parent / "dram.h"
+HEADERS = tuple(Path(__file__).parent / name for name in ("dram.h", "recorder.h"))
 
 VERILATOR_FLAGS = ("-O3", "--x-assign", "fast", "--x-initial", "fast", "--noassert", "-Wall", "-Wno-fatal", "--quiet")
 
@@ -84,7 +84,7 @@ def _key(design: Design) -> str:
     flags = (VERILATOR_FLAGS, OPTIMIZATION, SMALL, OPTIMIZATION_OF_SMALL)
     for part in (str(flags), platform.platform(), design_header(design.program)):
         state.update(part.encode())
-    for path in (HARNESS, DRAM, *design.rtl_files):
+    for path in (HARNESS, *HEADERS, *design.rtl_files):
         state.update(path.name.encode())
         state.update(_read(path))
     state.update(verilator_config(design.program).encode())
@@ -102,7 +102,7 @@ def _verilate(design: Design, toolchain: Toolchain, work: Path, *flags: str) -> 
     """Translates the RTL into C++ in `work`/obj and returns the warnings."""
     (work / "design.h").write_text(design_header(design.program), encoding="utf-8")
     (work / "design.vlt").write_text(verilator_config(design.program), encoding="utf-8")
-    for source in (HARNESS, DRAM):
+    for source in (HARNESS, *HEADERS):
         shutil.copy2(source, work / source.name)
     (work / "rtl").mkdir()
     for path in design.rtl_files:  # copies, so that warnings and make see short names without spaces

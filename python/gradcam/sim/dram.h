@@ -88,6 +88,7 @@ public:
         if (m_asked) m_bursts.push_back({m_held.address, m_held.length + size_t{1}, m_cycle + m_options.latency});
         ++m_cycle;
     }
+    bool takes() const { return m_taken; }  // whether the design takes a beat in this cycle
     void finish() const {
         if (*m_pins.error) fail("a read of the DRAM was answered with an error");
         if (!m_bursts.empty() || m_waiting) fail("the run ended before all that it read from the DRAM had come");

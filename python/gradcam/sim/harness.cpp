@@ -2,14 +2,14 @@
 // nest, and on request writes out what each nest left in memory. Everything that depends on the design is in design.h,
 // which is generated (see header.py).
 //
-// Usage: simulator RUNS RESULTS LIMIT [--stall SEED IN OUT] [--trace FILE]
+// Usage: simulator RUNS RESULTS LIMIT [--stall SEED IN OUT] [--trace FILE] [--timeline FILE]
 //                  [--dram IMAGE LATENCY INTERVAL [--dram-stall SEED STALL] [--dram-fault BEAT]]
 //   RUNS     per run: 8 bytes per port, then the beats of the input streams, little-endian, in the order of design.h
 //   RESULTS  per run: the beats of the output streams, a uint64 per nest (cycles), a uint64 (cycles in all), a double
 //            (seconds)
 //   LIMIT    cycles after which a run is given up
 //   IN, OUT  probability that an input has nothing to offer, or an output is not taken, in a cycle
-//   FILE     per run: the words of every dump of design.h
+//   FILE     per run: the words of every dump of design.h; for a timeline see recorder.h
 //   IMAGE    what the DRAM holds, LATENCY cycles from a request to its first beat, INTERVAL from beat to beat
 //   STALL    probability that a request is not taken, or a beat is not offered, in a cycle
 //   BEAT     number of a beat that is answered with an error
@@ -26,6 +26,7 @@
 
 #include "Vdesign.h"
 #include "dram.h"
+#include "recorder.h"
 #include "verilated.h"
 #include "verilated_sym_props.h"
 
@@ -46,12 +47,6 @@ struct PortPins {
     size_t bits;
 };
 
-struct NestFacts {
-    size_t issue;   // the first nest of those that are issued in the same cycle as it
-    size_t engine;  // its bit of `running`
-    size_t drain;   // cycles from its end until its last write is done
-};
-
 struct Dump {  // words of a memory, or a register, to write out after a nest
     size_t nest;
     const char* scope;
@@ -64,7 +59,7 @@ struct Dump {  // words of a memory, or a register, to write out after a nest
 #include "design.h"
 
 struct Options {
-    std::string runs, results, trace;
+    std::string runs, results, trace, timeline;
     uint64_t limit = 0;
     bool stall = false;
     uint64_t seed = 0;
@@ -88,6 +83,9 @@ Options parse(int argc, char** argv) {
             i += 4;
         } else if (flag == "--trace" && i + 1 < argc) {
             options.trace = argv[i + 1];
+            i += 2;
+        } else if (flag == "--timeline" && i + 1 < argc) {
+            options.timeline = argv[i + 1];
             i += 2;
         } else if (flag == "--dram" && i + 3 < argc) {
             options.dram.image = argv[i + 1];
@@ -126,6 +124,7 @@ public:
         ++m_sent;
         hide();
     }
+    bool offers() const { return *m_pins.valid; }
     void finish() const {
         if (m_sent != m_pins.beats) fail("the run ended " + progress());
     }
@@ -165,6 +164,7 @@ public:
             m_bytes.insert(m_bytes.end(), beat, beat + m_pins.beat_bytes);
         }
     }
+    bool holds() const { return m_waiting; }
     void finish() const {
         if (received() != m_pins.beats) fail("the run ended " + progress());
     }
@@ -220,13 +220,11 @@ private:
         std::vector<char> words = {};
     };
     static const char* locate(const VerilatedContext& context, const Dump& dump) {
-        const VerilatedScope* const scope = context.scopeFind(dump.scope);
-        const VerilatedVar* const variable = scope ? scope->varFind(dump.variable) : nullptr;
-        if (!variable) fail(std::string("the design has no memory ") + dump.scope + "." + dump.variable);
-        if (variable->totalSize() < (dump.first + dump.words) * dump.word_bytes) {
+        const VerilatedVar& variable = find(context, dump.scope, dump.variable);
+        if (variable.totalSize() < (dump.first + dump.words) * dump.word_bytes) {
             fail(std::string("the memory ") + dump.scope + "." + dump.variable + " is smaller than the program says");
         }
-        return static_cast<const char*>(variable->datap()) + dump.first * dump.word_bytes;
+        return static_cast<const char*>(variable.datap()) + dump.first * dump.word_bytes;
     }
     std::ofstream m_file;
     std::vector<Copy> m_dumps;
@@ -235,8 +233,8 @@ private:
 class Harness {
 public:
     Harness(VerilatedContext& context, Vdesign& top, const Options& options)
-        : m_context(context), m_top(top), m_options(options), m_tracer(context, options.trace),
-          m_chance(options.seed), m_nests(nests()), m_inputs(inputs(top)), m_outputs(outputs(top)), m_ports(ports(top)) {
+        : m_context(context), m_top(top), m_options(options), m_tracer(context, options.trace), m_nests(nests()),
+          m_recorder(context, options.timeline, m_nests, probes(), readers()), m_chance(options.seed), m_inputs(inputs(top)), m_outputs(outputs(top)), m_ports(ports(top)) {
         for (const DramPins& pins : drams(top)) m_drams.push_back(std::make_unique<Dram>(pins, options.dram));
     }
 
@@ -277,7 +275,10 @@ public:
         results.flush();  // its size tells how many runs are done
     }
 
-    void close() { m_tracer.close(); }
+    void close() {
+        m_tracer.close();
+        m_recorder.close();
+    }
 
 private:
     // One run from start to the idle cycle after the last nest, in which `done` must be 1. Returns the cycles of every
@@ -289,6 +290,7 @@ private:
         uint64_t elapsed = 0;
         bool started = false;
         m_top.start = 1;
+        m_recorder.run_starts();
         while (true) {
             for (Source& source : sources) source.drive(m_chance, m_options.in);
             for (Sink& sink : sinks) sink.drive(m_chance, m_options.out);
@@ -306,8 +308,15 @@ private:
                 if (issued != nest) {
                     for (size_t n = nest; n < m_nests.size() && m_nests[n].issue == nest; ++n) open.push_back(n);
                     issued = nest;
+                    m_recorder.issued(nest);
                 }
-                for (const size_t n : open) cycles[n] += runs(n);
+                for (const size_t n : open) {
+                    if (!runs(n)) continue;
+                    ++cycles[n];
+                    m_recorder.runs(n, missing(n, open, sources, sinks));
+                }
+                const auto takes = [](const auto& dram) { return dram->takes(); };
+                m_recorder.cycle(m_top.running, std::any_of(m_drams.begin(), m_drams.end(), takes));
                 ++total;
             }
             m_top.clk = 1;
@@ -330,10 +339,23 @@ private:
             if (++elapsed > m_options.limit) give_up(sources, sinks);
         }
         m_tracer.run_ended();
+        m_recorder.run_ended();
         if (!m_top.done) fail("'done' is not 1 in the cycle after the last nest");
         tick();
         if (m_top.done) fail("'done' is 1 for more than one cycle");
         return cycles;
+    }
+
+    // What a nest may wait for in this cycle, of what it depends on: bits of `Missing`.
+    unsigned missing(size_t nest, const std::vector<size_t>& open, const std::vector<Source>& sources,
+                     const std::vector<Sink>& sinks) const {
+        if (!m_recorder.enabled()) return 0;
+        const NestFacts& facts = m_nests[nest];
+        const bool offered = std::any_of(sources.begin(), sources.end(), [](const Source& s) { return s.offers(); });
+        const bool held = std::any_of(sinks.begin(), sinks.end(), [](const Sink& s) { return s.holds(); });
+        const bool producing = nest > 0 && std::count(open.begin(), open.end(), nest - 1) && runs(nest - 1);
+        return (facts.loads && !offered ? INPUT : 0) | (facts.stores && held ? OUTPUT : 0)
+               | (facts.beats && !m_recorder.word_ready() ? WEIGHTS : 0) | (facts.follows && producing ? PRODUCER : 0);
     }
 
     bool runs(size_t nest) const { return m_top.running >> m_nests[nest].engine & 1; }
@@ -382,8 +404,9 @@ private:
     Vdesign& m_top;
     const Options& m_options;
     Tracer m_tracer;
-    Chance m_chance;
     const std::vector<NestFacts> m_nests;
+    Recorder m_recorder;
+    Chance m_chance;
     const std::vector<StreamPins> m_inputs, m_outputs;
     const std::vector<PortPins> m_ports;
     std::vector<std::unique_ptr<Dram>> m_drams;

@@ -11,6 +11,9 @@ from gradcam.schema.program import Buffer, Program, Stream
 #: Name of the memory array in the module of a bank; a bank of several has a number behind each.
 MEMORY = "memory"
 
+#: Name of the weight reader and its module.
+READER = "tape_reader"
+
 
 @dataclass(frozen=True)
 class Dump:
@@ -64,6 +67,8 @@ def design_header(program: Program) -> str:
             (f"{{&top.{p.name}, {p.bits}}}" for p in program.ports),
         ),
         *_function("std::vector<DramPins> drams([[maybe_unused]] Vdesign& top)", _dram(program)),
+        *_function("std::vector<Probe> probes()", _probes(program)),
+        *_function("std::vector<const char*> readers()", [f'"{s}"' for s in _readers(program)]),
         *_function("std::vector<Dump> dumps()", (e for d in dumps(program) for e in _dump_entries(program, d))),
     ]
     return "\n".join(lines) + "\n"
@@ -74,10 +79,32 @@ def _function(signature: str, entries: Iterable[str]) -> list[str]:
 
 
 def _nests(program: Program) -> list[str]:
-    """An entry per nest: the first nest of its issue, its engine's bit of `running` (in order of use), its drain."""
+    """An entry per nest; the bits of `running` are those of the engines in the order of their use."""
+    engines, entries = list(dict.fromkeys(nest.engine for nest in program.nests)), []
+    for issue, nest in zip(program.issues, program.nests, strict=True):
+        beats = nest.weights.bytes * 8 // program.dram.width if nest.weights and program.dram else 0
+        waits = nest.phase == "load", nest.phase == "store", nest.follows is not None
+        flags = ", ".join("true" if flag else "false" for flag in waits)
+        entries.append(f"{{{issue}, {engines.index(nest.engine)}, {max(0, nest.drain)}, {flags}, {beats}}}")
+    return entries
+
+
+def _waiting_engines(program: Program) -> list[str]:
+    """The engines whose steps may wait: for a stream, for weights from DRAM, or for a producer."""
+    waits = (n for n in program.nests if n.phase in ("load", "store") or n.weights or n.follows is not None)
+    return list(dict.fromkeys(nest.engine for nest in waits))
+
+
+def _probes(program: Program) -> list[str]:
+    """An entry per engine that may wait: its bit of `running`, and its scope."""
     engines = list(dict.fromkeys(nest.engine for nest in program.nests))
-    nests = zip(program.issues, program.nests, strict=True)
-    return [f"{{{issue}, {engines.index(nest.engine)}, {max(0, nest.drain)}}}" for issue, nest in nests]
+    scope = f"TOP.{program.top}.engine_"
+    return [f'{{{engines.index(name)}, "{scope}{name}"}}' for name in _waiting_engines(program)]
+
+
+def _readers(program: Program) -> list[str]:
+    """The scope of the weight reader, in a design with a DRAM."""
+    return [f"TOP.{program.top}.{READER}"] if program.dram else []
 
 
 def _stream(stream: Stream) -> str:
@@ -128,11 +155,15 @@ WAIVERS = (
 
 def verilator_config(program: Program) -> str:
     """The text of design.vlt: the signals that a trace reads, and the waived warnings with their reasons."""
-    lines = ["`verilator_config", "// Read by the harness for a trace."]
+    lines = ["`verilator_config", "// Read by the harness for a trace, and for a timeline."]
     for name in sorted({b.bank for b in program.buffers if b.bank}):
         lines.append(f'public_flat_rd -module "{name}" -var "{MEMORY}*"')
     for name in sorted({b.register for b in program.buffers if b.register}):
         lines.append(f'public_flat_rd -module "{program.top}" -var "{name}"')
+    for name in _waiting_engines(program):
+        lines += [f'public_flat_rd -module "engine_{name}" -var "{flag}"' for flag in ("running", "stepping")]
+    if program.dram:
+        lines += [f'public_flat_rd -module "{READER}" -var "{signal}"' for signal in ("ready", "room")]
     return "\n".join([*lines, *waiver_lines()]) + "\n"
 
 

@@ -7,7 +7,7 @@ import math
 import subprocess
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,8 @@ from gradcam.errors import GradcamError
 from gradcam.schema.program import Cycles, Program
 from gradcam.sim.build import build
 from gradcam.sim.header import Dump, dumps
+from gradcam.sim.recording import read_timelines
+from gradcam.timeline import Timeline
 
 #: Seconds between two looks at how far the simulators are.
 POLL = 0.2
@@ -37,6 +39,7 @@ class Result:
             cycles that the predicted cycles of the others leave.
         seconds: wall time of the run in the simulator.
         buffers: with a trace, one array per write of a nest, in the order of `gradcam.sim.header.dumps`.
+        timeline: the cycles in which nests ran and waited, where it was asked for.
     """
 
     outputs: Mapping[str, np.ndarray]
@@ -44,6 +47,7 @@ class Result:
     cycles: Cycles
     seconds: float
     buffers: list[np.ndarray] = field(default_factory=list)
+    timeline: Timeline | None = None
 
     @property
     def logits(self) -> np.ndarray:
@@ -130,6 +134,7 @@ class Simulator:
         dram: DramModel = DramModel(),
         jobs: int = 1,
         told: Callable[[int], None] = lambda _: None,
+        timeline: bool = False,
     ) -> list[Result]:
         """Runs images one after the other, without a reset between them.
 
@@ -144,6 +149,7 @@ class Simulator:
             jobs: simulators side by side, each of which runs a part of the images; random stalls differ from part to
                 part.
             told: called now and then with the number of images that are done.
+            timeline: records the cycles in which nests run and wait, and their weights come from DRAM.
 
         Raises:
             GradcamError: `jobs` is less than 1, the images do not fit the design, there is no such class, or the design
@@ -173,10 +179,12 @@ class Simulator:
                     options += ["--stall", str(stall_seed + number), *map(str, stall)]
                 if trace:
                     options += ["--trace", str(folder / "trace")]
+                if timeline:
+                    options += ["--timeline", str(folder / "timeline")]
                 options += self._dram_options(dram)
                 commands.append([str(self.executable), str(folder / "runs"), str(folder / "results"), *options])
             self._execute(commands, lambda: told(sum(map(self._count, folders))))
-            return [result for folder in folders for result in self._results(folder, trace)]
+            return [result for folder in folders for result in self._results(folder, trace, timeline)]
 
     def _check_images(self, images: np.ndarray) -> np.ndarray:
         height, width, channels = self.program.inputs[0].shape
@@ -246,11 +254,15 @@ class Simulator:
         results = folder / "results"
         return results.stat().st_size // self._layout.itemsize if results.exists() else 0
 
-    def _results(self, folder: Path, trace: bool) -> list[Result]:
+    def _results(self, folder: Path, trace: bool, timeline: bool) -> list[Result]:
         records = np.frombuffer((folder / "results").read_bytes(), self._layout)
         data = (folder / "trace").read_bytes() if trace else b""
         traces = _split_trace(data, dumps(self.program), len(records)) if data else [[]] * len(records)
-        return [self._result(record, buffers) for record, buffers in zip(records, traces, strict=True)]
+        results = [self._result(record, buffers) for record, buffers in zip(records, traces, strict=True)]
+        if not timeline:
+            return results
+        times = read_timelines((folder / "timeline").read_bytes(), self.program, [r.nest_cycles for r in results])
+        return [replace(result, timeline=found) for result, found in zip(results, times, strict=True)]
 
     def _result(self, record: np.void, buffers: list[np.ndarray]) -> Result:
         nest_cycles = record["nest cycles"].tolist()
