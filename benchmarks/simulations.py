@@ -84,7 +84,7 @@ def simulate(folder: Path, images: int, say: Callable[[str], None] = lambda _: N
     say("simulate")
     results = simulator.run(quantized)
     say("simulate with a trace")
-    (traced,) = simulator.run(quantized[:1], trace=True)
+    (traced,) = simulator.run(quantized[:1], buffers=True)
     say("simulate with a DRAM that stalls")
     (stalled,) = simulator.run(quantized[:1], dram=DramModel(stall_seed=STALL_SEED))
     say("compare with the integer reference")

@@ -105,7 +105,8 @@ def _parser() -> argparse.ArgumentParser:
         help="stop at this level (default: verilog), or write the float program for a runtime of ONNX",
     )
     add("--print-ir", action="store_true", help="also write ir/NN-pass.mlir after every pass")
-    add("--force", action="store_true", help="replace an output folder, or a file of ONNX, that exists")
+    add("--trace", type=Path, metavar="FILE", help="also write the schedule for Perfetto and chrome://tracing")
+    add("--force", action="store_true", help="replace an output folder or a file that exists")
     return parser
 
 
@@ -139,7 +140,7 @@ def _compile(options: argparse.Namespace) -> None:
             compilation = Compilation(model, settings, say=say)
             write_output(options.output, [_emitted(compilation, options)])
             return
-        compile_to_folder(model, options.model, settings, folder, options.force, options.print_ir, say)
+        compile_to_folder(model, options.model, settings, folder, options.force, options.print_ir, options.trace, say)
     with stdout_written():
         print((folder / "report.txt").read_text(encoding="utf-8"), end="")
 
@@ -163,6 +164,7 @@ def _told_default(options: argparse.Namespace) -> Iterator[None]:
 def _folder(options: argparse.Namespace) -> Path | None:
     """The output folder, where one is written; known to be writable over, so that nothing is compiled in vain."""
     from gradcam.output import check_target
+    from gradcam.trace_events import check_trace_target
 
     if options.emit != "verilog":
         if options.validate is not None:
@@ -171,6 +173,8 @@ def _folder(options: argparse.Namespace) -> Path | None:
             )
         if options.print_ir:
             raise GradcamError("--print-ir writes into the output folder, which only --emit verilog has")
+        if options.trace is not None:
+            raise GradcamError("--trace comes with an output folder, which only --emit verilog has")
         if options.emit in _ONNX:
             if options.output == "-":
                 raise GradcamError(f"--emit {options.emit} writes a file, not to stdout; name it with -o")
@@ -183,6 +187,8 @@ def _folder(options: argparse.Namespace) -> Path | None:
         raise GradcamError("--emit verilog writes a folder, not to stdout; name it with -o")
     folder = Path(options.output)
     check_target(folder, options.force)
+    if options.trace is not None:
+        check_trace_target(options.trace, [folder], options.force)
     return folder
 
 

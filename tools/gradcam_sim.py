@@ -18,7 +18,9 @@ from gradcam.progress import stages
 if TYPE_CHECKING:  # they import MLIR
     from gradcam.design import Design
     from gradcam.sim.inputs import DesignImage
+    from gradcam.sim.output import Run
     from gradcam.sim.simulator import DramModel, Result, Simulator
+    from gradcam.timeline import Timeline
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -34,13 +36,14 @@ def _parser() -> argparse.ArgumentParser:
     add("--class", dest="cls", type=int, metavar="N", help="class to explain first (default: the predicted one)")
     add("--jobs", type=int, default=1, metavar="N", help="simulators side by side, for several images (default: 1)")
     add("--validate", action="store_true", help="compare the RTL with the float network, too")
-    add("--trace", action="store_true", help="compare every buffer with the integer reference, nest by nest")
+    add("--check-buffers", action="store_true", help="compare every buffer with the integer reference, nest by nest")
     add("--no-check", action="store_true", help="do not compare the outputs with the integer reference")
     add("--stall", type=int, metavar="SEED", help="stall the streams at random")
     add("--dram-latency", type=int, metavar="N", help="cycles from a read to its first beat (default: the compile's)")
     add("--dram-interval", type=int, default=1, metavar="N", help="cycles from beat to beat of the DRAM (default: 1)")
     add("--dram-stall", type=int, metavar="SEED", help="delay requests and beats of the DRAM at random")
-    add("--force", action="store_true", help="replace the output folder")
+    add("--trace", type=Path, metavar="FILE", help="also write the run for Perfetto and chrome://tracing")
+    add("--force", action="store_true", help="replace the output folder, and a trace")
     add("-o", dest="output", type=Path, required=True, metavar="OUT", help="output folder, written only on success")
     return parser
 
@@ -52,9 +55,12 @@ def _simulate(options: argparse.Namespace, say: Callable[[str], None]) -> str:
     from gradcam.sim.inputs import read_images, warn_of_saturation
     from gradcam.sim.output import Run, check_target, simulation_report, summary, write_output
     from gradcam.sim.simulator import DramModel, Simulator, check_dram
+    from gradcam.trace_events import check_trace_target, write_trace
 
     target, design = options.output.resolve(), Design.load(options.design)
     check_target(target, options.force)
+    if options.trace is not None:
+        check_trace_target(options.trace, [options.output, options.design], options.force)
     if options.cls is not None and options.cls < 0:
         raise GradcamError(f"class {options.cls} does not exist; classes start at 0")
     if options.jobs < 1:
@@ -79,7 +85,21 @@ def _simulate(options: argparse.Namespace, say: Callable[[str], None]) -> str:
     runs = [Run(image, result, cls, c) for image, result, c in zip(images, results, compared, strict=True)]
     report = simulation_report(design, runs, None if options.no_check else True, quality)
     write_output(target, design.program, runs, report)
+    if options.trace is not None:
+        write_trace(options.trace, design.program, _timelines(runs))
     return summary(report, design.program, runs, options.output)
+
+
+def _timelines(runs: Sequence[Run]) -> dict[str, Timeline]:
+    """The timelines of runs by the names of their images; images of one name have a number behind it."""
+    from gradcam.sim.output import short_name
+
+    found: dict[str, Timeline] = {}
+    for number, one in enumerate(runs):
+        name = f"run of {short_name(one.image.name)}"
+        assert one.result.timeline is not None
+        found[name if name not in found else f"{name} ({number})"] = one.result.timeline
+    return found
 
 
 def _run(
@@ -97,7 +117,16 @@ def _run(
         say(f"simulate: {done} of {len(images)} images done")
 
     told(0)
-    return simulator.run(values, cls, options.stall, options.trace, dram=dram, jobs=options.jobs, told=told)
+    return simulator.run(
+        values,
+        cls,
+        options.stall,
+        options.check_buffers,
+        dram=dram,
+        jobs=options.jobs,
+        told=told,
+        timeline=options.trace is not None,
+    )
 
 
 def _check(
@@ -112,13 +141,13 @@ def _check(
     from gradcam.sim.check import check_outputs
     from gradcam.sim.trace import compare_trace, load_quantized
 
-    if options.no_check and not options.trace:
+    if options.no_check and not options.check_buffers:
         return
     module, trace = load_quantized(design), None
     for number, (image, result) in enumerate(zip(images, results, strict=True)):
         say(f"compare: {number} of {len(images)} images done")
         try:
-            if options.trace:
+            if options.check_buffers:
                 trace = compare_trace(design.program, result, module, image.values, cls)
                 if trace.difference is not None:
                     raise GradcamError(str(trace.difference))
@@ -127,7 +156,7 @@ def _check(
         except GradcamError as error:
             raise GradcamError(f"{image.name}: {error}" if len(images) > 1 else str(error)) from None
     if trace is not None:
-        print(f"trace: {trace}")
+        print(f"buffers: {trace}")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -186,7 +186,7 @@ def _trace(run: _Run) -> tuple[int, int, str]:
     program = run.simulator.program
     module = load_quantized(run.simulator.design)
     images = run.images[:FEW]
-    results = run.simulator.run(images, trace=True)
+    results = run.simulator.run(images, buffers=True)
     traces = [compare_trace(program, result, module, image) for result, image in zip(results, images, strict=True)]
     found = next((str(t.difference) for t in traces if t.difference is not None), "")
     return sum(len(t.compared) for t in traces), sum(len(t.skipped) + len(t.rings) for t in traces), found

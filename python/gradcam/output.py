@@ -26,6 +26,8 @@ from gradcam.schedule import describe_schedule
 from gradcam.schema.document import write
 from gradcam.schema.report import PassTime, Report
 from gradcam.schema.schedule import schedule_text
+from gradcam.timeline import Timeline
+from gradcam.trace_events import check_trace_target, write_trace
 from gradcam.verdict import warnings
 
 _log = logging.getLogger(__name__)
@@ -49,6 +51,7 @@ def compile_to_folder(
     folder: Path,
     force: bool = False,
     print_ir: bool = False,
+    trace: Path | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> Report:
     """Compiles `model` to SystemVerilog.
@@ -65,15 +68,18 @@ def compile_to_folder(
         folder: where to write.
         force: replace a folder that exists.
         print_ir: also write `ir/NN-pass.mlir` after every pass.
+        trace: also write the schedule to this file; see `gradcam.trace_events`.
         say: called with the name of every stage as it begins.
 
     Returns:
         The report.
 
     Raises:
-        GradcamError: the folder must not be replaced or cannot be written, or the model cannot be compiled.
+        GradcamError: folder or trace must not be replaced or cannot be written, or the model cannot be compiled.
     """
     check_target(folder, force)
+    if trace is not None:
+        check_trace_target(trace, [folder], force)
     with replace_folder(folder) as work, keeping():
         for part in ("rtl", "mem", "ir"):
             (work / part).mkdir()
@@ -97,6 +103,8 @@ def compile_to_folder(
         (work / "schedule.json").write_text(schedule_text(schedule), encoding="utf-8")
         write(work / "report.json", report)
         (work / "report.txt").write_text(report_text(report, program, schedule), encoding="utf-8")
+        if trace is not None:
+            write_trace(trace, program, {f"schedule of {name}": Timeline.of(program)})
     for warning in warnings(report):
         _log.warning(warning)
     return report

@@ -64,5 +64,5 @@ def _demand_equal(name: str, got: np.ndarray, expected: np.ndarray) -> None:
         index = tuple(int(i) for i in places[0])
         raise GradcamError(
             f"{name}{list(index)} = {got[index]}, in the integer reference {expected[index]} "
-            f"({len(places)} elements differ; trace, or --trace, finds the nest)"
+            f"({len(places)} elements differ; buffers=True, or --check-buffers, finds the nest)"
         )

@@ -2,7 +2,7 @@
 // nest, and on request writes out what each nest left in memory. Everything that depends on the design is in design.h,
 // which is generated (see header.py).
 //
-// Usage: simulator RUNS RESULTS LIMIT [--stall SEED IN OUT] [--trace FILE] [--timeline FILE]
+// Usage: simulator RUNS RESULTS LIMIT [--stall SEED IN OUT] [--buffers FILE] [--timeline FILE]
 //                  [--dram IMAGE LATENCY INTERVAL [--dram-stall SEED STALL] [--dram-fault BEAT]]
 //   RUNS     per run: 8 bytes per port, then the beats of the input streams, little-endian, in the order of design.h
 //   RESULTS  per run: the beats of the output streams, a uint64 per nest (cycles), a uint64 (cycles in all), a double
@@ -59,7 +59,7 @@ struct Dump {  // words of a memory, or a register, to write out after a nest
 #include "design.h"
 
 struct Options {
-    std::string runs, results, trace, timeline;
+    std::string runs, results, buffers, timeline;
     uint64_t limit = 0;
     bool stall = false;
     uint64_t seed = 0;
@@ -68,7 +68,7 @@ struct Options {
 };
 
 Options parse(int argc, char** argv) {
-    if (argc < 4) fail("usage: simulator RUNS RESULTS LIMIT [--stall SEED IN OUT] [--trace FILE]");
+    if (argc < 4) fail("usage: simulator RUNS RESULTS LIMIT [--stall SEED IN OUT] [--buffers FILE]");
     Options options;
     options.runs = argv[1];
     options.results = argv[2];
@@ -81,8 +81,8 @@ Options parse(int argc, char** argv) {
             options.in = std::stod(argv[i + 2]);
             options.out = std::stod(argv[i + 3]);
             i += 4;
-        } else if (flag == "--trace" && i + 1 < argc) {
-            options.trace = argv[i + 1];
+        } else if (flag == "--buffers" && i + 1 < argc) {
+            options.buffers = argv[i + 1];
             i += 2;
         } else if (flag == "--timeline" && i + 1 < argc) {
             options.timeline = argv[i + 1];
@@ -181,9 +181,9 @@ private:
     bool m_waiting = false;
 };
 
-class Tracer {  // writes the memories that a nest wrote, when its last write is done
+class Buffers {  // writes the memories that a nest wrote, when its last write is done
 public:
-    Tracer(const VerilatedContext& context, const std::string& path) {
+    Buffers(const VerilatedContext& context, const std::string& path) {
         if (path.empty()) return;
         m_file.open(path, std::ios::binary);
         if (!m_file) fail("cannot write " + path);
@@ -209,7 +209,7 @@ public:
     void close() {
         if (!m_file.is_open()) return;
         m_file.close();
-        if (!m_file) fail("cannot write the trace");
+        if (!m_file) fail("cannot write the buffers");
     }
 
 private:
@@ -233,7 +233,7 @@ private:
 class Harness {
 public:
     Harness(VerilatedContext& context, Vdesign& top, const Options& options)
-        : m_context(context), m_top(top), m_options(options), m_tracer(context, options.trace), m_nests(nests()),
+        : m_context(context), m_top(top), m_options(options), m_buffers(context, options.buffers), m_nests(nests()),
           m_recorder(context, options.timeline, m_nests, probes(), readers()), m_chance(options.seed), m_inputs(inputs(top)), m_outputs(outputs(top)), m_ports(ports(top)) {
         for (const DramPins& pins : drams(top)) m_drams.push_back(std::make_unique<Dram>(pins, options.dram));
     }
@@ -276,7 +276,7 @@ public:
     }
 
     void close() {
-        m_tracer.close();
+        m_buffers.close();
         m_recorder.close();
     }
 
@@ -325,11 +325,11 @@ private:
             for (const auto& dram : m_drams) dram->clock();
             if (started) {
                 for (const size_t n : open) {
-                    if (has_ended(n)) m_tracer.nest_ended(n, m_nests[n].drain);
+                    if (has_ended(n)) m_buffers.nest_ended(n, m_nests[n].drain);
                 }
                 open.erase(std::remove_if(open.begin(), open.end(), [this](size_t n) { return has_ended(n); }), open.end());
             }
-            m_tracer.clock();
+            m_buffers.clock();
             if (!started) {
                 started = true;
                 m_top.start = 0;
@@ -338,7 +338,7 @@ private:
             }
             if (++elapsed > m_options.limit) give_up(sources, sinks);
         }
-        m_tracer.run_ended();
+        m_buffers.run_ended();
         m_recorder.run_ended();
         if (!m_top.done) fail("'done' is not 1 in the cycle after the last nest");
         tick();
@@ -403,7 +403,7 @@ private:
     VerilatedContext& m_context;
     Vdesign& m_top;
     const Options& m_options;
-    Tracer m_tracer;
+    Buffers m_buffers;
     const std::vector<NestFacts> m_nests;
     Recorder m_recorder;
     Chance m_chance;

@@ -35,7 +35,7 @@ class Dump:
 
 
 def dumps(program: Program) -> list[Dump]:
-    """The dumps of a trace in the order of a run; a ring has none, since it does not hold a whole tensor."""
+    """The dumps of buffers in the order of a run; a ring has none, since it does not hold a whole tensor."""
     buffers = {buffer.name: buffer for buffer in program.buffers}
     writes = [(i, buffers[name]) for i, nest in enumerate(program.nests) for name in nest.writes]
     return [_dump(program, i, buffer) for i, buffer in writes if buffer.ring is None]
@@ -154,8 +154,8 @@ WAIVERS = (
 
 
 def verilator_config(program: Program) -> str:
-    """The text of design.vlt: the signals that a trace reads, and the waived warnings with their reasons."""
-    lines = ["`verilator_config", "// Read by the harness for a trace, and for a timeline."]
+    """The text of design.vlt: the signals that the harness reads, and the waived warnings with their reasons."""
+    lines = ["`verilator_config", "// Read by the harness for buffers, and for a timeline."]
     for name in sorted({b.bank for b in program.buffers if b.bank}):
         lines.append(f'public_flat_rd -module "{name}" -var "{MEMORY}*"')
     for name in sorted({b.register for b in program.buffers if b.register}):

@@ -190,7 +190,7 @@ def _write_pictures(folder: Path, name: str, program: Program, runs: Sequence[Ru
             file.parent.mkdir(exist_ok=True)
         predicted, cls = best_class(run.result.logits), run.classes(program)[index]
         write_overlay(file, run.image.picture, maps, f"predicted class {predicted}, heatmap of class {cls}{where}")
-        panels.append((overlay(run.image.picture, maps, side=TILE), f"{cls}: {_short(run.image.name)}"))
+        panels.append((overlay(run.image.picture, maps, side=TILE), f"{cls}: {short_name(run.image.name)}"))
     if several:
         columns = math.ceil(math.sqrt(len(panels)))
         tiles = [(image.resize((TILE, TILE * image.height // image.width)), text) for image, text in panels]
@@ -199,16 +199,16 @@ def _write_pictures(folder: Path, name: str, program: Program, runs: Sequence[Ru
         )
 
 
-def _short(name: str) -> str:
+def short_name(name: str) -> str:
     """The file's name without its folders."""
     return name.rpartition("/")[2]
 
 
 def _file_name(name: str) -> str:
     """The name of an image as part of the name of a file."""
-    stem, dot, suffix = _short(name).rpartition(".")
+    stem, dot, suffix = short_name(name).rpartition(".")
     return re.sub(
-        r"[^A-Za-z0-9_-]+", "_", stem if dot and f".{suffix.lower()}" in (*SUFFIXES, ".npy") else _short(name)
+        r"[^A-Za-z0-9_-]+", "_", stem if dot and f".{suffix.lower()}" in (*SUFFIXES, ".npy") else short_name(name)
     )
 
 
@@ -231,7 +231,7 @@ def table(program: Program, runs: Sequence[Run]) -> list[list[str]]:
 
 def table_text(lines: Sequence[Sequence[str]]) -> str:
     """A table with aligned columns; of files the names alone."""
-    shown = [[_short(name), *cells] for name, *cells in lines]
+    shown = [[short_name(name), *cells] for name, *cells in lines]
     widths = [max(map(len, column)) for column in zip(*shown, strict=True)]
     rows = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in shown)
     return "\n".join(row.rstrip() for row in rows)

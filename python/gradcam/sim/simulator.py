@@ -38,7 +38,7 @@ class Result:
         cycles: clock cycles by phase; of nests that run side by side, the first one has the
             cycles that the predicted cycles of the others leave.
         seconds: wall time of the run in the simulator.
-        buffers: with a trace, one array per write of a nest, in the order of `gradcam.sim.header.dumps`.
+        buffers: where they were asked for, one array per write of a nest, in the order of `gradcam.sim.header.dumps`.
         timeline: the cycles in which nests ran and waited, where it was asked for.
     """
 
@@ -129,7 +129,7 @@ class Simulator:
         images: np.ndarray,
         cls: int | Sequence[int] = -1,
         stall_seed: int | None = None,
-        trace: bool = False,
+        buffers: bool = False,
         stall: tuple[float, float] = (0.5, 0.5),
         dram: DramModel = DramModel(),
         jobs: int = 1,
@@ -142,7 +142,7 @@ class Simulator:
             images: int8, N x C x H x W.
             cls: class to explain first, for all images or one per image; -1 for the predicted one.
             stall_seed: stalls the streams at random with this seed; None never stalls.
-            trace: reads every buffer out of the design's memories after the nest that writes it.
+            buffers: reads every buffer out of the design's memories after the nest that writes it.
             stall: with a seed, the probability per cycle that an input has nothing to offer, and that an output is
                 not taken.
             dram: the DRAM, where the design has one.
@@ -177,14 +177,14 @@ class Simulator:
                 options = [str(self._limit(stall if stall_seed is not None else (0, 0), dram))]
                 if stall_seed is not None:
                     options += ["--stall", str(stall_seed + number), *map(str, stall)]
-                if trace:
-                    options += ["--trace", str(folder / "trace")]
+                if buffers:
+                    options += ["--buffers", str(folder / "buffers")]
                 if timeline:
                     options += ["--timeline", str(folder / "timeline")]
                 options += self._dram_options(dram)
                 commands.append([str(self.executable), str(folder / "runs"), str(folder / "results"), *options])
             self._execute(commands, lambda: told(sum(map(self._count, folders))))
-            return [result for folder in folders for result in self._results(folder, trace, timeline)]
+            return [result for folder in folders for result in self._results(folder, buffers, timeline)]
 
     def _check_images(self, images: np.ndarray) -> np.ndarray:
         height, width, channels = self.program.inputs[0].shape
@@ -254,11 +254,11 @@ class Simulator:
         results = folder / "results"
         return results.stat().st_size // self._layout.itemsize if results.exists() else 0
 
-    def _results(self, folder: Path, trace: bool, timeline: bool) -> list[Result]:
+    def _results(self, folder: Path, buffers: bool, timeline: bool) -> list[Result]:
         records = np.frombuffer((folder / "results").read_bytes(), self._layout)
-        data = (folder / "trace").read_bytes() if trace else b""
-        traces = _split_trace(data, dumps(self.program), len(records)) if data else [[]] * len(records)
-        results = [self._result(record, buffers) for record, buffers in zip(records, traces, strict=True)]
+        data = (folder / "buffers").read_bytes() if buffers else b""
+        read = _split_buffers(data, dumps(self.program), len(records)) if data else [[]] * len(records)
+        results = [self._result(record, own) for record, own in zip(records, read, strict=True)]
         if not timeline:
             return results
         times = read_timelines((folder / "timeline").read_bytes(), self.program, [r.nest_cycles for r in results])
@@ -300,15 +300,15 @@ def _runs(child: subprocess.Popen[str]) -> bool:
     return False
 
 
-def _split_trace(trace: bytes, written: Sequence[Dump], runs: int) -> list[list[np.ndarray]]:
+def _split_buffers(data: bytes, written: Sequence[Dump], runs: int) -> list[list[np.ndarray]]:
     sizes = [d.words * d.word_bytes for d in written]
-    if len(trace) != runs * sum(sizes):
-        raise GradcamError("the design did not run every nest once, so its trace has the wrong length")
+    if len(data) != runs * sum(sizes):
+        raise GradcamError("the design did not run every nest once, so its buffers are not all there")
     result, at = [], 0
     for _ in range(runs):
         buffers = []
         for dump, size in zip(written, sizes, strict=True):
-            buffers.append(_decode(trace[at : at + size], dump))
+            buffers.append(_decode(data[at : at + size], dump))
             at += size
         result.append(buffers)
     return result

@@ -126,7 +126,7 @@ def compare_trace(program: Program, result: Result, module: ir.Module, image: np
 
     Args:
         program: the design.
-        result: of a run with a trace.
+        result: of a run with its buffers.
         module: the quantized module; see `load_quantized`.
         image: int8, C x H x W.
         cls: the class that the run was asked to explain; -1 for the predicted one.
@@ -145,7 +145,7 @@ def compare_buffers(program: Program, buffers: Sequence[np.ndarray], tensors: Se
     """
     written = dumps(program)
     if not buffers or len(buffers) != len(written):
-        raise GradcamError(f"the run has a trace of {len(buffers)} buffers, not of the {len(written)} that it writes")
+        raise GradcamError(f"the run has {len(buffers)} buffers, not the {len(written)} that it writes")
     finished = _finished(written, buffers)
     names = [_tensor_name(program.nests[d.nest], d.buffer.name, tensors) for d, _ in finished]
     writes = [(d.nest, n) for (d, _), n in zip(finished, names, strict=True)]

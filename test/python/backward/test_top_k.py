@@ -143,7 +143,7 @@ def test_every_buffer_equals_the_integer_reference(design, request_):
     net, _, folder, _ = design
     simulator, image = Simulator(folder), net.images(1)
     module = load_quantized(simulator.design)
-    (result,) = simulator.run(image, request_, trace=True)
+    (result,) = simulator.run(image, request_, buffers=True)
     trace = compare_trace(simulator.program, result, module, image[0], request_)
     assert trace.difference is None
     assert {"explain.class", "explain.class1"} <= set(trace.compared)

@@ -255,7 +255,7 @@ def simulate(folder, images, **options):
 
 def check_rtl(folder, design, weights):
     images = images_of(2)
-    results = simulate(folder, images, trace=True)
+    results = simulate(folder, images, buffers=True)
     lengths = [nest.end - nest.start for nest in design.nests]
     for image, result in zip(images, results, strict=True):
         wanted, tensors = expected(image, weights)
@@ -295,7 +295,7 @@ def test_a_changed_weight_is_caught(square, tmp_path):
     first, *rest = path.read_text().splitlines()
     path.write_text("\n".join([f"{int(first, 16) ^ 0x40:0{len(first)}x}", *rest]) + "\n")
     images = images_of(2)
-    for image, result in zip(images, simulate(copy, images, trace=True), strict=True):
+    for image, result in zip(images, simulate(copy, images, buffers=True), strict=True):
         wanted, tensors = expected(image, weights_of(1))
         found = agree(outputs(result), wanted)
         assert not any(found[1:4])

@@ -51,7 +51,7 @@ def simulate(design, out, *arguments):
 def test_simulators_side_by_side_give_the_same_in_order(design, jobs):
     simulator, told = Simulator(design), []
     expected = simulator.run(IMAGES, [-1, 0, 1, 2, 0, 1, 2])
-    found = simulator.run(IMAGES, [-1, 0, 1, 2, 0, 1, 2], trace=True, jobs=jobs, told=told.append)
+    found = simulator.run(IMAGES, [-1, 0, 1, 2, 0, 1, 2], buffers=True, jobs=jobs, told=told.append)
     for a, b in zip(expected, found, strict=True):
         assert a.outputs.keys() == b.outputs.keys() and a.nest_cycles == b.nest_cycles and b.buffers
         assert all(np.array_equal(a.outputs[name], b.outputs[name]) for name in a.outputs)

@@ -6,6 +6,7 @@ import itertools
 import numpy as np
 import pytest
 from folders import ROOT
+from trace_checks import faults
 
 from gradcam.compiler import Settings
 from gradcam.errors import GradcamError
@@ -14,6 +15,7 @@ from gradcam.output import compile_to_folder
 from gradcam.sim import DramModel, Simulator
 from gradcam.sim.recording import read_timelines
 from gradcam.timeline import Timeline
+from gradcam.trace_events import trace_events
 
 DESIGNS = {
     "onchip": {},
@@ -59,6 +61,8 @@ def test_without_its_waits_a_nest_always_takes_the_same_cycles(simulator):
         timeline = result.timeline
         assert [s.end - s.begin for s in timeline.slices] == result.nest_cycles
         assert timeline.cycles == result.cycles.total
+        document = {"traceEvents": trace_events(program, {"run": timeline})}
+        assert faults(document, program, [result.cycles.total]) == []
         working.add(tuple(s.end - s.begin - waited(timeline, s.number) for s in timeline.slices))
     (cycles,) = working
     # A nest takes its steps, a cycle of issue and the stages of its pipeline, which are few.

@@ -96,7 +96,7 @@ def test_stalls_repeat_with_their_seed(built):
 @pytest.mark.parametrize("cls", [-1, 1])
 def test_trace_compares_every_buffer(built, cls):
     simulator = Simulator(built)
-    (result,) = simulator.run(IMAGES[:1], cls, trace=True)
+    (result,) = simulator.run(IMAGES[:1], cls, buffers=True)
     trace = compare_trace(simulator.program, result, load_quantized(simulator.design), IMAGES[0], cls)
     assert trace.compared == ["image", "relu", "avgpool", "fc", "explain", "explain"]
     assert (trace.skipped, trace.difference) == ([], None)
@@ -105,7 +105,7 @@ def test_trace_compares_every_buffer(built, cls):
 def test_trace_names_the_first_difference(copy):
     flip_weight(copy)
     simulator = Simulator(copy, verify=False)
-    (result,) = simulator.run(IMAGES[:1], 0, trace=True)
+    (result,) = simulator.run(IMAGES[:1], 0, buffers=True)
     module = load_quantized(simulator.design)
     expected, _ = run_integer(module, IMAGES[:1], 0)
     difference = compare_trace(simulator.program, result, module, IMAGES[0], 0).difference
@@ -119,7 +119,7 @@ def test_trace_names_the_first_difference(copy):
 
 def test_trace_finds_every_single_wrong_element(built):
     simulator = Simulator(built)
-    (result,) = simulator.run(IMAGES[:1], 1, trace=True)
+    (result,) = simulator.run(IMAGES[:1], 1, buffers=True)
     module = load_quantized(simulator.design)
     for i, dump in enumerate(dumps(simulator.program)):
         buffers = [b.copy() for b in result.buffers]
@@ -134,16 +134,16 @@ def test_trace_of_nothing_is_an_error(built):
     simulator = Simulator(built)
     module = load_quantized(simulator.design)
     (result,) = simulator.run(IMAGES[:1])
-    with pytest.raises(GradcamError, match="trace of 0 buffers"):
+    with pytest.raises(GradcamError, match="the run has 0 buffers"):
         compare_trace(simulator.program, result, module, IMAGES[0])
-    (result,) = simulator.run(IMAGES[:1], trace=True)
+    (result,) = simulator.run(IMAGES[:1], buffers=True)
     with pytest.raises(GradcamError, match="nothing was compared"):
         compare_buffers(simulator.program, result.buffers, [Tensor("other", IMAGES[:1])])
 
 
 def test_trace_matches_a_name_used_twice_from_the_end(built):
     program = Design.load(built).program
-    (result,) = Simulator(built).run(IMAGES[:1], trace=True)
+    (result,) = Simulator(built).run(IMAGES[:1], buffers=True)
     image, relu = IMAGES[:1], np.maximum(IMAGES[:1], 0)
     # The first op of the name stores nothing, so that it is not compared.
     tensors = [Tensor("image", image), Tensor("relu", image), Tensor("relu", relu)]
@@ -156,7 +156,7 @@ def test_trace_matches_a_name_used_twice_from_the_end(built):
 def test_ports_are_sampled_at_start(faulty):
     module = load_quantized(faulty.design)
     other = (int(run_integer(module, IMAGES[:1])[0].argmax()) + 1) % sim_design.CLASSES
-    (result,) = faulty.run(IMAGES[:1], other, trace=True)
+    (result,) = faulty.run(IMAGES[:1], other, buffers=True)
     difference = compare_trace(faulty.program, result, module, IMAGES[0], other).difference
     assert difference is not None
     assert difference.tensor == "explain"

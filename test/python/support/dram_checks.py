@@ -42,6 +42,6 @@ def check_design(net: Network, settings: Settings, folder) -> None:
             check_outputs(result, reference, image, cls)
             assert dram not in drams or result.nest_cycles == predicted(module, dram.latency)
     assert predicted(module, 1) != predicted(module, 333)
-    (traced,) = simulator.run(images[:1], classes[0], trace=True)
+    (traced,) = simulator.run(images[:1], classes[0], buffers=True)
     assert compare_trace(simulator.program, traced, reference, images[0], classes[0]).difference is None
     assert lint(folder) == ""

@@ -62,7 +62,7 @@ def check_design(
     other = next(r for r in free if not np.array_equal(r.logits, free[0].logits))
     with pytest.raises(GradcamError, match="in the integer reference"):
         check_outputs(other, module, images[0], classes[0])
-    (traced,) = simulator.run(images[:1], last, trace=True)
+    (traced,) = simulator.run(images[:1], last, buffers=True)
     trace = compare_trace(simulator.program, traced, module, images[0], last)
     assert trace.difference is None
     assert all(re.fullmatch(inner, name) for name in trace.skipped), trace.skipped
