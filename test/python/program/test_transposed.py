@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from linalg_text import Text, schedule, write_design
 
-import gradcam.design
+import gradcam.program_file
 from gradcam.jit import run_affine, run_linalg
 from gradcam.passes.ir.explanations import map_names
 from gradcam.sim import Simulator
@@ -234,7 +234,7 @@ def agree(got, wanted):
 def any_interface():
     """Results of linalg are no maps of a network: they have no scale and no class."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(gradcam.design, "_check_interfaces", lambda _: None)
+        patch.setattr(gradcam.program_file, "_check_interfaces", lambda _: None)
         yield
 
 
