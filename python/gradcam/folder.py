@@ -12,8 +12,11 @@ from gradcam.package import TEXTS
 #: The network of a compile: of level 1, and of level 2, which the integer reference executes.
 FLOAT, QUANTIZED = "ir/float.mlirbc", "ir/quantized.mlirbc"
 
+#: The page of an output folder, of a compile or of a run.
+PAGE = "report.html"
+
 #: The files of an output folder that always have the same names, beside those of `gradcam.package`.
-FILES = ("program.json", "schedule.json", "report.json", "report.txt", QUANTIZED, FLOAT)
+FILES = ("program.json", "schedule.json", "report.json", "report.txt", PAGE, QUANTIZED, FLOAT)
 
 #: Its files in sim/ and in synth/FAMILY/.
 SIMULATOR_FILES = ("simulator", "build.log", "key")

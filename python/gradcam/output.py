@@ -15,6 +15,7 @@ from gradcam.errors import GradcamError
 from gradcam.files import check_replaceable, replace_folder
 from gradcam.folder import FLOAT, QUANTIZED, written_files
 from gradcam.package import write_package
+from gradcam.page import write_page
 from gradcam.passes.infra.analyses import keeping
 from gradcam.passes.infra.instrumentation import PrintIR
 from gradcam.passes.program.banks import constant_words, hex_lines
@@ -58,8 +59,8 @@ def compile_to_folder(
 
     The folder gets `rtl/*.sv`, `mem/*.hex`, with weights in DRAM `mem/*.bin`, `ir/quantized.mlirbc` (the input
     of the integer reference), `ir/float.mlirbc` (the float network), `program.json` (every nest, buffer and stream),
-    `schedule.json` (the choices of the schedule), `report.json`, `report.txt`, and the files of `gradcam.package` for
-    other tools. It is written whole or not at all.
+    `schedule.json` (the choices of the schedule), `report.json`, `report.txt`, `report.html`, and the files of
+    `gradcam.package` for other tools. It is written whole or not at all.
 
     Args:
         model: an nn.Module in eval mode, or an exported program.
@@ -105,6 +106,7 @@ def compile_to_folder(
         (work / "report.txt").write_text(report_text(report, program, schedule), encoding="utf-8")
         if trace is not None:
             write_trace(trace, program, {f"schedule of {name}": Timeline.of(program)})
+        write_page(work)
     for warning in warnings(report):
         _log.warning(warning)
     return report

@@ -13,8 +13,8 @@ from torch_mlir import ir
 
 from gradcam.passes.ir.queries import location_name
 from gradcam.pe import PE
-from gradcam.schema.derived import DramRead, Overlap, dram_reads, overlaps
-from gradcam.schema.program import Explanation, Nest, Program
+from gradcam.schema.derived import DramRead, Overlap, dram_reads, explained, overlaps
+from gradcam.schema.program import Nest, Program
 from gradcam.schema.report import Layer, PassTime, Quality, Report, Rounding
 from gradcam.schema.schedule import Schedule
 from gradcam.verdict import quality_rows
@@ -163,7 +163,7 @@ def report_text(report: Report, program: Program, schedule: Schedule) -> str:
     """The report for reading, with the schedule, and the nests that wait or run side by side."""
     rows = [
         ("model", report.model),
-        ("explains", _explained(list(program.maps.values()))),
+        ("explains", explained(program)),
         ("image", str(program.preprocessing)),
         ("array", f"{report.pe}, {report.multipliers} multipliers"),
         ("multiply-adds", f"{report.macs:,}"),
@@ -199,11 +199,3 @@ def _loops_text(names: Sequence[str], nest: Nest) -> str:
     """The loops of a nest, outermost first, with their trip counts, and the stationary operand."""
     loops = ", ".join(f"{loop} {trip}" for loop, trip in zip(names, nest.trips, strict=True))
     return loops + (f"; {nest.stationary} stationary" if nest.stationary else "")
-
-
-def _explained(maps: Sequence[Explanation]) -> str:
-    if not maps:
-        return "nothing"
-    count = max(explanation.rank for explanation in maps) + 1
-    classes = f", {count} classes" if count > 1 else ""
-    return f"{', '.join(dict.fromkeys(e.target for e in maps))} by {maps[0].method}{classes}"

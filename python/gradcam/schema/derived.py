@@ -1,4 +1,4 @@
-"""Figures that follow from a program: the nests that run side by side, and the reads from DRAM."""
+"""What follows from a program: what it explains, the nests that run side by side, the reads from DRAM."""
 
 from __future__ import annotations
 
@@ -80,3 +80,13 @@ class DramRead:
 def dram_reads(program: Program) -> list[DramRead]:
     """The nests that read weights from DRAM."""
     return [DramRead(i, nest, nest.weights) for i, nest in enumerate(program.nests) if nest.weights is not None]
+
+
+def explained(program: Program) -> str:
+    """What a program explains, in words: its target layers, the method and the number of classes."""
+    maps = list(program.maps.values())
+    if not maps:
+        return "nothing"
+    count = max(explanation.rank for explanation in maps) + 1
+    classes = f", {count} classes" if count > 1 else ""
+    return f"{', '.join(dict.fromkeys(e.target for e in maps))} by {maps[0].method}{classes}"
