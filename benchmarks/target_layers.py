@@ -81,9 +81,9 @@ class Row:
         return float(np.median(self.correlations)), float(np.quantile(self.correlations, 0.1))
 
 
-def multipliers(rtl: Path) -> int:
-    """Multiplications of int8 values in the multiply-accumulate engines of a design's folder of SystemVerilog."""
-    return sum(len(re.findall(r"\* \{\{8\{", f.read_text())) for f in sorted(rtl.glob("engine_mac*.sv")))
+def multipliers(rtl: Path, engine: str = "mac") -> int:
+    """Multiplications of int8 values in the engines of a name, of a design's folder of SystemVerilog."""
+    return sum(len(re.findall(r"\* \{\{8\{", f.read_text())) for f in sorted(rtl.glob(f"engine_{engine}*.sv")))
 
 
 def measure(

@@ -16,12 +16,12 @@ DOCUMENT = """# Public networks
 Measured{revisions} for an array of {pe}. {reached} reach level `{level}`.
 
 A row has the level that a network reaches with an explanation at its last stage; the height and width of its images;
-the predicted cycles of an inference, and the utilization of the multipliers by it; and the cycles of an explanation as
-a part of these, at the last stage and at an earlier one. The last stage is the last layer whose map has several
-positions, the earlier one the last layer with a larger map; a block comes after its branches, and a stage after its
-blocks. Weights are on chip. They are random, seeded and with batch norms that fit, in the networks of torchvision and
-timm, and the packages' own in the others; the images that calibrate are random, too. A level of "none" means that the
-import refuses the network.
+the predicted cycles of an inference, and the utilization of all multipliers of the engines that compute convolutions
+and linear layers; and the cycles of an explanation as a part of these, at the last stage and at an earlier one. The
+last stage is the last layer whose map has several positions, the earlier one the last layer with a larger map; a block
+comes after its branches, and a stage after its blocks. Weights are on chip. They are random, seeded and with batch
+norms that fit, in the networks of torchvision and timm, and the packages' own in the others; the images that calibrate
+are random, too. A level of "none" means that the import refuses the network.
 
 ```sh
 {install}

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from itertools import product
+from math import prod
 from operator import mul
 from typing import Any
 
@@ -164,6 +165,14 @@ class Nest:
     def loops(self) -> list[Loop]:
         """Time loops, outermost first."""
         return self.outer + self.reduction
+
+    @property
+    def products(self) -> int:
+        """Multiplications of its reduction body in a step: those of all lanes."""
+        if self.body is None:
+            return 0
+        extents = self.body.extents
+        return sum(prod(extents[d] for d in node.dims) for node in self.body.nodes if node.kind == "arith.muli")
 
     @property
     def steps(self) -> int:

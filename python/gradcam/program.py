@@ -124,6 +124,7 @@ def _nest(
         engine=ENGINE.get(nest.op),
         epilogue=EPILOGUE.get(nest.op),
         phase=cast(schema.Phase, PHASE.get(nest.op)),
+        products=nest.products,
         trips=tuple(loop.trip for loop in nest.loops),
         start=START.get(nest.op),
         end=END.get(nest.op),

@@ -5,14 +5,13 @@ from __future__ import annotations
 import itertools
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
 from torch_mlir import ir
 
 from gradcam.passes.ir.queries import location_name
-from gradcam.pe import PE
 from gradcam.schema.derived import DramRead, Overlap, dram_reads, explained, overlaps
 from gradcam.schema.program import Nest, Program
 from gradcam.schema.report import Layer, PassTime, Quality, Report, Rounding
@@ -44,8 +43,9 @@ def make_report(
         quality: see `gradcam.quality.measure`.
         tables: see `count_table_bytes`; empty where there is no hardware yet.
     """
-    multipliers = PE.parse(pe).oc * PE.parse(pe).ic
     macs, cycles = count_macs(quantized), program.cycles
+    layers = layer_figures(quantized, program)
+    multipliers = count_multipliers(program.nests[i] for layer in layers if layer.op for i in layer.nests)
     written = {b.bank for b in program.buffers if b.bank is not None}
     return Report(
         model=name,
@@ -59,7 +59,7 @@ def make_report(
         packet_bytes=program.packet_bytes,
         activation_bytes=sum(program.banks[n].size for n in written),
         multiplications=dict(multiplications or {}),
-        layers=tuple(layer_figures(quantized, program, multipliers)),
+        layers=tuple(layers),
         rounding=tuple(rounding),
         passes=tuple(passes),
         quality=quality,
@@ -97,7 +97,12 @@ def count_table_bytes(design: Any) -> dict[str, int]:
     return {name: size * placed[name] for name, size in sizes.items()}
 
 
-def layer_figures(quantized: Any, program: Program, multipliers: int) -> list[Layer]:
+def count_multipliers(nests: Iterable[Nest]) -> int:
+    """The multipliers of all engines that run these nests."""
+    return sum({nest.engine: nest.products for nest in nests}.values())
+
+
+def layer_figures(quantized: Any, program: Program) -> list[Layer]:
     """The figures of every layer, in program order; a layer are the nests of one name and phase."""
     sizes = {b.name: b.size for b in program.buffers}
     layers: dict[tuple[str, str], Layer] = {}
@@ -113,13 +118,14 @@ def layer_figures(quantized: Any, program: Program, multipliers: int) -> list[La
     for op in _products(quantized):
         if key := _layer_of(op, quantized, layers):
             layer, macs = layers[key], layers[key].macs + _macs(op)
-            running = sum(program.nests[i].end - program.nests[i].start for i in layer.nests)
+            nests = [program.nests[i] for i in layer.nests]
+            running = sum(nest.end - nest.start for nest in nests)
             layers[key] = msgspec.structs.replace(
                 layer,
                 op=op.operation.name.removeprefix("gradcam."),
                 macs=macs,
                 weights=layer.weights + _elements(op.operands[1]),
-                utilization=macs / multipliers / running,
+                utilization=macs / count_multipliers(nests) / running,
             )
     return list(layers.values())
 
@@ -165,7 +171,8 @@ def report_text(report: Report, program: Program, schedule: Schedule) -> str:
         ("model", report.model),
         ("explains", explained(program)),
         ("image", str(program.preprocessing)),
-        ("array", f"{report.pe}, {report.multipliers} multipliers"),
+        ("array", report.pe),
+        ("multipliers", f"{report.multipliers}"),
         ("multiply-adds", f"{report.macs:,}"),
         *((f"multiplications, {n}", f"{c:,}") for n, c in report.multiplications.items()),
         *((f"cycles, {n}", f"{c:,}") for n, c in msgspec.structs.asdict(report.cycles).items()),

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from level_checks import check_derived, correlations, float_and_int8
 from rtl_checks import check_design
 from rtl_networks import Network, Sum
+from target_layers import multipliers
 from torch import nn
 
 from gradcam.compiler import Compilation
@@ -150,7 +151,10 @@ def test_rtl_equals_the_integer_reference(target, method, pe, options, tmp_path)
     assert any("adjoint" in name for name in check_design(net, folder, inner=INNER).trace.compared)
     engines = [name for name in report.multiplications if name.startswith(("mac", "depthwise"))]
     assert pe != "4x4" or engines == ["mac", "depthwise"], "forward and backward share them"
-    assert Design.load(folder).report().macs == sum(count_macs_of(net))
+    saved, counted = Design.load(folder).report(), [multipliers(folder / "rtl", e) for e in ("mac", "depthwise")]
+    assert saved.macs == sum(count_macs_of(net))
+    assert saved.utilization == saved.macs / saved.multipliers / saved.cycles.inference < 1
+    assert pe != "4x4" or (saved.multipliers == sum(counted) and counted == [4 * 4, 4 * 3])
 
 
 def count_macs_of(net):

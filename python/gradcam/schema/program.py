@@ -131,6 +131,7 @@ class Nest(Record, frozen=True):
         engine: name of the engine that runs it.
         epilogue: number of its epilogue among those of the engine.
         phase: phase of the run that it belongs to.
+        products: multiplications of its reduction in a step, those of all lanes; 0 where it has none.
         trips: trip counts of its time loops, outermost first; the names of the loops are in schedule.json.
         start: cycle of the run in which it is issued.
         end: earliest cycle in which it allows the next issue group to be issued.
@@ -147,6 +148,7 @@ class Nest(Record, frozen=True):
     engine: str
     epilogue: str
     phase: Phase
+    products: Natural
     trips: tuple[Count, ...]
     start: Natural
     end: Natural

@@ -21,8 +21,8 @@ class Layer(Record, frozen=True):
             dialect; null where none does.
         macs: multiply-adds of the op; 0 without an op.
         weights: number of weights of the op; 0 without an op.
-        utilization: macs / multipliers / cycles between start and end of the nests, since nests that run beside
-            another layer may add no cycles; null without an op.
+        utilization: macs / multipliers of the engines that run the nests / cycles between start and end of the nests,
+            since nests that run beside another layer may add no cycles; null without an op.
     """
 
     name: str
@@ -123,7 +123,8 @@ class Report(Document, frozen=True, kw_only=True):
         format: number of the format.
         model: name of the model.
         pe: the array, OCxIC.
-        multipliers: number of multipliers of the array.
+        multipliers: number of multipliers of the engines that compute convolutions and linear layers: those of the
+            array, and where there are depthwise convolutions, those of their engine.
         macs: multiply-adds of an inference in convolutions and linear layers, padding channels not counted.
         cycles: cycles of a run by phase.
         overhead: cycles of the explanation / cycles of the inference.

@@ -46,7 +46,7 @@ REPORT = Report(
 def program(reads):
     """A program of which only what its nests read from DRAM is of interest."""
     nests = tuple(
-        Nest("nest", "mac", "0", "inference", (1,), 0, cycles + stalls, 0, 0, (), (), None, None, weights)
+        Nest("nest", "mac", "0", "inference", 16, (1,), 0, cycles + stalls, 0, 0, (), (), None, None, weights)
         for weights, cycles, stalls in (
             (WeightReads(n, 1, stalls, 0, 0), cycles, stalls) for n, cycles, stalls in reads
         )
