@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from gradcam.dialect.verify import ints, shape, sides
 from gradcam.onnx_export.attributes import flag, real, window
 from gradcam.onnx_export.forward import padded
 from gradcam.onnx_export.graph import Graph, Rule
+from gradcam.passes.ir.constants import read_constant
 
 
 def _linear_adjoint(graph: Graph, op: Any, g: str, w: str) -> str:
@@ -19,10 +21,44 @@ def _linear_adjoint(graph: Graph, op: Any, g: str, w: str) -> str:
 
 
 def _conv2d_adjoint(graph: Graph, op: Any, g: str, w: str) -> str:
-    """A ConvTranspose with the weights as the forward pass has them.
+    """A convolution with small weights turned around, else a ConvTranspose with the weights of the forward pass.
 
-    The forward pass may leave out rows and columns at the end; `output_padding` gives them back.
+    Runtimes compute convolutions faster, but a second copy of large weights would take as much memory as the first.
     """
+    weights, stride = read_constant(op.operands[1]), ints(op, "stride", 2, 1)
+    if weights is None or weights.nbytes > KEPT_TWICE or stride != [1, 1]:
+        return _conv_transpose(graph, op, g, w)
+    return _turned_around(graph, op, g, weights)
+
+
+#: Bytes of the largest weights that a model has in two forms.
+KEPT_TWICE = 1 << 20
+
+
+def _turned_around(graph: Graph, op: Any, g: str, weights: np.ndarray) -> str:
+    """The adjoint of a convolution of stride 1: one with the taps in reverse order and the channels exchanged."""
+    groups, kernel = ops.groups_of(op), weights.shape[2:]
+    by_group = weights.reshape(groups, -1, *weights.shape[1:])  # groups x O/groups x C/groups x KHxKW
+    turned = by_group.swapaxes(1, 2).reshape(-1, by_group.shape[1], *kernel)[:, :, ::-1, ::-1]
+    attributes = window(op, kernel)
+    reach = [d * (k - 1) for d, k in zip(attributes["dilations"], kernel, strict=True)]
+    around = [r - p for r, p in zip(2 * reach, attributes["pads"], strict=True)]
+    attributes["pads"] = [max(0, n) for n in around]
+    found = graph("Conv", g, graph.constant(turned, name="weight"), group=groups, **attributes)
+    return _cut(graph, found, [max(0, -n) for n in around], shape(op.results[0])[2:])
+
+
+def _cut(graph: Graph, x: str, around: Sequence[int], size: Sequence[int]) -> str:
+    """The map of `size` inside of one that has `around` rows and columns more: top, left, bottom, right."""
+    if not any(around):
+        return x
+    starts = around[:2]
+    ends = [first + n for first, n in zip(starts, size, strict=True)]
+    return graph("Slice", x, *(graph.integers(*numbers) for numbers in (starts, ends, (2, 3))))
+
+
+def _conv_transpose(graph: Graph, op: Any, g: str, w: str) -> str:
+    """The forward pass may leave out rows and columns at the end; `output_padding` gives them back."""
     attributes, size = window(op, shape(op.operands[1])[2:]), shape(op.results[0])[2:]
     low, _ = sides(op)
     axes = zip(size, low, shape(op.operands[0])[2:], *(attributes[n] for n in _WINDOW), strict=True)
@@ -36,9 +72,13 @@ _WINDOW = ("kernel_shape", "strides", "dilations")
 
 
 def _tap_sums(graph: Graph, op: Any, g: str) -> str:
+    """One product of matrices: a row of `landing` says which positions of the map a tap reads."""
     kernel, stride, dilation, size = (ints(op, name, 2, 1) for name in ("kernel", "stride", "dilation", "size"))
-    axes = zip(kernel, stride, sides(op)[0], dilation, size, shape(op.operands[0])[2:], strict=True)
-    return graph.separable(g, *(_taps(*axis)[::-1].any(2) for axis in axes))
+    channels, *out = shape(op.operands[0])[1:]
+    axes = zip(kernel, stride, sides(op)[0], dilation, size, out, strict=True)
+    landing = np.kron(*(np.any(_taps(*axis)[::-1], axis=2) for axis in axes))
+    flat = graph.reshape(g, [-1, channels, math.prod(out)])
+    return graph.reshape(graph("MatMul", flat, graph.constant(landing.T)), [-1, channels, *kernel])
 
 
 def _taps(kernel: int, stride: int, low: int, dilation: int, size: int, out: int) -> np.ndarray:
@@ -102,10 +142,7 @@ def _max_unpool2d(graph: Graph, op: Any, g: str, places: str) -> str:
     flat = [graph.reshape(value, [-1]) for value in (places, g)]
     found = graph("ScatterElements", zeros, *flat, axis=0, reduction="add")
     whole = graph.reshape(found, [1, channels, height, width])
-    if [height, width] == size:
-        return whole
-    ends = [top + size[0], left + size[1]]
-    return graph("Slice", whole, *(graph.integers(*n) for n in ([top, left], ends, [2, 3])))
+    return _cut(graph, whole, (top, left, bottom, right), size)
 
 
 def _max_pool2d_adjoint(graph: Graph, op: Any, g: str, x: str) -> str:

@@ -27,7 +27,7 @@ def _classes(graph: Graph, op: Any) -> str:
 
 
 def _next_class(graph: Graph, op: Any, logits: str, *chosen: str) -> str:
-    places = graph("Concat", *chosen, axis=0) if len(chosen) > 1 else chosen[0]
+    places = graph("Concat", *chosen, axis=0)
     lowest = graph.constant(np.full((1, len(chosen)), -math.inf))
     others = graph("ScatterElements", logits, graph.reshape(places, [1, -1]), lowest, axis=1)
     return graph("ArgMax", others, axis=1, keepdims=0)

@@ -61,7 +61,7 @@ def float_model(module: ir.Module, name: str, preprocessing: Preprocessing | Non
     onnx_package("an ONNX model")
     main, graph = main_function(module), Graph()
     image, *classes = main.entry_block.arguments
-    values = dict(zip((image, *classes), ARGUMENTS, strict=False))
+    values: dict[ir.Value, str] = dict(zip((image, *classes), ARGUMENTS, strict=False))
     values[image] = _entering(graph, main, preprocessing)
     results = _translate(graph, main, values)
     return _model(graph, main, results, _metadata(main, name, preprocessing))
@@ -69,11 +69,10 @@ def float_model(module: ir.Module, name: str, preprocessing: Preprocessing | Non
 
 def _entering(graph: Graph, main: Any, preprocessing: Preprocessing | None) -> str:
     """The image behind the normalization that is asked for, and that of the model itself."""
-    value, channels = ARGUMENTS[0], shape(main.entry_block.arguments[0])[1]
-    steps = [normalization_of(main)]
-    if preprocessing is not None:
-        steps.insert(0, preprocessing.of_channels(channels))
-    for step in filter(None, steps):
+    channels = shape(main.entry_block.arguments[0])[1]
+    asked = None if preprocessing is None else preprocessing.of_channels(channels)
+    value = ARGUMENTS[0]
+    for step in filter(None, (asked, normalization_of(main))):
         mean, std = (np.reshape(numbers, (1, -1, 1, 1)) for numbers in (step.mean, step.std))
         value = graph("Div", graph("Sub", value, graph.constant(mean)), graph.constant(std))
     return value
