@@ -31,10 +31,12 @@ def check_trace_target(file: Path, folders: Sequence[Path], force: bool) -> None
     """
     if str(file) == "-":
         raise GradcamError("--trace writes a file, not to stdout; name it")
+    target, parent = file.resolve(), file.resolve().parent
     for folder in folders:
-        if folder.resolve() in (file.resolve(), *file.resolve().parents):
+        if folder.resolve() in (target, *target.parents):
             raise GradcamError(f"{file} is in {folder}, which may hold no other files; write the trace beside it")
-    check_new_file(str(file), force)
+    if parent.exists() or not any(parent in folder.resolve().parents for folder in folders):  # which are made
+        check_new_file(str(file), force)
 
 
 def write_trace(file: Path, program: Program, timelines: Mapping[str, Timeline]) -> None:

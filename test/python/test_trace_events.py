@@ -107,6 +107,7 @@ def test_a_wait_inside_a_nest_is_none(compiled):
 def test_targets_that_cannot_be(tmp_path):
     design, file = tmp_path / "design", tmp_path / "trace.json"
     check_trace_target(file, [design], False)
+    check_trace_target(tmp_path / "new/trace.json", [tmp_path / "new/design"], False)
     file.write_text("")
     check_trace_target(file, [design], True)
     design.mkdir()
@@ -122,6 +123,13 @@ def test_targets_that_cannot_be(tmp_path):
         with pytest.raises(GradcamError, match=message) as caught:
             check_trace_target(target, [design], False)
         assert "\n" not in str(caught.value)
+
+
+def test_a_compile_makes_the_folder_of_both(tmp_path):
+    net = load_model(f"{ROOT}/examples/walkthrough.py:network")
+    new = tmp_path / "new"
+    compile_to_folder(net, "test", Settings("block", validate=False), new / "design", trace=new / "trace.json")
+    assert sorted(path.name for path in new.iterdir()) == ["design", "trace.json"]
 
 
 def test_a_compile_that_fails_writes_no_trace(tmp_path):

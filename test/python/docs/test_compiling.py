@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from doc_excerpts import fault
 from documents import Document
 
 from gradcam.dialect.methods import METHODS
@@ -28,3 +29,9 @@ def test_the_schedule_by_hand_is_the_one_that_was_compiled(folder):
 
 def test_every_method_is_named():
     assert [name for name in METHODS if f"`{name}`" not in COMPILING.text] == []
+
+
+@pytest.mark.parametrize("block", COMPILING.excerpts, ids=lambda block: block.source)
+def test_excerpts_are_what_the_commands_write(block, folder):
+    assert fault(block, COMPILING.printed(folder, block)) is None
+    assert None not in COMPILING.faults_of_edits(folder, block)
