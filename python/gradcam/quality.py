@@ -99,12 +99,16 @@ class ImageQuality:
         correlations: of each map, Pearson's with the float network's map of the same class, both after their ReLU where
             the explanation has one; NaN where the two networks chose different classes, or the float map is constant.
             A constant int8 map of a float map that varies counts as 0.
+        logits: of the float network; float32, K.
+        maps: of the float network, h x w each, in the order of `correlations`; NaN where it chose another class.
     """
 
     same_class: bool
     logit_error: float
     largest_logit: float
     correlations: tuple[float, ...]
+    logits: np.ndarray
+    maps: tuple[np.ndarray, ...]
 
 
 @dataclass
@@ -140,13 +144,15 @@ class FloatNetwork:
         found = []
         for n, (output, chosen) in enumerate(zip(outputs, classes, strict=True)):
             own = explained_classes(logits[n], chosen[0], count)
+            alike = [chosen[rank] == own[rank] for rank in ranks]
+            of_float = tuple(maps[i][n] if alike[i] else np.full_like(maps[i][n], np.nan) for i in range(len(ranks)))
             correlations = tuple(
-                self._correlation(i, output.maps[i], maps[i][n]) if chosen[rank] == own[rank] else float("nan")
-                for i, rank in enumerate(ranks)
+                self._correlation(i, output.maps[i], of_float[i]) if alike[i] else float("nan")
+                for i in range(len(ranks))
             )
             error, largest = np.abs(output.logits - logits[n]).max(), np.abs(logits[n]).max()
             same = best_class(output.logits) == best_class(logits[n])
-            found.append(ImageQuality(same, float(error), float(largest), correlations))
+            found.append(ImageQuality(same, float(error), float(largest), correlations, logits[n], of_float))
         return found
 
     def _correlation(self, index: int, device: np.ndarray, software: np.ndarray) -> float:

@@ -10,7 +10,8 @@ from pathlib import Path
 from gradcam.errors import GradcamError
 from gradcam.files import write_output
 from gradcam.folder import PAGE
-from gradcam.page.design_page import design_page
+from gradcam.page.design import design_page
+from gradcam.page.run import run_page
 
 
 def write_page(folder: Path) -> None:
@@ -29,4 +30,7 @@ def page(folder: Path) -> str:
         raise GradcamError(f"{'no such' if not folder.exists() else 'this is no'} folder: {folder}")
     if (folder / "program.json").exists():
         return design_page(folder)
-    raise GradcamError(f"{folder} is the output of neither gradcam-compile nor gradcam-sim: it has no program.json")
+    if (folder / "logits.npy").exists():
+        return run_page(folder)
+    reason = "it has neither program.json nor logits.npy"
+    raise GradcamError(f"{folder} is the output of neither gradcam-compile nor gradcam-sim: {reason}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -37,7 +36,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"count": count, "size": size, "percent": percent, "picture": picture}
+    environment.filters |= {"count": count, "size": size, "percent": percent}
     environment.globals |= {"static": static, "LIBRARY": LIBRARY}
     return environment
 
@@ -59,9 +58,3 @@ def size(number: int) -> str:
             return f"{number:,} bytes" if unit == "bytes" else f"{number:,.1f} {unit}"
         number /= 1024  # type: ignore[assignment] of a size in a larger unit
     raise AssertionError
-
-
-def picture(data: bytes) -> str:
-    """The address of a PNG or JPEG that stands in the page itself."""
-    kind = "png" if data.startswith(b"\x89PNG") else "jpeg"
-    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"

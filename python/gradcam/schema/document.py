@@ -37,6 +37,11 @@ class Document(Record, frozen=True):
     #: Whether a person may write such a file, without the number of its format.
     BY_HAND: ClassVar[bool] = False
 
+    @classmethod
+    def arranged(cls, data: dict[str, Any]) -> dict[str, Any]:
+        """The members as this class has them; for a kind of file that has them in more than one form."""
+        return data
+
 
 D = TypeVar("D", bound=Document)
 
@@ -112,6 +117,7 @@ def _finite(text: str) -> float:
 def _converted(data: Any, kind: type[D]) -> D:
     if isinstance(data, dict):
         _check_format(data, kind)
+        data = kind.arranged(data)
     try:
         return msgspec.convert(data, kind)
     except msgspec.ValidationError as error:

@@ -18,7 +18,9 @@ from gradcam.classes import best_class, explained_classes
 from gradcam.design import Design
 from gradcam.errors import GradcamError
 from gradcam.files import check_replaceable, replace_folder
+from gradcam.folder import PAGE
 from gradcam.images.files import SUFFIXES
+from gradcam.page import write_page
 from gradcam.schema.derived import dram_reads
 from gradcam.schema.program import Program
 from gradcam.schema.report import Quality
@@ -32,7 +34,9 @@ if TYPE_CHECKING:  # it imports torch
 
 #: The files that a run writes; a folder with other files must not be replaced.
 FILES = (
+    "image.npy",
     "logits.npy",
+    "logits_float.npy",
     "heatmap*.npy",
     "overlay*.png",
     "overlays/*.png",
@@ -40,6 +44,7 @@ FILES = (
     "sheet*.png",
     "table.csv",
     "report.json",
+    PAGE,
 )
 
 #: Pixels, the width of a picture in the sheet of all.
@@ -137,6 +142,7 @@ def simulation_report(
         msgspec.to_builtins(design.report())
         | simulated
         | {
+            "explains": msgspec.to_builtins(program.maps),
             "scales": {name: program.scale(name) for name in ("image", *runs[0].result.outputs)},
             "reference_equal": reference_equal,
             "simulated_quality": msgspec.to_builtins(quality),
@@ -147,10 +153,12 @@ def simulation_report(
 def write_output(target: Path, program: Program, runs: Sequence[Run], report: Mapping[str, Any]) -> None:
     """Writes the results of one image or several, all or none.
 
-    Arrays: logits.npy (int32), and of every map heatmap.npy (int32), heatmap_normalized.npy (float32, after ReLU and
-    normalization) and heatmap_image.npy (float32, in the size of the image); of several images along a first axis.
-    Pictures: overlay.png, or of several images overlays/NUMBER-NAME.png and sheet.png with all. table.csv has a line
-    for each image. Several maps are heatmap0, heatmap1 and so on, in the names of arrays and pictures.
+    Arrays: image.npy (uint8, for people), logits.npy (int32), and of every map heatmap.npy (int32),
+    heatmap_normalized.npy (float32, after ReLU and normalization) and heatmap_image.npy (float32, in the size of the
+    image); with a comparison logits_float.npy and heatmap_float.npy (float32, of the float network, in real units, NaN
+    where that chose another class); of several images along a first axis. Pictures: overlay.png, or of several images
+    overlays/NUMBER-NAME.png and sheet.png with all. table.csv has a line for each image, report.html shows all. Several
+    maps are heatmap0, heatmap1 and so on, in the names of arrays and pictures.
 
     Args:
         target: the folder.
@@ -163,7 +171,9 @@ def write_output(target: Path, program: Program, runs: Sequence[Run], report: Ma
     """
     shown = [run.maps(program) for run in runs]
     with replace_folder(target) as folder:
+        _save(folder / "image.npy", [run.image.picture for run in runs])
         _save(folder / "logits.npy", [run.result.logits for run in runs])
+        _write_float(folder, list(program.maps), [run.compared for run in runs if run.compared is not None])
         for name in shown[0]:
             _save(folder / f"{name}.npy", [run.result.heatmaps[name] for run in runs])
             _save(folder / f"{name}_normalized.npy", [maps[name].low.astype(np.float32) for maps in shown])
@@ -172,6 +182,15 @@ def write_output(target: Path, program: Program, runs: Sequence[Run], report: Ma
         (folder / "report.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
         with (folder / "table.csv").open("w", encoding="utf-8", newline="") as file:
             csv.writer(file).writerows(table(program, runs))
+        write_page(folder)
+
+
+def _write_float(folder: Path, names: Sequence[str], compared: Sequence[ImageQuality]) -> None:
+    """Writes what the float network made of the images, where the runs were compared with it."""
+    if compared:
+        _save(folder / "logits_float.npy", [image.logits for image in compared])
+        for index, name in enumerate(names):
+            _save(folder / f"{name}_float.npy", [image.maps[index].astype(np.float32) for image in compared])
 
 
 def _save(path: Path, arrays: Sequence[np.ndarray]) -> None:

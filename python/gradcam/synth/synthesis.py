@@ -15,6 +15,7 @@ from gradcam.design import Design
 from gradcam.errors import GradcamError
 from gradcam.files import check_replaceable, replace_folder
 from gradcam.folder import SYNTHESIS_FILES
+from gradcam.page import write_page
 from gradcam.passes.hw.core import CORE
 from gradcam.schema.program import Bank, Program
 from gradcam.synth.families import FAMILIES, RESOURCES, Family, Part
@@ -36,6 +37,8 @@ def synthesize(
     folder: Path | str, family: str, clock: float = 0, seeds: int = 1, say: Callable[[str], None] = lambda _: None
 ) -> dict[str, Any]:
     """Maps the design of a compile's output folder to an FPGA and writes its resources to DIR/synth/FAMILY.
+
+    The folder's page, report.html, is made again, with the area of the modules.
 
     Args:
         folder: output folder of a compile.
@@ -82,6 +85,7 @@ def synthesize(
             report["timing"] = _route(design, target.part, goal, seeds, nextpnr, work, say)
         (work / "synth.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
         (work / "synth.txt").write_text(report_text(report), encoding="utf-8")
+    write_page(design.folder)
     return report
 
 

@@ -188,7 +188,8 @@ def test_gradcam_sim_writes_every_map(design, tmp_path, capsys):
     assert "explained classes 0, 1, 0, 1" in capsys.readouterr().out
     kinds = ("heatmap{}.npy", "heatmap{}_normalized.npy", "heatmap{}_image.npy", "overlay{}.png")
     names = [kind.format(i) for i in range(4) for kind in kinds]
-    assert sorted(p.name for p in out.iterdir()) == sorted([*names, "logits.npy", "report.json", "table.csv"])
+    always = ("image.npy", "logits.npy", "report.html", "report.json", "table.csv")
+    assert sorted(p.name for p in out.iterdir()) == sorted([*names, *always])
     _, *maps = run_integer(load_quantized(Simulator(folder).design), image[None], 0)
     assert all(np.array_equal(np.load(out / f"heatmap{i}.npy"), m[0]) for i, m in enumerate(maps))
     assert gradcam_sim.main([*arguments, "--force"]) == 0, "its own folder can be replaced"

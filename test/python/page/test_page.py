@@ -4,9 +4,8 @@ import json
 import shutil
 
 import pytest
-import torch
+from page_network import Net
 from pages import Page, bars, nests
-from torch import nn
 
 from gradcam.compiler import Settings
 from gradcam.output import compile_to_folder
@@ -20,24 +19,6 @@ from gradcam.tools import gradcam_report
 EVIL = "</script><img src=x onerror=alert(1)>\"'&"
 
 MOST_BYTES = 3_000_000
-
-
-class Net(nn.Module):
-    """Two convolutions, of which the second is explained, and a classifier."""
-
-    input_shape = (1, 3, 16, 16)
-    calibration_images = torch.randn(4, 3, 16, 16, generator=torch.Generator().manual_seed(1))
-
-    def __init__(self):
-        super().__init__()
-        torch.manual_seed(0)
-        self.first = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU())
-        self.second = nn.Sequential(nn.Conv2d(8, 8, 3, stride=2, padding=1), nn.ReLU())
-        self.fc = nn.Linear(8, 3)
-        self.eval()
-
-    def forward(self, x):
-        return self.fc(self.second(self.first(x)).mean((2, 3)))
 
 
 @pytest.fixture(scope="module")
@@ -149,7 +130,7 @@ def synthesized(text):
     [
         (lambda folder: shutil.rmtree(folder), "no such folder: {}"),
         (lambda folder: (shutil.rmtree(folder), folder.write_text("")), "this is no folder: {}"),
-        (lambda folder: (folder / "program.json").unlink(), "it has no program.json"),
+        (lambda folder: (folder / "program.json").unlink(), "it has neither program.json nor logits.npy"),
         (lambda folder: (folder / "report.json").unlink(), "cannot read {}/report.json: No such file or directory"),
         (older("program.json"), "{}/program.json: $.format must be"),
         (older("report.json"), "{}/report.json: $.format must be"),

@@ -111,8 +111,10 @@ def test_a_run_of_many_images_can_be_replaced_and_others_files_cannot(design, fi
         "heatmap.npy",
         "heatmap_image.npy",
         "heatmap_normalized.npy",
+        "image.npy",
         "logits.npy",
         "overlay.png",
+        "report.html",
         "report.json",
         "table.csv",
     ]

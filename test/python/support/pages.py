@@ -19,12 +19,14 @@ class Page(HTMLParser):
         loads: what its elements and style sheets load from outside of the page.
         handlers: attributes that run scripts, such as onclick.
         scripts: the text of every script by its id, "" for none.
+        pictures: the address and the text of every picture that stands in the page itself.
         text: all text outside of scripts and styles.
     """
 
     def __init__(self, html: str) -> None:
         super().__init__(convert_charrefs=True)
         self.tags, self.loads, self.handlers, self.scripts, self.text = list[str](), list[str](), list[str](), {}, ""
+        self.pictures = list[tuple[str, str]]()
         self._inside: tuple[str, str] | None = None
         self.feed(html)
         self.close()
@@ -34,6 +36,8 @@ class Page(HTMLParser):
         values = {name: value or "" for name, value in attrs}
         self.loads += [v for n, v in values.items() if n in LOADING and not v.startswith(("#", "data:"))]
         self.loads += re.findall(r"url\([^)]*\)", values.get("style", ""))
+        if tag == "img" and values.get("src", "").startswith("data:"):
+            self.pictures.append((values["src"], values.get("alt", "")))
         self.handlers += [name for name in values if name.startswith("on")]
         self._inside = (tag, values.get("id", "")) if tag in ("script", "style") else None
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 import rtl_networks
+from pages import Page
 
 from gradcam.design import Design
 from gradcam.errors import GradcamError
@@ -136,6 +137,9 @@ def test_a_small_design_on_ultrascale(folder, capsys):
     assert set(report["banks"]) == {*Design.load(folder).program.banks, "image_buffer_memory", "result_buffer_memory"}
     assert report["timing"] is None
     assert capsys.readouterr().out == (folder / "synth/xcup/synth.txt").read_text()
+    drawn = Page((folder / "report.html").read_text(encoding="utf-8")).data("area", "modules")
+    luts = {row["module"]: row["amount"] for row in drawn if row["parent"] == "LUT (xcup)"}
+    assert luts == {name: amounts["LUT"] for name, amounts in report["modules"].items() if amounts["LUT"]}
 
 
 def test_a_small_design_on_ecp5(folder):

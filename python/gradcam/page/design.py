@@ -13,6 +13,7 @@ from typing import Any
 from gradcam.errors import GradcamError
 from gradcam.page.charts import area_chart, layer_charts, schedule_chart
 from gradcam.page.diagram import diagram
+from gradcam.page.figures import Figure
 from gradcam.page.levels import level_rows
 from gradcam.page.render import count, rendered, size
 from gradcam.program_file import read_program
@@ -23,21 +24,6 @@ from gradcam.schema.report import Report
 from gradcam.schema.schedule import Schedule, read_schedule
 from gradcam.timeline import Timeline
 from gradcam.verdict import percent, quality_rows, warnings
-
-
-@dataclass(frozen=True)
-class Figure:
-    """A figure at the top of a page.
-
-    Attributes:
-        label: what it is.
-        value: how much.
-        note: what helps to judge it; "" for nothing.
-    """
-
-    label: str
-    value: str
-    note: str = ""
 
 
 @dataclass(frozen=True)
