@@ -17,6 +17,9 @@ from gradcam.timeline import Timeline
 
 Spec = dict[str, Any]
 
+#: The row of the weights on their way from DRAM.
+TRANSFERS = "from DRAM"
+
 
 def _specification(name: str) -> Spec:
     """A chart without its data."""
@@ -44,11 +47,16 @@ def schedule_chart(program: Program, timeline: Timeline) -> Spec:
         for s in timeline.slices
     ]
     banks = [name for name, bank in program.banks.items() if not bank.constant]
+    transfers = [
+        {"row": TRANSFERS, "name": names[t.number], "bytes": t.bytes, "start": t.begin, "end": t.end}
+        for t in timeline.transfers
+    ]
     data = {
         "nests": nests,
         "engines": [{"name": name} for name in timeline.engines],
-        "banks": [{"name": name} for name in banks],
+        "banks": [{"name": name} for name in [*banks, TRANSFERS][: len(banks) + bool(transfers)]],
         "occupancy": [row for name in banks for row in occupancy_rows(program, timeline, name)],
+        "transfers": transfers,
     }
     spec = _specification("schedule")
     spec["data"] = [{"name": name, "values": values} for name, values in data.items()]
@@ -59,12 +67,13 @@ def schedule_chart(program: Program, timeline: Timeline) -> Spec:
 def occupancy_rows(program: Program, timeline: Timeline, bank: str) -> list[dict[str, Any]]:
     """The times in which a bank holds something: from cycle to cycle the bytes, their share, the names of buffers."""
     rows = []
-    for level, after in pairwise(timeline.occupancy(bank)):
+    is_ring = program.dram is not None and program.dram.ring == bank
+    for level, after in pairwise(timeline.ring if is_ring else timeline.occupancy(bank)):
         stays = [s.buffer for s in timeline.stays if s.bank == bank and s.begin <= level.cycle < s.end]
         if level.bytes:
             share = level.bytes / program.banks[bank].size
             row = {"bank": bank, "start": level.cycle, "end": after.cycle, "bytes": level.bytes, "share": share}
-            rows.append(row | {"holds": ", ".join(stays)})
+            rows.append(row | {"holds": "weights" if is_ring else ", ".join(stays)})
     return rows
 
 
