@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Any, ClassVar
 
 from torch_mlir import ir
@@ -17,7 +18,7 @@ from gradcam.passes.program.scheduled_program import ScheduledProgram
 from gradcam.passes.program.streams import is_plain
 from gradcam.passes.program.weight_stream import may_stream
 from gradcam.passes.schedule.followers import Follower, alone, follower_of, is_worth
-from gradcam.passes.schedule.row_order import move_rows, rows_outermost
+from gradcam.passes.schedule.row_order import keeps_more, move_rows, rows_outermost
 from gradcam.passes.schedule.time_loops import nest_names
 from gradcam.schema.schedule import read_schedule
 
@@ -36,8 +37,10 @@ class OverlapNests(Pass):
     A follower may take longer than its producer. A third nest that reads the follower's result, and runs on the engine
     of the producer, then is in their group, too: it is issued when the producer has ended, and waits for iterations of
     the follower. Where that hides more, all three get their rows outermost (`passes/schedule/row_order.py`), so that
-    the third nest need not wait for the last channels of the whole map. Nests that a schedule `file` names keep their
-    loops (`python/gradcam/schema/schedule.py`).
+    the third nest need not wait for the last channels of the whole map. So do two nests, where that takes no more
+    memory: a pointwise convolution can then run beside the depthwise one that it reads. No nest whose weights come from
+    DRAM gets its rows outermost where more weights would be kept on chip, unless it shares the engine of a third one.
+    Nests that a schedule `file` names keep their loops (`python/gradcam/schema/schedule.py`).
 
     A ring holds element i of the buffer at i modulo a power of two. It is large enough when every element is written
     after the last read of the element that it replaces; this is checked to the cycle. Stalls cannot break it, since
@@ -115,17 +118,34 @@ class _Group:
             attribute.set(program.nests[number].op, value)
 
 
+@dataclass(frozen=True)
+class _Order:
+    """The nests of a program with their loops in some order.
+
+    Attributes:
+        nests: the nests; None for one that has no such order.
+        followers: each as the follower of the nest before it; None where that cannot be, or hides too little.
+        moved: whether the rows are the outermost loops, which they are not in the program.
+    """
+
+    nests: Sequence[Nest | None]
+    followers: Sequence[Follower | None]
+    moved: bool
+
+
 class _Groups:
     """The issue groups that a program can have.
 
     Attributes:
         program: the nests.
         late: returns the constants of a nest that may come from DRAM.
-        fixed: the numbers of the nests whose loops must stay in their order.
     """
 
     def __init__(self, program: Sequence[Nest], late: Callable[[Nest], set[ir.Value]], fixed: set[int]) -> None:
-        self.program, self.late, self.fixed = program, late, fixed
+        """Takes the nests, their `late` constants, and the numbers of the nests whose loops stay in their order."""
+        self.program, self.late = program, late
+        #: Each nest with its rows outermost; None where that cannot be.
+        self.rows = [None if n in fixed else rows_outermost(nest) for n, nest in enumerate(program)]
         #: For each buffer the numbers of the nests that write it, and of the nests that read it.
         self.writers: dict[ir.Value, set[int]] = {}
         self.readers: dict[ir.Value, set[int]] = {}
@@ -137,11 +157,12 @@ class _Groups:
     def chosen(self) -> Iterator[_Group]:
         """The groups such that the most cycles are hidden in total."""
         count = len(self.program)
-        pairs = [self._follower(number) for number in range(count)]
+        plain = _Order(self.program, [self._follower(number, self.program) for number in range(count)], False)
+        rows = _Order(self.rows, [self._follower(number, self.rows) for number in range(count)], True)
         best: list[_Group] = []  # of every nest, the group that it is the first one of, the last nest first
         hidden = [0] * (count + 1)  # from each nest on
         for first in reversed(range(count)):
-            choices = list(self._choices(first, pairs))
+            choices = list(self._choices(first, plain, rows))
             totals = [group.hidden + hidden[group.end] for group in choices]
             hidden[first] = max(totals)
             best.append(next(g for g, t in reversed(list(zip(choices, totals, strict=True))) if t == hidden[first]))
@@ -156,37 +177,62 @@ class _Groups:
         nest = self.program[number]
         return set() if self.late(nest) else {m for m, numbers in self.readers.items() if numbers == {number}}
 
-    def _choices(self, first: int, pairs: Sequence[Follower | None]) -> Iterator[_Group]:
+    def _choices(self, first: int, plain: _Order, rows: _Order) -> Iterator[_Group]:
         """The groups that begin with nest `first`; of equally good ones, the last one is to be taken."""
-        yield from self._returning(first, pairs)
+        if self._returns(first):
+            for order in (plain, rows):
+                yield from self._three(first, order)
+        yield from self._row_by_row(first, plain, rows)
         nests, followers = [self.program[first]], list[Follower]()
         yield _Group(first, nests, [])
         for number in range(first + 1, len(self.program)):
-            follower = pairs[number]
+            follower = plain.followers[number]
             if follower is None or not self._fit(first, number):
                 break
             nests, followers = [*nests, self.program[number]], [*followers, follower]
             yield _Group(first, nests, followers)
 
-    def _returning(self, first: int, pairs: Sequence[Follower | None]) -> Iterator[_Group]:
-        """The groups of three nests, of which the last one runs on the engine of the first one."""
-        own = list(self.program[first : first + 3])
-        second = pairs[first + 1] if len(own) == 3 else None
+    def _three(self, first: int, order: _Order) -> Iterator[_Group]:
+        """Three nests as a group, of which the last one runs on the engine of the first one."""
+        nests, second = [nest for nest in order.nests[first : first + 3] if nest], order.followers[first + 1]
         # The third nest hides at most while the second one runs without the first one.
-        if second and is_worth(second.run.last - alone(own[0]).last, *own[1:]) and self._returns(first):
-            yield from _three(first, own, False)
-            numbers = range(first, first + 3)
-            rows = [None if n in self.fixed else rows_outermost(nest) for n, nest in zip(numbers, own, strict=True)]
-            moved = [nest for nest in rows if nest]
-            if len(moved) == 3:
-                yield from _three(first, moved, True)
+        if len(nests) < 3 or second is None or not is_worth(second.run.last - alone(nests[0]).last, *nests[1:]):
+            return
+        third = follower_of(nests[1], second.run, nests[2], nests[0])
+        if third and not (order.moved and self._keeps_more(first + 1)):
+            yield _Group(first, nests, [second, third], order.moved)
 
-    def _follower(self, number: int) -> Follower | None:
-        """The nest as the follower of the one before it; None where that cannot be, or hides too little."""
-        if not number or not self._fit(number - 1, number):
+    def _row_by_row(self, first: int, plain: _Order, rows: _Order) -> Iterator[_Group]:
+        """The group of two nests with their rows outermost, where that hides more and takes no more memory.
+
+        That is memory for the buffer between the nests, and for weights from DRAM, which every row reads again.
+        """
+        pair = [n for n in (first, first + 1) if n < len(self.program)]
+        moved, other = rows.followers[pair[-1]], plain.followers[pair[-1]]
+        if len(pair) < 2 or moved is None:
+            return
+        if any(map(self._keeps_more, pair)):
+            return
+        if other is None or (moved.hidden > other.hidden and self._kept(moved, first) <= self._kept(other, first)):
+            yield _Group(first, [moved.follow.producer, moved.follow.nest], [moved], True)
+
+    def _keeps_more(self, number: int) -> bool:
+        """Whether a nest keeps more weights from DRAM on chip when its rows are outermost."""
+        nest, moved = self.program[number], self.rows[number]
+        return moved is not None and keeps_more(moved, nest, self.late(nest))
+
+    def _kept(self, follower: Follower, producer: int) -> int:
+        """The elements that are kept of what only the follower reads, behind nest `producer`."""
+        only = self.only(producer + 1) & set(follower.traffic)
+        rings = follower.rings(alone(follower.follow.producer), only)
+        return sum(rings.get(m, prod(ir.MemRefType(m.type).shape)) for m in only)
+
+    def _follower(self, number: int, nests: Sequence[Nest | None]) -> Follower | None:
+        """A nest as the follower of the one before it; None where that cannot be, or hides too little."""
+        producer, nest = nests[number - 1], nests[number]
+        if not number or producer is None or nest is None or not self._fit(number - 1, number):
             return None
-        producer = self.program[number - 1]
-        return follower_of(producer, alone(producer), self.program[number])
+        return follower_of(producer, alone(producer), nest)
 
     def _fit(self, first: int, number: int) -> bool:
         """Whether a nest may follow the nest before it, in an issue group that begins with nest `first`.
@@ -209,6 +255,8 @@ class _Groups:
         As in `_fit`, but for the nests that share the engine and so never run at once. What was written before the
         group may be read, too: it is not the producer that reads it.
         """
+        if first + 2 >= len(self.program):
+            return False
         group, nest = self.program[first : first + 2], self.program[first + 2]
         beside = group[1:]
         before = {m for m in _variables(nest) if all(number < first for number in self.writers.get(m, ()))}
@@ -238,14 +286,6 @@ class _Groups:
             and not _constants(nest) & _accessed(beside)[1]
             and not {a.memref for a in nest.stores} & (made | taken)
         )
-
-
-def _three(first: int, nests: list[Nest], moved: bool) -> Iterator[_Group]:
-    """Three nests as a group, of which the last one runs on the engine of the first one."""
-    second = follower_of(nests[0], alone(nests[0]), nests[1])
-    third = second and follower_of(nests[1], second.run, nests[2], nests[0])
-    if second and third:
-        yield _Group(first, nests, [second, third], moved)
 
 
 def _accessed(nests: Sequence[Nest]) -> tuple[set[ir.Value], set[ir.Value]]:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from math import prod
+
+from torch_mlir import ir
 
 from gradcam.passes.ir.attributes import LOOPS
-from gradcam.passes.program.nest import Nest
+from gradcam.passes.program.nest import Access, Nest
 from gradcam.passes.program.scheduled_program import ScheduledProgram
+from gradcam.passes.program.weight_stream import tile_depth
 from gradcam.passes.schedule.dependences import violation
 from gradcam.passes.schedule.time_loops import Part, loop_names, reorder
 
@@ -17,6 +21,20 @@ def rows_outermost(nest: Nest) -> Nest | None:
     if parts is None or violation(nest, [*parts, *(Part(loop, "") for loop in nest.reduction)]):
         return None
     return replace(nest, outer=[part.loop for part in parts])
+
+
+def keeps_more(moved: Nest, nest: Nest, constants: set[ir.Value]) -> bool:
+    """Whether more words of some constants are read repeatedly, and so kept in the ring, than before it was moved."""
+    loads = (load for load in nest.loads if load.memref in constants)
+    return any(_tile(moved, load) > _tile(nest, load) for load in loads)
+
+
+def _tile(nest: Nest, load: Access) -> int:
+    """The words of a load's constants that a nest reads repeatedly before it goes on; see `weight_stream`."""
+    loops = nest.loops if nest.body and any(load is a for a in nest.body.loads) else nest.outer
+    walked, trips = [load.index.get(loop.iv, 0) for loop in loops], [loop.trip for loop in loops]
+    depth = tile_depth(walked, trips)
+    return prod(n for n, c in zip(trips[depth:], walked[depth:], strict=True) if c)
 
 
 def move_rows(program: ScheduledProgram, number: int) -> None:
