@@ -32,8 +32,8 @@ from gradcam.passes.linalg.builders import (
     widened,
     width,
 )
+from gradcam.passes.linalg.gathers import gathered, plan
 from gradcam.passes.linalg.packing import pack_channels, pack_groups, pack_weights
-from gradcam.passes.linalg.products import accumulate
 from gradcam.passes.linalg.values import Parities, Placed, Row, joined
 from gradcam.pe import PE
 from gradcam.quant_types import is_unsigned, operand_rescale, result_rescale, storage_bits, storage_limits
@@ -99,7 +99,7 @@ class Lowering:
         taps = math.prod(kernel[1:]) if len(kernel) > 1 else height * width_
         outputs = math.prod(type_shape(op.results[0])[2:])
         rows, words, ordered = -(-out // self.pe.oc), lanes // self.pe.ic, -(-channels // self.pe.ic)
-        copy = -(-channels // self.pe.oc) * words * height * width_
+        copy = sum(walk.steps for walk in plan(x, channels, self.pe)) * height * width_
         return rows * words * taps * outputs <= rows * ordered * taps * outputs + copy
 
     def packed(self, op: Any, w: ir.Value, kernel: tuple[int, int], in_order: bool = False) -> ir.Value:
@@ -121,7 +121,7 @@ class Lowering:
 def in_order(lowering: Lowering, value: ir.Value, placed: Placed) -> ir.Value:
     """The channels of a value in order, from lane 0 on: a view where they are so from a whole word on, else a copy.
 
-    The copy is a product with a matrix of zeros and ones, on the array of the convolutions.
+    The copy is a product with zeros and ones, on the array of the convolutions.
     """
     height, width_, lanes = shape(placed.packed)
     size = [height, width_, lowering.pe.padded(len(placed.places))]
@@ -132,12 +132,9 @@ def in_order(lowering: Lowering, value: ir.Value, placed: Placed) -> ir.Value:
         raise fail(value.owner, f"'{value.owner.name}' moves {width(placed.packed)}-bit channels; only 8-bit ones move")
     x = placed.narrowed(lowering.pe.lanes)
     # A product of lanes reads whole words of a gradient, so that the lanes behind its channels are written, too.
-    rows = size[2] if value in lowering.gradients else len(x.places)
-    matrix = np.eye(rows, len(x.places), dtype=np.int8)[:, :, None, None]
+    channels = size[2] if value in lowering.gradients else len(x.places)
     with value.owner.location:
-        weights = const_tensor(pack_weights(x.spread(matrix), lowering.pe))
-        sums = accumulate(x.packed, weights, POINTWISE, size)
-        return elementwise(sums, [], 8, lambda a: arith.trunci(integer(8), a))
+        return gathered(x, channels, lowering.pe)
 
 
 def is_in_order(lowering: Lowering, value: ir.Value, placed: Placed) -> bool:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import numpy as np
 from rtl_networks import Cat, Network, Part
 from torch import nn
 
@@ -91,6 +94,28 @@ def cut() -> Network:
     return head(net, net.add(Cat(), net.add(Part(4, 8), x), net.add(nn.ReLU(), net.conv(x, 8))))
 
 
+class Take(nn.Module):
+    """The channels of a list, in its order."""
+
+    def __init__(self, order: Sequence[int]) -> None:
+        super().__init__()
+        self.order = list(order)
+
+    def forward(self, x):
+        return x[:, self.order]
+
+
+def moved() -> Network:
+    """Channels that take turns, in reverse, every second one and in any order, each time before a layer of channels."""
+    net = Network(3, 5, 4, seed=8)
+    x = net.add(nn.ReLU(), net.conv(0, 36))
+    anyhow = np.random.default_rng(8).permutation(18)[:13].tolist()
+    for layer in (nn.ChannelShuffle(3), Take(range(35, -1, -1)), Take(range(1, 36, 2)), Take(anyhow)):
+        y = net.add(layer, x)
+        x = net.add(nn.ReLU(), net.conv(y, net.channels(y), groups=net.channels(y)))
+    return head(net, x)
+
+
 #: The networks and the values that are explained in each.
 NETWORKS = {
     "branches": (branches, (1, 2, 4, 7)),
@@ -104,4 +129,5 @@ NETWORKS = {
     "pooled": (pooled, (2, 4, 6)),
     "activated": (activated, (2, 3, 5)),
     "cut": (cut, (2, 6)),
+    "moved": (moved, (2, 5, 8)),
 }
