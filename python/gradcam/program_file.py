@@ -30,6 +30,7 @@ def read_program(folder: Path) -> Program:
         _check_interfaces(program)
         _check_files(program)
         _check_nests(program)
+        _check_times(program)
     except GradcamError as error:
         raise GradcamError(f"{path}: {error}") from None
     return program
@@ -90,3 +91,19 @@ def _check_nests(program: Program) -> None:
     added, total = sum(nest.cycles for nest in program.nests), program.cycles.total
     if added != total:
         raise GradcamError(f"the nests add {added} cycles to their phases, but the last one ends in {total}")
+
+
+def _check_times(program: Program) -> None:
+    """Refuses impossible cycles of nests and of their weights, which a timeline would misread."""
+    for nest in program.nests:
+        if nest.end <= nest.start:
+            raise GradcamError(f"nest '{nest.name}' ends in cycle {nest.end}, but starts in {nest.start}")
+        if nest.weights and program.dram is None:
+            raise GradcamError(f"nest '{nest.name}' reads weights from DRAM, and there is none")
+        if nest.weights and nest.weights.last_beat < nest.weights.first_beat:
+            raise GradcamError(f"the weights of nest '{nest.name}' have their last beat before their first one")
+    if program.dram and program.dram.ring not in program.banks:
+        raise GradcamError(f"the ring of weights is in '{program.dram.ring}', which is no bank")
+    cycles = [level.cycle for level in program.dram.levels] if program.dram else []
+    if cycles != sorted(set(cycles)):
+        raise GradcamError("the levels of the ring of weights do not go on in time")

@@ -222,6 +222,7 @@ VALUES = [
     (lambda p: p["nests"][1]["writes"].pop(), "writes no buffer|no nest writes buffer"),
     (lambda p: p["nests"][-1].update(end=10**9), "cycles to their phases, but the last one ends in 1000000000$"),
     (lambda p: p["nests"][2].update(cycles=10**9), "the nests add 1000[0-9]* cycles to their phases, but the last one"),
+    (lambda p: p["nests"][1].update(start=10**9), "nest '.*' ends in cycle [0-9]+, but starts in 1000000000$"),
     (lambda p: p.update(ports=[]), "a design with maps has one port, which takes the class to explain"),
     (lambda p: p["ports"].append(p["ports"][0]), "a design with maps has one port"),
     (lambda p: p["ports"][0].update(bits=31), "port 'class_select' has 31 bits; a class has 32"),
@@ -234,6 +235,26 @@ VALUES = [
     (lambda p: p["preprocessing"].update(mean=[0.5] * 9), "program.json: mean has 9 numbers, the model"),
     (lambda p: p["streams"][0].update(direction="out"), r"the design takes \[\], not one image"),
 ]
+
+
+#: Of weights in DRAM alone; `reader` is the first nest with weights.
+WEIGHTS = [
+    (lambda p, _: p["dram"].update(ring="bank99"), "the ring of weights is in 'bank99', which is no bank"),
+    (lambda p, _: p["dram"]["levels"].reverse(), "the levels of the ring of weights do not go on in time"),
+    (lambda p, _: p.update(dram=None), "nest '.*' reads weights from DRAM, and there is none"),
+    (lambda _, reader: reader["weights"].update(first_beat=10**9), "have their last beat before their first one"),
+]
+
+
+@pytest.mark.parametrize(("change", "message"), WEIGHTS)
+def test_weights_that_cannot_come(folder, tmp_path, change, message):
+    data = json.loads((folder / "program.json").read_text())
+    if data["dram"] is None:
+        pytest.skip("all weights are on chip")
+    change(data, next(nest for nest in data["nests"] if nest["weights"]))
+    (tmp_path / "program.json").write_text(json.dumps(data))
+    with pytest.raises(GradcamError, match=message):
+        Design.load(tmp_path)
 
 
 @pytest.mark.parametrize(("change", "message"), VALUES)

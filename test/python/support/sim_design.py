@@ -22,6 +22,7 @@ SCALES = {"image": 0.5, "logits": 0.03125, "heatmap": 0.125}
 STEPS = {"image": 4, "relu": 4, "avgpool": 4, "fc": 1, "class": 1, "map": 4, "logits": 3, "heatmap": 4}
 PHASES = ["load", "inference", "inference", "inference", "explanation", "explanation", "store", "store"]
 WRITES = ["image", "relu", "avgpool", "fc", "explain", "explain.1"]
+READS = [(), ("image",), ("relu",), ("avgpool",), ("fc",), ("relu",), ("fc",), ("explain.1", "explain")]
 
 TOP = """module gradcam_top(
   input clk, rst, start, output busy, done, output [2:0] nest, output reg running,
@@ -197,7 +198,7 @@ def _program(folder: Path) -> Program:
     tensors = ["explain" if name in ("class", "map") else name for name in STEPS]
     writes = [(name,) for name in WRITES] + [(), ()]
     ends = list(accumulate(STEPS.values()))
-    facts = zip(tensors, PHASES, STEPS.values(), ends, writes, strict=True)
+    facts = zip(tensors, PHASES, STEPS.values(), ends, READS, writes, strict=True)
     explanation = Explanation("relu", 0, "gradcam", True, True, 1e-7)
     return Program(
         top="gradcam_top",
@@ -209,8 +210,24 @@ def _program(folder: Path) -> Program:
         ),
         ports=(Input("class_select", 32),),
         nests=tuple(
-            Nest(name, "all", "0", phase, (steps,), end - steps, end, 0, steps, (), written, None, None, None)
-            for name, phase, steps, end, written in facts
+            Nest(
+                name=name,
+                engine="all",
+                epilogue="0",
+                phase=phase,
+                products=0,
+                trips=(steps,),
+                start=end - steps,
+                end=end,
+                drain=0,
+                cycles=steps,
+                reads=read,
+                writes=written,
+                follows=None,
+                stationary=None,
+                weights=None,
+            )
+            for name, phase, steps, end, read, written in facts
         ),
         buffers=(
             buffer("image", 8, "bank0", 0, (SIZE, SIZE, 4)),
