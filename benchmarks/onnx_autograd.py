@@ -77,7 +77,7 @@ def subject(name: str, side: int | None) -> tuple[Any, tuple[int, ...], list[str
     """A network by its name, the shape of its image, and the layers to explain."""
     torch.manual_seed(0)
     if name in SHIPPED:
-        model: Any = getattr(models, name)(**SHIPPED[name])
+        model: Any = getattr(models, name)(**SHIPPED[name]).eval()
         return model, model.input_shape, [n for n, module in model.named_modules() if isinstance(module, BasicBlock)]
     from zoo_networks import networks, prepared, targets
 

@@ -8,7 +8,7 @@ import importlib.metadata
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from gradcam.api import compile
+    from gradcam.api import compile, export_onnx
     from gradcam.compiler import Settings
     from gradcam.design import Design
     from gradcam.errors import GradcamError
@@ -26,6 +26,7 @@ __all__ = [
     "Simulator",
     "__version__",
     "compile",
+    "export_onnx",
 ]
 
 _MODULES = {
@@ -36,6 +37,7 @@ _MODULES = {
     "Settings": "gradcam.compiler",
     "Simulator": "gradcam.sim.simulator",
     "compile": "gradcam.api",
+    "export_onnx": "gradcam.api",
 }
 
 

@@ -1,20 +1,23 @@
-"""`gradcam.compile`: from a model to a `Design` in one call."""
+"""`gradcam.compile` and `gradcam.export_onnx`: from a model to a `Design`, or to an ONNX model, in one call."""
 
 # pyright: strict
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
 
 from gradcam.checks import check_type
-from gradcam.compiler import Settings
+from gradcam.compiler import Compilation, Settings
 from gradcam.design import Design
+from gradcam.files import write_output
 
 if TYPE_CHECKING:  # it takes two seconds to import
     from torch import nn
     from torch.export import ExportedProgram
+
+    from gradcam.images import Numbers
 
 Options = ParamSpec("Options")
 Compile = Callable[Concatenate["nn.Module | ExportedProgram | str | Path", "str | Path", Options], Design]
@@ -48,19 +51,25 @@ def _with_settings(settings: Callable[Options, Settings]) -> Compile[Options]:
         Raises:
             GradcamError: the settings cannot be, the model cannot be compiled, or the folder holds files of others.
         """
-        from gradcam.frontend import load_model
         from gradcam.output import compile_to_folder
 
         check_type("the folder of a design", folder, "str | Path")
         chosen = settings(*args, **kwargs)
-        named = isinstance(model, str | Path)
-        loaded: Any = load_model(model) if named else model
-        name = str(model) if named else type(model).__name__
+        loaded, name = _loaded(model)
         compile_to_folder(loaded, name, chosen, Path(folder), force=True)
         return Design.load(folder)
 
     compile.__signature__ = _signature(compile, settings)  # type: ignore[attr-defined] for help() and notebooks
     return compile
+
+
+def _loaded(model: nn.Module | ExportedProgram | str | Path) -> tuple[Any, str]:
+    """A model that may be given by its name, and its name for reports."""
+    from gradcam.frontend import load_model
+
+    if isinstance(model, str | Path):
+        return load_model(model), str(model)
+    return model, type(model).__name__
 
 
 def _signature(compile: Callable[..., Any], settings: Callable[..., Any]) -> inspect.Signature:
@@ -70,3 +79,52 @@ def _signature(compile: Callable[..., Any], settings: Callable[..., Any]) -> ins
 
 
 compile = _with_settings(Settings)
+
+
+def export_onnx(
+    model: nn.Module | ExportedProgram | str | Path,
+    file: str | Path,
+    target_layer: str | Sequence[str] | None,
+    method: str = "gradcam",
+    *,
+    top_k: int = 1,
+    input_shape: tuple[int, ...] | None = None,
+    mean: Numbers | None = None,
+    std: Numbers | None = None,
+    preset: str | None = None,
+) -> Path:
+    """Writes an image classifier and its Grad-CAM as an ONNX model, for a runtime without autograd.
+
+        gradcam.export_onnx(model, "explained.onnx", target_layer="layer4")
+        session = onnxruntime.InferenceSession("explained.onnx")
+        logits, heatmap = session.run(None, {"image": image, "class": np.array([-1])})
+
+    Args:
+        model: as `gradcam.compile` takes it.
+        file: where to write; a file that is there is replaced.
+        target_layer: module path of the feature map to explain, or several; None: logits only.
+        method: one of `gradcam.dialect.methods.METHODS`.
+        top_k: classes to explain at every target layer.
+        input_shape: (1, C, H, W); None takes the model's own.
+        mean: mean of the pixels that the model was trained on, from 0 to 1, one number or one per channel; with `std`.
+            The exported model then takes pixels from 0 to 1, else what `model` takes.
+        std: their standard deviation, in the same form.
+        preset: mean and std by name, such as "imagenet".
+
+    Returns:
+        The file.
+
+    Raises:
+        GradcamError: the package onnx is missing, the settings cannot be, the model cannot be imported, or the file
+            cannot be written.
+    """
+    from gradcam.onnx_export import compiled_model
+    from gradcam.onnx_package import onnx_package
+
+    check_type("the file of an ONNX model", file, "str | Path")
+    onnx_package("an ONNX model")
+    settings = Settings(target_layer, method, top_k=top_k, input_shape=input_shape, mean=mean, std=std, preset=preset)
+    loaded, name = _loaded(model)
+    exported = compiled_model(Compilation(loaded, settings), name)
+    write_output(str(file), [exported.SerializeToString()])
+    return Path(file)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+import sys
 
 import numpy as np
 import onnx
+import onnx_models
 import pytest
 import torch
+import torch.nn.functional as functional
 from cam_formulas import cam, is_well_conditioned
 from normalized_models import Buffers
 from normalized_models import network as normalized_network
@@ -17,6 +20,7 @@ from onnx_runs import execute, exported, level1
 from oracles import gradients
 from random_cnn import Network, op_names, random_case, relative_error
 
+import gradcam
 from gradcam.compiler import Compilation, Settings
 from gradcam.data import load_test_images, to_input
 from gradcam.dialect import layout_ops, make_context
@@ -185,3 +189,25 @@ def test_an_op_without_a_rule_is_named(shipped, monkeypatch):
     net.linear(net.flatten(net.max_pool(net.conv(0, 3, (1, 1)), (2, 2), (2, 2), (0, 0))), 3)
     with make_context(), pytest.raises(GradcamError, match=r"'gradcam.max_pool2d' has no form in ONNX"):
         float_model(level1(net.module(1, "gradcam")), "x")
+
+
+def test_an_onnx_model_gets_its_explanation(tmp_path):
+    """From a file of ONNX to one of ONNX, by the one function of the package."""
+    model = onnx_models.classifier([onnx_models.node("Relu", "m")])
+    image = np.random.default_rng(1).standard_normal(onnx_models.SHAPE, np.float32)
+    file = gradcam.export_onnx(onnx_models.saved(model, tmp_path), tmp_path / "explained.onnx", "Relu y", "hirescam")
+    logits, heatmap = execute(onnx.load(file), image)
+    assert relative_error(logits, onnx_models.by_onnxruntime(model, image)) <= TOLERANCE
+    weights = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    gradient = weights["fc.weight"][logits.argmax()].reshape(1, 4, 8, 8)
+    convolved = functional.conv2d(torch.from_numpy(image), torch.tensor(weights["conv.weight"]), padding=1)
+    wanted = cam("hirescam", convolved.relu(), torch.tensor(gradient)).numpy()
+    assert relative_error(heatmap, wanted) <= TOLERANCE
+
+
+def test_a_missing_package_is_one_line(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    with pytest.raises(GradcamError) as caught:
+        gradcam.export_onnx(tinyml_resnet18(), tmp_path / "a.onnx", "layer4")
+    assert str(caught.value) == "an ONNX model needs the package onnx; install it by pip install 'gradcam-mlir[onnx]'"
+    assert list(tmp_path.iterdir()) == []
