@@ -321,14 +321,15 @@ def _unflattens(op: Any) -> bool:
 def _lower_weighted_sum(lowering: Lowering, op: Any) -> list[Any]:
     """A convolution of the feature map with the tile of the class's row; one lane of its result is the heatmap.
 
-    Other weights, a vector or a map, take the place of the tile; then every lane is the heatmap.
+    Other weights take the place of the tile: a vector, or a map, such as a row of a classifier behind a flattened map.
+    Then every lane is the heatmap.
     """
     weights, a = op.operands
     row, x = lowering.values[weights], lowering.tensor(a)
     for operand in (weights, a):
         require_int8(op, operand)
     out, unsigned = [*shape(x)[:2], lowering.pe.oc], is_unsigned(a)
-    if isinstance(row, Row):
+    if isinstance(row, Row) and row.is_vector:
         return [LaneMap(accumulate(x, row.tiles(), POINTWISE, out, unsigned), row.lane)]
     return [LaneMap(multiply_lanes(lowering.pe, type_shape(a)[1], x, lowering.tensor(weights), out, unsigned), 0)]
 

@@ -30,6 +30,11 @@ class Row(NamedTuple):
     tile: ir.Value | int
     lane: ir.Value
 
+    @property
+    def is_vector(self) -> bool:
+        """Whether there is one weight per channel, and not a map of them."""
+        return shape(self.table)[2:4] == [1, 1]
+
     def tiles(self) -> ir.Value:
         """The tile with all its lanes, 1 x ict x KH x KW x OC x IC."""
         dims = [1, *shape(self.table)[1:]]

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import dram_checks
 import numpy as np
 import pytest
 from channel_networks import NETWORKS, branches, growing
 from level_checks import check_derived
 from rtl_checks import check_design
-from rtl_networks import Network
+from rtl_networks import Cat, Network
+from torch import nn
 from torch_mlir import ir
 
 from gradcam.compiler import Compilation, Settings
@@ -115,3 +119,13 @@ def test_rtl_equals_the_integer_reference(name, target, method, pe, tmp_path):
     net, folder = NETWORKS[name][0](), tmp_path / "design"
     compile_to_folder(net, "test", Settings(f"layers.{target}", method, pe, range_choice="max"), folder)
     check_design(net, folder, inner=INNER)
+
+
+def test_words_of_weights_are_no_words_of_maps(tmp_path):
+    """The ring of weights has wider words than any map, which tells nothing of the maps that lie side by side."""
+    net = Network(3, 6, 6, seed=3)
+    x = net.add(nn.ReLU(), net.conv(0, 5))
+    y = net.add(nn.ReLU(), net.conv(x, 4, 1, 1, 0))
+    net.explain(net.add(nn.Tanh(), net.add(Cat(), x, y)))
+    net.add(nn.AdaptiveAvgPool2d(1), net.target)
+    dram_checks.check_design(net.classify(5), replace(net.settings("4x4"), weights="dram"), tmp_path / "design")

@@ -149,8 +149,8 @@ def compare_buffers(program: Program, buffers: Sequence[np.ndarray], tensors: Se
     finished = _finished(written, buffers)
     names = [_tensor_name(program.nests[d.nest], d.buffer.name, tensors) for d, _ in finished]
     writes = [(d.nest, n) for (d, _), n in zip(finished, names, strict=True)]
-    # A map fills whole words of the widest memory, also where its own memory has narrower ones.
-    word = max((bank.lanes for bank in program.banks.values() if not bank.constant), default=1)
+    # A map fills whole words of the widest memory of maps, also where its own memory has narrower ones.
+    word = max((program.banks[b.bank].lanes for b in program.buffers if b.bank is not None), default=1)
     partners = _partners(writes, [b for _, b in finished], word, tensors)
     trace = Trace(rings=[buffer.name for buffer in program.buffers if buffer.ring is not None])
     for (dump, buffer), name, tensor in zip(finished, names, partners, strict=True):

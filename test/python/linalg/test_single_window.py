@@ -30,6 +30,13 @@ def flattened() -> Network:
     return net.classify(5, 7)
 
 
+def alone() -> Network:
+    """The classifier itself behind a map of 5x6; value 2 can be explained."""
+    net = Network(3, 5, 6, seed=2)
+    net.add(nn.ReLU(), net.conv(0, 6))
+    return net.classify(5)
+
+
 def narrowing() -> Network:
     """One window along the height, which leaves two rows over; value 2 can be explained."""
     net = Network(3, 9, 8, seed=3)
@@ -86,6 +93,12 @@ def test_a_linear_layer_has_one_step_per_position_and_tiles(more):
     trips = check_levels(flattened(), settings)
     walks = [t for name, t in trips.items() if name.startswith("layers.6.adjoint")]
     assert walks == [[3, 5, 6, 2, 1, 1]] * more.get("top_k", 1)
+
+
+@pytest.mark.parametrize("method", ["hirescam", "layercam", "gradcam"])
+@pytest.mark.parametrize("pe", ["4x4", "2x8"])
+def test_a_row_of_the_classifier_may_weigh_a_map_element_by_element(method, pe):
+    check_levels(alone(), Settings("layers.2", method, pe, range_choice="max"))
 
 
 def test_only_the_axis_with_one_window_has_no_loop_over_taps():
@@ -149,6 +162,7 @@ INNER = r".*\.unfold|explain\.weights\.(rows|halves|high).*|explain\.class1\.oth
 
 DESIGNS = {
     "classes": (flattened, Settings(["layers.2", "layers.4"], "layercam", "4x4", range_choice="max", top_k=2)),
+    "row": (alone, Settings("layers.2", "layercam", "4x4", range_choice="max", top_k=2)),
     "dram": (flattened, from_dram(Settings("layers.4", "gradcam", "8x8", range_choice="max"), 16)),
     "axes": (narrowing, Settings("layers.2", "hirescam", "2x8", range_choice="max")),
     "depthwise": (by_channel, Settings("layers.2", "hirescam", "4x4", range_choice="max")),
