@@ -108,9 +108,9 @@ def test_only_the_axis_with_one_window_has_no_loop_over_taps():
 
 
 def test_a_depthwise_layer_takes_a_step_per_row_and_group_of_columns():
-    """Of 7 rows, 5 are inside of the map; the 6 columns are two groups."""
+    """Of 7 rows, 5 are inside of the map; the 6 columns are two groups. Rows are outermost, for the nest behind it."""
     trips = check_levels(by_channel(), Settings("layers.2", "hirescam", "4x4", range_choice="max"))
-    assert trips["layers.4.adjoint"] == [2, 5, 6, 1, 1, 2]
+    assert trips["layers.4.adjoint"] == [5, 2, 6, 1, 1, 2]
 
 
 def test_sums_of_taps_do_not_walk_positions():
