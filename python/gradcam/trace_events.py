@@ -1,7 +1,8 @@
 """Writes timelines in the Trace Event format, which Perfetto (https://ui.perfetto.dev) and chrome://tracing open.
 
 The format is that of "Trace Event Format" (Google, 2016): timestamps are in microseconds. A cycle is shown as one of
-them, so that all times are whole and equal those of `program.json` and of the run.
+them, so that all times are whole and equal those of `program.json` and of the run. At a clock's nanoseconds they would
+be fractions, which Perfetto rounds one by one; it drops slices then (findings/perfetto_touching_slices.sh).
 """
 
 from __future__ import annotations
