@@ -1,4 +1,4 @@
-"""Looks at a `report.html` of a compile in headless Chromium: what it loads, draws, and does when it is used."""
+"""Looks at a `report.html` in headless Chromium: what it loads, draws, and does when it is used."""
 
 from __future__ import annotations
 
@@ -36,6 +36,21 @@ _DRAWN = """() => {
 
 
 @dataclass(frozen=True)
+class Gantt:
+    """The Gantt chart of a compile.
+
+    Attributes:
+        wrong_bars: nests whose bar is missing, or not from start to end.
+        zoomed: whether the wheel zooms about the pointer, a drag moves, and a double click shows the whole run again.
+        hovered: the text beside the pointer on the longest bar.
+    """
+
+    wrong_bars: list[str]
+    zoomed: bool
+    hovered: str
+
+
+@dataclass(frozen=True)
 class Seen:
     """What a browser saw of a page.
 
@@ -44,20 +59,16 @@ class Seen:
         seconds: from opening it until all charts are drawn.
         errors: what stands in the console.
         requests: what was loaded besides the page.
-        wrong_bars: nests whose bar in the Gantt chart is missing, or not from start to end.
-        zoomed: whether the wheel zooms about the pointer, a drag moves, and a double click shows the whole run again.
-        hovered: the text beside the pointer on the longest bar.
         phone_width: width of the page in a window of 390 pixels with all tables open.
+        gantt: of a compile; None for a run.
     """
 
     bytes: int
     seconds: float
     errors: list[str]
     requests: list[str]
-    wrong_bars: list[str]
-    zoomed: bool
-    hovered: str
     phone_width: int
+    gantt: Gantt | None
 
 
 def command() -> str | None:
@@ -110,24 +121,25 @@ def opened(started: Any, page: Path, size: tuple[int, int] = WINDOW, scheme: str
     context.close()
 
 
-def look(started: Any, page: Path, program: dict[str, Any]) -> Seen:
+def look(started: Any, page: Path, program: dict[str, Any] | None) -> Seen:
     """Looks at a page in a window and on a phone, and uses its Gantt chart.
 
     Args:
         started: the browser.
-        page: report.html of a compile.
-        program: contents of its program.json.
+        page: report.html.
+        program: contents of program.json of a compile; None for the page of a run.
     """
     with opened(started, page) as tab:
-        wrong = wrong_bars(tab.evaluate(_DRAWN), program)
-        hovered, zoomed = _hovered(tab, program), _zoomed(tab)
+        gantt = None
+        if program is not None:
+            gantt = Gantt(wrong_bars(tab.evaluate(_DRAWN), program), _zoomed(tab), _hovered(tab, program))
         errors, seconds = tab.seen_errors, tab.seconds
         requests = [url for url in tab.seen_requests if url != page.resolve().as_uri()]
     with opened(started, page, PHONE) as tab:
         tab.evaluate("for (const table of document.querySelectorAll('details')) table.open = true")
         width = tab.evaluate("document.documentElement.scrollWidth")
         errors = [*errors, *tab.seen_errors]
-    return Seen(page.stat().st_size, seconds, errors, requests, wrong, zoomed, hovered, width)
+    return Seen(page.stat().st_size, seconds, errors, requests, width, gantt)
 
 
 def wrong_bars(drawn: dict[str, Any], program: dict[str, Any]) -> list[str]:
@@ -187,6 +199,7 @@ def _zoomed(tab: Any) -> bool:
     return about and followed and abs(moved[1] - moved[0] - span) < 1e-6 * span and shown() == whole
 
 
-def program_of(folder: Path) -> dict[str, Any]:
-    """The contents of a folder's program.json, as they stand there."""
-    return json.loads((folder / "program.json").read_text(encoding="utf-8"))
+def program_of(folder: Path) -> dict[str, Any] | None:
+    """The contents of a folder's program.json, as they stand there; None of a run, which has none."""
+    path = folder / "program.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None

@@ -1,9 +1,10 @@
 """`report.html` in headless Chromium: `python benchmarks/report_page.py [--pictures DIR] [DIR ...]`.
 
-Looks at the pages of output folders of `gradcam-compile`; without any, of the shipped network, of a ResNet-18 for
-224x224 images and 1000 classes, and of torchvision's MobileNetV3-Small. Prints for each page its size, the time until
-all charts are drawn, what it loads, and what its Gantt chart draws and does, and fails when a figure is missed. Needs
-Chromium, and `pip install -c constraints.txt '.[browser,zoo]'`. `--pictures` writes pictures of the pages.
+Looks at the pages of output folders of `gradcam-compile` and `gradcam-sim`; without any, of the shipped network, of a
+ResNet-18 for 224x224 images and 1000 classes, and of torchvision's MobileNetV3-Small. Prints for each page its size,
+the time until all charts are drawn, what it loads, and what its Gantt chart draws and does, and fails when a figure is
+missed. Needs Chromium, and `pip install -c constraints.txt '.[browser,zoo]'`. `--pictures` writes pictures of the
+pages, from which `docs/pictures.py` takes parts.
 """
 
 from __future__ import annotations
@@ -47,30 +48,36 @@ def compiled(work: Path, say: Callable[[str], None]) -> Iterator[tuple[str, Path
     yield f"torchvision {ZOO}", work / ZOO
 
 
-def figures(name: str, seen: Seen, program: dict[str, Any]) -> list[Figure]:
+def figures(name: str, seen: Seen, program: dict[str, Any] | None) -> list[Figure]:
     """The rows of a page."""
-    longest = max(program["nests"], key=lambda nest: nest["end"] - nest["start"])["name"]
 
     def none(what: str, found: Sequence[str]) -> Figure:
         return Figure(f"{what}, {name}", "none", ", ".join(found) or "none", not found)
 
-    return [
+    rows = [
         at_most(f"size, {name}", 3, seen.bytes / 1e6, ".2f", " MB", strict=True),
         at_most(f"all charts drawn, {name}", 2, seen.seconds, ".2f", " s", strict=True),
         none("console errors", seen.errors),
         none("requests", seen.requests),
-        none(f"bars other than the {len(program['nests'])} nests", seen.wrong_bars),
-        Figure(f"zoom, drag, double click, {name}", "work", "work" if seen.zoomed else "do not", seen.zoomed),
-        Figure(f"text at the longest bar, {name}", longest, seen.hovered.partition("\n")[0], longest in seen.hovered),
         at_most(f"width in a window of {PHONE[0]} pixels, {name}", PHONE[0], seen.phone_width, "d"),
     ]
+    if program and (gantt := seen.gantt):
+        longest = max(program["nests"], key=lambda nest: nest["end"] - nest["start"])["name"]
+        hovered = gantt.hovered.partition("\n")[0]
+        rows += [
+            none(f"bars other than the {len(program['nests'])} nests", gantt.wrong_bars),
+            Figure(f"zoom, drag, double click, {name}", "work", "work" if gantt.zoomed else "do not", gantt.zoomed),
+            Figure(f"text at the longest bar, {name}", longest, hovered, longest == hovered),
+        ]
+    return rows
 
 
 def pictures(started: Any, page: Path, name: str, folder: Path) -> None:
-    """Writes pictures of a page: light, dark, and on a phone."""
-    for kind, size, scheme in (("light", WINDOW, "light"), ("dark", WINDOW, "dark"), ("phone", PHONE, "light")):
-        with opened(started, page, size, scheme) as tab:
-            tab.screenshot(path=folder / f"{name}-{kind}.png", full_page=True)
+    """Writes pictures of a page, light and dark, in a window and on a phone."""
+    for scheme in ("light", "dark"):
+        for kind, size in (("", WINDOW), ("phone-", PHONE)):
+            with opened(started, page, size, scheme) as tab:
+                tab.screenshot(path=folder / f"{name}-{kind}{scheme}.png", full_page=True)
 
 
 def _main(options: argparse.Namespace) -> None:
@@ -94,7 +101,9 @@ def _main(options: argparse.Namespace) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the benchmark with `argv`; returns its exit code."""
     parser = Parser(prog="report_page", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folders", nargs="*", type=Path, metavar="DIR", help="output folders of gradcam-compile")
+    parser.add_argument(
+        "folders", nargs="*", type=Path, metavar="DIR", help="output folders of gradcam-compile or gradcam-sim"
+    )
     parser.add_argument("--pictures", type=Path, metavar="DIR", help="where to write pictures of the pages")
     options = parser.parse_args(argv)
     return run("report_page", lambda: _main(options))

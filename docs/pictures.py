@@ -1,8 +1,9 @@
-"""Makes the pictures of this folder: `python docs/pictures.py [--demo DIR] [--targets FILE] [--photographs FILE]`.
+"""Makes the pictures of this folder: `python docs/pictures.py [--demo DIR] [--targets FILE] ...`.
 
 levels.png comes from the table of the passes, overlays.png from the heatmaps in the folder of a demonstration,
 targets.png and photographs.png from what `benchmarks/target_layers.py` and `benchmarks/efficientnet.py` wrote with
-`--maps`. Without arguments it makes levels.png alone.
+`--maps`. page.png and page_run.png are parts of what `benchmarks/report_page.py build/resnet build/run --pictures DIR`
+wrote. Without arguments it makes levels.png alone.
 """
 
 from __future__ import annotations
@@ -46,6 +47,7 @@ EDGE, TEXT, SOFT, ACCENT = "#30506e", "#1c1c1c", "#5c6670", "#b0491c"
 SHOWN = 7  # the image of targets.png; target_layers.py simulates the first ones
 PHOTOGRAPHS = (0, 1, 4, 5, 8, 18)  # the photographs of photographs.png, in the order of efficientnet.py
 WIDTH, BOX, LINE, COLUMNS = 10.0, 0.5, 0.155, 2  # inches; passes side by side
+PAGE, RUN, MARGIN = 900, 1000, 6  # pixels: the heights of the parts of pages, and what is between two
 PITCH = 2.25  # inches from a pass to the one beside it
 
 
@@ -161,18 +163,45 @@ def photographs(maps: Path) -> Image.Image:
     return grid(items, titles)
 
 
+def page(folder: Path) -> Image.Image:
+    """The beginning of the page of a compile, and the same on a phone in the dark."""
+    return _beside(Image.open(folder / "resnet-light.png"), Image.open(folder / "resnet-phone-dark.png"), PAGE)
+
+
+def page_run(folder: Path) -> Image.Image:
+    """The beginning of the page of a run."""
+    whole = Image.open(folder / "run-light.png").convert("RGB")
+    return whole.crop((0, 0, whole.width, min(whole.height, RUN)))
+
+
+def _beside(wide: Image.Image, narrow: Image.Image, height: int) -> Image.Image:
+    """The upper parts of two pictures, side by side."""
+    both = Image.new("RGB", (wide.width + MARGIN + narrow.width, height), "#c9d1d9")
+    both.paste(wide.crop((0, 0, wide.width, height)), (0, 0))
+    both.paste(narrow.crop((0, 0, narrow.width, height)), (wide.width + MARGIN, 0))
+    return both
+
+
 def _image(figure: Figure) -> Image.Image:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")
     return Image.open(buffer).convert("RGB")
 
 
-def _save(picture: Image.Image, name: str, written: Sequence[str] = ()) -> None:
-    """Writes a picture, with what is written in it, so that a test can tell when the picture is outdated."""
+def _save(picture: Image.Image, name: str, written: Sequence[str] = (), colours: int = 256) -> None:
+    """Writes a picture, with what is written in it, so that a test can tell when the picture is outdated.
+
+    Args:
+        picture: the picture.
+        name: of the file.
+        written: what is written in it.
+        colours: the most that it has; 0 keeps all.
+    """
     info = PngInfo()
     for number, text in enumerate(written):
         info.add_text(f"text {number:02}", text)
-    picture.quantize(256).save(HERE / name, optimize=True, pnginfo=info)
+    shown = picture.quantize(colours) if colours else picture
+    shown.save(HERE / name, optimize=True, pnginfo=info)
 
 
 def main() -> None:
@@ -181,12 +210,15 @@ def main() -> None:
     parser.add_argument("--demo", type=Path, metavar="DIR", help="makes overlays.png")
     parser.add_argument("--targets", type=Path, metavar="FILE.npz", help="makes targets.png")
     parser.add_argument("--photographs", type=Path, metavar="FILE.npz", help="makes photographs.png")
+    parser.add_argument("--pages", type=Path, metavar="DIR", help="makes page.png and page_run.png")
     options = parser.parse_args()
     figure = levels()
     _save(_image(figure), "levels.png", texts(figure))
     for source, make in ((options.demo, overlays), (options.targets, targets), (options.photographs, photographs)):
         if source is not None:
             _save(make(source), f"{make.__name__}.png")
+    for make in (page, page_run) if options.pages else ():
+        _save(make(options.pages), f"{make.__name__}.png", colours=0)
 
 
 if __name__ == "__main__":

@@ -34,6 +34,14 @@ class Panel:
 
 
 @dataclass(frozen=True)
+class Row:
+    """The pictures of a map, with what it explains."""
+
+    title: str
+    panels: list[Panel]
+
+
+@dataclass(frozen=True)
 class ClassRow:
     """A class with its logit and its share of the softmax.
 
@@ -60,20 +68,20 @@ class Shown:
         number: its place among all images.
         run: what the report says of it.
         tile: the first map over the image, for the sheet; the image alone in a design without maps.
-        panels: its pictures.
+        rows: its pictures, a row for each map; one with the image alone in a design without maps.
         classes: the classes with the largest logits.
     """
 
     number: int
     run: ImageRun
     tile: Panel
-    panels: list[Panel]
+    rows: list[Row]
     classes: list[ClassRow]
 
     @property
     def characters(self) -> int:
         """Characters of its pictures."""
-        return sum(len(panel.source) for panel in (self.tile, *self.panels))
+        return sum(len(panel.source) for panel in (self.tile, *(panel for row in self.rows for panel in row.panels)))
 
 
 def run_page(folder: Path) -> str:
@@ -149,28 +157,31 @@ def _fitting(files: RunFiles) -> Iterator[Shown]:
 
 def _shown(files: RunFiles, number: int) -> Shown:
     run, pixels = files.report.images[number], files.images[number]
-    panels, tile = [Panel(picture(pixels), "image")], None
+    image, rows = Panel(picture(pixels), "image"), list[Row]()
     for (name, how), explained in zip(files.report.explains.items(), run.classes, strict=True):
-        maps, where = files.maps[name][number], f"class {explained} at {how.target}"
-        over = Panel(picture(blended(pixels, normalize(maps.final))), f"{where}, the RTL")
-        tile = tile or over
+        maps = files.maps[name][number]
         height, width = maps.low.shape
-        panels += [over, Panel(cells(maps.low), f"{where}, the RTL, {height} x {width}", exact=True)]
-        panels += _float_panels(files, name, number, where)
-    return Shown(number, run, tile or panels[0], panels, class_rows(files, number))
+        panels = [
+            Panel(picture(blended(pixels, normalize(maps.final))), "the RTL's map over the image"),
+            Panel(cells(maps.low), f"the RTL's map, {height} x {width}", exact=True),
+            *_float_panels(files, name, number),
+        ]
+        rows.append(Row(f"Class {explained} at {how.target}", panels if rows else [image, *panels]))
+    tile = rows[0].panels[1] if rows else image
+    return Shown(number, run, tile, rows or [Row("", [image])], class_rows(files, number))
 
 
-def _float_panels(files: RunFiles, name: str, number: int, where: str) -> list[Panel]:
+def _float_panels(files: RunFiles, name: str, number: int) -> list[Panel]:
     """The map of the float network and the difference to it, where there is one."""
     of_float = files.float_maps[name][number] if files.float_maps else None
     difference = files.difference(name, number)
     if of_float is None or difference is None:
         return []
     pearson = files.report.images[number].pearson.get(name)
-    r = "" if pearson is None else f", Pearson's coefficient {pearson:.4f}"
+    r = "" if pearson is None else f"; Pearson's coefficient {pearson:.4f}"
     worst = f"the RTL less float, at most {np.abs(difference).max():.2g} of 1"
     return [
-        Panel(cells(of_float.low), f"{where}, float{r}", exact=True),
+        Panel(cells(of_float.low), f"float's map{r}", exact=True),
         Panel(signed_cells(difference), worst, exact=True),
     ]
 

@@ -41,7 +41,7 @@ def test_the_page_is_drawn_loads_nothing_and_can_be_used(seen, folder):
 def test_bars_that_are_not_the_program_are_found(chromium, folder):
     other = copy.deepcopy(program_of(folder))
     other["nests"][1]["end"] -= (other["nests"][1]["end"] - other["nests"][1]["start"]) // 2
-    assert look(chromium, folder / "report.html", other).wrong_bars == [other["nests"][1]["name"]]
+    assert look(chromium, folder / "report.html", other).gantt.wrong_bars == [other["nests"][1]["name"]]
     assert wrong_bars({"bars": [[99, 0, 1]], "width": 10, "cycles": 10}, {"nests": []}) == ["bar 99 of no nest"]
 
 

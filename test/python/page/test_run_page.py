@@ -97,11 +97,11 @@ def test_an_image_has_the_map_of_the_rtl_that_of_float_and_the_difference(single
     device, software = normalized(rtl * scale), normalized(of_float)
     captions = [caption for _, caption in sources]
     cells = {caption: decoded(source) for source, caption in sources}
-    of_rtl = f"class {report['explained_class'][0]} at second, the RTL, 8 x 8"
-    assert np.abs(cells[of_rtl] / 255 - jet(device)).max() < 0.01
+    where = f"Class {report['explained_class'][0]} at second: "
+    assert np.abs(cells[f"{where}the RTL's map, 8 x 8"] / 255 - jet(device)).max() < 0.01
     worst = np.abs(device - software).max()
-    assert f"the RTL less float, at most {worst:.2g} of 1" in captions
-    red_less_blue = cells[f"the RTL less float, at most {worst:.2g} of 1"].astype(int) @ [1, 0, -1]
+    assert f"{where}the RTL less float, at most {worst:.2g} of 1" in captions
+    red_less_blue = cells[f"{where}the RTL less float, at most {worst:.2g} of 1"].astype(int) @ [1, 0, -1]
     assert (np.sign(red_less_blue) == np.sign(device - software))[np.abs(device - software) > 0.01 * worst].all()
 
 
