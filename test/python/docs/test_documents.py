@@ -11,7 +11,7 @@ from folders import ROOT
 
 from gradcam.dialect.methods import METHODS
 from gradcam.passes.infra import registry
-from gradcam.tools import gradcam_compile, gradcam_import, gradcam_opt, gradcam_sim, gradcam_synth
+from gradcam.tools import gradcam_compile, gradcam_import, gradcam_opt, gradcam_report, gradcam_sim, gradcam_synth
 
 PATHS = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]
 DOCUMENTS = [Document(str(path.relative_to(ROOT))) for path in sorted(PATHS)]
@@ -20,6 +20,7 @@ TOOLS = {
     "gradcam-import": gradcam_import,
     "gradcam-opt": gradcam_opt,
     "gradcam-sim": gradcam_sim,
+    "gradcam-report": gradcam_report,
     "gradcam-synth": gradcam_synth,
 }
 BENCHMARKS = {path.name for path in (ROOT / "benchmarks").glob("*.py") if "argparse" in path.read_text("utf-8")}
