@@ -25,6 +25,9 @@ from gradcam.schema.schedule import Schedule, read_schedule
 from gradcam.timeline import Timeline
 from gradcam.verdict import percent, quality_rows, warnings
 
+#: Choices of the schedule that a reader sees at once.
+COSTLIEST = 5
+
 
 @dataclass(frozen=True)
 class Choice:
@@ -43,6 +46,11 @@ class Choice:
     run: int
     beside: str
     read: DramRead | None
+
+    @property
+    def beyond(self) -> int:
+        """Cycles beyond the steps of its loops."""
+        return self.run - self.nest.steps
 
 
 @dataclass(frozen=True)
@@ -68,6 +76,7 @@ def design_page(folder: Path) -> str:
     schedule = read_schedule(folder / "schedule.json")
     reads = {read.number: read for read in dram_reads(program)}
     synthesized = synthesis(folder)
+    chosen = choices(program, schedule, reads)
     dram = layer_reads(report, reads)
     timeline = Timeline.of(program)
     charts = layer_charts(report, [read.bytes if read else 0 for read in dram])
@@ -90,7 +99,8 @@ def design_page(folder: Path) -> str:
         reads=reads,
         dram=dram,
         timeline=timeline,
-        choices=choices(program, schedule, reads),
+        choices=chosen,
+        costliest=sorted(chosen, key=lambda choice: -choice.beyond)[:COSTLIEST],
         levels=level_rows(report.passes),
         diagram=diagram(program, report),
         memories=memories(program, report),

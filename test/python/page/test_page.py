@@ -1,6 +1,7 @@
 """report.html of a compile: what it says, that it loads nothing, that no text of others becomes markup."""
 
 import json
+import math
 import shutil
 
 import pytest
@@ -10,8 +11,9 @@ from pages import Page, bars, nests
 from gradcam.compiler import Settings
 from gradcam.output import compile_to_folder
 from gradcam.page import page, write_page
-from gradcam.page.levels import level_rows
-from gradcam.page.render import static
+from gradcam.page.levels import STEPS, level_rows
+from gradcam.page.render import count, size, static
+from gradcam.passes.registry import PASSES
 from gradcam.schema.report import PassTime
 from gradcam.tools import gradcam_report
 
@@ -92,6 +94,33 @@ def test_the_figures_and_tables_stand_in_the_text(compiled):
     assert all(layer["name"] in found.text for layer in report["layers"])
     assert all(time["name"] in found.text for time in report["passes"])
     assert [row["cycles"] for row in found.chart("cycles")["data"]["values"]] == [x["cycles"] for x in report["layers"]]
+
+
+def test_the_choices_say_what_they_cost(compiled):
+    program, found = json.loads((compiled / "program.json").read_text()), parsed(compiled)
+    rows = {row[0]: row for row in found.rows if len(row) == 8 and row[1] in {n["engine"] for n in program["nests"]}}
+    chosen = json.loads((compiled / "schedule.json").read_text())["nests"].values()
+    for nest, choice in zip(program["nests"], chosen, strict=True):
+        steps, cycles = math.prod(nest["trips"]), nest["end"] - nest["start"]
+        loops = " · ".join(f"{loop} {trip}" for loop, trip in zip(choice["loops"], nest["trips"], strict=True))
+        beside = "" if nest["follows"] is None else program["nests"][nest["follows"]]["name"]
+        figures = [f"{steps:,}", f"{cycles:,}", f"{cycles - steps:,}"]
+        assert rows[nest["name"]] == [nest["name"], nest["engine"], loops, nest["stationary"] or "", *figures, beside]
+
+
+def test_figures_are_written_as_people_do():
+    assert [count(n) for n in (0, 1234567, 0.5, 1234.0)] == ["0", "1,234,567", "0.5", "1,234"]
+    assert [size(n) for n in (0, 1023, 1024, 1536, 5 << 20)] == [
+        "0 bytes",
+        "1,023 bytes",
+        "1.0 KiB",
+        "1.5 KiB",
+        "5.0 MiB",
+    ]
+
+
+def test_every_room_of_passes_has_its_levels():
+    assert {room for _, room, *_ in PASSES} <= set(STEPS)
 
 
 def test_names_of_others_are_text(folder):

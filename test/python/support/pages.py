@@ -20,6 +20,7 @@ class Page(HTMLParser):
         handlers: attributes that run scripts, such as onclick.
         scripts: the text of every script by its id, "" for none.
         pictures: the address and the text of every picture that stands in the page itself.
+        rows: the text of the cells of every row of a table.
         text: all text outside of scripts and styles.
     """
 
@@ -27,12 +28,19 @@ class Page(HTMLParser):
         super().__init__(convert_charrefs=True)
         self.tags, self.loads, self.handlers, self.scripts, self.text = list[str](), list[str](), list[str](), {}, ""
         self.pictures = list[tuple[str, str]]()
+        self.rows = list[list[str]]()
+        self._in_cell = False
         self._inside: tuple[str, str] | None = None
         self.feed(html)
         self.close()
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append(tag)
+        if tag == "tr":
+            self.rows.append([])
+        if tag in ("th", "td"):
+            self.rows[-1].append("")
+            self._in_cell = True
         values = {name: value or "" for name, value in attrs}
         self.loads += [v for n, v in values.items() if n in LOADING and not v.startswith(("#", "data:"))]
         self.loads += re.findall(r"url\([^)]*\)", values.get("style", ""))
@@ -43,10 +51,13 @@ class Page(HTMLParser):
 
     def handle_endtag(self, tag: str) -> None:
         self._inside = None
+        self._in_cell = self._in_cell and tag not in ("th", "td")
 
     def handle_data(self, data: str) -> None:
         if self._inside is None:
             self.text += data
+            if self._in_cell:
+                self.rows[-1][-1] += data
         elif self._inside[0] == "style":
             self.loads += re.findall(r"@import[^;]*|url\((?!#)[^)]*\)", data)
         else:

@@ -15,7 +15,7 @@
       legend: { labelColor: soft, titleColor: soft },
       text: { color: ink, fill: ink, font },
       view: { stroke: null },
-      range: { category: phases, heatmap: [colour("bar"), colour("inference")], ramp: [colour("bar"), colour("inference")] },
+      range: { category: phases, ramp: [colour("area-low"), colour("area-high")] },
     };
   };
 
