@@ -40,7 +40,7 @@ from oracles import gradients
 
 #: The networks of `gradcam.models` with their arguments.
 SHIPPED: dict[str, dict[str, Any]] = {"tinyml_resnet18": {}, "resnet18": {"num_classes": 1000, "stem": "imagenet"}}
-ZOO = ("mobilenet_v2", "densenet121", "efficientnet_b0")
+ZOO = ("mobilenet_v2", "densenet121", "googlenet")
 TOLERANCE = 1e-4
 
 #: Relative noise of a feature map and its gradient in f32, and of weights; seeds of images that are tried.

@@ -23,7 +23,7 @@ from gradcam.passes.infra.elision import elided_text
 _OUTPUT = "output folder; for other levels a file, - for stdout: .mlirbc is bytecode, text lacks large constants"
 
 #: What `--emit` can name besides levels: ONNX models, each with the level whose program it has.
-_ONNX = {"onnx": "simplified"}
+_ONNX = {"onnx": "simplified", "onnx-int8": "quantized"}
 
 #: The level where settings take effect first; the others do at the import. `pe` is taken at every level.
 _FIRST_LEVELS = {
@@ -102,7 +102,7 @@ def _parser() -> argparse.ArgumentParser:
         "--emit",
         choices=(*LEVELS, *_ONNX),
         default="verilog",
-        help="stop at this level (default: verilog), or write the float program for a runtime of ONNX",
+        help="stop at this level (default: verilog), or write the program for a runtime of ONNX, float or int8",
     )
     add("--print-ir", action="store_true", help="also write ir/NN-pass.mlir after every pass")
     add("--trace", type=Path, metavar="FILE", help="also write the schedule for Perfetto and chrome://tracing")
@@ -198,7 +198,7 @@ def _emitted(compilation: Compilation, options: argparse.Namespace) -> bytes:
         return _encoded(compilation.to(options.emit), options.output)
     from gradcam.onnx_export import compiled_model
 
-    return compiled_model(compilation, options.model).SerializeToString()
+    return compiled_model(compilation, options.model, options.emit).SerializeToString()
 
 
 def _encoded(module: Any, name: str) -> bytes:

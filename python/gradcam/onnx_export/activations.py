@@ -56,11 +56,9 @@ def _activated(graph: Graph, x: str, lo: float, hi: float) -> str:
 
 
 def _apply_mask(graph: Graph, op: Any, g: str, mask: str) -> str:
-    from onnx import TensorProto
-
     if slope := real(op, "slope"):
         return graph("Mul", g, graph("Where", mask, graph.constant(1.0), graph.constant(slope)))
-    return graph("Mul", g, graph("Cast", mask, to=TensorProto.FLOAT))  # several times as fast as Where
+    return graph("Mul", g, graph.cast(mask, graph.dtype))  # several times as fast as Where
 
 
 def _activation_adjoint(graph: Graph, op: Any, g: str, y: str) -> str:

@@ -38,17 +38,22 @@ KEPT_TWICE = 1 << 20
 def _turned_around(graph: Graph, op: Any, g: str, weights: np.ndarray) -> str:
     """The adjoint of a convolution of stride 1: one with the taps in reverse order and the channels exchanged."""
     groups, kernel = ops.groups_of(op), weights.shape[2:]
-    by_group = weights.reshape(groups, -1, *weights.shape[1:])  # groups x O/groups x C/groups x KHxKW
-    turned = by_group.swapaxes(1, 2).reshape(-1, by_group.shape[1], *kernel)[:, :, ::-1, ::-1]
     attributes = window(op, kernel)
     reach = [d * (k - 1) for d, k in zip(attributes["dilations"], kernel, strict=True)]
     around = [r - p for r, p in zip(2 * reach, attributes["pads"], strict=True)]
     attributes["pads"] = [max(0, n) for n in around]
-    found = graph("Conv", g, graph.constant(turned, name="weight"), group=groups, **attributes)
-    return _cut(graph, found, [max(0, -n) for n in around], shape(op.results[0])[2:])
+    reversed_ = graph.constant(turned(weights, groups), name="weight")
+    found = graph("Conv", g, reversed_, group=groups, **attributes)
+    return cut(graph, found, [max(0, -n) for n in around], shape(op.results[0])[2:])
 
 
-def _cut(graph: Graph, x: str, around: Sequence[int], size: Sequence[int]) -> str:
+def turned(weights: np.ndarray, groups: int) -> np.ndarray:
+    """The weights of a convolution (OxC/groupsxKHxKW) as its adjoint has them: CxO/groupsxKHxKW, taps in reverse."""
+    by_group = weights.reshape(groups, -1, *weights.shape[1:])
+    return by_group.swapaxes(1, 2).reshape(-1, by_group.shape[1], *weights.shape[2:])[:, :, ::-1, ::-1]
+
+
+def cut(graph: Graph, x: str, around: Sequence[int], size: Sequence[int]) -> str:
     """The map of `size` inside of one that has `around` rows and columns more: top, left, bottom, right."""
     if not any(around):
         return x
@@ -71,7 +76,7 @@ def _conv_transpose(graph: Graph, op: Any, g: str, w: str) -> str:
 _WINDOW = ("kernel_shape", "strides", "dilations")
 
 
-def _tap_sums(graph: Graph, op: Any, g: str) -> str:
+def tap_sums(graph: Graph, op: Any, g: str) -> str:
     """One product of matrices: a row of `landing` says which positions of the map a tap reads."""
     kernel, stride, dilation, size = (ints(op, name, 2, 1) for name in ("kernel", "stride", "dilation", "size"))
     channels, *out = shape(op.operands[0])[1:]
@@ -87,17 +92,23 @@ def _taps(kernel: int, stride: int, low: int, dilation: int, size: int, out: int
     return position[:, :, None] == np.arange(size)
 
 
+def pool_windows(op: Any, size: Sequence[int], out: Sequence[int]) -> list[np.ndarray]:
+    """Which elements of a map of `size` each window of an average pool to `out` has, for rows and columns: bool."""
+    axes = zip(ints(op, "kernel", 2, 1), ints(op, "stride", 2, 1), sides(op)[0], [1, 1], size, out, strict=True)
+    return [np.any(_taps(*axis), axis=0) for axis in axes]
+
+
 def _avg_pool2d_adjoint(graph: Graph, op: Any, g: str) -> str:
     """Each axis by itself: the divisor of a window is its height by its width."""
-    (low, _), size, out = sides(op), shape(op.results[0])[2:], shape(op.operands[0])[2:]
-    axes = zip(ints(op, "kernel", 2, 1), ints(op, "stride", 2, 1), low, [1, 1], size, out, strict=True)
-    matrices = []
-    for axis in axes:
-        windows = _taps(*axis).any(0)
-        matrices.append((windows / (axis[0] if flag(op, "count_include_pad") else windows.sum(1, keepdims=True))).T)
+    size = shape(op.results[0])[2:]
     if op.is_global:
         scaled = graph("Mul", g, graph.constant(1 / math.prod(size)))
         return graph("Expand", scaled, graph.integers(*shape(op.results[0])))
+    matrices = []
+    for windows, kernel in zip(
+        pool_windows(op, size, shape(op.operands[0])[2:]), ints(op, "kernel", 2, 1), strict=True
+    ):
+        matrices.append((windows / (kernel if flag(op, "count_include_pad") else windows.sum(1, keepdims=True))).T)
     return graph.separable(g, *matrices)
 
 
@@ -127,22 +138,34 @@ def _pads_apart(op: Any) -> bool:
 
 
 def _max_pool2d_index(graph: Graph, op: Any, x: str) -> str:
-    pool = _pool(graph, op, x)
-    if len(pool.output) == 1:
-        pool.output.append(graph.name("Indices"))
-    return pool.output[1]
+    return graph.indices(_pool(graph, op, x))
 
 
 def _max_unpool2d(graph: Graph, op: Any, g: str, places: str) -> str:
-    """Adds each gradient to the element at its place, in a map as large as the one that was pooled."""
+    return scattered(graph, op, g, places, sides(op) if _pads_apart(op) else ([0, 0], [0, 0]))
+
+
+def scattered(graph: Graph, op: Any, g: str, places: str, around: Sequence[Sequence[int]]) -> str:
+    """Adds each gradient to the element at its place, in a map as large as the one that was pooled.
+
+    Args:
+        graph: gets the nodes.
+        op: a max_unpool2d or a max_pool2d_adjoint.
+        g: the gradients.
+        places: of the maxima in the map with its padding.
+        around: that padding, before and behind.
+    """
+    from onnx import numpy_helper
+
     channels, *size = shape(op.results[0])[1:]
-    (top, left), (bottom, right) = sides(op) if _pads_apart(op) else ([0, 0], [0, 0])
+    (top, left), (bottom, right) = around
     height, width = size[0] + top + bottom, size[1] + left + right
-    zeros = graph("ConstantOfShape", graph.integers(channels * height * width))
+    zero = numpy_helper.from_array(np.zeros(1, graph.dtype))
+    zeros = graph("ConstantOfShape", graph.integers(channels * height * width), value=zero)
     flat = [graph.reshape(value, [-1]) for value in (places, g)]
     found = graph("ScatterElements", zeros, *flat, axis=0, reduction="add")
     whole = graph.reshape(found, [1, channels, height, width])
-    return _cut(graph, whole, (top, left, bottom, right), size)
+    return cut(graph, whole, (top, left, bottom, right), size)
 
 
 def _max_pool2d_adjoint(graph: Graph, op: Any, g: str, x: str) -> str:
@@ -154,7 +177,7 @@ RULES: dict[Any, Rule] = {
     ops.MaxPool2dOp: _max_pool2d,
     adjoint_ops.LinearAdjointOp: _linear_adjoint,
     adjoint_ops.Conv2dAdjointOp: _conv2d_adjoint,
-    adjoint_ops.TapSumsOp: _tap_sums,
+    adjoint_ops.TapSumsOp: tap_sums,
     adjoint_ops.AvgPool2dAdjointOp: _avg_pool2d_adjoint,
     adjoint_ops.BatchNormAdjointOp: _batch_norm_adjoint,
     adjoint_ops.MaxPool2dIndexOp: _max_pool2d_index,

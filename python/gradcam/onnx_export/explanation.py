@@ -34,10 +34,8 @@ def _next_class(graph: Graph, op: Any, logits: str, *chosen: str) -> str:
 
 
 def _one_hot(graph: Graph, op: Any, cls: str) -> str:
-    from onnx import TensorProto
-
     classes = graph.integers(*range(shape(op.results[0])[1]))
-    return graph("Cast", graph("Equal", classes, graph.reshape(cls, [-1, 1])), to=TensorProto.FLOAT)
+    return graph.cast(graph("Equal", classes, graph.reshape(cls, [-1, 1])), graph.dtype)
 
 
 def _class_row(graph: Graph, op: Any, table: str, cls: str) -> str:

@@ -14,7 +14,7 @@ from gradcam.dialect.verify import shape
 from gradcam.errors import GradcamError, fail
 from gradcam.execution.interpreter import ARGUMENTS
 from gradcam.images import Preprocessing
-from gradcam.onnx_export import activations, adjoints, explanation, forward
+from gradcam.onnx_export import activations, adjoints, explanation, forward, integer_activations, integers
 from gradcam.onnx_export.graph import OPSET, Graph, Rule
 from gradcam.onnx_package import onnx_package
 from gradcam.outside import outside
@@ -23,16 +23,20 @@ from gradcam.passes.ir.constants import dense_values
 from gradcam.passes.ir.explanations import explanations, map_names
 from gradcam.passes.ir.normalization import normalization_of
 from gradcam.passes.ir.queries import location_name, main_function
+from gradcam.quant_types import scale, storage_limits
 
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-#: The rules of all ops of level 1 by op name.
-RULES: dict[str, Rule] = {
-    op.OPERATION_NAME: rule
-    for table in (forward, activations, adjoints, explanation)
-    for op, rule in table.RULES.items()
-}
+
+def _by_name(*tables: Any) -> dict[str, Rule]:
+    """The rules of several modules by op name."""
+    return {op.OPERATION_NAME: rule for table in tables for op, rule in table.RULES.items()}
+
+
+#: The rules of all ops of level 1, and of all quantized ops of level 2, by op name.
+RULES = _by_name(forward, activations, adjoints, explanation)
+INTEGER_RULES = _by_name(integers, integer_activations)
 
 #: Distributions whose versions a model tells.
 _VERSIONS = ("gradcam-mlir", "torch", "torch-mlir", "onnx")
@@ -60,11 +64,34 @@ def float_model(module: ir.Module, name: str, preprocessing: Preprocessing | Non
     """
     onnx_package("an ONNX model")
     main, graph = main_function(module), Graph()
-    image, *classes = main.entry_block.arguments
-    values: dict[ir.Value, str] = dict(zip((image, *classes), ARGUMENTS, strict=False))
-    values[image] = _entering(graph, main, preprocessing)
-    results = _translate(graph, main, values)
-    return _model(graph, main, results, _metadata(main, name, preprocessing))
+    image = _entering(graph, main, preprocessing)
+    results = _translate(graph, main, image, RULES)
+    return _model(graph, main, results, np.float32, _metadata(main, name, preprocessing))
+
+
+def integer_model(module: ir.Module, name: str, preprocessing: Preprocessing | None = None) -> ModelProto:
+    """A level-2 module as an ONNX model that computes the integers of the reference; see `float_model`.
+
+    Its image is float32, as in the float model, and quantized in the model. Its outputs are int32; their scales are in
+    the metadata.
+
+    Args:
+        module: level 2; it stays as it is.
+        name: of the model, for the metadata.
+        preprocessing: as for a float model.
+
+    Raises:
+        GradcamError: as for a float model.
+    """
+    onnx_package("an ONNX model")
+    main, graph = main_function(module), Graph(np.float64)
+    argument = main.entry_block.arguments[0]
+    real = graph.cast(_entering(graph, main, preprocessing), np.float64)
+    steps = graph("Round", graph("Div", real, graph.constant(scale(argument))))  # of ties to the even one
+    results = _translate(graph, main, integers.clip(graph, steps, *storage_limits(argument)), INTEGER_RULES)
+    returned = zip(_output_names(main), list(main.entry_block.operations)[-1].operands, strict=True)
+    metadata = _metadata(main, name, preprocessing) | {"scales": json.dumps({n: scale(v) for n, v in returned})}
+    return _model(graph, main, [graph.cast(value, np.int32) for value in results], np.int32, metadata)
 
 
 def _entering(graph: Graph, main: Any, preprocessing: Preprocessing | None) -> str:
@@ -73,42 +100,52 @@ def _entering(graph: Graph, main: Any, preprocessing: Preprocessing | None) -> s
     asked = None if preprocessing is None else preprocessing.of_channels(channels)
     value = ARGUMENTS[0]
     for step in filter(None, (asked, normalization_of(main))):
-        mean, std = (np.reshape(numbers, (1, -1, 1, 1)) for numbers in (step.mean, step.std))
-        value = graph("Div", graph("Sub", value, graph.constant(mean)), graph.constant(std))
+        mean, std = (
+            graph.constant(np.reshape(numbers, (1, -1, 1, 1)), np.float32) for numbers in (step.mean, step.std)
+        )
+        value = graph("Div", graph("Sub", value, mean), std)
     return value
 
 
-def _translate(graph: Graph, main: Any, values: dict[ir.Value, str]) -> list[str]:
-    """Adds what the ops of `main` compute; the names of its results."""
+def _translate(graph: Graph, main: Any, image: str, rules: Mapping[str, Rule]) -> list[str]:
+    """Adds what the ops of `main` compute of the image; the names of its results."""
+    values: dict[ir.Value, str] = dict(zip(main.entry_block.arguments, (image, *ARGUMENTS[1:]), strict=False))
     for op in main.entry_block.operations:
+        name = op.operation.name
         graph.scope = location_name(op)
-        if op.operation.name == "func.return":
+        if name == "func.return":
             return [values[value] for value in op.operands]
-        if op.operation.name == "arith.constant":
+        if name == "arith.constant":
             array = dense_values(op)
-            values[op.results[0]] = graph.constant(array, array.dtype, "weight")
-            continue
-        if op.operation.name not in RULES:
-            raise fail(op, f"'{op.operation.name}' has no form in ONNX")
-        values[op.results[0]] = RULES[op.operation.name](graph, op, *(values[value] for value in op.operands))
+            stored = graph.constant(array, array.dtype, "weight")
+            values[op.results[0]] = stored if array.dtype == graph.dtype else graph.cast(stored, graph.dtype)
+        elif name == "quant.scast":
+            values[op.results[0]] = values[op.operands[0]]
+        elif name in rules:
+            values[op.results[0]] = rules[name](graph, op, *(values[value] for value in op.operands))
+        else:
+            raise fail(op, f"'{name}' has no form in ONNX")
     raise GradcamError("@main has no return")
 
 
-def _model(graph: Graph, main: Any, results: list[str], metadata: Mapping[str, str]) -> ModelProto:
+def _output_names(main: Any) -> list[str]:
+    return ["logits", *map_names(len(explanations(main)))]
+
+
+def _model(graph: Graph, main: Any, results: list[str], dtype: Any, metadata: Mapping[str, str]) -> ModelProto:
+    """The model of a graph whose results are of `dtype`."""
     import onnx
     from onnx import TensorProto, helper
 
-    names = ["logits", *map_names(len(results) - 1)]
     graph.scope = ""
-    for value, name in zip(results, names, strict=True):
+    for value, name in zip(results, _output_names(main), strict=True):
         graph.output(value, name)
+    graph.drop_unused()
     types = zip(ARGUMENTS, (TensorProto.FLOAT, TensorProto.INT64), main.entry_block.arguments, strict=False)
     inputs = [helper.make_tensor_value_info(name, type_, shape(value)) for name, type_, value in types]
-    returned = list(main.entry_block.operations)[-1].operands
-    outputs = [
-        helper.make_tensor_value_info(name, TensorProto.FLOAT, shape(value))
-        for name, value in zip(names, returned, strict=True)
-    ]
+    returned = zip(_output_names(main), list(main.entry_block.operations)[-1].operands, strict=True)
+    element = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
+    outputs = [helper.make_tensor_value_info(name, element, shape(value)) for name, value in returned]
     opset = helper.make_opsetid("", OPSET)
     model = helper.make_model(
         helper.make_graph(graph.nodes, "main", inputs, outputs, graph.constants),

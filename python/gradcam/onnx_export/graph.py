@@ -25,9 +25,11 @@ class Graph:
         nodes: the nodes.
         constants: the initializers.
         scope: what the nodes that are made next belong to, such as a module path: their names begin with it.
+        dtype: of the numbers that are computed: float32, or float64 where they are integers.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, dtype: Any = np.float32) -> None:
+        self.dtype = dtype
         self.nodes: list[NodeProto] = []
         self.constants: list[TensorProto] = []
         self.scope = ""
@@ -61,6 +63,12 @@ class Graph:
         node = self._made.get((kind, inputs, "[]"))
         return None if node is None else node.output[0]
 
+    def indices(self, pool: NodeProto) -> str:
+        """The second output of a MaxPool: the places of the maxima in the whole map, as one number each."""
+        if len(pool.output) == 1:
+            pool.output.append(self.name("Indices"))
+        return pool.output[1]
+
     def output(self, value: str, name: str) -> None:
         """Gives a value the name of an output of the graph."""
         from onnx import helper
@@ -68,11 +76,22 @@ class Graph:
         self._names.add(name)
         self.nodes.append(helper.make_node("Identity", [value], [name], name=f"output {name}"))
 
-    def constant(self, array: Any, dtype: Any = np.float32, name: str = "constant") -> str:
-        """An initializer with the numbers of `array`."""
+    def drop_unused(self) -> None:
+        """Removes nodes whose outputs nothing reads, and then the constants that none reads."""
+        read = {node.output[0] for node in self.nodes if node.op_type == "Identity"}
+        kept = []
+        for node in reversed(self.nodes):
+            if read.intersection(node.output):
+                kept.append(node)
+                read.update(node.input)
+        self.nodes = kept[::-1]
+        self.constants = [tensor for tensor in self.constants if tensor.name in read]
+
+    def constant(self, array: Any, dtype: Any = None, name: str = "constant") -> str:
+        """An initializer with the numbers of `array`, of the graph's own type where none is given."""
         from onnx import numpy_helper
 
-        array = np.ascontiguousarray(np.asarray(array, dtype))
+        array = np.ascontiguousarray(np.asarray(array, dtype or self.dtype))
         key = array.shape, array.dtype.str, array.tobytes()
         if key not in self._kept:
             self._kept[key] = self.name(name)
@@ -94,6 +113,12 @@ class Graph:
         return name
 
     # What several rules need.
+
+    def cast(self, x: str, dtype: Any) -> str:
+        """x as another type of NumPy."""
+        from onnx import helper
+
+        return self("Cast", x, to=helper.np_dtype_to_tensor_dtype(np.dtype(dtype)))
 
     def reshape(self, x: str, shape: Sequence[int]) -> str:
         """The elements of x in another shape."""
