@@ -121,20 +121,27 @@ def test_sums_of_taps_do_not_walk_positions():
 
 
 @st.composite
+def axes(draw, single: bool, dilated: bool):
+    """Size, kernel, stride, padding and dilation of an axis; where it is `single`, a window of several taps fits once."""
+    kernel = draw(st.integers(2 if single else 1, 8))
+    padding, dilation = draw(st.integers(0, kernel // 2)), draw(st.integers(1, 2)) if dilated else 1
+    least = max(1, dilation * (kernel - 1) + 1 - 2 * padding)
+    size = draw(st.integers(least, least + 4))
+    beyond = size + 2 * padding - dilation * (kernel - 1) - 1
+    return size, kernel, draw(st.integers(beyond + 1, beyond + 3) if single else st.integers(1, 4)), padding, dilation
+
+
+@st.composite
 def layers(draw):
     """Height, width and channels of a map, and a layer with one window along an axis at least."""
     kind = draw(st.sampled_from(["conv", "depthwise", "groups", "max", "average"]))
-    pair = st.tuples(*[st.integers(1, 8)] * 2)
-    size, kernel, stride = draw(pair), draw(pair), draw(st.tuples(*[st.integers(1, 4)] * 2))
-    padding = tuple(draw(st.integers(0, k // 2)) for k in kernel)
-    dilation = (1, 1) if kind == "average" else draw(st.tuples(*[st.integers(1, 2)] * 2))
-    each = zip(size, kernel, stride, padding, dilation, strict=True)
-    reach = [(n + 2 * p - d * (k - 1) - 1, s) for n, k, s, p, d in each]
-    assume(all(n >= 0 for n, _ in reach) and any(n < s for n, s in reach) and max(kernel) > 1)
+    single = draw(st.sampled_from([(True, False), (False, True), (True, True)]))
+    both = [draw(axes(one, kind != "average")) for one in single]
     # Windows of which some reach the map: taps that are apart may all fall on the padding, which has no gradient.
-    grid = zip(size, kernel, stride, padding, dilation, reach, strict=True)
-    read = [{o * s + i * d - p for o in range(n // s + 1) for i in range(k)} for _, k, s, p, d, (n, _) in grid]
-    assume(all(not positions.isdisjoint(range(n)) for positions, n in zip(read, size, strict=True)))
+    for size, kernel, stride, padding, dilation in both:
+        windows = range((size + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1)
+        assume(any(0 <= o * stride + i * dilation - padding < size for o in windows for i in range(kernel)))
+    size, kernel, stride, padding, dilation = zip(*both, strict=True)
     channels = draw(st.sampled_from([4, 6, 10]))
     if kind == "max":
         return size, channels, nn.MaxPool2d(kernel, stride, padding, dilation)
