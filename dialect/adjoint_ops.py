@@ -34,7 +34,7 @@ from gradcam.dialect.verify import (
 )
 
 #: Taps of the largest window whose tap numbers fit 8 bits.
-MAX_TAPS = 128
+MAX_TAPS = 256
 
 
 class LinearAdjointOp(
@@ -189,9 +189,9 @@ class MaxPool2dAdjointOp(GradCAM.Operation, name="max_pool2d_adjoint", traits=[e
 class MaxPool2dIndexOp(GradCAM.Operation, name="max_pool2d_index", traits=[ext.Pure, Unscaled()]):
     """For each window of a max_pool2d with input x, the number of the tap with its first maximum.
 
-    y = i * KW + j for tap (i, j). Padding is minus infinity; for quantized x it is the smallest integer, so that it may
-    be the first maximum before an element saturated to this integer. The attributes are the pool's. x: 1xCxHxW, y:
-    1xCxOHxOW of i8.
+    y = i * KW + j for tap (i, j), in the bits of an unsigned byte. Padding is minus infinity; for quantized x it is
+    the smallest integer, so that it may be the first maximum before an element saturated to this integer. The
+    attributes are the pool's. x: 1xCxHxW, y: 1xCxOHxOW of i8.
     """
 
     x: ext.Operand[Any]

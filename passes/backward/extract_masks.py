@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -10,7 +11,8 @@ from torch_mlir import ir
 from gradcam.dialect import adjoint_ops, ops
 from gradcam.dialect.adjoints import part_location
 from gradcam.dialect.traits import Activation, has
-from gradcam.dialect.verify import shape
+from gradcam.dialect.verify import ints, shape
+from gradcam.errors import fail
 from gradcam.passes.infra.pass_base import Pass
 from gradcam.passes.ir.queries import users
 
@@ -99,7 +101,17 @@ def _mask(adjoint: Any, x: ir.Value) -> ir.Value:
 
 
 def _index(op: Any, window: tuple[ir.ArrayAttr, ...]) -> ir.Value:
-    """Builds the index for a max-pool's adjoint right after the pool."""
+    """Builds the index for a max-pool's adjoint right after the pool.
+
+    Raises:
+        GradcamError: the window has more taps than an index can tell apart.
+    """
+    if (taps := math.prod(ints(op, "kernel", 2, 1))) > adjoint_ops.MAX_TAPS:
+        raise fail(
+            op,
+            f"a gradient passes a maximum of {taps} elements; the most are {adjoint_ops.MAX_TAPS}: "
+            "explain a layer behind it, or take the maximum in two steps, of windows and of their maxima",
+        )
     pools = [u for u in users(op.x) if isinstance(u, ops.MaxPool2dOp)]
     pool = next((p for p in pools if (p.kernel, p.stride, p.padding, p.dilation) == window), op.x.owner)
     point, location = _behind(pool, "index")

@@ -308,8 +308,8 @@ def weighted(x: ir.Value, weight: ir.Value, unsigned: bool = False) -> ir.Value:
 
 
 def tap_numbers(kernel: list[int]) -> ir.Value:
-    """The number i * KW + j of every tap of a window, a constant KH x KW x 1 of i8."""
-    return const_tensor(np.arange(math.prod(kernel), dtype=np.int8).reshape(*kernel, 1))
+    """The number i * KW + j of every tap of a window, a constant KH x KW x 1 of i8, from 128 on below 0."""
+    return const_tensor(np.arange(math.prod(kernel)).astype(np.int8).reshape(*kernel, 1))
 
 
 def reduce_windows(

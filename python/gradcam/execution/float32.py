@@ -254,7 +254,7 @@ def _max_unpool2d(op: Any, g: Tensor, index: Tensor) -> Tensor:
     kernel, stride, dilation = map(tuple, (ints(op, "kernel", 2, 1), *_steps(op)))
     size, around = shape(op.results[0])[2:], sides(op)
     taps = torch.arange(math.prod(kernel)).reshape(1, 1, -1, 1)
-    windows = torch.where(index.flatten(2)[:, :, None] == taps, g.flatten(2)[:, :, None], 0)
+    windows = torch.where(index.to(torch.uint8).flatten(2)[:, :, None] == taps, g.flatten(2)[:, :, None], 0)
     padded = tuple(n + low + high for n, low, high in zip(size, *around, strict=True))
     return _inside(op, F.fold(windows.flatten(1, 2), padded, kernel, dilation, 0, stride), size)
 

@@ -180,7 +180,7 @@ def _max_pool2d_index(op: Any, x: np.ndarray) -> np.ndarray:
 
 
 def _max_unpool2d(op: Any, g: np.ndarray, index: np.ndarray) -> np.ndarray:
-    kernel = _ints(op, "kernel")
+    kernel, index = _ints(op, "kernel"), index.view(np.uint8)
     return rescaled(op, _landed(op, kernel, (np.where(index == t, g, 0)[0] for t in range(math.prod(kernel)))))
 
 

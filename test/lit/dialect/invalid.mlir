@@ -378,9 +378,9 @@ func.func @max_pool2d_index(%0: tensor<1x4x6x6xf32>) {
 
 // -----
 
-func.func @max_pool2d_index(%0: tensor<1x4x16x16xf32>) {
-  // expected-error@+1 {{'gradcam.max_pool2d_index' op an index of i8 can tell 128 taps apart, the kernel has 144}}
-  %r = "gradcam.max_pool2d_index"(%0) {kernel = [12, 12], stride = [1, 1], padding = [0, 0], dilation = [1, 1]} : (tensor<1x4x16x16xf32>) -> tensor<1x4x5x5xi8>
+func.func @max_pool2d_index(%0: tensor<1x4x20x20xf32>) {
+  // expected-error@+1 {{'gradcam.max_pool2d_index' op an index of i8 can tell 256 taps apart, the kernel has 272}}
+  %r = "gradcam.max_pool2d_index"(%0) {kernel = [17, 16], stride = [1, 1], padding = [0, 0], dilation = [1, 1]} : (tensor<1x4x20x20xf32>) -> tensor<1x4x4x5xi8>
   return
 }
 

@@ -11,6 +11,7 @@ from torch_mlir import ir
 
 from gradcam.compiler import Compilation, Settings
 from gradcam.dialect import make_context
+from gradcam.errors import GradcamError
 from gradcam.evaluate import pearson
 from gradcam.execution import float32
 from gradcam.execution.float32 import run_float
@@ -28,6 +29,7 @@ WINDOWS = [
     ((5, 9), (3, 1), (3, 2), (1, 0), (1, 1)),
     ((10, 9), (3, 2), (2, 3), (1, 1), (2, 3)),
     ((4, 4), (4, 4), (4, 4), (2, 0), (1, 1)),
+    ((16, 16), (16, 16), (16, 16), (0, 0), (1, 1)),  # the last tap has the number 255
 ]
 
 
@@ -171,3 +173,25 @@ def test_rtl_equals_the_integer_reference(target, method, pe, tmp_path):
     index = next(b for dump, b in buffers if dump.buffer.name.endswith(".index") and b.any())
     index[0, 0, 0] ^= 1
     assert "index[0, 0, 0, 0]" in str(checked.compare().difference)
+
+
+def largest(height: int, width: int) -> Network:
+    """The largest element of each channel of a map; value 2, in front of it, is explained."""
+    net = Network(3, height, width, seed=6)
+    net.explain(net.add(nn.ReLU(), net.conv(0, 6)))
+    net.add(nn.MaxPool2d((height, width)), net.add(nn.ReLU(), net.conv(net.target, 6)))
+    return net.classify(5)
+
+
+def test_a_maximum_of_more_than_128_elements(tmp_path):
+    """Tap numbers from 128 on are bytes below 0."""
+    net = largest(13, 14)
+    compile_to_folder(net, "test", Settings("layers.2", "hirescam", "4x4", range_choice="max"), tmp_path / "design")
+    checked = check_design(net, tmp_path / "design")
+    buffers = zip(dumps(checked.simulator.program), checked.traced.buffers, strict=True)
+    assert any(dump.buffer.name == "layers.5.index" and b.min() < 0 < b.max() for dump, b in buffers)
+
+
+def test_a_maximum_of_too_many_elements_is_refused():
+    with pytest.raises(GradcamError, match="a maximum of 272 elements; the most are 256: explain a layer"):
+        Compilation(largest(17, 16), Settings("layers.2", "hirescam", "4x4", range_choice="max")).to("quantized")

@@ -122,7 +122,7 @@ def test_sums_of_taps_do_not_walk_positions():
 
 @st.composite
 def axes(draw, single: bool, dilated: bool):
-    """Size, kernel, stride, padding and dilation of an axis; where it is `single`, a window of several taps fits once."""
+    """Size, kernel, stride, padding and dilation of an axis; where it is `single`, one window of several taps fits."""
     kernel = draw(st.integers(2 if single else 1, 8))
     padding, dilation = draw(st.integers(0, kernel // 2)), draw(st.integers(1, 2)) if dilated else 1
     least = max(1, dilation * (kernel - 1) + 1 - 2 * padding)
