@@ -53,9 +53,11 @@ class AssignCycles(Pass):
            gradcam.phase = "inference"}
 
     and sums the cycles by phase in the module's attribute `gradcam.cycles`. A nest that reads the weight stream also
-    waits `gradcam.stalls` cycles for late words of an ideal DRAM (`passes/schedule/weight_timing.py`). A follower is
-    issued together with its producer, or when its engine is free, and waits for its operands
-    (`passes/program/runs.py`). The `gradcam.cycles` of a nest are the cycles that it adds to its phase.
+    waits `gradcam.stalls` cycles for late words of an ideal DRAM, which come from the first to the second cycle of
+    `gradcam.beats` (`passes/schedule/weight_timing.py`); the module's `gradcam.ring_levels` are the beats in the ring
+    at the events of the schedule. A follower is issued together with its producer, or when its engine is free, and
+    waits for its operands (`passes/program/runs.py`). The `gradcam.cycles` of a nest are the cycles that it adds to its
+    phase.
     """
 
     name: ClassVar[str] = "gradcam-assign-cycles"

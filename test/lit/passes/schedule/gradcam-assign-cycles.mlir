@@ -133,7 +133,10 @@ func.func @feedback(%image: memref<8xi32>, %out: memref<1xi32>) {
 // Words of 2 beats from DRAM: a request in cycle 0, its first beat 10 cycles later, so words 0 to 5 are there from cycles
 // 12, 14, 16, 18, 20 and 22 on. The steps of the first tile come in cycles 12, 14, 16 and 17 to 19, those of the second in
 // 20, 21, 22 and 23 to 25: 13 later than without waiting. With the stage of the write and the issue that makes 27 cycles.
-// CHECK: gradcam.end = 27 : i64, gradcam.phase = "store", gradcam.stalls = 13 : i64, gradcam.start = 0 : i64}
+// The 12 beats are requested in cycle 0 and come in cycles 10 to 21; the words of the first tile are free after cycles 17
+// to 19, the others after 23 to 25.
+// CHECK: gradcam.ring_levels = {{\[}}[0, 0], [10, 12], [22, 6], [27, 0]]
+// CHECK: {gradcam.beats = [10, 21], {{.+}} gradcam.end = 27 : i64, gradcam.phase = "store", gradcam.stalls = 13 : i64, gradcam.start = 0 : i64}
 module attributes {
   gradcam.banks = {weights = {bits = 8 : i64, constant = false, lanes = 2 : i64, words = 8 : i64}},
   gradcam.platform = {pe = "1x1", dram = {latency = 10 : i64, outstanding = 8 : i64, width = 8 : i64}},
