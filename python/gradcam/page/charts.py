@@ -11,6 +11,7 @@ from itertools import pairwise
 from typing import Any
 
 from gradcam.page.render import static
+from gradcam.page.synthesized import Synthesized
 from gradcam.schema.program import Program
 from gradcam.schema.report import Report
 from gradcam.timeline import Timeline
@@ -110,21 +111,21 @@ def _bars(rows: list[dict[str, Any]], field: str, title: str) -> Spec:
     return spec
 
 
-def area_chart(synthesized: Mapping[str, Mapping[str, Any]]) -> Spec:
+def area_chart(synthesized: Mapping[str, Synthesized]) -> Spec:
     """The modules of a design as a treemap: their area is that of the resource that a reader chooses.
 
     Args:
-        synthesized: the reports of `gradcam-synth` by family.
+        synthesized: what `gradcam-synth` found, by family.
     """
     nodes, resources = list[dict[str, Any]](), list[str]()
     for family, report in synthesized.items():
-        for resource in (name for name, amount in report["total"].items() if amount):
+        for resource in (name for name, amount in report.total.items() if amount):
             key = f"{resource} ({family})"
             resources.append(key)
-            nodes.append({"resource": key, "id": key, "parent": None, "module": report["top"], "amount": 0})
+            nodes.append({"resource": key, "id": key, "parent": None, "module": report.top, "amount": 0})
             nodes += [
                 {"resource": key, "id": f"{key} {module}", "parent": key, "module": module, "amount": of[resource]}
-                for module, of in report["modules"].items()
+                for module, of in report.modules.items()
                 if of[resource]
             ]
     spec = _specification("area")

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import importlib.metadata
-import json
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from gradcam.errors import GradcamError
 from gradcam.page.charts import area_chart, layer_charts, schedule_chart
@@ -16,6 +13,7 @@ from gradcam.page.diagram import diagram
 from gradcam.page.figures import Figure
 from gradcam.page.levels import level_rows
 from gradcam.page.render import count, rendered, size
+from gradcam.page.synthesized import read_synthesized
 from gradcam.program_file import read_program
 from gradcam.schema.derived import DramRead, dram_reads, explained, overlaps
 from gradcam.schema.document import read
@@ -74,8 +72,11 @@ def design_page(folder: Path) -> str:
     """
     program, report = read_program(folder), read(folder / "report.json", Report)
     schedule = read_schedule(folder / "schedule.json")
+    numbers = [number for layer in report.layers for number in layer.nests]
+    if report.cycles != program.cycles or sorted(numbers) != list(range(len(program.nests))):
+        raise GradcamError(f"{folder / 'report.json'} is not the report of program.json; compile again")
     reads = {read.number: read for read in dram_reads(program)}
-    synthesized = synthesis(folder)
+    synthesized = read_synthesized(folder)
     chosen = choices(program, schedule, reads)
     dram = layer_reads(report, reads)
     timeline = Timeline.of(program)
@@ -180,22 +181,3 @@ def memories(program: Program, report: Report) -> list[tuple[str, str, int]]:
             what = "constants" if bank.constant else "feature maps and sums"
             rows.append((name, f"{what}: {bank.words:,} words of {bank.lanes} x {bank.bits} bits", number))
     return rows
-
-
-def synthesis(folder: Path) -> dict[str, Any]:
-    """What `gradcam-synth` wrote into the folder, by family.
-
-    Raises:
-        GradcamError: a file of it is malformed.
-    """
-    found = {}
-    for path in sorted(folder.glob("synth/*/synth.json")):
-        try:
-            report = json.loads(path.read_bytes())
-            areas = [amount for module in report["modules"].values() for amount in module.values()]
-            if not math.isfinite(sum(areas)):
-                raise ValueError("an area is not finite")
-            found[report["family"]] = report
-        except (ValueError, KeyError, TypeError, AttributeError):
-            raise GradcamError(f"{path} is no output of gradcam-synth; run it again") from None
-    return found

@@ -127,7 +127,10 @@ def _engines(program: Program, report: Report) -> list[Entry]:
     for engine in dict.fromkeys(nest.engine for nest in program.nests):
         busy = sum(nest.end - nest.start for nest in program.nests if nest.engine == engine)
         products = report.multiplications.get(engine, 0)
-        notes = f"busy {percent(busy / program.cycles.total)}", f"{count(products)} multipliers" if products else ""
+        notes = (
+            f"busy {percent(busy / (program.cycles.total or 1))}",
+            f"{count(products)} multipliers" if products else "",
+        )
         found.append((engine, notes))
     return found
 

@@ -42,7 +42,11 @@ class RunFiles:
             GradcamError: a file is missing, malformed or of another version.
         """
         report = read(folder / "report.json", RunReport)
+        if fault := _contradiction(report):
+            raise GradcamError(f"{folder / 'report.json'}: {fault}; simulate again")
         images = _array(folder, "image", report, 3, np.uint8)
+        if images.shape[3] != 3:
+            raise GradcamError(f"{folder / 'image.npy'} has {images.shape[3]} channels, not 3; simulate again")
         compared = report.simulated_quality is not None
         maps, float_maps = dict[str, list[Maps]](), dict[str, list[Maps | None]]()
         for name, how in report.explains.items():
@@ -53,7 +57,9 @@ class RunFiles:
                 return heatmap_maps(x, scale, images.shape[1:3], how.relu, how.normalize, how.eps)
 
             maps[name] = [shown(x, report.scales[name]) for x in raw]
-            float_maps[name] = [None if np.isnan(x).any() else shown(x, 1.0) for x in real]
+            if compared and real.shape != raw.shape:
+                raise GradcamError(f"{folder} has other sizes of {name}.npy and {name}_float.npy; simulate again")
+            float_maps[name] = [None if not np.isfinite(x).all() else shown(x, 1.0) for x in real]
         logits = _array(folder, "logits", report, 1, np.int32) * report.scales["logits"]
         float_logits = _array(folder, "logits_float", report, 1, np.float32) if compared else None
         if float_logits is not None and float_logits.shape != logits.shape:
@@ -65,6 +71,22 @@ class RunFiles:
         """The device's map without that of the float network, both after ReLU and normalization; None without that."""
         of_float = self.float_maps[name][image] if self.float_maps else None
         return None if of_float is None else self.maps[name][image].low - of_float.low
+
+
+def _contradiction(report: RunReport) -> str | None:
+    """What two members of a report say otherwise of each other; None for nothing."""
+    maps, nests = report.explains.keys(), [wait.nest for wait in report.images[0].dram]
+    if missing := [name for name in ("logits", *maps) if name not in report.scales]:
+        return f"{missing[0]} has no scale"
+    for image in report.images:
+        if len(image.classes) != len(maps):
+            return f"{image.image} has {len(image.classes)} explained classes, but there are {len(maps)} maps"
+        if [wait.nest for wait in image.dram] != nests:
+            return f"{image.image} has other nests that read from DRAM than the first image"
+        lacking = image.class_of_float is None or image.logit_error is None or image.pearson.keys() != maps
+        if report.simulated_quality is not None and lacking:
+            return f"{image.image} is not compared with the float network, but there is a quality"
+    return None
 
 
 def _array(folder: Path, name: str, report: RunReport, rank: int, kind: type[np.generic]) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import msgspec
 
@@ -77,7 +77,7 @@ class RunReport(Report, frozen=True, kw_only=True):
 
     REMEDY: ClassVar[str] = "simulate again"
 
-    images: tuple[ImageRun, ...]
+    images: Annotated[tuple[ImageRun, ...], msgspec.Meta(min_length=1, description="a list of at least one image")]
     explains: dict[str, Explanation]
     scales: dict[str, Scale]
     reference_equal: bool | None

@@ -146,6 +146,11 @@ def older(name):
     return lambda folder: edit(folder / name, lambda contents: contents.update(format=contents["format"] - 1))
 
 
+def area(modules):
+    total = {"LUT": 12.5, "DSP": 0.0}
+    return {"family": "xcup", "top": "top", "total": total, "modules": modules, "part": None, "timing": None}
+
+
 def synthesized(text):
     def write(folder):
         (folder / "synth" / "xcup").mkdir(parents=True)
@@ -164,6 +169,17 @@ def synthesized(text):
         (older("program.json"), "{}/program.json: $.format must be"),
         (older("report.json"), "{}/report.json: $.format must be"),
         (lambda folder: (folder / "schedule.json").write_text("{}"), "not the schedule of program.json; compile again"),
+        (
+            lambda folder: edit(folder / "report.json", lambda r: r["cycles"].update(total=0)),
+            "is not the report of program",
+        ),
+        (lambda folder: edit(folder / "report.json", lambda r: r["layers"].pop()), "is not the report of program.json"),
+        (
+            synthesized(
+                '{"family": "a", "top": "b", "total": {"LUT": 1}, "modules": {"c": {}}, "part": null, "timing": null}'
+            ),
+            "synth/xcup/synth.json has modules with other resources than the total; run gradcam-synth again",
+        ),
         (synthesized("{"), "synth/xcup/synth.json is no output of gradcam-synth; run it again"),
         (synthesized('{"family": "xcup"}'), "synth/xcup/synth.json is no output of gradcam-synth; run it again"),
     ],
@@ -180,7 +196,14 @@ def test_what_is_no_output_folder_is_refused_in_one_line(folder, capsys, damage,
 
 def test_a_synthesized_design_has_its_modules_in_the_treemap(folder):
     amounts = {"top": {"LUT": 7.0, "DSP": 0.0}, EVIL: {"LUT": 5.5, "DSP": 0.0}}
-    report = {"family": "xcup", "top": "top", "total": {"LUT": 12.5, "DSP": 0.0}, "modules": amounts, "timing": None}
+    report = {
+        "family": "xcup",
+        "top": "top",
+        "total": {"LUT": 12.5, "DSP": 0.0},
+        "modules": amounts,
+        "part": None,
+        "timing": None,
+    }
     synthesized(json.dumps(report))(folder)
     found = Page(page(folder))
     leaves = [row for row in found.data("area", "modules") if row["parent"]]

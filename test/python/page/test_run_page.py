@@ -186,6 +186,11 @@ def array(name, value):
         (array("heatmap0", np.zeros((8, 8))), "heatmap0.npy is float64 of shape (8, 8), not int32, of 1 image"),
         (array("logits_float", np.zeros((2, 3), np.float32)), "logits_float.npy is float32 of shape (2, 3), not"),
         (array("logits_float", np.zeros(7, np.float32)), "7 logits of the float network, but 3 of the design"),
+        (array("image", np.zeros((16, 16, 1), np.uint8)), "image.npy has 1 channels, not 3; simulate again"),
+        (array("heatmap1_float", np.zeros((4, 8), np.float32)), "other sizes of heatmap1.npy and heatmap1_float.npy"),
+        (change(explained_class=1), "has 1 explained classes, but there are 2 maps; simulate again"),
+        (change(scales={"image": 1.0}), "report.json: logits has no scale; simulate again"),
+        (change(pearson={}), "is not compared with the float network, but there is a quality; simulate again"),
         (lambda folder: (folder / "logits.npy").unlink(), "it has neither program.json nor logits.npy"),
     ],
 )
@@ -195,3 +200,10 @@ def test_a_damaged_run_is_refused_in_one_line(single, tmp_path, capsys, damage, 
     assert gradcam_report.main([str(folder)]) == 1
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 1 and message in lines[0]
+
+
+def test_a_run_of_no_image_is_refused(several, tmp_path, capsys):
+    folder = shutil.copytree(several, tmp_path / "run")
+    change(images=[])(folder)
+    assert gradcam_report.main([str(folder)]) == 1
+    assert "$.images must be a list of at least one image, got []; simulate again" in capsys.readouterr().err
