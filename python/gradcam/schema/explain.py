@@ -67,7 +67,7 @@ def _follow(path: str, value: Any, kind: Any) -> tuple[str, Any, Any]:
     """Walks along msgspec's path: the path with names, the value there, and the type that it should have."""
     said = "$"
     for member, index in re.findall(r"\.(\w+)|\[(\d+|\.\.\.)\]", path):
-        kind = _plain(kind)
+        kind = _plain(kind, value)
         inner = typing.get_args(kind)
         step: str | int
         if member:
@@ -82,12 +82,13 @@ def _follow(path: str, value: Any, kind: Any) -> tuple[str, Any, Any]:
     return said, value, kind
 
 
-def _plain(kind: Any) -> Any:
-    """A type without its constraints and without null."""
+def _plain(kind: Any, value: Any = None) -> Any:
+    """A type without its constraints and without null; of several types the one of lists where the value is a list."""
     if typing.get_origin(kind) is Annotated:
-        return _plain(typing.get_args(kind)[0])
+        return _plain(typing.get_args(kind)[0], value)
     if typing.get_origin(kind) in _UNIONS:
-        return _plain(next(k for k in typing.get_args(kind) if k is not types.NoneType))
+        kinds = [_plain(k, value) for k in typing.get_args(kind) if k is not types.NoneType]
+        return next((k for k in kinds if (typing.get_origin(k) is tuple) == isinstance(value, list)), kinds[0])
     return kind
 
 

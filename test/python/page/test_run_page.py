@@ -189,6 +189,7 @@ def array(name, value):
         (array("image", np.zeros((16, 16, 1), np.uint8)), "image.npy has 1 channels, not 3; simulate again"),
         (array("heatmap1_float", np.zeros((4, 8), np.float32)), "other sizes of heatmap1.npy and heatmap1_float.npy"),
         (change(explained_class=1), "has 1 explained classes, but there are 2 maps; simulate again"),
+        (change(explained_class=[1, 0.5]), "$.images[0].explained_class[1] must be an integer of at least 0, got 0.5"),
         (change(scales={"image": 1.0}), "report.json: logits has no scale; simulate again"),
         (change(pearson={}), "is not compared with the float network, but there is a quality; simulate again"),
         (lambda folder: (folder / "logits.npy").unlink(), "it has neither program.json nor logits.npy"),
