@@ -212,9 +212,9 @@ def phases(files: RunFiles) -> list[tuple[str, int, int, int]]:
 
 
 def waits(images: Sequence[ImageRun]) -> list[tuple[str, int, int, int]]:
-    """The nests that read from DRAM with the cycles that they wait: predicted, fewest and most simulated."""
+    """The nests that wait for weights from DRAM with their cycles: predicted, fewest and most simulated."""
     rows = []
     for same in zip(*(image.dram for image in images), strict=True):
         simulated = [wait.simulated_stall_cycles for wait in same]
         rows.append((same[0].name, same[0].stall_cycles, min(simulated), max(simulated)))
-    return rows
+    return [row for row in rows if any(row[1:])]

@@ -208,3 +208,20 @@ def test_a_run_of_no_image_is_refused(several, tmp_path, capsys):
     change(images=[])(folder)
     assert gradcam_report.main([str(folder)]) == 1
     assert "$.images must be a list of at least one image, got []; simulate again" in capsys.readouterr().err
+
+
+def test_nests_that_wait_for_dram_stand_in_a_table(several, tmp_path):
+    folder = shutil.copytree(several, tmp_path / "run")
+    report = json.loads((folder / "report.json").read_text())
+    for number, image in enumerate(report["images"]):
+        waits = [("waits", 5, 70 - number), ("waits here only", 0, 9), ("never", 0, 0)]
+        image["dram"] = [
+            {"nest": n, "name": name, "stall_cycles": predicted, "simulated_stall_cycles": simulated}
+            for n, (name, predicted, simulated) in enumerate(waits)
+        ]
+    (folder / "report.json").write_text(json.dumps(report))
+    assert gradcam_report.main([str(folder)]) == 0
+    found = parsed(folder)
+    assert ["waits", "5", "68", "70"] in found.rows and ["waits here only", "0", "9", "9"] in found.rows
+    assert not [row for row in found.rows if row[0] == "never"]
+    assert "Of 3 nests that read weights from DRAM, these wait:" in found.text
