@@ -47,7 +47,7 @@ from gradcam.passes.linalg.lowering import (
 )
 from gradcam.passes.linalg.products import TileLoops, multiply_accumulate
 from gradcam.passes.linalg.taps import Taps, WindowAxis, axes_of, by_parity, windows_over
-from gradcam.passes.linalg.values import Halves, Placed, Row, joined, pointwise
+from gradcam.passes.linalg.values import Halves, Layout, Row, joined, pointwise
 from gradcam.quant_types import result_rescale, storage_bits, storage_limits
 
 # --- products with the forward weights ---
@@ -106,7 +106,7 @@ def _adjoint(lowering: Lowering, op: Any, kernel: list[int], axes: list[WindowAx
     is_wide = storage_bits(op.results[0]) > 8  # and cannot be brought in order later
     layout = None if is_wide else lowering.layouts.get(op.operands[1])
     if layout is not None:
-        m, channels = _in_places(m, layout), shape(layout.packed)[2]
+        m, channels = _in_places(m, layout), layout.lanes
     vector = factor_vector(lowering, m, channels) if m.ndim else None
     lanes = lowering.pe.padded(channels)
     if is_depthwise(op):
@@ -124,11 +124,11 @@ def _adjoint(lowering: Lowering, op: Any, kernel: list[int], axes: list[WindowAx
         return layout.of_gradient(joined(by_parity(axes, size, part)))
 
 
-def _in_places(m: np.ndarray, layout: Placed) -> np.ndarray:
+def _in_places(m: np.ndarray, layout: Layout) -> np.ndarray:
     """Multipliers of channels as those of the lanes in which the channels lie."""
     if not m.ndim:
         return m
-    lanes = np.ones(shape(layout.packed)[2], m.dtype)
+    lanes = np.ones(layout.lanes, m.dtype)
     there = [(place, channel) for channel, place in enumerate(layout.places) if place >= 0]
     lanes[[place for place, _ in there]] = m[[channel for _, channel in there]]
     return lanes

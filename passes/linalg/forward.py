@@ -107,7 +107,7 @@ def sums_of_products(lowering: Lowering, op: Any, x: ir.Value, window: Window, o
         down, across = (Axis(window.stride[n], window.dilation[n], -window.padding[n]) for n in range(2))
         return correlate(lowering, x, stored_constant(op, op.operands[1])[:, 0], down, across, out, unsigned)
     w = lowering.packed(op, op.operands[1], (window.kernel[0], window.kernel[1]))
-    return accumulate(window.pad(x, out[:2], 0), w, window, out, unsigned)
+    return accumulate(window.pad(x, out[:2], 0), w, window, out, unsigned, lowering.tiles_read(op.operands[1]))
 
 
 def _lower_conv2d(lowering: Lowering, op: Any) -> list[Any]:

@@ -13,7 +13,6 @@ A shuffle of two maps of 8 words to 16 tiles is one run: 8 blocks of 2 tiles, a 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from functools import cache
 from itertools import pairwise, product
 from typing import Any, NamedTuple
 
@@ -25,24 +24,11 @@ from gradcam.passes.linalg.builders import const_tensor, elementwise, empty, ins
 from gradcam.passes.linalg.packing import pack_weights
 from gradcam.passes.linalg.products import TileLoops, multiply_accumulate
 from gradcam.passes.linalg.values import Placed
+from gradcam.passes.linalg.words import Words, covers
 from gradcam.pe import PE
 
 #: Steps that a further nest must save: it has a configuration, and waits for its pipeline to fill.
 STEPS_OF_A_NEST = 16
-
-
-class Words(NamedTuple):
-    """The words first + segment * apart + place, of `segments` segments of `width` words."""
-
-    first: int
-    segments: int
-    apart: int
-    width: int
-
-    @property
-    def number(self) -> int:
-        """How many words these are."""
-        return self.segments * self.width
 
 
 class Walk(NamedTuple):
@@ -130,7 +116,7 @@ def _of_blocks(one: Walk, union: int, needed: Sequence[int], words: int) -> Iter
             if moved is None:
                 return
             union |= moved
-        walks_ = (one._replace(blocks=blocks, words=found) for found in _covers(union, words))
+        walks_ = (one._replace(blocks=blocks, words=found) for found in covers(union, words))
         yield from (walk for walk in walks_ if walk.is_within(words))
 
 
@@ -149,21 +135,6 @@ def _moved(mask: int, by: int, words: int) -> int | None:
     return mask << (words - by) if abs(by) < words else None
 
 
-@cache
-def _covers(mask: int, words: int) -> list[Words]:
-    """The words from the first to the last one of a mask of `_moved`, and, where these are fewer, those in segments."""
-    members = [n - words for n in range(mask.bit_length()) if mask >> n & 1] or [0]
-    low, span = members[0], members[-1] - members[0] + 1
-    whole = best = Words(low, 1, 0, span)
-    for apart in range(2, span) if span > len(members) else ():
-        residues = sorted({(n - low) % apart for n in members})
-        gap, begin = max((b - a, b % apart) for a, b in pairwise([*residues, apart]))
-        first = low - (-begin) % apart
-        found = Words(first, (members[-1] - first) // apart + 1, apart, apart - gap + 1)
-        best = min(best, found, key=lambda w: w.number)
-    return [whole] if best is whole else [whole, best]
-
-
 def plan(placed: Placed, channels: int, pe: PE) -> list[Walk]:
     """The walks that bring the channels of a map in order, and zeros behind them up to `channels`."""
     height, width_, lanes = shape(placed.packed)
@@ -178,7 +149,7 @@ def gathered(placed: Placed, channels: int, pe: PE) -> ir.Value:
     """A map (H x W x lanes, 8 bits) with its channels in order, and zeros behind them up to `channels`."""
     size = [*shape(placed.packed)[:2], pe.padded(len(placed.places))]
     matrix = np.eye(channels, len(placed.places), dtype=np.int8)[:, :, None, None]
-    tiles, found = pack_weights(placed.spread(matrix), pe)[:, :, 0, 0], plan(placed, channels, pe)
+    tiles, found = pack_weights(placed.layout.spread(matrix), pe)[:, :, 0, 0], plan(placed, channels, pe)
     if len(found) == 1:
         return _walked(placed.packed, tiles, found[0], size)
     whole = empty(size, 8)

@@ -34,7 +34,8 @@ from gradcam.passes.linalg.builders import (
 )
 from gradcam.passes.linalg.gathers import gathered, plan
 from gradcam.passes.linalg.packing import pack_channels, pack_groups, pack_weights
-from gradcam.passes.linalg.values import Parities, Placed, Row, joined
+from gradcam.passes.linalg.values import Layout, Parities, Placed, Row, joined
+from gradcam.passes.linalg.words import Words
 from gradcam.pe import PE
 from gradcam.quant_types import is_unsigned, operand_rescale, result_rescale, storage_bits, storage_limits
 from gradcam.windows import average_of
@@ -60,7 +61,7 @@ class Lowering:
     weights: dict[tuple[ir.Value, int, int], ir.Value] = field(default_factory=dict)
     others: dict[tuple[ir.Value, ...], ir.Value] = field(default_factory=dict)
     gradients: set[ir.Value] = field(default_factory=set)
-    layouts: dict[ir.Value, Placed] = field(default_factory=dict)
+    layouts: dict[ir.Value, Layout] = field(default_factory=dict)
     ordered: dict[tuple[ir.Value, int, int], ir.Value] = field(default_factory=dict)
     dense: dict[ir.Value, ir.Value] = field(default_factory=dict)
 
@@ -85,17 +86,22 @@ class Lowering:
         lowered = self.values[x]
         if not isinstance(lowered, Placed) or x in self.dense or groups_of(op) > 1 or is_in_order(self, x, lowered):
             return self.tensor(x)
-        narrow = lowered.narrowed(self.pe.lanes)
+        layout = lowered.selected(self.pe.lanes)
         only_reader = not any(use.owner.operation != op and not has(use.owner, Gradient) for use in w.uses)
-        if not only_reader or users_named(w, "gradcam.class_row") or not self._is_cheaper(op, narrow):
+        if not only_reader or users_named(w, "gradcam.class_row") or not self._is_cheaper(op, lowered, layout.lanes):
             return self.tensor(x)
-        self.layouts[w] = narrow
-        return narrow.packed
+        self.layouts[w] = layout
+        return lowered.packed
 
-    def _is_cheaper(self, op: Any, x: Placed) -> bool:
+    def tiles_read(self, w: ir.Value) -> Words | None:
+        """The tiles of the map that weights `w` are multiplied with, where these are not all."""
+        words = self.layouts[w].words if w in self.layouts else None
+        return words and words.in_tiles(self.pe.lanes // self.pe.ic)
+
+    def _is_cheaper(self, op: Any, x: Placed, lanes: int) -> bool:
         """Whether a layer takes no more steps with weights that follow the channels than after a copy."""
         out, *kernel = type_shape(op.operands[1])
-        (height, width_, lanes), channels = shape(x.packed), len(x.places)
+        (height, width_, _), channels = shape(x.packed), len(x.places)
         taps = math.prod(kernel[1:]) if len(kernel) > 1 else height * width_
         outputs = math.prod(type_shape(op.results[0])[2:])
         rows, words, ordered = -(-out // self.pe.oc), lanes // self.pe.ic, -(-channels // self.pe.ic)
@@ -130,11 +136,10 @@ def in_order(lowering: Lowering, value: ir.Value, placed: Placed) -> ir.Value:
         return placed.packed if is_whole else extract_slice(placed.packed, [0, 0, placed.places[0]], size, size)
     if width(placed.packed) != 8:
         raise fail(value.owner, f"'{value.owner.name}' moves {width(placed.packed)}-bit channels; only 8-bit ones move")
-    x = placed.narrowed(lowering.pe.lanes)
     # A product of lanes reads whole words of a gradient, so that the lanes behind its channels are written, too.
-    channels = size[2] if value in lowering.gradients else len(x.places)
+    channels = size[2] if value in lowering.gradients else len(placed.places)
     with value.owner.location:
-        return gathered(x, channels, lowering.pe)
+        return gathered(placed, channels, lowering.pe)
 
 
 def is_in_order(lowering: Lowering, value: ir.Value, placed: Placed) -> bool:

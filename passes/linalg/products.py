@@ -13,6 +13,7 @@ from gradcam.pe import PE
 
 if TYPE_CHECKING:
     from gradcam.passes.linalg.lowering import Window
+    from gradcam.passes.linalg.words import Words
 
 
 class TileLoops(NamedTuple):
@@ -47,21 +48,48 @@ class TileLoops(NamedTuple):
         return tile * lanes + lane
 
 
-def accumulate(x: ir.Value, w: ir.Value, window: Window, out: list[int], unsigned: bool = False) -> ir.Value:
-    """Sums of products in i32: x (H x W x Cp, padded) with tiles w to `out` (OH x OW x channels); x may be unsigned."""
+def accumulate(
+    x: ir.Value, w: ir.Value, window: Window, out: list[int], unsigned: bool = False, read: Words | None = None
+) -> ir.Value:
+    """Sums of products in i32: x (H x W x Cp, padded) with tiles w to `out` (OH x OW x channels); x may be unsigned.
+
+    `read` are the tiles of x that are summed over, from the first one on where it is left out.
+    """
+    if read is not None and read.segments > 1:
+        return _accumulate_segments(x, w, window, out, unsigned, read)
     *_, outs, ins, _, _, oc, ic = shape(w)
-    loops = TileLoops.of(w)
+    loops, first = TileLoops.of(w), read.first * ic if read else 0
     o, i = loops.lanes
     maps = [
-        [*window.reads(loops.place, loops.tap), loops.channel(loops.summed, ins, i, ic)],
+        [*window.reads(loops.place, loops.tap), loops.channel(loops.summed, ins, i, ic) + first],
         [*loops.block, loops.out, loops.summed, *loops.tap, o, i],
         [*loops.place, loops.channel(loops.out, outs, o, oc)],
     ]
     return multiply_accumulate([x, w], maps, out, unsigned)
 
 
+def _accumulate_segments(
+    x: ir.Value, w: ir.Value, window: Window, out: list[int], unsigned: bool, read: Words
+) -> ir.Value:
+    """Sums over loops oct, oh, ow, segment, place, kh, kw, o, i. w: oct x tiles of all segments x KH x KW x OC x IC."""
+    *_, oc, ic = shape(w)
+    oct_, oh, ow, segment, place, kh, kw, o, i = (ir.AffineDimExpr.get(n) for n in range(9))
+    maps = [
+        [*window.reads([oh, ow], [kh, kw]), (segment * read.apart + place + read.first) * ic + i],
+        [oct_, segment * read.width + place, kh, kw, o, i],
+        [segment, place],
+        [oh, ow, oct_ * oc + o],
+    ]
+    extents = empty([read.segments, read.width], 8)  # linalg takes loop extents from operands
+    return multiply_accumulate([x, w, extents], maps, out, unsigned, "ppprrrrpr")
+
+
 def multiply_accumulate(
-    ins: list[ir.Value], maps: list[list[ir.AffineExpr]], out: list[int], unsigned: bool = False
+    ins: list[ir.Value],
+    maps: list[list[ir.AffineExpr]],
+    out: list[int],
+    unsigned: bool = False,
+    iterators: str = "",
 ) -> ir.Value:
     """The `linalg.generic` of the multipliers: sums of x * w in i32 over loops oct, oh, ow, ict, kh, kw, o, i.
 
@@ -72,8 +100,9 @@ def multiply_accumulate(
         maps: index expressions of each of `ins` and of the result.
         out: shape of the result.
         unsigned: whether x is.
+        iterators: the kinds of the loops, where these are others.
     """
-    iterators = "p" * (max(map(len, maps)) - 6) + "ppprrrpr"  # the tiles have the most dimensions
+    iterators = iterators or "p" * (max(map(len, maps)) - 6) + "ppprrrpr"  # the tiles have the most dimensions
     affine_maps = [ir.AffineMap.get(len(iterators), 0, m) for m in maps]
     return generic(ins, [filled(out, 32, 0)], affine_maps, iterators, partial(multiply_add, unsigned=unsigned))
 

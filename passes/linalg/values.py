@@ -21,6 +21,7 @@ from gradcam.passes.linalg.builders import (
     widened,
     width,
 )
+from gradcam.passes.linalg.words import Words, covers
 
 
 class Row(NamedTuple):
@@ -88,16 +89,32 @@ class Placed(NamedTuple):
         places = tuple(-1 if p < 0 else p + lanes for p in self.places)
         return self._replace(places=places, used=frozenset(p + lanes for p in self.used))
 
-    def narrowed(self, lanes: int) -> Placed:
-        """The map in those words of `lanes` lanes alone, from the first to the last one, that hold its channels."""
-        height, width_, total = shape(self.packed)
-        there = [p // lanes for p in self.places if p >= 0] or [0]
-        start, end = min(there) * lanes, min(total, (max(there) + 1) * lanes)
-        if end - start == total:
-            return self
-        size = [height, width_, end - start]
-        moved = self._replace(used=frozenset(p for p in self.used if start <= p < end)).shifted(-start)
-        return moved._replace(packed=extract_slice(self.packed, [0, 0, start], size, size))
+    @property
+    def layout(self) -> Layout:
+        """The places of the channels among all lanes of the tensor."""
+        return Layout(self.places, shape(self.packed)[2])
+
+    def selected(self, lanes: int) -> Layout:
+        """The fewest words of `lanes` lanes that hold its channels, in segments that are alike."""
+        there = {p // lanes for p in self.places if p >= 0}
+        found = covers(sum(1 << word for word in there))
+        words = next(w for w in reversed(found) if w.first >= 0 and w.last < shape(self.packed)[2] // lanes)
+        places = (p if p < 0 else words.numbered(p // lanes) * lanes + p % lanes for p in self.places)
+        return Layout(tuple(places), words.number * lanes, words)
+
+
+class Layout(NamedTuple):
+    """In which lanes the weights of a layer have its input channels.
+
+    Attributes:
+        places: the lane of each channel; -1 for a channel of zeros.
+        lanes: the number of lanes.
+        words: the words of a map that have these lanes; None for all words from the first one on.
+    """
+
+    places: tuple[int, ...]
+    lanes: int
+    words: Words | None = None
 
     def of_gradient(self, packed: ir.Value) -> Placed:
         """The gradient at this map, in the same places; lanes that hold none of its channels are zeros."""
@@ -105,7 +122,7 @@ class Placed(NamedTuple):
 
     def spread(self, array: np.ndarray) -> np.ndarray:
         """An array O x C x ... with dimension 1 in the places of the channels: O x lanes x ..., zero elsewhere."""
-        spread = np.zeros((len(array), shape(self.packed)[2], *array.shape[2:]), array.dtype)
+        spread = np.zeros((len(array), self.lanes, *array.shape[2:]), array.dtype)
         for channel, place in enumerate(self.places):
             if place >= 0:
                 spread[:, place] = array[:, channel]

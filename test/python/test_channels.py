@@ -109,6 +109,7 @@ DESIGNS = [
     ("pooled", 6, "gradcam", "4x8"),
     ("activated", 3, "gradcam", "4x4"),
     ("cut", 2, "hirescam", "4x4"),
+    ("wide shuffled", 2, "hirescam", "4x4"),
     ("moved", 2, "layercam", "4x4"),
     ("moved", 5, "gradcam", "8x8"),
 ]

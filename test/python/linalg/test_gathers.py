@@ -6,14 +6,16 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from channel_networks import moved
+from channel_networks import NETWORKS, moved
 from dram_checks import check_design, from_dram
 from hypothesis import given
 from hypothesis import settings as search
 from hypothesis import strategies as st
+from rtl_networks import Network
 
 from gradcam.compiler import Compilation, Settings
-from gradcam.passes.linalg.gathers import STEPS_OF_A_NEST, Walk, Words, walks
+from gradcam.passes.linalg.gathers import STEPS_OF_A_NEST, Walk, walks
+from gradcam.passes.linalg.words import Words, covers
 from gradcam.passes.program.scheduled_program import ScheduledProgram
 
 LANES = 4
@@ -84,22 +86,44 @@ def test_any_table_is_walked(masks, unit, positions):
     assert sum(w.steps for w in found) <= len(masks) * 9
 
 
-def steps(target: str, pe: str) -> dict[str, int]:
+@given(st.sets(st.integers(0, 40), min_size=1))
+def test_any_words_are_in_segments(members):
+    """The words of the set have their numbers in it, and none is left out."""
+    for found in covers(sum(1 << n for n in members)):
+        every = [found.first + s * found.apart + p for s in range(found.segments) for p in range(found.width)]
+        assert members <= set(every) and every[-1] == found.last and len(every) == found.number
+        assert [found.numbered(word) for word in every] == list(range(found.number))
+        halves = found.in_tiles(2)
+        assert halves.first == 2 * found.first and halves.last == 2 * found.last + 1
+
+
+def test_words_in_segments_by_hand():
+    assert covers(0b1110_0011_1000_0000)[-1] == Words(7, 2, 6, 3)
+    assert covers(0b1_0000_0110)[-1] == Words(1, 2, 6, 2), "the last segment begins a word earlier"
+    assert covers(0b1011) == [Words(0, 1, 0, 4)], "three words are no segments of fewer than four"
+
+
+def steps(net: Network, target: str, pe: str) -> dict[str, int]:
     """The steps of all nests of each name."""
     found: Counter[str] = Counter()
-    for nest in ScheduledProgram.of(
-        Compilation(moved(), Settings(target, pe=pe, validate=False)).to("scheduled")
-    ).nests:
+    module = Compilation(net, Settings(target, pe=pe, validate=False)).to("scheduled")
+    for nest in ScheduledProgram.of(module).nests:
         found[nest.name] += nest.steps
     return found
 
 
 def test_a_gather_takes_the_words_that_it_needs():
     """36 channels of 5x4 positions, 9 words: a shuffle of 3 groups needs 3 of them for each, a flip one."""
-    found = steps("layers.5", "4x4")
+    found = steps(moved(), "layers.5", "4x4")
     assert found["layers.3"] == 9 * 3 * 20 and found["layers.6.index"] == 9 * 20
     assert found["layers.9.index"] == (4 * 2 + 1) * 20, "every second channel: two words, and one for the last tile"
     assert found["layers.9.index.adjoint"] == 9 * 20, "two tiles of the gradient for each word"
+
+
+def test_a_convolution_leaves_out_words_that_it_does_not_need():
+    """The second half of a shuffle of 2 maps of 5 words: words 2 to 4 of each, for 5 output tiles, and backward."""
+    found = steps(NETWORKS["wide shuffled"][0](), "layers.2", "4x4")
+    assert found["layers.14"] == found["layers.13.adjoint.parts"] == 5 * 6 * 56
 
 
 def test_gathers_with_weights_in_dram(tmp_path):
