@@ -153,3 +153,21 @@ func.func @one_window_along_the_height(%g: tensor<1x5x1x2x!g>) -> tensor<1x3x4x3
     : (tensor<1x5x1x2x!g>, tensor<5x3x4x2x!w>) -> tensor<1x3x4x3x!x>
   return %x : tensor<1x3x4x3x!x>
 }
+
+// -----
+
+!x = !quant.uniform<i8:f32, 5.000000e-01>
+
+// Output tile d0 of a shuffle of two maps, of 4 tiles of input lanes each, reads tile d0 of either: segment d4 of 2.
+// CHECK-DAG: #[[IN:.*]] = affine_map<(d0, d1, d2, d3, d4, d5, d6, d7) -> (d1, d2, (d0 + d4 * 4 + d3) * 2 + d7)>
+// CHECK-DAG: #[[TILES:.*]] = affine_map<(d0, d1, d2, d3, d4, d5, d6, d7) -> (d0, d3, d4, d5, d6, d7)>
+// CHECK-DAG: #[[OUT:.*]] = affine_map<(d0, d1, d2, d3, d4, d5, d6, d7) -> (d1, d2, d0 * 4 + d6)>
+// CHECK-LABEL: func.func @shuffle(
+// CHECK: linalg.generic
+// CHECK-SAME: indexing_maps = [#[[IN]], #[[TILES]], #[[OUT]]]
+// CHECK-SAME: tensor<4x1x2x1x4x2xi8>
+func.func @shuffle(%x: tensor<1x16x3x5x!x>) -> tensor<1x16x3x5x!x> {
+  %y = "gradcam.take_channels"(%x) {order = [0, 8, 1, 9, 2, 10, 3, 11, 4, 12, 5, 13, 6, 14, 7, 15]}
+    : (tensor<1x16x3x5x!x>) -> tensor<1x16x3x5x!x>
+  return %y : tensor<1x16x3x5x!x>
+}
