@@ -2,12 +2,12 @@
 
 The shipped networks are explained at every block output, public networks (see `benchmarks/zoo.py`) at their last stage
 and an earlier one, by every method. An error is the largest difference of a map by the largest magnitude of autograd's.
-It fails where one is above 1e-4, unless the quotients of xgradcam and gradcam++ cancel there: such a map loses four
-digits by relative noise of 1e-6 in the feature map and its gradient.
+It fails where one is above 1e-4.
 
 Images are noise of the first seed with which no activation is so close to a bound that f32 may take the other side of
-it: f64 gives the same maps with relative noise of 1e-7 in all weights. `pip install -c constraints.txt '.[zoo]'` and
-onnxruntime are needed.
+it: f64 gives the same maps with relative noise of 1e-7 in all weights. A map of xgradcam or gradcam++ that this noise
+changes does not count: the sums that they divide by cancel. `pip install -c constraints.txt '.[zoo]'` and onnxruntime
+are needed.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from gradcam.models import BasicBlock
 from gradcam.onnx_export import compiled_model
 
 sys.path.append(str(Path(__file__).parents[1] / "test/python/support"))
-from cam_formulas import cam, is_well_conditioned
+from cam_formulas import cam
 from onnx_runs import execute
 from oracles import gradients
 
@@ -43,8 +43,11 @@ SHIPPED: dict[str, dict[str, Any]] = {"tinyml_resnet18": {}, "resnet18": {"num_c
 ZOO = ("mobilenet_v2", "densenet121", "googlenet")
 TOLERANCE = 1e-4
 
-#: Relative noise of a feature map and its gradient in f32, and of weights; seeds of images that are tried.
-NOISE, WEIGHT_NOISE, SEEDS = 1e-6, 1e-7, 60
+#: Relative noise of the weights, how many times it is drawn, and seeds of images that are tried.
+NOISE, DRAWS, SEEDS = 1e-7, 4, 60
+
+#: The methods that divide by sums that can cancel.
+QUOTIENTS = ("xgradcam", "gradcam++")
 
 
 @dataclass(frozen=True)
@@ -91,38 +94,45 @@ def subject(name: str, side: int | None) -> tuple[Any, tuple[int, ...], list[str
 Gradients = tuple[Tensor, dict[str, tuple[Tensor, Tensor]]]
 
 
-def stable_image(model: nn.Module, shape: Sequence[int], paths: Sequence[str]) -> tuple[Tensor, Gradients]:
-    """An image with which noise in the weights does not change a map, and what autograd makes of it.
+def stable_image(model: nn.Module, shape: Sequence[int], paths: Sequence[str]) -> tuple[Tensor, list[Gradients]]:
+    """An image with which noise in the weights does not change a map.
+
+    Returns:
+        The image, and what autograd makes of it: without noise, then with it.
 
     Raises:
         GradcamError: none of `SEEDS` gives one.
     """
     for seed in range(SEEDS):
         image = torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
-        exact = gradients(model, image, paths)
-        moved = (gradients(_noisy(model, number), image, paths) for number in range(4))
-        if all(_is_near(exact, other) for other in moved):
-            return image, exact
-    raise GradcamError(f"none of {SEEDS} images keeps its maps when the weights have noise of {WEIGHT_NOISE:g}")
+        found = [gradients(model, image, paths)]
+        for number in range(DRAWS):
+            found.append(gradients(_noisy(model, number), image, paths))
+            if not all(_is_near(found, path, "hirescam") for path in paths):  # it reads every gradient
+                break
+        else:
+            return image, found
+    raise GradcamError(f"none of {SEEDS} images keeps its maps when the weights have noise of {NOISE:g}")
 
 
 def _noisy(model: nn.Module, seed: int) -> nn.Module:
     noise, found = torch.Generator().manual_seed(seed), copy.deepcopy(model).double()
     for weights in found.parameters():
-        weights.data *= 1 + WEIGHT_NOISE * torch.randn(weights.shape, generator=noise)
+        weights.data *= 1 + NOISE * torch.randn(weights.shape, generator=noise)
     return found
 
 
-def _is_near(exact: Gradients, other: Gradients) -> bool:
-    """Whether the maps of one are those of the other, by a method that reads every gradient."""
-    pairs = [[cam("hirescam", *gradient[path]).numpy() for gradient in (other[1], exact[1])] for path in exact[1]]
-    return all(relative(found, wanted) <= TOLERANCE for found, wanted in pairs)
+def _is_near(found: Sequence[Gradients], path: str, method: str) -> bool:
+    """Whether all maps of a layer are the first one."""
+    exact, *moved = (cam(method, *by_path[path]).numpy() for _, by_path in found)
+    return all(relative(other, exact) <= TOLERANCE for other in moved)
 
 
 def compared(name: str, side: int | None, methods: Sequence[str]) -> list[Row]:
     """Every method for one network."""
     model, shape, paths = subject(name, side)
-    image, (logits, wanted) = stable_image(model, shape, paths)
+    image, known = stable_image(model, shape, paths)
+    logits, wanted = known[0]
     rows = []
     for method in methods:
         settings = Settings(paths, method, input_shape=tuple(image.shape))
@@ -130,7 +140,7 @@ def compared(name: str, side: int | None, methods: Sequence[str]) -> list[Row]:
         errors, excused = [0.0], 0
         for path, map_ in zip(paths, maps, strict=True):
             error = relative(map_, cam(method, *wanted[path]).numpy())
-            is_excused = error > TOLERANCE and not is_well_conditioned(method, *wanted[path], NOISE)
+            is_excused = error > TOLERANCE and method in QUOTIENTS and not _is_near(known, path, method)
             excused += is_excused
             errors += [] if is_excused else [error]
         rows.append(Row(name, method, len(paths), relative(found, logits.numpy()), max(errors), excused))

@@ -2,10 +2,12 @@
 
 The network is ResNet-18 for 224x224 images and 1000 classes, on one thread. Time: the exported model in ONNX Runtime
 against the plain model that torch.onnx.export writes, beside torch.autograd, pytorch-grad-cam, Captum and torch-cam
-against an inference of PyTorch, all in turn. Memory: the largest and the last resident set of a process that loads the
-model and runs it three times, minus those of one that only infers with the same imports. The processes give large
-blocks back to the system at once (glibc's MALLOC_MMAP_THRESHOLD_), so that a figure is what was in use.
-`pip install -c constraints.txt '.[peers]'` brings the libraries; onnxruntime and onnxscript come with '.[test]'.
+against an inference of PyTorch, all in turn, in CPU seconds, which other work on the machine disturbs least.
+
+Memory: the largest and the last resident set of a process that loads the model and runs it three times, minus those of
+one that only infers with the same imports. The processes give large blocks back to the system at once (glibc's
+MALLOC_MMAP_THRESHOLD_), so that a figure is what was in use. `pip install -c constraints.txt '.[peers]'` brings the
+libraries; onnxruntime and onnxscript come with '.[test]'. It fails where a figure is missed.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -123,14 +126,14 @@ def explaining(name: str, target: str) -> Iterator[Callable[[], Any]]:
 def times(
     folder: Path, peers: Sequence[str], targets: Sequence[str], repeats: int
 ) -> dict[tuple[str, str], list[float]]:
-    """Seconds of each subject and target, and of both inferences (target `PLAIN`), taken in turn."""
+    """CPU seconds of each subject and target, and of both inferences (target `PLAIN`), taken in turn."""
     from overheads import interleaved
 
     with contextlib.ExitStack() as opened:
         calls = {(RUNTIME, name): session(folder / f"{name}.onnx") for name in (PLAIN, *targets)}
         calls[FRAMEWORK, PLAIN] = opened.enter_context(explaining(FRAMEWORK, PLAIN))
         calls |= {(p, t): opened.enter_context(explaining(p, t)) for p in peers for t in targets}
-        seconds = interleaved({" ".join(key): call for key, call in calls.items()}, repeats)
+        seconds = interleaved({" ".join(key): call for key, call in calls.items()}, repeats, time.process_time)
     return dict(zip(calls, seconds.values(), strict=True))
 
 

@@ -57,7 +57,7 @@ def test_the_comparison_with_autograd_notices_a_changed_weight(monkeypatch):
 
 
 def test_images_at_a_bound_are_not_taken(monkeypatch):
-    monkeypatch.setattr(onnx_autograd, "WEIGHT_NOISE", 0.3)
+    monkeypatch.setattr(onnx_autograd, "NOISE", 0.3)
     with pytest.raises(GradcamError, match="keeps its maps"):
         monkeypatch.setattr(onnx_autograd, "SEEDS", 2)
         onnx_autograd.stable_image(tinyml_resnet18(), (1, 3, 64, 64), ["layer3"])
