@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -88,11 +89,12 @@ def _dimensions(access: Access, names: dict[int, list[str]]) -> Iterator[tuple[L
 
 
 def nest_names(program: Sequence[Nest]) -> list[str]:
-    """A name for each nest: its location; `relu.2` for the second one of a name."""
-    names: list[str] = []
+    """A name for each nest: its location; `relu.2` for the second one of a name, if no nest has that name itself."""
+    names, own = list[str](), {nest.name for nest in program}
     for nest in program:
-        number = sum(nest.name == other.name for other in program[: len(names)]) + 1
-        names.append(nest.name if number == 1 else f"{nest.name}.{number}")
+        numbered = (f"{nest.name}.{number}" for number in itertools.count(2))
+        taken = own.union(names)
+        names.append(next(n for n in numbered if n not in taken) if nest.name in names else nest.name)
     return names
 
 

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import re
+from types import SimpleNamespace
 
 import dram_checks
 import numpy as np
@@ -23,6 +24,7 @@ from gradcam.output import compile_to_folder
 from gradcam.passes.infra.pass_manager import PassManager
 from gradcam.passes.program.scheduled_program import ScheduledProgram
 from gradcam.passes.schedule.limit_memory import memory_sizes
+from gradcam.passes.schedule.time_loops import nest_names
 from gradcam.program import describe_program
 from gradcam.reference.integer import run_integer
 from gradcam.schedule import describe_schedule
@@ -339,3 +341,15 @@ def onchip_bytes(module):
 
 def total_cycles(module):
     return ir.IntegerAttr(ir.DictAttr(module.operation.attributes["gradcam.cycles"])["total"]).value
+
+
+@pytest.mark.parametrize(
+    ("own", "names"),
+    [
+        (["a", "a", "b", "a"], ["a", "a.2", "b", "a.3"]),
+        (["a.2", "a", "a", "a"], ["a.2", "a", "a.3", "a.4"]),  # a module of a Sequential may be called so
+        (["a", "a", "a.2", "a.2"], ["a", "a.3", "a.2", "a.2.2"]),
+    ],
+)
+def test_nests_of_one_name_get_numbers_that_no_other_nest_has(own, names):
+    assert nest_names([SimpleNamespace(name=name) for name in own]) == names
