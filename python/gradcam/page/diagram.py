@@ -99,8 +99,9 @@ def diagram(program: Program, report: Report) -> Diagram:
 def _group(title: str, entries: Sequence[Entry], left: int, right: int, y: int) -> tuple[Frame, list[Block]]:
     """Blocks of one size in rows from left to right, and the frame around them, from `y` on."""
     inside = right - left - 2 * EDGE
-    columns = min(len(entries), (inside + GAP) // (BOX + GAP))
-    width, height = (inside + GAP) // columns - GAP, HIGH + NOTE * max(len(notes) for _, notes in entries)
+    columns = max(1, min(len(entries), (inside + GAP) // (BOX + GAP)))
+    width = (inside + GAP) // columns - GAP
+    height = HIGH + NOTE * max((len(notes) for _, notes in entries), default=0)
     blocks = []
     for number, (name, notes) in enumerate(entries):
         row, column = divmod(number, columns)

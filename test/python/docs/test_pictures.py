@@ -30,3 +30,8 @@ def test_the_picture_is_the_one_that_is_drawn_now(drawn):
 def test_another_pass_would_be_another_picture(drawn, monkeypatch):
     monkeypatch.setattr(pictures, "PASSES", (*PASSES, ("gradcam-new", "linalg", "new", "New", "linalg")))
     assert set(pictures.texts(pictures.levels())) - set(drawn) == {"gradcam-new"}
+
+
+def test_the_pictures_of_pages_are_small():
+    sizes = {name: (ROOT / "docs" / name).stat().st_size for name in ("page.png", "page_run.png")}
+    assert [name for name, size in sizes.items() if size > 200_000] == []
