@@ -17,6 +17,7 @@ from cam_formulas import cam, is_well_conditioned
 from normalized_models import Buffers
 from normalized_models import network as normalized_network
 from onnx import numpy_helper
+from onnx.reference import ReferenceEvaluator
 from onnx_runs import execute, exported, level1
 from oracles import gradients
 from random_cnn import Network, op_names, random_case, relative_error
@@ -74,6 +75,17 @@ def test_random_networks(seed, monkeypatch):
             found = exported(module, net.image.numpy())
             assert relative_error(found[0], logits.numpy()) <= TOLERANCE
             assert relative_error(found[1], wanted) <= TOLERANCE or not is_well_conditioned(method, a, g)
+
+
+@pytest.mark.parametrize("seed", range(5, 15))
+def test_another_runtime(seed):
+    """The evaluator of the package onnx, which shares nothing with onnxruntime."""
+    net, target = random_case(seed)
+    with make_context():
+        model = float_model(level1(net.module(target, "hirescam")), "test")
+    found = ReferenceEvaluator(model).run(None, {"image": net.image.numpy(), "class": np.array([-1])})
+    for value, wanted in zip(found, net.oracle(target, "hirescam"), strict=True):
+        assert relative_error(np.asarray(value), wanted) <= TOLERANCE
 
 
 @pytest.fixture(scope="module")
