@@ -13,6 +13,7 @@ from gradcam.passes.ir.linear_form import guarded_store
 from gradcam.passes.ir.queries import is_argument, is_scalar
 from gradcam.passes.program.nest import Access, Nest, read_nests
 from gradcam.passes.program.scheduled_program import ScheduledProgram
+from gradcam.passes.schedule.column_halves import keep_columns
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,8 @@ class DuplicateBuffers(Pass):
     """Gives a nest that reads one buffer through two ports, such as conv(x) + x, a second copy of the buffer.
 
     A memory has one read port. The nest that writes the buffer stores each value twice in the same cycle, so a copy
-    costs memory but no time. Two reads of the same element are merged first.
+    costs memory but no time. Two reads of the same element are merged first. Where all reads of a copy, or of the
+    buffer, are of columns of one parity, these alone are kept (`passes/schedule/column_halves.py`).
 
     This pass turns:
 
@@ -41,14 +43,20 @@ class DuplicateBuffers(Pass):
         with module.context, ir.Location.unknown():
             program = ScheduledProgram.of(module)
             loads = [_distinct_loads(nest) for nest in program.nests]
-            copied = _add_copies(program.nests, loads)
+            copies = _add_copies(program.nests, loads)
+            copied = dict.fromkeys(memref for memref, _ in copies)
             for number, (nest, left) in enumerate(zip(program.nests, loads, strict=True)):
                 if len(left) < len(nest.loads) or any(a.memref in copied for a in (*left, *nest.stores)):
                     program.reread(number)
+            keep_columns(program, [*copied, *copies.values()])
 
 
-def _add_copies(program: Sequence[Nest], loads: Sequence[Sequence[Access]]) -> set[ir.Value]:
-    """Lets the second and later `loads` of one buffer in a nest read copies; returns the buffers that have copies."""
+def _add_copies(program: Sequence[Nest], loads: Sequence[Sequence[Access]]) -> dict[tuple[ir.Value, int], ir.Value]:
+    """Lets the second and later `loads` of one buffer in a nest read copies.
+
+    Returns:
+        The copies by their buffer and number.
+    """
     copies: dict[tuple[ir.Value, int], ir.Value] = {}
     for accesses in loads:
         seen: dict[ir.Value, int] = {}
@@ -61,7 +69,7 @@ def _add_copies(program: Sequence[Nest], loads: Sequence[Sequence[Access]]) -> s
                 if key not in copies:
                     copies[key] = _copy(access.memref, program)
                 access.op.operands[0] = copies[key]
-    return {memref for memref, _ in copies}
+    return copies
 
 
 def _distinct_loads(nest: Nest) -> list[Access]:

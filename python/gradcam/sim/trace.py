@@ -219,7 +219,10 @@ def _take_last(candidates: list[Tensor], buffer: np.ndarray, word: int) -> Tenso
 
 
 def _view(buffer: np.ndarray, tensor: Tensor) -> np.ndarray | None:
-    """A buffer in the shape of a tensor: real channels first, or the class's lane of a map; None if it cannot be."""
+    """A buffer in the shape of a tensor: real channels first, or the class's lane of a map; None if it cannot be.
+
+    A buffer can keep the columns of one parity alone. The others are then those of the tensor.
+    """
     shape = tensor.value.shape
     if tensor.value.dtype == np.uint8:  # a memory does not know whether its bytes have a sign
         buffer = buffer.view(np.uint8)
@@ -230,11 +233,21 @@ def _view(buffer: np.ndarray, tensor: Tensor) -> np.ndarray | None:
     height, width, lanes = buffer.shape
     if len(shape) == 4 and shape[2:] == (height, width) and shape[1] <= lanes:
         return buffer[:, :, : shape[1]].transpose(2, 0, 1)[None]
+    if len(shape) == 4 and shape[2:] == (height, 2 * width) and shape[1] <= lanes:
+        return _with_columns(tensor.value, buffer[:, :, : shape[1]].transpose(2, 0, 1)[None])
     if len(shape) == 3 and shape[1:] == (height, width):
         return buffer[None, :, :, tensor.cls % lanes]
     if len(shape) == 2 and height == width == 1 and shape[1] <= lanes:
         return buffer[0, :, : shape[1]]
     return None
+
+
+def _with_columns(whole: np.ndarray, half: np.ndarray) -> np.ndarray:
+    """A map with its even or its odd columns replaced, those from which `half` differs less."""
+    parity = min((0, 1), key=lambda p: int((whole[..., p::2] != half).sum()))
+    replaced = whole.copy()
+    replaced[..., parity::2] = half
+    return replaced
 
 
 def _difference(nest: int, tensor: Tensor, got: np.ndarray) -> Difference:

@@ -109,3 +109,112 @@ func.func @kinds(%p: memref<1xi8>) {
   }
   return
 }
+
+// -----
+
+// An even and an odd column in each step: each buffer keeps those that are read of it, and the columns are walked in pairs.
+// CHECK-DAG: #[[EVEN:.+]] = affine_set<(d0) : (-d0 >= 0)>
+// CHECK-DAG: #[[ODD:.+]] = affine_set<(d0) : (d0 - 1 >= 0)>
+// CHECK-LABEL: func.func @columns
+// CHECK: %[[A:.+]] = memref.alloc() : memref<3x4x2xi8>
+// CHECK-NEXT: %[[B:.+]] = memref.alloc() : memref<3x4x2xi8>
+// CHECK: affine.for %[[H:.+]] = 0 to 3
+// CHECK-NEXT: affine.for %[[PAIR:.+]] = 0 to 4
+// CHECK-NEXT: affine.for %[[W:.+]] = 0 to 2
+// CHECK: %[[V:.+]] = affine.load %arg0[%[[H]], %[[PAIR]] * 2 + %[[W]], %[[L:.+]]]
+// CHECK-NEXT: affine.if #[[EVEN]](%[[W]]) {
+// CHECK-NEXT: affine.store %[[V]], %[[A]][%[[H]], %[[PAIR]], %[[L]]]
+// CHECK: affine.if #[[ODD]](%[[W]]) {
+// CHECK-NEXT: affine.store %[[V]], %[[B]][%[[H]], %[[PAIR]], %[[L]]]
+// CHECK: gradcam.loops = ["y", "x/2", "x%2"]
+// CHECK: affine.for %[[H:.+]] = 0 to 3
+// CHECK-NEXT: affine.for %[[U:.+]] = 0 to 3
+// CHECK: affine.load %[[A]][%[[H]], %[[U]], %{{.+}}]
+// CHECK-NEXT: affine.load %[[B]][%[[H]], %[[U]] + 1, %{{.+}}]
+func.func @columns(%image: memref<3x8x2xi8>, %out: memref<3x3x2xi8>) {
+  %x = memref.alloc() : memref<3x8x2xi8>
+  affine.for %h = 0 to 3 {
+    affine.for %w = 0 to 8 {
+      affine.parallel (%l) = (0) to (2) {
+        %v = affine.load %image[%h, %w, %l] : memref<3x8x2xi8>
+        affine.store %v, %x[%h, %w, %l] : memref<3x8x2xi8>
+      }
+    }
+  }
+  affine.for %h = 0 to 3 {
+    affine.for %u = 0 to 3 {
+      affine.parallel (%l) = (0) to (2) {
+        %a = affine.load %x[%h, %u * 2, %l] : memref<3x8x2xi8>
+        %b = affine.load %x[%h, %u * 2 + 3, %l] : memref<3x8x2xi8>
+        %n = arith.addi %a, %b : i8
+        affine.store %n, %out[%h, %u, %l] : memref<3x3x2xi8>
+      }
+    }
+  }
+  return
+}
+
+// -----
+
+// Another nest reads every column of the first copy: only the second one is halved.
+// CHECK-LABEL: func.func @all_columns
+// CHECK: memref.alloc() : memref<2x4x2xi8>
+// CHECK-NEXT: memref.alloc() : memref<2x2x2xi8>
+func.func @all_columns(%image: memref<2x4x2xi8>, %out: memref<2x2x2xi8>, %same: memref<2x4x2xi8>) {
+  %x = memref.alloc() : memref<2x4x2xi8>
+  affine.for %h = 0 to 2 {
+    affine.for %w = 0 to 4 {
+      affine.parallel (%l) = (0) to (2) {
+        %v = affine.load %image[%h, %w, %l] : memref<2x4x2xi8>
+        affine.store %v, %x[%h, %w, %l] : memref<2x4x2xi8>
+      }
+    }
+  }
+  affine.for %h = 0 to 2 {
+    affine.for %u = 0 to 2 {
+      affine.parallel (%l) = (0) to (2) {
+        %a = affine.load %x[%h, %u * 2, %l] : memref<2x4x2xi8>
+        %b = affine.load %x[%h, %u * 2 + 1, %l] : memref<2x4x2xi8>
+        %n = arith.addi %a, %b : i8
+        affine.store %n, %out[%h, %u, %l] : memref<2x2x2xi8>
+      }
+    }
+  }
+  affine.for %h = 0 to 2 {
+    affine.for %w = 0 to 4 {
+      affine.parallel (%l) = (0) to (2) {
+        %v = affine.load %x[%h, %w, %l] : memref<2x4x2xi8>
+        affine.store %v, %same[%h, %w, %l] : memref<2x4x2xi8>
+      }
+    }
+  }
+  return
+}
+
+// -----
+
+// Of columns that are odd in number, the last one has no partner.
+// CHECK-LABEL: func.func @odd_columns
+// CHECK-COUNT-2: memref.alloc() : memref<2x5x2xi8>
+func.func @odd_columns(%image: memref<2x5x2xi8>, %out: memref<2x2x2xi8>) {
+  %x = memref.alloc() : memref<2x5x2xi8>
+  affine.for %h = 0 to 2 {
+    affine.for %w = 0 to 5 {
+      affine.parallel (%l) = (0) to (2) {
+        %v = affine.load %image[%h, %w, %l] : memref<2x5x2xi8>
+        affine.store %v, %x[%h, %w, %l] : memref<2x5x2xi8>
+      }
+    }
+  }
+  affine.for %h = 0 to 2 {
+    affine.for %u = 0 to 2 {
+      affine.parallel (%l) = (0) to (2) {
+        %a = affine.load %x[%h, %u * 2, %l] : memref<2x5x2xi8>
+        %b = affine.load %x[%h, %u * 2 + 1, %l] : memref<2x5x2xi8>
+        %n = arith.addi %a, %b : i8
+        affine.store %n, %out[%h, %u, %l] : memref<2x2x2xi8>
+      }
+    }
+  }
+  return
+}
