@@ -258,6 +258,14 @@ class Datapath:
         """
         return frozenset[int]().union(*(n.dims for n in self._alike.get(id(node), (node,))))
 
+    def unpaired_dims(self, node: Node) -> frozenset[int]:
+        """The lane dimensions along which a node's lanes 2n and 2n + 1 may differ."""
+        loads = self._alike.get(id(unextended(node)), (unextended(node),))
+        if any(load.kind != "load" for load in loads):
+            return self.dims(node)
+        chosen = {load.what.second.dim for load in loads if load.what.second and load.what.second.first % 2}
+        return frozenset(chosen).union(*({d for d, s in enumerate(load.what.strides) if s} for load in loads))
+
     def _make(self, node: Node, point: tuple[int, ...]) -> tuple[Value, int | None]:
         """Builds the value of a node's lane; returns it and the stage in which it is ready, as `_value` does."""
         b = self.b
@@ -334,11 +342,14 @@ class Datapath:
 
     def _load(self, node: Node, point: tuple[int, ...]) -> tuple[Value, int | None]:
         """The lane of an operand, from the port through which the configuration reads it, and its stage."""
-        accesses = [n.what for n in self._alike.get(id(node), (node,))]
-        (slot, access), *others = {self.engine.slot_of[id(a)]: a for a in accesses}.items()
+        accesses = [n.what.at(point) for n in self._alike.get(id(node), (node,))]
+        slots = [self.engine.slot_of[id(a)] for a in accesses]
+        (slot, access), *others = dict(zip(slots, accesses, strict=True)).items()
         value, stage = self._lane(slot, access, point), self.inputs[id(slot)][1]
         for other, access in others:
-            value = self.b.mux(self._used(other, stage or 0), self._lane(other, access, point), value)
+            # A configuration that reads two words uses both ports, each for other lanes.
+            is_read = self.table([int(s is other) for s in slots], 1, stage or 0)
+            value = self.b.mux(is_read, self._lane(other, access, point), value)
         if id(slot) in self._optional:
             value = self.b.mux(self._used(slot, stage or 0), value, 0)
         return value, stage

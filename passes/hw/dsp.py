@@ -52,7 +52,7 @@ def find_pairing(product: Node, dims: Callable[[Node], frozenset[int]]) -> Pairi
 
     Args:
         product: a node of the dataflow.
-        dims: returns the lane dimensions on which a node depends.
+        dims: returns the lane dimensions along which a node's lanes 2n and 2n + 1 may differ.
     """
     if product.kind != "arith.muli":
         return None

@@ -78,7 +78,7 @@ class Products:
         """
         path = self.path
         multiplier = path.multipliers.get(id(node))
-        pairing = find_pairing(node, path.dims)
+        pairing = find_pairing(node, path.unpaired_dims)
         if pairing is None or (multiplier and multiplier.selects_factors(path.shapes.number)):
             return None
         dim = pairing.dim
@@ -86,7 +86,7 @@ class Products:
         if high[dim] >= path.extent(node, dim):
             return None
         lanes = (path.signed(pairing.own, lane, stage) for lane in (low, high))
-        both = multiply_both(self.b, path.signed(pairing.shared, point, stage), *lanes, field=node.bits)
+        both = multiply_both(self.b, path.signed(pairing.shared, low, stage), *lanes, field=node.bits)
         # The register follows the multiplication, so that both lanes share it.
         both = path.delay(both, latency_of(node.op, node.kind), "products")
         return (low_product(both) if point == low else high_product(both)).sign_extend(node.bits)

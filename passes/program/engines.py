@@ -232,7 +232,7 @@ def _engine(name: str, configurations: list[Nest]) -> Engine:
         variants.setdefault(EPILOGUE.get(nest.op), Epilogue(nest.epilogue, [])).configurations.append(i)
     engine = Engine(name, configurations, list(variants.values()))
     names = _Names()
-    for accesses in zip(*(n.body.loads for n in configurations if n.body), strict=True):
+    for accesses in zip(*(n.body.operands for n in configurations if n.body), strict=True):
         _operand_slots(engine, names, accesses)
     _epilogue_slots(engine, names)
     return engine
@@ -260,12 +260,14 @@ class _Names:
 def _operand_slots(engine: Engine, names: _Names, accesses: tuple[Access, ...]) -> None:
     """Adds the read ports of one operand: one for each pattern in which the configurations read it.
 
-    Constants and data have ports of their own, for the width of their words may differ.
+    Constants and data have ports of their own, for the width of their words may differ. So has the second word of a
+    configuration that reads two.
     """
     ports: dict[Any, list[Access | None]] = {}
     for configuration, access in enumerate(accesses):
-        key = is_global(access.memref), pattern(access)
-        ports.setdefault(key, [None] * len(engine.configurations))[configuration] = access
+        for number, word in enumerate(access.words):
+            key = number, is_global(word.memref), pattern(word)
+            ports.setdefault(key, [None] * len(engine.configurations))[configuration] = word
     first = None
     for shared in ports.values():
         name = names.read(next(a for a in shared if a is not None))

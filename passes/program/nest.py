@@ -15,11 +15,12 @@ Memory planning, engine formation, cycle assignment and the lowering to hardware
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import product
 from math import prod
 from operator import mul
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch_mlir import ir
 
@@ -38,6 +39,9 @@ from gradcam.passes.ir.queries import (
     strides_of,
 )
 from gradcam.passes.program.accumulators import Accumulator, read_accumulators, register_of
+
+#: The number of the predicate `ult` of arith.cmpi.
+_LESS = 6
 
 
 @dataclass(eq=False)
@@ -65,6 +69,7 @@ class Access:
         extents: size of each lane dimension.
         guards: forms that must all be at least 0 for the access to happen.
         otherwise: the value of a load whose guards do not hold.
+        second: a load that some of the lanes read instead, if any.
     """
 
     op: ir.OpView
@@ -74,6 +79,17 @@ class Access:
     extents: tuple[int, ...]
     guards: list[Linear] = field(default_factory=list)
     otherwise: int = 0
+    second: Second | None = None
+
+    @property
+    def words(self) -> list[Access]:
+        """The access, and the load that some of the lanes read instead."""
+        return [self, self.second.access] if self.second else [self]
+
+    def at(self, point: Sequence[int]) -> Access:
+        """The load that a lane reads."""
+        second = self.second
+        return second.access if second and point[second.dim] >= second.first else self
 
     @property
     def lanes(self) -> int:
@@ -87,6 +103,14 @@ class Access:
     def element_bits(self) -> int:
         """Width of an element."""
         return ir.IntegerType(ir.MemRefType(self.memref.type).element_type).width
+
+
+class Second(NamedTuple):
+    """The load that the lanes from `first` on along the lane dimension `dim` read."""
+
+    access: Access
+    dim: int
+    first: int
 
 
 @dataclass(eq=False)
@@ -137,6 +161,11 @@ class Dataflow:
     @property
     def loads(self) -> list[Access]:
         """Memory reads in program order."""
+        return [word for access in self.operands for word in access.words]
+
+    @property
+    def operands(self) -> list[Access]:
+        """The accesses of the loaded nodes, in program order."""
         return [n.what for n in self.nodes if n.kind == "load"]
 
     @property
@@ -208,6 +237,8 @@ class _FlowReader:
         self.op: ir.OpView | None = None  # the op that is read, for messages
         self.values: dict[ir.Value, Node] = {}
         self.lane_dims: dict[ir.Value, int] = {}
+        #: Of a comparison of the number of a lane: the lane dimension, and how many lanes are less.
+        self.first_lanes: dict[ir.Value, tuple[int, int]] = {}
 
     def read(self, op: ir.OpView) -> Dataflow:
         self._enter(op)
@@ -259,10 +290,44 @@ class _FlowReader:
         return self.values[value]
 
     def _compute(self, op: ir.OpView) -> None:
+        name = op.operation.name
+        if name == "arith.cmpi" and op.operands[0] in self.lane_dims:
+            self._compare_lanes(op)
+            return
+        if name == "arith.select" and op.operands[0] in self.first_lanes:
+            self._select_lanes(op)
+            return
         args = tuple(self._value(v) for v in op.operands)
         attributes = {n: str(op.attributes[n]) for n in op.attributes if not n.startswith("gradcam.")}
         dims = frozenset[int]().union(*(a.dims for a in args))
         self._add(op.results[0], Node(op.operation.name, op.results[0].type, args, attributes, dims, op))
+
+    def _compare_lanes(self, op: ir.OpView) -> None:
+        """Which of the lanes are the first ones, of which a load reads another word than the others do."""
+        lane, bound = op.operands
+        first = int_constant(bound)
+        if first is None or ir.IntegerAttr(op.attributes["predicate"]).value != _LESS:
+            raise fail(op, "the number of a lane can only be compared by 'ult' with a constant")
+        self.first_lanes[op.results[0]] = self.lane_dims[lane], first
+
+    def _select_lanes(self, op: ir.OpView) -> None:
+        """Two loads of which the lanes read one or the other become one operand."""
+        is_first, *chosen = op.operands
+        nodes = [self._value(value) for value in chosen]
+        alone = all(
+            n.kind == "load" and not n.what.second and len(list(v.uses)) == 1
+            for n, v in zip(nodes, chosen, strict=True)
+        )
+        if not alone or nodes[0].what.strides != nodes[1].what.strides:
+            raise fail(
+                op, "by its number a lane can only choose between two loads that nothing else reads, of the same lanes"
+            )
+        dim, first = self.first_lanes[is_first]
+        node, other = nodes
+        node.what.second = Second(other.what, dim, first)
+        node.dims |= {dim}
+        self.flow.nodes.remove(other)
+        self.values[op.results[0]] = node
 
     def _table(self, op: ir.OpView) -> None:
         memref, index = op.operands

@@ -176,7 +176,7 @@ def _shared_ports(nests: Sequence[Nest]) -> Iterable[set[ir.Value]]:
     """
     ports: dict[Any, set[ir.Value]] = {}
     for nest in nests:
-        operands = [*enumerate(nest.body.loads if nest.body else ()), *((None, a) for a in nest.epilogue.loads)]
+        operands = [*enumerate(nest.body.operands if nest.body else ()), *((None, a) for a in nest.epilogue.loads)]
         for operand, access in operands:
             if is_global(access.memref):
                 ports.setdefault((ENGINE.find(nest.op), operand, pattern(access)), set()).add(access.memref)

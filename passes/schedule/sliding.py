@@ -6,7 +6,8 @@ Where a reduction walks
 
 and a word of weights holds all taps, the datum does not depend on the tap but on x + tap alone. The change of variables
 x = u + (taps - 1 - tap) reads it once for all taps: at position u, lane (tap, lane) adds to the sum of output x, which
-moves on to the next tap at position u + 1, and is complete at u = x, behind the last tap. The positions before output 0
+moves on to the next tap at position u + 1, and is complete at u = x, behind the last tap. So do two data, of which a
+tap chooses one by its number. The positions before output 0
 only fill the sums, and those that would read nothing but padding are left out.
 """
 
@@ -50,14 +51,15 @@ class Sliding:
 def find_sliding(nest: PlainNest, lane: ir.Value | None) -> Sliding | None:
     """The taps that lie side by side in a word of a nest's operand, where another operand is read once for all."""
     touches = [t for t in nest.loads.values() if nest.accumulated(t) is None]
-    if lane is None or len(nest.stores) != 1 or len(touches) != 2:
+    if lane is None or len(nest.stores) != 1 or len(touches) < 2:
         return None
     outer = [iv for iv in nest.ivs if iv not in nest.reduces and iv != lane]
     words = [t for t in touches if len(t.forms) > 1 and t.forms[-1] == {lane: 1}]
-    for word, data in ((a, b) for a in words for b in touches if a is not b):
+    for word in words:
+        data = [t for t in touches if t is not word]
         tap = next((iv for iv in nest.reduces if word.forms[-2] == {iv: 1}), None)
-        if tap is not None and outer and not word.guards and _moves_with(data, tap, outer[-1]):
-            first = _first(nest, data, tap, outer[-1])
+        if tap is not None and outer and not word.guards and all(_moves_with(t, tap, outer[-1]) for t in data):
+            first = min(_first(nest, t, tap, outer[-1]) for t in data)
             return Sliding(tap, nest.trip(tap), outer[-1], first, nest.trip(outer[-1]) - first)
     return None
 

@@ -103,7 +103,7 @@ class _Stages:
         if node.kind == "acc":
             return accumulator_stage, 0.0
         if node.kind == "load":
-            return self._place_load(node.what, read_stage)
+            return max(self._place_load(word, read_stage) for word in node.what.words)
         updates = any(id(a) in self.updates for a in node.args)
         if updates:
             # Other operands are registered before they meet the accumulator. Operands of a comparison are ready another

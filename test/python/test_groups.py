@@ -97,10 +97,11 @@ def test_only_the_tiles_of_the_diagonal_are_kept():
 
 
 def test_taps_of_a_kernel_row_by_hand():
-    """Three taps at a time; with a stride those of each phase; with a dilation one at a time. -1: no tap."""
+    """Three taps at a time; with a stride those of each phase, or of both; dilated one at a time. -1: no tap."""
     assert Groups.of(3, Axis(1, 1, -1)).taps.tolist() == [[[0, 1, 2]]]
     assert Groups.of(5, Axis(1, 1, -2)).taps.tolist() == [[[-1, 0, 1], [2, 3, 4]]]
-    assert Groups.of(3, Axis(2, 1, -1)).taps.tolist() == [[[-1, 0, 2]], [[-1, 1, -1]]]
+    assert Groups.of(3, Axis(2, 1, -1)).taps.tolist() == [[[0, 2, 1]]]
+    assert Groups.of(4, Axis(2, 1, -1)).taps.tolist() == [[[-1, 0, 2]], [[-1, 1, 3]]]
     assert Groups.of(2, Axis(1, 2, 0)).taps.tolist() == [[[-1, -1, 0], [-1, -1, 1]]]
 
 

@@ -127,12 +127,15 @@ def test_a_run_that_starts_late_finds_what_was_committed():
 
 
 def blocks() -> Network:
-    """Inverted residual blocks of few channels: with and without a sum, with a stride, of several tiles."""
+    """Inverted residual blocks of few channels: with and without a sum, with a stride, of several tiles.
+
+    With the stride, a kernel row of five columns takes two steps for an output.
+    """
     net = Network(3, 11, 10, seed=3)
     x = net.add(nn.ReLU(), net.conv(0, 4, 3, 1, 1))
-    for channels, stride in ((4, 1), (8, 2), (8, 1)):
+    for channels, stride, kernel in ((4, 1, 3), (8, 2, 5), (8, 1, 3)):
         y = net.add(nn.ReLU6(), net.conv(x, 3 * net.channels(x), 1, 1, 0))
-        y = net.add(nn.ReLU6(), net.conv(y, net.channels(y), 3, stride, 1, groups=net.channels(y)))
+        y = net.add(nn.ReLU6(), net.conv(y, net.channels(y), kernel, stride, kernel // 2, groups=net.channels(y)))
         y = net.conv(y, channels, 1, 1, 0)
         x = net.add(Sum(), y, x) if stride == 1 else y
     net.explain(net.add(nn.ReLU(), x))
