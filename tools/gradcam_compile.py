@@ -179,7 +179,7 @@ def _folder(options: argparse.Namespace) -> Path | None:
             if options.output == "-":
                 raise GradcamError(f"--emit {options.emit} writes a file, not to stdout; name it with -o")
             onnx_package(f"--emit {options.emit}")
-            check_new_file(options.output, options.force)
+            check_new_file(options.output, options.force, b"gradcam-mlir")
         elif options.force:
             raise GradcamError("--force replaces an output folder, which only --emit verilog has; leave it out")
         return None

@@ -56,19 +56,34 @@ def stdout_written() -> Iterator[None]:
         raise GradcamError(f"cannot write to stdout: {error.strerror}") from error
 
 
-def check_new_file(name: str, force: bool) -> None:
+def check_new_file(name: str, force: bool, mark: bytes) -> None:
     """Refuses a file that cannot be written, or that is there and must not be replaced.
 
+    Args:
+        name: the file.
+        force: whether a file of its kind may be replaced.
+        mark: what a file of its kind has in its first 64 bytes; another one, such as an input, is never replaced.
+
     Raises:
-        GradcamError: `name` is a folder or lies in none, or it exists and `force` is false.
+        GradcamError: `name` is a folder or lies in none, it exists and `force` is false, or it is of another kind.
     """
     target = Path(name)
     if target.is_dir():
         raise GradcamError(f"{name} is a folder; name a file")
     if not target.parent.is_dir():
         raise GradcamError(f"cannot write {name}: there is no folder {target.parent}")
+    if target.exists() and mark not in _head(target):
+        raise GradcamError(f"{name} exists and holds something else; choose another file")
     if target.exists() and not force:
         raise GradcamError(f"{name} exists; choose another file, or add --force to replace it")
+
+
+def _head(file: Path) -> bytes:
+    try:
+        with file.open("rb") as opened:
+            return opened.read(64)
+    except OSError as error:
+        raise GradcamError(f"cannot read {file}: {error.strerror}") from error
 
 
 def check_binary_output(name: str, force: bool) -> None:

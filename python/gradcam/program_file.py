@@ -69,6 +69,8 @@ def _check_files(program: Program) -> None:
 
 def _check_nests(program: Program) -> None:
     """Refuses inconsistent buffers and nests, which a simulation would misread."""
+    if empty := [name for name, bank in program.banks.items() if not bank.parts]:
+        raise GradcamError(f"bank '{empty[0]}' has no memory")
     buffers = [buffer.name for buffer in program.buffers]
     for buffer in program.buffers:
         if buffers.count(buffer.name) > 1:

@@ -37,7 +37,7 @@ def check_trace_target(file: Path, folders: Sequence[Path], force: bool) -> None
         if folder.resolve() in (target, *target.parents):
             raise GradcamError(f"{file} is in {folder}, which may hold no other files; write the trace beside it")
     if parent.exists() or not any(parent in folder.resolve().parents for folder in folders):  # which are made
-        check_new_file(str(file), force)
+        check_new_file(str(file), force, b'"displayTimeUnit"')
 
 
 def write_trace(file: Path, program: Program, timelines: Mapping[str, Timeline]) -> None:

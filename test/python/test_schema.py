@@ -207,6 +207,7 @@ VALUES = [
         lambda p: p["buffers"][0].update(bank="bank99"),
         f"buffer '{FIRST}' is in no bank and no register that exist",
     ),
+    (lambda p: p["banks"]["bank0"].update(parts=[]), "bank 'bank0' has no memory"),
     (lambda p: p["buffers"][1].update(name=FIRST), f"two buffers have the name '{FIRST}'"),
     (
         lambda p: p["nests"][0]["writes"].append("nowhere"),

@@ -104,12 +104,15 @@ def test_a_wait_inside_a_nest_is_none(compiled):
     assert faults(changed, program, [program.cycles.total]) == []
 
 
-def test_targets_that_cannot_be(tmp_path):
+def test_targets_that_cannot_be(compiled, tmp_path):
     design, file = tmp_path / "design", tmp_path / "trace.json"
     check_trace_target(file, [design], False)
     check_trace_target(tmp_path / "new/trace.json", [tmp_path / "new/design"], False)
-    file.write_text("")
+    write_trace(file, compiled[0], {})
     check_trace_target(file, [design], True)
+    (tmp_path / "image.npy").write_bytes(b"an input")
+    with pytest.raises(GradcamError, match=r"image.npy exists and holds something else; choose another file$"):
+        check_trace_target(tmp_path / "image.npy", [design], True)
     design.mkdir()
     (tmp_path / "link").symlink_to(design)
     for target, message in (

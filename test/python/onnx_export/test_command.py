@@ -13,7 +13,8 @@ MODEL = "gradcam.models:tinyml_resnet18"
 TOO_EARLY = "has no effect: --emit onnx stops before level"
 
 MISTAKES = [
-    (["-o", "there.onnx"], "there.onnx exists; choose another file, or add --force to replace it"),
+    (["-o", "there.onnx"], "there.onnx exists and holds something else; choose another file"),
+    (["-o", "there.onnx", "--force"], "there.onnx exists and holds something else; choose another file"),
     (["-o", "folder"], "folder is a folder; name a file"),
     (["-o", "none/a.onnx"], "cannot write none/a.onnx: there is no folder none"),
     (["-o", "-"], "--emit onnx writes a file, not to stdout; name it with -o"),
@@ -62,5 +63,6 @@ def test_a_missing_package_is_one_line(folder, capsys, monkeypatch):
 
 
 def test_force_replaces_a_file(folder):
-    assert gradcam_compile.main([MODEL, "--emit", "onnx", "-o", "there.onnx", "--force"]) == 0
-    onnx.checker.check_model(onnx.load(folder / "there.onnx"))
+    for emitted, more in (("onnx-int8", []), ("onnx", ["--force"])):
+        assert gradcam_compile.main([MODEL, "--emit", emitted, "-o", "new.onnx", *more]) == 0
+    onnx.checker.check_model(onnx.load(folder / "new.onnx"))
