@@ -1,9 +1,22 @@
 """Settings and fixtures of all test files."""
 
+import logging
+
 import pytest
 import torch
 
 torch.set_num_threads(1)  # the test processes share the cores
+
+
+@pytest.fixture(autouse=True)
+def _warnings_are_logged():
+    """Each test begins with Python's own levels, whatever a library in the same process has set."""
+    logging.disable(logging.NOTSET)
+    logging.root.setLevel(logging.WARNING)
+    for name, logger in logging.root.manager.loggerDict.items():
+        if name.partition(".")[0] == "gradcam" and isinstance(logger, logging.Logger):
+            logger.disabled = False
+            logger.setLevel(logging.NOTSET)
 
 
 @pytest.fixture
