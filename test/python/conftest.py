@@ -13,7 +13,7 @@ def _warnings_are_logged():
     """Each test begins with Python's own levels, whatever a library in the same process has set."""
     logging.disable(logging.NOTSET)
     logging.root.setLevel(logging.WARNING)
-    for name, logger in logging.root.manager.loggerDict.items():
+    for name, logger in list(logging.root.manager.loggerDict.items()):
         if name.partition(".")[0] == "gradcam" and isinstance(logger, logging.Logger):
             logger.disabled = False
             logger.setLevel(logging.NOTSET)
