@@ -13,7 +13,7 @@ from gradcam.verdict import percent
 
 HERE = Path(__file__).parent
 
-#: The chart library: the file that `vl_convert.javascript_bundle()` gives.
+#: The chart library: the file that `vl_convert.javascript_bundle()` gives, written where the package is built.
 LIBRARY = "vega.js"
 
 
