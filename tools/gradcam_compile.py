@@ -17,7 +17,7 @@ from gradcam.compiler import LEVELS, PLACES, RANGES, Compilation, Settings
 from gradcam.errors import GradcamError
 from gradcam.files import check_new_file, stdout_written, write_output
 from gradcam.images import ASSUMED, PRESETS
-from gradcam.onnx_package import onnx_package
+from gradcam.onnx_package import PRODUCER, onnx_package
 from gradcam.passes.infra.elision import elided_text
 
 _OUTPUT = "output folder; for other levels a file, - for stdout: .mlirbc is bytecode, text lacks large constants"
@@ -179,7 +179,7 @@ def _folder(options: argparse.Namespace) -> Path | None:
             if options.output == "-":
                 raise GradcamError(f"--emit {options.emit} writes a file, not to stdout; name it with -o")
             onnx_package(f"--emit {options.emit}")
-            check_new_file(options.output, options.force, b"gradcam-mlir")
+            check_new_file(options.output, options.force, PRODUCER.encode())
         elif options.force:
             raise GradcamError("--force replaces an output folder, which only --emit verilog has; leave it out")
         return None

@@ -6,6 +6,9 @@ from typing import Any
 
 from gradcam.errors import GradcamError
 
+#: The producer that our models name, by which they are known.
+PRODUCER = "gradcam-mlir"
+
 
 def onnx_package(what: str) -> Any:
     """The package onnx with its checker.

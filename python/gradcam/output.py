@@ -104,9 +104,9 @@ def compile_to_folder(
         (work / "schedule.json").write_text(schedule_text(schedule), encoding="utf-8")
         write(work / "report.json", report)
         (work / "report.txt").write_text(report_text(report, program, schedule), encoding="utf-8")
-        if trace is not None:
-            write_trace(trace, program, {f"schedule of {name}": Timeline.of(program)})
         write_page(work)
+        if trace is not None:  # last: it is no part of the folder, which a fault removes
+            write_trace(trace, program, {f"schedule of {name}": Timeline.of(program)})
     for warning in warnings(report):
         _log.warning(warning)
     return report

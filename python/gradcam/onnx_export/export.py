@@ -16,7 +16,7 @@ from gradcam.execution.interpreter import ARGUMENTS
 from gradcam.images import Preprocessing
 from gradcam.onnx_export import activations, adjoints, explanation, forward, integer_activations, integers
 from gradcam.onnx_export.graph import OPSET, Graph, Rule
-from gradcam.onnx_package import onnx_package
+from gradcam.onnx_package import PRODUCER, onnx_package
 from gradcam.outside import outside
 from gradcam.passes.ir.attributes import decode
 from gradcam.passes.ir.constants import dense_values
@@ -149,7 +149,7 @@ def _model(graph: Graph, main: Any, results: list[str], dtype: Any, metadata: Ma
     opset = helper.make_opsetid("", OPSET)
     model = helper.make_model(
         helper.make_graph(graph.nodes, "main", inputs, outputs, graph.constants),
-        producer_name="gradcam-mlir",
+        producer_name=PRODUCER,
         producer_version=importlib.metadata.version("gradcam-mlir"),
         opset_imports=[opset],
         ir_version=helper.find_min_ir_version_for([opset]),

@@ -130,7 +130,7 @@ def _engines(program: Program, report: Report) -> list[Entry]:
         products = report.multiplications.get(engine, 0)
         notes = (
             f"busy {percent(busy / (program.cycles.total or 1))}",
-            f"{count(products)} multipliers" if products else "",
+            f"{count(products)} multiplications" if products else "",
         )
         found.append((engine, notes))
     return found

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from msgspec.structs import asdict
 
 from gradcam.page.figures import Figure
 from gradcam.page.pictures import cells, picture, signed_cells
@@ -204,10 +205,10 @@ def class_rows(files: RunFiles, number: int) -> list[ClassRow]:
 
 def phases(files: RunFiles) -> list[tuple[str, int, int, int]]:
     """The phases with their cycles: as predicted, the fewest and the most that were simulated."""
-    runs, rows = files.report.images, []
-    for name in ("load", "inference", "explanation", "store", "total"):
-        simulated = [getattr(run.simulated_cycles, name) for run in runs]
-        rows.append((name, getattr(files.report.cycles, name), min(simulated), max(simulated)))
+    runs, rows = [asdict(run.simulated_cycles) for run in files.report.images], []
+    for name, predicted in asdict(files.report.cycles).items():
+        simulated = [run[name] for run in runs]
+        rows.append((name, predicted, min(simulated), max(simulated)))
     return rows
 
 
