@@ -19,7 +19,7 @@ from gradcam.passes.ir.attributes import LOOPS
 from gradcam.passes.ir.linear_form import Linear, access_forms, guard_forms, plus
 from gradcam.passes.program.nest import Access, Nest
 from gradcam.passes.program.scheduled_program import ScheduledProgram
-from gradcam.passes.schedule.time_loops import Part, loop_names, reorder
+from gradcam.passes.schedule.time_loops import Part, present_names, reorder
 
 #: The number of the dimension of a map, height x width x channels, that is its columns.
 COLUMNS = 1
@@ -83,13 +83,8 @@ def _column_loop(nest: Nest, store: Access) -> int | None:
         return None
     loop = nest.outer[loops[0]]
     is_data = any(node.kind == "iv" and node.what is loop for flow in nest.flows for node in flow.nodes)
-    can_be_split = loop.trip == 2 or (not is_data and _names(nest)[loops[0]].isalnum())
+    can_be_split = loop.trip == 2 or (not is_data and present_names(nest)[loops[0]].isalnum())
     return loops[0] if can_be_split else None
-
-
-def _names(nest: Nest) -> list[str]:
-    """The names of the nest's loops: those of the schedule, where it has one."""
-    return LOOPS.find(nest.op) or loop_names(nest)
 
 
 def _split_columns(program: ScheduledProgram, number: int, buffer: ir.Value) -> None:
@@ -98,7 +93,7 @@ def _split_columns(program: ScheduledProgram, number: int, buffer: ir.Value) -> 
     place = _column_loop(nest, next(a for a in nest.stores if a.memref == buffer))
     if place is None or nest.outer[place].trip == 2:
         return
-    whole = [Part(loop, name) for loop, name in zip(nest.loops, _names(nest), strict=True)]
+    whole = [Part(loop, name) for loop, name in zip(nest.loops, present_names(nest), strict=True)]
     column = whole[place]
     halves = [Part(column.loop, column.name, 2, inside) for inside in (False, True)]
     outer, reduction = [*whole[:place], *halves, *whole[place + 1 : len(nest.outer)]], whole[len(nest.outer) :]

@@ -207,11 +207,9 @@ class _Groups:
 
         That is memory for the buffer between the nests, and for weights from DRAM, which every row reads again.
         """
-        pair = [n for n in (first, first + 1) if n < len(self.program)]
-        moved, other = rows.followers[pair[-1]], plain.followers[pair[-1]]
-        if len(pair) < 2 or moved is None:
-            return
-        if any(map(self._keeps_more, pair)):
+        second = first + 1
+        moved, other = (order.followers[second] if second < len(self.program) else None for order in (rows, plain))
+        if moved is None or self._keeps_more(first) or self._keeps_more(second):
             return
         if other is None or (moved.hidden > other.hidden and self._kept(moved, first) <= self._kept(other, first)):
             yield _Group(first, [moved.follow.producer, moved.follow.nest], [moved], True)

@@ -12,7 +12,7 @@ from gradcam.passes.program.nest import Access, Nest
 from gradcam.passes.program.scheduled_program import ScheduledProgram
 from gradcam.passes.program.weight_stream import tile_depth
 from gradcam.passes.schedule.dependences import violation
-from gradcam.passes.schedule.time_loops import Part, loop_names, reorder
+from gradcam.passes.schedule.time_loops import Part, present_names, reorder
 
 
 def rows_outermost(nest: Nest) -> Nest | None:
@@ -40,7 +40,7 @@ def _tile(nest: Nest, load: Access) -> int:
 def move_rows(program: ScheduledProgram, number: int) -> None:
     """Rebuilds a nest as `rows_outermost` says."""
     nest = program.nests[number]
-    parts, names = _parts(nest), _names(nest)
+    parts, names = _parts(nest), present_names(nest)
     if parts is not None:
         program.reread(number, reorder(nest, parts, [Part(loop, "") for loop in nest.reduction]))
         LOOPS.set(program.nests[number].op, [*(part.name for part in parts), *names[len(parts) :]])
@@ -48,11 +48,6 @@ def move_rows(program: ScheduledProgram, number: int) -> None:
 
 def _parts(nest: Nest) -> list[Part] | None:
     """The outer loops in their new order; None where no loop walks along all rows."""
-    whole = [Part(loop, name) for loop, name in zip(nest.outer, _names(nest), strict=False)]
+    whole = [Part(loop, name) for loop, name in zip(nest.outer, present_names(nest), strict=False)]
     rows = [part for part in whole if part.name == "y"]
     return [*rows, *(part for part in whole if part.name != "y")] if rows else None
-
-
-def _names(nest: Nest) -> list[str]:
-    """The names of the nest's loops: those of the schedule, where it has one."""
-    return LOOPS.find(nest.op) or loop_names(nest)

@@ -11,6 +11,7 @@ from typing import Any
 from torch_mlir import ir
 
 from gradcam.passes.ir import affine_ir
+from gradcam.passes.ir.attributes import LOOPS
 from gradcam.passes.ir.linear_form import Linear, access_forms, guard_forms, substitute
 from gradcam.passes.ir.queries import block_ops, is_global
 from gradcam.passes.program.nest import Access, Loop, Nest
@@ -79,6 +80,11 @@ def loop_names(nest: Nest) -> list[str]:
                 if loop.iv in form and id(loop) not in found and name not in found.values():
                     found[id(loop)] = name
     return [found.get(id(loop), f"d{i}") for i, loop in enumerate(nest.loops)]
+
+
+def present_names(nest: Nest) -> list[str]:
+    """The names of the loops of a nest: those of its schedule, where it has one."""
+    return LOOPS.find(nest.op) or loop_names(nest)
 
 
 def _dimensions(access: Access, names: dict[int, list[str]]) -> Iterator[tuple[Linear, str]]:
