@@ -56,6 +56,16 @@ def stdout_written() -> Iterator[None]:
         raise GradcamError(f"cannot write to stdout: {error.strerror}") from error
 
 
+def check_folder(folder: Path) -> None:
+    """Refuses what is no folder.
+
+    Raises:
+        GradcamError: there is nothing of that name, or something else.
+    """
+    if not folder.is_dir():
+        raise GradcamError(f"{'no such' if not folder.exists() else 'this is no'} folder: {folder}")
+
+
 def check_new_file(name: str, force: bool, mark: bytes) -> None:
     """Refuses a file that cannot be written, or that is there and must not be replaced.
 

@@ -7,6 +7,7 @@ import math
 from pathlib import Path
 
 from gradcam.errors import GradcamError
+from gradcam.files import check_folder
 from gradcam.schema.document import read
 from gradcam.schema.program import Program
 
@@ -20,8 +21,7 @@ def read_program(folder: Path) -> Program:
     Raises:
         GradcamError: the folder is missing, or its program.json is missing, malformed or inconsistent.
     """
-    if not folder.is_dir():
-        raise GradcamError(f"{'no such' if not folder.exists() else 'this is no'} folder: {folder}")
+    check_folder(folder)
     path = folder / "program.json"
     if not path.exists():
         raise GradcamError(f"{folder} is not the output of gradcam-compile: it has no program.json")

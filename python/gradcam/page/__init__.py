@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from gradcam.errors import GradcamError
-from gradcam.files import write_output
+from gradcam.files import check_folder, write_output
 from gradcam.folder import PAGE
 from gradcam.page.design import design_page
 from gradcam.page.run import run_page
@@ -26,8 +26,7 @@ def write_page(folder: Path) -> None:
 
 def page(folder: Path) -> str:
     """The page of an output folder as HTML; raises as `write_page`."""
-    if not folder.is_dir():
-        raise GradcamError(f"{'no such' if not folder.exists() else 'this is no'} folder: {folder}")
+    check_folder(folder)
     if (folder / "program.json").exists():
         return design_page(folder)
     if (folder / "logits.npy").exists():
