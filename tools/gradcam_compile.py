@@ -15,9 +15,10 @@ from gradcam.checks import check_used
 from gradcam.command import Parser, numbers_argument, run, shape_argument, size_argument
 from gradcam.compiler import LEVELS, PLACES, RANGES, Compilation, Settings
 from gradcam.errors import GradcamError
-from gradcam.files import check_new_file, stdout_written, write_output
+from gradcam.files import stdout_written, write_output
 from gradcam.images import ASSUMED, PRESETS
-from gradcam.onnx_package import PRODUCER, onnx_package
+from gradcam.onnx_files import check_model_files, save_model
+from gradcam.onnx_package import onnx_package
 from gradcam.passes.infra.elision import elided_text
 
 _OUTPUT = "output folder; for other levels a file, - for stdout: .mlirbc is bytecode, text lacks large constants"
@@ -137,12 +138,14 @@ def _compile(options: argparse.Namespace) -> None:
     with stages("gradcam-compile") as say, _told_default(options):
         model = load_model(options.model, options.state_dict)
         if folder is None:
-            compilation = Compilation(model, settings, say=say)
-            write_output(options.output, [_emitted(compilation, options)])
-            return
-        compile_to_folder(model, options.model, settings, folder, options.force, options.print_ir, options.trace, say)
+            said = _emit(Compilation(model, settings, say=say), options)
+        else:
+            compile_to_folder(
+                model, options.model, settings, folder, options.force, options.print_ir, options.trace, say
+            )
+            said = (folder / "report.txt").read_text(encoding="utf-8")
     with stdout_written():
-        print((folder / "report.txt").read_text(encoding="utf-8"), end="")
+        print(said, end="")
 
 
 @contextmanager
@@ -179,7 +182,7 @@ def _folder(options: argparse.Namespace) -> Path | None:
             if options.output == "-":
                 raise GradcamError(f"--emit {options.emit} writes a file, not to stdout; name it with -o")
             onnx_package(f"--emit {options.emit}")
-            check_new_file(options.output, options.force, PRODUCER.encode())
+            check_model_files(options.output, options.force)
         elif options.force:
             raise GradcamError("--force replaces an output folder, which only --emit verilog has; leave it out")
         return None
@@ -192,13 +195,15 @@ def _folder(options: argparse.Namespace) -> Path | None:
     return folder
 
 
-def _emitted(compilation: Compilation, options: argparse.Namespace) -> bytes:
-    """The bytes of the module of a level, or of the ONNX model that is made of one."""
+def _emit(compilation: Compilation, options: argparse.Namespace) -> str:
+    """Writes the module of a level, or the ONNX model that is made of one; what is to be said of it."""
     if options.emit not in _ONNX:
-        return _encoded(compilation.to(options.emit), options.output)
+        write_output(options.output, [_encoded(compilation.to(options.emit), options.output)])
+        return ""
     from gradcam.onnx_export import compiled_model
 
-    return compiled_model(compilation, options.model, options.emit).SerializeToString()
+    files = save_model(compiled_model(compilation, options.model, options.emit), options.output)
+    return f"wrote {' and, with its weights, '.join(files)}\n"
 
 
 def _encoded(module: Any, name: str) -> bytes:

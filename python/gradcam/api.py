@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
 from gradcam.checks import check_type
 from gradcam.compiler import Compilation, Settings
 from gradcam.design import Design
-from gradcam.files import write_output
 
 if TYPE_CHECKING:  # it takes two seconds to import
     from torch import nn
@@ -101,7 +100,8 @@ def export_onnx(
 
     Args:
         model: as `gradcam.compile` takes it.
-        file: where to write; a file that is there is replaced.
+        file: where to write; a model that is there is replaced. Of a model with more than 8 MiB the weights go to a
+            second file beside it, `FILE.data`, which belongs to it: a runtime opens it by the path of `file`.
         target_layer: module path of the feature map to explain, or several; None: logits only.
         method: one of `gradcam.dialect.methods.METHODS`.
         top_k: classes to explain at every target layer.
@@ -116,15 +116,17 @@ def export_onnx(
 
     Raises:
         GradcamError: the package onnx is missing, the settings cannot be, the model cannot be imported, or the file
-            cannot be written.
+            cannot be written, or `FILE.data` is there and belongs to something else.
     """
     from gradcam.onnx_export import compiled_model
+    from gradcam.onnx_files import check_data_file, save_model
     from gradcam.onnx_package import onnx_package
 
     check_type("the file of an ONNX model", file, "str | Path")
+    check_data_file(str(file))
     onnx_package("an ONNX model")
     settings = Settings(target_layer, method, top_k=top_k, input_shape=input_shape, mean=mean, std=std, preset=preset)
     loaded, name = _loaded(model)
     exported = compiled_model(Compilation(loaded, settings), name)
-    write_output(str(file), [exported.SerializeToString()])
+    save_model(exported, str(file))
     return Path(file)

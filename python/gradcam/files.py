@@ -8,7 +8,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -117,6 +117,37 @@ def _replace_file(target: Path, data: bytes) -> None:
 
 
 @contextmanager
+def replace_files(names: Sequence[str]) -> Iterator[list[Path]]:
+    """Gives a path for each of several files of one folder; they take the places of the files when the block ends.
+
+    All do or none. A file whose path nothing was written to is removed. After an error or a signal all is as it was.
+
+    Raises:
+        GradcamError: a file cannot be written.
+    """
+    targets = [Path(name).resolve() for name in names]
+    work = None
+    try:
+        with uninterrupted():
+            work = Path(tempfile.mkdtemp(prefix=f".{targets[0].name}.", dir=targets[0].parent))
+        new, old = work / "new", work / "old"
+        for folder in (new, old):
+            folder.mkdir()
+        yield [new / target.name for target in targets]
+        with uninterrupted(), ExitStack() as undone:
+            for target in targets:
+                _exchange(target, new / target.name, old / target.name)
+                undone.callback(_exchange, target, old / target.name, new / target.name)
+            undone.pop_all()
+    except OSError as error:
+        raise GradcamError(f"cannot write {names[0]}: {error.strerror}") from error
+    finally:
+        with uninterrupted():
+            if work is not None:
+                shutil.rmtree(work, ignore_errors=True)
+
+
+@contextmanager
 def replace_folder(target: Path) -> Iterator[Path]:
     """Gives an empty folder to fill, which takes the place of `target` when the block ends without an error.
 
@@ -150,11 +181,12 @@ def replace_folder(target: Path) -> Iterator[Path]:
 
 
 def _exchange(target: Path, new: Path, old: Path) -> None:
-    """Moves the folder `target`, if there is one, to `old`, and `new` to `target`; both or none."""
+    """Moves `target`, if it exists, to `old`, and `new`, if it exists, to `target`; both or none."""
     if target.exists():
         target.rename(old)
     try:
-        new.rename(target)
+        if new.exists():
+            new.rename(target)
     except OSError:
         if old.exists():
             old.rename(target)

@@ -1,11 +1,12 @@
 """Replacing folders: nothing of somebody else is deleted, wherever it lies."""
 
 import json
+from pathlib import Path
 
 import pytest
 
 from gradcam.errors import GradcamError
-from gradcam.files import check_replaceable, replace_folder
+from gradcam.files import check_replaceable, replace_files, replace_folder
 from gradcam.output import check_target
 
 OURS = ("report.txt", "rtl/top.sv", "synth/*/synth.json")
@@ -58,6 +59,45 @@ def test_of_a_link_the_named_folder_is_replaced(tmp_path):
         (work / "report.txt").write_text("new")
     assert (tmp_path / "latest").is_symlink() and (tmp_path / "first/report.txt").read_text() == "new"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["first", "latest"]
+
+
+def contents(folder):
+    return {path.name: path.read_text() for path in folder.iterdir()}
+
+
+def test_files_take_their_places_together(tmp_path):
+    names = [str(files(tmp_path, "a") / "a"), str(tmp_path / "b")]
+    with replace_files(names) as (a, b):
+        a.write_text("new a")
+        b.write_text("new b")
+        assert (tmp_path / "a").read_text() == "a" and not (tmp_path / "b").exists()
+    assert contents(tmp_path) == {"a": "new a", "b": "new b"}
+    with replace_files(names) as (a, _):
+        a.write_text("alone")
+    assert contents(tmp_path) == {"a": "alone"}
+
+
+@pytest.mark.parametrize("there", [[], ["a"], ["b"], ["a", "b"]])
+@pytest.mark.parametrize("failing", ["a", "b", "block"])
+def test_of_several_files_all_are_replaced_or_none(tmp_path, monkeypatch, there, failing):
+    files(tmp_path, *there)
+    rename = Path.rename
+
+    def refused(path, to):
+        if path.name == failing and path.parent.name == "new":
+            raise OSError(28, "No space left on device")
+        return rename(path, to)
+
+    monkeypatch.setattr(Path, "rename", refused)
+    with (
+        pytest.raises(GradcamError, match=r"^cannot write .*/a: No space left on device$"),
+        replace_files([str(tmp_path / "a"), str(tmp_path / "b")]) as work,
+    ):
+        for path in work:
+            path.write_text("new")
+            if failing == "block":
+                raise OSError(28, "No space left on device")
+    assert contents(tmp_path) == {name: name for name in there}
 
 
 def test_rtl_and_memories_are_those_of_the_program(tmp_path):

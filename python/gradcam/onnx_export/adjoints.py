@@ -21,18 +21,14 @@ def _linear_adjoint(graph: Graph, op: Any, g: str, w: str) -> str:
 
 
 def _conv2d_adjoint(graph: Graph, op: Any, g: str, w: str) -> str:
-    """A convolution with small weights turned around, else a ConvTranspose with the weights of the forward pass.
+    """A convolution with the weights turned around, which runtimes compute faster than a ConvTranspose of the same.
 
-    Runtimes compute convolutions faster, but a second copy of large weights would take as much memory as the first.
+    Behind a stride it would multiply zeros, so that a ConvTranspose it is there, with the weights of the forward pass.
     """
-    weights, stride = read_constant(op.operands[1]), ints(op, "stride", 2, 1)
-    if weights is None or weights.nbytes > KEPT_TWICE or stride != [1, 1]:
+    weights = read_constant(op.operands[1])
+    if weights is None or ints(op, "stride", 2, 1) != [1, 1]:
         return _conv_transpose(graph, op, g, w)
     return _turned_around(graph, op, g, weights)
-
-
-#: Bytes of the largest weights that a model has in two forms.
-KEPT_TWICE = 1 << 20
 
 
 def _turned_around(graph: Graph, op: Any, g: str, weights: np.ndarray) -> str:
