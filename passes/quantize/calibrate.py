@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
 import numpy as np
 from torch_mlir import ir
 
+from gradcam.classes import best_class
 from gradcam.dialect import cam_ops
 from gradcam.dialect.traits import (
     AlignsOperands,
@@ -34,6 +35,7 @@ from gradcam.passes.ir.queries import location_name, main_function, users
 from gradcam.passes.quantize.means import InputMeans
 from gradcam.passes.quantize.unsigned_maps import unsigned_maps
 from gradcam.quant_types import INT8_LEVELS, UINT8_LEVELS
+from gradcam.quantiles import Quantiles
 
 if TYPE_CHECKING:
     from gradcam.histogram import Histogram
@@ -45,6 +47,10 @@ RANGE = "gradcam.range"
 #: Bytes of the largest f32 feature map of a batch: enough to make the walk over the ops cheap, and a part of a cache.
 BATCH_BYTES = 2 << 20
 
+#: The share of the images whose largest gradients are within the range. With less, the means over a map that Grad-CAM
+#: takes miss what saturates; with more, the gradients of most images have fewer bits.
+IMAGE_SHARE = 0.95
+
 Choice = Literal["mse", "percentile", "max"]
 
 
@@ -55,14 +61,15 @@ class Calibrate(Pass):
     Where a quantized model gave one (`gradcam.given_range`), it is that. A layer with a bias gets the mean of each
     channel of its input, too (`gradcam.passes.quantize.means`).
 
-    A gradient gets the largest magnitude of each channel, because the weights that it is multiplied with decide which
-    channel needs the largest range. Each image is explained for the predicted class and for one other, cycling through
-    all classes.
+    A gradient gets a magnitude for each channel, because the weights that it is multiplied with decide which channel
+    needs the largest range. Each image is explained for the predicted class and for one other, cycling through all
+    others, and has a largest magnitude in each channel; a channel gets the 95th percentile of these over the images.
+    One image with gradients ten times the usual ones then does not cost the maps of all others three bits.
 
     Options: `images` is a file or a folder (`gradcam.images`); `mean` and `std`, or `preset`, and `resize`, `crop` and
     `background` turn pixels into inputs, as the options of gradcam-compile do;
     `range` chooses the magnitude from all values seen: the clip with the least squared error of 8 bits (`mse`),
-    a `percentile` of the magnitudes, or the `max`.
+    a `percentile` of the magnitudes, or the `max`, which gradients then have, too.
 
     This pass turns:
         func.func @main(%image: tensor<1x3x8x8xf32>) -> tensor<1x8xf32> {
@@ -117,22 +124,23 @@ def calibrate(
         )
     main = main_function(module)
     means = InputMeans(main.entry_block.operations)
-    image_histogram, histograms, magnitudes = _gather(module, images, means)
-    _refuse_silent(main, image_histogram, histograms, magnitudes)
+    statistics = _gather(module, images, means)
+    _refuse_silent(main, statistics)
     unsigned, chosen = unsigned_maps(main), dict[ir.Value, np.float64]()
-    for value, histogram in histograms.items():
+    for value, histogram in statistics.maps.items():
         levels = UINT8_LEVELS if value in unsigned else INT8_LEVELS
         chosen[value] = np.float64(histogram.choose(choice, percentile, levels))
-    found = _without_zero(main, chosen | magnitudes)
+    gradients = {value: statistics.gradient_range(value, choice) for value in statistics.largest}
+    found = _without_zero(main, chosen | gradients)
     with module.context, ir.Location.unknown():
         means.write()
         f64 = ir.F64Type.get()
         for value, range_ in found.items():
-            is_array = value in magnitudes
+            is_array = value in gradients
             measured = ir.DenseF64ArrayAttr.get(range_.tolist()) if is_array else ir.FloatAttr.get(f64, float(range_))
             value.owner.attributes[RANGE] = given_range(value.owner.attributes) or measured
         image = {} if normalization_of(main) else {a.name: a.attr for a in main.arg_attrs[0]}
-        measured = ir.FloatAttr.get(f64, image_histogram.choose(choice, percentile))
+        measured = ir.FloatAttr.get(f64, statistics.image.choose(choice, percentile))
         set_image_attribute(main, RANGE, given_range(image) or measured)
 
 
@@ -151,34 +159,57 @@ def _without_zero(main: Any, ranges: Mapping[ir.Value, Any]) -> dict[ir.Value, A
     return found
 
 
-def _gather(
-    module: ir.Module, images: Iterable[np.ndarray], means: InputMeans
-) -> tuple[Histogram, dict[Any, Histogram], dict[Any, np.ndarray]]:
-    """Runs all images through the module and collects magnitudes, and the inputs of layers in `means`.
+@dataclass
+class _Statistics:
+    """What the calibration images make of a module.
 
-    Returns:
-        The histogram of the images, the histogram of each feature map, and for each gradient the maximum of every
-        channel (float64), by op result.
+    Attributes:
+        image: the magnitudes of the images.
+        maps: those of each feature map, by op result.
+        largest: the largest magnitude of each channel of a gradient, by op result; float64, C.
+        by_image: those of each image by itself, by op result.
     """
+
+    image: Histogram
+    maps: dict[ir.Value, Histogram] = field(default_factory=dict)
+    largest: dict[ir.Value, np.ndarray] = field(default_factory=dict)
+    by_image: dict[ir.Value, Quantiles] = field(default_factory=dict)
+
+    def add_gradients(self, found: Mapping[ir.Value, np.ndarray]) -> None:
+        """Adds the largest magnitudes of gradients for some images (N x C each)."""
+        for value, magnitudes in found.items():
+            self.largest[value] = np.maximum(self.largest.get(value, 0.0), magnitudes.max(0))
+            quantiles = self.by_image.setdefault(value, Quantiles())
+            for image in magnitudes:
+                quantiles.add(image)
+
+    def gradient_range(self, value: ir.Value, choice: Choice) -> np.ndarray:
+        """The magnitude that each channel of a gradient is to represent: float64, C; of some channel it is not 0."""
+        usual = self.largest[value] if choice == "max" else self.by_image[value].at(IMAGE_SHARE)
+        return usual if usual.any() else self.largest[value]
+
+
+def _gather(module: ir.Module, images: Iterable[np.ndarray], means: InputMeans) -> _Statistics:
+    """Runs all images through the module and collects magnitudes, and the inputs of layers in `means`."""
     # These import torch, which takes a second; reading the table of passes, or a range, does not need it.
     from gradcam.execution.float32 import one_thread, run_float
     from gradcam.histogram import Histogram
 
-    image_histogram, histograms, magnitudes = Histogram(), {}, {}
+    found, gradients = _Statistics(Histogram()), dict[ir.Value, np.ndarray]()
     main = main_function(module)
-    gradients, by_class = class_dependents(main), _by_class(main)
+    of_class, by_class = class_dependents(main), _by_class(main)
 
     def on_forward(op: Any, _index: int, value: np.ndarray) -> None:
-        if has(op, Forward) and op.results[0] not in gradients:
-            _require_finite(op, histograms.setdefault(op.results[0], Histogram()).add(value))
+        if has(op, Forward) and op.results[0] not in of_class:
+            _require_finite(op, found.maps.setdefault(op.results[0], Histogram()).add(value))
 
     def on_gradient(op: Any, _index: int, value: np.ndarray) -> None:
-        if has(op, Gradient) and op.results[0] in gradients and value.ndim in (2, 4):
-            largest = np.abs(value).max((0, *range(2, value.ndim))).astype(np.float64)
+        if has(op, Gradient) and op.results[0] in of_class and value.ndim in (2, 4):
+            largest = np.abs(value).max(tuple(range(2, value.ndim))).astype(np.float64)
             _require_finite(op, np.isfinite(largest).all())
             if op.results[0] in by_class:  # a class that no image was explained for is as large as the others
-                largest = np.full_like(largest, largest.max())
-            magnitudes[op.results[0]] = np.maximum(magnitudes.get(op.results[0], 0), largest)
+                largest = np.broadcast_to(largest.max(1, keepdims=True), largest.shape)
+            gradients[op.results[0]] = np.maximum(gradients.get(op.results[0], 0.0), largest)
 
     def on_value(op: Any, index: int, value: np.ndarray) -> None:
         means.add(op.results[index], value)
@@ -187,17 +218,31 @@ def _gather(
 
     with one_thread():
         for batch in batches(images, input_shape(module), batch_size(main)):
-            seen = image_histogram.count // batch[0].size
+            seen = found.image.count // batch[0].size
             entered = entering(main, batch)
-            if not image_histogram.add(entered):
+            if not found.image.add(entered):
                 raise GradcamError("a calibration image has values that are not finite")
             means.add(main.entry_block.arguments[0], entered)
             logits = run_float(module, batch, on_value=on_value)[0]
-            if magnitudes:
-                run_float(module, batch, np.arange(seen, seen + len(batch)) % logits.shape[1], on_gradient)
-    if image_histogram.count == 0:
+            if gradients:
+                run_float(module, batch, _other_classes(logits, seen), on_gradient)
+                found.add_gradients(gradients)
+                gradients.clear()
+    if found.image.count == 0:
         raise GradcamError("calibration needs at least one image")
-    return image_histogram, histograms, magnitudes
+    return found
+
+
+def _other_classes(logits: np.ndarray, seen: int) -> np.ndarray:
+    """For each image a class that is not the predicted one, where there is one.
+
+    Args:
+        logits: N x K.
+        seen: the number of images before these; the distance to the predicted class goes with it from 1 to K - 1.
+    """
+    count = logits.shape[1]
+    distances = np.arange(seen, seen + len(logits)) % max(1, count - 1) + 1
+    return (np.array([best_class(row) for row in logits]) + distances) % count
 
 
 def _by_class(main: Any) -> set[ir.Value]:
@@ -222,18 +267,16 @@ def _require_finite(op: Any, finite: bool) -> None:
         raise fail(op, f"'{op.operation.name}' yields values that are not finite on a calibration image")
 
 
-def _refuse_silent(
-    main: Any, image: Histogram, histograms: dict[Any, Histogram], magnitudes: dict[Any, np.ndarray]
-) -> None:
+def _refuse_silent(main: Any, statistics: _Statistics) -> None:
     """Refuses outputs to which only values lead that are zero for every image: there would be nothing to compare later.
 
     What is zero for any image, because constants of the model are, is no fault. Other zeros, as of a dead branch beside
     a living one, are told: no image says how large they get.
     """
-    if image.largest == 0:
+    if statistics.image.largest == 0:
         raise fail(main, "every calibration image is zero; calibrate with images the model will meet")
-    zero = {value for value, histogram in histograms.items() if histogram.largest == 0}
-    zero |= {value for value, largest in magnitudes.items() if not largest.any()}
+    zero = {value for value, histogram in statistics.maps.items() if histogram.largest == 0}
+    zero |= {value for value, largest in statistics.largest.items() if not largest.any()}
     fixed = _unvarying(main, zero)
     silent = [op for op in main.entry_block.operations if op.results and op.results[0] in zero - fixed]
     if not silent:

@@ -267,12 +267,12 @@ def _masked(op: Any) -> Any:
 
     Each op of the chain is the only reader of the op before it.
     """
-    while _removes(user := only_user(op)):
+    while removes(user := only_user(op)):
         op = user
     return op
 
 
-def _removes(op: Any) -> bool:
+def removes(op: Any) -> bool:
     """Whether an op passes each element of a gradient unchanged or replaces it by 0."""
     return isinstance(op, ops.ReluOp) or (isinstance(op, adjoint_ops.ApplyMaskOp) and op.slope.value == 0)
 

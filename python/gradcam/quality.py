@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
@@ -11,7 +12,8 @@ from torch_mlir import ir
 
 from gradcam.classes import best_class, explained_classes
 from gradcam.dialect.activation_ops import FunctionOp
-from gradcam.dialect.traits import Activation, ChoosesScale, Forward, Product, Slope, has, trait
+from gradcam.dialect.adjoint_ops import RequantizeOp
+from gradcam.dialect.traits import Activation, ChoosesScale, Forward, Gradient, Product, Slope, has, trait
 from gradcam.errors import GradcamError
 from gradcam.evaluate import pearson
 from gradcam.execution.float32 import one_thread, run_float
@@ -21,9 +23,10 @@ from gradcam.numerics import int8_limits, outside
 from gradcam.passes.ir.constants import dense_values
 from gradcam.passes.ir.explanations import class_dependents, explanations, map_names
 from gradcam.passes.ir.normalization import entering
-from gradcam.passes.ir.queries import location_name, main_function, users
+from gradcam.passes.ir.queries import location_name, main_function, only_user, users
 from gradcam.passes.quantize.calibrate import batch_size, input_shape
-from gradcam.quant_types import SCALE_TOLERANCE, scale, storage_bits, storage_limits
+from gradcam.passes.quantize.gradients import removes
+from gradcam.quant_types import SCALE_TOLERANCE, scale, scales, storage_bits, storage_limits
 from gradcam.reference.integer import quantize_image, run_integer
 from gradcam.report import count_macs
 from gradcam.schema.report import MapQuality, Quality, Rounding, Saturation, Source
@@ -117,13 +120,19 @@ class FloatNetwork:
 
     Attributes:
         module: level 1.
-        limits: the smallest and the largest real value that int8 stores, by result of an op of `module`.
+        limits: the smallest and the largest real value that int8 stores, by result of an op of `module`; of a gradient
+            arrays that broadcast over 1xC or 1xCxHxW.
         saturated: for each of them, values seen beyond these limits, and values seen.
     """
 
     module: Any
-    limits: Mapping[ir.Value, tuple[float, float]] = field(default_factory=dict)
+    limits: Mapping[ir.Value, tuple[Any, Any]] = field(default_factory=dict)
     saturated: dict[ir.Value, tuple[int, int]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, module: Any, quantized: Any) -> FloatNetwork:
+        """The float network of a quantized one (level 2) that was made from `module`."""
+        return cls(module, activation_limits(module, quantized) | gradient_limits(module, quantized))
 
     @property
     def explanations(self) -> list[ir.DictAttr]:
@@ -180,7 +189,7 @@ def measure(module: Any, quantized: Any, images: Iterable[np.ndarray], source: S
     Raises:
         GradcamError: there is no image.
     """
-    network = FloatNetwork(module, activation_limits(module, quantized))
+    network = FloatNetwork.of(module, quantized)
     main = main_function(quantized)
     image_limits = int8_limits(scale(main.entry_block.arguments[0]))
     scales = [scale(value) for value in main.entry_block.operations[-1].operands]
@@ -208,6 +217,51 @@ def activation_limits(module: Any, quantized: Any) -> dict[ir.Value, tuple[float
     pairs = zip(_forward(module), _forward(quantized), strict=True)
     kept = [(x.results[0], q.results[0]) for x, q in pairs if _stores(q)]
     return {x: int8_limits(scale(q), *storage_limits(q)) for x, q in kept}
+
+
+def gradient_limits(module: Any, quantized: Any) -> dict[ir.Value, tuple[np.ndarray, np.ndarray]]:
+    """The range of every gradient that a quantized module stores, by result of the float module's op.
+
+    What a mask removes from a gradient, before another op reads it, may saturate: the result is the same. Of a gradient
+    that is stored at several scales, or only so, a value is within the range where it is within that of each scale.
+
+    Args:
+        module: level 1.
+        quantized: level 2, made from it.
+    """
+    pairs = zip(_backward(module), _backward(quantized), strict=True)
+    kept = [(x.results[0], q.results[0]) for x, q in pairs if _is_counted(x)]
+    found = {x: [_limits(v) for v in [q, *_requantized(q)] if storage_bits(v) < 32] for x, q in kept}
+    return {x: _within_each(limits) for x, limits in found.items() if limits}
+
+
+def _backward(module: Any) -> list[Any]:
+    main = main_function(module)
+    of_class = class_dependents(main)
+    ops = [op for op in main.entry_block.operations if has(op, Gradient) and op.results[0] in of_class]
+    return [op for op in ops if not isinstance(op, RequantizeOp)]
+
+
+def _is_counted(op: Any) -> bool:
+    reader = only_user(op)
+    return (has(op, ChoosesScale) or removes(op)) and not (reader is not None and removes(reader))
+
+
+def _requantized(value: ir.Value) -> list[ir.Value]:
+    return [user.results[0] for user in users(value) if isinstance(user, RequantizeOp)]
+
+
+def _limits(value: ir.Value) -> tuple[np.ndarray, np.ndarray]:
+    """The real values that a gradient stores without saturation, for each channel where these have scales."""
+    step = scales(value)
+    rank = len(ir.RankedTensorType(value.type).shape)
+    low, high = (np.asarray(x) for x in int8_limits(step.reshape(-1, *[1] * (rank - 2)), *storage_limits(value)))
+    return low, high
+
+
+def _within_each(limits: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+    lows, highs = zip(*limits, strict=True)
+    return functools.reduce(np.maximum, lows), functools.reduce(np.minimum, highs)
 
 
 def _forward(module: Any) -> list[Any]:
@@ -253,6 +307,10 @@ def summary(source: Source, images: Sequence[ImageQuality], network: FloatNetwor
     """
     names = map_names(len(network.explanations))
     shares = {value: beyond / seen for value, (beyond, seen) in network.saturated.items()}
+    of_class = class_dependents(main_function(network.module))
+    maps, gradients = list[Saturation](), list[Saturation]()
+    for value, share in shares.items():
+        (gradients if value in of_class else maps).append(Saturation(location_name(value.owner), share))
     return Quality(
         source=source,
         images=len(images),
@@ -261,7 +319,8 @@ def summary(source: Source, images: Sequence[ImageQuality], network: FloatNetwor
         largest_logit=max(image.largest_logit for image in images),
         pixels_outside=pixels_outside,
         maps={name: _map_quality([image.correlations[i] for image in images]) for i, name in enumerate(names)},
-        saturated=tuple(Saturation(location_name(value.owner), share) for value, share in shares.items()),
+        saturated=tuple(maps),
+        saturated_gradients=tuple(gradients),
     )
 
 

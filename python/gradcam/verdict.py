@@ -11,20 +11,25 @@ from gradcam.schema.report import MapQuality, Quality, Report, Rounding
 LEAST_SAME_CLASS, LEAST_MEDIAN, LEAST_TENTH = 0.9, 0.95, 0.8
 
 #: And one with more than these: the error of a logit as a share of the largest logit, the share of the pixels outside
-#: of the calibrated range, the share of a layer's activations that saturate, the share of its weights that round to 0.
+#: of the calibrated range, the share of a layer's activations or of a gradient that saturates, the share of a layer's
+#: weights that round to 0.
 MOST_LOGIT_ERROR, MOST_OUTSIDE, MOST_SATURATED, MOST_ZEROED = 0.1, 0.01, 0.01, 0.5
 
 
 def quality_rows(quality: Quality) -> list[tuple[str, str]]:
     """The rows of a report's text: the whole quality in one line, the maps, what saturates."""
     maps = quality.maps if len(quality.maps) > 1 else {}
-    saturated = max(quality.saturated, key=lambda layer: layer.share, default=None)
     rows = [("quality", quality_line(quality))]
     rows += [(f"quality, {name}", f"Pearson {_pearson(found)}") for name, found in maps.items()]
     rows.append(("pixels outside of the range", percent(quality.pixels_outside)))
-    if saturated is not None:
-        where = f", {saturated.layer}" if saturated.share else ""
-        rows.append(("saturated activations", f"at most {percent(saturated.share)} of a layer{where}"))
+    for what, of, shares in (
+        ("activations", "layer", quality.saturated),
+        ("gradients", "gradient", quality.saturated_gradients),
+    ):
+        if shares:
+            worst = max(shares, key=lambda s: s.share)
+            where = f", {worst.layer}" if worst.share else ""
+            rows.append((f"saturated {what}", f"at most {percent(worst.share)} of a {of}{where}"))
     return rows
 
 
@@ -55,7 +60,8 @@ def quality_warnings(quality: Quality) -> Iterator[str]:
             yield f"{name} of int8 differs from the map of float: Pearson {_pearson(found)}"
     if quality.pixels_outside > MOST_OUTSIDE:
         yield f"{percent(quality.pixels_outside)} of the pixels lie outside of the calibrated range and saturate"
-    yield from _of_layers("activations", "saturate", [(s.layer, s.share) for s in quality.saturated], MOST_SATURATED)
+    for what, found in (("activations", quality.saturated), ("gradients", quality.saturated_gradients)):
+        yield from _of_layers(what, "saturate", [(s.layer, s.share) for s in found], MOST_SATURATED)
 
 
 def _rounding_warnings(rounding: Sequence[Rounding]) -> Iterator[str]:

@@ -14,7 +14,9 @@ from gradcam.compiler import Compilation, Settings
 from gradcam.errors import GradcamError
 from gradcam.evaluate import autograd_gradcam
 from gradcam.output import compile_to_folder
+from gradcam.passes.ir.queries import location_name, main_function
 from gradcam.quality import FloatNetwork, Outputs, Spread, evenly, measure, rounded_weights
+from gradcam.quant_types import scales
 from gradcam.reference.integer import quantize_image, run_integer
 from gradcam.schema.report import MapQuality, Quality, Rounding, Saturation
 from gradcam.verdict import quality_line, quality_rows, quality_warnings, warnings
@@ -45,9 +47,9 @@ def images(count, seed=0):
     return np.random.default_rng(seed).standard_normal((count, 3, 8, 8)).astype(np.float32)
 
 
-def levels(model, **options):
+def levels(model, target_layer="last", **options):
     """The float module and the quantized one."""
-    compilation = Compilation(model, Settings("last", pe="4x4", **options))
+    compilation = Compilation(model, Settings(target_layer, pe="4x4", **options))
     return compilation.to("simplified").operation.clone(), compilation.to("quantized")
 
 
@@ -165,6 +167,28 @@ def test_saturated_activations_and_pixels_are_those_counted_by_hand(network):
     assert found.pixels_outside > 0
 
 
+@pytest.mark.parametrize("factor", [1.0, 8.0])
+def test_saturated_gradients_are_those_counted_by_hand(factor):
+    """The gradient behind a mask, of the classes that int8 predicts; with `factor` beyond what calibration has seen."""
+    _, quantized = levels(Net(), "act")
+    model, kept, inputs = Net(), [], images(20, seed=6)
+    model.fc.weight.data *= factor
+    found = measure(levels(model, "act")[0], quantized, [image[None] for image in inputs], "validation")
+    model.last.register_forward_hook(lambda _m, _i, out: kept.append(out))
+    logits = model(torch.from_numpy(inputs).requires_grad_())
+    classes = [run_integer(quantized, quantize_image(quantized, image[None]))[0].argmax() for image in inputs]
+    (gradient,) = torch.autograd.grad(logits[range(len(inputs)), classes].sum(), kept[0])
+    masked = gradient * ((kept[0] > 0) & (kept[0] < 6))
+    ops = main_function(quantized).entry_block.operations
+    limits = next(127.5 * scales(op.results[0]) for op in ops if location_name(op) == "last.adjoint")
+    expected = (masked.abs().numpy() > limits.reshape(-1, 1, 1)).mean()
+    shares = {layer.layer: layer.share for layer in found.saturated_gradients}
+    assert shares["last.adjoint"] == pytest.approx(expected, abs=1e-4)
+    assert (expected > 0.1) == (factor > 1)
+    # What the mask removes is not counted, nor the gradients in the list of layers.
+    assert "mean.adjoint" not in shares and set(shares).isdisjoint(layer.layer for layer in found.saturated)
+
+
 def stored(module, name):
     """The scale of a layer's result, of the image for None."""
     from gradcam.passes.ir.queries import location_name, main_function
@@ -269,6 +293,7 @@ GOOD = Quality(
     pixels_outside=0.01,
     maps={"heatmap": MapQuality(20, 0.95, 0.8, -1.0)},
     saturated=(Saturation("a", 0.01),),
+    saturated_gradients=(Saturation("g", 0.01),),
 )
 
 BAD = [
@@ -291,6 +316,7 @@ BAD = [
         {"saturated": (Saturation("a", 0.02), Saturation("b", 0.5), Saturation("c", 0.001))},
         "50 % of the activations of 'b' saturate, and more than 1 % in 1 other layers",
     ),
+    ({"saturated_gradients": (Saturation("g", 0.02),)}, "2 % of the gradients of 'g' saturate"),
 ]
 
 
@@ -312,4 +338,5 @@ def test_the_rows_say_what_the_line_leaves_out():
     assert rows["quality"] == quality_line(GOOD)
     assert rows["quality, other"] == "Pearson undefined: no image has a map of float that is not constant"
     assert rows["saturated activations"] == "at most 1 % of a layer, a"
+    assert rows["saturated gradients"] == "at most 1 % of a gradient, g"
     assert rows["pixels outside of the range"] == "1 %"

@@ -77,11 +77,11 @@ class MapQuality(Record, frozen=True):
 
 
 class Saturation(Record, frozen=True):
-    """The activations of a layer that are beyond the range in which int8 stores them.
+    """The activations of a layer, or the elements of a gradient, that are beyond the range in which they are stored.
 
     Attributes:
-        layer: name of the layer.
-        share: share of the layer's activations in all images.
+        layer: name of the layer, or of the gradient.
+        share: share of its elements in all images.
     """
 
     layer: str
@@ -104,6 +104,7 @@ class Quality(Record, frozen=True):
         pixels_outside: share of the elements of the images that lie outside of the calibrated range.
         maps: the maps by their names.
         saturated: the layers that are stored in 8 bits, in program order.
+        saturated_gradients: the gradients, in program order.
     """
 
     source: Source
@@ -114,6 +115,7 @@ class Quality(Record, frozen=True):
     pixels_outside: float
     maps: dict[str, MapQuality]
     saturated: tuple[Saturation, ...]
+    saturated_gradients: tuple[Saturation, ...]
 
 
 class Report(Document, frozen=True, kw_only=True):
@@ -139,7 +141,7 @@ class Report(Document, frozen=True, kw_only=True):
         quality: the quality of the int8 network; null where it was not measured.
     """
 
-    format: Literal[2] = 2
+    format: Literal[3] = 3
     model: str
     pe: str
     multipliers: Count

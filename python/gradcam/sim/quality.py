@@ -10,7 +10,7 @@ import numpy as np
 from gradcam.design import Design
 from gradcam.execution.float32 import one_thread
 from gradcam.folder import FLOAT
-from gradcam.quality import FloatNetwork, ImageQuality, Outputs, activation_limits, summary
+from gradcam.quality import FloatNetwork, ImageQuality, Outputs, summary
 from gradcam.schema.report import Quality
 from gradcam.sim.inputs import DesignImage
 from gradcam.sim.simulator import Result
@@ -35,7 +35,7 @@ def compare_with_float(
         GradcamError: the float network is missing or damaged.
     """
     program, module = design.program, load_module(design, FLOAT)
-    network = FloatNetwork(module, activation_limits(module, load_quantized(design)))
+    network = FloatNetwork.of(module, load_quantized(design))
     found = []
     with one_thread():
         for image, result in zip(images, results, strict=True):

@@ -5,16 +5,21 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from small_networks import Network, small_resnet
+from torch import nn
 from torch_mlir import ir
 
+from gradcam.compiler import Compilation
+from gradcam.compiler import Settings as CompileSettings
 from gradcam.dialect import make_context
 from gradcam.errors import GradcamError
 from gradcam.histogram import BINS, Histogram
 from gradcam.passes.ir.queries import main_function
 from gradcam.passes.quantize.calibrate import RANGE, Calibrate, calibrate
+from gradcam.quantiles import KEPT, Quantiles
 
 
 def test_histogram_does_not_depend_on_the_order():
@@ -174,3 +179,82 @@ def test_values_that_are_not_finite_are_refused():
             calibrate(parse(text), [])
         with pytest.raises(GradcamError, match="range must be mse, percentile or max"):
             calibrate(parse(text), [], "percentile", 0.0)
+
+
+def gradient_ranges(model, images, choice="mse"):
+    """The range of each channel of the gradient at the result of `first`, after a calibration."""
+    module = Compilation(model, CompileSettings("first", method="hirescam", pe="4x4")).to("simplified")
+    calibrate(module, images, choice)
+    masks = [op for op in main_function(module).entry_block.operations if op.operation.name == "gradcam.apply_mask"]
+    return np.array(list(ir.DenseF64ArrayAttr(masks[-1].attributes[RANGE])))
+
+
+class Classifier(nn.Module):
+    """Two convolutions, whose ReLUs pass other elements of a gradient in every image, and a linear head."""
+
+    input_shape = (1, 3, 6, 6)
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.first, self.act = nn.Conv2d(3, 4, 3), nn.ReLU()
+        self.second, self.last, self.fc = nn.Conv2d(4, 8, 3), nn.ReLU(), nn.Linear(8, 5)
+        self.eval()
+
+    def forward(self, x):
+        return self.fc(self.behind(self.first(x)))
+
+    def behind(self, first):
+        return self.last(self.second(self.act(first))).mean((2, 3))
+
+
+def largest_by_image(model, images):
+    """The largest gradients of each image: of the predicted class and another one, at a growing distance; N x C."""
+    rows = []
+    for number, image in enumerate(images):
+        first = model.first(torch.from_numpy(image)).detach().requires_grad_()
+        logits = model.fc(model.behind(first))[0]
+        best = int(logits.argmax())
+        classes = best, (best + 1 + number % 4) % 5
+        gradients = [torch.autograd.grad(logits[c], first, retain_graph=True)[0] for c in classes]
+        rows.append(np.maximum(*(gradient.abs().amax((0, 2, 3)).numpy() for gradient in gradients)))
+    return np.array(rows)
+
+
+@pytest.mark.parametrize("count", [1, 2, 8, 100])
+def test_the_range_of_a_gradient_is_that_of_most_images(count):
+    model = Classifier()
+    images = np.random.default_rng(3).normal(0, 1, (count, 1, 3, 6, 6)).astype(np.float32)
+    rows = largest_by_image(model, images)
+    np.testing.assert_allclose(gradient_ranges(model, iter(images)), np.quantile(rows, 0.95, axis=0), rtol=1e-5)
+    np.testing.assert_allclose(gradient_ranges(model, images, "max"), rows.max(0), rtol=1e-5)
+    if count == 100:  # a check of the check: single images have larger gradients, and the other class counts
+        assert (rows.max(0) > 1.01 * np.quantile(rows, 0.95, axis=0)).any()
+        assert not np.allclose(rows, largest_by_image(model, np.roll(images, 1, axis=0)))
+
+
+@given(st.integers(1, 700), st.floats(0, 1))
+@settings(deadline=None, max_examples=30)
+@example(KEPT - 1, 0.95)
+@example(KEPT, 0.95)
+@example(20 * KEPT + 7, 0.95)
+def test_quantiles_of_a_stream(count, share):
+    values = np.random.default_rng(count).lognormal(0, 2, (count, 3)).astype(np.float32)
+    quantiles = Quantiles()
+    for row in values:
+        quantiles.add(row)
+    found = quantiles.at(share)
+    if count < KEPT:
+        np.testing.assert_allclose(found, np.quantile(values, share, axis=0), rtol=1e-6)
+    slack = math.log2(max(1, count / KEPT) + 1) / KEPT + 1e-9
+    for channel, value in zip(values.T.astype(np.float64), found, strict=True):
+        lowest, highest = (np.quantile(channel, min(1, max(0, q))) for q in (share - slack, share + slack))
+        assert lowest * (1 - 1e-6) <= value <= highest * (1 + 1e-6)
+        assert count < 300 or not np.quantile(channel, min(1, share + 0.1)) < value
+
+
+def test_a_long_stream_keeps_few_arrays():
+    quantiles = Quantiles()
+    for n in range(30 * KEPT):
+        quantiles.add(np.array([n]))
+    assert sum(len(level) for level in quantiles._levels) <= KEPT * (1 + math.log2(30))
