@@ -16,6 +16,7 @@ from gradcam.dialect.traits import (
     KeepsScale,
     LinearInFirst,
     MethodFormula,
+    Quantized,
     Rowwise,
     Sum,
     UnitScale,
@@ -223,6 +224,25 @@ class WeightedSumOp(
         found = shape(op.operands[0])
         require(found in ([1, c], [1, c, h, w]), f"weights must be 1x{c} or 1x{c}x{h}x{w}, got {op.operands[0].type}")
         result_shape(op, [1, h, w])
+
+
+class PoolMapOp(GradCAM.Operation, name="pool_map", traits=[ext.Pure, LinearInFirst(), MethodFormula(), Quantized()]):
+    """y[h,w] = mean of the block x[h * size + i, w * size + j], 0 <= i, j < size, as torch.nn.functional.avg_pool2d.
+
+    Rows and columns behind the last whole block are left out. Quantized, y holds the sums of the blocks, which are
+    exact, and its scale divides them. x: 1xHxW, y: 1x(H floordiv size)x(W floordiv size).
+    """
+
+    x: ext.Operand[Any]
+    size: ir.IntegerAttr
+    y: ext.Result[Any]
+
+    @verifier
+    def verify_invariants(op):  # noqa: D102
+        _, h, w = rank(op.operands[0], 3, "map")
+        size = ir.IntegerAttr(op.attributes["size"]).value
+        require(1 <= size <= min(h, w), f"a map of {h}x{w} has no block of {size}x{size}")
+        result_shape(op, [1, h // size, w // size])
 
 
 class ScaleOp(GradCAM.Operation, name="scale", traits=[ext.Pure, Forward(), Gradient(), LinearInFirst(), KeepsScale()]):

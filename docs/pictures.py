@@ -2,8 +2,9 @@
 
 levels.png comes from the table of the passes, overlays.png from the heatmaps in the folder of a demonstration,
 targets.png and photographs.png from what `benchmarks/target_layers.py` and `benchmarks/efficientnet.py` wrote with
-`--maps`. page.png and page_run.png are parts of what `benchmarks/report_page.py build/resnet build/run --pictures DIR`
-wrote. Without arguments it makes levels.png alone.
+`--maps`, stippled.png from two files of the former, without and with `--pool-map 2`. page.png and page_run.png are
+parts of what `benchmarks/report_page.py build/resnet build/run --pictures DIR` wrote. Without arguments it makes
+levels.png alone.
 """
 
 from __future__ import annotations
@@ -45,6 +46,7 @@ EQUAL = (2, 6)
 CONTEXTS = ((0, 4, "torch-mlir's context", "#e8f0fa"), (5, 5, "CIRCT's context", "#eaf5ea"))
 EDGE, TEXT, SOFT, ACCENT = "#30506e", "#1c1c1c", "#5c6670", "#b0491c"
 SHOWN = 7  # the image of targets.png; target_layers.py simulates the first ones
+SHOWN_STIPPLED, STIPPLED = (3, 8, 13, 18, 33, 43), ("layer3 layercam", "layer2 layercam")  # of stippled.png
 PHOTOGRAPHS = (0, 1, 4, 5, 8, 18)  # the photographs of photographs.png, in the order of efficientnet.py
 WIDTH, BOX, LINE, COLUMNS = 10.0, 0.5, 0.155, 2  # inches; passes side by side
 PAGE, RUN, MARGIN = 900, 1000, 6  # pixels: the heights of the parts of pages, and what is between two
@@ -145,6 +147,18 @@ def targets(maps: Path) -> Image.Image:
     return overlay(Compared(images.pixels[SHOWN], chosen, images.boxes[SHOWN]), ("image", *titles), scale=3)
 
 
+def stippled(whole: Path, pooled: Path) -> Image.Image:
+    """A few shipped images with what two target layers say about them, as whole maps and as means of 2x2 positions."""
+    images, found = load_test_images(), [np.load(file) for file in (whole, pooled)]
+    rows = [(layer, maps) for layer in STIPPLED for maps in found]
+    items = [
+        Compared(images.pixels[i], [np.maximum(maps[layer][i], 0) for layer, maps in rows], images.boxes[i])
+        for i in SHOWN_STIPPLED
+    ]
+    titles = [f"{layer.replace(' ', chr(10))}{after}" for layer in STIPPLED for after in ("", ", pooled")]
+    return grid(items, ("image", *titles), scale=2)
+
+
 def explained(best: str, other: str) -> str:
     """The explained class, the best one of float, and that of int8 where it is another one."""
     return best if best == other else f"{best} (int8: {other})"
@@ -209,6 +223,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--demo", type=Path, metavar="DIR", help="makes overlays.png")
     parser.add_argument("--targets", type=Path, metavar="FILE.npz", help="makes targets.png")
+    parser.add_argument("--stippled", type=Path, nargs=2, metavar="FILE.npz", help="makes stippled.png")
     parser.add_argument("--photographs", type=Path, metavar="FILE.npz", help="makes photographs.png")
     parser.add_argument("--pages", type=Path, metavar="DIR", help="makes page.png and page_run.png")
     options = parser.parse_args()
@@ -217,6 +232,8 @@ def main() -> None:
     for source, make in ((options.demo, overlays), (options.targets, targets), (options.photographs, photographs)):
         if source is not None:
             _save(make(source), f"{make.__name__}.png")
+    if options.stippled:
+        _save(stippled(*options.stippled), "stippled.png")
     for make in (page, page_run) if options.pages else ():
         _save(make(options.pages), f"{make.__name__}.png", colours=0)
 

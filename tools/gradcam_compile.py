@@ -69,6 +69,7 @@ def _parser() -> argparse.ArgumentParser:
         help="logits only: the same design without Grad-CAM",
     )
     add("--top-k", type=int, default=1, metavar="K", help="classes to explain, from the best one on (default: 1)")
+    add("--pool-map", type=int, default=1, metavar="P", help="maps as means of blocks of PxP (default: 1, no blocks)")
     add("--method", default="gradcam", help="gradcam (default), hirescam, ...: see docs/compiling.md")
     add("--pe", default="16x16", metavar="OCxIC", help="processing elements: output x input channels (default: 16x16)")
     add("--dsp-packing", action="store_true", help="two int8 products per multiplication, as a DSP48E2 can")

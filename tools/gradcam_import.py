@@ -36,6 +36,7 @@ def _parser() -> argparse.ArgumentParser:
         help="module path of the feature map to explain, such as layer4, or node of ONNX; may repeat: one map each",
     )
     add("--top-k", type=int, metavar="K", help="classes to explain, from the best one on (default: 1)")
+    add("--pool-map", type=int, metavar="P", help="maps as means of blocks of PxP (default: 1, no blocks)")
     add("--method", help=f"one of {', '.join(METHODS)} (default: gradcam)")
     add("--eps", type=float, help=f"added to the divisors of method and normalization (default: {EPS})")
     add("--input-shape", type=shape_argument, metavar="1,C,H,W", help="default: the model's own")
@@ -51,7 +52,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _check_used(options: argparse.Namespace) -> None:
     """Refuses options that would have no effect."""
-    explanation = [name for name in ("top_k", "method", "eps") if getattr(options, name) is not None]
+    explanation = [name for name in ("top_k", "pool_map", "method", "eps") if getattr(options, name) is not None]
     text = [name for name in ("mlir_elide_elementsattrs_if_larger", "mlir_print_debuginfo") if getattr(options, name)]
     ignored: dict[str, list[str]] = {
         "beside --list-layers": ["target_layer", *explanation, *text] if options.list_layers else [],
@@ -75,7 +76,7 @@ def _output(options: argparse.Namespace) -> bytes:
         return "".join(f"{path}\n" for path in frontend.target_layers(model, options.input_shape)).encode()
     if options.level == "torch":
         return _encode(frontend.import_torch(model, options.input_shape, options.target_layer), options)
-    given = {name: getattr(options, name) for name in ("method", "eps", "top_k")}
+    given = {name: getattr(options, name) for name in ("method", "eps", "top_k", "pool_map")}
     chosen = {name: value for name, value in given.items() if value is not None}
     module = frontend.import_model(model, options.input_shape, options.target_layer, **chosen)
     return _encode(module, options)

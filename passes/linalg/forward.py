@@ -10,12 +10,14 @@ import numpy as np
 from torch_mlir import ir
 from torch_mlir.dialects import arith, func, linalg, tensor
 
+from gradcam.dialect import cam_ops
 from gradcam.dialect.adjoints import part_location
 from gradcam.dialect.layout_ops import channels_per_tap
 from gradcam.dialect.ops import is_depthwise
 from gradcam.dialect.verify import shape as type_shape
 from gradcam.dialect.verify import sides
 from gradcam.errors import fail
+from gradcam.passes.ir.queries import only_user
 from gradcam.passes.linalg import (
     activations,
     adjoints,
@@ -319,19 +321,37 @@ def _unflattens(op: Any) -> bool:
 
 
 def _lower_weighted_sum(lowering: Lowering, op: Any) -> list[Any]:
+    """The map of every position; of a map that is pooled, nothing: `_lower_pool_map` makes the sums of its blocks."""
+    return [None if _is_pooled(op) else _summed(lowering, op, 1)]
+
+
+def _is_pooled(op: Any) -> bool:
+    return isinstance(only_user(op.opview), cam_ops.PoolMapOp)
+
+
+def _lower_pool_map(lowering: Lowering, op: Any) -> list[Any]:
+    """Sums over the channels and the blocks at once."""
+    if (inner := op.operands[0].owner).name != "gradcam.weighted_sum" or not _is_pooled(inner):
+        raise fail(op, f"'{op.name}' must be the only reader of a gradcam.weighted_sum; simplify the module first")
+    return [_summed(lowering, inner, ir.IntegerAttr(op.attributes["size"]).value)]
+
+
+def _summed(lowering: Lowering, op: Any, size: int) -> LaneMap:
     """A convolution of the feature map with the tile of the class's row; one lane of its result is the heatmap.
 
     Other weights take the place of the tile: a vector, or a map, such as a row of a classifier behind a flattened map.
-    Then every lane is the heatmap.
+    Then every lane is the heatmap. The sums are over blocks of size x size, too.
     """
     weights, a = op.operands
     row, x = lowering.values[weights], lowering.tensor(a)
     for operand in (weights, a):
         require_int8(op, operand)
-    out, unsigned = [*shape(x)[:2], lowering.pe.oc], is_unsigned(a)
+    window = Window([size, size], [size, size], POINTWISE.padding, POINTWISE.dilation)
+    out, unsigned = [*(n // size for n in shape(x)[:2]), lowering.pe.oc], is_unsigned(a)
     if isinstance(row, Row) and row.is_vector:
-        return [LaneMap(accumulate(x, row.tiles(), POINTWISE, out, unsigned), row.lane)]
-    return [LaneMap(multiply_lanes(lowering.pe, type_shape(a)[1], x, lowering.tensor(weights), out, unsigned), 0)]
+        return LaneMap(accumulate(x, row.tiles(), window, out, unsigned), row.lane)
+    w = lowering.tensor(weights)
+    return LaneMap(multiply_lanes(lowering.pe, type_shape(a)[1], x, w, window, out, unsigned), 0)
 
 
 def _lower_return(lowering: Lowering, op: Any) -> list[Any]:
@@ -382,6 +402,7 @@ LOWERINGS: dict[str, Callable[[Lowering, Any], list[Any]]] = (
         "gradcam.max_pool2d_index": _lower_max_pool2d_index,
         "gradcam.next_class": _lower_next_class,
         "gradcam.one_hot": _lower_one_hot,
+        "gradcam.pool_map": _lower_pool_map,
         "gradcam.scale": _same_value,
         "gradcam.select_class": _lower_select_class,
         "gradcam.unfold2d": _lower_unfold2d,

@@ -53,19 +53,23 @@ def accumulate(
 ) -> ir.Value:
     """Sums of products in i32: x (H x W x Cp, padded) with tiles w to `out` (OH x OW x channels); x may be unsigned.
 
-    `read` are the tiles of x that are summed over, from the first one on where it is left out.
+    `read` are the tiles of x that are summed over, from the first one on where it is left out. Tiles of one tap are
+    those of every tap of the window.
     """
     if read is not None and read.segments > 1:
         return _accumulate_segments(x, w, window, out, unsigned, read)
-    *_, outs, ins, _, _, oc, ic = shape(w)
+    *_, outs, ins, kh, kw, oc, ic = shape(w)
     loops, first = TileLoops.of(w), read.first * ic if read else 0
     o, i = loops.lanes
-    maps = [
-        [*window.reads(loops.place, loops.tap), loops.channel(loops.summed, ins, i, ic) + first],
-        [*loops.block, loops.out, loops.summed, *loops.tap, o, i],
-        [*loops.place, loops.channel(loops.out, outs, o, oc)],
-    ]
-    return multiply_accumulate([x, w], maps, out, unsigned)
+    pixel = [*window.reads(loops.place, loops.tap), loops.channel(loops.summed, ins, i, ic) + first]
+    result = [*loops.place, loops.channel(loops.out, outs, o, oc)]
+    tile = [*loops.block, loops.out, loops.summed]
+    if [kh, kw] == window.kernel:
+        return multiply_accumulate([x, w], [pixel, [*tile, *loops.tap, o, i], result], out, unsigned)
+    zero = ir.AffineConstantExpr.get(0)
+    extents = empty(window.kernel, 8)  # linalg takes loop extents from operands
+    maps = [pixel, [*tile, zero, zero, o, i], loops.tap, result]
+    return multiply_accumulate([x, w, extents], maps, out, unsigned)
 
 
 def _accumulate_segments(
@@ -112,8 +116,10 @@ def multiply_add(x: ir.Value, w: ir.Value, *rest: ir.Value, unsigned: bool = Fal
     return arith.addi(rest[-1], product(x, w, (unsigned, False)))
 
 
-def multiply_lanes(pe: PE, channels: int, x: ir.Value, w: ir.Value, out: list[int], unsigned: bool = False) -> ir.Value:
-    """At each position the sum over lanes of x * w, in all `OC` lanes of `out`.
+def multiply_lanes(
+    pe: PE, channels: int, x: ir.Value, w: ir.Value, window: Window, out: list[int], unsigned: bool = False
+) -> ir.Value:
+    """The sum over each window and over lanes of x * w, in all `OC` lanes of `out`.
 
     Both are H x W x C in lanes, or 1 x 1 x C for w, which is 0 in the lanes behind its channels as far as these are
     read: in whole tiles of `IC` lanes. x may be unsigned.
@@ -121,12 +127,12 @@ def multiply_lanes(pe: PE, channels: int, x: ir.Value, w: ir.Value, out: list[in
     oc, ic = pe.oc, pe.ic
     oct_, oh, ow, ict, kh, kw, o, i = (ir.AffineDimExpr.get(n) for n in range(8))
     zero = ir.AffineConstantExpr.get(0)
-    place = [zero, zero] if shape(w)[:2] == [1, 1] else [oh, ow]
+    place = window.reads([oh, ow], [kh, kw])
     maps = [
-        [oh, ow, ict * ic + i],
         [*place, ict * ic + i],
+        [*([zero, zero] if shape(w)[:2] == [1, 1] else place), ict * ic + i],
         [oct_, ict, kh, kw, o, i],
         [oh, ow, oct_ * oc + o],
     ]
-    extents = empty([1, -(-channels // ic), 1, 1, oc, ic], 8)  # linalg takes loop extents from operands
+    extents = empty([1, -(-channels // ic), *window.kernel, oc, ic], 8)  # linalg takes loop extents from operands
     return multiply_accumulate([x, w, extents], maps, out, unsigned)

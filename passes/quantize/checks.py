@@ -33,7 +33,7 @@ from gradcam.errors import GradcamError, fail
 from gradcam.passes.ir.channel_affine import affine, affine_rescale
 from gradcam.passes.ir.constants import dense_values
 from gradcam.passes.ir.explanations import explanations
-from gradcam.passes.ir.queries import users
+from gradcam.passes.ir.queries import only_user, users
 from gradcam.quant_types import (
     INT16_LIMITS,
     hard_bend,
@@ -110,6 +110,10 @@ def _reason(main: Any, op: Any) -> str:
         return f"{name} has weights up to {largest_weight(op)}, for its sizes; give it an output that divides its input"
     if has(op, ChannelAffine) and affine(op) is None:
         return f"the parameters of {name} must be constants"
+    if isinstance(op, cam_ops.PoolMapOp) and not (
+        has(op.x.owner, ExactProduct) and isinstance(only_user(op.x.owner), cam_ops.PoolMapOp)
+    ):
+        return f"{name} must be the only reader of 'gradcam.weighted_sum'; run gradcam-simplify-backward first"
     if isinstance(op, cam_ops.ScaleOp) and ir.FloatAttr(op.attributes["factor"]).value <= 0:
         return f"{name} needs a positive factor"
     return ""
@@ -157,11 +161,17 @@ def check_rescale(op: Any) -> None:
         elif (curve := trait(op, Curve)) is not None and curve.bend:
             _check_hard(op)
         elif has(op, ExactProduct):
-            shape = ir.RankedTensorType(op.operands[1].type).shape
-            largest = math.prod(map(largest_magnitude, op.operands))
-            _require_below(np.array(float(shape[1] * largest)), ACCUMULATOR_LIMIT, "accumulator")
+            _require_below(_exact_bound(op), ACCUMULATOR_LIMIT, "accumulator")
+        elif isinstance(op, cam_ops.PoolMapOp):
+            _require_below(_exact_bound(op.x.owner) * op.size.value**2, ACCUMULATOR_LIMIT, "accumulator")
     except GradcamError as error:
         raise fail(op, f"'{op.operation.name}' cannot be quantized: {error.message}") from error
+
+
+def _exact_bound(op: Any) -> np.ndarray:
+    """Largest possible magnitude of the sums over channels of an op with the trait `ExactProduct`: float64, ()."""
+    channels = ir.RankedTensorType(op.operands[1].type).shape[1]
+    return np.array(float(channels * math.prod(map(largest_magnitude, op.operands))))
 
 
 def _check_result(op: Any) -> None:

@@ -171,6 +171,8 @@ class _Quantizer:
             self._set_scale(result, accumulator_scale(op), 32)
         elif has(op, ExactProduct):
             self._set_scale(result, scale(operands[0]) * scale(operands[1]), 32)
+        elif isinstance(op, cam_ops.PoolMapOp):
+            self._set_scale(result, scale(operands[0]) / op.size.value**2, 32)
         elif has(op, UnitScale):
             self._set_scale(result, 1 / INT8_LEVELS)
         elif isinstance(op, cam_ops.ScaleOp) and len(ir.RankedTensorType(result.type).shape) == 3:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections import defaultdict
 from dataclasses import dataclass, replace
@@ -21,6 +22,8 @@ from gradcam.passes.torch import torch_ir
 from gradcam.passes.torch.call import Call, Cascade, dims, is_placeholder, tensor
 from gradcam.passes.torch.conversions import convert
 from gradcam.passes.torch.view import View
+
+_log = logging.getLogger(__name__)
 
 _ONLY_F32 = "only f32 is supported: call .float() on the model"
 
@@ -63,6 +66,8 @@ class ConvertTorchToGradcam(Pass):
     order: tuple[str, ...] = ()
     #: How many classes are explained at every target layer: the requested or best one, then the best others.
     top_k: int = 1
+    #: Side of the blocks of which each map has the means, see `gradcam.pool_map`; 1 leaves the maps as they are.
+    pool_map: int = 1
 
     def run(self, module: ir.Module) -> None:
         """Replaces the only function of `module`; see the class.
@@ -75,6 +80,8 @@ class ConvertTorchToGradcam(Pass):
             raise GradcamError(f"eps must be positive and finite, got {self.eps}")
         if self.top_k < 1:
             raise GradcamError(f"top-k must be at least 1, got {self.top_k}")
+        if self.pool_map < 1:
+            raise GradcamError(f"pool-map must be at least 1, got {self.pool_map}")
         functions = [op.operation for op in module.body.operations]
         if len(functions) != 1 or functions[0].name != "func.func" or not functions[0].regions[0].blocks:
             raise fail(module.operation, f"expects a module with one function with a body, got {len(functions)} ops")
@@ -212,6 +219,8 @@ class _Conversion:
         if self.options.top_k > classes:
             self._refuse(self.source.owner, f"top-k {self.options.top_k} is more than the {classes} classes there are")
             return [logits]
+        for target in targets:
+            self._check_blocks(target)
         if len(targets) == self.options.top_k == 1:
             return [logits, self._explain("explain", logits, targets[0], body.arguments[1])]
         classes = self._classes(logits, body.arguments[1])
@@ -233,6 +242,22 @@ class _Conversion:
             classes.append(cam_ops.NextClassOp(logits, list(classes), request.type, loc=location).result)
         return classes
 
+    def _check_blocks(self, target: Any) -> None:
+        """Refuses a map that has no block; warns of one that has more than whole blocks."""
+        size, height, width = self.options.pool_map, *ir.RankedTensorType(target.y.type).shape[2:]
+        if size > min(height, width):
+            self._refuse(
+                target,
+                f"the map at target layer '{target.path.value}' is {height}x{width} and has no block of {size}x{size}; "
+                f"pool-map can be at most {min(height, width)} here",
+            )
+        elif height % size or width % size:
+            whole = by([height // size * size, width // size * size])
+            _log.warning(
+                "the map at target layer '%s' is %dx%d; pool-map %d leaves out what is behind its first %s",
+                *(target.path.value, height, width, size, whole),
+            )
+
     def _explain(self, name: str, logits: ir.Value, target: Any, class_: ir.Value) -> ir.Value:
         _, _, height, width = ir.RankedTensorType(target.y.type).shape
         attributes = (
@@ -242,7 +267,13 @@ class _Conversion:
             ir.FloatAttr.get(ir.F64Type.get(), self.options.eps),
         )
         map_type = tensor(1, height, width)
-        return cam_ops.ExplainOp(logits, target.y, class_, *attributes, map_type, loc=ir.Location.name(name)).result
+        location, size = ir.Location.name(name), self.options.pool_map
+        map_ = cam_ops.ExplainOp(logits, target.y, class_, *attributes, map_type, loc=location).result
+        if size == 1 or self.faults:
+            return map_
+        blocks = ir.IntegerAttr.get(ir.IntegerType.get_signless(64), size)
+        pooled = tensor(1, height // size, width // size)
+        return cam_ops.PoolMapOp(map_, blocks, pooled, loc=ir.Location.name(f"{name}.pool")).result
 
 
 def _logits(view: View) -> ir.Value | None:

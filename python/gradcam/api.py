@@ -87,6 +87,7 @@ def export_onnx(
     method: str = "gradcam",
     *,
     top_k: int = 1,
+    pool_map: int = 1,
     input_shape: tuple[int, ...] | None = None,
     mean: Numbers | None = None,
     std: Numbers | None = None,
@@ -105,6 +106,7 @@ def export_onnx(
         target_layer: module path of the feature map to explain, or several; None: logits only.
         method: one of `gradcam.dialect.methods.METHODS`.
         top_k: classes to explain at every target layer.
+        pool_map: side of the blocks of which each map has the means.
         input_shape: (1, C, H, W); None takes the model's own.
         mean: mean of the pixels that the model was trained on, from 0 to 1, one number or one per channel; with `std`.
             The exported model then takes pixels from 0 to 1, else what `model` takes.
@@ -125,7 +127,16 @@ def export_onnx(
     check_type("the file of an ONNX model", file, "str | Path")
     check_data_file(str(file))
     onnx_package("an ONNX model")
-    settings = Settings(target_layer, method, top_k=top_k, input_shape=input_shape, mean=mean, std=std, preset=preset)
+    settings = Settings(
+        target_layer,
+        method,
+        top_k=top_k,
+        pool_map=pool_map,
+        input_shape=input_shape,
+        mean=mean,
+        std=std,
+        preset=preset,
+    )
     loaded, name = _loaded(model)
     exported = compiled_model(Compilation(loaded, settings), name)
     save_model(exported, str(file))

@@ -75,6 +75,8 @@ class Settings:
         percentile: the percentile of the absolute values, for "percentile"; None: 99.99.
         input_shape: (1, C, H, W); None takes the model's own.
         top_k: classes to explain at every target layer: the requested or predicted one, then the best others.
+        pool_map: side of the blocks of which each map has the means, which removes the checkerboard of hirescam and
+            layercam behind strides; 1: maps as they are.
         dsp_packing: two int8 products per multiplication, as wide as a DSP48E2 multiplies.
         weights: the place of the weights: "onchip", or "dram", from which they are read while the program runs.
         dram_width: bits of a beat of the DRAM; None: 64.
@@ -88,8 +90,8 @@ class Settings:
 
     Raises:
         GradcamError: a setting is invalid: an unknown method, place or family, an array with a side that is no power
-            of two, a `top_k` below 1, or above 1 without a target layer, a preprocessing, a DRAM or a clock that is
-            impossible, or a schedule that cannot be read.
+            of two, a `top_k` or `pool_map` below 1, or above 1 without a target layer, a preprocessing, a DRAM or a
+            clock that is impossible, or a schedule that cannot be read.
     """
 
     target_layer: str | Sequence[str] | None
@@ -107,6 +109,7 @@ class Settings:
     percentile: float | None = None
     input_shape: tuple[int, ...] | None = None
     top_k: int = 1
+    pool_map: int = 1
     dsp_packing: bool = False
     weights: str = "onchip"
     dram_width: int | None = None
@@ -143,10 +146,11 @@ class Settings:
 
     def _check_explanation(self) -> None:
         """Refuses settings of an explanation that cannot be, or where there is none."""
-        if self.top_k < 1:
-            raise GradcamError(f"top-k must be at least 1, got {self.top_k}")
-        if self.top_k > 1 and not self.target_layer:
-            raise GradcamError(f"top-k {self.top_k} asks for explanations; name a target layer")
+        for name, value in (("top-k", self.top_k), ("pool-map", self.pool_map)):
+            if value < 1:
+                raise GradcamError(f"{name} must be at least 1, got {value}")
+            if value > 1 and not self.target_layer:
+                raise GradcamError(f"{name} {value} asks for explanations; name a target layer")
         if self.method != METHODS[0] and not self.target_layer:
             raise GradcamError(f"method {self.method} asks for an explanation; name a target layer")
 
@@ -290,7 +294,7 @@ class Compilation:
         settings = self.settings
         self._say("import")
         shape, targets, method = settings.input_shape, settings.target_layer, settings.method
-        module = import_model(self.model, shape, targets, method, top_k=settings.top_k)
+        module = import_model(self.model, shape, targets, method, top_k=settings.top_k, pool_map=settings.pool_map)
         if self._assumed and reads_normalized(module):
             self._assumed = ASSUMED_INSIDE
         yield LEVELS[0], module

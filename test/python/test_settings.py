@@ -33,6 +33,9 @@ WRONG = [
     ({"percentile": 99.0}, "percentile (--percentile) has no effect: it is for range_choice (--range) percentile"),
     ({"dram_width": 32}, "dram_width (--dram-width) has no effect: it is for weights (--weights) dram"),
     ({"dram_latency": 9}, "dram_latency (--dram-latency) has no effect: it is for weights (--weights) dram"),
+    ({"pool_map": 0}, "pool-map must be at least 1, got 0"),
+    ({"pool_map": 2.0}, "pool_map (--pool-map) must be an integer, got 2.0"),
+    ({"target_layer": None, "pool_map": 2}, "pool-map 2 asks for explanations; name a target layer"),
     ({"target_layer": None, "top_k": 2}, "top-k 2 asks for explanations; name a target layer"),
     ({"target_layer": None, "method": "layercam"}, "method layercam asks for an explanation; name a target layer"),
 ]  # fmt: skip
@@ -57,6 +60,7 @@ def test_settings_that_can_be():
     ("options", "message"),
     [
         (["--top-k", "2"], "--top-k has no effect without --target-layer"),
+        (["--pool-map", "2"], "--pool-map has no effect without --target-layer"),
         (["--method", "gradcam"], "--method has no effect without --target-layer"),
         (["--level", "torch", "--target-layer", "a", "--eps", "1"], "--eps has no effect at --level torch"),
         (["--list-layers", "--target-layer", "a"], "--target-layer has no effect beside --list-layers"),

@@ -330,6 +330,10 @@ def _weighted_sum(op: Any, weights: Tensor, a: Tensor) -> Tensor:
     return (weights.reshape(*weights.shape, *[1] * (4 - weights.ndim)) * a).sum(1)
 
 
+def _pool_map(op: Any, x: Tensor) -> Tensor:
+    return F.avg_pool2d(x, _integer(op, "size"))
+
+
 def _scale(op: Any, x: Tensor) -> Tensor:
     return x * _real(op, "factor")
 
@@ -392,6 +396,7 @@ KERNELS: dict[str, Kernel] = {
         cam_ops.GradCamPlusPlusWeightsOp: _gradcam_plus_plus_weights,
         cam_ops.ChannelSumOp: _channel_sum,
         cam_ops.WeightedSumOp: _weighted_sum,
+        cam_ops.PoolMapOp: _pool_map,
         cam_ops.ScaleOp: _scale,
         layout_ops.Unfold2dOp: _unfold2d,
         **activations.KERNELS,

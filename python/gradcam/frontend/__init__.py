@@ -34,6 +34,7 @@ def import_model(
     context: ir.Context | None = None,
     eps: float = EPS,
     top_k: int = 1,
+    pool_map: int = 1,
 ) -> ir.Module:
     """Imports an image classifier as gradcam ops on f32 tensors.
 
@@ -49,6 +50,8 @@ def import_model(
         context: made by `gradcam.dialect.make_context`; a fresh one by default.
         eps: added to every divisor: the maximum in the map's normalization, and those of xgradcam and gradcam++.
         top_k: classes to explain at every target layer: the requested or predicted one, then the best others.
+        pool_map: side of the blocks of which maps have the means, as torch.nn.functional.avg_pool2d; 1: maps as they
+            are. What is behind the last whole block is left out, which is warned of.
 
     Returns:
         A module whose `main` maps the image (1xCxHxW, f32) and, with a target layer, the class (1xi32, below 0 for the
@@ -63,7 +66,7 @@ def import_model(
     if module is not None:
         try:
             RecognizeActivations().run(module)
-            ConvertTorchToGradcam(method, eps, () if faults else targets, top_k).run(module)
+            ConvertTorchToGradcam(method, eps, () if faults else targets, top_k, pool_map).run(module)
         except GradcamError as error:
             faults += each(error)
     if faults or module is None:

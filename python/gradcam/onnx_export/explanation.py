@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 import numpy as np
+from torch_mlir import ir
 
 from gradcam.dialect import cam_ops
 from gradcam.dialect.verify import shape
@@ -70,6 +71,19 @@ def _weighted_sum(graph: Graph, op: Any, weights: str, a: str) -> str:
     return graph.reshape(graph("MatMul", weights, flat), [1, *size])
 
 
+def pool_sums(graph: Graph, op: Any, x: str) -> str:
+    """The sums of the blocks of a `gradcam.pool_map`."""
+    size, (height, width) = ir.IntegerAttr(op.attributes["size"]).value, shape(op.results[0])[1:]
+    starts, ends = graph.integers(0, 0), graph.integers(height * size, width * size)
+    whole = graph("Slice", x, starts, ends, graph.integers(1, 2))
+    return graph.sum(graph.reshape(whole, [1, height, size, width, size]), [2, 4])
+
+
+def _pool_map(graph: Graph, op: Any, x: str) -> str:
+    size = ir.IntegerAttr(op.attributes["size"]).value
+    return graph("Mul", pool_sums(graph, op, x), graph.constant(1 / size**2))
+
+
 #: The rules by op class.
 RULES: dict[Any, Rule] = {
     cam_ops.SelectClassOp: _select_class,
@@ -81,4 +95,5 @@ RULES: dict[Any, Rule] = {
     cam_ops.GradCamPlusPlusWeightsOp: _gradcam_plus_plus_weights,
     cam_ops.ChannelSumOp: _channel_sum,
     cam_ops.WeightedSumOp: _weighted_sum,
+    cam_ops.PoolMapOp: _pool_map,
 }

@@ -303,4 +303,5 @@ RULES: dict[Any, Rule] = {
     cam_ops.ChannelWeightsOp: _channel_weights,
     **{op: explanation.RULES[op] for op in (cam_ops.SelectClassOp, cam_ops.NextClassOp, cam_ops.ClassRowOp)},
     cam_ops.WeightedSumOp: explanation.RULES[cam_ops.WeightedSumOp],
+    cam_ops.PoolMapOp: explanation.pool_sums,
 }

@@ -248,6 +248,12 @@ def _weighted_sum(op: Any, weights: np.ndarray, a: np.ndarray) -> np.ndarray:
     return int32(op, (weights.astype(np.int64) * a).sum(1))
 
 
+def _pool_map(op: Any, x: np.ndarray) -> np.ndarray:
+    size, (_, height, width) = ir.IntegerAttr(op.attributes["size"]).value, x.shape
+    blocks = x[:, : height // size * size, : width // size * size].reshape(1, height // size, size, -1, size)
+    return int32(op, blocks.sum((2, 4), np.int64))
+
+
 def _scale(_op: Any, x: np.ndarray) -> np.ndarray:
     return x
 
@@ -283,6 +289,7 @@ KERNELS: dict[str, Callable[..., np.ndarray]] = {
     "gradcam.one_hot": _one_hot,
     "gradcam.class_row": _class_row,
     "gradcam.weighted_sum": _weighted_sum,
+    "gradcam.pool_map": _pool_map,
     "gradcam.scale": _scale,
     **activations.KERNELS,
     **channels.KERNELS,

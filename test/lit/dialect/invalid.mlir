@@ -618,6 +618,30 @@ func.func @weighted_sum(%0: tensor<1x5xf32>, %1: tensor<1x4x6x6xf32>) {
 
 // -----
 
+func.func @pool_map(%0: tensor<1x7x6xf32>) {
+  // expected-error@+1 {{'gradcam.pool_map' op a map of 7x6 has no block of 7x7}}
+  %r = "gradcam.pool_map"(%0) {size = 7 : i64} : (tensor<1x7x6xf32>) -> tensor<1x1x1xf32>
+  return
+}
+
+// -----
+
+func.func @pool_map_size(%0: tensor<1x7x6xf32>) {
+  // expected-error@+1 {{'gradcam.pool_map' op a map of 7x6 has no block of 0x0}}
+  %r = "gradcam.pool_map"(%0) {size = 0 : i64} : (tensor<1x7x6xf32>) -> tensor<1x7x6xf32>
+  return
+}
+
+// -----
+
+func.func @pool_map_result(%0: tensor<1x7x6xf32>) {
+  // expected-error@+1 {{'gradcam.pool_map' op result must have shape 1x3x3, got tensor<1x4x3xf32>}}
+  %r = "gradcam.pool_map"(%0) {size = 2 : i64} : (tensor<1x7x6xf32>) -> tensor<1x4x3xf32>
+  return
+}
+
+// -----
+
 func.func @scale(%0: tensor<1x6x6xf32>) {
   // expected-error@+1 {{'gradcam.scale' op result must have shape 1x6x6, got tensor<1x6x5xf32>}}
   %r = "gradcam.scale"(%0) {factor = 0.5 : f64} : (tensor<1x6x6xf32>) -> tensor<1x6x5xf32>

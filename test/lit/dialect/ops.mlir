@@ -201,6 +201,12 @@ func.func @weighted_sum_2(%0: tensor<1x4x6x6xf32>, %1: tensor<1x4x6x6xf32>) -> t
   return %r : tensor<1x6x6xf32>
 }
 
+// CHECK: "gradcam.pool_map"({{.*}}) {size = 2 : i64} : (tensor<1x7x6xf32>) -> tensor<1x3x3xf32>
+func.func @pool_map(%0: tensor<1x7x6xf32>) -> tensor<1x3x3xf32> {
+  %r = "gradcam.pool_map"(%0) {size = 2 : i64} : (tensor<1x7x6xf32>) -> tensor<1x3x3xf32>
+  return %r : tensor<1x3x3xf32>
+}
+
 // CHECK: "gradcam.scale"({{.*}} : (tensor<1x6x6xf32>) -> tensor<1x6x6xf32>
 func.func @scale(%0: tensor<1x6x6xf32>) -> tensor<1x6x6xf32> {
   %r = "gradcam.scale"(%0) {factor = 0.5 : f64} : (tensor<1x6x6xf32>) -> tensor<1x6x6xf32>
