@@ -13,8 +13,9 @@ class Quantiles:
 
     Whenever there are `KEPT` arrays of one weight, each element of them is sorted for itself, and every second one of
     the sorted arrays goes on with twice the weight (J. I. Munro and M. S. Paterson, Selection and sorting with limited
-    storage, 1980). Of N arrays at most `KEPT * (1 + log2(N / KEPT))` are kept, and a rank is off by at most
-    N / KEPT * log2(N / KEPT); each sort keeps the larger ones of its pairs, so that a quantile is rather too large.
+    storage, 1980). Of N arrays at most `KEPT * (1 + log2(N / KEPT))` are kept. The sorts of each weight move a rank by
+    at most N / KEPT in all, so that it is off by at most N / KEPT * (1 + log2(N / KEPT)); each sort keeps the larger
+    ones of its pairs, so that a quantile is rather too large.
     """
 
     def __init__(self) -> None:

@@ -238,6 +238,7 @@ def test_the_range_of_a_gradient_is_that_of_most_images(count):
 @example(KEPT - 1, 0.95)
 @example(KEPT, 0.95)
 @example(20 * KEPT + 7, 0.95)
+@example(556, 0.0)
 def test_quantiles_of_a_stream(count, share):
     values = np.random.default_rng(count).lognormal(0, 2, (count, 3)).astype(np.float32)
     quantiles = Quantiles()
@@ -246,7 +247,7 @@ def test_quantiles_of_a_stream(count, share):
     found = quantiles.at(share)
     if count < KEPT:
         np.testing.assert_allclose(found, np.quantile(values, share, axis=0), rtol=1e-6)
-    slack = math.log2(max(1, count / KEPT) + 1) / KEPT + 1e-9
+    slack = (1 + math.log2(count / KEPT)) / KEPT if count > KEPT else 1 / KEPT
     for channel, value in zip(values.T.astype(np.float64), found, strict=True):
         lowest, highest = (np.quantile(channel, min(1, max(0, q))) for q in (share - slack, share + slack))
         assert lowest * (1 - 1e-6) <= value <= highest * (1 + 1e-6)
