@@ -9,8 +9,9 @@ from gradcam.errors import GradcamError, did_you_mean
 #: pytorch-grad-cam; gradcam++: Chattopadhay et al. 2018, eq. 19.
 METHODS = ("gradcam", "hirescam", "xgradcam", "layercam", "gradcam-elementwise", "gradcam++")
 
-#: The default eps that is added to divisors: pytorch-grad-cam's value, except that its gradcam++ takes 1e-6.
-EPS = 1e-7
+#: What is added to divisors where nothing else is asked, by the method where it has a value of its own: what
+#: pytorch-grad-cam adds. It counts where gradients are small: squares of 1e-3 are as large as that of gradcam++.
+EPS, EPS_OF = 1e-7, {"gradcam++": 1e-6}
 
 _SCORE = "its weights are class scores of masked images, one inference per channel"
 _ABLATION = "its weights are the score's drops without each channel, one inference per channel"

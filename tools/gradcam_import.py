@@ -9,11 +9,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from gradcam.command import Parser, natural_argument, run, shape_argument
-from gradcam.dialect.methods import EPS, METHODS
+from gradcam.dialect.methods import EPS, EPS_OF, METHODS
 from gradcam.errors import GradcamError
 from gradcam.files import check_binary_output, write_output
 from gradcam.passes.infra.elision import elided_text
 
+_EPS = f"{', '.join(f'{EPS_OF[method]} for {method}' for method in EPS_OF)}, else {EPS}"
 _ELIDE = "leave out larger constants, for reading"
 
 
@@ -38,7 +39,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--top-k", type=int, metavar="K", help="classes to explain, from the best one on (default: 1)")
     add("--pool-map", type=int, metavar="P", help="maps as means of blocks of PxP (default: 1, no blocks)")
     add("--method", help=f"one of {', '.join(METHODS)} (default: gradcam)")
-    add("--eps", type=float, help=f"added to the divisors of method and normalization (default: {EPS})")
+    add("--eps", type=float, help=f"added to the divisors of method and normalization (default: {_EPS})")
     add("--input-shape", type=shape_argument, metavar="1,C,H,W", help="default: the model's own")
     add("--level", choices=("gradcam", "torch"), default="gradcam", help="which IR to write (default: gradcam)")
     add("--list-layers", action="store_true", help="print the module paths that --target-layer can name, and exit")

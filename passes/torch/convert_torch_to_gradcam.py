@@ -13,7 +13,7 @@ from torch_mlir import ir
 from torch_mlir.dialects import arith, func
 
 from gradcam.dialect import cam_ops, ops
-from gradcam.dialect.methods import EPS, method_named
+from gradcam.dialect.methods import EPS, EPS_OF, method_named
 from gradcam.dialect.verify import by
 from gradcam.errors import GradcamError, fail
 from gradcam.faults import Faults
@@ -60,8 +60,8 @@ class ConvertTorchToGradcam(Pass):
 
     #: One of `gradcam.dialect.methods.METHODS`.
     method: str = "gradcam"
-    #: Added to the divisors of the method and of the map's normalization.
-    eps: float = EPS
+    #: Added to the divisors of the method and of the map's normalization; by default as much as pytorch-grad-cam adds.
+    eps: float | None = None
     #: Paths of the target layers in the order of the maps; () is program order.
     order: tuple[str, ...] = ()
     #: How many classes are explained at every target layer: the requested or best one, then the best others.
@@ -76,8 +76,9 @@ class ConvertTorchToGradcam(Pass):
             Faults: one line for each problem that prevents the conversion.
         """
         method = method_named(self.method)
-        if not 0 < self.eps < math.inf:
-            raise GradcamError(f"eps must be positive and finite, got {self.eps}")
+        eps = EPS_OF.get(method, EPS) if self.eps is None else self.eps
+        if not 0 < eps < math.inf:
+            raise GradcamError(f"eps must be positive and finite, got {eps}")
         if self.top_k < 1:
             raise GradcamError(f"top-k must be at least 1, got {self.top_k}")
         if self.pool_map < 1:
@@ -87,7 +88,7 @@ class ConvertTorchToGradcam(Pass):
             raise fail(module.operation, f"expects a module with one function with a body, got {len(functions)} ops")
         source = functions[0]
         with module.context, ir.Location.unknown(), ir.InsertionPoint(source):
-            conversion = _Conversion(source.regions[0].blocks[0], replace(self, method=method))
+            conversion = _Conversion(source.regions[0].blocks[0], replace(self, method=method, eps=eps))
             converted = conversion.convert(ir.StringAttr(source.attributes["sym_name"]).value)
         if conversion.faults or conversion.dtypes:
             converted.operation.erase()

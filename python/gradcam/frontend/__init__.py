@@ -12,7 +12,6 @@ from torch import nn
 from torch_mlir import ir
 
 from gradcam.dialect import make_context
-from gradcam.dialect.methods import EPS
 from gradcam.errors import GradcamError, fail
 from gradcam.faults import Faults, each
 from gradcam.frontend import export, gradients, layers, torch_import
@@ -32,7 +31,7 @@ def import_model(
     target_layer: str | Sequence[str] | None = None,
     method: str = "gradcam",
     context: ir.Context | None = None,
-    eps: float = EPS,
+    eps: float | None = None,
     top_k: int = 1,
     pool_map: int = 1,
 ) -> ir.Module:
@@ -48,7 +47,8 @@ def import_model(
             tensor that a node gives.
         method: one of `gradcam.dialect.methods.METHODS`.
         context: made by `gradcam.dialect.make_context`; a fresh one by default.
-        eps: added to every divisor: the maximum in the map's normalization, and those of xgradcam and gradcam++.
+        eps: added to every divisor: the maximum in the map's normalization, and those of xgradcam and gradcam++. None
+            is what pytorch-grad-cam adds: 1e-6 for gradcam++, else 1e-7.
         top_k: classes to explain at every target layer: the requested or predicted one, then the best others.
         pool_map: side of the blocks of which maps have the means, as torch.nn.functional.avg_pool2d; 1: maps as they
             are. What is behind the last whole block is left out, which is warned of.

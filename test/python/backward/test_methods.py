@@ -7,6 +7,7 @@ import pytest
 import torch
 from cam_formulas import cam, is_well_conditioned
 from frontend_models import Trunk, faults_of
+from oracles import gradients
 from random_cnn import Network, op_names, random_case, relative_error
 from torch_mlir import ir
 
@@ -101,7 +102,7 @@ def test_the_sum_of_eq_19_is_outside_the_power():
     """A Grad-CAM++ whose sum is of a * g^3, as one library has it, is another map."""
     net, target = signed_network()
     _, a, g = (x.double() for x in net.gradient(target))
-    inside = g**2 / (2 * g**2 + (a * g**3).sum((2, 3), keepdim=True) + 1e-7)
+    inside = g**2 / (2 * g**2 + (a * g**3).sum((2, 3), keepdim=True) + 1e-6)
     wrong = ((inside * g.clamp(min=0)).sum((2, 3), keepdim=True) * a).sum(1)
     _, found = maps_of(net, target, ["gradcam++"])
     assert relative_error(found, wrong.numpy()) > 0.01
@@ -182,6 +183,20 @@ def test_eps_is_that_of_the_explanation():
     assert relative_error(maps[1], maps[0]) > 0.1
     assert faults_of(model, eps=0.0) == ["eps must be positive and finite, got 0.0"]
     assert faults_of(model, eps=float("inf")) == ["eps must be positive and finite, got inf"]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_default_eps_is_that_of_pytorch_grad_cam(method):
+    """With gradients of 1e-4, beside whose squares it counts."""
+    model = Trunk(lambda x: (torch.relu(x) * 0.005).mean((2, 3)))
+    image = torch.from_numpy(np.random.default_rng(0).standard_normal((1, 4, 8, 8)).astype(np.float32))
+    module = import_model(model, target_layer="conv", method=method)
+    DeriveBackward().run(module)
+    _, found = gradients(model, image, ["conv"])
+    wanted = cam(method, *found["conv"]).numpy()
+    assert relative_error(run_float(module, image.numpy())[1], wanted) <= TOLERANCE
+    if method == "gradcam++":
+        assert relative_error(cam(method, *found["conv"], eps=1e-7).numpy(), wanted) > 0.5
 
 
 @pytest.mark.parametrize("method", WITHOUT_STATIC_FORM)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import torch
 
-from gradcam.dialect.methods import EPS
+#: What pytorch-grad-cam adds to divisors, by method.
+EPS = {"xgradcam": 1e-7, "gradcam++": 1e-6}
 
 
-def cam(method: str, a: torch.Tensor, g: torch.Tensor, eps: float = EPS) -> torch.Tensor:
+def cam(method: str, a: torch.Tensor, g: torch.Tensor, eps: float | None = None) -> torch.Tensor:
     """The raw map (1xHxW, f64) of a feature map (1xCxHxW) and the gradient of the class score at it."""
+    eps = EPS.get(method, 0.0) if eps is None else eps
     a, g = a.detach().double(), g.detach().double()
     total = a.sum((2, 3), keepdim=True)
     zero = torch.zeros_like(g)

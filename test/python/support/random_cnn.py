@@ -17,6 +17,7 @@ from torch_mlir import ir
 from torch_mlir.dialects import arith, func
 
 from gradcam.dialect import activation_ops, cam_ops, channel_ops, ops, product_ops, resample_ops
+from gradcam.dialect.methods import EPS, EPS_OF
 
 #: Of a generated convolution; most have few, so that the networks stay fast.
 MAX_CHANNELS = 70
@@ -294,13 +295,11 @@ class Network:
             with ir.InsertionPoint(main.add_entry_block()):
                 image, cls = main.arguments
                 values = self._build(image, {target for target, _ in asked})
-                conventions = (flag(True), flag(True), real(1e-7))
-                results = [
-                    cam_ops.ExplainOp(
-                        values[-1], values[target], cls, ir.StringAttr.get(method), *conventions, map_
-                    ).result
-                    for (target, method), map_ in zip(asked, maps, strict=True)
-                ]
+                results = []
+                for (target, method), map_ in zip(asked, maps, strict=True):
+                    conventions = ir.StringAttr.get(method), flag(True), flag(True), real(EPS_OF.get(method, EPS))
+                    explain = cam_ops.ExplainOp(values[-1], values[target], cls, *conventions, map_)
+                    results.append(explain.result)
                 func.ReturnOp([values[-1], *results])
         return module
 
