@@ -73,6 +73,8 @@ _LAYERS = "must come from a linear layer, a convolution or an average pool, or f
 #: What can be done about logits that are put together of those of several heads, and about other ops.
 _JOIN = "make one linear layer of those before it, over the concatenation of what they read, or compile a single one"
 _LEAVE_OUT = "compile the model without this op"
+#: What can be done about ops that have a meaning in f32 alone.
+_FLOAT = "gradcam-compile --emit onnx keeps it in f32"
 
 
 def refuse_unsupported(main: Any) -> None:
@@ -96,13 +98,13 @@ def _reason(main: Any, op: Any) -> str:
     if has(op, MethodFormula) and not has(op, Quantized):
         asked = ", ".join(dict.fromkeys(f"'{ir.StringAttr(e['method']).value}'" for e in explanations(main)))
         method = f"method {asked} needs {name}" if asked else name
-        return f"{method}, which has no quantized form at this target; choose gradcam, hirescam or layercam"
+        return f"{method}, which has no quantized form at this target; choose gradcam, hirescam or layercam; {_FLOAT}"
     if not has(op, Quantized):
-        return f"{name} has no quantized form yet"
+        return f"{name} has no quantized form yet; {_FLOAT}"
     if isinstance(op, ops.ReluOp) and isinstance(op.x.owner, cam_ops.ClassRowOp):
         return f"{name} of 'gradcam.class_row' has no quantized form; run gradcam-simplify-backward first"
     if isinstance(op, cam_ops.ClassRowOp) and len(ir.RankedTensorType(op.w.type).shape) != 2:
-        return f"{name} of more than one number per channel has no quantized form yet"
+        return f"{name} of more than one number per channel has no quantized form yet; {_FLOAT}"
     is_average = isinstance(op, ops.AvgPool2dOp | adjoint_ops.AvgPool2dAdjointOp)
     if is_average and (found := average_of(op)).largest > MAX_WEIGHT:
         return f"{name} has windows of so many sizes that their least common multiple is {found.divisor}"

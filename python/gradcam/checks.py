@@ -83,7 +83,7 @@ def check_used(settings: Any, needs: Mapping[str, tuple[bool, str]]) -> None:
 
 
 def check_layers(layers: Any) -> None:
-    """Refuses target layers that are no text, list of texts, or None.
+    """Refuses target layers that are no text, list of texts, or None, and lists and texts without any.
 
     Raises:
         GradcamError: they are something else.
@@ -91,6 +91,8 @@ def check_layers(layers: Any) -> None:
     several = isinstance(layers, Sequence) and all(isinstance(layer, str) for layer in layers)
     if not (layers is None or several):
         raise GradcamError(f"{named('target_layer')} must be a module path or a list of some, got {layers!r}")
+    if layers is not None and not (layers and all([layers] if isinstance(layers, str) else layers)):
+        raise GradcamError(f"{named('target_layer')} names no layer in {layers!r}; for logits only it is None")
 
 
 def checked_shape(shape: Any) -> tuple[int, ...]:

@@ -21,6 +21,8 @@ WRONG = [
     ({"family": 7}, "family (--family) must be a text or None, got 7"),
     ({"target_layer": 4}, "target_layer (--target-layer) must be a module path or a list of some, got 4"),
     ({"target_layer": ["a", 4]}, "target_layer (--target-layer) must be a module path or a list of some, got"),
+    *(({"target_layer": none}, f"target_layer (--target-layer) names no layer in {none!r}; for logits only it is None")
+      for none in ([], (), "", ["a", ""])),
     ({"input_shape": "1,3,8,8"}, "the input shape must be a tuple such as (1, 3, 64, 64), got '1,3,8,8'"),
     ({"input_shape": (1, 3, 100000, 100000)}, "has 30,000,000,000 numbers; the most are 67,108,864"),
     ({"range_choice": "foo"}, "range_choice (--range) must be one of mse, percentile, max, got 'foo'"),
