@@ -73,7 +73,7 @@ def pearson(a: np.ndarray, b: np.ndarray) -> float:
         raise GradcamError(f"maps of {a.shape} and {b.shape} cannot be correlated")
     x, y = (np.asarray(m, np.float64).ravel() - np.mean(m, dtype=np.float64) for m in (a, b))
     norm = np.sqrt((x @ x) * (y @ y))
-    return float(x @ y / norm) if norm else float("nan")
+    return float(np.clip(x @ y / norm, -1, 1)) if norm else float("nan")  # it may round to more
 
 
 def pointing_hit(heatmap: np.ndarray, box: Sequence[int], size: tuple[int, int]) -> bool:

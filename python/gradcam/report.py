@@ -11,12 +11,14 @@ from typing import Any
 import msgspec
 from torch_mlir import ir
 
+from gradcam.dialect.verify import ints, sides
 from gradcam.passes.ir.queries import location_name
 from gradcam.schema.derived import DramRead, Overlap, dram_reads, explained, overlaps
 from gradcam.schema.program import Nest, Program
 from gradcam.schema.report import Layer, PassTime, Quality, Report, Rounding
 from gradcam.schema.schedule import Schedule
 from gradcam.verdict import quality_rows
+from gradcam.windows import taps_inside
 
 
 def make_report(
@@ -45,7 +47,8 @@ def make_report(
     """
     macs, cycles = count_macs(quantized), program.cycles
     layers = layer_figures(quantized, program)
-    multipliers = count_multipliers(program.nests[i] for layer in layers if layer.op for i in layer.nests)
+    products = [layer for layer in layers if layer.op and layer.phase == "inference"]
+    multipliers = count_multipliers(program.nests[i] for layer in products for i in layer.nests)
     written = {b.bank for b in program.buffers if b.bank is not None}
     return Report(
         model=name,
@@ -115,8 +118,9 @@ def layer_figures(quantized: Any, program: Program) -> list[Layer]:
             cycles=layer.cycles + nest.cycles,
             output_bytes=layer.output_bytes + sum(sizes.pop(b, 0) for b in nest.writes),
         )
-    for op in _products(quantized):
-        if key := _layer_of(op, quantized, layers):
+    for op in _operations(quantized):
+        phase = _PRODUCTS.get(op.operation.name)
+        if phase and (key := _layer_of(op, phase, quantized, layers)):
             layer, macs = layers[key], layers[key].macs + _macs(op)
             nests = [program.nests[i] for i in layer.nests]
             running = sum(nest.end - nest.start for nest in nests)
@@ -124,19 +128,19 @@ def layer_figures(quantized: Any, program: Program) -> list[Layer]:
                 layer,
                 op=op.operation.name.removeprefix("gradcam."),
                 macs=macs,
-                weights=layer.weights + _elements(op.operands[1]),
+                weights=layer.weights + (_elements(op.operands[1]) if phase == "inference" else 0),
                 utilization=macs / count_multipliers(nests) / running,
             )
     return list(layers.values())
 
 
-def _layer_of(op: Any, quantized: Any, layers: Mapping[tuple[str, str], Layer]) -> tuple[str, str] | None:
-    """The layer of the inference that contains an op of level 2, by its own name or that of the next op behind it."""
+def _layer_of(op: Any, phase: str, quantized: Any, layers: Mapping[tuple[str, str], Layer]) -> tuple[str, str] | None:
+    """The layer of a phase that contains an op of level 2, by its own name or that of the next op behind it."""
     reached = set(op.results)
     following = itertools.dropwhile(lambda o: o != op, _operations(quantized))
     for other in following:
         if other == op or reached & set(other.operands):
-            if (key := (location_name(other), "inference")) in layers:
+            if (key := (location_name(other), phase)) in layers:
                 return key
             reached |= set(other.results)
     return None
@@ -144,11 +148,16 @@ def _layer_of(op: Any, quantized: Any, layers: Mapping[tuple[str, str], Layer]) 
 
 def count_macs(quantized: Any) -> int:
     """Multiply-adds of a module's convolutions and linear layers: outputs times weights per output."""
-    return sum(map(_macs, _products(quantized)))
+    return sum(_macs(op) for op in _operations(quantized) if _PRODUCTS.get(op.operation.name) == "inference")
 
 
-def _products(quantized: Any) -> Iterator[Any]:
-    return (op for op in _operations(quantized) if op.operation.name in ("gradcam.conv2d", "gradcam.linear"))
+#: The phase of a run that computes a product of a map and weights, by the name of its op.
+_PRODUCTS = {
+    "gradcam.conv2d": "inference",
+    "gradcam.linear": "inference",
+    "gradcam.conv2d_adjoint": "explanation",
+    "gradcam.linear_adjoint": "explanation",
+}
 
 
 def _operations(quantized: Any) -> Iterator[Any]:
@@ -157,8 +166,15 @@ def _operations(quantized: Any) -> Iterator[Any]:
 
 
 def _macs(op: Any) -> int:
-    channels = ir.RankedTensorType(op.operands[1].type).shape[0]
-    return _elements(op.results[0]) * _elements(op.operands[1]) // channels
+    """Multiply-adds of a product; of an adjoint convolution those whose result is inside of the map."""
+    weights = ir.RankedTensorType(op.operands[1].type).shape
+    if op.operation.name == "gradcam.conv2d_adjoint":
+        names = ints(op, "stride", 2, 1), sides(op)[0], ints(op, "dilation", 2, 1)
+        sizes = (ir.RankedTensorType(value.type).shape[2:] for value in (op.results[0], op.operands[0]))
+        axes = zip(weights[2:], *names, *sizes, strict=True)
+        return math.prod(weights[:2]) * math.prod(taps_inside(*axis) for axis in axes)
+    outputs = op.operands[0] if op.operation.name == "gradcam.linear_adjoint" else op.results[0]
+    return _elements(outputs) * math.prod(weights[1:])
 
 
 def _elements(value: ir.Value) -> int:

@@ -1,4 +1,4 @@
-"""What the windows of average pools divide by: those at a border may hold fewer elements than others."""
+"""Windows at a border: what average pools divide by there, and which taps lie on the map."""
 
 from __future__ import annotations
 
@@ -57,3 +57,9 @@ def _on_map(kernel: int, stride: int, padding: int, size: int, out: int) -> np.n
     """How many elements of each window along an axis lie on the map."""
     first = np.arange(out) * stride - padding
     return np.minimum(first + kernel, size) - np.maximum(first, 0)
+
+
+def taps_inside(kernel: int, stride: int, padding: int, dilation: int, size: int, out: int) -> int:
+    """The taps of all windows along an axis of `size` elements that do not lie in its padding."""
+    position = np.arange(out) * stride - padding + np.arange(kernel)[:, None] * dilation
+    return int(((position >= 0) & (position < size)).sum())

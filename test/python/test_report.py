@@ -139,7 +139,19 @@ def test_a_layer_that_another_one_hides_adds_no_cycles_and_is_used_while_it_runs
 
 def test_a_layer_whose_mask_is_kept_has_its_convolution(tmp_path):
     report = compile_to_folder(Tiny(), "tiny", Settings("stem", pe="4x4"), tmp_path / "design")
-    assert sum(layer.macs for layer in report.layers) == report.macs
+    assert sum(layer.macs for layer in report.layers if layer.phase == "inference") == report.macs
+
+
+def test_an_adjoint_is_used_by_the_products_that_lie_on_the_map(tmp_path):
+    """Of 3 taps at 4 positions along an axis 11 lie on the map of 8; golden: counted by PyTorch, with ones."""
+    report = compile_to_folder(Tiny(), "tiny", Settings("stem", "hirescam", "4x4"), tmp_path / "design")
+    (adjoint,) = (layer for layer in report.layers if layer.op == "conv2d_adjoint")
+    ones = torch.ones(1, 4, 4, 4), torch.ones(4, 4, 3, 3)
+    landed = nn.functional.conv_transpose2d(*ones, stride=2, padding=1, output_padding=1)
+    assert (adjoint.phase, adjoint.macs, adjoint.weights) == ("explanation", landed.sum(), 0)
+    assert adjoint.macs == 4 * 4 * 11 * 11
+    nests = [Design.load(tmp_path / "design").program.nests[number] for number in adjoint.nests]
+    assert adjoint.utilization == adjoint.macs / 16 / sum(nest.end - nest.start for nest in nests) < 1
 
 
 def test_the_report_has_what_the_readme_promises(compiled):

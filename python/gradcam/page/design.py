@@ -72,8 +72,7 @@ def design_page(folder: Path) -> str:
     """
     program, report = read_program(folder), read(folder / "report.json", Report)
     schedule = read_schedule(folder / "schedule.json")
-    numbers = [number for layer in report.layers for number in layer.nests]
-    if report.cycles != program.cycles or sorted(numbers) != list(range(len(program.nests))):
+    if not _is_of(report, program):
         raise GradcamError(f"{folder / 'report.json'} is not the report of program.json; compile again")
     reads = {read.number: read for read in dram_reads(program)}
     synthesized = read_synthesized(folder)
@@ -106,6 +105,17 @@ def design_page(folder: Path) -> str:
         diagram=diagram(program, report),
         memories=memories(program, report),
         synthesized=synthesized,
+    )
+
+
+def _is_of(report: Report, program: Program) -> bool:
+    """Whether what a report repeats of a program is there: cycles, nests, and the sizes of its banks."""
+    numbers = [number for layer in report.layers for number in layer.nests]
+    return (
+        report.cycles == program.cycles
+        and sorted(numbers) == list(range(len(program.nests)))
+        and all(layer.cycles == sum(program.nests[n].cycles for n in layer.nests) for layer in report.layers)
+        and all(report.memory_bytes.get(name) == bank.size for name, bank in program.banks.items())
     )
 
 

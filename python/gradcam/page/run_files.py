@@ -61,6 +61,8 @@ class RunFiles:
                 raise GradcamError(f"{folder} has other sizes of {name}.npy and {name}_float.npy; simulate again")
             float_maps[name] = [None if not np.isfinite(x).all() else shown(x, 1.0) for x in real]
         logits = _array(folder, "logits", report, 1, np.int32) * report.scales["logits"]
+        if max(n for image in report.images for n in (image.predicted_class, *image.classes)) >= logits.shape[1]:
+            raise GradcamError(f"{folder} has {logits.shape[1]} logits and a class of a larger number; simulate again")
         float_logits = _array(folder, "logits_float", report, 1, np.float32) if compared else None
         if float_logits is not None and float_logits.shape != logits.shape:
             counts = f"{float_logits.shape[1]} logits of the float network, but {logits.shape[1]} of the design"

@@ -17,6 +17,11 @@ from gradcam.schema.explain import explain, short
 Count = Annotated[int, msgspec.Meta(ge=1)]
 Natural = Annotated[int, msgspec.Meta(ge=0)]
 
+#: A real number of at least 0, one up to 1, and a coefficient of a correlation.
+Amount = Annotated[float, msgspec.Meta(ge=0)]
+Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
+Correlation = Annotated[float, msgspec.Meta(ge=-1, le=1)]
+
 #: A name that is an identifier in RTL and C++.
 Identifier = Annotated[
     str, msgspec.Meta(pattern=r"\A[A-Za-z_][A-Za-z0-9_]*\Z", description="a name of letters, digits and underscores")

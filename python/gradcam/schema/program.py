@@ -53,7 +53,7 @@ class Explanation(Record, frozen=True):
     method: str
     relu: bool
     normalize: bool
-    eps: float
+    eps: Annotated[float, msgspec.Meta(gt=0)]
 
 
 class Stream(Record, frozen=True):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from gradcam.schema.document import Count, Document, Natural, Record
+from gradcam.schema.document import Amount, Correlation, Count, Document, Natural, Record, Share
 from gradcam.schema.program import Cycles, Phase
 
 
@@ -17,10 +17,10 @@ class Layer(Record, frozen=True):
         nests: numbers of the nests in program.json.
         cycles: cycles that the nests add to the phase.
         output_bytes: bytes of the buffers that the nests write, padding channels included.
-        op: the convolution or linear layer of the inference that ends in this layer, by its level-2 name without the
-            dialect; null where none does.
+        op: the convolution or linear layer of the inference, or the adjoint of one, that ends in this layer, by its
+            level-2 name without the dialect; null where none does.
         macs: multiply-adds of the op; 0 without an op.
-        weights: number of weights of the op; 0 without an op.
+        weights: number of weights of the op; 0 without an op, and for an adjoint, which reads those of the inference.
         utilization: macs / multipliers of the engines that run the nests / cycles between start and end of the nests,
             since nests that run beside another layer may add no cycles; null without an op.
     """
@@ -33,7 +33,7 @@ class Layer(Record, frozen=True):
     op: str | None
     macs: Natural
     weights: Natural
-    utilization: float | None
+    utilization: Amount | None
 
 
 class Rounding(Record, frozen=True):
@@ -59,7 +59,7 @@ class PassTime(Record, frozen=True):
     """
 
     name: str
-    seconds: float
+    seconds: Amount
 
 
 class MapQuality(Record, frozen=True):
@@ -71,9 +71,9 @@ class MapQuality(Record, frozen=True):
     """
 
     images: Natural
-    median: float | None
-    tenth: float | None
-    least: float | None
+    median: Correlation | None
+    tenth: Correlation | None
+    least: Correlation | None
 
 
 class Saturation(Record, frozen=True):
@@ -85,7 +85,7 @@ class Saturation(Record, frozen=True):
     """
 
     layer: str
-    share: float
+    share: Share
 
 
 #: Where the images come from that the quality is measured on: of the calibration, or given for it.
@@ -110,9 +110,9 @@ class Quality(Record, frozen=True):
     source: Source
     images: Count
     same_class: Natural
-    logit_error: float
-    largest_logit: float
-    pixels_outside: float
+    logit_error: Amount
+    largest_logit: Amount
+    pixels_outside: Share
     maps: dict[str, MapQuality]
     saturated: tuple[Saturation, ...]
     saturated_gradients: tuple[Saturation, ...]
@@ -147,8 +147,8 @@ class Report(Document, frozen=True, kw_only=True):
     multipliers: Count
     macs: Natural
     cycles: Cycles
-    overhead: float
-    utilization: float
+    overhead: Amount
+    utilization: Share
     memory_bytes: dict[str, Natural]
     packet_bytes: dict[str, Natural]
     activation_bytes: Natural

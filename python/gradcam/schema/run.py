@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar
 
 import msgspec
 
-from gradcam.schema.document import Natural, Record
+from gradcam.schema.document import Amount, Correlation, Natural, Record, Share
 from gradcam.schema.program import Cycles, Explanation, Scale
 from gradcam.schema.report import Quality, Report
 
@@ -23,8 +23,8 @@ class Wait(Record, frozen=True):
 
     nest: Natural
     name: str
-    stall_cycles: int
-    simulated_stall_cycles: int
+    stall_cycles: Natural
+    simulated_stall_cycles: Natural
 
 
 class ImageRun(Record, frozen=True):
@@ -49,12 +49,12 @@ class ImageRun(Record, frozen=True):
     cycles_per_second: Natural
     predicted_class: Natural
     explained_class: Natural | tuple[Natural, ...] | None
-    pixels_outside: float
+    pixels_outside: Share
     dram: tuple[Wait, ...]
     diagnostic: str
     class_of_float: bool | None = None
-    logit_error: float | None = None
-    pearson: dict[str, float | None] = msgspec.field(default_factory=dict)
+    logit_error: Amount | None = None
+    pearson: dict[str, Correlation | None] = msgspec.field(default_factory=dict)
 
     @property
     def classes(self) -> tuple[int, ...]:

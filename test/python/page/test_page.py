@@ -146,6 +146,11 @@ def older(name):
     return lambda folder: edit(folder / name, lambda contents: contents.update(format=contents["format"] - 1))
 
 
+def figure(change):
+    """Another figure in report.json."""
+    return lambda folder: edit(folder / "report.json", change)
+
+
 def area(modules):
     total = {"LUT": 12.5, "DSP": 0.0}
     return {"family": "xcup", "top": "top", "total": total, "modules": modules, "part": None, "timing": None}
@@ -174,6 +179,21 @@ def synthesized(text):
             "is not the report of program",
         ),
         (lambda folder: edit(folder / "report.json", lambda r: r["layers"].pop()), "is not the report of program.json"),
+        (figure(lambda r: r.update(overhead=-0.1)), "report.json: $.overhead must be a number of at least 0, got -0.1"),
+        (figure(lambda r: r.update(utilization=1.5)), "$.utilization must be"),
+        (figure(lambda r: r["layers"][0].update(cycles=-1)), "$.layers[0].cycles must be an integer of at least 0"),
+        (figure(lambda r: r["layers"][0].update(utilization=-1.0)), "$.layers[0].utilization must be"),
+        (figure(lambda r: r["layers"][0].update(cycles=10**9)), "is not the report of program.json; compile again"),
+        (figure(lambda r: r["memory_bytes"].update(weights=1)), "is not the report of program.json; compile again"),
+        (figure(lambda r: r["passes"][0].update(seconds=-1.0)), "$.passes[0].seconds must be"),
+        (figure(lambda r: r["quality"].update(logit_error=-1.0)), "$.quality.logit_error must be"),
+        (figure(lambda r: r["quality"].update(pixels_outside=1.1)), "$.quality.pixels_outside must be"),
+        (figure(lambda r: r["quality"]["maps"]["heatmap"].update(median=-1.1)), "$.quality.maps.heatmap.median must"),
+        (figure(lambda r: r["quality"]["saturated"][0].update(share=2.0)), "$.quality.saturated[0].share must be"),
+        (
+            lambda folder: edit(folder / "program.json", lambda p: p["nests"][1].update(cycles=-1)),
+            "$.nests[1].cycles must",
+        ),
         (
             synthesized(
                 '{"family": "a", "top": "b", "total": {"LUT": 1}, "modules": {"c": {}}, "part": null, "timing": null}'
