@@ -91,14 +91,13 @@ def _simulate(options: argparse.Namespace, say: Callable[[str], None]) -> str:
 
 
 def _timelines(runs: Sequence[Run]) -> dict[str, Timeline]:
-    """The timelines of runs by the names of their images; images of one name have a number behind it."""
-    from gradcam.sim.output import short_name
+    """The timelines of runs by the names of their images."""
+    from gradcam.labels import labels
 
     found: dict[str, Timeline] = {}
-    for number, one in enumerate(runs):
-        name = f"run of {short_name(one.image.name)}"
+    for name, one in zip(labels([one.image.name for one in runs]), runs, strict=True):
         assert one.result.timeline is not None
-        found[name if name not in found else f"{name} ({number})"] = one.result.timeline
+        found[f"run of {name}"] = one.result.timeline
     return found
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from msgspec.structs import asdict
 
+from gradcam.labels import labels
 from gradcam.page.figures import Figure
 from gradcam.page.pictures import cells, picture, signed_cells
 from gradcam.page.render import count, rendered
@@ -99,6 +100,7 @@ def run_page(folder: Path) -> str:
         title=f"{report.model}: {_images(report.images)}",
         version=importlib.metadata.version("gradcam-mlir"),
         report=report,
+        labels=_labels(report.images),
         figures=list(figures(files)),
         warnings=[*(quality_warnings(quality) if quality else ()), *_diagnostics(report.images)],
         quality=quality_rows(quality) if quality else [],
@@ -133,16 +135,16 @@ def figures(files: RunFiles) -> Iterator[Figure]:
 
 def _images(images: Sequence[ImageRun]) -> str:
     """The number of images; of an only one its name."""
-    return f"{len(images)} images" if len(images) > 1 else _short(images[0].image)
+    return f"{len(images)} images" if len(images) > 1 else _labels(images)[0]
 
 
-def _short(name: str) -> str:
-    """The name of an image without its folders."""
-    return name.rpartition("/")[2]
+def _labels(images: Sequence[ImageRun]) -> list[str]:
+    return labels([image.image for image in images])
 
 
 def _diagnostics(images: Sequence[ImageRun]) -> list[str]:
-    return [f"{_short(image.image)}: {image.diagnostic}" for image in images if image.diagnostic]
+    named = zip(_labels(images), images, strict=True)
+    return [f"{label}: {image.diagnostic}" for label, image in named if image.diagnostic]
 
 
 def _fitting(files: RunFiles) -> Iterator[Shown]:

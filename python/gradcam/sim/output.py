@@ -20,6 +20,7 @@ from gradcam.errors import GradcamError
 from gradcam.files import check_replaceable, replace_folder
 from gradcam.folder import PAGE
 from gradcam.images.files import SUFFIXES
+from gradcam.labels import labels
 from gradcam.page import write_page
 from gradcam.schema.derived import dram_reads
 from gradcam.schema.program import Program
@@ -201,7 +202,7 @@ def _write_pictures(folder: Path, name: str, program: Program, runs: Sequence[Ru
     """Writes the pictures of a map of every image."""
     picture, several = name.replace("heatmap", "overlay"), len(runs) > 1
     index, where = list(program.maps).index(name), f" at {program.maps[name].target}" if len(program.maps) > 1 else ""
-    digits, panels = len(str(len(runs))), []
+    digits, panels, names = len(str(len(runs))), [], labels([run.image.name for run in runs])
     for number, (run, maps) in enumerate(zip(runs, shown, strict=True)):
         file = folder / f"{picture}.png"
         if several:
@@ -209,7 +210,7 @@ def _write_pictures(folder: Path, name: str, program: Program, runs: Sequence[Ru
             file.parent.mkdir(exist_ok=True)
         predicted, cls = best_class(run.result.logits), run.classes(program)[index]
         write_overlay(file, run.image.picture, maps, f"predicted class {predicted}, heatmap of class {cls}{where}")
-        panels.append((overlay(run.image.picture, maps, side=TILE), f"{cls}: {short_name(run.image.name)}"))
+        panels.append((overlay(run.image.picture, maps, side=TILE), f"{cls}: {names[number]}"))
     if several:
         columns = math.ceil(math.sqrt(len(panels)))
         tiles = [(image.resize((TILE, TILE * image.height // image.width)), text) for image, text in panels]
@@ -218,17 +219,11 @@ def _write_pictures(folder: Path, name: str, program: Program, runs: Sequence[Ru
         )
 
 
-def short_name(name: str) -> str:
-    """The file's name without its folders."""
-    return name.rpartition("/")[2]
-
-
 def _file_name(name: str) -> str:
     """The name of an image as part of the name of a file."""
-    stem, dot, suffix = short_name(name).rpartition(".")
-    return re.sub(
-        r"[^A-Za-z0-9_-]+", "_", stem if dot and f".{suffix.lower()}" in (*SUFFIXES, ".npy") else short_name(name)
-    )
+    short = name.rpartition("/")[2]
+    stem, dot, suffix = short.rpartition(".")
+    return re.sub(r"[^A-Za-z0-9_-]+", "_", stem if dot and f".{suffix.lower()}" in (*SUFFIXES, ".npy") else short)
 
 
 def table(program: Program, runs: Sequence[Run]) -> list[list[str]]:
@@ -250,7 +245,8 @@ def table(program: Program, runs: Sequence[Run]) -> list[list[str]]:
 
 def table_text(lines: Sequence[Sequence[str]]) -> str:
     """A table with aligned columns; of files the names alone."""
-    shown = [[short_name(name), *cells] for name, *cells in lines]
+    heading, *rest = lines
+    shown = [heading, *([name, *cells] for name, (_, *cells) in zip(labels([n for n, *_ in rest]), rest, strict=True))]
     widths = [max(map(len, column)) for column in zip(*shown, strict=True)]
     rows = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in shown)
     return "\n".join(row.rstrip() for row in rows)
