@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Generic, TypeVar
 
 import numpy as np
 from torch_mlir import ir
 
-from gradcam.classes import best_class, explained_classes
 from gradcam.dialect.activation_ops import FunctionOp
 from gradcam.dialect.adjoint_ops import RequantizeOp
 from gradcam.dialect.traits import Activation, ChoosesScale, Forward, Gradient, Product, Slope, has, trait
 from gradcam.errors import GradcamError
-from gradcam.evaluate import pearson
-from gradcam.execution.float32 import one_thread, run_float
+from gradcam.execution.float32 import one_thread
+from gradcam.float_network import FloatNetwork, ImageQuality, Outputs
 from gradcam.functions import FUNCTIONS
 from gradcam.images import batches
 from gradcam.numerics import int8_limits, outside
 from gradcam.passes.ir.constants import dense_values
-from gradcam.passes.ir.explanations import class_dependents, explanations, map_names
+from gradcam.passes.ir.explanations import class_dependents, map_names
 from gradcam.passes.ir.normalization import entering
 from gradcam.passes.ir.queries import location_name, main_function, only_user, users
 from gradcam.passes.quantize.calibrate import batch_size, input_shape
@@ -30,6 +28,7 @@ from gradcam.quant_types import SCALE_TOLERANCE, scale, scales, storage_bits, st
 from gradcam.reference.integer import quantize_image, run_integer
 from gradcam.report import count_macs
 from gradcam.schema.report import MapQuality, Quality, Rounding, Saturation, Source
+from gradcam.stability import Stability
 
 Item = TypeVar("Item")
 
@@ -70,111 +69,9 @@ def evenly(items: Sequence[Item], limit: int) -> Sequence[Item]:
     return items[:: -(-len(items) // limit)] if items else items
 
 
-@dataclass(frozen=True)
-class Outputs:
-    """The outputs of an int8 network for an image, in real units.
-
-    Attributes:
-        logits: float64, K.
-        maps: float64, h x w each.
-        request: the class that it was asked to explain, -1 for the predicted one.
-    """
-
-    logits: np.ndarray
-    maps: Sequence[np.ndarray]
-    request: int = -1
-
-    @classmethod
-    def of(cls, integers: Sequence[np.ndarray], scales: Sequence[float], request: int = -1) -> Outputs:
-        """From the integers of the logits and of every map, and the scale of each."""
-        logits, *maps = (x.astype(np.float64) * step for x, step in zip(integers, scales, strict=True))
-        return cls(logits, maps, request)
-
-
-@dataclass(frozen=True)
-class ImageQuality:
-    """The int8 network compared with the float network on one image.
-
-    Attributes:
-        same_class: whether both predict the same class.
-        logit_error: largest difference of a logit.
-        largest_logit: largest magnitude of a logit of the float network.
-        correlations: of each map, Pearson's with the float network's map of the same class, both after their ReLU where
-            the explanation has one; NaN where the two networks chose different classes, or the float map is constant.
-            A constant int8 map of a float map that varies counts as 0.
-        logits: of the float network; float32, K.
-        maps: of the float network, h x w each, in the order of `correlations`; NaN where it chose another class.
-    """
-
-    same_class: bool
-    logit_error: float
-    largest_logit: float
-    correlations: tuple[float, ...]
-    logits: np.ndarray
-    maps: tuple[np.ndarray, ...]
-
-
-@dataclass
-class FloatNetwork:
-    """The float network of a design, to compare with.
-
-    Attributes:
-        module: level 1.
-        limits: the smallest and the largest real value that int8 stores, by result of an op of `module`; of a gradient
-            arrays that broadcast over 1xC or 1xCxHxW.
-        saturated: for each of them, values seen beyond these limits, and values seen.
-    """
-
-    module: Any
-    limits: Mapping[ir.Value, tuple[Any, Any]] = field(default_factory=dict)
-    saturated: dict[ir.Value, tuple[int, int]] = field(default_factory=dict)
-
-    @classmethod
-    def of(cls, module: Any, quantized: Any) -> FloatNetwork:
-        """The float network of a quantized one (level 2) that was made from `module`."""
-        return cls(module, activation_limits(module, quantized) | gradient_limits(module, quantized))
-
-    @property
-    def explanations(self) -> list[ir.DictAttr]:
-        """What each map explains."""
-        return explanations(main_function(self.module))
-
-    def compare(self, images: np.ndarray, outputs: Sequence[Outputs]) -> list[ImageQuality]:
-        """Runs images and compares what an int8 network made of them, explaining the classes that that one explained.
-
-        Args:
-            images: float32, N x C x H x W.
-            outputs: of the int8 network, one for each image.
-        """
-        ranks = [ir.IntegerAttr(e["rank"]).value for e in self.explanations]
-        count = max(ranks, default=0) + 1
-        classes = [explained_classes(o.logits, o.request, count) for o in outputs]
-        logits, *maps = run_float(self.module, images, [c[0] for c in classes], self._count)
-        found = []
-        for n, (output, chosen) in enumerate(zip(outputs, classes, strict=True)):
-            own = explained_classes(logits[n], chosen[0], count)
-            alike = [chosen[rank] == own[rank] for rank in ranks]
-            of_float = tuple(maps[i][n] if alike[i] else np.full_like(maps[i][n], np.nan) for i in range(len(ranks)))
-            correlations = tuple(
-                self._correlation(i, output.maps[i], of_float[i]) if alike[i] else float("nan")
-                for i in range(len(ranks))
-            )
-            error, largest = np.abs(output.logits - logits[n]).max(), np.abs(logits[n]).max()
-            same = best_class(output.logits) == best_class(logits[n])
-            found.append(ImageQuality(same, float(error), float(largest), correlations, logits[n], of_float))
-        return found
-
-    def _correlation(self, index: int, device: np.ndarray, software: np.ndarray) -> float:
-        if ir.BoolAttr(self.explanations[index]["relu"]).value:
-            device, software = np.maximum(device, 0), np.maximum(software, 0)
-        if np.ptp(software) and not np.ptp(device):
-            return 0.0
-        return pearson(device, software)
-
-    def _count(self, op: Any, _index: int, value: np.ndarray) -> None:
-        if (limits := self.limits.get(op.results[0])) is not None:
-            beyond, seen = self.saturated.get(op.results[0], (0, 0))
-            self.saturated[op.results[0]] = beyond + outside(value, limits), seen + value.size
+def float_network(module: Any, quantized: Any) -> FloatNetwork:
+    """The float network of a quantized one (level 2) that was made from `module`."""
+    return FloatNetwork(module, activation_limits(module, quantized) | gradient_limits(module, quantized))
 
 
 def measure(module: Any, quantized: Any, images: Iterable[np.ndarray], source: Source) -> Quality:
@@ -189,19 +86,21 @@ def measure(module: Any, quantized: Any, images: Iterable[np.ndarray], source: S
     Raises:
         GradcamError: there is no image.
     """
-    network = FloatNetwork.of(module, quantized)
+    network = float_network(module, quantized)
     main = main_function(quantized)
     image_limits = int8_limits(scale(main.entry_block.arguments[0]))
     scales = [scale(value) for value in main.entry_block.operations[-1].operands]
-    found, beyond, pixels = list[ImageQuality](), 0, 0
+    found, beyond, pixels, stability = list[ImageQuality](), 0, 0, Stability(network, quantized)
     with one_thread():
         for batch in batches(images, input_shape(module), batch_size(main_function(module))):
             integers = [run_integer(quantized, quantize_image(quantized, image[None])) for image in batch]
-            found += network.compare(batch, [Outputs.of([x[0] for x in each], scales) for each in integers])
+            outputs = [Outputs.of([x[0] for x in each], scales) for each in integers]
+            found += network.compare(batch, outputs)
+            stability.add(batch, found[-len(batch) :], [output.first for output in outputs])
             beyond, pixels = beyond + outside(entering(main, batch), image_limits), pixels + batch.size
     if not found:
         raise GradcamError("validation needs at least one image")
-    return summary(source, found, network, beyond / pixels)
+    return summary(source, found, network, beyond / pixels, stability)
 
 
 def activation_limits(module: Any, quantized: Any) -> dict[ir.Value, tuple[float, float]]:
@@ -296,7 +195,13 @@ def rounded_weights(module: Any, quantized: Any) -> Iterator[Rounding]:
             yield Rounding(location_name(op), int(nonzero.sum()), int((nonzero & zero).sum()))
 
 
-def summary(source: Source, images: Sequence[ImageQuality], network: FloatNetwork, pixels_outside: float) -> Quality:
+def summary(
+    source: Source,
+    images: Sequence[ImageQuality],
+    network: FloatNetwork,
+    pixels_outside: float,
+    stability: Stability,
+) -> Quality:
     """The quality on a number of images.
 
     Args:
@@ -304,6 +209,7 @@ def summary(source: Source, images: Sequence[ImageQuality], network: FloatNetwor
         images: at least one.
         network: that compared them.
         pixels_outside: share of their elements that lie outside of the range of the quantized image.
+        stability: of the float network's own maps.
     """
     names = map_names(len(network.explanations))
     shares = {value: beyond / seen for value, (beyond, seen) in network.saturated.items()}
@@ -318,10 +224,17 @@ def summary(source: Source, images: Sequence[ImageQuality], network: FloatNetwor
         logit_error=max(image.logit_error for image in images),
         largest_logit=max(image.largest_logit for image in images),
         pixels_outside=pixels_outside,
-        maps={name: _map_quality([image.correlations[i] for image in images]) for i, name in enumerate(names)},
+        maps=_map_qualities(names, [image.correlations for image in images]),
+        noise=_map_qualities(names, stability.noise),
+        shift=_map_qualities(names, stability.shift),
         saturated=tuple(maps),
         saturated_gradients=tuple(gradients),
     )
+
+
+def _map_qualities(names: Sequence[str], images: Sequence[Sequence[float]]) -> dict[str, MapQuality]:
+    """The figures of each map, from one coefficient per map for each image."""
+    return {name: _map_quality([image[i] for image in images]) for i, name in enumerate(names)}
 
 
 def _map_quality(correlations: Sequence[float]) -> MapQuality:

@@ -65,6 +65,7 @@ def make_report(
         layers=tuple(layers),
         rounding=tuple(rounding),
         passes=tuple(passes),
+        explains=dict(program.maps),
         quality=quality,
     )
 
@@ -202,7 +203,7 @@ def report_text(report: Report, program: Program, schedule: Schedule) -> str:
             (f"loops, {name}", _loops_text(chosen.loops, nest))
             for (name, chosen), nest in zip(schedule.nests.items(), program.nests, strict=True)
         ),
-        *(quality_rows(report.quality) if report.quality else ()),
+        *(quality_rows(report.quality, report.explains) if report.quality else ()),
     ]
     width = max(len(label) for label, _ in rows)
     return "".join(f"{label:<{width}}  {value}\n" for label, value in rows)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
+from gradcam.checks import named
+from gradcam.schema.program import Explanation
 from gradcam.schema.report import MapQuality, Quality, Report, Rounding
 
 #: A quality with less than these is warned of: the share of images with the class of the float network, the median and
@@ -16,11 +18,23 @@ LEAST_SAME_CLASS, LEAST_MEDIAN, LEAST_TENTH = 0.9, 0.95, 0.8
 MOST_LOGIT_ERROR, MOST_OUTSIDE, MOST_SATURATED, MOST_ZEROED = 0.1, 0.01, 0.01, 0.5
 
 
-def quality_rows(quality: Quality) -> list[tuple[str, str]]:
-    """The rows of a report's text: the whole quality in one line, the maps, what saturates."""
-    maps = quality.maps if len(quality.maps) > 1 else {}
+#: The 10th percentile of int8's maps is clearly below that of float's own with noise where it is below what looks the
+#: same, and its distance to 1 is more than this many times as large.
+CLEARLY = 3.0
+
+#: The methods whose maps come closer to float's before the last stage, by method.
+CLOSER = {"gradcam": ("hirescam", "layercam"), "hirescam": ("layercam",)}
+
+
+def quality_rows(quality: Quality, explains: Mapping[str, Explanation]) -> list[tuple[str, str]]:
+    """The rows of a report's text: the whole quality in one line, the maps, float's own maps, what saturates."""
     rows = [("quality", quality_line(quality))]
-    rows += [(f"quality, {name}", f"Pearson {_pearson(found)}") for name, found in maps.items()]
+    if len(quality.maps) > 1:
+        rows += [(f"quality, {n}", f"{_asked(explains[n])}: Pearson {_pearson(m)}") for n, m in quality.maps.items()]
+    for name, noise in quality.noise.items():
+        which = "the map" if len(quality.noise) == 1 else name
+        shift = f"{_short(quality.shift[name])} after a shift by a pixel (median, 10th percentile)"
+        rows.append((f"float's own, {which}", f"Pearson {_short(noise)} with noise of half a level, {shift}"))
     rows.append(("pixels outside of the range", percent(quality.pixels_outside)))
     for what, of, shares in (
         ("activations", "layer", quality.saturated),
@@ -45,23 +59,50 @@ def quality_line(quality: Quality) -> str:
 def warnings(report: Report) -> list[str]:
     """What a compile must not leave unsaid, one line each."""
     found = list(_rounding_warnings(report.rounding))
-    return found + list(quality_warnings(report.quality)) if report.quality else found
+    return found + list(quality_warnings(report.quality, report.explains)) if report.quality else found
 
 
-def quality_warnings(quality: Quality) -> Iterator[str]:
+def quality_warnings(quality: Quality, explains: Mapping[str, Explanation]) -> Iterator[str]:
     """What is bad about a quality, one line each."""
     if quality.same_class < LEAST_SAME_CLASS * quality.images:
         yield f"int8 and float disagree: {_same_class(quality)}"
     if quality.logit_error > MOST_LOGIT_ERROR * quality.largest_logit:
         yield f"the logits of int8 are off by up to {_logit_error(quality)}"
     for name, found in quality.maps.items():
-        bad = found.median is not None and found.median < LEAST_MEDIAN
-        if bad or (found.tenth is not None and found.tenth < LEAST_TENTH):
-            yield f"{name} of int8 differs from the map of float: Pearson {_pearson(found)}"
+        yield from _map_warnings(name, found, quality.noise.get(name), explains.get(name))
     if quality.pixels_outside > MOST_OUTSIDE:
         yield f"{percent(quality.pixels_outside)} of the pixels lie outside of the calibrated range and saturate"
     for what, found in (("activations", quality.saturated), ("gradients", quality.saturated_gradients)):
         yield from _of_layers(what, "saturate", [(s.layer, s.share) for s in found], MOST_SATURATED)
+
+
+def _map_warnings(name: str, found: MapQuality, noise: MapQuality | None, asked: Explanation | None) -> Iterator[str]:
+    """A map that looks other than float's, beside what float makes of it with noise, and what comes closer."""
+    if found.median is None or found.tenth is None:
+        return
+    own = noise.tenth if noise else None
+    is_below = own is not None and found.tenth < LEAST_MEDIAN and 1 - found.tenth > CLEARLY * (1 - own)
+    if not (is_below or found.median < LEAST_MEDIAN or found.tenth < LEAST_TENTH):
+        return
+    text = f"{name} of int8 differs from the map of float: Pearson {_pearson(found)}"
+    if own is None or asked is None:
+        yield text
+    elif is_below:
+        yield f"{text}; float's own with noise of half a level has {own:.4f} (10th percentile); {_remedy(asked)}"
+    else:
+        yield f"{text}; so does float's own with noise of half a level, {own:.4f} (10th percentile)"
+
+
+def _remedy(asked: Explanation) -> str:
+    """What brings int8's map closer to float's."""
+    methods = " or ".join(CLOSER.get(asked.method, ()))
+    found = [f"{named('method')} {methods}"] if methods else []
+    return "remedies: " + ", ".join([*found, f"a target layer behind '{asked.target}'"])
+
+
+def _asked(explanation: Explanation) -> str:
+    rank = f", class {explanation.rank + 1} of those explained" if explanation.rank else ""
+    return f"{explanation.target} by {explanation.method}{rank}"
 
 
 def _rounding_warnings(rounding: Sequence[Rounding]) -> Iterator[str]:
@@ -93,6 +134,12 @@ def _logit_error(quality: Quality) -> str:
         f", {percent(quality.logit_error / quality.largest_logit)} of the largest" if quality.largest_logit else ""
     )
     return f"{quality.logit_error:.3g}{relative}"
+
+
+def _short(found: MapQuality) -> str:
+    if found.median is None or found.tenth is None:
+        return "undefined"
+    return f"{found.median:.4f}, {found.tenth:.4f}"
 
 
 def _pearson(found: MapQuality) -> str:

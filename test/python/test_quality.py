@@ -13,11 +13,13 @@ from torch import nn
 from gradcam.compiler import Compilation, Settings
 from gradcam.errors import GradcamError
 from gradcam.evaluate import autograd_gradcam
+from gradcam.float_network import FloatNetwork, Outputs
 from gradcam.output import compile_to_folder
 from gradcam.passes.ir.queries import location_name, main_function
-from gradcam.quality import FloatNetwork, Outputs, Spread, evenly, measure, rounded_weights
+from gradcam.quality import Spread, evenly, measure, rounded_weights
 from gradcam.quant_types import scales
 from gradcam.reference.integer import quantize_image, run_integer
+from gradcam.schema.program import Explanation
 from gradcam.schema.report import MapQuality, Quality, Rounding, Saturation
 from gradcam.verdict import quality_line, quality_rows, quality_warnings, warnings
 
@@ -284,6 +286,8 @@ def test_several_maps_have_a_figure_each(tmp_path):
     assert all(f"quality, heatmap{i} " in text for i in range(4))
 
 
+EXPLAINS = {name: Explanation("last", 0, "gradcam", True, True, 1e-7) for name in ("heatmap", "other")}
+
 GOOD = Quality(
     source="calibration",
     images=20,
@@ -292,6 +296,8 @@ GOOD = Quality(
     largest_logit=5.0,
     pixels_outside=0.01,
     maps={"heatmap": MapQuality(20, 0.95, 0.8, -1.0)},
+    noise={},
+    shift={},
     saturated=(Saturation("a", 0.01),),
     saturated_gradients=(Saturation("g", 0.01),),
 )
@@ -322,8 +328,46 @@ BAD = [
 
 @pytest.mark.parametrize(("change", "warning"), BAD)
 def test_what_is_bad_is_warned_of(change, warning):
-    assert list(quality_warnings(GOOD)) == []
-    assert list(quality_warnings(replace(GOOD, **change))) == [warning]
+    assert list(quality_warnings(GOOD, EXPLAINS)) == []
+    assert list(quality_warnings(replace(GOOD, **change), EXPLAINS)) == [warning]
+
+
+#: int8's median and 10th percentile, the 10th percentile of float's own with noise, the method, what is said behind the
+#: coefficients: nothing of a map that looks the same, or that is not clearly below float's own.
+BESIDE_FLOAT = [
+    (0.99, 0.95, 0.9999, "gradcam", None),
+    (0.99, 0.94, 0.981, "gradcam", "float's own with noise of half a level has 0.9810 (10th percentile); remedies: "
+     "method (--method) hirescam or layercam, a target layer behind 'layer1'"),
+    (0.99, 0.94, 0.9799, "gradcam", None),
+    (0.94, 0.81, 0.5, "gradcam", "so does float's own with noise of half a level, 0.5000 (10th percentile)"),
+    (0.94, 0.81, 0.99, "hirescam", "float's own with noise of half a level has 0.9900 (10th percentile); remedies: "
+     "method (--method) layercam, a target layer behind 'layer1'"),
+    (0.94, 0.81, 0.99, "layercam", "float's own with noise of half a level has 0.9900 (10th percentile); remedies: "
+     "a target layer behind 'layer1'"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("median", "tenth", "own", "method", "said"), BESIDE_FLOAT)
+def test_a_map_is_warned_of_where_float_itself_is_steadier(median, tenth, own, method, said):
+    noise = {"heatmap": MapQuality(8, 1.0, own, own)}
+    quality = replace(GOOD, maps={"heatmap": MapQuality(20, median, tenth, 0.1)}, noise=noise, shift=noise)
+    found = list(quality_warnings(quality, {"heatmap": Explanation("layer1", 0, method, True, True, 1e-7)}))
+    start = "heatmap of int8 differs from the map of float: Pearson "
+    assert all(line.startswith(start) and line.endswith(f"(least); {said}") for line in found)
+    assert len(found) == (said is not None)
+
+
+def test_rows_name_layers_and_methods_and_say_what_float_does_to_itself():
+    maps = {"heatmap0": MapQuality(20, 0.95, 0.8, -1.0), "heatmap1": MapQuality(0, None, None, None)}
+    explains = {name: Explanation("layer1", i, "gradcam", True, True, 1e-7) for i, name in enumerate(maps)}
+    shift = dict.fromkeys(maps, MapQuality(8, 0.9, 0.7, 0.1))
+    rows = dict(quality_rows(replace(GOOD, maps=maps, noise=maps, shift=shift), explains))
+    assert rows["quality, heatmap0"].startswith("layer1 by gradcam: Pearson 0.9500 (median)")
+    assert rows["quality, heatmap1"].startswith("layer1 by gradcam, class 2 of those explained: Pearson undefined")
+    text = "Pearson 0.9500, 0.8000 with noise of half a level, 0.9000, 0.7000 after a shift by a pixel (median, 10th "
+    assert rows["float's own, heatmap0"] == f"{text}percentile)"
+    assert "Pearson undefined with noise" in rows["float's own, heatmap1"]
+    assert "float's own, the map" not in dict(quality_rows(GOOD, EXPLAINS))
 
 
 def test_weights_are_warned_of_beyond_half(tmp_path):
@@ -334,9 +378,11 @@ def test_weights_are_warned_of_beyond_half(tmp_path):
 
 
 def test_the_rows_say_what_the_line_leaves_out():
-    rows = dict(quality_rows(replace(GOOD, maps=GOOD.maps | {"other": MapQuality(0, None, None, None)})))
+    rows = dict(quality_rows(replace(GOOD, maps=GOOD.maps | {"other": MapQuality(0, None, None, None)}), EXPLAINS))
     assert rows["quality"] == quality_line(GOOD)
-    assert rows["quality, other"] == "Pearson undefined: no image has a map of float that is not constant"
+    assert (
+        rows["quality, other"] == "last by gradcam: Pearson undefined: no image has a map of float that is not constant"
+    )
     assert rows["saturated activations"] == "at most 1 % of a layer, a"
     assert rows["saturated gradients"] == "at most 1 % of a gradient, g"
     assert rows["pixels outside of the range"] == "1 %"

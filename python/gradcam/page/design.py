@@ -93,7 +93,7 @@ def design_page(folder: Path) -> str:
         explained=explained(program),
         figures=list(figures(program, report)),
         warnings=warnings(report),
-        quality=quality_rows(report.quality) if report.quality else [],
+        quality=quality_rows(report.quality, report.explains) if report.quality else [],
         phases=phases(program),
         charts=charts,
         reads=reads,
@@ -135,7 +135,9 @@ def figures(program: Program, report: Report) -> Iterator[Figure]:
         yield Figure("class of int8 as of float", same, f"{quality.source} images")
         medians = [found.median for found in quality.maps.values() if found.median is not None]
         if medians:
-            yield Figure("map of int8 and float", f"{min(medians):.4f}", "Pearson's coefficient, median")
+            own = [found.median for found in quality.noise.values() if found.median is not None]
+            note = f"; {min(own):.4f} of float with noise" if own else ""
+            yield Figure("map of int8 and float", f"{min(medians):.4f}", f"Pearson's coefficient, median{note}")
 
 
 def _time(program: Program, cycles: int) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from gradcam.schema.document import Amount, Correlation, Count, Document, Natural, Record, Share
-from gradcam.schema.program import Cycles, Phase
+from gradcam.schema.program import Cycles, Explanation, Phase
 
 
 class Layer(Record, frozen=True):
@@ -103,6 +103,9 @@ class Quality(Record, frozen=True):
         largest_logit: largest magnitude of a logit of the float network.
         pixels_outside: share of the elements of the images that lie outside of the calibrated range.
         maps: the maps by their names.
+        noise: by name, the maps of the float network for images with noise of half a level beside those for the images
+            as they are; see `gradcam.stability`.
+        shift: the same for images that are shifted by one pixel, whose maps are shifted back.
         saturated: the layers that are stored in 8 bits, in program order.
         saturated_gradients: the gradients, in program order.
     """
@@ -114,6 +117,8 @@ class Quality(Record, frozen=True):
     largest_logit: Amount
     pixels_outside: Share
     maps: dict[str, MapQuality]
+    noise: dict[str, MapQuality]
+    shift: dict[str, MapQuality]
     saturated: tuple[Saturation, ...]
     saturated_gradients: tuple[Saturation, ...]
 
@@ -138,10 +143,11 @@ class Report(Document, frozen=True, kw_only=True):
         layers: layers in program order; their cycles add up to the program's.
         rounding: the layers of the inference that have weights, in program order.
         passes: passes in the order in which they ran.
+        explains: the explanation that each map gives, by the name of the map.
         quality: the quality of the int8 network; null where it was not measured.
     """
 
-    format: Literal[3] = 3
+    format: Literal[4] = 4
     model: str
     pe: str
     multipliers: Count
@@ -156,4 +162,5 @@ class Report(Document, frozen=True, kw_only=True):
     layers: tuple[Layer, ...]
     rounding: tuple[Rounding, ...]
     passes: tuple[PassTime, ...]
+    explains: dict[str, Explanation]
     quality: Quality | None

@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar
 import msgspec
 
 from gradcam.schema.document import Amount, Correlation, Natural, Record, Share
-from gradcam.schema.program import Cycles, Explanation, Scale
+from gradcam.schema.program import Cycles, Scale
 from gradcam.schema.report import Quality, Report
 
 
@@ -69,7 +69,6 @@ class RunReport(Report, frozen=True, kw_only=True):
 
     Attributes:
         images: the images in their order. A file with one image has the members of that beside the others.
-        explains: the explanation that each map gives, by the name of the map.
         scales: real value of an integer 1 of the image and of every output, by name.
         reference_equal: whether logits and maps equal the integer reference; null where they were not compared.
         simulated_quality: quality of the RTL on these images; null where it was not measured.
@@ -78,7 +77,6 @@ class RunReport(Report, frozen=True, kw_only=True):
     REMEDY: ClassVar[str] = "simulate again"
 
     images: Annotated[tuple[ImageRun, ...], msgspec.Meta(min_length=1, description="a list of at least one image")]
-    explains: dict[str, Explanation]
     scales: dict[str, Scale]
     reference_equal: bool | None
     simulated_quality: Quality | None

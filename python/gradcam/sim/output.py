@@ -31,7 +31,7 @@ from gradcam.verdict import percent, quality_line
 from gradcam.view import Maps, heatmap_maps, overlay, sheet, write_overlay
 
 if TYPE_CHECKING:  # it imports torch
-    from gradcam.quality import ImageQuality
+    from gradcam.float_network import ImageQuality
 
 #: The files that a run writes; a folder with other files must not be replaced.
 FILES = (
@@ -143,7 +143,6 @@ def simulation_report(
         msgspec.to_builtins(design.report())
         | simulated
         | {
-            "explains": msgspec.to_builtins(program.maps),
             "scales": {name: program.scale(name) for name in ("image", *runs[0].result.outputs)},
             "reference_equal": reference_equal,
             "simulated_quality": msgspec.to_builtins(quality),

@@ -9,12 +9,15 @@ import numpy as np
 
 from gradcam.design import Design
 from gradcam.execution.float32 import one_thread
+from gradcam.float_network import ImageQuality, Outputs
 from gradcam.folder import FLOAT
-from gradcam.quality import FloatNetwork, ImageQuality, Outputs, summary
+from gradcam.quality import float_network, summary
+from gradcam.schema.program import Program
 from gradcam.schema.report import Quality
 from gradcam.sim.inputs import DesignImage
 from gradcam.sim.simulator import Result
 from gradcam.sim.trace import load_module, load_quantized
+from gradcam.stability import Stability
 from gradcam.verdict import quality_warnings
 
 _log = logging.getLogger(__name__)
@@ -35,17 +38,20 @@ def compare_with_float(
         GradcamError: the float network is missing or damaged.
     """
     program, module = design.program, load_module(design, FLOAT)
-    network = FloatNetwork.of(module, load_quantized(design))
-    found = []
+    quantized = load_quantized(design)
+    network = float_network(module, quantized)
+    found, stability = list[ImageQuality](), Stability(network, quantized)
     with one_thread():
         for image, result in zip(images, results, strict=True):
             scales = [program.scale(name) for name in result.outputs]
             outputs = Outputs.of([result.logits, *result.heatmaps.values()], scales, cls)
             found += network.compare(image.input, [outputs])
-    return found, summary("validation", found, network, float(np.mean([image.outside for image in images])))
+            stability.add(image.input, found[-1:], [outputs.first])
+    pixels_outside = float(np.mean([image.outside for image in images]))
+    return found, summary("validation", found, network, pixels_outside, stability)
 
 
-def warn_of_quality(quality: Quality) -> None:
-    """Warns of what is bad about a quality, as a compile does."""
-    for warning in quality_warnings(quality):
+def warn_of_quality(quality: Quality, program: Program) -> None:
+    """Warns of what is bad about a quality of a program's maps, as a compile does."""
+    for warning in quality_warnings(quality, program.maps):
         _log.warning(warning)

@@ -38,6 +38,7 @@ REPORT = Report(
     multiplications={},
     layers=LAYERS,
     rounding=(),
+    explains={},
     passes=(),
     quality=None,
 )

@@ -177,7 +177,7 @@ def array(name, value):
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (change(format=1), "report.json: $.format must be 3"),
+        (change(format=1), "report.json: $.format must be 4"),
         (change(explains="gone"), "report.json: $.explains is missing; simulate again"),
         (change(predicted_class="x"), "$.images[0].predicted_class must be an integer"),
         (lambda folder: (folder / "image.npy").unlink(), "image.npy: No such file or directory; simulate again"),

@@ -152,8 +152,9 @@ def write_design(folder: Path, weights: np.ndarray, top: str = TOP) -> Path:
     (folder / "mem/weights.hex").write_text(padded.tobytes()[::-1].hex() + "\n")
     with (folder / "ir/quantized.mlirbc").open("wb") as file:
         quantized_module(weights).operation.write_bytecode(file)
-    write(folder / "program.json", _program(folder))
-    write(folder / "report.json", _report())
+    program = _program(folder)
+    write(folder / "program.json", program)
+    write(folder / "report.json", _report(program))
     return folder
 
 
@@ -165,7 +166,7 @@ def predicted_cycles() -> Cycles:
     return Cycles(**cycles, total=sum(cycles.values()))
 
 
-def _report() -> Report:
+def _report(program: Program) -> Report:
     """What a simulation hands on, and no figures."""
     return Report(
         model="by hand",
@@ -182,6 +183,7 @@ def _report() -> Report:
         layers=(),
         rounding=(),
         passes=(),
+        explains=program.maps,
         quality=None,
     )
 
