@@ -8,6 +8,7 @@ from typing import Any
 
 from gradcam.errors import fail
 from gradcam.passes.hw.builder import Builder
+from gradcam.passes.hw.dsp import Bits
 from gradcam.passes.hw.loop_counters import LoopCounters
 from gradcam.passes.hw.products import Products
 from gradcam.passes.hw.shapes import Shapes
@@ -312,10 +313,17 @@ class Datapath:
         An integer that has no sign in some configurations gets another bit: 0 in these, in the others its own sign.
         """
         value, column = self.at(unextended(node), point, stage), self.shapes.signs.get(id(node), [1])
-        if all(column):
+        if self.bits_of(node).signed == value.width:
             return value
         sign = value[-1] & self.table(column, 1, stage) if any(column) else self.b.const(0, 1)
         return self.b.concat([sign, value])
+
+    def bits_of(self, factor: Node) -> Bits:
+        """The bits of what an extension extends, or of any other value, in all configurations."""
+        inner, signs = unextended(factor), self.shapes.signs.get(id(factor), [1])
+        alike = self._alike.get(id(inner), ()) if inner.kind == "load" else ()  # others are of one type
+        each = [node.bits for node in alike] or [inner.bits] * len(signs)
+        return Bits(max(each), max(bits + (not sign) for bits, sign in zip(each, signs, strict=True)))
 
     def _sum(self, terms: list[Value], stages: int) -> Value:
         """The sum of the terms by an adder tree, whose levels are spread evenly over `stages` pipeline stages."""
@@ -345,14 +353,25 @@ class Datapath:
         accesses = [n.what.at(point) for n in self._alike.get(id(node), (node,))]
         slots = [self.engine.slot_of[id(a)] for a in accesses]
         (slot, access), *others = dict(zip(slots, accesses, strict=True)).items()
+        bits = max(a.element_bits for a in accesses)
         value, stage = self._lane(slot, access, point), self.inputs[id(slot)][1]
+        value = self._as_wide(node, value, bits, stage or 0)
         for other, access in others:
             # A configuration that reads two words uses both ports, each for other lanes.
             is_read = self.table([int(s is other) for s in slots], 1, stage or 0)
-            value = self.b.mux(is_read, self._lane(other, access, point), value)
+            lane = self._as_wide(node, self._lane(other, access, point), bits, stage or 0)
+            value = self.b.mux(is_read, lane, value)
         if id(slot) in self._optional:
             value = self.b.mux(self._used(slot, stage or 0), value, 0)
         return value, stage
+
+    def _as_wide(self, node: Node, value: Value, bits: int, stage: int) -> Value:
+        """A loaded value in the bits that other configurations load: extended as the reader of `node` extends it."""
+        if value.width == bits:
+            return value
+        extension = next(n for f in self._flows() for n in f.nodes if n.kind in EXTENSION and n.args[0] is node)
+        sign = value[-1] & self.table(self.shapes.signs[id(extension)], 1, stage)
+        return self.b.concat([sign.replicate(bits - value.width), value])
 
     def _lane(self, slot: Slot, access: Access, point: tuple[int, ...]) -> Value:
         """The value of a lane from a read port, or the padding constant where the guard is 0."""

@@ -7,7 +7,8 @@ Xilinx WP486, "Deep Learning with INT8 Optimization on Xilinx Devices": with fie
 so the lowest F bits are the low product. The bits above are the high product, less 1 (a borrow) where the low product
 is negative. F is the width of a product, 16 bits for bytes of which one may be unsigned: a factor of -128 to 255 times
 one of -128 to 127 is at most 2^15 - 128 in magnitude, so no product overflows its field. The sum high * 2^F + low has
-25 bits, or 26 where `high` and `low` are those that may be unsigned.
+one bit more than a field and a factor together, which have their signs: 25 bits, or 26 where `high` and `low` are those
+that may be unsigned. A slice takes 27 bits: x may have up to 10 with weights of 8, or 8 with weights of 9.
 """
 
 from __future__ import annotations
@@ -15,21 +16,18 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from pycde.circt import ir
 
+from gradcam.bits import fits_slice
 from gradcam.passes.hw.builder import Builder, module
 from gradcam.passes.hw.signals import Signal
 from gradcam.passes.hw.value import Value
-from gradcam.passes.program.clock import unextended
 from gradcam.passes.program.nest import Node
 
 #: Name of the module of a multiplier, with the bits of its factors.
 _NAME = "multiplier_{}x{}"
-
-#: Bits of the signed factors of the multiplier in a DSP48E2.
-WIDE, NARROW = 27, 18
 
 
 @dataclass(frozen=True)
@@ -47,21 +45,28 @@ class Pairing:
     dim: int
 
 
-def find_pairing(product: Node, dims: Callable[[Node], frozenset[int]]) -> Pairing | None:
+class Bits(NamedTuple):
+    """The bits of a factor in any configuration: as it is stored, and with a sign."""
+
+    stored: int
+    signed: int
+
+
+def find_pairing(product: Node, dims: Callable[[Node], frozenset[int]], bits: Callable[[Node], Bits]) -> Pairing | None:
     """The pairing of a product's lanes; None where they share no factor or the factors are too wide for a DSP slice.
 
     Args:
         product: a node of the dataflow.
         dims: returns the lane dimensions along which a node's lanes 2n and 2n + 1 may differ.
+        bits: returns the bits of a factor before it is extended.
     """
     if product.kind != "arith.muli":
         return None
     for shared, own in (product.args, product.args[::-1]):
         free = dims(own) - dims(shared)
         if free:
-            wide, narrow = (unextended(factor).bits for factor in (own, shared))
-            # A byte without a sign has 9 bits with one. Of two such bytes the product has more bits than its factors.
-            fits = product.bits + wide + 1 < WIDE and narrow + 1 <= NARROW and wide + narrow == product.bits
+            wide, narrow = bits(own), bits(shared)
+            fits = fits_slice(product.bits, wide.signed, narrow.signed) and wide.stored + narrow.stored <= product.bits
             return Pairing(shared, own, min(free)) if fits else None
     return None
 

@@ -78,7 +78,7 @@ class Products:
         """
         path = self.path
         multiplier = path.multipliers.get(id(node))
-        pairing = find_pairing(node, path.unpaired_dims)
+        pairing = find_pairing(node, path.unpaired_dims, path.bits_of)
         if pairing is None or (multiplier and multiplier.selects_factors(path.shapes.number)):
             return None
         dim = pairing.dim

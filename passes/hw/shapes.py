@@ -48,7 +48,8 @@ class Shapes:
             elif isinstance(what, dict):
                 what = tuple(sorted(what.items()))
             kind = EXTENSION if node.kind in EXTENSION else node.kind
-            shape = (kind, str(node.type_), what, tuple(self.number(a) for a in args))
+            type_ = None if kind == "load" else str(node.type_)  # loads of one operand may differ in width
+            shape = (kind, type_, what, tuple(self.number(a) for a in args))
             self._shapes[id(node)] = self._numbers.setdefault(shape, len(self._numbers))
         return self._shapes[id(node)]
 

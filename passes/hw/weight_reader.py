@@ -202,8 +202,13 @@ class _Reader:
             "ready": unread.ne(0),
             "wen": b.concat(enables[::-1]),
             "waddr": place[low:],
-            "wdata": b.concat([p["rdata"]] * weights.word_beats),
+            "wdata": b.concat(self._weights() * weights.word_beats),
         }
+
+    def _weights(self) -> list[Value]:
+        """The weights of the beat that arrives, in descending order, without the bits that fill them up in the DRAM."""
+        data, bits, used = self.p["rdata"], self.weights.element_bits, self.weights.bank.bits
+        return [data[low : low + used] for low in range(data.width - bits, -1, -bits)] if used < bits else [data]
 
 
 def _count(count: Value, up: Value, down: Value) -> Value:

@@ -2,13 +2,45 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import numpy as np
 from torch_mlir import ir
 from torch_mlir.dialects import arith
 
+from gradcam.bits import whole_bits
 from gradcam.errors import fail
+
+#: Bits of the integers that the bindings read and make as arrays of NumPy.
+_WHOLE = (1, 8, 16, 32, 64)
+
+
+def elements_of(attr: ir.DenseElementsAttr) -> np.ndarray:
+    """The elements of a `dense<...>` attribute: a read-only view that keeps it alive, where that is possible.
+
+    Integers that are no whole bytes come in the narrowest type that holds them.
+    """
+    type_ = ir.ShapedType(attr.type)
+    if not isinstance(type_.element_type, ir.IntegerType) or type_.element_type.width in _WHOLE:
+        return np.asarray(attr)
+    # The bindings do not read other widths. Many elements are printed as the bytes that hold them.
+    text, bits = str(attr), type_.element_type.width
+    dtype = np.dtype(f"int{whole_bits(bits)}")
+    text = text[text.index("<") + 1 : text.rindex("> : ")]
+    is_raw = text.startswith('"0x')
+    values = np.frombuffer(bytes.fromhex(text[3:-1]), dtype) if is_raw else np.array(json.loads(text), dtype)
+    unused = dtype.itemsize * 8 - bits
+    signed = values << unused >> unused
+    return signed.reshape(type_.shape) if is_raw else np.broadcast_to(signed, type_.shape)
+
+
+def integers_attr(values: np.ndarray, bits: int) -> ir.DenseElementsAttr:
+    """The attribute of integers of a NumPy type in a tensor type of `bits`-wide elements, which must hold them."""
+    if bits not in _WHOLE:
+        values = values.astype(f"int{whole_bits(bits)}") & ((1 << bits) - 1)
+    element = ir.IntegerType.get_signless(bits)
+    return ir.DenseElementsAttr.get(np.ascontiguousarray(values), type=element, shape=values.shape)
 
 
 def read_constant(value: ir.Value) -> np.ndarray | None:
@@ -16,7 +48,7 @@ def read_constant(value: ir.Value) -> np.ndarray | None:
     if not isinstance(value.owner, arith.ConstantOp):
         return None
     attr = value.owner.attributes["value"]
-    return np.asarray(attr) if isinstance(attr, ir.DenseElementsAttr) else None
+    return elements_of(attr) if isinstance(attr, ir.DenseElementsAttr) else None
 
 
 def dense_values(op: Any) -> np.ndarray:
@@ -28,7 +60,7 @@ def dense_values(op: Any) -> np.ndarray:
     attr = op.attributes["value"]
     if not isinstance(attr, ir.DenseElementsAttr):
         raise fail(op, f"constant must be a dense tensor, got {attr.type}")
-    return np.asarray(attr)
+    return elements_of(attr)
 
 
 def make_constant(array: np.ndarray) -> ir.Value:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 from torch_mlir import ir
 
 from gradcam.errors import fail
+from gradcam.passes.ir.constants import elements_of
 
 
 def location_name(op: Any) -> str:
@@ -52,7 +52,7 @@ def constant_entries(value: ir.Value) -> tuple[int, ...] | None:
     module = value.owner.operation.parent.parent
     name = ir.FlatSymbolRefAttr(value.owner.operation.attributes["name"]).value
     initial = ir.SymbolTable(module)[name].attributes["initial_value"]
-    return tuple(np.asarray(ir.DenseElementsAttr(initial)).tolist())
+    return tuple(elements_of(initial).tolist())
 
 
 def is_argument(value: ir.Value) -> bool:

@@ -29,7 +29,7 @@ from gradcam.passes.linalg.lowering import (
     fixed,
     is_greater,
     reduce_windows,
-    require_int8,
+    require_narrow,
     rescaled_result,
     scale_term,
     stored,
@@ -77,7 +77,7 @@ def _lower_hard_swish(lowering: Lowering, op: Any) -> list[Any]:
 
 
 def _lower_function(lowering: Lowering, op: Any) -> list[Any]:
-    require_int8(op, op.operands[0])
+    require_narrow(op, op.operands[0])
     formula = looked_up(op, FUNCTIONS[ir.StringAttr(op.attributes["function"]).value].value)
     return changed(lowering, op, [], lambda x: formula(x, ()))
 
@@ -88,7 +88,7 @@ def _lower_function(lowering: Lowering, op: Any) -> list[Any]:
 def _lower_mul(lowering: Lowering, op: Any) -> list[Any]:
     """The product of each element with that of a second map, or with the number of its channel."""
     for operand in op.operands:
-        require_int8(op, operand)
+        require_narrow(op, operand)
     x, y = whole_or_parts(lowering, op.operands[0]), lowering.tensor(op.operands[1])
     if type_shape(op.operands[0]) != type_shape(op.operands[1]):
         y = extract_slice(y, [0, 0, 0], [1, 1, shape(y)[2]], [shape(y)[2]])
@@ -110,7 +110,7 @@ def _unsigned(op: Any) -> tuple[bool, bool]:
 
 def _lower_product_sums(lowering: Lowering, op: Any) -> list[Any]:
     for operand in op.operands:
-        require_int8(op, operand)
+        require_narrow(op, operand)
     (_, channels, *size), place = type_shape(op.operands[0]), window_loops()[1]
     ins, signs = [(lowering.tensor(v), place) for v in op.operands], _unsigned(op)
 

@@ -24,7 +24,6 @@ from gradcam.passes.linalg.builders import (
     filled,
     generic,
     insert_slice,
-    integer,
     rescaled,
     shape,
     width,
@@ -45,15 +44,15 @@ from gradcam.passes.linalg.lowering import (
     stored_constant,
     whole_or_parts,
 )
-from gradcam.passes.linalg.products import TileLoops, multiply_accumulate
+from gradcam.passes.linalg.products import Factors, TileLoops, multiply_accumulate
 from gradcam.passes.linalg.taps import Taps, WindowAxis, axes_of, by_parity, windows_over
 from gradcam.passes.linalg.values import Halves, Layout, Row, joined, pointwise
-from gradcam.quant_types import result_rescale, storage_bits, storage_limits
+from gradcam.quant_types import is_narrow, result_rescale, storage_bits, storage_limits
 
 # --- products with the forward weights ---
 
 
-def adjoint_products(g: ir.Value, w: ir.Value, taps: list[Taps], out: list[int]) -> ir.Value:
+def adjoint_products(g: ir.Value, w: ir.Value, taps: list[Taps], out: list[int], factors: Factors) -> ir.Value:
     """Sums of products of gradients with transposed weights, in i32.
 
     Args:
@@ -61,6 +60,7 @@ def adjoint_products(g: ir.Value, w: ir.Value, taps: list[Taps], out: list[int])
         w: the forward convolution's tiles, (blocks x) oct x ict x KH x KW x OC x IC; its output lanes are summed over.
         taps: the taps to sum, along height and width.
         out: shape of the result, OH x OW x C in lanes.
+        factors: the bits of the factors.
     """
     *_, outs, ins, _, _, oc, ic = shape(w)
     loops = TileLoops.of(w)
@@ -72,7 +72,7 @@ def adjoint_products(g: ir.Value, w: ir.Value, taps: list[Taps], out: list[int])
         [*loops.block, loops.summed, loops.out, *tap, o, i],
         [*loops.place, loops.channel(loops.out, ins, i, ic)],
     ]
-    return multiply_accumulate([padded, _taken(w, taps)], maps, out)
+    return multiply_accumulate([padded, _taken(w, taps)], maps, out, factors)
 
 
 def depthwise_adjoint_products(
@@ -100,10 +100,9 @@ def _taken(w: ir.Value, taps: list[Taps]) -> ir.Value:
 def _adjoint(lowering: Lowering, op: Any, kernel: list[int], axes: list[WindowAxis], size: list[int]) -> Any:
     """A rescaled transposed convolution to a map of `size`: a tensor for stride 1, else parities."""
     channels = math.prod(type_shape(op.operands[1])[1:]) // math.prod(kernel) * groups_of(op)
-    g = lowering.values[op.operands[0]]
-    g = g if isinstance(g, Halves) else lowering.tensor(op.operands[0])
+    g = lowering.factor(op.operands[0], lowering.factors.takes)
     m, s = fixed(op, result_rescale, op)
-    is_wide = storage_bits(op.results[0]) > 8  # and cannot be brought in order later
+    is_wide = not is_narrow(op.results[0])  # and cannot be brought in order later
     layout = None if is_wide else lowering.layouts.get(op.operands[1])
     if layout is not None:
         m, channels = _in_places(m, layout), layout.lanes
@@ -113,7 +112,7 @@ def _adjoint(lowering: Lowering, op: Any, kernel: list[int], axes: list[WindowAx
         products = partial(depthwise_adjoint_products, lowering, w=stored_constant(op, op.operands[1])[:, 0])
     else:
         weights = lowering.packed(op, op.operands[1], (kernel[0], kernel[1]), in_order=is_wide)
-        products = partial(adjoint_products, w=weights)
+        products = partial(adjoint_products, w=weights, factors=lowering.factors)
 
     def part(taps: list[Taps], out: list[int]) -> ir.Value:
         return _rescaled_products(op, g, partial(products, taps=taps, out=[*out, lanes]), (m, s, vector))
@@ -183,9 +182,7 @@ def _lower_tap_sums(lowering: Lowering, op: Any) -> list[Any]:
     vectors = [factor_vector(lowering, m, channels)] if m.ndim else []
 
     def halves(acc: ir.Value, *factor: ir.Value) -> list[ir.Value]:
-        value = clipped(rescaled(acc, factor[0] if factor else int(m), s), low, high)
-        upper = arith.shrsi(arith.addi(value, const(32, 128)), const(32, 8))
-        return [arith.trunci(integer(8), half) for half in (upper, value)]
+        return Halves.parts(clipped(rescaled(acc, factor[0] if factor else int(m), s), low, high))
 
     with part_location(op, "halves"):
         return [Halves(*elementwise(sums, vectors, [8, 8], halves))]

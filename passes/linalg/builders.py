@@ -9,6 +9,10 @@ import numpy as np
 from torch_mlir import ir
 from torch_mlir.dialects import arith, linalg, tensor
 
+from gradcam.numerics import MULTIPLIER_BITS
+from gradcam.passes.ir.constants import integers_attr
+from gradcam.quant_types import ACCUMULATOR_BITS
+
 Body = Callable[..., Any]
 
 
@@ -39,11 +43,10 @@ def const(bits: int, value: int) -> ir.Value:
     return arith.constant(integer(bits), value - (1 << bits) if bits > 1 and value >> (bits - 1) == 1 else value)
 
 
-def const_tensor(array: np.ndarray) -> ir.Value:
-    """A constant with the shape and integer type of a NumPy array."""
-    array = np.ascontiguousarray(array)
-    type_ = tensor_type(array.shape, array.dtype.itemsize * 8)
-    return arith.constant(type_, ir.DenseElementsAttr.get(array, type=type_.element_type))
+def const_tensor(array: np.ndarray, bits: int | None = None) -> ir.Value:
+    """A constant with the shape and the integers of a NumPy array, in as many bits as these have there by default."""
+    attribute = integers_attr(array, bits or array.dtype.itemsize * 8)
+    return arith.constant(attribute.type, attribute)
 
 
 def empty(dims: Sequence[int], bits: int) -> ir.Value:
@@ -146,11 +149,17 @@ def widened(x: ir.Value, bits: int, unsigned: bool = False) -> ir.Value:
     return (arith.extui if unsigned else arith.extsi)(integer(bits), x)
 
 
-def product(x: ir.Value, y: ir.Value, unsigned: tuple[bool, bool] = (False, False)) -> ir.Value:
-    """The product of two scalars of 8 bits, either of which may be unsigned, in i32."""
-    bits = 32 if all(unsigned) else 16  # 128 * 255 fits 16 bits with a sign, 255 * 255 does not
+def product(
+    x: ir.Value, y: ir.Value, unsigned: tuple[bool, bool] = (False, False), bits: int | None = None
+) -> ir.Value:
+    """The product of two narrow scalars, either of which may be unsigned, in i32.
+
+    It is computed in the bits of both, or in `bits`, which are no fewer.
+    """
+    bits = bits or width(x) + width(y)  # 128 * 255 fits 16 bits with a sign, 255 * 255 does not
+    bits = ACCUMULATOR_BITS if all(unsigned) else bits
     factors = (widened(v, bits, is_unsigned) for v, is_unsigned in zip((x, y), unsigned, strict=True))
-    return widened(arith.muli(*factors), 32)
+    return widened(arith.muli(*factors), ACCUMULATOR_BITS)
 
 
 def clipped(x: ir.Value, lo: int, hi: int) -> ir.Value:
@@ -159,19 +168,21 @@ def clipped(x: ir.Value, lo: int, hi: int) -> ir.Value:
 
 
 def rescaled(x: ir.Value, m: int | ir.Value, s: int, unsigned: bool = False) -> ir.Value:
-    """`(x * m + (1 << (s - 1))) >> s` as i32, for a scalar `x` of 8 or 32 bits and m < 2^15; one of 8 may be unsigned.
+    """`(x * m + (1 << (s - 1))) >> s` as i32, for a scalar `x` of up to 32 bits and m < 2^15.
 
-    The intermediate has 48 bits for an i32 (2^31 * 2^15, 1 << 45 and a sign fit) and 32 for an i8, as long as the
-    rounding term fits. A power of two multiplies nothing.
+    An x of fewer bits may be unsigned. The intermediate has 48 bits for an i32 (2^31 * 2^15, 1 << 45 and a sign fit),
+    and 32 where product and rounding term fit. A power of two multiplies nothing.
     """
     is_power = isinstance(m, int) and m & (m - 1) == 0 and m < 1 << (s - 1)
     if is_power:
         s -= m.bit_length() - 1
-    bits = 32 if width(x) == 8 and s < 32 else 48
+    largest = 1 << (width(x) if unsigned else width(x) - 1)
+    fits = largest * ((1 << MULTIPLIER_BITS) - 1) + (1 << (s - 1)) < 1 << (ACCUMULATOR_BITS - 1)
+    bits = ACCUMULATOR_BITS if fits else 48
     if is_power:
         product = widened(x, bits, unsigned)
     else:
         factor = const(bits, m) if isinstance(m, int) else widened(m, bits)
         product = arith.muli(widened(x, bits, unsigned), factor)
     shifted = arith.shrsi(arith.addi(product, const(bits, 1 << (s - 1))), const(bits, s))
-    return shifted if bits == 32 else arith.trunci(integer(32), shifted)
+    return shifted if fits else arith.trunci(integer(ACCUMULATOR_BITS), shifted)

@@ -13,7 +13,7 @@ from gradcam.passes.ir.channel_affine import affine_rescale
 from gradcam.passes.linalg.builders import const, integer, widened, width
 from gradcam.passes.linalg.lowering import Lowering, channel_vector, factor_vector, fixed, stored, whole_or_parts
 from gradcam.passes.linalg.values import pointwise
-from gradcam.quant_types import is_unsigned, storage_bits
+from gradcam.quant_types import ACCUMULATOR_BITS, is_unsigned, storage_bits
 
 
 def _lower_channel_affine(lowering: Lowering, op: Any) -> list[Any]:
@@ -23,7 +23,7 @@ def _lower_channel_affine(lowering: Lowering, op: Any) -> list[Any]:
     factors, offsets = factor_vector(lowering, m, len(m)), _offsets(lowering, b)
 
     def body(a: ir.Value, m: ir.Value, *offset: ir.Value) -> ir.Value:
-        wide = 32 if width(a) == 8 else 48
+        wide = 32 if width(a) < ACCUMULATOR_BITS else 48
         added = widened(offset[0], wide) if offset else const(wide, int(b[0]))
         total = arith.addi(arith.muli(widened(a, wide, unsigned), widened(m, wide)), added)
         shifted = arith.shrsi(total, const(wide, s))

@@ -16,6 +16,7 @@ from gradcam.passes.ir.platform import Platform
 from gradcam.passes.linalg.builders import pad, shape, tensor_type
 from gradcam.passes.linalg.forward import LOWERINGS
 from gradcam.passes.linalg.lowering import Lowering
+from gradcam.passes.linalg.products import Factors
 from gradcam.passes.linalg.values import joined
 from gradcam.pe import PE
 from gradcam.quant_types import element_type, is_quantized, storage_bits
@@ -58,7 +59,7 @@ def _convert_function(old: Any, pe: PE) -> None:
     with ir.Location.unknown(old.context), old.location:
         new = func.FuncOp("unnamed", ([_argument_type(old, a) for a in old.arguments], []), ip=ir.InsertionPoint(old))
         block = new.add_entry_block([a.location for a in old.arguments])
-        lowering = Lowering(pe, gradients=class_dependents(old))
+        lowering = Lowering(pe, Factors.of(old), gradients=class_dependents(old))
         with ir.InsertionPoint(block):
             for before, after in zip(old.arguments, block.arguments, strict=True):
                 lowering.values[before] = _to_lanes(after, pe)

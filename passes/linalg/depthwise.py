@@ -140,7 +140,7 @@ def correlate(
         column = column + phase + group * groups.apart
     data = [[row, column, channel]] * len(reads)
     maps = [*data, [tile, kernel_row, phase, group, tap, lane], [oh, ow, channel]]
-    words = const_tensor(groups.packed(w, out[2], lanes))
+    words = const_tensor(groups.packed(w, out[2], lanes), lowering.factors.weight)
     affine_maps = [ir.AffineMap.get(8, 0, m) for m in maps]
 
     def body(*scalars: ir.Value) -> ir.Value:
@@ -149,6 +149,6 @@ def correlate(
             split = arith.constant(ir.IndexType.get(), groups.split)
             is_first = arith.cmpi(arith.CmpIPredicate.ult, linalg.IndexOp(TAP).result, split)
             columns = [arith.select(is_first, *columns)]
-        return multiply_add(columns[0], weight, acc, unsigned=unsigned)
+        return multiply_add(columns[0], weight, acc, factors=lowering.factors, unsigned=unsigned)
 
     return generic([*reads, words], [filled(out, 32, 0)], affine_maps, "ppprrrrp", body)

@@ -12,7 +12,7 @@ from gradcam.passes.linalg.builders import clipped, const, elementwise, width
 from gradcam.passes.linalg.lowering import Lowering, is_greater, scale_term, stored, together, whole_or_parts
 from gradcam.passes.linalg.slopes import SLOPES, slope_bits, slopes_of
 from gradcam.passes.linalg.values import Halves, Parities, pointwise
-from gradcam.quant_types import UINT8_LEVELS, clamp_bounds, has_same_scale, is_unsigned, storage_bits
+from gradcam.quant_types import clamp_bounds, has_same_scale, is_unsigned, levels, storage_bits, storage_limits
 
 
 def _lower_add(lowering: Lowering, op: Any) -> list[Any]:
@@ -29,7 +29,7 @@ def _lower_add(lowering: Lowering, op: Any) -> list[Any]:
 def requantized(lowering: Lowering, op: Any, before: Callable[..., ir.Value]) -> list[Any]:
     """Applies `before` to each element of operand 0, then requantizes it to the scale and storage of the result."""
     x, y = op.operands[0], op.results[0]
-    if has_same_scale(x, y) and is_unsigned(x) == is_unsigned(y):
+    if has_same_scale(x, y) and storage_limits(x) == storage_limits(y):
         return changed(lowering, op, [], before)
     vectors: list[ir.Value] = []
     term = scale_term(lowering, op, op.operands[0], vectors)
@@ -77,16 +77,17 @@ def _lower_clamp(lowering: Lowering, op: Any) -> list[Any]:
     """x within bounds; of an unsigned x, or one that is stored unsigned, those that the storage does not have."""
     lo, hi = clamp_bounds(op)
     if is_unsigned(op.operands[0]):
-        return requantized(lowering, op, lambda a: _clipped_bytes(a, lo, hi))
+        return requantized(lowering, op, lambda a: _clipped_unsigned(a, lo, hi))
     if is_unsigned(op.results[0]) and lo <= 0 <= hi:
         return requantized(lowering, op, lambda a: arith.minsi(a, const(width(a), hi)))
     return requantized(lowering, op, lambda a: clipped(a, lo, hi))
 
 
-def _clipped_bytes(x: ir.Value, lo: int, hi: int) -> ir.Value:
-    """An unsigned byte limited to lo..hi, as far as it has other values."""
-    x = arith.maxui(x, const(8, lo)) if lo > 0 else x
-    return arith.minui(x, const(8, hi)) if hi < UINT8_LEVELS else x
+def _clipped_unsigned(x: ir.Value, lo: int, hi: int) -> ir.Value:
+    """A narrow unsigned integer limited to lo..hi, as far as it has other values."""
+    bits = width(x)
+    x = arith.maxui(x, const(bits, lo)) if lo > 0 else x
+    return arith.minui(x, const(bits, hi)) if hi < levels(bits, True) else x
 
 
 def _lower_leaky_relu(lowering: Lowering, op: Any) -> list[Any]:

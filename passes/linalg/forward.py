@@ -53,7 +53,7 @@ from gradcam.passes.linalg.lowering import (
     reduce_window,
     reduce_windows,
     require_fits,
-    require_int8,
+    require_narrow,
     rescaled_result,
     stored,
     stored_constant,
@@ -66,9 +66,9 @@ from gradcam.passes.linalg.lowering import (
     window_weights,
 )
 from gradcam.passes.linalg.products import accumulate, multiply_lanes
-from gradcam.passes.linalg.values import LaneMap, Parities, Placed, Row
+from gradcam.passes.linalg.values import Halves, LaneMap, Parities, Placed, Row
 from gradcam.quant_types import (
-    INT8_LEVELS,
+    ACCUMULATOR_BITS,
     element_type,
     is_accumulator,
     is_unsigned,
@@ -85,7 +85,7 @@ LEAST = -(1 << 31)
 
 def conv(lowering: Lowering, op: Any, x: ir.Value, window: Window, out: list[int]) -> ir.Value:
     """A convolution with its epilogue, to a map of size `out` (OH x OW)."""
-    require_int8(op, op.operands[0])
+    require_narrow(op, op.operands[0])
     y, channels = op.results[0], type_shape(op.operands[1])[0]
     padded = lowering.pe.padded(channels)
     acc = sums_of_products(lowering, op, x, window, [*out, padded])
@@ -109,7 +109,8 @@ def sums_of_products(lowering: Lowering, op: Any, x: ir.Value, window: Window, o
         down, across = (Axis(window.stride[n], window.dilation[n], -window.padding[n]) for n in range(2))
         return correlate(lowering, x, stored_constant(op, op.operands[1])[:, 0], down, across, out, unsigned)
     w = lowering.packed(op, op.operands[1], (window.kernel[0], window.kernel[1]))
-    return accumulate(window.pad(x, out[:2], 0), w, window, out, unsigned, lowering.tiles_read(op.operands[1]))
+    read = lowering.tiles_read(op.operands[1])
+    return accumulate(window.pad(x, out[:2], 0), w, window, out, lowering.factors, unsigned, read)
 
 
 def _lower_conv2d(lowering: Lowering, op: Any) -> list[Any]:
@@ -285,12 +286,13 @@ def _without(lowering: Lowering, logits: ir.Value, chosen: list[ir.Value]) -> ir
 
 def _lower_one_hot(lowering: Lowering, op: Any) -> list[Any]:
     """Compares the number of each lane with the class; lanes behind the last class become 0."""
-    out, zero = empty([1, 1, lowering.pe.padded(type_shape(op.results[0])[1])], 8), ir.AffineConstantExpr.get(0)
+    bits, (_, most), zero = storage_bits(op.results[0]), storage_limits(op.results[0]), ir.AffineConstantExpr.get(0)
+    out = empty([1, 1, lowering.pe.padded(type_shape(op.results[0])[1])], bits)
     maps = [ir.AffineMap.get(1, 0, m) for m in ([zero], [zero, zero, ir.AffineDimExpr.get(0)])]
 
     def one(cls: ir.Value, _: ir.Value) -> ir.Value:
         here = arith.cmpi(arith.CmpIPredicate.eq, _index(), cls)
-        return arith.select(here, const(8, INT8_LEVELS), const(8, 0))
+        return arith.select(here, const(bits, most), const(bits, 0))
 
     return [generic([lowering.values[op.operands[0]]], [out], maps, "p", one)]
 
@@ -345,13 +347,22 @@ def _summed(lowering: Lowering, op: Any, size: int) -> LaneMap:
     weights, a = op.operands
     row, x = lowering.values[weights], lowering.tensor(a)
     for operand in (weights, a):
-        require_int8(op, operand)
+        require_narrow(op, operand)
     window = Window([size, size], [size, size], POINTWISE.padding, POINTWISE.dilation)
     out, unsigned = [*(n // size for n in shape(x)[:2]), lowering.pe.oc], is_unsigned(a)
+    factors, channels = lowering.factors, type_shape(a)[1]
     if isinstance(row, Row) and row.is_vector:
-        return LaneMap(accumulate(x, row.tiles(), window, out, unsigned), row.lane)
-    w = lowering.tensor(weights)
-    return LaneMap(multiply_lanes(lowering.pe, type_shape(a)[1], x, w, window, out, unsigned), 0)
+        return LaneMap(accumulate(x, row.tiles(), window, out, factors, unsigned), row.lane)
+
+    def sums(w: ir.Value) -> ir.Value:
+        return multiply_lanes(lowering.pe, channels, x, w, window, out, factors, unsigned)
+
+    w = lowering.factor(weights, factors.takes_as_weight)
+    if not isinstance(w, Halves):
+        return LaneMap(sums(w), 0)
+    with part_location(op, "high"):
+        high = sums(w.high)
+    return LaneMap(elementwise(sums(w.low), [high], ACCUMULATOR_BITS, lambda low, high: Halves.whole(high, low)), 0)
 
 
 def _lower_return(lowering: Lowering, op: Any) -> list[Any]:

@@ -20,9 +20,9 @@ import numpy as np
 from torch_mlir import ir
 from torch_mlir.dialects import arith
 
-from gradcam.passes.linalg.builders import const_tensor, elementwise, empty, insert_slice, integer, shape
+from gradcam.passes.linalg.builders import const_tensor, elementwise, empty, insert_slice, integer, shape, width
 from gradcam.passes.linalg.packing import pack_weights
-from gradcam.passes.linalg.products import TileLoops, multiply_accumulate
+from gradcam.passes.linalg.products import Factors, TileLoops, multiply_accumulate
 from gradcam.passes.linalg.values import Placed
 from gradcam.passes.linalg.words import Words, covers
 from gradcam.pe import PE
@@ -145,27 +145,27 @@ def plan(placed: Placed, channels: int, pe: PE) -> list[Walk]:
     return walks(needed, lanes // pe.ic, height * width_, pe.lanes // pe.oc)
 
 
-def gathered(placed: Placed, channels: int, pe: PE) -> ir.Value:
-    """A map (H x W x lanes, 8 bits) with its channels in order, and zeros behind them up to `channels`."""
+def gathered(placed: Placed, channels: int, pe: PE, factors: Factors) -> ir.Value:
+    """A map (H x W x lanes, which the array can multiply) with its channels in order, and zeros up to `channels`."""
     size = [*shape(placed.packed)[:2], pe.padded(len(placed.places))]
     matrix = np.eye(channels, len(placed.places), dtype=np.int8)[:, :, None, None]
     tiles, found = pack_weights(placed.layout.spread(matrix), pe)[:, :, 0, 0], plan(placed, channels, pe)
     if len(found) == 1:
-        return _walked(placed.packed, tiles, found[0], size)
-    whole = empty(size, 8)
+        return _walked(placed.packed, tiles, found[0], size, factors)
+    whole = empty(size, width(placed.packed))
     for walk in found:
         first, end = walk.start * pe.oc, size[2] if walk is found[-1] else walk.end * pe.oc
-        part = _walked(placed.packed, tiles, walk, [*size[:2], end - first])
+        part = _walked(placed.packed, tiles, walk, [*size[:2], end - first], factors)
         whole = insert_slice(part, whole, [0, 0, first], [1, 1, 1])
     return whole
 
 
-def _walked(x: ir.Value, tiles: np.ndarray, walk: Walk, out: list[int]) -> ir.Value:
+def _walked(x: ir.Value, tiles: np.ndarray, walk: Walk, out: list[int], factors: Factors) -> ir.Value:
     """The output tiles of a walk, stored to `out` (H x W x lanes). tiles: output tiles x words x OC x IC."""
     *_, oc, ic = tiles.shape
     block, tile, place, segment = np.indices((walk.blocks, walk.tiles, walk.words.width, walk.words.segments))
     packed = tiles[walk.start + block * walk.tiles + tile, walk.word(block, tile, segment, place)][:, :, :, :, None]
-    w = const_tensor(packed if walk.blocks > 1 else packed[0])
+    w, bits = const_tensor(packed if walk.blocks > 1 else packed[0], factors.weight), width(x)
     loops = TileLoops.of(w)
     (segment, column), (o, i) = loops.tap, loops.lanes
     block = loops.block[0] if loops.block else 0
@@ -174,4 +174,5 @@ def _walked(x: ir.Value, tiles: np.ndarray, walk: Walk, out: list[int]) -> ir.Va
         [*loops.block, loops.out, loops.summed, segment, column, o, i],
         [*loops.place, loops.channel(loops.out, walk.tiles, o, oc)],
     ]
-    return elementwise(multiply_accumulate([x, w], maps, out), [], 8, lambda a: arith.trunci(integer(8), a))
+    sums = multiply_accumulate([x, w], maps, out, factors)
+    return elementwise(sums, [], bits, lambda a: arith.trunci(integer(bits), a))

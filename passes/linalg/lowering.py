@@ -11,11 +11,13 @@ import numpy as np
 from torch_mlir import ir
 from torch_mlir.dialects import arith
 
+from gradcam.dialect.adjoints import part_location
 from gradcam.dialect.ops import groups_of
 from gradcam.dialect.traits import Gradient, has
 from gradcam.dialect.verify import shape as type_shape
 from gradcam.dialect.verify import sides
 from gradcam.errors import GradcamError, fail
+from gradcam.passes.ir.constants import elements_of
 from gradcam.passes.linalg.builders import (
     clipped,
     const_tensor,
@@ -34,10 +36,19 @@ from gradcam.passes.linalg.builders import (
 )
 from gradcam.passes.linalg.gathers import gathered, plan
 from gradcam.passes.linalg.packing import pack_channels, pack_groups, pack_weights
-from gradcam.passes.linalg.values import Layout, Parities, Placed, Row, joined
+from gradcam.passes.linalg.products import Factors
+from gradcam.passes.linalg.values import Halves, Layout, Parities, Placed, Row, joined
 from gradcam.passes.linalg.words import Words
 from gradcam.pe import PE
-from gradcam.quant_types import is_unsigned, operand_rescale, result_rescale, storage_bits, storage_limits
+from gradcam.quant_types import (
+    ACCUMULATOR_BITS,
+    is_narrow,
+    is_unsigned,
+    operand_rescale,
+    result_rescale,
+    storage_bits,
+    storage_limits,
+)
 from gradcam.windows import average_of
 
 
@@ -47,6 +58,7 @@ class Lowering:
 
     Attributes:
         pe: the array.
+        factors: the bits of what it multiplies.
         values: the lowered form of each gradcam value: a tensor, or one of the forms of `gradcam.passes.linalg.values`.
         weights: the packed constant of each weight and kernel size, so that all readers share one constant.
         others: the logits without those of chosen classes, by the logits and the classes.
@@ -54,9 +66,11 @@ class Lowering:
         layouts: the places of the input channels of a weight that does not have them in order.
         ordered: the packed constants of such weights with their channels in order, as in `weights`.
         dense: the values with their channels in order, of those whose form has them in other places.
+        halves: the values that are multiplied in two halves.
     """
 
     pe: PE
+    factors: Factors
     values: dict[ir.Value, Any] = field(default_factory=dict)
     weights: dict[tuple[ir.Value, int, int], ir.Value] = field(default_factory=dict)
     others: dict[tuple[ir.Value, ...], ir.Value] = field(default_factory=dict)
@@ -64,6 +78,7 @@ class Lowering:
     layouts: dict[ir.Value, Layout] = field(default_factory=dict)
     ordered: dict[tuple[ir.Value, int, int], ir.Value] = field(default_factory=dict)
     dense: dict[ir.Value, ir.Value] = field(default_factory=dict)
+    halves: dict[ir.Value, Halves] = field(default_factory=dict)
 
     def tensor(self, value: ir.Value) -> ir.Value:
         """The lowered form of `value` as one tensor: H x W x C, or 1 x 1 x C for a vector."""
@@ -76,6 +91,19 @@ class Lowering:
                 self.dense[value] = in_order(self, value, lowered)
             return self.dense[value]
         return joined(lowered)
+
+    def factor(self, value: ir.Value, fits: Callable[[ir.Value], bool]) -> ir.Value | Halves:
+        """The lowered form of a gradient for the multipliers: one tensor where it `fits` them, else two halves."""
+        lowered = self.values[value]
+        if isinstance(lowered, Halves):
+            return lowered
+        x = self.tensor(value)
+        if fits(value):
+            return x
+        if value not in self.halves:
+            with part_location(value.owner, "halves"):
+                self.halves[value] = Halves.of(x)
+        return self.halves[value]
 
     def multiplied(self, op: Any) -> ir.Value:
         """Operand 0 of a convolution or linear layer as one tensor, in whose lanes `packed` puts the weights.
@@ -120,7 +148,7 @@ class Lowering:
             array = array.reshape(len(array), -1, *kernel)
             array, groups = array if layout is None else layout.spread(array), groups_of(op)
             tiles = pack_weights(array, self.pe) if groups == 1 else pack_groups(array, groups, self.pe)
-            known[key] = const_tensor(tiles)
+            known[key] = const_tensor(tiles, storage_bits(w))
         return known[key]
 
 
@@ -134,12 +162,16 @@ def in_order(lowering: Lowering, value: ir.Value, placed: Placed) -> ir.Value:
     if is_in_order(lowering, value, placed):
         is_whole = size[2] == lanes
         return placed.packed if is_whole else extract_slice(placed.packed, [0, 0, placed.places[0]], size, size)
-    if width(placed.packed) != 8:
-        raise fail(value.owner, f"'{value.owner.name}' moves {width(placed.packed)}-bit channels; only 8-bit ones move")
+    if width(placed.packed) == ACCUMULATOR_BITS:
+        raise fail(value.owner, f"'{value.owner.name}' moves channels of 32 bits, which the array does not multiply")
     # A product of lanes reads whole words of a gradient, so that the lanes behind its channels are written, too.
     channels = size[2] if value in lowering.gradients else len(placed.places)
     with value.owner.location:
-        return gathered(placed, channels, lowering.pe)
+        if lowering.factors.takes(value):
+            return gathered(placed, channels, lowering.pe, lowering.factors)
+        parts = Halves.of(placed.packed)
+        high, low = (gathered(placed._replace(packed=part), channels, lowering.pe, lowering.factors) for part in parts)
+        return Halves(high, low).joined(width(placed.packed))
 
 
 def is_in_order(lowering: Lowering, value: ir.Value, placed: Placed) -> bool:
@@ -223,9 +255,12 @@ def factor_vector(lowering: Lowering, m: np.ndarray, channels: int) -> ir.Value:
     return channel_vector(lowering, np.broadcast_to(m, channels).astype(np.int16), 1)
 
 
-def channel_vector(lowering: Lowering, values: np.ndarray, fill: int = 0) -> ir.Value:
-    """One integer per channel as a constant vector over the packed channels, with `fill` behind the last one."""
-    return const_tensor(pack_channels(values, lowering.pe.padded(len(values)), fill))
+def channel_vector(lowering: Lowering, values: np.ndarray, fill: int = 0, bits: int | None = None) -> ir.Value:
+    """One integer per channel as a constant vector over the packed channels, with `fill` behind the last one.
+
+    Without `bits` it has those of the values' type.
+    """
+    return const_tensor(pack_channels(values, lowering.pe.padded(len(values)), fill), bits)
 
 
 def require_fits(op: Any, bound: Any, m: Any, s: int) -> None:
@@ -234,10 +269,10 @@ def require_fits(op: Any, bound: Any, m: Any, s: int) -> None:
         raise fail(op, f"'{op.name}' leaves the 32-bit range when rescaled: its result's scale is too small")
 
 
-def require_int8(op: Any, x: ir.Value) -> None:
-    """Checks that an operand of a multiplication has 8 bits."""
-    if storage_bits(x) != 8:
-        raise fail(op, f"'{op.name}' multiplies 8-bit integers, got {x.type}")
+def require_narrow(op: Any, x: ir.Value) -> None:
+    """Checks that an operand of a multiplication is no accumulator."""
+    if not is_narrow(x):
+        raise fail(op, f"'{op.name}' multiplies integers of fewer than {ACCUMULATOR_BITS} bits, got {x.type}")
 
 
 def stored_constant(op: Any, value: ir.Value) -> np.ndarray:
@@ -246,7 +281,7 @@ def stored_constant(op: Any, value: ir.Value) -> np.ndarray:
     source = cast.operands[0].owner if getattr(cast, "name", "") == "quant.scast" else None
     if source is None or getattr(source, "name", "") != "arith.constant":
         raise fail(op, f"'{op.name}' needs constant weights and bias (quant.scast of arith.constant)")
-    return np.array(ir.DenseElementsAttr(source.attributes["value"]))
+    return elements_of(source.attributes["value"])
 
 
 def ints(op: Any, name: str) -> list[int]:
@@ -409,14 +444,14 @@ def rescaled_elements(
 
 
 def stored(x: ir.Value, like: ir.Value) -> ir.Value:
-    """Signed scalar `x` saturated to the bytes of `like`, or at full width where that has 32 bits.
+    """Signed scalar `x` saturated to the storage of `like`, or at full width where that has 32 bits.
 
-    An x of 8 bits is in the storage of `like` already.
+    An x of its bits is in the storage of `like` already.
     """
     bits = storage_bits(like)
     if width(x) == bits:
         return x
-    return arith.trunci(integer(8), clipped(x, *storage_limits(like))) if bits == 8 else widened(x, bits)
+    return arith.trunci(integer(bits), clipped(x, *storage_limits(like))) if is_narrow(like) else widened(x, bits)
 
 
 def add_up(acc: ir.Value, value: ir.Value, unsigned: bool = False) -> ir.Value:

@@ -3,17 +3,60 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from torch_mlir import ir
 from torch_mlir.dialects import arith
 
+from gradcam.bits import LEAST
+from gradcam.dialect.traits import ExactProduct, Product, has, trait
 from gradcam.passes.linalg.builders import empty, filled, generic, product, shape
 from gradcam.pe import PE
+from gradcam.quant_types import is_unsigned, largest_magnitude, storage_bits
 
 if TYPE_CHECKING:
     from gradcam.passes.linalg.lowering import Window
     from gradcam.passes.linalg.words import Words
+
+
+class Factors(NamedTuple):
+    """The bits of the integers that the array multiplies; with all products of one width, one array computes them.
+
+    Attributes:
+        data: of feature maps.
+        signed: of these with a sign.
+        weight: of weights.
+    """
+
+    data: int
+    signed: int
+    weight: int
+
+    @staticmethod
+    def of(function: Any) -> Factors:
+        """Those of a quantized function."""
+        body = function.entry_block.operations
+        layers = [op for op in body if (p := trait(op, Product)) is not None and not p.transposed]
+        maps = [op.operands[0] for op in layers] + [op.operands[1] for op in body if has(op, ExactProduct)]
+        data = max((storage_bits(x) for x in maps), default=LEAST)
+        signed = max((storage_bits(x) + is_unsigned(x) for x in maps), default=LEAST)
+        return Factors(data, signed, max((storage_bits(op.operands[1]) for op in layers), default=LEAST))
+
+    @property
+    def product(self) -> int:
+        """Bits of a product, of which one factor at most has its least integer."""
+        return self.data + self.weight
+
+    def takes(self, g: ir.Value) -> bool:
+        """Whether a quantized gradient can be multiplied with weights as it is.
+
+        It may have the bit that maps have for a sign beside theirs, as long as its magnitude is that of a map.
+        """
+        return storage_bits(g) <= self.signed and largest_magnitude(g) < 1 << self.data
+
+    def takes_as_weight(self, g: ir.Value) -> bool:
+        """Whether a quantized gradient can be multiplied with maps as it is."""
+        return storage_bits(g) <= self.weight
 
 
 class TileLoops(NamedTuple):
@@ -49,7 +92,13 @@ class TileLoops(NamedTuple):
 
 
 def accumulate(
-    x: ir.Value, w: ir.Value, window: Window, out: list[int], unsigned: bool = False, read: Words | None = None
+    x: ir.Value,
+    w: ir.Value,
+    window: Window,
+    out: list[int],
+    factors: Factors,
+    unsigned: bool = False,
+    read: Words | None = None,
 ) -> ir.Value:
     """Sums of products in i32: x (H x W x Cp, padded) with tiles w to `out` (OH x OW x channels); x may be unsigned.
 
@@ -57,7 +106,7 @@ def accumulate(
     those of every tap of the window.
     """
     if read is not None and read.segments > 1:
-        return _accumulate_segments(x, w, window, out, unsigned, read)
+        return _accumulate_segments(x, w, window, out, factors, unsigned, read)
     *_, outs, ins, kh, kw, oc, ic = shape(w)
     loops, first = TileLoops.of(w), read.first * ic if read else 0
     o, i = loops.lanes
@@ -65,15 +114,15 @@ def accumulate(
     result = [*loops.place, loops.channel(loops.out, outs, o, oc)]
     tile = [*loops.block, loops.out, loops.summed]
     if [kh, kw] == window.kernel:
-        return multiply_accumulate([x, w], [pixel, [*tile, *loops.tap, o, i], result], out, unsigned)
+        return multiply_accumulate([x, w], [pixel, [*tile, *loops.tap, o, i], result], out, factors, unsigned)
     zero = ir.AffineConstantExpr.get(0)
     extents = empty(window.kernel, 8)  # linalg takes loop extents from operands
     maps = [pixel, [*tile, zero, zero, o, i], loops.tap, result]
-    return multiply_accumulate([x, w, extents], maps, out, unsigned)
+    return multiply_accumulate([x, w, extents], maps, out, factors, unsigned)
 
 
 def _accumulate_segments(
-    x: ir.Value, w: ir.Value, window: Window, out: list[int], unsigned: bool, read: Words
+    x: ir.Value, w: ir.Value, window: Window, out: list[int], factors: Factors, unsigned: bool, read: Words
 ) -> ir.Value:
     """Sums over loops oct, oh, ow, segment, place, kh, kw, o, i. w: oct x tiles of all segments x KH x KW x OC x IC."""
     *_, oc, ic = shape(w)
@@ -85,13 +134,14 @@ def _accumulate_segments(
         [oh, ow, oct_ * oc + o],
     ]
     extents = empty([read.segments, read.width], 8)  # linalg takes loop extents from operands
-    return multiply_accumulate([x, w, extents], maps, out, unsigned, "ppprrrrpr")
+    return multiply_accumulate([x, w, extents], maps, out, factors, unsigned, "ppprrrrpr")
 
 
 def multiply_accumulate(
     ins: list[ir.Value],
     maps: list[list[ir.AffineExpr]],
     out: list[int],
+    factors: Factors,
     unsigned: bool = False,
     iterators: str = "",
 ) -> ir.Value:
@@ -103,21 +153,30 @@ def multiply_accumulate(
         ins: x, w and optionally a tensor that only gives loop extents.
         maps: index expressions of each of `ins` and of the result.
         out: shape of the result.
+        factors: the bits of all products.
         unsigned: whether x is.
         iterators: the kinds of the loops, where these are others.
     """
     iterators = iterators or "p" * (max(map(len, maps)) - 6) + "ppprrrpr"  # the tiles have the most dimensions
     affine_maps = [ir.AffineMap.get(len(iterators), 0, m) for m in maps]
-    return generic(ins, [filled(out, 32, 0)], affine_maps, iterators, partial(multiply_add, unsigned=unsigned))
+    body = partial(multiply_add, factors=factors, unsigned=unsigned)
+    return generic(ins, [filled(out, 32, 0)], affine_maps, iterators, body)
 
 
-def multiply_add(x: ir.Value, w: ir.Value, *rest: ir.Value, unsigned: bool = False) -> ir.Value:
-    """The last of `rest` plus the product of two scalars of 8 bits, of which x may be unsigned: i32."""
-    return arith.addi(rest[-1], product(x, w, (unsigned, False)))
+def multiply_add(x: ir.Value, w: ir.Value, *rest: ir.Value, factors: Factors, unsigned: bool = False) -> ir.Value:
+    """The last of `rest` plus the product of two scalars, of which x may be unsigned: i32."""
+    return arith.addi(rest[-1], product(x, w, (unsigned, False), factors.product))
 
 
 def multiply_lanes(
-    pe: PE, channels: int, x: ir.Value, w: ir.Value, window: Window, out: list[int], unsigned: bool = False
+    pe: PE,
+    channels: int,
+    x: ir.Value,
+    w: ir.Value,
+    window: Window,
+    out: list[int],
+    factors: Factors,
+    unsigned: bool = False,
 ) -> ir.Value:
     """The sum over each window and over lanes of x * w, in all `OC` lanes of `out`.
 
@@ -135,4 +194,4 @@ def multiply_lanes(
         [oh, ow, oct_ * oc + o],
     ]
     extents = empty([1, -(-channels // ic), *window.kernel, oc, ic], 8)  # linalg takes loop extents from operands
-    return multiply_accumulate([x, w, extents], maps, out, unsigned)
+    return multiply_accumulate([x, w, extents], maps, out, factors, unsigned)

@@ -62,18 +62,18 @@ def _is_between(x: ir.Value, lo: int, hi: int, like: ir.Value) -> ir.Value:
 
 def _prelu_slope(lowering: Lowering, op: Any, vectors: list[ir.Value]) -> Formula:
     one, *others = quantize_array(np.array([1.0, *dense_values(op.operands[1].owner)]), op.results[0])
-    position = len(vectors)
-    vectors.append(channel_vector(lowering, np.array(others)))
+    position, bits = len(vectors), storage_bits(op.results[0])
+    vectors.append(channel_vector(lowering, np.array(others), bits=bits))
 
     def formula(x: ir.Value, scalars: Sequence[ir.Value]) -> ir.Value:
         is_positive = is_greater(x, const(width(x), 0), is_unsigned(op.operands[0]))
-        return arith.select(is_positive, const(8, int(one)), scalars[position])
+        return arith.select(is_positive, const(bits, int(one)), scalars[position])
 
     return formula
 
 
 def _hard_swish_slope(_lowering: Lowering, op: Any, _vectors: list[ir.Value]) -> Formula:
-    bend, (m, s) = hard_bend(op), fixed(op, hard_rescale, op)
+    bend, (m, s), bits = hard_bend(op), fixed(op, hard_rescale, op), storage_bits(op.results[0])
     one = int(quantize_array(np.array(1.0), op.results[0]))
 
     def formula(x: ir.Value, _: Sequence[ir.Value]) -> ir.Value:
@@ -84,20 +84,20 @@ def _hard_swish_slope(_lowering: Lowering, op: Any, _vectors: list[ir.Value]) ->
             arith.cmpi(predicate, x, const(32, bound))
             for predicate, bound in ((arith.CmpIPredicate.sle, -bend), (arith.CmpIPredicate.sge, bend))
         )
-        return arith.select(is_low, const(8, 0), arith.select(is_high, const(8, one), slope))
+        return arith.select(is_low, const(bits, 0), arith.select(is_high, const(bits, one), slope))
 
     return formula
 
 
 def within_int16(x: ir.Value, unsigned: bool) -> ir.Value:
-    """Scalar `x` (32 bits, or 8 which may be unsigned) limited to the range of i16, as i32."""
+    """Scalar `x` (32 bits, or fewer which may be unsigned) limited to the range of i16, as i32."""
     return clipped(x, *INT16_LIMITS) if width(x) == 32 else widened(x, 32, unsigned)
 
 
 def looked_up(op: Any, function: Real) -> Formula:
-    """The entry of the table of a function from bytes to bytes at each byte; the index is the byte without its sign."""
+    """The entry of the table of a function at each integer; the index is its bits without a sign."""
     ascending = table(function, op.operands[0], op.results[0])
-    entries = const_tensor(np.roll(ascending, storage_limits(op.operands[0])[0]))
+    entries = const_tensor(np.roll(ascending, storage_limits(op.operands[0])[0]), storage_bits(op.results[0]))
 
     def formula(x: ir.Value, _: Sequence[ir.Value]) -> ir.Value:
         return tensor.extract(entries, [arith.index_castui(ir.IndexType.get(), x)])

@@ -18,11 +18,11 @@ from gradcam.dialect.verify import ints, padding_of, shape, sides
 from gradcam.errors import fail
 from gradcam.passes.infra.pass_base import Pass
 from gradcam.passes.ir.attributes import STEM
-from gradcam.passes.ir.constants import dense_values, erase_if_unused
+from gradcam.passes.ir.constants import dense_values, erase_if_unused, integers_attr
 from gradcam.passes.ir.platform import Platform
 from gradcam.passes.ir.queries import owner_name
 from gradcam.pe import PE
-from gradcam.quant_types import per_channel, per_tensor, scale, scales
+from gradcam.quant_types import per_channel, per_tensor, scale, scales, storage_bits
 from gradcam.schema.schedule import read_schedule
 
 
@@ -204,7 +204,9 @@ def _steps(axes: tuple[_Axis, ...], tiles: int) -> tuple[int, int]:
 
 def _unfold(op: Any, image: ir.Value, axes: tuple[_Axis, ...]) -> ir.Value:
     """The unfolded image, before its first reader."""
-    type_ = per_tensor([1, _lanes(axes, shape(image)[1]), *(a.windows for a in axes)], scale(image))
+    type_ = per_tensor(
+        [1, _lanes(axes, shape(image)[1]), *(a.windows for a in axes)], scale(image), storage_bits(image)
+    )
     with ir.InsertionPoint(op), part_location(op, "unfold"):
         return layout_ops.Unfold2dOp(image, *_pairs(a.unfolding for a in axes), type_).y
 
@@ -212,8 +214,8 @@ def _unfold(op: Any, image: ir.Value, axes: tuple[_Axis, ...]) -> ir.Value:
 def _replace(op: Any, x: ir.Value, axes: tuple[_Axis, ...]) -> None:
     """Replaces a convolution of the image by one of the unfolded image."""
     old, steps = op.w, scales(op.w)
-    w = _moved(dense_values(old.owner.operands[0].owner), axes)
-    kind = per_channel(w.shape, steps) if steps.ndim else per_tensor(w.shape, float(steps))
+    w, bits = _moved(dense_values(old.owner.operands[0].owner), axes), storage_bits(old)
+    kind = per_channel(w.shape, steps, bits) if steps.ndim else per_tensor(w.shape, float(steps), bits)
     with ir.InsertionPoint(op), op.location:
         stride, low, high, dilation = zip(*(a.left for a in axes), strict=True)
         window = _integers(stride), _integers(padding_of(low, high)), _integers(dilation)
@@ -249,7 +251,6 @@ def _integers(numbers: Iterable[int]) -> ir.ArrayAttr:
 
 def _quantized(array: np.ndarray, type_: ir.RankedTensorType) -> ir.Value:
     """A constant of stored integers, cast to the quantized type."""
-    storage = ir.RankedTensorType.get(array.shape, ir.IntegerType.get_signless(8))
-    attribute = ir.DenseElementsAttr.get(np.ascontiguousarray(array), type=storage)
-    value = arith.ConstantOp(storage, attribute).result
+    attribute = integers_attr(array, storage_bits(type_))
+    value = arith.ConstantOp(attribute.type, attribute).result
     return ir.Operation.create("quant.scast", [type_], [value]).results[0]

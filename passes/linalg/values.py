@@ -17,6 +17,7 @@ from gradcam.passes.linalg.builders import (
     extract_slice,
     filled,
     insert_slice,
+    integer,
     shape,
     widened,
     width,
@@ -64,6 +65,23 @@ class Halves(NamedTuple):
     def whole(high: ir.Value, low: ir.Value) -> ir.Value:
         """The scalar of i32 whose halves, or sums of products with them, are given."""
         return arith.addi(widened(low, 32), arith.shli(widened(high, 32), const(32, 8)))
+
+    @staticmethod
+    def parts(value: ir.Value) -> list[ir.Value]:
+        """The halves of a scalar of i32."""
+        upper = arith.shrsi(arith.addi(value, const(32, 128)), const(32, 8))
+        return [arith.trunci(integer(8), half) for half in (upper, value)]
+
+    @staticmethod
+    def of(x: ir.Value) -> Halves:
+        """The halves of a tensor of signed integers, of 16 bits at most."""
+        return Halves(*elementwise(x, [], [8, 8], lambda value: Halves.parts(widened(value, 32))))
+
+    def joined(self, bits: int) -> ir.Value:
+        """The tensor of `bits`-wide integers of which these are the halves."""
+        return elementwise(
+            self.high, [self.low], bits, lambda high, low: arith.trunci(integer(bits), Halves.whole(high, low))
+        )
 
 
 class Placed(NamedTuple):

@@ -10,6 +10,7 @@ from torch_mlir import ir
 
 from gradcam.errors import fail
 from gradcam.passes.ir.attributes import BANK, BANKS, OFFSET, RING
+from gradcam.passes.ir.constants import elements_of
 from gradcam.passes.ir.linear_form import Linear
 from gradcam.passes.ir.queries import main_function
 from gradcam.passes.program.clock import Clock
@@ -52,6 +53,16 @@ class Bank:
     def bytes(self) -> int:
         """Size of the memory."""
         return self.width * self.words // 8
+
+
+def kind_of_constants(bits: int) -> str:
+    """What a bank of constants of so many bits holds, which names it."""
+    return {1: "constants", 16: "multipliers", 32: "biases"}.get(bits, "weights")
+
+
+def is_weight(bits: int) -> bool:
+    """Whether constants of so many bits are weights."""
+    return kind_of_constants(bits) == "weights"
 
 
 def banks_of(module: ir.Module) -> dict[str, Bank]:
@@ -123,7 +134,7 @@ def constants_of(module: ir.Module) -> dict[ir.Value, np.ndarray]:
     for op in main_function(module).regions[0].blocks[0].operations:
         if op.operation.name == "memref.get_global" and BANK.is_on(op):
             symbol = ir.FlatSymbolRefAttr(op.attributes["name"]).value
-            found[op.results[0]] = np.array(ir.DenseElementsAttr(globals_[symbol].attributes["initial_value"])).ravel()
+            found[op.results[0]] = elements_of(globals_[symbol].attributes["initial_value"]).ravel()
     return found
 
 
@@ -143,8 +154,9 @@ def constant_words(banks: Mapping[str, Bank], constants: Mapping[ir.Value, np.nd
 def hex_lines(words: np.ndarray, bits: int) -> str:
     """Text for $readmemh: a word per line, lane 0 in the lowest bits. words: (words, lanes), values modulo 2**bits."""
     unsigned = words[:, ::-1] & ((1 << bits) - 1)
-    if bits == 1:  # a digit holds four lanes
-        digits = np.pad(unsigned, ((0, 0), (-unsigned.shape[1] % 4, 0))).reshape(len(unsigned), -1, 4)
+    if bits % 4:  # digits hold parts of several lanes
+        each = (unsigned[:, :, None] >> np.arange(bits - 1, -1, -1) & 1).reshape(len(unsigned), -1)
+        digits = np.pad(each, ((0, 0), (-each.shape[1] % 4, 0))).reshape(len(unsigned), -1, 4)
         unsigned, bits = digits @ [8, 4, 2, 1], 4
     digits = np.stack([(unsigned >> shift & 15).astype(np.uint8) for shift in range(bits - 4, -1, -4)], -1)
     lines = np.full((len(unsigned), digits[0].size + 1), ord("\n"), np.uint8)

@@ -15,6 +15,7 @@ from gradcam.passes.ir import attributes
 from gradcam.passes.ir.attributes import ENGINE, EPILOGUE, STAGE
 from gradcam.passes.ir.linear_form import Linear
 from gradcam.passes.ir.queries import is_argument, is_global, is_scalar
+from gradcam.passes.program.banks import kind_of_constants
 from gradcam.passes.program.clock import EXTENSION, LATENCY
 from gradcam.passes.program.nest import Access, Dataflow, Loop, Nest, Node
 
@@ -49,18 +50,21 @@ def operand(access: Access) -> tuple[Any, ...]:
     """A key of a load in a reduction body: loads with equal keys can be one operand of the datapath.
 
     An operand from memory may have several read ports, each with its own order of lanes. For example, a convolution
-    and its transpose read the same weights with input and output lanes swapped.
+    and its transpose read the same weights with input and output lanes swapped. Nor need integers that are extended be
+    of equal width.
     """
-    return ("memory", access.extents, access.element_bits) if access_kind(access) == "memory" else pattern(access)
+    return ("memory", access.extents) if access_kind(access) == "memory" else pattern(access)
 
 
 def signature(flow: Dataflow, loops: list[Loop], load: Callable[[Access], tuple[Any, ...]] = source) -> tuple[Any, ...]:
     """A key of a dataflow: dataflows with equal keys are the same hardware.
 
     Constants and the entries of tables are not part of the key, nor is whether an integer is extended by its sign or by
-    zeros: a configuration holds them. Loads are compared by the key that `load` returns.
+    zeros: a configuration holds them. Loads are compared by the key that `load` returns, and by their width unless they
+    are only extended.
     """
     number = {id(n): i for i, n in enumerate(flow.nodes)}
+    read = {id(a) for n in flow.nodes if n.kind not in EXTENSION for a in n.args} | {id(s.value) for s in flow.sinks}
 
     def node(n: Node) -> tuple[Any, ...]:
         what: Any = None
@@ -73,7 +77,8 @@ def signature(flow: Dataflow, loops: list[Loop], load: Callable[[Access], tuple[
         elif n.kind not in ("const", "table"):
             what = (tuple(sorted((n.what or {}).items())), n.reduced)
         kind = EXTENSION if n.kind in EXTENSION else n.kind
-        return kind, str(n.type_), what, tuple(number[id(a)] for a in n.args)
+        type_ = None if load is operand and n.kind == "load" and id(n) not in read else str(n.type_)
+        return kind, type_, what, tuple(number[id(a)] for a in n.args)
 
     sinks = [(pattern(s.target) if isinstance(s.target, Access) else s.target, number[id(s.value)]) for s in flow.sinks]
     return tuple(flow.extents), tuple(node(n) for n in flow.nodes), tuple(sinks)
@@ -239,7 +244,7 @@ def _engine(name: str, configurations: list[Nest]) -> Engine:
 
 
 class _Names:
-    """Assigns port names: x for data, w, m, b and c for constants of 8, 16, 32 and other bits, y for results."""
+    """Assigns port names: x for data, the first letter of their kind for constants, y for results."""
 
     def __init__(self) -> None:
         self._used: dict[str, int] = {}
@@ -250,7 +255,7 @@ class _Names:
 
     def read(self, access: Access) -> str:
         if is_global(access.memref):
-            return self._unique({8: "w", 16: "m", 32: "b"}.get(access.element_bits, "c"))
+            return self._unique(kind_of_constants(access.element_bits)[0])
         return self._unique("x")
 
     def write(self) -> str:

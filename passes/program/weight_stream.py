@@ -19,11 +19,12 @@ from typing import Any
 import numpy as np
 from torch_mlir import ir
 
+from gradcam.bits import whole_bits
 from gradcam.dram import Dram
 from gradcam.errors import fail
 from gradcam.passes.ir.linear_form import Linear
 from gradcam.passes.ir.queries import is_global, symbol_register
-from gradcam.passes.program.banks import Bank, place_of, power_of_two
+from gradcam.passes.program.banks import Bank, is_weight, place_of, power_of_two
 from gradcam.passes.program.nest import Access, Loop, Nest
 
 #: The longest burst of AXI4 in beats, the block that no burst may leave, and the shortest burst worth asking for.
@@ -136,7 +137,7 @@ class WeightStream:
 
     Attributes:
         bank: the ring on chip.
-        width: bits of a beat of the DRAM; a power of two that divides a word.
+        width: bits of a beat of the DRAM; a power of two that divides a word there.
         outstanding: the most bursts that may be under way.
         latency: cycles from a request to its first beat that the predicted cycles assume.
         uses: the uses in program order.
@@ -151,9 +152,19 @@ class WeightStream:
     writers: dict[Any, int]
 
     @property
+    def element_bits(self) -> int:
+        """Bits of a weight in the DRAM: whole bytes, a power of two of them."""
+        return whole_bits(self.bank.bits)
+
+    @property
+    def word_bits(self) -> int:
+        """Bits of a word in the DRAM."""
+        return self.bank.lanes * self.element_bits
+
+    @property
     def word_beats(self) -> int:
         """Beats of a word."""
-        return self.bank.width // self.width
+        return self.word_bits // self.width
 
     @property
     def burst(self) -> int:
@@ -208,7 +219,7 @@ class WeightStream:
 
     def stride(self, segment: Segment) -> int:
         """Bytes from one content of a segment to its next content."""
-        return -(-segment.words * self.bank.width // 8 // self.unit) * self.unit
+        return -(-segment.words * self.word_bits // 8 // self.unit) * self.unit
 
     def use_of(self, access: Access | None) -> Use | None:
         """The use that an access belongs to; None for an access to anything else."""
@@ -220,7 +231,7 @@ class WeightStream:
         Args:
             constants: the elements of the program's constants, flat.
         """
-        dtype = np.dtype(f"<i{self.bank.bits // 8}")
+        dtype = np.dtype(f"<i{self.element_bits // 8}")
         last = self.segments[-1]
         image = np.zeros(last.base + self.stride(last) * last.alternatives, dtype=np.uint8)
         for segment in self.segments:
@@ -234,7 +245,7 @@ class WeightStream:
 
 def may_stream(access: Access) -> bool:
     """Whether an access to a constant reads weights whose words can be whole beats of a DRAM."""
-    return access.element_bits == 8 and power_of_two(access.lanes) == access.lanes
+    return is_weight(access.element_bits) and power_of_two(access.lanes) == access.lanes
 
 
 def uses_of(program: Sequence[Nest], bank: Bank) -> list[Use]:

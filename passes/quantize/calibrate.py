@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 import numpy as np
 from torch_mlir import ir
 
+from gradcam.bits import LEAST, Bits
 from gradcam.classes import best_class
 from gradcam.dialect import cam_ops
 from gradcam.dialect.traits import (
@@ -34,7 +35,7 @@ from gradcam.passes.ir.normalization import entering, normalization_of, set_imag
 from gradcam.passes.ir.queries import location_name, main_function, users
 from gradcam.passes.quantize.means import InputMeans
 from gradcam.passes.quantize.unsigned_maps import unsigned_maps
-from gradcam.quant_types import INT8_LEVELS, UINT8_LEVELS
+from gradcam.quant_types import levels
 from gradcam.quantiles import Quantiles
 
 if TYPE_CHECKING:
@@ -68,8 +69,9 @@ class Calibrate(Pass):
 
     Options: `images` is a file or a folder (`gradcam.images`); `mean` and `std`, or `preset`, and `resize`, `crop` and
     `background` turn pixels into inputs, as the options of gradcam-compile do;
-    `range` chooses the magnitude from all values seen: the clip with the least squared error of 8 bits (`mse`),
-    a `percentile` of the magnitudes, or the `max`, which gradients then have, too.
+    `range` chooses the magnitude from all values seen: the clip with the least squared error of the bits that feature
+    maps will have (`mse`), a `percentile` of the magnitudes, or the `max`, which gradients then have, too.
+    `activation-bits` must be that of gradcam-quantize.
 
     This pass turns:
         func.func @main(%image: tensor<1x3x8x8xf32>) -> tensor<1x8xf32> {
@@ -90,13 +92,14 @@ class Calibrate(Pass):
     resize: tuple[int, ...] | None = None
     crop: tuple[int, ...] | None = None
     background: str = "black"
+    activation_bits: int = LEAST
 
     def run(self, module: Any) -> None:  # noqa: D102
         assumed = ASSUMED if normalization_of(main_function(module)) is None else ASSUMED_INSIDE
         preset = assumed if self.mean is None and self.std is None and self.preset is None else self.preset
         how = Preprocessing.of(self.mean, self.std, preset, self.resize, self.crop, self.background)
         images = load_images(self.images, input_shape(module), how)
-        calibrate(module, (image.input for image in images), self.range, self.percentile)
+        calibrate(module, (image.input for image in images), self.range, self.percentile, self.activation_bits)
 
 
 def input_shape(module: ir.Module) -> tuple[int, ...]:
@@ -105,7 +108,11 @@ def input_shape(module: ir.Module) -> tuple[int, ...]:
 
 
 def calibrate(
-    module: ir.Module, images: Iterable[np.ndarray], choice: Choice = "mse", percentile: float = 99.99
+    module: ir.Module,
+    images: Iterable[np.ndarray],
+    choice: Choice = "mse",
+    percentile: float = 99.99,
+    activation_bits: int = LEAST,
 ) -> None:
     """Attaches `gradcam.range` to the image argument and to every forward op, and `gradcam.input_mean` to layers.
 
@@ -114,22 +121,25 @@ def calibrate(
         images: float32 1xCxHxW each, read once; see `gradcam.images.load_images`.
         choice: how a range is chosen from the magnitudes: "mse", "percentile" or "max".
         percentile: the percentile, above 0 and at most 100.
+        activation_bits: bits of the feature maps that the ranges are for; the image has 8.
 
     Raises:
-        GradcamError: no image, a value that is not finite, or an output that is zero for every image.
+        GradcamError: no image, bits that are not possible, a value that is not finite, or an output that is zero for
+            every image.
     """
     if choice not in get_args(Choice) or not 0 < percentile <= 100:
         raise GradcamError(
             f"range must be mse, percentile or max, and 0 < percentile <= 100, got {choice}, {percentile}"
         )
+    Bits(activation_bits)  # refuses what is not possible
     main = main_function(module)
     means = InputMeans(main.entry_block.operations)
     statistics = _gather(module, images, means)
     _refuse_silent(main, statistics)
     unsigned, chosen = unsigned_maps(main), dict[ir.Value, np.float64]()
     for value, histogram in statistics.maps.items():
-        levels = UINT8_LEVELS if value in unsigned else INT8_LEVELS
-        chosen[value] = np.float64(histogram.choose(choice, percentile, levels))
+        largest = levels(activation_bits, value in unsigned)
+        chosen[value] = np.float64(histogram.choose(choice, percentile, largest))
     gradients = {value: statistics.gradient_range(value, choice) for value in statistics.largest}
     found = _without_zero(main, chosen | gradients)
     with module.context, ir.Location.unknown():

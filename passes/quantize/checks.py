@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -39,6 +38,7 @@ from gradcam.quant_types import (
     hard_bend,
     hard_rescale,
     is_accumulator,
+    is_narrow,
     is_quantized,
     largest_magnitude,
     largest_sum,
@@ -48,14 +48,13 @@ from gradcam.quant_types import (
     result_rescale,
     scale,
     signed_rescale,
-    storage_bits,
 )
 from gradcam.windows import average_of
 
 #: Limits of a 32-bit accumulator, and of a rescaled value that still has to be added to another one.
 ACCUMULATOR_LIMIT = 2.0**31
 RESULT_LIMIT = 2.0**30
-#: The largest shift of the rescale of an 8-bit operand of a sum, which is computed in 32 bits.
+#: The largest shift of the rescale of an operand of a sum that has fewer bits, which is computed in 32 bits.
 MAX_OPERAND_SHIFT = 30
 
 #: The largest weight of a window of an average pool, which is multiplied as 16 bits.
@@ -172,8 +171,12 @@ def check_rescale(op: Any) -> None:
 
 def _exact_bound(op: Any) -> np.ndarray:
     """Largest possible magnitude of the sums over channels of an op with the trait `ExactProduct`: float64, ()."""
-    channels = ir.RankedTensorType(op.operands[1].type).shape[1]
-    return np.array(float(channels * math.prod(map(largest_magnitude, op.operands))))
+    if isinstance(row := op.operands[0].owner, cam_ops.ClassRowOp):
+        table = dense_values(row.operands[0].owner.operands[0].owner).astype(np.float64)
+        factors = np.abs(table).reshape(len(table), -1).sum(1).max()
+    else:
+        factors = float(ir.RankedTensorType(op.operands[1].type).shape[1] * largest_magnitude(op.operands[0]))
+    return np.array(factors * largest_magnitude(op.operands[1]))
 
 
 def _check_result(op: Any) -> None:
@@ -181,7 +184,7 @@ def _check_result(op: Any) -> None:
     _require_below(bound, ACCUMULATOR_LIMIT, "accumulator")
     if not is_accumulator(op):
         result_rescale(op)
-        is_saturated = storage_bits(op.results[0]) == 8  # before it is added to anything
+        is_saturated = is_narrow(op.results[0])  # before it is added to anything
         limit = ACCUMULATOR_LIMIT if is_saturated else RESULT_LIMIT
         _require_below(bound * result_ratio(op), limit, "rescaled result")
 
@@ -211,21 +214,21 @@ def _check_operands(op: Any) -> None:
     for index, operand in enumerate(op.operands):
         is_part = has(op, AlignsParts)
         constants = part_rescale(op, index) if is_part else operand_rescale(operand, op.results[0])
-        if storage_bits(operand) == 8 and constants and constants[1] > MAX_OPERAND_SHIFT:
+        if is_narrow(operand) and constants and constants[1] > MAX_OPERAND_SHIFT:
             raise GradcamError(
                 f"an operand's range is more than {2**16} times smaller than the result's; it would add nothing"
             )
 
 
 def _check_prelu(op: Any) -> None:
-    largest = largest_magnitude(op.x) if storage_bits(op.x) == 8 else RESULT_LIMIT
+    largest = largest_magnitude(op.x) if is_narrow(op.x) else RESULT_LIMIT
     steepest = max(1.0, float(np.abs(dense_values(op.slopes.owner)).max()))
     signed_rescale(op.x, op.y, dense_values(op.slopes.owner))
     _require_below(np.array(largest * steepest * scale(op.x) / scale(op.y)), ACCUMULATOR_LIMIT, "rescaled result")
 
 
 def _check_hard(op: Any) -> None:
-    largest = float(largest_magnitude(op.x)) if storage_bits(op.x) == 8 else -float(INT16_LIMITS[0])
+    largest = float(largest_magnitude(op.x)) if is_narrow(op.x) else -float(INT16_LIMITS[0])
     factor = largest if isinstance(op, activation_ops.HardSwishOp) else 1.0
     bound = np.array(2.0 * factor * hard_bend(op))
     _require_below(bound, ACCUMULATOR_LIMIT, "accumulator")

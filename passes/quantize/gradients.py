@@ -7,11 +7,13 @@ gradient has the scale S / s_w[o], every product has the scale S, so the adjoint
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from torch_mlir import ir
 
+from gradcam.bits import LEAST
 from gradcam.dialect import adjoint_ops, cam_ops, ops
 from gradcam.dialect.adjoints import part_location
 from gradcam.dialect.channel_ops import channel_ranges, inverse, order_of
@@ -33,13 +35,22 @@ from gradcam.passes.ir.explanations import class_dependents
 from gradcam.passes.ir.queries import only_user, users
 from gradcam.passes.quantize.calibrate import RANGE
 from gradcam.passes.quantize.parameters import Parameters
-from gradcam.quant_types import FRACTION_BITS, INT8_LEVELS, quantized_like, scales, storage_bits
+from gradcam.quant_types import (
+    ACCUMULATOR_BITS,
+    FRACTION_BITS,
+    largest_magnitude,
+    levels,
+    quantized_like,
+    scales,
+    storage_bits,
+    storage_limits,
+)
+
+#: The largest integer of 16 bits of which two halves of 8 bits have a sign each.
+MOST_IN_HALVES = 127 * 256 + 127
 
 #: Bits of sums that are multiplied in two halves of 8 bits, both of which are signed.
 WIDE_BITS = 15
-
-#: Widest range of accumulators.
-ACCUMULATOR_BITS = 32
 
 #: For each channel of a gradient the number of the weight, and of its output channel, that it is multiplied with; None
 #: for a channel that is multiplied with none. None for a gradient that needs one scale.
@@ -49,14 +60,15 @@ Demand = tuple[tuple[int, int] | None, ...] | None
 class Gradients:
     """Chooses the types of a function's gradients, before any op but the weights is changed."""
 
-    def __init__(self, main: Any, parameters: Parameters) -> None:
+    def __init__(self, main: Any, parameters: Parameters, bits: int = LEAST) -> None:
         """Inserts `gradcam.requantize` where one gradient is read at two scales.
 
         Args:
             main: a calibrated function.
             parameters: the quantized weights of the forward pass, which are read when a type is asked for.
+            bits: of a gradient.
         """
-        self.parameters = parameters
+        self.parameters, self.bits = parameters, bits
         self.weights: dict[ir.Value, int] = {}
         self.groups: dict[int, int] = {}
         self.values = class_dependents(main)
@@ -169,40 +181,43 @@ class Gradients:
         if has(op, KeepsScale):
             element = ir.RankedTensorType(op.operands[0].type).element_type
             if isinstance(op, cam_ops.ScaleOp):
-                return quantized_like(value, scales(op.operands[0]) * op.factor.value, storage_bits(op.operands[0]))
+                return _stored_as(op.operands[0], value, scales(op.operands[0]) * op.factor.value)
             return ir.RankedTensorType.get(ir.RankedTensorType(value.type).shape, element)
         if value in self._sums:
             sum_, factor = self._sums[value]
             return quantized_like(value, self._steps(sum_) / factor, ACCUMULATOR_BITS)
         if isinstance(op, adjoint_ops.TapSumsOp):
             bits = self._wide_bits(value)
-            return quantized_like(value, self._steps(op) * INT8_LEVELS / ((1 << (bits - 1)) - 1), bits)
-        return quantized_like(value, self._steps(op), ACCUMULATOR_BITS if is_wide_sum(op) else 8)
+            return quantized_like(value, self._steps(op) * self._largest(op) / levels(bits), bits)
+        if is_wide_sum(op):
+            return quantized_like(value, self._steps(op), ACCUMULATOR_BITS)
+        most = self._largest(op)
+        return quantized_like(value, self._steps(op), self.bits, None if self.bits == LEAST else (-most, most))
 
     def _moved_type(self, op: Any) -> ir.Type:
         """The type of the result of an op that moves channels; a channel of zeros has the scale of another one."""
         given, order = scales(op.operands[0]), np.array(order_of(op))
         moved = given[np.where(order < 0, order.max(), order)] if given.ndim else given
-        return quantized_like(op.results[0], moved, storage_bits(op.operands[0]))
+        return _stored_as(op.operands[0], op.results[0], moved)
 
     def _steps(self, op: Any) -> np.ndarray:
-        """Scales of the int8 result of `op` (of its finer i32 one for a sum of vectors): float64, () or (C,)."""
+        """Scales of the narrow result of `op` (of its finer i32 one for a sum of vectors): float64, () or (C,)."""
         last = _masked(op)
         whole = only_user(last)
         if has(whole, AlignsParts) and not is_wide_sum(op):  # stored at the scales of the whole at once
             steps, channels = self._steps(whole), channel_ranges(whole)[list(whole.operands).index(last.results[0])]
             return steps[channels] if steps.ndim else steps
-        largest = _channel_maxima(last)
+        largest, levels_ = _channel_maxima(last), self._largest(op)
         demand = self._demand(op.results[0])
         if demand is None:
-            steps = np.asarray(largest.max() / INT8_LEVELS)
+            steps = np.asarray(largest.max() / levels_)
         else:
             carried = self._carried(demand)
             steps = np.empty_like(carried)
             owners = np.array([-1 if d is None else d[0] for d in demand])
             for owner in set(owners.tolist()):  # products with one weight have one scale
                 own = owners == owner
-                steps[own] = ((largest * carried)[own].max() or 1.0) / INT8_LEVELS / carried[own]
+                steps[own] = ((largest * carried)[own].max() or 1.0) / levels_ / carried[own]
         return steps / (1 << FRACTION_BITS) if is_wide_sum(op) else steps
 
     def _carried(self, demand: tuple[tuple[int, int] | None, ...]) -> np.ndarray:
@@ -215,6 +230,26 @@ class Gradients:
                 known = scales(self.parameters.quantized(weight))
                 carried[channels] = known[outputs] if known.ndim else known
         return carried
+
+    def _largest(self, op: Any) -> int:
+        """The largest integer of the narrow result of `op`: of more than 8 bits as much as products have room for."""
+        whole = only_user(_masked(op))
+        if has(whole, AlignsParts) and not is_wide_sum(op):
+            return self._largest(whole)
+        fitting = (((1 << (ACCUMULATOR_BITS - 1)) - 1) // total for total in self._factors(op.results[0]))
+        return max(levels(LEAST), min(levels(self.bits), MOST_IN_HALVES, *fitting))
+
+    def _factors(self, g: ir.Value) -> Iterator[int]:
+        """The largest sum of magnitudes that integers of `g` are multiplied with, for each product that reads them."""
+        for user in users(g):
+            if has(user, Product) and user.operands[0] == g:
+                yield max(1, self._largest_sum(self.weights[user.operands[1]]))
+            elif has(user, ExactProduct) and user.operands[0] == g:
+                pooled = only_user(user)
+                block = pooled.size.value**2 if isinstance(pooled, cam_ops.PoolMapOp) else 1
+                yield block * ir.RankedTensorType(g.type).shape[1] * largest_magnitude(user.operands[1])
+            elif has(user, KeepsScale) and user.results[0] in self.values:
+                yield from self._factors(user.results[0])
 
     def _wide_bits(self, value: ir.Value) -> int:
         """The most bits of tap sums with which their products with the weights cannot overflow."""
@@ -229,6 +264,11 @@ class Gradients:
         integers = np.abs(stored.astype(np.int64))
         by_group = integers.reshape(self.groups[number], -1, *integers.shape[1:])
         return int(by_group.sum((1, *range(3, by_group.ndim))).max())
+
+
+def _stored_as(g: ir.Value, like: ir.Value, steps: np.ndarray) -> ir.Type:
+    """The type of a gradient of the shape of `like` with the integers of `g` and other scales."""
+    return quantized_like(like, steps, storage_bits(g), storage_limits(g))
 
 
 def _requantized(g: ir.Value, op: Any) -> ir.Value:

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 from torch_mlir import ir
 
+from gradcam.bits import LEAST, Bits
 from gradcam.dialect import cam_ops, ops, product_ops
 from gradcam.dialect.traits import (
     Activation,
@@ -37,10 +38,11 @@ from gradcam.passes.quantize.means import INPUT_MEAN
 from gradcam.passes.quantize.parameters import Parameters
 from gradcam.passes.quantize.unsigned_maps import activation_behind, has_byte_curve, has_fraction, unsigned_maps
 from gradcam.quant_types import (
+    ACCUMULATOR_BITS,
     FRACTION_BITS,
-    INT8_LEVELS,
-    UINT8_LEVELS,
     accumulator_scale,
+    is_narrow,
+    levels,
     per_tensor,
     scale,
     storage_bits,
@@ -48,6 +50,9 @@ from gradcam.quant_types import (
 
 #: The attributes of ops and of the image that are read here, and left out of the quantized module.
 MEASURED = (RANGE, GIVEN_RANGE, INPUT_MEAN)
+
+#: Bits of the image, whose pixels have no more, and of gradients that are 0 or 1.
+IMAGE_BITS = UNIT_BITS = 8
 
 #: The integers up to the bend of a hard sigmoid or hard swish, at most: 16 bits then hold twice as much.
 BEND_STEPS = 1 << 14
@@ -57,7 +62,8 @@ BEND_STEPS = 1 << 14
 class Quantize(Pass):
     """Quantizes every tensor of a calibrated module: 8-bit feature maps and weights, int32 logits and heatmap.
 
-    A feature map that is never negative is unsigned, and its range stands for 255 (`unsigned_maps.py`).
+    A feature map that is never negative is unsigned, and its range stands for 255 (`unsigned_maps.py`). Options choose
+    more bits: `activation-bits` and `weight-bits` up to 12, `gradient-bits` up to 16. The image has 8.
 
     A convolution, linear, sum or average pool whose only user is an activation takes the activation's range. In two
     cases it has 32 bits with a fraction: where a mask or slope reads it, too, so that the mask is right for values that
@@ -80,11 +86,15 @@ class Quantize(Pass):
 
     name: ClassVar[str] = "gradcam-quantize"
 
+    activation_bits: int = LEAST
+    gradient_bits: int = LEAST
+    weight_bits: int = LEAST
+
     def run(self, module: Any) -> None:  # noqa: D102
-        main = main_function(module)
+        main, bits = main_function(module), Bits.of(self)
         refuse_unsupported(main)
         with module.context, ir.Location.unknown():
-            _Quantizer(main).quantize()
+            _Quantizer(main, bits).quantize()
 
 
 class _Quantizer:
@@ -93,14 +103,14 @@ class _Quantizer:
     Tables are keyed by an op's result: the hash of an op covers its operands and attributes, and so changes with them.
     """
 
-    def __init__(self, main: Any) -> None:
-        self.main = main
+    def __init__(self, main: Any, bits: Bits) -> None:
+        self.main, self.bits = main, bits.activation_bits
         self.image = main.entry_block.arguments[0]
         self.body = list(main.entry_block.operations)
         self.classifier, self.behind = classifier_of(self.body[-1])
-        self.image_scale = _image_range(main) / INT8_LEVELS
-        self.parameters = Parameters()
-        self.gradients = Gradients(main, self.parameters)
+        self.image_scale = _image_range(main) / levels(IMAGE_BITS)
+        self.parameters = Parameters(bits.weight_bits)
+        self.gradients = Gradients(main, self.parameters, bits.gradient_bits)
         self.body = list(main.entry_block.operations)
         self.unsigned = unsigned_maps(main)
         self.sums = _residual_sums(op for op in self.body if not set(op.results) & self.gradients.values)
@@ -122,28 +132,30 @@ class _Quantizer:
         value = op.results[0]
         reader = None if has(op, AlignsParts) or has_byte_curve(op) else activation_behind(value)
         if reader is None:
-            return self._step(op), 8
+            return self._step(op), self.bits
         if has_byte_curve(reader):
-            return min(_range(op), FUNCTIONS[reader.function.value].limit) / self._levels(value), 8
+            return min(_range(op), FUNCTIONS[reader.function.value].limit) / self._levels(value), self.bits
         if not has_fraction(value):
-            return self._step(reader), 8
+            return self._step(reader), self.bits
         curve = trait(reader, Curve)
-        return max(self._step(reader) / (1 << FRACTION_BITS), curve.bend / BEND_STEPS if curve else 0.0), 32
+        return max(
+            self._step(reader) / (1 << FRACTION_BITS), curve.bend / BEND_STEPS if curve else 0.0
+        ), ACCUMULATOR_BITS
 
     def _step(self, op: Any) -> float:
-        """The scale with which the largest byte of the result of an op stands for its range."""
+        """The scale with which the largest integer of the result of an op stands for its range."""
         return _range(op) / self._levels(op.results[0])
 
     def _levels(self, value: ir.Value) -> int:
-        return UINT8_LEVELS if value in self.unsigned else INT8_LEVELS
+        return levels(self.bits, value in self.unsigned)
 
-    def _set_scale(self, value: ir.Value, scale_: float, bits: int = 8) -> None:
-        shape, unsigned = ir.RankedTensorType(value.type).shape, bits == 8 and value in self.unsigned
+    def _set_scale(self, value: ir.Value, scale_: float, bits: int) -> None:
+        shape, unsigned = ir.RankedTensorType(value.type).shape, bits < ACCUMULATOR_BITS and value in self.unsigned
         value.set_type(per_tensor(shape, scale_, bits, unsigned))
 
     def quantize(self) -> None:
         """Changes the function in place, in program order: a type follows from the operands' types."""
-        self._set_scale(self.image, self.image_scale)
+        self._set_scale(self.image, self.image_scale, IMAGE_BITS)
         for op in self.body:
             product = trait(op, Product)
             if isinstance(op, cam_ops.ClassRowOp):
@@ -166,23 +178,24 @@ class _Quantizer:
         if result in self.scales:
             self._set_scale(result, *self.scales[result])
         elif result in self.sums:
-            self._set_scale(result, self.scales[self.sums[result]][0], 32)
+            self._set_scale(result, self.scales[self.sums[result]][0], ACCUMULATOR_BITS)
         elif op == self.classifier:
-            self._set_scale(result, accumulator_scale(op), 32)
+            self._set_scale(result, accumulator_scale(op), ACCUMULATOR_BITS)
         elif has(op, ExactProduct):
-            self._set_scale(result, scale(operands[0]) * scale(operands[1]), 32)
+            self._set_scale(result, scale(operands[0]) * scale(operands[1]), ACCUMULATOR_BITS)
         elif isinstance(op, cam_ops.PoolMapOp):
-            self._set_scale(result, scale(operands[0]) / op.size.value**2, 32)
+            self._set_scale(result, scale(operands[0]) / op.size.value**2, ACCUMULATOR_BITS)
         elif has(op, UnitScale):
-            self._set_scale(result, 1 / INT8_LEVELS)
+            self._set_scale(result, 1 / levels(UNIT_BITS), UNIT_BITS)
         elif isinstance(op, cam_ops.ScaleOp) and len(ir.RankedTensorType(result.type).shape) == 3:
-            self._set_scale(result, scale(operands[0]) * ir.FloatAttr(op.attributes["factor"]).value, 32)
+            factor = ir.FloatAttr(op.attributes["factor"]).value
+            self._set_scale(result, scale(operands[0]) * factor, ACCUMULATOR_BITS)
         elif result in self.gradients.values and not isinstance(op, cam_ops.ClassRowOp):
             result.set_type(self.gradients.result_type(op))
         elif isinstance(op, cam_ops.ScaleOp):
             self._set_scale(result, scale(operands[0]) * op.factor.value, storage_bits(operands[0]))
-        elif has(op, Activation) and storage_bits(operands[0]) == 32 and result not in self.behind:
-            self._set_scale(result, scale(operands[0]) * (1 << FRACTION_BITS))
+        elif has(op, Activation) and not is_narrow(operands[0]) and result not in self.behind:
+            self._set_scale(result, scale(operands[0]) * (1 << FRACTION_BITS), self.bits)
         else:  # KeepsScale
             _set_element_type(result, ir.RankedTensorType(operands[0].type).element_type)
 

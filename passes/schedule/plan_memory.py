@@ -12,7 +12,7 @@ from gradcam.errors import fail
 from gradcam.passes.infra.pass_base import Pass
 from gradcam.passes.ir.attributes import BANK, BANKS, ENGINE, OFFSET
 from gradcam.passes.ir.queries import is_argument, is_global, is_scalar
-from gradcam.passes.program.banks import power_of_two, ring_of
+from gradcam.passes.program.banks import kind_of_constants, power_of_two, ring_of
 from gradcam.passes.program.engines import pattern
 from gradcam.passes.program.nest import Access, Nest, read_nests
 from gradcam.passes.program.runs import share_engine
@@ -221,7 +221,7 @@ def _place(buffer: _Buffer, banks: list[_Bank]) -> None:
 
 
 def _bank_name(buffer: _Buffer, banks: list[_Bank]) -> str:
-    kind = {8: "weights", 16: "multipliers", 32: "biases"}.get(buffer.bits, "constants") if buffer.constant else "bank"
+    kind = kind_of_constants(buffer.bits) if buffer.constant else "bank"
     same = sum(b.name.rstrip("0123456789") == kind for b in banks)
     return f"{kind}{same}" if same or not buffer.constant else kind
 

@@ -19,9 +19,10 @@ from dataclasses import dataclass
 from itertools import permutations
 from math import prod
 
+from gradcam.bits import whole_bits
 from gradcam.passes.ir.linear_form import Linear
 from gradcam.passes.ir.queries import is_global
-from gradcam.passes.program.banks import power_of_two
+from gradcam.passes.program.banks import is_weight, power_of_two
 from gradcam.passes.program.nest import Access, Nest
 from gradcam.passes.program.weight_stream import tile_depth
 from gradcam.passes.schedule.time_loops import Part
@@ -48,21 +49,21 @@ class Reads:
 def weights_of(program: Sequence[Nest], width: int) -> dict[int, Reads]:
     """The loads that gradcam-stream-weights will move to a DRAM of `width` bits, by the numbers of their nests.
 
-    That pass moves the largest bank of 8-bit constants, and gradcam-plan-memory makes a bank per number of lanes.
+    That pass moves the largest bank of weights, and gradcam-plan-memory makes a bank per number of lanes and bits.
     """
     banks: dict[int, dict] = {}
     reads: dict[int, list[tuple[int, Access]]] = {}
     for number, nest in enumerate(program):
         for access in nest.loads:
-            if is_global(access.memref) and access.element_bits == 8:
-                lanes = power_of_two(access.lanes)
+            if is_global(access.memref) and is_weight(access.element_bits):
+                word = power_of_two(access.lanes) * whole_bits(access.element_bits)
                 name = str(access.memref.owner.attributes["name"])
-                banks.setdefault(lanes, {})[name] = prod(access.memref.type.shape)
-                reads.setdefault(lanes, []).append((number, access))
+                banks.setdefault(word, {})[name] = prod(access.memref.type.shape)
+                reads.setdefault(word, []).append((number, access))
     if not banks or not width:
         return {}
-    lanes = max(banks, key=lambda n: sum(banks[n].values()))
-    return {number: Reads(access, 8 * lanes, width) for number, access in reads[lanes]}
+    word = max(banks, key=lambda n: sum(banks[n].values()))
+    return {number: Reads(access, word, width) for number, access in reads[word]}
 
 
 def cost(nest: Nest, reads: Reads, parts: Sequence[Part]) -> Cost:

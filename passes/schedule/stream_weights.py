@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from typing import Any, ClassVar
 
@@ -15,9 +15,10 @@ from gradcam.errors import fail
 from gradcam.passes.infra.pass_base import Pass
 from gradcam.passes.ir import affine_ir
 from gradcam.passes.ir.attributes import BANK, BANKS, OFFSET, WEIGHT_STREAM
+from gradcam.passes.ir.constants import integers_attr
 from gradcam.passes.ir.linear_form import Linear, access_forms, plus
 from gradcam.passes.ir.queries import is_global, main_function, strides_of, users
-from gradcam.passes.program.banks import Bank, place_of, power_of_two
+from gradcam.passes.program.banks import Bank, is_weight, place_of, power_of_two
 from gradcam.passes.program.nest import Access, Loop, Nest, read_nests
 from gradcam.passes.program.scheduled_program import ScheduledProgram
 from gradcam.passes.program.weight_stream import WeightStream, uses_of, word_form
@@ -57,23 +58,23 @@ class StreamWeights(Pass):
             bank, dram = _weights(program), program.platform.dram
             if dram is None:
                 raise fail(program.function, "the platform has no DRAM; run gradcam-set-platform with a dram-width")
-            if bank.width % dram.width:
-                word = f"a weight word of {bank.lanes} x {bank.bits} = {bank.width} bits"
-                raise fail(program.function, f"a DRAM width of {dram.width} bits does not divide {word}")
+            weight_stream = WeightStream(bank, dram.width, dram.outstanding, dram.latency, [], {})
+            bits, word = weight_stream.element_bits, weight_stream.word_bits
+            if word % dram.width or dram.width % bits:
+                reason = f"does not divide a weight word of {bank.lanes} x {bits} = {word} bits into whole weights"
+                raise fail(program.function, f"a DRAM width of {dram.width} bits {reason}")
             _lay_out(program, bank)
-            weight_stream = WeightStream(
-                bank, dram.width, dram.outstanding, dram.latency, uses_of(program.nests, bank), {}
-            )
+            weight_stream = replace(weight_stream, uses=uses_of(program.nests, bank))
             WEIGHT_STREAM.set(module.operation, bank.name)
             set_ring(module, bank, weight_stream.ring_words)
 
 
 def _weights(program: ScheduledProgram) -> Bank:
-    """The largest bank of 8-bit constants whose words are whole beats; others, for words of another size, stay on chip.
+    """The largest bank of weights whose words are whole beats; others, for words of another size, stay on chip.
 
     A depthwise convolution's words, of three taps, are no power of two.
     """
-    banks = [b for b in program.banks.values() if b.constant and b.bits == 8 and power_of_two(b.lanes) == b.lanes]
+    banks = [b for b in program.banks.values() if b.constant and is_weight(b.bits) and power_of_two(b.lanes) == b.lanes]
     if not banks:
         raise fail(program.function, "there are no weights to stream")
     return max(banks, key=lambda b: b.words * b.lanes)
@@ -117,7 +118,7 @@ def _replace(program: ScheduledProgram, nest: Nest, access: Access, bank: Bank, 
     type_ = ir.MemRefType.get(table.shape, ir.MemRefType(access.memref.type).element_type)
     with access.memref.owner.location:
         with ir.InsertionPoint(program.function):
-            value = ir.DenseElementsAttr.get(table, type=ir.RankedTensorType.get(table.shape, type_.element_type))
+            value = integers_attr(table, bank.bits)
             private, unit = ir.StringAttr.get("private"), ir.UnitAttr.get()
             memref.GlobalOp(name, ir.TypeAttr.get(type_), sym_visibility=private, initial_value=value, constant=unit)
         with ir.InsertionPoint(access.memref.owner):

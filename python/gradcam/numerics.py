@@ -72,12 +72,12 @@ def affine_fixed_point(factors: ArrayLike, offsets: ArrayLike, largest: int) -> 
     """Writes x * factor + offset, rounded half up, as `(x * m + b) >> s`, with one shift for all channels.
 
     `s` is the largest shift for which every multiplier has 15 bits and a sign, and x * m + b fits the accumulator:
-    32 bits for an x of 8 bits, signed or not, else 48.
+    32 bits for an x of up to 16 bits, else 48.
 
     Args:
         factors: float64, one per channel, of any sign.
         offsets: float64, one per channel.
-        largest: the largest magnitude of x: 2^7, 2^8 - 1 or 2^31.
+        largest: the largest magnitude of x, such as 2^7, 2^8 - 1 or 2^31.
 
     Returns:
         m (int32, |m| < 2^15), b (int64) with the half that rounds, and s (1 <= s <= 46).
@@ -88,7 +88,7 @@ def affine_fixed_point(factors: ArrayLike, offsets: ArrayLike, largest: int) -> 
     f, o = np.asarray(factors, np.float64), np.asarray(offsets, np.float64)
     if not (np.isfinite(f) & np.isfinite(o)).all():
         raise GradcamError("a factor or an offset of a channel is not finite")
-    limit = 1 << (31 if largest < 1 << 8 else 47)
+    limit = 1 << (31 if largest <= 1 << 16 else 47)
     for s in range(MAX_SHIFT, 0, -1):
         m, b = np.rint(np.ldexp(f, s)), np.rint(np.ldexp(o, s)) + (1 << (s - 1))
         reach = (largest * np.abs(m) + np.abs(b)).max()

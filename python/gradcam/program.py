@@ -161,18 +161,19 @@ def _weights(weight_stream: WeightStream | None, number: int, nest: Nest) -> sch
     use = next((u for u in weight_stream.uses if u.nest == number), None) if weight_stream else None
     if weight_stream is None or use is None:
         return None
-    word = weight_stream.bank.width // 8
+    word = weight_stream.word_bits // 8
     return schema.WeightReads(use.words * word, use.tile * word, STALLS.get(nest.op), *BEATS.get(nest.op))
 
 
 def _dram(weight_stream: WeightStream, levels: Sequence[tuple[int, int]]) -> schema.Dram:
+    beat_bits = weight_stream.bank.width // weight_stream.word_beats
     return schema.Dram(
         file=dram_file(weight_stream),
         width=weight_stream.width,
         outstanding=weight_stream.outstanding,
         latency=weight_stream.latency,
         ring=weight_stream.bank.name,
-        levels=tuple(schema.Level(cycle, beats * weight_stream.width // 8) for cycle, beats in levels),
+        levels=tuple(schema.Level(cycle, beats * beat_bits // 8) for cycle, beats in levels),
     )
 
 

@@ -24,7 +24,7 @@ from gradcam.passes.ir.normalization import entering
 from gradcam.passes.ir.queries import location_name, main_function, only_user, users
 from gradcam.passes.quantize.calibrate import batch_size, input_shape
 from gradcam.passes.quantize.gradients import removes
-from gradcam.quant_types import SCALE_TOLERANCE, scale, scales, storage_bits, storage_limits
+from gradcam.quant_types import SCALE_TOLERANCE, is_narrow, scale, scales, storage_limits
 from gradcam.reference.integer import quantize_image, run_integer
 from gradcam.report import count_macs
 from gradcam.schema.report import MapQuality, Quality, Rounding, Saturation, Source
@@ -130,7 +130,7 @@ def gradient_limits(module: Any, quantized: Any) -> dict[ir.Value, tuple[np.ndar
     """
     pairs = zip(_backward(module), _backward(quantized), strict=True)
     kept = [(x.results[0], q.results[0]) for x, q in pairs if _is_counted(x)]
-    found = {x: [_limits(v) for v in [q, *_requantized(q)] if storage_bits(v) < 32] for x, q in kept}
+    found = {x: [_limits(v) for v in [q, *_requantized(q)] if is_narrow(v)] for x, q in kept}
     return {x: _within_each(limits) for x, limits in found.items() if limits}
 
 
@@ -170,7 +170,7 @@ def _forward(module: Any) -> list[Any]:
 
 
 def _stores(op: Any) -> bool:
-    if not has(op, ChoosesScale, Activation) or storage_bits(op.results[0]) != 8:
+    if not has(op, ChoosesScale, Activation) or not is_narrow(op.results[0]):
         return False
     readers = [user for user in users(op.results[0]) if not has(user, Slope)]
     reader = readers[0] if len(readers) == 1 else None

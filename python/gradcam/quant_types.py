@@ -1,8 +1,9 @@
 """Making and reading `!quant.uniform` types, and the rescale constants that follow from the types of an op.
 
 All types here have the zero point 0 and express f32. Integers are signed, but for feature maps that are never negative,
-which are unsigned bytes. MLIR prints a scale with 7 significant digits, so every scale is rounded to 7 when a type is
-made: the printed module means exactly the same.
+which are unsigned. A type stores integers of exactly the bits that it names, `i9` or `u12` as well as `i8`; nothing
+else says how wide memories, products and adders are. MLIR prints a scale with 7 significant digits, so every scale is
+rounded to 7 when a type is made: the printed module means exactly the same.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from torch_mlir import ir
 from torch_mlir.dialects import quant
 
 from gradcam.adaptive import divisor_of, is_adaptive, largest_sum_of
+from gradcam.bits import whole_bits
 from gradcam.dialect.activation_ops import BEND, HardSwishOp
 from gradcam.dialect.channel_ops import channel_ranges
 from gradcam.dialect.traits import Forward, Product, ProductOfBoth, Sum, has, trait
@@ -26,8 +28,8 @@ from gradcam.windows import average_of
 #: The largest magnitude that int8 has with both signs; a range of r gets the scale r / 127.
 INT8_LEVELS = 127
 
-#: The largest unsigned byte; a range of r gets the scale r / 255 where it has no negative side.
-UINT8_LEVELS = 255
+#: Bits of accumulators, and of what is not saturated to fewer bits.
+ACCUMULATOR_BITS = 32
 
 #: The factor by which the scale of a 32-bit sum with a fraction is finer than that of its int8 result.
 FRACTION_BITS = 6
@@ -44,38 +46,66 @@ def round_scale(scale: float) -> float:
     return float(f"{scale:.6e}")
 
 
-def _limits(bits: int) -> tuple[int, int]:
-    return -(1 << (bits - 1)), (1 << (bits - 1)) - 1
+def _limits(bits: int, unsigned: bool = False) -> tuple[int, int]:
+    return 0 if unsigned else -levels(bits) - 1, levels(bits, unsigned)
+
+
+def levels(bits: int, unsigned: bool = False) -> int:
+    """The largest integer of so many bits: the one that a range stands for."""
+    return (1 << bits) - 1 if unsigned else (1 << (bits - 1)) - 1
 
 
 def _storage(bits: int) -> ir.Type:
-    """The narrowest integer type of whole bytes for `bits`."""
-    return ir.IntegerType.get_signless(next(n for n in (8, 16, 32) if bits <= n))
+    return ir.IntegerType.get_signless(bits)
 
 
-def per_tensor(shape: Sequence[int], scale: float, bits: int = 8, unsigned: bool = False) -> ir.RankedTensorType:
-    """Tensor type with one scale and integers of `bits`; needs an MLIR context and location to be entered."""
-    flags, limits = (0, (0, (1 << bits) - 1)) if unsigned else (quant.QuantizedType.FLAG_SIGNED, _limits(bits))
+def per_tensor(
+    shape: Sequence[int],
+    scale: float,
+    bits: int = 8,
+    unsigned: bool = False,
+    limits: tuple[int, int] | None = None,
+) -> ir.RankedTensorType:
+    """Tensor type with one scale and integers of `bits`; needs an MLIR context and location to be entered.
+
+    `limits` are the least and the largest integer, where these are not those of the bits.
+    """
+    flags = 0 if unsigned else quant.QuantizedType.FLAG_SIGNED
+    limits = limits or _limits(bits, unsigned)
     element = quant.UniformQuantizedType.get(flags, _storage(bits), ir.F32Type.get(), round_scale(scale), 0, *limits)
     return ir.RankedTensorType.get(list(shape), element)
 
 
-def per_channel(shape: Sequence[int], scales: Iterable[float], bits: int = 8, axis: int = 0) -> ir.RankedTensorType:
-    """Tensor type with one scale per index of dimension `axis`: 0 in weights and biases, 1 in gradients."""
+def per_channel(
+    shape: Sequence[int],
+    scales: Iterable[float],
+    bits: int = 8,
+    axis: int = 0,
+    limits: tuple[int, int] | None = None,
+) -> ir.RankedTensorType:
+    """Tensor type with one scale per index of dimension `axis`: 0 in weights and biases, 1 in gradients.
+
+    `limits` are the least and the largest integer, where these are not those of the bits.
+    """
     values = [round_scale(s) for s in scales]
     signed, zeros = quant.QuantizedType.FLAG_SIGNED, [0] * len(values)
     element = quant.UniformQuantizedPerAxisType.get(
-        signed, _storage(bits), ir.F32Type.get(), values, zeros, axis, *_limits(bits)
+        signed, _storage(bits), ir.F32Type.get(), values, zeros, axis, *(limits or _limits(bits))
     )
     return ir.RankedTensorType.get(list(shape), element)
 
 
-def quantized_like(value: Any, scales: np.ndarray, bits: int = 8) -> ir.RankedTensorType:
-    """The type of a feature map or vector of the shape of `value` with one scale, or one for each channel."""
+def quantized_like(
+    value: Any, scales: np.ndarray, bits: int, limits: tuple[int, int] | None = None
+) -> ir.RankedTensorType:
+    """The type of a feature map or vector of the shape of `value` with one scale, or one for each channel.
+
+    `limits` are the least and the largest integer, where these are not those of the bits.
+    """
     shape = ir.RankedTensorType(value.type).shape
     if np.ndim(scales) and len(set(scales.tolist())) > 1:
-        return per_channel(shape, scales, bits, 1)
-    return per_tensor(shape, float(np.max(scales)), bits)
+        return per_channel(shape, scales, bits, 1, limits)
+    return per_tensor(shape, float(np.max(scales)), bits, limits=limits)
 
 
 def element_type(value: Any) -> Any:
@@ -111,8 +141,13 @@ def largest_magnitude(value: Any) -> int:
 
 
 def storage_type(value: Any) -> np.dtype:
-    """The NumPy type of the stored integers of a quantized tensor value or type."""
-    return np.dtype(f"{'u' if is_unsigned(value) else ''}int{storage_bits(value)}")
+    """The narrowest NumPy type that holds the stored integers of a quantized tensor value or type."""
+    return np.dtype(f"{'u' if is_unsigned(value) else ''}int{whole_bits(storage_bits(value))}")
+
+
+def is_narrow(value: Any) -> bool:
+    """Whether a quantized tensor value or type is saturated to fewer bits than an accumulator has."""
+    return storage_bits(value) < ACCUMULATOR_BITS
 
 
 def scales(value: Any) -> np.ndarray:
@@ -136,7 +171,7 @@ def quantize_array(x: np.ndarray, like: Any) -> np.ndarray:
         like: the quantized tensor value or type.
 
     Returns:
-        int8, uint8 or int32, the shape of `x`.
+        Integers of the type's `storage_type`, the shape of `x`.
     """
     low, high = storage_limits(like)
     return np.clip(np.rint(np.asarray(x, np.float64) / _steps(x, like)), low, high).astype(storage_type(like))
@@ -160,7 +195,7 @@ def _steps(x: np.ndarray, like: Any) -> np.ndarray:
 
 def is_accumulator(op: Any) -> bool:
     """Whether a quantized conv2d, linear or avg_pool2d yields its raw accumulator: 32 bits at the scale of its sums."""
-    if not (has(op, Forward) and has(op, Product, Sum)) or storage_bits(op.results[0]) != 32:
+    if not (has(op, Forward) and has(op, Product, Sum)) or is_narrow(op.results[0]):
         return False
     read = list(op.operands)[: 2 if has(op, Product) else 1]
     return not any(scales(v).ndim for v in read) and scale(op.results[0]) == accumulator_scale(op)
@@ -240,7 +275,7 @@ def part_rescale(concat: Any, index: int) -> tuple[np.ndarray, int] | None:
     part, whole = concat.operands[index], concat.results[0]
     have, wanted = scales(part), scales(whole)
     wanted = wanted[channel_ranges(concat)[index]] if wanted.ndim else wanted
-    is_alike = bool((have == wanted).all()) and is_unsigned(part) == is_unsigned(whole)
+    is_alike = bool((have == wanted).all()) and storage_limits(part) == storage_limits(whole)
     return None if is_alike else fixed_point(have / wanted)
 
 
@@ -292,7 +327,7 @@ def summands(op: Any) -> int:
 
 
 def table(function: Callable[[np.ndarray], np.ndarray], x: Any, y: Any) -> np.ndarray:
-    """The table of a function from the bytes of `x` to those of `y`, in the order of the inputs, the least one first.
+    """The table of a function from the integers of `x` to those of `y`, the least input first.
 
     Each entry is the integer nearest to f(i * scale of x) / scale of y, saturated; ties round to even.
     """

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from gradcam.adaptive import axes_of
+from gradcam.bits import whole_bits
 from gradcam.dialect import adjoint_ops, cam_ops, channel_ops, ops, product_ops, resample_ops
 from gradcam.dialect.verify import ints, is_padded, shape, sides
 from gradcam.errors import fail
@@ -26,6 +27,7 @@ from gradcam.passes.ir.constants import read_constant
 from gradcam.quant_types import (
     INT8_LEVELS,
     is_accumulator,
+    is_narrow,
     is_unsigned,
     operand_rescale,
     part_rescale,
@@ -65,7 +67,7 @@ def clip(graph: Graph, x: str, low: float, high: float) -> str:
 
 def store(graph: Graph, op: Any, x: str) -> str:
     """Saturates a rescaled value to a narrow type."""
-    return x if storage_bits(op.results[0]) == 32 else clip(graph, x, *storage_limits(op.results[0]))
+    return clip(graph, x, *storage_limits(op.results[0])) if is_narrow(op.results[0]) else x
 
 
 def rescaled(graph: Graph, op: Any, acc: str) -> str:
@@ -109,7 +111,7 @@ def _convolved(graph: Graph, op: Any, x: str, weights: np.ndarray, **attributes:
 def _bytes(graph: Graph, value: Any, x: str) -> list[tuple[str, int]]:
     """The bytes of which integers consist, as uint8, the lowest one first, and the zero point of each."""
     parts = list[tuple[str, int]]()
-    for _ in range(storage_bits(value) // 8 - 1):
+    for _ in range(whole_bits(storage_bits(value)) // 8 - 1):
         upper = graph("Floor", graph("Mul", x, graph.constant(1 / 256)))
         lower = graph("Sub", x, graph("Mul", upper, graph.constant(256)))
         parts.append((graph.cast(lower, np.uint8), 0))

@@ -25,7 +25,6 @@ from gradcam.passes.ir.channel_affine import affine_rescale
 from gradcam.passes.ir.normalization import entering
 from gradcam.passes.ir.queries import main_function
 from gradcam.quant_types import (
-    INT8_LEVELS,
     clamp_bounds,
     is_quantized,
     mask_bounds,
@@ -220,8 +219,8 @@ def _unflatten(op: Any, g: np.ndarray) -> np.ndarray:
 
 def _one_hot(op: Any, cls: np.ndarray) -> np.ndarray:
     shape = tuple(ir.RankedTensorType(op.results[0].type).shape)
-    seed = np.zeros(shape, np.int8)
-    seed[0, _existing(op, cls, shape[1])] = INT8_LEVELS
+    seed = np.zeros(shape, storage_type(op.results[0]))
+    seed[0, _existing(op, cls, shape[1])] = storage_limits(op.results[0])[1]
     return seed
 
 

@@ -10,9 +10,9 @@ from gradcam.errors import fail
 from gradcam.numerics import rescale
 from gradcam.quant_types import (
     is_accumulator,
+    is_narrow,
     operand_rescale,
     result_rescale,
-    storage_bits,
     storage_limits,
     storage_type,
 )
@@ -20,7 +20,7 @@ from gradcam.quant_types import (
 
 def store(op: Any, result: np.ndarray) -> np.ndarray:
     """Stores a rescaled value: saturates it to a narrow type, or keeps it as it is in int32."""
-    if storage_bits(op.results[0]) == 32:
+    if not is_narrow(op.results[0]):
         return int32(op, result)
     return np.clip(result, *storage_limits(op.results[0])).astype(storage_type(op.results[0]))
 

@@ -18,7 +18,7 @@ Phase = Literal["load", "inference", "explanation", "store"]
 
 #: Bits of an element of a stream, and of a buffer.
 StreamBits = Literal[8, 16, 32]
-BufferBits = Literal[1, 8, 16, 32]
+BufferBits = Annotated[int, msgspec.Meta(ge=1, le=32)]
 
 #: SHA-256 of a file of the folder, by its path there.
 Checksums = dict[
@@ -29,7 +29,7 @@ Checksums = dict[
 #: Real value of an integer 1.
 Scale = Annotated[float, msgspec.Meta(gt=0)]
 
-#: Types of an element in memory by its bits.
+#: Types of an element as an array by its bits, as far as these are enough.
 DTYPES = {1: np.dtype(np.bool_), 8: np.dtype("<i1"), 16: np.dtype("<i2"), 32: np.dtype("<i4")}
 
 #: Bytes of a word of the result packet.
@@ -189,8 +189,8 @@ class Buffer(Record, frozen=True):
 
     @property
     def dtype(self) -> np.dtype:
-        """Type of an element."""
-        return DTYPES[self.element_bits]
+        """The narrowest type that holds an element."""
+        return next(dtype for bits, dtype in DTYPES.items() if self.element_bits <= bits)
 
     @property
     def size(self) -> int:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from gradcam.bits import whole_bits
 from gradcam.errors import GradcamError
 from gradcam.schema.derived import dram_reads
 from gradcam.schema.program import Level, Program
@@ -55,7 +56,9 @@ class _Values:
 def _taken(program: Program, room: int) -> int:
     """The bytes of the ring that are not free, of which `room` beats are."""
     assert program.dram is not None
-    return program.banks[program.dram.ring].size - room * program.dram.width // 8
+    ring = program.banks[program.dram.ring]
+    beat_bits = program.dram.width * ring.bits // whole_bits(ring.bits)
+    return ring.size - room * beat_bits // 8
 
 
 def _operands(missing: int) -> tuple[str, ...]:

@@ -316,9 +316,13 @@ def _split_buffers(data: bytes, written: Sequence[Dump], runs: int) -> list[list
 
 def _decode(data: bytes, dump: Dump) -> np.ndarray:
     """Decodes a buffer from its words, without the padding bits of the simulator's type."""
-    words = np.frombuffer(data, np.uint8).reshape(dump.words, dump.word_bytes)
-    if dump.buffer.element_bits == 1:
-        words = np.unpackbits(words, axis=1, bitorder="little")
-    dtype = dump.buffer.dtype
-    elements = words[:, : dump.lanes * dtype.itemsize].copy().view(dtype).reshape(-1)
+    words, bits, dtype = np.frombuffer(data, np.uint8), dump.buffer.element_bits, dump.buffer.dtype
+    words = words.reshape(dump.words, dump.word_bytes)
+    if bits % 8:
+        each = np.unpackbits(words, axis=1, bitorder="little")[:, : dump.lanes * bits].reshape(-1, bits)
+        place = 1 << np.arange(bits)
+        place[1:] *= np.where(np.arange(1, bits) == bits - 1, -1, 1)  # the sign; a single bit has none
+        elements = (each @ place).astype(dtype)
+    else:
+        elements = words[:, : dump.lanes * dtype.itemsize].copy().view(dtype).reshape(-1)
     return elements[: math.prod(dump.buffer.shape)].reshape(dump.buffer.shape)

@@ -158,7 +158,7 @@ def compare_buffers(program: Program, buffers: Sequence[np.ndarray], tensors: Se
             trace.skipped.append(dump.buffer.name)
             continue
         trace.compared.append(name)
-        got = _view(buffer, tensor)
+        got = _view(_with_sign_of(tensor, buffer, dump.buffer.element_bits), tensor)
         if trace.difference is None and got is not None and (got != tensor.value).any():
             trace.difference = _difference(dump.nest, tensor, got)
     if not trace.compared:
@@ -218,14 +218,18 @@ def _take_last(candidates: list[Tensor], buffer: np.ndarray, word: int) -> Tenso
     return None
 
 
+def _with_sign_of(tensor: Tensor, buffer: np.ndarray, bits: int) -> np.ndarray:
+    """A buffer of `bits`-wide integers as those of a tensor: a memory does not know whether they have a sign."""
+    kind = tensor.value.dtype
+    return buffer.astype(kind) & ((1 << bits) - 1) if kind.kind == "u" else buffer
+
+
 def _view(buffer: np.ndarray, tensor: Tensor) -> np.ndarray | None:
     """A buffer in the shape of a tensor: real channels first, or the class's lane of a map; None if it cannot be.
 
     A buffer can keep the columns of one parity alone. The others are then those of the tensor.
     """
     shape = tensor.value.shape
-    if tensor.value.dtype == np.uint8:  # a memory does not know whether its bytes have a sign
-        buffer = buffer.view(np.uint8)
     if buffer.shape == shape:
         return buffer
     if buffer.ndim != 3 or not shape or shape[0] != 1:

@@ -12,11 +12,12 @@ from pycde import circt
 from pycde.circt import ir
 from rtl_checks import check_design, nest_lengths
 
+from gradcam.bits import WIDE
 from gradcam.errors import GradcamError
 from gradcam.output import compile_to_folder
 from gradcam.passes.hw import products as product_builder
 from gradcam.passes.hw.builder import module
-from gradcam.passes.hw.dsp import WIDE, high_product, low_product, multiply_both
+from gradcam.passes.hw.dsp import high_product, low_product, multiply_both
 from gradcam.passes.hw.signals import Signal
 from gradcam.sim import Simulator
 from gradcam.sim.check import check_outputs

@@ -1,0 +1,81 @@
+"""The bits of the integers of a quantized network, as `--activation-bits` and its neighbours choose them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+
+from gradcam.checks import check_type, named
+from gradcam.errors import GradcamError
+
+#: The fewest bits, which are the default, and the most ones.
+LEAST = 8
+MOST = {"activation_bits": 12, "gradient_bits": 16, "weight_bits": 12}
+
+#: Bits of the signed factors of the multiplier in a DSP48E2.
+WIDE, NARROW = 27, 18
+
+
+@dataclass(frozen=True)
+class Bits:
+    """Bits of each kind of integer; those of a sign are among them.
+
+    Attributes:
+        activation_bits: of feature maps, and of the slopes of activations.
+        gradient_bits: of gradients.
+        weight_bits: of weights.
+
+    Raises:
+        GradcamError: a number is not possible.
+    """
+
+    activation_bits: int = LEAST
+    gradient_bits: int = LEAST
+    weight_bits: int = LEAST
+
+    def __post_init__(self) -> None:
+        check_bits(self)
+
+    @classmethod
+    def of(cls, holder: object) -> Bits:
+        """Those of the settings of a compile, or of a pass, which has them under the same names."""
+        return cls(**{field.name: getattr(holder, field.name) for field in fields(cls)})
+
+    @property
+    def packs(self) -> bool:
+        """Whether a DSP48E2 multiplies two weights by one activation at once."""
+        field = self.activation_bits + self.weight_bits
+        return fits_slice(field, self.weight_bits, self.activation_bits + 1)
+
+
+def fits_slice(field: int, own: int, shared: int) -> bool:
+    """Whether one multiplication of a DSP48E2 is enough for two products that share a factor.
+
+    Args:
+        field: bits of a product.
+        own: bits of the factor that each product has for itself, with a sign.
+        shared: bits of the other factor, with a sign.
+    """
+    return field + own + 1 <= WIDE and shared <= NARROW
+
+
+def check_bits(holder: object, named: Callable[[str], str] = named) -> None:
+    """Refuses numbers of bits that are not possible.
+
+    Args:
+        holder: has some of the names of `MOST`.
+        named: one of these as messages name it.
+
+    Raises:
+        GradcamError: there is one.
+    """
+    for name, most in MOST.items():
+        if (value := getattr(holder, name, LEAST)) is not None:
+            check_type(named(name), value, "int")
+            if not LEAST <= value <= most:
+                raise GradcamError(f"{named(name)} must be from {LEAST} to {most}, got {value}")
+
+
+def whole_bits(bits: int) -> int:
+    """Bits of the narrowest integer of NumPy, and of a DRAM, that holds integers of so many bits."""
+    return next(n for n in (8, 16, 32, 64) if bits <= n)
