@@ -59,14 +59,11 @@ def cut(graph: Graph, x: str, around: Sequence[int], size: Sequence[int]) -> str
 
 
 def _conv_transpose(graph: Graph, op: Any, g: str, w: str) -> str:
-    """The forward pass may leave out rows and columns at the end; `output_padding` gives them back."""
+    """The padding is that of the forward pass; `output_padding` is what it leaves out behind the last window."""
     attributes, size = window(op, shape(op.operands[1])[2:]), shape(op.results[0])[2:]
-    low, _ = sides(op)
-    axes = zip(size, low, shape(op.operands[0])[2:], *(attributes[n] for n in _WINDOW), strict=True)
-    missing = [n - (s * (out - 1) + d * (k - 1) + 1 - p) for n, p, out, k, s, d in axes]
-    attributes["pads"] = [*low, *(max(0, -m) for m in missing)]
-    attributes["output_padding"] = [max(0, m) for m in missing]
-    return graph("ConvTranspose", g, w, group=ops.groups_of(op), **attributes)
+    axes = zip(size, *sides(op), shape(op.operands[0])[2:], *(attributes[n] for n in _WINDOW), strict=True)
+    left_out = [n + low + high - (s * (out - 1) + d * (k - 1) + 1) for n, low, high, out, k, s, d in axes]
+    return graph("ConvTranspose", g, w, group=ops.groups_of(op), output_padding=left_out, **attributes)
 
 
 _WINDOW = ("kernel_shape", "strides", "dilations")

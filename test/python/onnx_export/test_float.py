@@ -57,7 +57,7 @@ def test_the_random_networks_have_every_op():
     """But for names, and for what other tests have."""
     with make_context():
         seen = {name for seed in SEEDS for module in forms(seed) for name in op_names(module)}
-    others = {"target", "requantize", "next_class", "scale"}
+    others = {"target", "requantize", "next_class", "scale", "pool_map"}
     assert {name.removeprefix("gradcam.") for name in RULES} - seen <= others
 
 
@@ -84,6 +84,14 @@ def test_another_runtime(seed):
     found = ReferenceEvaluator(model).run(None, {"image": net.image.numpy(), "class": np.array([-1])})
     for value, wanted in zip(found, net.oracle(target, "hirescam"), strict=True):
         assert relative_error(np.asarray(value), wanted) <= TOLERANCE
+
+
+def test_transposed_convolutions_have_equal_padding_on_both_sides(shipped):
+    """As PyTorch writes them; onnx2torch takes no other."""
+    nodes = [node for node in model_of(shipped[0], "layer1").graph.node if node.op_type == "ConvTranspose"]
+    found = [{a.name: list(a.ints) for a in node.attribute if a.ints} for node in nodes]
+    assert any(any(attributes["output_padding"]) for attributes in found)
+    assert all(attributes["pads"][:2] == attributes["pads"][2:] for attributes in found)
 
 
 @pytest.fixture(scope="module")
