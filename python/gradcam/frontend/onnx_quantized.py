@@ -10,7 +10,7 @@ import numpy as np
 from onnx import GraphProto, NodeProto, TensorProto, helper, numpy_helper
 
 from gradcam.frontend.onnx_model import OnnxModel, array, attribute
-from gradcam.quant_types import INT8_LEVELS, UINT8_LEVELS
+from gradcam.quant_types import levels
 
 _log = logging.getLogger(__name__)
 
@@ -75,7 +75,7 @@ class _Scheme:
         """The largest magnitude where it is that of a feature map here, per tensor: symmetric int8, or from 0 on."""
         if self.scale.size > 1 or not (self.is_symmetric or self.starts_at_zero):
             return None
-        return float(self.scale.reshape(-1)[0]) * (INT8_LEVELS if self.is_symmetric else UINT8_LEVELS)
+        return float(self.scale.reshape(-1)[0]) * levels(8, unsigned=not self.is_symmetric)
 
     @property
     def bounds(self) -> tuple[float, float]:
