@@ -1,12 +1,20 @@
-"""Evaluation of heatmaps against software: Grad-CAM by `torch.autograd`, correlation, pointing game, accuracy."""
+"""Evaluation of heatmaps: Grad-CAM by `torch.autograd`, comparisons of two maps, and what a map says of the network.
+
+Two maps are compared by `pearson` and `top_iou`, a map with the place of the object by `pointing_hit`. `insertion`,
+`deletion` and `road` ask the network itself: they change the pixels that a map calls important and look at the score of
+the class. For these an image is float32, C x H x W, as the model takes it, and a heatmap may have any size: it is
+brought to that of the image.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+import math
+from collections.abc import Callable, Sequence
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gradcam.errors import GradcamError
@@ -14,6 +22,15 @@ from gradcam.view import resize
 
 #: Images per forward pass.
 BATCH = 250
+
+#: The score of a class: maps images, float32 N x C x H x W, to N numbers.
+Score = Callable[[np.ndarray], np.ndarray]
+
+#: Petsiuk et al. blur what `insertion` begins with by a Gaussian of this size and deviation, in pixels.
+BLUR, DEVIATION = 11, 5.0
+
+#: Weights of the neighbours of a pixel that `impute` solves for, straight and diagonal (Rong et al. 2022, sec. 4).
+STRAIGHT, DIAGONAL = 1 / 6, 1 / 12
 
 
 class Explained(NamedTuple):
@@ -90,6 +107,215 @@ def pointing_hit(heatmap: np.ndarray, box: Sequence[int], size: tuple[int, int])
     y, x = np.unravel_index(final.argmax(), final.shape)
     x0, y0, x1, y1 = box
     return bool(x0 <= x < x1 and y0 <= y < y1)
+
+
+def top_iou(a: np.ndarray, b: np.ndarray, share: float = 0.05) -> float:
+    """Intersection over union of the positions with the largest values of two maps of one shape.
+
+    Args:
+        a: h x w.
+        b: h x w.
+        share: of the positions, above 0 and at most 1, rounded up; of equal values the first ones count.
+
+    Raises:
+        GradcamError: the shapes differ, or the share is none.
+    """
+    if a.shape != b.shape:
+        raise GradcamError(f"maps of {a.shape} and {b.shape} have no common positions")
+    if not 0 < share <= 1:
+        raise GradcamError(f"the share of the positions must be above 0 and at most 1, got {share:g}")
+    count = math.ceil(share * a.size)
+    some, others = (set(_most_first(m)[:count].tolist()) for m in (a, b))
+    return len(some & others) / len(some | others)
+
+
+def _most_first(map_: np.ndarray) -> np.ndarray:
+    """The positions of a map as numbers, the largest value first; of equal values the first one."""
+    return np.argsort(-np.asarray(map_, np.float64).ravel(), kind="stable")
+
+
+class Curve(NamedTuple):
+    """The score of a class while more and more of the image is changed.
+
+    Attributes:
+        shares: of the pixels that are changed, ascending; float64, n.
+        scores: float64, n.
+    """
+
+    shares: np.ndarray
+    scores: np.ndarray
+
+    @property
+    def auc(self) -> float:
+        """The area under the curve by the trapezoid rule, over the range of the shares: the mean score."""
+        return float(np.trapezoid(self.scores, self.shares) / (self.shares[-1] - self.shares[0]))
+
+
+def class_probability(model: nn.Module, cls: int) -> Score:
+    """The softmax of a class, in batches of `BATCH` images."""
+
+    def score(images: np.ndarray) -> np.ndarray:
+        parts = [torch.from_numpy(images[i : i + BATCH]) for i in range(0, len(images), BATCH)]
+        with torch.inference_mode():
+            return torch.cat([model(part).softmax(1)[:, cls] for part in parts]).double().numpy()
+
+    return score
+
+
+def deletion(score: Score, image: np.ndarray, heatmap: np.ndarray, steps: int = 64, fill: float = 0.0) -> Curve:
+    """Pixels are replaced by `fill`, the most important ones first; a faithful map has a small area.
+
+    Petsiuk et al., RISE: Randomized Input Sampling for Explanation of Black-box Models, BMVC 2018, sec. 4.2.
+
+    Args:
+        score: of the explained class, such as `class_probability` gives.
+        image: float32, C x H x W.
+        heatmap: h x w.
+        steps: of equal numbers of pixels, at least 1.
+        fill: what takes the place of a pixel; 0 is the mean colour of a normalized image.
+
+    Raises:
+        GradcamError: there is no step.
+    """
+    return _replaced(score, image, np.full_like(image, fill), heatmap, steps)
+
+
+def insertion(score: Score, image: np.ndarray, heatmap: np.ndarray, steps: int = 64) -> Curve:
+    """Pixels are put into a blurred copy of the image, the most important ones first; a faithful map has a large area.
+
+    The source is that of `deletion`; the blur is its authors': a Gaussian of 11 x 11 pixels with a deviation of 5, with
+    zeros around the image.
+
+    Args:
+        score: of the explained class, such as `class_probability` gives.
+        image: float32, C x H x W.
+        heatmap: h x w.
+        steps: of equal numbers of pixels, at least 1.
+
+    Raises:
+        GradcamError: there is no step.
+    """
+    return _replaced(score, blurred(image), image, heatmap, steps)
+
+
+def _replaced(score: Score, image: np.ndarray, other: np.ndarray, heatmap: np.ndarray, steps: int) -> Curve:
+    """The score while the pixels of `other` take the place of those of `image`, the most important ones first."""
+    if steps < 1:
+        raise GradcamError(f"there must be at least one step, got {steps}")
+    channels, height, width = image.shape
+    order = _most_first(resize(np.asarray(heatmap, np.float64), (height, width)))
+    counts = np.linspace(0, len(order), steps + 1).round().astype(np.int64)
+    changed = np.repeat(image.reshape(1, channels, -1), steps + 1, 0)
+    for n, count in enumerate(counts):
+        changed[n, :, order[:count]] = other.reshape(channels, -1)[:, order[:count]].T
+    scores = np.asarray(score(changed.reshape(-1, channels, height, width)), np.float64)
+    return Curve(counts / len(order), scores)
+
+
+def blurred(image: np.ndarray) -> np.ndarray:
+    """An image (float32, C x H x W) behind the blur of `insertion`."""
+    line = np.exp(-((np.arange(BLUR) - BLUR // 2) ** 2) / (2 * DEVIATION**2))
+    kernel = torch.from_numpy(np.outer(line, line) / line.sum() ** 2).float()
+    channels = len(image)
+    weights = kernel.expand(channels, 1, BLUR, BLUR)
+    return F.conv2d(torch.from_numpy(image)[None], weights, padding=BLUR // 2, groups=channels)[0].numpy()
+
+
+def road(
+    score: Score,
+    image: np.ndarray,
+    heatmap: np.ndarray,
+    first: Literal["most", "least"] = "most",
+    shares: Sequence[float] = (0.2, 0.4, 0.6, 0.8),
+    noise: float = 0.01,
+    seed: int = 0,
+) -> Curve:
+    """Remove and debias: pixels are replaced by what their neighbours tell of them, so that no edge gives them away.
+
+    Rong et al., A Consistent and Efficient Evaluation Strategy for Attribution Methods, ICML 2022. With the most
+    important pixels removed first the score of a faithful map falls early, with the least important ones late: half the
+    difference of the areas, the latter minus the former, is one number for both.
+
+    Args:
+        score: of the explained class, such as `class_probability` gives.
+        image: float32, C x H x W.
+        heatmap: h x w.
+        first: which pixels are removed first.
+        shares: of the pixels that are removed, ascending, two at least, from 0 on and below 1.
+        noise: deviation of the noise that is added to imputed pixels.
+        seed: of the noise.
+
+    Raises:
+        GradcamError: the shares cannot be, or SciPy is missing.
+    """
+    if len(shares) < 2 or list(shares) != sorted(set(shares)) or not 0 <= shares[0] <= shares[-1] < 1:
+        raise GradcamError(f"the shares of removed pixels must ascend from 0 on and stay below 1, got {list(shares)}")
+    _, height, width = image.shape
+    map_ = resize(np.asarray(heatmap, np.float64), (height, width))
+    order = _most_first(map_ if first == "most" else -map_)
+    rng, changed = np.random.default_rng(seed), []
+    for share in shares:
+        removed = np.zeros(height * width, bool)
+        removed[order[: round(share * len(order))]] = True
+        removed = removed.reshape(height, width)
+        filled = impute(image, removed)
+        filled[:, removed] += noise * rng.standard_normal(filled[:, removed].shape).astype(np.float32)
+        changed.append(filled)
+    return Curve(np.array(shares), np.asarray(score(np.stack(changed)), np.float64))
+
+
+def impute(image: np.ndarray, removed: np.ndarray) -> np.ndarray:
+    """Replaces pixels so that each is the mean of its neighbours, straight ones with twice the weight of diagonal ones.
+
+    The linear imputation of `road`, without its noise.
+
+    Args:
+        image: float32, C x H x W.
+        removed: bool, H x W, not all of them.
+
+    Returns:
+        float32, C x H x W.
+
+    Raises:
+        GradcamError: all pixels are removed, or SciPy is missing.
+    """
+    try:
+        from scipy.sparse import coo_array
+        from scipy.sparse.linalg import spsolve
+    except ImportError as error:
+        raise GradcamError("ROAD needs SciPy; pip install -c constraints.txt '.[metrics]' installs it") from error
+    if removed.all():
+        raise GradcamError("all pixels are removed, so none tells of another")
+    filled, count = image.copy(), int(removed.sum())
+    if count:
+        entries, places, known = _neighbours(image, removed)
+        system = coo_array((entries, places), (count, count)).tocsc()
+        filled[:, removed] = np.asarray(spsolve(system, known)).reshape(count, len(image)).T
+    return filled
+
+
+def _neighbours(image: np.ndarray, removed: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The linear system of `impute`: its entries, their rows and columns (2 x N), and the right side, pixels x C.
+
+    The equation of a removed pixel: the weights of its neighbours within the image times it, minus the weighted sum of
+    those that are removed, is the weighted sum of the others.
+    """
+    (height, width), pixels = removed.shape, np.argwhere(removed)
+    number = np.full(removed.shape, -1)
+    number[removed] = np.arange(len(pixels))
+    entries, places = [np.zeros(len(pixels))], [np.stack([np.arange(len(pixels))] * 2)]
+    known = np.zeros((len(pixels), len(image)))
+    for down, right in [(i, j) for i in (-1, 0, 1) for j in (-1, 0, 1) if i or j]:
+        weight = DIAGONAL if down and right else STRAIGHT
+        y, x = pixels[:, 0] + down, pixels[:, 1] + right
+        inside = (y >= 0) & (x >= 0) & (y < height) & (x < width)
+        own, y, x = np.flatnonzero(inside), y[inside], x[inside]
+        entries[0][own] += weight
+        also = removed[y, x]
+        entries.append(np.full(int(also.sum()), -weight))
+        places.append(np.stack([own[also], number[y, x][also]]))
+        known[own[~also]] += weight * image[:, y[~also], x[~also]].T
+    return np.concatenate(entries), np.concatenate(places, 1), known
 
 
 def accuracy(model: nn.Module, images: np.ndarray, labels: np.ndarray) -> float:
