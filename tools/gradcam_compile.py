@@ -11,6 +11,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from gradcam.bits import LEAST
 from gradcam.checks import check_used
 from gradcam.command import Parser, numbers_argument, run, shape_argument, size_argument
 from gradcam.compiler import LEVELS, PLACES, RANGES, Compilation, Settings
@@ -28,7 +29,8 @@ _ONNX = {"onnx": "simplified", "onnx-int8": "quantized"}
 
 #: The level where settings take effect first; the others do at the import. `pe` is taken at every level.
 _FIRST_LEVELS = {
-    "quantized": "calibration mean std preset resize crop background range_choice percentile",
+    "quantized": "calibration mean std preset resize crop background range_choice percentile "
+    "activation_bits gradient_bits weight_bits",
     "linalg": "weights dram_width dram_outstanding dram_latency schedule clock_mhz family",
     "scheduled": "max_onchip_bytes",
     "hw": "dsp_packing",
@@ -72,6 +74,9 @@ def _parser() -> argparse.ArgumentParser:
     add("--pool-map", type=int, default=1, metavar="P", help="maps as means of blocks of PxP (default: 1, no blocks)")
     add("--method", default="gradcam", help="gradcam (default), hirescam, ...: see docs/compiling.md")
     add("--pe", default="16x16", metavar="OCxIC", help="processing elements: output x input channels (default: 16x16)")
+    add("--activation-bits", type=int, default=LEAST, metavar="N", help="bits of feature maps, 8 (default) to 12")
+    add("--gradient-bits", type=int, default=LEAST, metavar="N", help="bits of gradients, 8 (default) to 16")
+    add("--weight-bits", type=int, default=LEAST, metavar="N", help="bits of weights, 8 (default) to 12")
     add("--dsp-packing", action="store_true", help="two int8 products per multiplication, as a DSP48E2 can")
     add("--calibration", metavar="PATH", help="images, .npy or .npz, or a folder (default: the model's own images)")
     add(

@@ -27,7 +27,7 @@ class Tables:
         """Takes the datapath."""
         self.path, self.b = path, path.b
         #: The modules by their contents, and the entries looked up, by the contents and the address.
-        self._modules: dict[tuple[tuple[int, ...], ...], Any] = {}
+        self._modules: dict[tuple[tuple[tuple[int, ...], ...], int], Any] = {}
         self._made: dict[Any, Value] = {}
 
     def entry(self, node: Node, point: tuple[int, ...], stage: int) -> Value:
@@ -52,14 +52,14 @@ class Tables:
 
     def _module(self, tables: tuple[tuple[int, ...], ...], bits: int, crossing: int) -> Any:
         """The module with a registered lookup; with a crossing latency, index and entry are registered once more."""
-        if tables not in self._modules:
+        if (tables, bits) not in self._modules:
             engine = self.b.clk.owner.owner
             name = f"table_{self.path.engine.name}{len(self._modules)}"
             width = bits_for(sum(map(len, tables)))
             comment = f"Tables of {len(tables[0])} entries: {len(tables)}"
             with ir.InsertionPoint(engine):
-                self._modules[tables] = build_table(name, tables, width, bits, crossing, comment)
-        return self._modules[tables]
+                self._modules[tables, bits] = build_table(name, tables, width, bits, crossing, comment)
+        return self._modules[tables, bits]
 
 
 def build_table(name: str, tables: Sequence[Sequence[int]], width: int, bits: int, crossing: int, comment: str) -> Any:

@@ -44,6 +44,7 @@ from gradcam.quant_types import (
     scales,
     storage_bits,
     storage_limits,
+    summands,
 )
 
 #: The largest integer of 16 bits of which two halves of 8 bits have a sign each.
@@ -248,6 +249,8 @@ class Gradients:
                 pooled = only_user(user)
                 block = pooled.size.value**2 if isinstance(pooled, cam_ops.PoolMapOp) else 1
                 yield block * ir.RankedTensorType(g.type).shape[1] * largest_magnitude(user.operands[1])
+            elif has(user, ProductOfBoth) and user.operands[0] == g:
+                yield summands(user) * largest_magnitude(user.operands[1])
             elif has(user, KeepsScale) and user.results[0] in self.values:
                 yield from self._factors(user.results[0])
 

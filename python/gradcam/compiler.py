@@ -9,6 +9,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gradcam.bits import LEAST, Bits
 from gradcam.checks import check_layers, check_types, check_used, checked_shape, named
 from gradcam.dialect.methods import METHODS, method_named
 from gradcam.dram import Dram
@@ -77,6 +78,9 @@ class Settings:
         top_k: classes to explain at every target layer: the requested or predicted one, then the best others.
         pool_map: side of the blocks of which each map has the means, which removes the checkerboard of hirescam and
             layercam behind strides; 1: maps as they are.
+        activation_bits: bits of feature maps, from 8 to 12.
+        gradient_bits: bits of gradients, from 8 to 16.
+        weight_bits: bits of weights, from 8 to 12.
         dsp_packing: two int8 products per multiplication, as wide as a DSP48E2 multiplies.
         weights: the place of the weights: "onchip", or "dram", from which they are read while the program runs.
         dram_width: bits of a beat of the DRAM; None: 64.
@@ -110,6 +114,9 @@ class Settings:
     input_shape: tuple[int, ...] | None = None
     top_k: int = 1
     pool_map: int = 1
+    activation_bits: int = LEAST
+    gradient_bits: int = LEAST
+    weight_bits: int = LEAST
     dsp_packing: bool = False
     weights: str = "onchip"
     dram_width: int | None = None
@@ -125,6 +132,7 @@ class Settings:
         check_layers(self.target_layer)
         object.__setattr__(self, "method", method_named(self.method))
         PE.parse(self.pe)
+        _ = Bits.of(self)
         _ = self.preprocessing
         if self.input_shape is not None:
             object.__setattr__(self, "input_shape", checked_shape(self.input_shape))
@@ -166,6 +174,10 @@ class Settings:
             raise GradcamError(f"a clock must be above 0 MHz, got {self.clock_mhz:g}")
         if self.max_onchip_bytes is not None and self.max_onchip_bytes < 1:
             raise GradcamError(f"{named('max_onchip_bytes')} must be at least 1, got {self.max_onchip_bytes}")
+        if self.dsp_packing and not Bits.of(self).packs:
+            bits = f"weights of {self.weight_bits} bits with activations of {self.activation_bits}"
+            most = "activation bits and twice the weight bits may be 26 together"
+            raise GradcamError(f"{named('dsp_packing')} cannot put two products of {bits} into a DSP slice: {most}")
         if self.validate is True:
             raise GradcamError("validate must be images, None for some of the calibration images, or False for none")
 
@@ -194,6 +206,7 @@ def passes_for(level: str, settings: Settings) -> list[Element]:
     """The passes that lead to `level` from the level before with `settings`."""
     file = {} if settings.schedule is None else {"file": str(settings.schedule)}
     options: dict[str, dict[str, Any]] = {
+        "gradcam-quantize": asdict(Bits.of(settings)),
         "gradcam-unfold-stem": file,
         "gradcam-choose-schedule": file,
         "gradcam-overlap-nests": file,
@@ -339,7 +352,8 @@ class Compilation:
         loaded = self._told(load_images(images, input_shape(module), self.preprocessing))
         spread = Spread[Any](IMAGES)
         inputs = spread.passing(image.input for image in loaded)
-        calibrate(module, inputs, self.settings.range_choice, self.settings.percentile or PERCENTILE)
+        percentile, bits = self.settings.percentile or PERCENTILE, self.settings.activation_bits
+        calibrate(module, inputs, self.settings.range_choice, percentile, bits)
         self._kept = spread.kept
 
     def _begin_validation(self, shape: Sequence[int]) -> None:

@@ -35,6 +35,13 @@ WRONG = [
     ({"percentile": 99.0}, "percentile (--percentile) has no effect: it is for range_choice (--range) percentile"),
     ({"dram_width": 32}, "dram_width (--dram-width) has no effect: it is for weights (--weights) dram"),
     ({"dram_latency": 9}, "dram_latency (--dram-latency) has no effect: it is for weights (--weights) dram"),
+    ({"activation_bits": 7}, "activation_bits (--activation-bits) must be from 8 to 12, got 7"),
+    ({"activation_bits": 13}, "activation_bits (--activation-bits) must be from 8 to 12, got 13"),
+    ({"gradient_bits": 17}, "gradient_bits (--gradient-bits) must be from 8 to 16, got 17"),
+    ({"weight_bits": 9.0}, "weight_bits (--weight-bits) must be an integer, got 9.0"),
+    ({"weight_bits": None}, "weight_bits (--weight-bits) must be an integer, got None"),
+    ({"dsp_packing": True, "activation_bits": 11}, "(--dsp-packing) cannot put two products of weights of 8 bits"),
+    ({"dsp_packing": True, "activation_bits": 9, "weight_bits": 9}, "of 9 bits with activations of 9 into a DSP slice"),
     ({"pool_map": 0}, "pool-map must be at least 1, got 0"),
     ({"pool_map": 2.0}, "pool_map (--pool-map) must be an integer, got 2.0"),
     ({"target_layer": None, "pool_map": 2}, "pool-map 2 asks for explanations; name a target layer"),
@@ -55,6 +62,9 @@ def test_settings_that_can_be():
     assert (settings.method, settings.input_shape) == ("gradcam++", (1, 3, 8, 8))
     assert Settings("a", weights="dram", dram_width=np.int32(32)).dram == Dram(32)
     assert Settings("a", weights="dram").dram.width == 64 and Settings("a").dram is None
+    assert Settings("a", activation_bits=12, gradient_bits=np.int64(16), weight_bits=12).gradient_bits == 16
+    for activations, weights in ((10, 8), (8, 9)):
+        assert Settings("a", activation_bits=activations, weight_bits=weights, gradient_bits=16, dsp_packing=True)
     assert Settings("a", pe="128x128", range_choice="percentile", percentile=100).percentile == 100
 
 

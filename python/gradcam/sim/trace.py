@@ -175,11 +175,13 @@ def _finished(written: Sequence[Dump], buffers: Sequence[np.ndarray]) -> list[tu
 def _tensor_name(nest: Nest, buffer: str, tensors: Sequence[Tensor]) -> str:
     """A buffer is named after its tensor, unless that name is taken; the nest that writes it always is.
 
-    The name of a copy is that of the buffer beside which the nest writes it, and a number.
+    The name of a copy is that of the buffer beside which the nest writes it, and a number. The halves of a tensor have
+    a name behind that of the tensor, and are none.
     """
-    original, _, _ = buffer.rpartition(".")
-    names = [buffer, *([original] if original in nest.writes else [])]
-    return next((n for n in names if any(t.name == n for t in tensors)), nest.name)
+    original, _, number = buffer.rpartition(".")
+    names = [buffer, *([original] if number.isdecimal() and original in nest.writes else [])]
+    is_part = (original if number.isdecimal() else buffer).startswith(f"{nest.name}.")
+    return next((n for n in names if any(t.name == n for t in tensors)), buffer if is_part else nest.name)
 
 
 def _partners(
