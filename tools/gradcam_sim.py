@@ -80,7 +80,7 @@ def _simulate(options: argparse.Namespace, say: Callable[[str], None]) -> str:
 
         say("validate")
         compared, quality = compare_with_float(design, images, results, cls)
-        warn_of_quality(quality, design.program)
+        warn_of_quality(quality, design.report())
     say("write")
     runs = [Run(image, result, cls, c) for image, result, c in zip(images, results, compared, strict=True)]
     report = simulation_report(design, runs, None if options.no_check else True, quality)

@@ -10,6 +10,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from gradcam.bits import Bits
 from gradcam.compiler import Compilation, Settings
 from gradcam.errors import GradcamError
 from gradcam.files import check_replaceable, replace_folder
@@ -98,7 +99,10 @@ def compile_to_folder(
         multiplications, tables = count_multiplications(hardware), count_table_bytes(hardware)
         program = replace(program, rtl=write_rtl(compilation.to("verilog"), work / "rtl"))
         passes = [PassTime(t.name, round(t.seconds, 4)) for t in compilation.timing.times]
-        report = make_report(name, settings.pe, quantized, program, multiplications, passes, rounding, quality, tables)
+        bits = Bits.of(settings)
+        report = make_report(
+            name, settings.pe, quantized, program, multiplications, passes, rounding, quality, tables, bits
+        )
         write(work / "program.json", program)
         write_package(work, program)
         (work / "schedule.json").write_text(schedule_text(schedule), encoding="utf-8")

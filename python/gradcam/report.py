@@ -6,11 +6,13 @@ import itertools
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import msgspec
 from torch_mlir import ir
 
+from gradcam.bits import Bits
 from gradcam.dialect.verify import ints, sides
 from gradcam.passes.ir.queries import location_name
 from gradcam.schema.derived import DramRead, Overlap, dram_reads, explained, overlaps
@@ -31,6 +33,7 @@ def make_report(
     rounding: Sequence[Rounding] = (),
     quality: Quality | None = None,
     tables: Mapping[str, int] | None = None,
+    bits: Bits | None = None,
 ) -> Report:
     """The report of a compile; its cycles are predicted.
 
@@ -44,6 +47,7 @@ def make_report(
         rounding: see `gradcam.quality.rounded_weights`.
         quality: see `gradcam.quality.measure`.
         tables: see `count_table_bytes`; empty where there is no hardware yet.
+        bits: of the integers; None: the default.
     """
     macs, cycles = count_macs(quantized), program.cycles
     layers = layer_figures(quantized, program)
@@ -65,6 +69,7 @@ def make_report(
         layers=tuple(layers),
         rounding=tuple(rounding),
         passes=tuple(passes),
+        bits=asdict(bits or Bits()),
         explains=dict(program.maps),
         quality=quality,
     )

@@ -26,6 +26,10 @@ CLEARLY = 3.0
 CLOSER = {"gradcam": ("hirescam", "layercam"), "hirescam": ("layercam",)}
 
 
+#: The settings of bits that maps gain from, up to about this many.
+WIDENED, ENOUGH = ("gradient_bits", "activation_bits"), 12
+
+
 def quality_rows(quality: Quality, explains: Mapping[str, Explanation]) -> list[tuple[str, str]]:
     """The rows of a report's text: the whole quality in one line, the maps, float's own maps, what saturates."""
     rows = [("quality", quality_line(quality))]
@@ -59,24 +63,24 @@ def quality_line(quality: Quality) -> str:
 def warnings(report: Report) -> list[str]:
     """What a compile must not leave unsaid, one line each."""
     found = list(_rounding_warnings(report.rounding))
-    return found + list(quality_warnings(report.quality, report.explains)) if report.quality else found
+    return found + list(quality_warnings(report.quality, report)) if report.quality else found
 
 
-def quality_warnings(quality: Quality, explains: Mapping[str, Explanation]) -> Iterator[str]:
-    """What is bad about a quality, one line each."""
+def quality_warnings(quality: Quality, report: Report) -> Iterator[str]:
+    """What is bad about a quality of the design of a report, at its compile or in a run, one line each."""
     if quality.same_class < LEAST_SAME_CLASS * quality.images:
         yield f"int8 and float disagree: {_same_class(quality)}"
     if quality.logit_error > MOST_LOGIT_ERROR * quality.largest_logit:
         yield f"the logits of int8 are off by up to {_logit_error(quality)}"
     for name, found in quality.maps.items():
-        yield from _map_warnings(name, found, quality.noise.get(name), explains.get(name))
+        yield from _map_warnings(name, found, quality.noise.get(name), report)
     if quality.pixels_outside > MOST_OUTSIDE:
         yield f"{percent(quality.pixels_outside)} of the pixels lie outside of the calibrated range and saturate"
     for what, found in (("activations", quality.saturated), ("gradients", quality.saturated_gradients)):
         yield from _of_layers(what, "saturate", [(s.layer, s.share) for s in found], MOST_SATURATED)
 
 
-def _map_warnings(name: str, found: MapQuality, noise: MapQuality | None, asked: Explanation | None) -> Iterator[str]:
+def _map_warnings(name: str, found: MapQuality, noise: MapQuality | None, report: Report) -> Iterator[str]:
     """A map that looks other than float's, beside what float makes of it with noise, and what comes closer."""
     if found.median is None or found.tenth is None:
         return
@@ -85,18 +89,20 @@ def _map_warnings(name: str, found: MapQuality, noise: MapQuality | None, asked:
     if not (is_below or found.median < LEAST_MEDIAN or found.tenth < LEAST_TENTH):
         return
     text = f"{name} of int8 differs from the map of float: Pearson {_pearson(found)}"
-    if own is None or asked is None:
+    if own is None:
         yield text
     elif is_below:
-        yield f"{text}; float's own with noise of half a level has {own:.4f} (10th percentile); {_remedy(asked)}"
+        remedies = _remedies(report.explains[name], report.bits)
+        yield f"{text}; float's own with noise of half a level has {own:.4f} (10th percentile); {remedies}"
     else:
         yield f"{text}; so does float's own with noise of half a level, {own:.4f} (10th percentile)"
 
 
-def _remedy(asked: Explanation) -> str:
-    """What brings int8's map closer to float's."""
-    methods = " or ".join(CLOSER.get(asked.method, ()))
-    found = [f"{named('method')} {methods}"] if methods else []
+def _remedies(asked: Explanation, bits: Mapping[str, int]) -> str:
+    """What brings int8's map closer to float's and is not yet applied."""
+    found = [f"{named(name)} {bits[name] + 1} or more" for name in WIDENED if bits[name] < ENOUGH]
+    if methods := " or ".join(CLOSER.get(asked.method, ())):
+        found.append(f"{named('method')} {methods}")
     return "remedies: " + ", ".join([*found, f"a target layer behind '{asked.target}'"])
 
 

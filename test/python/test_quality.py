@@ -1,6 +1,7 @@
 """The comparison of int8 with float: against PyTorch and counts by hand, and what is warned of."""
 
 import logging
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -288,6 +289,9 @@ def test_several_maps_have_a_figure_each(tmp_path):
 
 EXPLAINS = {name: Explanation("last", 0, "gradcam", True, True, 1e-7) for name in ("heatmap", "other")}
 
+BITS = {"activation_bits": 8, "gradient_bits": 8, "weight_bits": 8}
+REPORT = SimpleNamespace(explains=EXPLAINS, bits=BITS)
+
 GOOD = Quality(
     source="calibration",
     images=20,
@@ -328,8 +332,8 @@ BAD = [
 
 @pytest.mark.parametrize(("change", "warning"), BAD)
 def test_what_is_bad_is_warned_of(change, warning):
-    assert list(quality_warnings(GOOD, EXPLAINS)) == []
-    assert list(quality_warnings(replace(GOOD, **change), EXPLAINS)) == [warning]
+    assert list(quality_warnings(GOOD, REPORT)) == []
+    assert list(quality_warnings(replace(GOOD, **change), REPORT)) == [warning]
 
 
 #: int8's median and 10th percentile, the 10th percentile of float's own with noise, the method, what is said behind the
@@ -347,11 +351,22 @@ BESIDE_FLOAT = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("median", "tenth", "own", "method", "said"), BESIDE_FLOAT)
-def test_a_map_is_warned_of_where_float_itself_is_steadier(median, tenth, own, method, said):
+@pytest.mark.parametrize(
+    ("bits", "said"),
+    [
+        ((8, 8), "gradient_bits (--gradient-bits) 9 or more, activation_bits (--activation-bits) 9 or more, "),
+        ((9, 12), "activation_bits (--activation-bits) 10 or more, "),
+        ((12, 16), ""),
+    ],
+)
+@pytest.mark.parametrize(("median", "tenth", "own", "method", "remedies"), BESIDE_FLOAT)
+def test_a_map_is_warned_of_where_float_itself_is_steadier(median, tenth, own, method, remedies, bits, said):
+    bits = dict(zip(("activation_bits", "gradient_bits"), bits, strict=True))
+    said = remedies and remedies.replace("remedies: ", f"remedies: {said}")
     noise = {"heatmap": MapQuality(8, 1.0, own, own)}
     quality = replace(GOOD, maps={"heatmap": MapQuality(20, median, tenth, 0.1)}, noise=noise, shift=noise)
-    found = list(quality_warnings(quality, {"heatmap": Explanation("layer1", 0, method, True, True, 1e-7)}))
+    explains = {"heatmap": Explanation("layer1", 0, method, True, True, 1e-7)}
+    found = list(quality_warnings(quality, SimpleNamespace(explains=explains, bits=bits)))
     start = "heatmap of int8 differs from the map of float: Pearson "
     assert all(line.startswith(start) and line.endswith(f"(least); {said}") for line in found)
     assert len(found) == (said is not None)

@@ -102,7 +102,7 @@ def run_page(folder: Path) -> str:
         report=report,
         labels=_labels(report.images),
         figures=list(figures(files)),
-        warnings=[*(quality_warnings(quality, report.explains) if quality else ()), *_diagnostics(report.images)],
+        warnings=[*(quality_warnings(quality, report) if quality else ()), *_diagnostics(report.images)],
         quality=quality_rows(quality, report.explains) if quality else [],
         shown=list(_fitting(files)),
         phases=phases(files),

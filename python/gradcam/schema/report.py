@@ -143,6 +143,7 @@ class Report(Document, frozen=True, kw_only=True):
         layers: layers in program order; their cycles add up to the program's.
         rounding: the layers of the inference that have weights, in program order.
         passes: passes in the order in which they ran.
+        bits: of each kind of integer, by the name of the setting; see `gradcam.bits`.
         explains: the explanation that each map gives, by the name of the map.
         quality: the quality of the int8 network; null where it was not measured.
     """
@@ -162,5 +163,6 @@ class Report(Document, frozen=True, kw_only=True):
     layers: tuple[Layer, ...]
     rounding: tuple[Rounding, ...]
     passes: tuple[PassTime, ...]
+    bits: dict[str, Count]
     explains: dict[str, Explanation]
     quality: Quality | None

@@ -12,8 +12,7 @@ from gradcam.execution.float32 import one_thread
 from gradcam.float_network import ImageQuality, Outputs
 from gradcam.folder import FLOAT
 from gradcam.quality import float_network, summary
-from gradcam.schema.program import Program
-from gradcam.schema.report import Quality
+from gradcam.schema.report import Quality, Report
 from gradcam.sim.inputs import DesignImage
 from gradcam.sim.simulator import Result
 from gradcam.sim.trace import load_module, load_quantized
@@ -51,7 +50,7 @@ def compare_with_float(
     return found, summary("validation", found, network, pixels_outside, stability)
 
 
-def warn_of_quality(quality: Quality, program: Program) -> None:
-    """Warns of what is bad about a quality of a program's maps, as a compile does."""
-    for warning in quality_warnings(quality, program.maps):
+def warn_of_quality(quality: Quality, report: Report) -> None:
+    """Warns of what is bad about a quality of the design of a report, as a compile does."""
+    for warning in quality_warnings(quality, report):
         _log.warning(warning)

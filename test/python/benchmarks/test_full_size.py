@@ -38,6 +38,7 @@ REPORT = Report(
     multiplications={},
     layers=LAYERS,
     rounding=(),
+    bits={},
     explains={},
     passes=(),
     quality=None,

@@ -183,6 +183,7 @@ def _report(program: Program) -> Report:
         layers=(),
         rounding=(),
         passes=(),
+        bits={},
         explains=program.maps,
         quality=None,
     )
