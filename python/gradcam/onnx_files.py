@@ -45,7 +45,8 @@ def check_data_file(name: str) -> None:
     Raises:
         GradcamError: there is one beside the file `name`.
     """
-    check_new_file(data_name(name), True, PRODUCER.encode())
+    if Path(data_name(name)).exists():
+        check_new_file(data_name(name), True, PRODUCER.encode())
 
 
 def save_model(model: ModelProto, name: str) -> list[str]:
