@@ -130,8 +130,8 @@ def generic(
 def elementwise(x: ir.Value, others: Sequence[ir.Value], bits: int | Sequence[int], body: Body) -> Any:
     """One `bits`-wide result per element of `x` (HxWxC); `others` are as large as `x`, or vectors over C.
 
-    `body` gets one scalar of `x` and of each of the others. For several widths it yields a list, and there are as many
-    results.
+    `body` gets one scalar of `x` and of each of the others. For a list of widths it yields a list, and there is a list
+    of as many results.
     """
     dims, widths = shape(x), [bits] if isinstance(bits, int) else list(bits)
     identity = ir.AffineMap.get_identity(len(dims))
@@ -139,7 +139,8 @@ def elementwise(x: ir.Value, others: Sequence[ir.Value], bits: int | Sequence[in
     maps = [identity, *(last if len(shape(v)) == 1 and len(dims) > 1 else identity for v in others)]
     maps += [identity] * len(widths)
     outs = [empty(dims, n) for n in widths]
-    return generic([x, *others], outs, maps, "p" * len(dims), lambda *a: body(*a[: -len(widths)]))
+    result = generic([x, *others], outs, maps, "p" * len(dims), lambda *a: body(*a[: -len(widths)]))
+    return result if isinstance(bits, int) or len(widths) > 1 else [result]
 
 
 def widened(x: ir.Value, bits: int, unsigned: bool = False) -> ir.Value:

@@ -15,7 +15,7 @@ from gradcam.passes.ir.explanations import class_dependents
 from gradcam.passes.ir.platform import Platform
 from gradcam.passes.linalg.builders import pad, shape, tensor_type
 from gradcam.passes.linalg.forward import LOWERINGS
-from gradcam.passes.linalg.lowering import Lowering
+from gradcam.passes.linalg.lowering import Lowering, users_named
 from gradcam.passes.linalg.products import Factors
 from gradcam.passes.linalg.values import joined
 from gradcam.pe import PE
@@ -105,5 +105,8 @@ def _convert_op(op: Any, lowering: Lowering) -> None:
     with op.location:
         results = LOWERINGS[op.name](lowering, op)
         for before, after in zip(op.results, results, strict=True):
-            # Parts go on apart to one reader; several read them from where they are stored.
-            lowering.values[before] = after if len(list(before.uses)) == 1 else joined(after)
+            # Parts go on apart to one reader, or to copies that are made of them at once; several other readers read
+            # them from where they are stored.
+            copies = len(users_named(before, "gradcam.requantize"))
+            is_one = len(list(before.uses)) in (1, copies)
+            lowering.values[before] = after if is_one else joined(after)

@@ -8,10 +8,19 @@ from typing import Any
 from torch_mlir import ir
 from torch_mlir.dialects import arith
 
+from gradcam.passes.ir.queries import location_name
 from gradcam.passes.linalg.builders import clipped, const, elementwise, width
-from gradcam.passes.linalg.lowering import Lowering, is_greater, scale_term, stored, together, whole_or_parts
+from gradcam.passes.linalg.lowering import (
+    Lowering,
+    is_greater,
+    scale_term,
+    stored,
+    together,
+    users_named,
+    whole_or_parts,
+)
 from gradcam.passes.linalg.slopes import SLOPES, slope_bits, slopes_of
-from gradcam.passes.linalg.values import Halves, Parities, pointwise
+from gradcam.passes.linalg.values import Halves, Parities, joined, pointwise
 from gradcam.quant_types import clamp_bounds, has_same_scale, is_unsigned, levels, storage_bits, storage_limits
 
 
@@ -103,16 +112,47 @@ def _lower_leaky_relu(lowering: Lowering, op: Any) -> list[Any]:
 
 
 def _lower_requantize(lowering: Lowering, op: Any) -> list[Any]:
-    x = lowering.values[op.operands[0]]
-    if not isinstance(x, Halves):
-        return requantized(lowering, op, lambda a: a)
-    vectors = list[ir.Value]()
-    term = scale_term(lowering, op, op.operands[0], vectors)
+    """All that is requantized of one gradient comes from one linalg op, so that a wide gradient is never stored."""
+    if op.results[0] in lowering.values:  # made beside another one
+        return [lowering.values[op.results[0]]]
+    beside = sorted(users_named(op.operands[0], op.name), key=lambda user: user.operation == op, reverse=True)
+    vectors, x = list[ir.Value](), lowering.values[op.operands[0]]
+    terms = [scale_term(lowering, each, each.operands[0], vectors) for each in beside]
+    maps = list(x) if isinstance(x, Halves) else [whole_or_parts(lowering, op.operands[0])]
 
-    def body(high: ir.Value, low: ir.Value, *m: ir.Value) -> ir.Value:
-        return stored(term(Halves.whole(high, low), m), op.results[0])
+    halved = [_is_halved(lowering, each) for each in beside]
+    widths, names = list[int](), list[ir.Location]()
+    for each, is_halved in zip(beside, halved, strict=True):
+        widths += [8, 8] if is_halved else [storage_bits(each.results[0])]
+        names += [_part(each, half) for half in ("high", "low")] if is_halved else [each.location]
 
-    return [elementwise(x.high, [x.low, *vectors], storage_bits(op.results[0]), body)]
+    def body(*scalars: ir.Value) -> list[ir.Value]:
+        value, m = Halves.whole(*scalars[:2]) if len(maps) > 1 else scalars[0], scalars[len(maps) :]
+        found = list[ir.Value]()
+        for each, term, is_halved in zip(beside, terms, halved, strict=True):
+            y = each.results[0]
+            of_it = term(value, m)
+            found += Halves.parts(clipped(of_it, *storage_limits(y))) if is_halved else [stored(of_it, y)]
+        return found
+
+    with ir.Location.fused(names) if len(names) > 1 else names[0]:
+        results = iter(pointwise(maps, vectors, widths, body))
+    for each, is_halved in zip(beside, halved, strict=True):
+        parts = Halves(joined(next(results)), joined(next(results))) if is_halved else next(results)
+        lowering.values[each.results[0]] = parts
+    return [lowering.values[op.results[0]]]
+
+
+def _is_halved(lowering: Lowering, requantize: Any) -> bool:
+    """Whether a gradient is for the formula of a method alone, and has more bits than the multipliers take."""
+    y = requantize.results[0]
+    read = users_named(y, "gradcam.weighted_sum")
+    return len(read) == len(list(y.uses)) and not lowering.factors.takes_as_weight(y)
+
+
+def _part(op: Any, half: str) -> ir.Location:
+    """The location of a half of the result of `op`, by which its buffer gets a name."""
+    return ir.Location.name(f"{location_name(op)}.{half}")
 
 
 #: The lowering of each op: a function that returns the values for the op's results.

@@ -10,6 +10,7 @@ import numpy as np
 from torch_mlir import ir
 from torch_mlir.dialects import arith
 
+from gradcam.passes.ir.queries import result_locations
 from gradcam.passes.linalg.builders import (
     const,
     elementwise,
@@ -171,7 +172,8 @@ class Parities(NamedTuple):
         example = next(p for p in self.parts.values() if p is not None)
         dims, bits = [*self.size, shape(example)[2]], width(example)
         whole = filled(dims, bits, 0) if any(p is None for p in self.parts.values()) else empty(dims, bits)
-        with example.owner.location:  # the name of the buffer
+        location = result_locations(example.owner)[ir.OpResult(example).result_number]
+        with location:  # the name of the buffer
             for parity, part in self.parts.items():
                 if part is not None:
                     whole = insert_slice(part, whole, [*parity, 0], [*self.stride, 1])
@@ -189,17 +191,17 @@ def joined(value: Any) -> ir.Value:
     return value.joined() if isinstance(value, Parities) else value
 
 
-def pointwise(maps: Sequence[Any], others: Sequence[ir.Value], bits: int, body: Callable[..., Any]) -> Any:
+def pointwise(maps: Sequence[Any], others: Sequence[ir.Value], bits: Any, body: Callable[..., Any]) -> Any:
     """Applies `body` to each element of `maps` (tensors H x W x C or Parities); 0 where all maps are 0.
 
     Args:
         maps: at least one; `body` gets a scalar of each.
         others: further operands: tensors as large as the maps, or vectors over C.
-        bits: width of the result.
-        body: computes the scalar result.
+        bits: width of the result, or the widths of several results.
+        body: computes the scalar result, or the list of scalars of several results.
 
     Returns:
-        Parities where one of the maps has them, else a tensor.
+        Parities where one of the maps has them, else a tensor; of several results a list.
     """
     split = next((m for m in maps if isinstance(m, Parities)), None)
     if split is None:
@@ -210,12 +212,15 @@ def pointwise(maps: Sequence[Any], others: Sequence[ir.Value], bits: int, body: 
         values = [m.parts[parity] if isinstance(m, Parities) else split.take(m, parity) for m in alike]
         more = [split.take(o, parity) if len(shape(o)) == 3 else o for o in others]
         parts[parity] = _part(values, more, bits, body, [_bits(m) for m in alike])
-    return split._replace(parts=parts)
+    if isinstance(bits, int):
+        return split._replace(parts=parts)
+    of_result = [{p: part and part[n] for p, part in parts.items()} for n in range(len(bits))]
+    return [split._replace(parts=part) for part in of_result]
 
 
 def _part(
-    values: list[ir.Value | None], others: list[ir.Value], bits: int, body: Callable[..., Any], widths: list[int]
-) -> ir.Value | None:
+    values: list[ir.Value | None], others: list[ir.Value], bits: Any, body: Callable[..., Any], widths: list[int]
+) -> Any:
     present = [v for v in values if v is not None]
     if not present:
         return None

@@ -180,7 +180,7 @@ def _exact_bound(op: Any) -> np.ndarray:
 
 
 def _check_result(op: Any) -> None:
-    bound = _accumulator_bound(op)
+    bound = accumulator_bound(op)
     _require_below(bound, ACCUMULATOR_LIMIT, "accumulator")
     if not is_accumulator(op):
         result_rescale(op)
@@ -189,7 +189,7 @@ def _check_result(op: Any) -> None:
         _require_below(bound * result_ratio(op), limit, "rescaled result")
 
 
-def _accumulator_bound(op: Any) -> np.ndarray:
+def accumulator_bound(op: Any) -> np.ndarray:
     """Largest possible magnitude of the accumulator: float64, () or one per channel of the result."""
     largest = float(largest_magnitude(op.operands[0]))
     product = trait(op, Product)

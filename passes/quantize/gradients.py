@@ -7,7 +7,7 @@ gradient has the scale S / s_w[o], every product has the scale S, so the adjoint
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -26,24 +26,28 @@ from gradcam.dialect.traits import (
     MovesChannels,
     Product,
     ProductOfBoth,
-    Sum,
+    Rescales,
     has,
 )
 from gradcam.errors import fail
+from gradcam.numerics import LARGEST_RATIO
 from gradcam.passes.ir.constants import dense_values
 from gradcam.passes.ir.explanations import class_dependents
 from gradcam.passes.ir.queries import only_user, users
 from gradcam.passes.quantize.calibrate import RANGE
+from gradcam.passes.quantize.checks import RESULT_LIMIT, accumulator_bound
 from gradcam.passes.quantize.parameters import Parameters
 from gradcam.quant_types import (
     ACCUMULATOR_BITS,
     FRACTION_BITS,
+    is_quantized,
     largest_magnitude,
     levels,
     quantized_like,
     scales,
     storage_bits,
     storage_limits,
+    sum_scale,
     summands,
 )
 
@@ -53,16 +57,30 @@ MOST_IN_HALVES = 127 * 256 + 127
 #: Bits of sums that are multiplied in two halves of 8 bits, both of which are signed.
 WIDE_BITS = 15
 
+#: Bits of the fraction of a wide map, at most. They are rounded away, ties towards plus infinity; with 10 of them the
+#: mean over a map does not show that 1 of 2^10 values is a tie, with 6 bits it does.
+MAP_FRACTION_BITS = 10
+
+#: What the formula of a method reads is this often as large as the range that was measured, before it saturates.
+HEADROOM = 2
+
 #: For each channel of a gradient the number of the weight, and of its output channel, that it is multiplied with; None
 #: for a channel that is multiplied with none. None for a gradient that needs one scale.
 Demand = tuple[tuple[int, int] | None, ...] | None
 
 
 class Gradients:
-    """Chooses the types of a function's gradients, before any op but the weights is changed."""
+    """Chooses the types of a function's gradients, before any op but the weights is changed.
+
+    A gradient that is read at one scale is stored so in 8 bits. Three kinds are **wide**: residual sums, whose summands
+    shall not be rounded before they meet; what is read at several scales; and what the formula of a method multiplies
+    with the feature map. These have 32 bits with a fraction, and who reads one gets what it needs by a
+    `gradcam.requantize`: 8 bits at the scales of its weights, or up to 15 bits for the formula. In hardware all of this
+    is the epilogue of the layer that computes the gradient, and no map of 32 bits is stored.
+    """
 
     def __init__(self, main: Any, parameters: Parameters, bits: int = LEAST) -> None:
-        """Inserts `gradcam.requantize` where one gradient is read at two scales.
+        """Inserts `gradcam.requantize` where a gradient is wide, or two readers of another one differ.
 
         Args:
             main: a calibrated function.
@@ -73,41 +91,63 @@ class Gradients:
         self.weights: dict[ir.Value, int] = {}
         self.groups: dict[int, int] = {}
         self.values = class_dependents(main)
-        self.order = {op.results[0]: n for n, op in enumerate(main.entry_block.operations) if op.results}
-        for op in list(main.entry_block.operations):
-            if has(op, Product, ExactProduct, ProductOfBoth) and op.operands[0] in self.values:
-                self._match(op)
-            elif has(op, MovesChannels, AlignsParts, Sum):
-                self._narrow(op)
+        body = list(main.entry_block.operations)
+        self.order: dict[ir.Value, float] = {op.results[0]: n for n, op in enumerate(body) if op.results}
+        self.wide = self._wide_values(body)
+        for op in body:
+            self._read(op)
         self.values = class_dependents(main)
         self._sums = self._residual_sums(main)
+        self._fractions: dict[ir.Value, int] = {}
 
     # The readers of a gradient, and the origin of its scales.
 
-    def _match(self, op: Any) -> None:
-        """Makes operand 0 of `op` have the scales that `op` needs, by a `gradcam.requantize` where necessary."""
-        g, need = op.operands[0], self._need(op)
-        origin = self._origin(g)
-        takes_any = has(op, ProductOfBoth)
-        if (takes_any or self._chosen(g) == need) and not is_wide_sum(origin.owner):
-            return
-        if isinstance(origin.owner, cam_ops.ClassRowOp) and need is None:
-            return
-        for user in users(g):  # an earlier reader with the same need has made it
-            if isinstance(user, adjoint_ops.RequantizeOp) and self._demand(user.y) == need:
-                op.operands[0] = user.y
-                return
-        op.operands[0] = _requantized(g, op)
+    def _wide_values(self, body: Iterable[Any]) -> set[ir.Value]:
+        """The results of ops that choose the scales of a wide gradient."""
+        found = {op.results[0] for op in body if isinstance(op, ops.AddOp) and op.results[0] in self.values}
+        for op in body:
+            if not has(op, Product, ExactProduct) or (g := op.operands[0]) not in self.values:
+                continue
+            layer = self._origin(g).owner
+            can_be = has(layer, Rescales, ChannelAffine) and not isinstance(layer, adjoint_ops.TapSumsOp)
+            if can_be and (has(op, ExactProduct) or self._chosen(g) != self._need(op)):
+                found.add(layer.results[0])
+        return found
 
-    def _narrow(self, op: Any) -> None:
-        """Gives an op that moves or adds up gradients 8 bits of each."""
+    def _read(self, op: Any) -> None:
+        """Makes the gradients that `op` reads such as it needs them."""
         for index, g in enumerate(op.operands):
-            if g in self.values and is_wide_sum(self._origin(g).owner):
-                op.operands[index] = _requantized(g, op)
+            if g not in self.values:
+                continue
+            if self._origin(g) in self.wide:
+                if not _reads_wide(op, g):
+                    op.operands[index] = self._requantized(g, op)
+            elif index == 0 and has(op, Product, ExactProduct, ProductOfBoth):
+                self._match(op)
+
+    def _match(self, op: Any) -> None:
+        """Makes operand 0 of `op`, which is not wide, have the scales that `op` needs."""
+        g, need = op.operands[0], self._need(op)
+        is_row = isinstance(self._origin(g).owner, cam_ops.ClassRowOp) and need is None
+        if not (has(op, ProductOfBoth) or is_row or self._chosen(g) == need):
+            op.operands[0] = self._requantized(g, op)
+
+    def _requantized(self, g: ir.Value, op: Any) -> ir.Value:
+        """What `op` gets of `g`: what a `gradcam.requantize` before it makes, or one before an earlier reader."""
+        need = self._need(op)
+        earlier = [user for user in users(g) if isinstance(user, adjoint_ops.RequantizeOp)]
+        for copy in sorted(earlier, key=lambda user: self.order[user.y]):
+            is_any = not has(op, Product, ExactProduct) or self._demand(copy.y) == need
+            if is_any and _for_formula(copy) == has(op, ExactProduct):
+                return copy.y
+        y = _requantized(g, op, f"requantized{len(earlier) or ''}")
+        self.values.add(y)
+        self.order[y] = self.order[op.results[0]] - 0.5
+        return y
 
     def _origin(self, g: ir.Value) -> ir.Value:
-        """The value that `g` takes its scale from."""
-        while has(op := g.owner, KeepsScale) and op.operands[0] in self.values and not _mixes_channels(op):
+        """The value that `g` takes the scales of its channels from, in their order."""
+        while has(op := g.owner, KeepsScale) and op.operands[0] in self.values and not _moves_channels(op):
             g = op.operands[0]
         return g
 
@@ -147,7 +187,8 @@ class Gradients:
         if has(user, AlignsParts):
             whole, channels = self._demand(user.results[0]), channel_ranges(user)[list(user.operands).index(g)]
             return None if whole is None else whole[channels.start : channels.stop]
-        if isinstance(user, adjoint_ops.TapSumsOp) or (has(user, KeepsScale) and not _mixes_channels(user)):
+        takes_scales = isinstance(user, adjoint_ops.TapSumsOp | adjoint_ops.RequantizeOp)
+        if takes_scales or (has(user, KeepsScale) and not _mixes_channels(user)):
             found = self._demand(user.results[0])
             if found is not None and has(user, MovesChannels):
                 return _moved(found, inverse(order_of(user), ir.RankedTensorType(g.type).shape[1]))
@@ -157,7 +198,7 @@ class Gradients:
     def _residual_sums(self, main: Any) -> dict[ir.Value, tuple[Any, float]]:
         """The values that feed a sum with 32 bits, each with the sum and the ratio of their scales.
 
-        Of two convolutions only the later one has 32 bits. Of two vectors both have, since they take no memory.
+        Of two maps only the later one has 32 bits. Of two vectors both have, since they take no memory.
         """
         found: dict[Any, list[tuple[ir.Value, Any, float]]] = {}
         for op in main.entry_block.operations:
@@ -169,7 +210,7 @@ class Gradients:
                     user = only_user(user)
                 if isinstance(user, ops.AddOp):
                     found.setdefault(user.results[0], []).append((op.results[0], user, factor))
-        chosen = [feeds if is_wide_sum(feeds[0][1]) else feeds[-1:] for feeds in found.values()]
+        chosen = [feeds if _is_vector(feeds[0][0]) else feeds[-1:] for feeds in found.values()]
         return {value: (sum_, factor) for feeds in chosen for value, sum_, factor in feeds}
 
     # Types.
@@ -190,9 +231,13 @@ class Gradients:
         if isinstance(op, adjoint_ops.TapSumsOp):
             bits = self._wide_bits(value)
             return quantized_like(value, self._steps(op) * self._largest(op) / levels(bits), bits)
-        if is_wide_sum(op):
+        if value in self.wide:
             return quantized_like(value, self._steps(op), ACCUMULATOR_BITS)
         most = self._largest(op)
+        if isinstance(op, adjoint_ops.RequantizeOp) and _for_formula(op):
+            bits = min(WIDE_BITS, *(ACCUMULATOR_BITS - total.bit_length() for total in self._factors(value)))
+            finer = math.floor(math.log2((1 << (bits - 1)) / (most * HEADROOM)))
+            return quantized_like(value, self._steps(op) * 2.0**-finer, bits)
         return quantized_like(value, self._steps(op), self.bits, None if self.bits == LEAST else (-most, most))
 
     def _moved_type(self, op: Any) -> ir.Type:
@@ -202,10 +247,10 @@ class Gradients:
         return _stored_as(op.operands[0], op.results[0], moved)
 
     def _steps(self, op: Any) -> np.ndarray:
-        """Scales of the narrow result of `op` (of its finer i32 one for a sum of vectors): float64, () or (C,)."""
+        """Scales of the narrow result of `op`, or of its finer one of 32 bits where it is wide: float64, () or (C,)."""
         last = _masked(op)
         whole = only_user(last)
-        if has(whole, AlignsParts) and not is_wide_sum(op):  # stored at the scales of the whole at once
+        if has(whole, AlignsParts):  # stored at the scales of the whole at once
             steps, channels = self._steps(whole), channel_ranges(whole)[list(whole.operands).index(last.results[0])]
             return steps[channels] if steps.ndim else steps
         largest, levels_ = _channel_maxima(last), self._largest(op)
@@ -219,7 +264,28 @@ class Gradients:
             for owner in set(owners.tolist()):  # products with one weight have one scale
                 own = owners == owner
                 steps[own] = ((largest * carried)[own].max() or 1.0) / levels_ / carried[own]
-        return steps / (1 << FRACTION_BITS) if is_wide_sum(op) else steps
+        return steps / (1 << self._fraction(op, steps)) if op.results[0] in self.wide else steps
+
+    def _fraction(self, op: Any, steps: np.ndarray) -> int:
+        """The bits of the fraction of a wide result: as many as leave room for the largest values that it can have.
+
+        Args:
+            op: the op.
+            steps: the scales of its narrow result.
+        """
+        value = op.results[0]
+        if _is_vector(value):
+            return FRACTION_BITS
+        if value not in self._fractions:
+            feeds = [v for v, (sum_, _) in self._sums.items() if sum_.results[0] == value]
+            rescaled = [v.owner for v in feeds or [value] if has(v.owner, Rescales)]
+            largest = [accumulator_bound(layer) * sum_scale(layer) / steps * 2 / RESULT_LIMIT for layer in rescaled]
+            if isinstance(op, ops.AddOp):
+                others = [v for v in op.operands if v not in feeds and is_quantized(v)]
+                largest += [scales(v) / steps * 2 / LARGEST_RATIO for v in others]
+            room = -math.log2(max((float(np.max(x)) for x in largest), default=0.0) or 1.0)
+            self._fractions[value] = max(0, min(MAP_FRACTION_BITS, math.floor(room)))
+        return self._fractions[value]
 
     def _carried(self, demand: tuple[tuple[int, int] | None, ...]) -> np.ndarray:
         """The scale of the weights that each channel is multiplied with, 1 where there are none: float64, (C,)."""
@@ -235,7 +301,7 @@ class Gradients:
     def _largest(self, op: Any) -> int:
         """The largest integer of the narrow result of `op`: of more than 8 bits as much as products have room for."""
         whole = only_user(_masked(op))
-        if has(whole, AlignsParts) and not is_wide_sum(op):
+        if has(whole, AlignsParts):
             return self._largest(whole)
         fitting = (((1 << (ACCUMULATOR_BITS - 1)) - 1) // total for total in self._factors(op.results[0]))
         return max(levels(LEAST), min(levels(self.bits), MOST_IN_HALVES, *fitting))
@@ -274,9 +340,9 @@ def _stored_as(g: ir.Value, like: ir.Value, steps: np.ndarray) -> ir.Type:
     return quantized_like(like, steps, storage_bits(g), storage_limits(g))
 
 
-def _requantized(g: ir.Value, op: Any) -> ir.Value:
-    """A `gradcam.requantize` of `g` before `op`."""
-    with ir.InsertionPoint(op), part_location(g.owner, "requantized"):
+def _requantized(g: ir.Value, op: Any, name: str) -> ir.Value:
+    """A `gradcam.requantize` of `g` before `op`, by the name of `g` and another one behind it."""
+    with ir.InsertionPoint(op), part_location(g.owner, name):
         copy = adjoint_ops.RequantizeOp(g, g.type)
     if isinstance(g.owner, cam_ops.ClassRowOp):
         largest = np.abs(dense_values(g.owner.operands[0].owner).astype(np.float64)).max(0)
@@ -292,9 +358,27 @@ def _moved(demand: tuple[tuple[int, int] | None, ...], order: list[int]) -> Dema
     return moved if any(moved) else None
 
 
-def is_wide_sum(op: Any) -> bool:
-    """Whether `op` adds vectors; these have 32 bits until they are multiplied."""
-    return isinstance(op, ops.AddOp) and math.prod(ir.RankedTensorType(op.z.type).shape[2:]) == 1
+def _is_vector(value: ir.Value) -> bool:
+    """Whether a gradient has one position; at 32 bits it takes no memory to speak of."""
+    return math.prod(ir.RankedTensorType(value.type).shape[2:]) == 1
+
+
+def _reads_wide(op: Any, g: ir.Value) -> bool:
+    """Whether `op` reads the wide `g` as it is: element by element, and of a map nothing else does."""
+    if _moves_channels(op) or has(op, AlignsParts):
+        return False
+    by_element = has(op, KeepsScale, ChannelAffine)
+    return by_element or isinstance(op, ops.AddOp) if _is_vector(g) else by_element and len(users(g)) == 1
+
+
+def _for_formula(requantize: Any) -> bool:
+    """Whether the formula of a method alone reads a requantized gradient."""
+    return all(has(user, ExactProduct) for user in users(requantize.y))
+
+
+def _moves_channels(op: Any) -> bool:
+    """Whether an op that keeps scales gives them to other channels."""
+    return has(op, MovesChannels) or (has(op, KeepsScale) and _mixes_channels(op))
 
 
 def _mixes_channels(op: Any) -> bool:

@@ -21,6 +21,9 @@ from gradcam.errors import GradcamError
 MULTIPLIER_BITS = 15
 MAX_SHIFT = 46
 
+#: A ratio that a multiplier and a shift can express is below this one.
+LARGEST_RATIO = 2.0**14
+
 
 def fixed_point(ratios: ArrayLike) -> tuple[np.ndarray, int]:
     """Writes real scale ratios as `m * 2^-s`, with one shift for all of them.

@@ -219,13 +219,17 @@ def result_rescale(op: Any) -> tuple[np.ndarray, int]:
 
 def result_ratio(op: Any) -> np.ndarray:
     """The real factor that `result_rescale` approximates in fixed point: float64, () or one per result channel."""
-    x, y = scales(op.operands[0]), scales(op.results[0])
-    product, total = trait(op, Product), trait(op, Sum)
+    return sum_scale(op) / scales(op.results[0])
+
+
+def sum_scale(op: Any) -> np.ndarray:
+    """The scale of the exact integer result of an op before it is rescaled: float64, () or one per result channel."""
+    x, product, total = scales(op.operands[0]), trait(op, Product), trait(op, Sum)
     if has(op, ProductOfBoth):
-        return x * scale(op.operands[1]) / y
+        return x * scale(op.operands[1])
     if product is not None:
-        return (product_scale(op) if product.transposed else x * scales(op.operands[1])) / y
-    return x / (_divisor(op) * y) if total is not None and total.mean else x / y
+        return np.asarray(product_scale(op)) if product.transposed else x * scales(op.operands[1])
+    return x / _divisor(op) if total is not None and total.mean else x
 
 
 def _divisor(op: Any) -> int:
@@ -260,7 +264,8 @@ def operand_rescale(x: Any, z: Any, factor: float = 1.0) -> tuple[np.ndarray, in
     """
     if has_same_scale(x, z):
         return None if factor == 1 else fixed_point(factor)
-    return fixed_point(factor * scales(x) / scales(z))
+    m, s = fixed_point(factor * scales(x) / scales(z))
+    return (m if m.ndim == 0 or (m != m[0]).any() else m[0]), s  # alike in all channels, as between two of one pattern
 
 
 def part_rescale(concat: Any, index: int) -> tuple[np.ndarray, int] | None:

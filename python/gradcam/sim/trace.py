@@ -146,30 +146,50 @@ def compare_buffers(program: Program, buffers: Sequence[np.ndarray], tensors: Se
     written = dumps(program)
     if not buffers or len(buffers) != len(written):
         raise GradcamError(f"the run has {len(buffers)} buffers, not the {len(written)} that it writes")
-    finished = _finished(written, buffers)
-    names = [_tensor_name(program.nests[d.nest], d.buffer.name, tensors) for d, _ in finished]
-    writes = [(d.nest, n) for (d, _), n in zip(finished, names, strict=True)]
+    finished = _with_halves_joined(_finished(written, buffers))
+    names = [_tensor_name(program.nests[nest], name, tensors) for nest, name, *_ in finished]
+    writes = [(nest, n) for (nest, *_), n in zip(finished, names, strict=True)]
     # A map fills whole words of the widest memory of maps, also where its own memory has narrower ones.
     word = max((program.banks[b.bank].lanes for b in program.buffers if b.bank is not None), default=1)
-    partners = _partners(writes, [b for _, b in finished], word, tensors)
+    partners = _partners(writes, [b for _, _, b, _ in finished], word, tensors)
     trace = Trace(rings=[buffer.name for buffer in program.buffers if buffer.ring is not None])
-    for (dump, buffer), name, tensor in zip(finished, names, partners, strict=True):
+    for (nest, own, buffer, bits), name, tensor in zip(finished, names, partners, strict=True):
         if tensor is None:
-            trace.skipped.append(dump.buffer.name)
+            trace.skipped.append(own)
             continue
         trace.compared.append(name)
-        got = _view(_with_sign_of(tensor, buffer, dump.buffer.element_bits), tensor)
+        got = _view(_with_sign_of(tensor, buffer, bits), tensor)
         if trace.difference is None and got is not None and (got != tensor.value).any():
-            trace.difference = _difference(dump.nest, tensor, got)
+            trace.difference = _difference(nest, tensor, got)
     if not trace.compared:
         raise GradcamError("no buffer of the design has the name of a tensor of the reference: nothing was compared")
     return trace
 
 
-def _finished(written: Sequence[Dump], buffers: Sequence[np.ndarray]) -> list[tuple[Dump, np.ndarray]]:
+#: The nest that wrote a buffer last, the buffer's name, its content, and the bits of its elements.
+Finished = tuple[int, str, np.ndarray, int]
+
+
+def _finished(written: Sequence[Dump], buffers: Sequence[np.ndarray]) -> list[Finished]:
     """The buffers as their last writers leave them: a tensor may be put together by several nests."""
-    last = {d.buffer.name: (d, b) for d, b in zip(written, buffers, strict=True)}
-    return sorted(last.values(), key=lambda pair: pair[0].nest)
+    last = {
+        d.buffer.name: (d.nest, d.buffer.name, b, d.buffer.element_bits) for d, b in zip(written, buffers, strict=True)
+    }
+    return sorted(last.values(), key=lambda found: found[0])
+
+
+def _with_halves_joined(finished: Sequence[Finished]) -> list[Finished]:
+    """The buffers with the two halves of 8 bits of a 16-bit tensor, `NAME.high` and `NAME.low`, as one."""
+    halves = {name: buffer for _, name, buffer, _ in finished if name.endswith((".high", ".low"))}
+    found = list[Finished]()
+    for nest, name, buffer, bits in finished:
+        whole, _, half = name.rpartition(".")
+        other = halves.get(f"{whole}.{'low' if half == 'high' else 'high'}") if name in halves else None
+        if other is None:
+            found.append((nest, name, buffer, bits))
+        elif half == "high":
+            found.append((nest, whole, 256 * buffer.astype(np.int16) + other, 2 * bits))
+    return found
 
 
 def _tensor_name(nest: Nest, buffer: str, tensors: Sequence[Tensor]) -> str:
