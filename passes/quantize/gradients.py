@@ -235,9 +235,10 @@ class Gradients:
             return quantized_like(value, self._steps(op), ACCUMULATOR_BITS)
         most = self._largest(op)
         if isinstance(op, adjoint_ops.RequantizeOp) and _for_formula(op):
-            bits = min(WIDE_BITS, *(ACCUMULATOR_BITS - total.bit_length() for total in self._factors(value)))
-            finer = math.floor(math.log2((1 << (bits - 1)) / (most * HEADROOM)))
-            return quantized_like(value, self._steps(op) * 2.0**-finer, bits)
+            bits = max(WIDE_BITS, self.bits)
+            reach = self._room(value, bits)
+            finer = math.floor(math.log2(reach / (most * HEADROOM)))
+            return quantized_like(value, self._steps(op) * 2.0**-finer, bits, (-reach, reach))
         return quantized_like(value, self._steps(op), self.bits, None if self.bits == LEAST else (-most, most))
 
     def _moved_type(self, op: Any) -> ir.Type:
@@ -279,10 +280,11 @@ class Gradients:
         if value not in self._fractions:
             feeds = [v for v, (sum_, _) in self._sums.items() if sum_.results[0] == value]
             rescaled = [v.owner for v in feeds or [value] if has(v.owner, Rescales)]
-            largest = [accumulator_bound(layer) * sum_scale(layer) / steps * 2 / RESULT_LIMIT for layer in rescaled]
+            ratios = [(sum_scale(layer) / steps, accumulator_bound(layer)) for layer in rescaled]
             if isinstance(op, ops.AddOp):
                 others = [v for v in op.operands if v not in feeds and is_quantized(v)]
-                largest += [scales(v) / steps * 2 / LARGEST_RATIO for v in others]
+                ratios += [(scales(v) / steps, np.array(0.0)) for v in others]
+            largest = [r * np.maximum(2 / LARGEST_RATIO, bound * 2 / RESULT_LIMIT) for r, bound in ratios]
             room = -math.log2(max((float(np.max(x)) for x in largest), default=0.0) or 1.0)
             self._fractions[value] = max(0, min(MAP_FRACTION_BITS, math.floor(room)))
         return self._fractions[value]
@@ -303,8 +305,12 @@ class Gradients:
         whole = only_user(_masked(op))
         if has(whole, AlignsParts):
             return self._largest(whole)
-        fitting = (((1 << (ACCUMULATOR_BITS - 1)) - 1) // total for total in self._factors(op.results[0]))
-        return max(levels(LEAST), min(levels(self.bits), MOST_IN_HALVES, *fitting))
+        return self._room(op.results[0], self.bits)
+
+    def _room(self, g: ir.Value, bits: int) -> int:
+        """The largest integer of `bits` for `g`, but 127 at least, with which no sum of its products overflows."""
+        fitting = (((1 << (ACCUMULATOR_BITS - 1)) - 1) // total for total in self._factors(g))
+        return max(levels(LEAST), min(levels(bits), MOST_IN_HALVES, *fitting))
 
     def _factors(self, g: ir.Value) -> Iterator[int]:
         """The largest sum of magnitudes that integers of `g` are multiplied with, for each product that reads them."""
