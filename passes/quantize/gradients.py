@@ -88,6 +88,8 @@ class Gradients:
             bits: of a gradient.
         """
         self.parameters, self.bits = parameters, bits
+        #: Of the bits beyond 8 every second one lets fewer gradients saturate, the others make steps finer.
+        self.reserve = 1 << (bits - LEAST) // 2
         self.weights: dict[ir.Value, int] = {}
         self.groups: dict[int, int] = {}
         self.values = class_dependents(main)
@@ -254,7 +256,7 @@ class Gradients:
         if has(whole, AlignsParts):  # stored at the scales of the whole at once
             steps, channels = self._steps(whole), channel_ranges(whole)[list(whole.operands).index(last.results[0])]
             return steps[channels] if steps.ndim else steps
-        largest, levels_ = _channel_maxima(last), self._largest(op)
+        largest, levels_ = self.reserve * _channel_maxima(last), self._largest(op)
         demand = self._demand(op.results[0])
         if demand is None:
             steps = np.asarray(largest.max() / levels_)

@@ -200,7 +200,7 @@ def _tensor_name(nest: Nest, buffer: str, tensors: Sequence[Tensor]) -> str:
     """
     original, _, number = buffer.rpartition(".")
     names = [buffer, *([original] if number.isdecimal() and original in nest.writes else [])]
-    is_part = (original if number.isdecimal() else buffer).startswith(f"{nest.name}.")
+    is_part = (original if number.isdecimal() else buffer).endswith(".halves")
     return next((n for n in names if any(t.name == n for t in tensors)), buffer if is_part else nest.name)
 
 

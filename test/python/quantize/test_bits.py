@@ -24,7 +24,7 @@ from gradcam.passes.ir.queries import main_function
 from gradcam.passes.program.banks import hex_lines
 from gradcam.passes.quantize.parameters import weight_scales
 from gradcam.passes.quantize.quantize import Quantize
-from gradcam.quant_types import storage_bits, storage_limits
+from gradcam.quant_types import scales, storage_bits, storage_limits
 from gradcam.reference.integer import run_integer
 
 #: Buffers of the lowering that have no tensor in the reference.
@@ -106,6 +106,16 @@ def test_more_bits_are_nearer_to_float():
         compilation = Compilation(net, with_bits(net.settings("4x4"), bits, method="hirescam"))
         least.append(1 - min(correlations(*float_and_int8(compilation, net.calibration_images))))
     assert least[0] > 4 * least[1] > 8 * least[2]
+
+
+def test_every_second_bit_of_gradients_lets_fewer_saturate():
+    def steps(bits: int) -> np.ndarray:
+        module = Compilation(residual(), with_bits(residual().settings("4x4"), (8, bits, 8))).to("quantized")
+        (op,) = (o for o in main_function(module).entry_block.operations if o.operation.name == "gradcam.max_unpool2d")
+        return scales(op.results[0])
+
+    for bits, most, reserve in ((9, 255, 1), (10, 511, 2), (11, 1023, 2), (12, 2047, 4), (16, 32639, 16)):
+        np.testing.assert_allclose(steps(bits) * most, steps(8) * 127 * reserve, rtol=1e-5)
 
 
 def test_weights_have_the_bits_that_their_sums_have_room_for():
