@@ -11,6 +11,7 @@ With a 32-bit accumulator the sum has at most 47 bits with sign, so that hardwar
 from __future__ import annotations
 
 import math
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -118,11 +119,15 @@ def quantize(values: np.ndarray, scale: float) -> np.ndarray:
     return np.clip(np.rint(values.astype(np.float64) / scale), -128, 127).astype(np.int8)
 
 
-def int8_limits(scale: float, low: int = -128, high: int = 127) -> tuple[float, float]:
+#: One scale, or an array of them.
+Scales = TypeVar("Scales", float, np.ndarray)
+
+
+def unsaturated(scale: Scales, low: int = -128, high: int = 127) -> tuple[Scales, Scales]:
     """The real values between which `quantize` rounds to integers of `low` to `high` without saturation."""
     return (low - 0.5) * scale, (high + 0.5) * scale
 
 
-def outside(values: np.ndarray, limits: tuple[float, float]) -> int:
-    """Number of values below the first limit or above the second one."""
+def outside(values: np.ndarray, limits: tuple[ArrayLike, ArrayLike]) -> int:
+    """Number of values below the first limit or above the second one; arrays of limits broadcast."""
     return int(np.count_nonzero(values < limits[0])) + int(np.count_nonzero(values > limits[1]))

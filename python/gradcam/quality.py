@@ -17,7 +17,7 @@ from gradcam.execution.float32 import one_thread
 from gradcam.float_network import FloatNetwork, ImageQuality, Outputs
 from gradcam.functions import FUNCTIONS
 from gradcam.images import batches
-from gradcam.numerics import int8_limits, outside
+from gradcam.numerics import outside, unsaturated
 from gradcam.passes.ir.constants import dense_values
 from gradcam.passes.ir.explanations import class_dependents, map_names
 from gradcam.passes.ir.normalization import entering
@@ -88,7 +88,7 @@ def measure(module: Any, quantized: Any, images: Iterable[np.ndarray], source: S
     """
     network = float_network(module, quantized)
     main = main_function(quantized)
-    image_limits = int8_limits(scale(main.entry_block.arguments[0]))
+    image_limits = unsaturated(scale(main.entry_block.arguments[0]))
     scales = [scale(value) for value in main.entry_block.operations[-1].operands]
     found, beyond, pixels, stability = list[ImageQuality](), 0, 0, Stability(network, quantized)
     with one_thread():
@@ -115,7 +115,7 @@ def activation_limits(module: Any, quantized: Any) -> dict[ir.Value, tuple[float
     """
     pairs = zip(_forward(module), _forward(quantized), strict=True)
     kept = [(x.results[0], q.results[0]) for x, q in pairs if _stores(q)]
-    return {x: int8_limits(scale(q), *storage_limits(q)) for x, q in kept}
+    return {x: unsaturated(scale(q), *storage_limits(q)) for x, q in kept}
 
 
 def gradient_limits(module: Any, quantized: Any) -> dict[ir.Value, tuple[np.ndarray, np.ndarray]]:
@@ -154,8 +154,7 @@ def _limits(value: ir.Value) -> tuple[np.ndarray, np.ndarray]:
     """The real values that a gradient stores without saturation, for each channel where these have scales."""
     step = scales(value)
     rank = len(ir.RankedTensorType(value.type).shape)
-    low, high = (np.asarray(x) for x in int8_limits(step.reshape(-1, *[1] * (rank - 2)), *storage_limits(value)))
-    return low, high
+    return unsaturated(step.reshape(-1, *[1] * (rank - 2)), *storage_limits(value))
 
 
 def _within_each(limits: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gradcam.images import Source, load_images
-from gradcam.numerics import int8_limits, outside
+from gradcam.numerics import outside, unsaturated
 from gradcam.schema.program import Program
 from gradcam.verdict import MOST_OUTSIDE, percent
 from gradcam.view import displayable
@@ -50,7 +50,7 @@ def read_images(source: Source, program: Program) -> Iterator[DesignImage]:
     how, scale = program.preprocessing, program.scale("image")
     for image in load_images(source, (1, channels, height, width), how, scale):
         picture = displayable(image.input[0], how)
-        beyond = outside(how.entering(image.input), int8_limits(scale)) / image.input.size
+        beyond = outside(how.entering(image.input), unsaturated(scale)) / image.input.size
         yield DesignImage(image.name, image.input, program.integers(image.input[0]), picture, beyond)
 
 
