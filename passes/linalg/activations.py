@@ -28,16 +28,15 @@ from gradcam.passes.linalg.lowering import (
     factor_vector,
     fixed,
     is_greater,
-    reduce_windows,
     require_narrow,
     rescaled_result,
     scale_term,
     stored,
     whole_or_parts,
-    window_loops,
 )
 from gradcam.passes.linalg.slopes import looked_up, within_int16
 from gradcam.passes.linalg.values import pointwise
+from gradcam.passes.linalg.windows import reduce_windows, window_loops
 from gradcam.quant_types import hard_bend, hard_rescale, is_unsigned, result_rescale, signed_rescale, storage_bits
 
 

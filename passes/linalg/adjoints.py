@@ -30,14 +30,11 @@ from gradcam.passes.linalg.builders import (
 )
 from gradcam.passes.linalg.depthwise import Axis, correlate
 from gradcam.passes.linalg.lowering import (
-    POINTWISE,
     Lowering,
     add_up,
     factor_vector,
     fixed,
     ints,
-    reaching,
-    reduce_window,
     rescaled_result,
     scale_term,
     stored,
@@ -47,6 +44,7 @@ from gradcam.passes.linalg.lowering import (
 from gradcam.passes.linalg.products import Factors, TileLoops, multiply_accumulate
 from gradcam.passes.linalg.taps import Taps, WindowAxis, axes_of, by_parity, windows_over
 from gradcam.passes.linalg.values import Halves, Layout, Row, joined, pointwise
+from gradcam.passes.linalg.windows import POINTWISE, reaching, reduce_window
 from gradcam.quant_types import is_narrow, result_rescale, storage_bits, storage_limits
 
 # --- products with the forward weights ---

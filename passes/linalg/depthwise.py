@@ -24,8 +24,9 @@ from torch_mlir import ir
 from torch_mlir.dialects import arith, linalg
 
 from gradcam.passes.linalg.builders import const_tensor, filled, generic
-from gradcam.passes.linalg.lowering import Lowering, reaching
+from gradcam.passes.linalg.lowering import Lowering
 from gradcam.passes.linalg.products import multiply_add
+from gradcam.passes.linalg.windows import reaching
 
 #: The number of the loop over the taps of a group.
 TAP = 6

@@ -41,32 +41,34 @@ from gradcam.passes.linalg.builders import (
 )
 from gradcam.passes.linalg.depthwise import Axis, correlate
 from gradcam.passes.linalg.lowering import (
-    POINTWISE,
     Lowering,
-    Window,
     add_up,
     channel_vector,
     factor_vector,
     fixed,
     ints,
     is_greater,
-    reduce_window,
-    reduce_windows,
     require_fits,
     require_narrow,
     rescaled_result,
     stored,
     stored_constant,
-    tap_numbers,
     together,
     users_named,
+)
+from gradcam.passes.linalg.products import accumulate, multiply_lanes
+from gradcam.passes.linalg.values import Halves, LaneMap, Parities, Placed, Row
+from gradcam.passes.linalg.windows import (
+    POINTWISE,
+    Window,
+    reduce_window,
+    reduce_windows,
+    tap_numbers,
     weighted,
     window_loops,
     window_of,
     window_weights,
 )
-from gradcam.passes.linalg.products import accumulate, multiply_lanes
-from gradcam.passes.linalg.values import Halves, LaneMap, Parities, Placed, Row
 from gradcam.quant_types import (
     ACCUMULATOR_BITS,
     element_type,

@@ -10,21 +10,9 @@ from torch_mlir.dialects import arith
 
 from gradcam.dialect.verify import shape as type_shape
 from gradcam.passes.linalg.builders import const, empty, extract_slice, generic, rescaled, shape, width
-from gradcam.passes.linalg.lowering import (
-    Lowering,
-    add_up,
-    factor_vector,
-    fixed,
-    ints,
-    reduce_windows,
-    rescaled_result,
-    stored,
-    tap_numbers,
-    weighted,
-    window_loops,
-    window_weights,
-)
+from gradcam.passes.linalg.lowering import Lowering, add_up, factor_vector, fixed, ints, rescaled_result, stored
 from gradcam.passes.linalg.taps import Taps, axes_of, by_parity, windows_over
+from gradcam.passes.linalg.windows import reduce_windows, tap_numbers, weighted, window_loops, window_weights
 from gradcam.quant_types import result_rescale, storage_bits
 
 

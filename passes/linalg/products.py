@@ -15,7 +15,7 @@ from gradcam.pe import PE
 from gradcam.quant_types import is_unsigned, largest_magnitude, storage_bits
 
 if TYPE_CHECKING:
-    from gradcam.passes.linalg.lowering import Window
+    from gradcam.passes.linalg.windows import Window
     from gradcam.passes.linalg.words import Words
 
 

@@ -14,18 +14,8 @@ from gradcam.adaptive import axes_of, largest_sum_of
 from gradcam.dialect.traits import Gradient, has
 from gradcam.dialect.verify import shape as type_shape
 from gradcam.passes.linalg.builders import const_tensor, empty, filled, generic, shape, width
-from gradcam.passes.linalg.lowering import (
-    Lowering,
-    Window,
-    add_up,
-    fixed,
-    ints,
-    reaching,
-    reduce_window,
-    require_fits,
-    rescaled_result,
-    weighted,
-)
+from gradcam.passes.linalg.lowering import Lowering, add_up, fixed, ints, require_fits, rescaled_result
+from gradcam.passes.linalg.windows import Window, reaching, reduce_window, weighted
 from gradcam.quant_types import is_accumulator, is_unsigned, largest_magnitude, result_rescale
 
 

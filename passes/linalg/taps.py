@@ -11,8 +11,9 @@ from torch_mlir import ir
 from gradcam.dialect.verify import shape as type_shape
 from gradcam.dialect.verify import sides
 from gradcam.passes.linalg.builders import filled, insert_slice, shape, width
-from gradcam.passes.linalg.lowering import ints, reaching, within
+from gradcam.passes.linalg.lowering import ints
 from gradcam.passes.linalg.values import Parities, parities
+from gradcam.passes.linalg.windows import reaching, within
 
 
 @dataclass(frozen=True)
