@@ -243,7 +243,7 @@ def _gather(module: ir.Module, images: Iterable[np.ndarray], means: InputMeans) 
     return found
 
 
-def _other_classes(logits: np.ndarray, seen: int) -> np.ndarray:
+def _other_classes(logits: np.ndarray, seen: int) -> list[int]:
     """For each image a class that is not the predicted one, where there is one.
 
     Args:
@@ -252,7 +252,7 @@ def _other_classes(logits: np.ndarray, seen: int) -> np.ndarray:
     """
     count = logits.shape[1]
     distances = np.arange(seen, seen + len(logits)) % max(1, count - 1) + 1
-    return (np.array([best_class(row) for row in logits]) + distances) % count
+    return ((np.array([best_class(row) for row in logits]) + distances) % count).tolist()
 
 
 def _by_class(main: Any) -> set[ir.Value]:
