@@ -124,9 +124,12 @@ def layer_figures(quantized: Any, program: Program) -> list[Layer]:
             cycles=layer.cycles + nest.cycles,
             output_bytes=layer.output_bytes + sum(sizes.pop(b, 0) for b in nest.writes),
         )
+    multiplying = {
+        key: layer for key, layer in layers.items() if count_multipliers(program.nests[i] for i in layer.nests)
+    }
     for op in _operations(quantized):
         phase = _PRODUCTS.get(op.operation.name)
-        if phase and (key := _layer_of(op, phase, quantized, layers)):
+        if phase and (key := _layer_of(op, phase, quantized, multiplying)):
             layer, macs = layers[key], layers[key].macs + _macs(op)
             nests = [program.nests[i] for i in layer.nests]
             running = sum(nest.end - nest.start for nest in nests)
@@ -141,13 +144,17 @@ def layer_figures(quantized: Any, program: Program) -> list[Layer]:
 
 
 def _layer_of(op: Any, phase: str, quantized: Any, layers: Mapping[tuple[str, str], Layer]) -> tuple[str, str] | None:
-    """The layer of a phase that contains an op of level 2, by its own name or that of the next op behind it."""
+    """The layer of a phase that contains an op of level 2, by its own name or that of the next op behind it.
+
+    `layers` are those with multipliers. The parts of a map that lie apart have the name of the map and `parts`.
+    """
     reached = set(op.results)
     following = itertools.dropwhile(lambda o: o != op, _operations(quantized))
     for other in following:
         if other == op or reached & set(other.operands):
-            if (key := (location_name(other), phase)) in layers:
-                return key
+            for name in (location_name(other), f"{location_name(other)}.parts"):
+                if (key := (name, phase)) in layers:
+                    return key
             reached |= set(other.results)
     return None
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from torch_mlir import ir
 
+from gradcam.bits import whole_bits
 from gradcam.design import Design
 from gradcam.dialect import make_context
 from gradcam.dialect.traits import ChoosesClass, has
@@ -148,7 +149,7 @@ def compare_buffers(program: Program, buffers: Sequence[np.ndarray], tensors: Se
         raise GradcamError(f"the run has {len(buffers)} buffers, not the {len(written)} that it writes")
     finished = _with_halves_joined(_finished(written, buffers))
     names = [_tensor_name(program.nests[nest], name, tensors) for nest, name, *_ in finished]
-    writes = [(nest, n) for (nest, *_), n in zip(finished, names, strict=True)]
+    writes = [(nest, n, _width(b, bits)) for (nest, _, b, bits), n in zip(finished, names, strict=True)]
     # A map fills whole words of the widest memory of maps, also where its own memory has narrower ones.
     word = max((program.banks[b.bank].lanes for b in program.buffers if b.bank is not None), default=1)
     partners = _partners(writes, [b for _, _, b, _ in finished], word, tensors)
@@ -205,39 +206,54 @@ def _tensor_name(nest: Nest, buffer: str, tensors: Sequence[Tensor]) -> str:
 
 
 def _partners(
-    writes: Sequence[tuple[int, str]], buffers: Sequence[np.ndarray], word: int, tensors: Sequence[Tensor]
+    writes: Sequence[tuple[int, str, int]], buffers: Sequence[np.ndarray], word: int, tensors: Sequence[Tensor]
 ) -> list[Tensor | None]:
-    """The tensor of each buffer, written as (nest, name): same name and a shape that fits.
+    """The tensor of each buffer, written as (nest, name, width): same name and width, and a shape that fits.
 
     A buffer in which several maps lie side by side, in words of their own, is no single one of them.
 
     Several ops can share a name, as a module's do that is called twice. Then both sides are matched in program order
     from the end, because the last op of a name is the one whose result is stored. Copies that a nest writes side by
-    side have one tensor; a mask beside them has another one, of bool.
+    side have one tensor; a mask beside them has another one, of 1 bit. A tensor of 32 bits that is never stored, as a
+    wide sum, is not that of a buffer of 8 bits.
     """
-    free: dict[tuple[str, bool], list[Tensor]] = {}
+    free: dict[tuple[str, int], list[Tensor]] = {}
     for tensor in tensors:
-        free.setdefault((tensor.name, tensor.value.dtype == np.bool_), []).append(tensor)
+        free.setdefault((tensor.name, _width(tensor.value, 8 * tensor.value.itemsize)), []).append(tensor)
     partners: list[Tensor | None] = []
     taken: dict[tuple[int, str, tuple[int, ...], np.dtype], Tensor | None] = {}
-    for (nest, name), buffer in zip(reversed(writes), reversed(buffers), strict=True):
+    for (nest, name, width), buffer in zip(reversed(writes), reversed(buffers), strict=True):
         key = nest, name, buffer.shape, buffer.dtype
         if key not in taken:
-            taken[key] = _take_last(free.get((name, buffer.dtype == np.bool_), []), buffer, word)
+            taken[key] = _take_last(free.get((name, width), []), buffer, word)
         partners.append(taken[key])
     return partners[::-1]
 
 
+def _width(elements: np.ndarray, bits: int) -> int:
+    """Bits of the type that has integers of `bits` in the reference; 1 of a mask."""
+    return 1 if elements.dtype == np.bool_ else whole_bits(bits)
+
+
 def _take_last(candidates: list[Tensor], buffer: np.ndarray, word: int) -> Tensor | None:
-    """Takes the last candidate that fits, and the ones behind it, out of the list."""
-    for i in reversed(range(len(candidates))):
-        shape = candidates[i].value.shape
-        has_others = len(shape) in (2, 4) and buffer.ndim == 3 and buffer.shape[2] >= shape[1] + word
-        if _view(buffer, candidates[i]) is not None and not has_others:
-            tensor = candidates[i]
-            del candidates[i:]
-            return tensor
-    return None
+    """Takes the last candidate that fits, and the ones behind it, out of the list.
+
+    A sum of 32 bits that is rescaled at once is never stored: one before it that the buffer equals is preferred.
+    """
+    fitting = [i for i in reversed(range(len(candidates))) if _fits(candidates[i], buffer, word)]
+    if not fitting:
+        return None
+    equal = (i for i in fitting if np.array_equal(_view(buffer, candidates[i]), candidates[i].value))
+    chosen = next(equal, fitting[0])
+    tensor = candidates[chosen]
+    del candidates[chosen:]
+    return tensor
+
+
+def _fits(tensor: Tensor, buffer: np.ndarray, word: int) -> bool:
+    shape = tensor.value.shape
+    has_others = len(shape) in (2, 4) and buffer.ndim == 3 and buffer.shape[2] >= shape[1] + word
+    return _view(buffer, tensor) is not None and not has_others
 
 
 def _with_sign_of(tensor: Tensor, buffer: np.ndarray, bits: int) -> np.ndarray:
