@@ -72,13 +72,13 @@ class Blocks(NamedTuple):
 
 @dataclass
 class _Loops:
-    """The loops of a `linalg.generic`, in order; a loop of one iteration is none."""
+    """The loops of a `linalg.generic`, in order; a loop of one iteration is none, unless it is to stay."""
 
     extents: list[int] = field(default_factory=list)
     kinds: str = ""
 
-    def add(self, extent: int, kind: str = "p") -> ir.AffineExpr:
-        if extent == 1:
+    def add(self, extent: int, kind: str = "p", stays: bool = False) -> ir.AffineExpr:
+        if extent == 1 and not stays:
             return ir.AffineConstantExpr.get(0)
         self.extents.append(extent)
         self.kinds += kind
@@ -103,10 +103,12 @@ def _weighted_sums(lowering: Lowering, op: Any, axes: list[Blocks]) -> ir.Value:
     lanes, padded = lowering.pe.oc, lowering.pe.padded(channels)
     # Whole words of a gradient are read again: the lanes behind the channels become the sums of their zeros.
     words = (padded if has(op, Gradient) else channels + lanes - 1) // lanes
+    # A channel that is one loop alone has to walk all lanes, at most a word: else it is a sum of two loops.
+    stays = 1 < words * lanes != lowering.pe.lanes
     loops = _Loops()
-    ct, outer = loops.add(words), [(loops.add(a.number), loops.add(len(a.weights))) for a in axes]
+    ct, outer = loops.add(words, stays=stays), [(loops.add(a.number), loops.add(len(a.weights))) for a in axes]
     taps = [loops.add(a.weights.shape[1], "r") for a in axes]
-    channel = ct * lanes + loops.add(lanes)
+    channel = ct * lanes + loops.add(lanes, stays=stays)
     x = reaching(lowering.tensor(op.operands[0]), [a.places for a in axes])
     read = [q * a.reach + i * a.stride + k for a, (q, i), k in zip(axes, outer, taps, strict=True)]
     stored = [q * len(a.weights) + i for a, (q, i) in zip(axes, outer, strict=True)]

@@ -19,11 +19,11 @@ from torch_mlir import ir
 from gradcam.compiler import Compilation, Settings
 from gradcam.dialect import make_context
 from gradcam.errors import GradcamError
-from gradcam.jit import run_linalg
+from gradcam.jit import compile_affine, run_linalg
 from gradcam.output import compile_to_folder
 from gradcam.passes.linalg.convert_gradcam_to_linalg import ConvertGradcamToLinalg
 from gradcam.passes.quantize.quantize import Quantize
-from gradcam.reference.integer import run_integer
+from gradcam.reference.integer import quantize_image, run_integer
 
 HALF = "!quant.uniform<i8:f32, 5.0e-01>"
 EIGHTH = "!quant.uniform<i8:f32, 1.25e-01>"
@@ -154,6 +154,32 @@ def test_linalg_equals_the_integer_reference(name, target):
     compilation = Compilation(net, Settings(f"layers.{target}", METHODS[number % 3], pe, range_choice="max"))
     wanted = check_linalg(compilation, compilation.to("quantized"), net.calibration_images)
     assert len(np.unique(wanted[0][1])) > 3
+
+
+def few() -> Network:
+    """An adaptive pool of a map of three channels, uneven on both axes; the map is explained."""
+    net = Network(1, 5, 5, seed=3)
+    net.explain(net.conv(0, 3))
+    net.add(nn.AdaptiveAvgPool2d((3, 3)))
+    net.conv(2, 8)
+    net.add(nn.AdaptiveAvgPool2d(1))
+    return net.classify(5)
+
+
+@pytest.mark.parametrize("pe", ["4x16", "1x2"])
+def test_channels_that_are_a_part_of_the_lanes(pe, tmp_path):
+    """The sums of one step, or of three steps of one lane each, and of four for the gradient, in words of two lanes."""
+    net, folder = few(), tmp_path / "design"
+    compilation = Compilation(net, net.settings(pe))
+    quantized = compilation.to("quantized")
+    inputs = [quantize_image(quantized, image[None])[0].transpose(1, 2, 0) for image in net.calibration_images]
+    wanted = check_linalg(compilation, quantized, net.calibration_images)
+    scheduled = compile_affine(compilation.to("scheduled"), 2, 0)
+    for x, exact in zip(inputs, wanted, strict=True):
+        found = scheduled(np.ascontiguousarray(x), np.array([-1], np.int32))
+        assert all(np.array_equal(f.ravel(), e.ravel()) for f, e in zip(found, exact, strict=True))
+    compile_to_folder(net, "test", net.settings(pe), folder)
+    check_design(net, folder)
 
 
 #: Halves of sums, and the gradient of a flattened map, which is stored as a map.
