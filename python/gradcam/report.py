@@ -146,14 +146,14 @@ def layer_figures(quantized: Any, program: Program) -> list[Layer]:
 def _layer_of(op: Any, phase: str, quantized: Any, layers: Mapping[tuple[str, str], Layer]) -> tuple[str, str] | None:
     """The layer of a phase that contains an op of level 2, by its own name or that of the next op behind it.
 
-    `layers` are those with multipliers. The parts of a map that lie apart have the name of the map and `parts`.
+    `layers` are those with multipliers. What is stored in parts or halves has a name behind its own.
     """
     reached = set(op.results)
     following = itertools.dropwhile(lambda o: o != op, _operations(quantized))
     for other in following:
         if other == op or reached & set(other.operands):
-            for name in (location_name(other), f"{location_name(other)}.parts"):
-                if (key := (name, phase)) in layers:
+            for part in ("", ".parts", ".high"):
+                if (key := (location_name(other) + part, phase)) in layers:
                     return key
             reached |= set(other.results)
     return None

@@ -30,7 +30,7 @@ pytestmark = pytest.mark.usefixtures("context")
 
 def lowered(text, pe, schedule=None):
     """The module at each of `LEVELS`."""
-    module, settings = ir.Module.parse(text), Settings("", pe=pe, schedule=schedule)
+    module, settings = ir.Module.parse(text), Settings(None, pe=pe, schedule=schedule)
     for level, _ in LEVELS:
         module = pipeline_for(level, settings).run(module)
         yield level, module

@@ -120,7 +120,7 @@ def schedule(module: ir.Module, pe: str) -> ir.Module:
     """Linalg to scheduled affine."""
     PassManager.parse(f"gradcam-set-platform{{pe={pe}}},fuse-epilogues,canonicalize,cse").run(module)
     for level in ("affine", "scheduled"):
-        pipeline_for(level, Settings("", pe=pe)).run(module)
+        pipeline_for(level, Settings(None, pe=pe)).run(module)
     return module
 
 
@@ -130,8 +130,8 @@ def write_design(scheduled: ir.Module, pe: str, folder: Path) -> Program:
         (folder / part).mkdir(parents=True)
     view = ScheduledProgram(scheduled)
     program = describe_program(view, memories=write_memories(view, folder))
-    hardware = pipeline_for("hw", Settings("", pe=pe)).run(scheduled)
-    design = pipeline_for("verilog", Settings("", pe=pe)).run(hardware)
+    hardware = pipeline_for("hw", Settings(None, pe=pe)).run(scheduled)
+    design = pipeline_for("verilog", Settings(None, pe=pe)).run(hardware)
     program = msgspec.structs.replace(program, rtl=write_rtl(design, folder / "rtl"))
     write(folder / "program.json", program)
     return program
