@@ -124,7 +124,7 @@ class FloatNetwork:
 
 
 def correlation(map_: np.ndarray, of_float: np.ndarray) -> float:
-    """Pearson of a map with one of float; NaN where that is empty, constant or NaN. A constant map counts as 0 beside others.
+    """Pearson of a map with one of float; NaN where that is empty, constant or NaN. A constant map counts as 0.
 
     Args:
         map_: h x w.
