@@ -243,7 +243,9 @@ def _take_last(candidates: list[Tensor], buffer: np.ndarray, word: int) -> Tenso
     fitting = [i for i in reversed(range(len(candidates))) if _fits(candidates[i], buffer, word)]
     if not fitting:
         return None
-    equal = (i for i in fitting if np.array_equal(_view(buffer, candidates[i]), candidates[i].value))
+    wide = [i for i in fitting if candidates[i].value.itemsize == np.int32().itemsize]
+    views = ((i, _view(buffer, candidates[i])) for i in wide)
+    equal = (i for i, view in views if view is not None and np.array_equal(view, candidates[i].value))
     chosen = next(equal, fitting[0])
     tensor = candidates[chosen]
     del candidates[chosen:]
