@@ -18,11 +18,12 @@ def labels(names: Sequence[str]) -> list[str]:
         tails = {name: "/".join(part[-depth:]) for name, part in parts.items()}
         times = Counter(tails.values())
         short |= {name: tail for name, tail in tails.items() if name not in short and times[tail] == 1}
-    used, found = set(short.values()), list[str]()
+    used, given, found = set(short.values()), set[str](), list[str]()
     for name in names:
         label = short[name]
-        if label in found:
+        if label in given:
             label = next(text for n in count(2) if (text := f"{label} ({n})") not in used)
         used.add(label)
+        given.add(label)
         found.append(label)
     return found
