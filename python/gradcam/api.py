@@ -101,8 +101,9 @@ def export_onnx(
 
     Args:
         model: as `gradcam.compile` takes it.
-        file: where to write; a model that is there is replaced. Of a model with more than 8 MiB the weights go to a
-            second file beside it, `FILE.data`, which belongs to it: a runtime opens it by the path of `file`.
+        file: where to write; an exported model that is there is replaced, and nothing else. Of a model with more than
+            8 MiB the weights go to a second file beside it, `FILE.data`, which belongs to it: a runtime opens it by the
+            path of `file`.
         target_layer: module path of the feature map to explain, or several; None: logits only.
         method: one of `gradcam.dialect.methods.METHODS`.
         top_k: classes to explain at every target layer.
@@ -118,14 +119,14 @@ def export_onnx(
 
     Raises:
         GradcamError: the package onnx is missing, the settings cannot be, the model cannot be imported, or the file
-            cannot be written, or `FILE.data` is there and belongs to something else.
+            cannot be written, or it or `FILE.data` is there and is not of an exported model.
     """
     from gradcam.onnx_export import compiled_model
-    from gradcam.onnx_files import check_data_file, save_model
+    from gradcam.onnx_files import check_model_files, save_model
     from gradcam.onnx_package import onnx_package
 
     check_type("the file of an ONNX model", file, "str | Path")
-    check_data_file(str(file))
+    check_model_files(str(file), force=True)
     onnx_package("an ONNX model")
     settings = Settings(
         target_layer,

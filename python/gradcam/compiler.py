@@ -146,6 +146,7 @@ class Settings:
             Clock.named(self.family or FAMILY, self.clock_mhz or 1)
         dram = self.weights == "dram", f"it is for {named('weights')} dram"
         needs = {
+            "gradient_bits": (bool(self.target_layer), "it is for an explanation; name a target layer"),
             "percentile": (self.range_choice == "percentile", f"it is for {named('range_choice')} percentile"),
             "family": (self.clock_mhz is not None, f"it is for a clock; give {named('clock_mhz')}"),
             **{f"dram_{name}": dram for name in ("width", "outstanding", "latency")},

@@ -69,6 +69,8 @@ def check_folder(folder: Path) -> None:
 def check_new_file(name: str, force: bool, mark: bytes) -> None:
     """Refuses a file that cannot be written, or that is there and must not be replaced.
 
+    A device or a pipe is written to and not replaced.
+
     Args:
         name: the file.
         force: whether a file of its kind may be replaced.
@@ -82,9 +84,11 @@ def check_new_file(name: str, force: bool, mark: bytes) -> None:
         raise GradcamError(f"{name} is a folder; name a file")
     if not target.parent.is_dir():
         raise GradcamError(f"cannot write {name}: there is no folder {target.parent}")
-    if target.exists() and mark not in _head(target):
+    if not target.is_file():
+        return
+    if mark not in _head(target):
         raise GradcamError(f"{name} exists and holds something else; choose another file")
-    if target.exists() and not force:
+    if not force:
         raise GradcamError(f"{name} exists; choose another file, or add --force to replace it")
 
 

@@ -7,6 +7,7 @@ calls this external data, and `torch.onnx.export` writes it, too.
 from __future__ import annotations
 
 import mmap
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -21,8 +22,8 @@ ONE_FILE = 8 << 20
 
 
 def data_name(name: str) -> str:
-    """The file with the weights of a model in the file `name`."""
-    return f"{name}.data"
+    """The file with the weights of a model in the file `name`; of a link, beside the file that it names."""
+    return f"{Path(name).resolve() if Path(name).is_symlink() else name}.data"
 
 
 def check_model_files(name: str, force: bool) -> None:
@@ -36,23 +37,17 @@ def check_model_files(name: str, force: bool) -> None:
         GradcamError: see `check_new_file`; for the file and for that of its weights.
     """
     for file in (name, data_name(name)):
-        check_new_file(file, force, PRODUCER.encode())
+        _check_file(file, force)
 
 
-def check_data_file(name: str) -> None:
-    """Refuses to replace a file that has the name of a model's weights and is something else.
-
-    Raises:
-        GradcamError: there is one beside the file `name`.
-    """
-    if Path(data_name(name)).exists():
-        check_new_file(data_name(name), True, PRODUCER.encode())
+def _check_file(file: str, force: bool) -> None:
+    check_new_file(file, force, PRODUCER.encode())
 
 
 def save_model(model: ModelProto, name: str) -> list[str]:
     """Writes a model, and its weights beside it where it has more than `ONE_FILE` bytes; both files or none.
 
-    It takes the place of a model that is there, and of that one's weights.
+    It takes the place of an exported model that is there, and of that one's weights.
 
     Args:
         model: all weights are in it; afterwards they are where they were written.
@@ -62,15 +57,16 @@ def save_model(model: ModelProto, name: str) -> list[str]:
         The names of the files.
 
     Raises:
-        GradcamError: a file cannot be written, or that of the weights is not one of an exported model.
+        GradcamError: a file cannot be written, or one is there that is not of an exported model.
     """
-    if Path(name).is_symlink() or (Path(name).exists() and not Path(name).is_file()):
+    if Path(name).exists() and not Path(name).is_file():
         write_output(name, [model.SerializeToString()])
         return [name]
-    check_data_file(name)
     weights = data_name(name)
+    for file in filter(os.path.exists, (name, weights)):
+        _check_file(file, True)
     with replace_files([name, weights]) as (file, data):
-        if model.ByteSize() > ONE_FILE:
+        if model.ByteSize() > ONE_FILE and not Path(name).is_symlink():
             with data.open("wb") as stream:
                 _move_weights(model, stream, Path(weights).name)
         file.write_bytes(model.SerializeToString())

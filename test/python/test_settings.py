@@ -46,6 +46,7 @@ WRONG = [
     ({"pool_map": 2.0}, "pool_map (--pool-map) must be an integer, got 2.0"),
     ({"target_layer": None, "pool_map": 2}, "pool-map 2 asks for explanations; name a target layer"),
     ({"target_layer": None, "top_k": 2}, "top-k 2 asks for explanations; name a target layer"),
+    ({"target_layer": None, "gradient_bits": 9}, "(--gradient-bits) has no effect: it is for an explanation;"),
     ({"target_layer": None, "method": "layercam"}, "method layercam asks for an explanation; name a target layer"),
 ]  # fmt: skip
 
@@ -65,6 +66,7 @@ def test_settings_that_can_be():
     assert Settings("a", activation_bits=12, gradient_bits=np.int64(16), weight_bits=12).gradient_bits == 16
     for activations, weights in ((10, 8), (8, 9)):
         assert Settings("a", activation_bits=activations, weight_bits=weights, gradient_bits=16, dsp_packing=True)
+    assert Settings(None, activation_bits=9, weight_bits=9).gradient_bits == 8
     assert Settings("a", pe="128x128", range_choice="percentile", percentile=100).percentile == 100
 
 

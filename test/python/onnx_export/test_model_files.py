@@ -5,6 +5,7 @@ from __future__ import annotations
 import mmap
 import os
 import signal
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -99,6 +100,26 @@ def test_weights_of_something_else_are_kept(folder, capsys, options):
     assert names(folder) == ["a.onnx.data"] and (folder / "a.onnx.data").read_text() == "mine"
 
 
+def test_a_file_of_something_else_is_kept(folder, small):
+    """The function replaces what an earlier export left, and nothing else; an empty file is none of these."""
+    for content in ("mine", ""):
+        (folder / "mine.onnx").write_text(content)
+        wanted = "^mine.onnx exists and holds something else; choose another file$"
+        with pytest.raises(GradcamError, match=wanted):
+            gradcam.export_onnx(tinyml_resnet18(), "mine.onnx", "layer4")
+        with pytest.raises(GradcamError, match=wanted):
+            onnx_files.save_model(onnx.load_from_string(small), "mine.onnx")
+        assert (folder / "mine.onnx").read_text() == content and names(folder) == ["mine.onnx"]
+    with pytest.raises(GradcamError, match=r"^cannot write none/a.onnx: there is no folder none$"):
+        gradcam.export_onnx(tinyml_resnet18(), "none/a.onnx", "layer4")
+
+
+def test_a_device_is_written_to(folder):
+    """`os.devnull` holds no model and is not replaced by one."""
+    assert str(gradcam.export_onnx(tinyml_resnet18(), os.devnull, None)) == os.devnull
+    assert Path(os.devnull).is_char_device() and names(folder) == []
+
+
 def test_weights_without_their_model_need_force_too(folder, small, capsys):
     onnx_files.save_model(onnx.load_from_string(small), "a.onnx")
     (folder / "a.onnx").unlink()
@@ -114,6 +135,19 @@ def test_a_link_is_written_through_as_one_file(folder, small):
     assert onnx_files.save_model(onnx.load_from_string(small), "a.onnx") == ["a.onnx"]
     assert names(folder / "real") == ["b.onnx"] and (folder / "a.onnx").is_symlink()
     onnxruntime.InferenceSession("a.onnx")
+
+
+def test_the_weights_of_a_model_behind_a_link_are_removed_with_it(folder, small):
+    (folder / "real").mkdir()
+    onnx_files.save_model(onnx.load_from_string(small), "real/b.onnx")
+    assert names(folder / "real") == ["b.onnx", "b.onnx.data"]
+    (folder / "a.onnx").symlink_to("real/b.onnx")
+    assert onnx_files.save_model(onnx.load_from_string(small), "a.onnx") == ["a.onnx"]
+    assert names(folder / "real") == ["b.onnx"] and (folder / "a.onnx").is_symlink()
+    onnxruntime.InferenceSession("a.onnx")
+    (folder / "real/b.onnx.data").write_text("mine")
+    with pytest.raises(GradcamError, match=r"real/b.onnx.data exists and holds something else"):
+        gradcam.export_onnx(tinyml_resnet18(), "a.onnx", "layer4")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
