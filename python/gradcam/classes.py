@@ -46,7 +46,7 @@ def requests(cls: Any, count: int, program: Program) -> list[int]:
         GradcamError: `cls` is none of these, the design has no such class, or it explains nothing.
     """
     several = isinstance(cls, Iterable) and not isinstance(cls, str | bytes) and getattr(cls, "ndim", 1)
-    classes = [_class(c) for c in (cls if several else [cls] * count)]
+    classes = [class_number(c) for c in (cls if several else [cls] * count)]
     if len(classes) != count:
         raise GradcamError(f"{len(classes)} classes for {count} images")
     logits = program.output("logits")
@@ -58,8 +58,12 @@ def requests(cls: Any, count: int, program: Program) -> list[int]:
     return classes
 
 
-def _class(value: Any) -> int:
-    """An integer of Python, NumPy or PyTorch."""
+def class_number(value: Any) -> int:
+    """The number of a class, an integer of Python, NumPy or PyTorch.
+
+    Raises:
+        GradcamError: it is something else.
+    """
     try:
         if isinstance(value, bool):
             raise TypeError

@@ -3,28 +3,45 @@
 Two maps are compared by `pearson` and `top_iou`, a map with the place of the object by `pointing_hit`. `insertion`,
 `deletion` and `road` ask the network itself: they change the pixels that a map calls important and look at the score of
 the class. For these an image is float32, C x H x W, as the model takes it, and a heatmap may have any size: it is
-brought to that of the image.
+brought to that of the image. Floats of other widths are rounded to float32. Integers, as pixels are, and numbers that
+are not finite are refused by a `GradcamError`, as is all else that a metric cannot use.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Literal, NamedTuple
+from fractions import Fraction
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from gradcam.checks import check_type
 from gradcam.errors import GradcamError
+from gradcam.images.arrays import shape_text
+from gradcam.metric_arguments import (
+    batched_logits,
+    box_of,
+    checked_logits,
+    class_of,
+    image_of,
+    map_of,
+    number_of,
+    scores_of,
+    shares_of,
+    size_of,
+)
+from gradcam.outside import outside
 from gradcam.view import resize
-
-#: Images per forward pass.
-BATCH = 250
 
 #: The score of a class: maps images, float32 N x C x H x W, to N numbers.
 Score = Callable[[np.ndarray], np.ndarray]
+
+#: The pixels that `road` removes first.
+First = Literal["most", "least"]
 
 #: Petsiuk et al. blur what `insertion` begins with by a Gaussian of this size and deviation, in pixels.
 BLUR, DEVIATION = 11, 5.0
@@ -56,8 +73,10 @@ def autograd_gradcam(model: nn.Module, images: np.ndarray, target_layer: str) ->
         target_layer: module path of the feature map.
 
     Raises:
-        GradcamError: the model has no such module, or the logits do not depend on it.
+        GradcamError: the model has no such module, it yields no feature map, or the logits do not depend on it; or the
+            model fails on the images.
     """
+    pixels = torch.from_numpy(image_of(images, "N x C x H x W"))
     try:
         layer = model.get_submodule(target_layer)
     except AttributeError as error:
@@ -65,17 +84,24 @@ def autograd_gradcam(model: nn.Module, images: np.ndarray, target_layer: str) ->
     kept: list[Tensor] = []
 
     def keep(_module: nn.Module, _inputs: tuple, output: Tensor) -> Tensor:
+        if not isinstance(output, Tensor) or output.ndim != 4:
+            raise GradcamError(f"the module '{target_layer}' yields no feature map, N x C x H x W")
         kept.append(output)
         return output.clone()  # a later in-place op must not change what was kept
 
     handle = layer.register_forward_hook(keep)
     try:
-        logits = model(torch.from_numpy(images).requires_grad_())
+        with outside(f"the model fails on an image of {shape_text(pixels.shape[1:])}"):
+            logits = checked_logits(model(pixels.requires_grad_().clone()))  # an in-place op may change it
     finally:
         handle.remove()
     if not kept:
         raise GradcamError(f"the model does not call its module '{target_layer}'")
-    (gradient,) = torch.autograd.grad(logits.amax(1).sum(), kept[-1])
+    gradient = None
+    if logits.requires_grad:
+        (gradient,) = torch.autograd.grad(logits.amax(1).sum(), kept[-1], allow_unused=True)
+    if gradient is None:
+        raise GradcamError(f"the logits do not depend on the module '{target_layer}'")
     maps = (gradient.mean((2, 3), keepdim=True) * kept[-1]).sum(1)
     return Explained(logits.detach().numpy(), maps.detach().numpy())
 
@@ -86,9 +112,10 @@ def pearson(a: np.ndarray, b: np.ndarray) -> float:
     Raises:
         GradcamError: the shapes differ.
     """
+    a, b = map_of(a, ""), map_of(b, "")
     if a.shape != b.shape:
         raise GradcamError(f"maps of {a.shape} and {b.shape} cannot be correlated")
-    x, y = (np.asarray(m, np.float64).ravel() - np.mean(m, dtype=np.float64) for m in (a, b))
+    x, y = (m.ravel() - m.mean() for m in (a, b))
     norm = np.sqrt((x @ x) * (y @ y))
     return float(np.clip(x @ y / norm, -1, 1)) if norm else float("nan")  # it may round to more
 
@@ -101,11 +128,10 @@ def pointing_hit(heatmap: np.ndarray, box: Sequence[int], size: tuple[int, int])
         box: x0, y0, x1, y1 in pixels, x1 and y1 exclusive.
         size: height and width of the image.
     """
-    final = resize(np.asarray(heatmap, np.float64), size)
+    (x0, y0, x1, y1), final = box_of(box), resize(map_of(heatmap), size_of(size))
     if not final.any():
         return False
     y, x = np.unravel_index(final.argmax(), final.shape)
-    x0, y0, x1, y1 = box
     return bool(x0 <= x < x1 and y0 <= y < y1)
 
 
@@ -120,18 +146,20 @@ def top_iou(a: np.ndarray, b: np.ndarray, share: float = 0.05) -> float:
     Raises:
         GradcamError: the shapes differ, or the share is none.
     """
+    a, b = map_of(a), map_of(b)
     if a.shape != b.shape:
         raise GradcamError(f"maps of {a.shape} and {b.shape} have no common positions")
+    check_type("share", share, "float")
     if not 0 < share <= 1:
         raise GradcamError(f"the share of the positions must be above 0 and at most 1, got {share:g}")
-    count = math.ceil(share * a.size)
+    count = max(1, math.ceil(Fraction(float(share)).limit_denominator(10**6) * a.size))  # 7 % of 100 are 7, not 8
     some, others = (set(_most_first(m)[:count].tolist()) for m in (a, b))
     return len(some & others) / len(some | others)
 
 
 def _most_first(map_: np.ndarray) -> np.ndarray:
     """The positions of a map as numbers, the largest value first; of equal values the first one."""
-    return np.argsort(-np.asarray(map_, np.float64).ravel(), kind="stable")
+    return np.argsort(-map_.ravel(), kind="stable")
 
 
 class Curve(NamedTuple):
@@ -152,12 +180,21 @@ class Curve(NamedTuple):
 
 
 def class_probability(model: nn.Module, cls: int) -> Score:
-    """The softmax of a class, in batches of `BATCH` images."""
+    """The softmax of a class, in batches.
+
+    Args:
+        model: an image classifier in eval mode.
+        cls: the class, from 0 on.
+
+    Raises:
+        GradcamError: there is no such class, which the score says of one beyond the last; or, by the score, the model
+            fails on the images.
+    """
+    chosen = class_of(cls)
 
     def score(images: np.ndarray) -> np.ndarray:
-        parts = [torch.from_numpy(images[i : i + BATCH]) for i in range(0, len(images), BATCH)]
-        with torch.inference_mode():
-            return torch.cat([model(part).softmax(1)[:, cls] for part in parts]).double().numpy()
+        logits = torch.cat(list(batched_logits(model, image_of(images, "N x C x H x W"))))
+        return logits.softmax(1)[:, class_of(chosen, logits.shape[1])].double().numpy()
 
     return score
 
@@ -177,7 +214,8 @@ def deletion(score: Score, image: np.ndarray, heatmap: np.ndarray, steps: int = 
     Raises:
         GradcamError: there is no step.
     """
-    return _replaced(score, image, np.full_like(image, fill), heatmap, steps)
+    image = image_of(image)
+    return _replaced(score, image, np.full_like(image, number_of(fill, "fill")), heatmap, steps)
 
 
 def insertion(score: Score, image: np.ndarray, heatmap: np.ndarray, steps: int = 64) -> Curve:
@@ -195,25 +233,27 @@ def insertion(score: Score, image: np.ndarray, heatmap: np.ndarray, steps: int =
     Raises:
         GradcamError: there is no step.
     """
+    image = image_of(image)
     return _replaced(score, blurred(image), image, heatmap, steps)
 
 
 def _replaced(score: Score, image: np.ndarray, other: np.ndarray, heatmap: np.ndarray, steps: int) -> Curve:
     """The score while the pixels of `other` take the place of those of `image`, the most important ones first."""
+    check_type("steps", steps, "int")
     if steps < 1:
         raise GradcamError(f"there must be at least one step, got {steps}")
     channels, height, width = image.shape
-    order = _most_first(resize(np.asarray(heatmap, np.float64), (height, width)))
+    order = _most_first(resize(map_of(heatmap), (height, width)))
     counts = np.linspace(0, len(order), steps + 1).round().astype(np.int64)
     changed = np.repeat(image.reshape(1, channels, -1), steps + 1, 0)
     for n, count in enumerate(counts):
         changed[n, :, order[:count]] = other.reshape(channels, -1)[:, order[:count]].T
-    scores = np.asarray(score(changed.reshape(-1, channels, height, width)), np.float64)
-    return Curve(counts / len(order), scores)
+    return Curve(counts / len(order), scores_of(score, changed.reshape(-1, channels, height, width)))
 
 
 def blurred(image: np.ndarray) -> np.ndarray:
     """An image (float32, C x H x W) behind the blur of `insertion`."""
+    image = image_of(image)
     line = np.exp(-((np.arange(BLUR) - BLUR // 2) ** 2) / (2 * DEVIATION**2))
     kernel = torch.from_numpy(np.outer(line, line) / line.sum() ** 2).float()
     channels = len(image)
@@ -225,7 +265,7 @@ def road(
     score: Score,
     image: np.ndarray,
     heatmap: np.ndarray,
-    first: Literal["most", "least"] = "most",
+    first: First = "most",
     shares: Sequence[float] = (0.2, 0.4, 0.6, 0.8),
     noise: float = 0.01,
     seed: int = 0,
@@ -240,28 +280,31 @@ def road(
         score: of the explained class, such as `class_probability` gives.
         image: float32, C x H x W.
         heatmap: h x w.
-        first: which pixels are removed first.
+        first: which pixels are removed first: "most" for the most important ones, or "least".
         shares: of the pixels that are removed, ascending, two at least, from 0 on and below 1.
         noise: deviation of the noise that is added to imputed pixels.
         seed: of the noise.
 
     Raises:
-        GradcamError: the shares cannot be, or SciPy is missing.
+        GradcamError: an argument cannot be, or SciPy is missing.
     """
-    if len(shares) < 2 or list(shares) != sorted(set(shares)) or not 0 <= shares[0] <= shares[-1] < 1:
-        raise GradcamError(f"the shares of removed pixels must ascend from 0 on and stay below 1, got {list(shares)}")
+    if first not in get_args(First):
+        raise GradcamError(f"first must be {' or '.join(get_args(First))}, got {first!r}")
+    removed_shares, deviation, image = shares_of(shares), number_of(noise, "noise", 0.0), image_of(image)
+    check_type("seed", seed, "int")
+    number_of(seed, "seed", 0)
     _, height, width = image.shape
-    map_ = resize(np.asarray(heatmap, np.float64), (height, width))
+    map_ = resize(map_of(heatmap), (height, width))
     order = _most_first(map_ if first == "most" else -map_)
     rng, changed = np.random.default_rng(seed), []
-    for share in shares:
+    for share in removed_shares:
         removed = np.zeros(height * width, bool)
         removed[order[: round(share * len(order))]] = True
         removed = removed.reshape(height, width)
         filled = impute(image, removed)
-        filled[:, removed] += noise * rng.standard_normal(filled[:, removed].shape).astype(np.float32)
+        filled[:, removed] += deviation * rng.standard_normal(filled[:, removed].shape).astype(np.float32)
         changed.append(filled)
-    return Curve(np.array(shares), np.asarray(score(np.stack(changed)), np.float64))
+    return Curve(removed_shares, scores_of(score, np.stack(changed)))
 
 
 def impute(image: np.ndarray, removed: np.ndarray) -> np.ndarray:
@@ -277,13 +320,16 @@ def impute(image: np.ndarray, removed: np.ndarray) -> np.ndarray:
         float32, C x H x W.
 
     Raises:
-        GradcamError: all pixels are removed, or SciPy is missing.
+        GradcamError: all pixels are removed, they are no pixels of the image, or SciPy is missing.
     """
+    image = image_of(image)
     try:
         from scipy.sparse import coo_array
         from scipy.sparse.linalg import spsolve
     except ImportError as error:
         raise GradcamError("ROAD needs SciPy; pip install -c constraints.txt '.[metrics]' installs it") from error
+    if not isinstance(removed, np.ndarray) or removed.dtype != bool or removed.shape != image.shape[1:]:
+        raise GradcamError(f"removed must be a bool for each of {shape_text(image.shape[1:])} pixels")
     if removed.all():
         raise GradcamError("all pixels are removed, so none tells of another")
     filled, count = image.copy(), int(removed.sum())
@@ -319,7 +365,15 @@ def _neighbours(image: np.ndarray, removed: np.ndarray) -> tuple[np.ndarray, np.
 
 
 def accuracy(model: nn.Module, images: np.ndarray, labels: np.ndarray) -> float:
-    """Fraction of images (float32, N x C x H x W) whose predicted class is the label (int, N)."""
-    with torch.inference_mode():
-        logits = [model(torch.from_numpy(images[i : i + BATCH])) for i in range(0, len(images), BATCH)]
-    return float((torch.cat(logits).argmax(1).numpy() == labels).mean())
+    """Fraction of images (float32, N x C x H x W) whose predicted class is the label (int, N).
+
+    Raises:
+        GradcamError: there is no label for each image, or the model fails on one.
+    """
+    images, labels = image_of(images, "N x C x H x W"), np.asarray(labels)
+    if labels.shape != (len(images),) or labels.dtype.kind not in "iu":
+        raise GradcamError(
+            f"the labels of {len(images)} images must be as many integers, got {shape_text(labels.shape)}"
+        )
+    logits = torch.cat(list(batched_logits(model, images)))
+    return float((logits.argmax(1).numpy() == labels).mean())

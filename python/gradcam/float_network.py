@@ -124,12 +124,12 @@ class FloatNetwork:
 
 
 def correlation(map_: np.ndarray, of_float: np.ndarray) -> float:
-    """Pearson of a map with one of float; NaN where that is empty, constant or NaN. A constant map counts as 0.
+    """Pearson of a map with one of float; NaN where that is empty, constant or not finite. A constant map counts as 0.
 
     Args:
         map_: h x w.
         of_float: h x w.
     """
-    if not of_float.size or np.isnan(of_float).any():
+    if not of_float.size or not np.isfinite(of_float).all():
         return float("nan")
     return 0.0 if np.ptp(of_float) and not np.ptp(map_) else pearson(map_, of_float)

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from gradcam import evaluate
+from gradcam import evaluate, metric_arguments
 from gradcam.errors import GradcamError
 
 
@@ -59,7 +59,7 @@ def test_a_heatmap_of_any_size_is_brought_to_that_of_the_image():
 
 
 def test_the_probability_of_a_class(monkeypatch):
-    monkeypatch.setattr(evaluate, "BATCH", 2)
+    monkeypatch.setattr(metric_arguments, "BATCH", 2)
     model = nn.Sequential(nn.Flatten(), nn.Linear(16, 3)).eval()
     images = np.random.default_rng(1).standard_normal((5, 1, 4, 4)).astype(np.float32)
     wanted = F.softmax(model(torch.from_numpy(images)), 1)[:, 2].detach().numpy()
@@ -74,6 +74,11 @@ def test_the_largest_positions_of_two_maps():
     assert evaluate.top_iou(a, b) == 3 / 7
     assert evaluate.top_iou(a, -b, 1.0) == 1
     assert evaluate.top_iou(np.zeros((3, 3)), np.eye(3), 0.01) == 1  # of equal values the first one, of 0.09 one
+    for share, count in ((0.07, 7), (0.29, 29), (0.1 + 0.2, 30), (np.float32(0.07), 7), (0.071, 8), (1e-9, 1)):
+        order = np.arange(100.0)
+        order[100 - count] = -1  # the last one of those that count gives way to the next
+        wanted = (count - 1) / (count + 1)
+        assert evaluate.top_iou(a, order.reshape(10, 10), share) == pytest.approx(wanted), share
     with pytest.raises(GradcamError, match="no common positions"):
         evaluate.top_iou(a, a[:5])
     for share in (0, 1.1, float("nan")):
@@ -163,3 +168,106 @@ def test_at_least_one_step():
     for metric in (evaluate.deletion, evaluate.insertion):
         with pytest.raises(GradcamError, match="at least one step, got 0"):
             metric(mean_of_first_row, ROWS, RIGHT, steps=0)
+
+
+class Small(nn.Module):
+    """Three classes of a map of 2 channels; its first op writes into its input."""
+
+    def __init__(self):
+        super().__init__()
+        self.act, self.conv, self.relu, self.fc = nn.ReLU(inplace=True), nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Linear(8, 3)
+        self.unused = nn.Conv2d(1, 2, 3)
+
+    def forward(self, x):
+        self.unused(x)
+        return self.fc(self.relu(self.conv(self.act(x))).flatten(1))
+
+
+MODEL = Small().eval()
+IMAGE = np.random.default_rng(5).standard_normal((1, 4, 4)).astype(np.float32)
+HEATMAP = np.arange(16.0).reshape(4, 4)
+SCORE = evaluate.class_probability(MODEL, 1)
+
+
+def of_image(image):
+    """What every function that takes images makes of one."""
+    curves = [
+        evaluate.deletion(SCORE, image, HEATMAP, 4),
+        evaluate.insertion(SCORE, image, HEATMAP, 4),
+        evaluate.road(SCORE, image, HEATMAP),
+    ]
+    explained = evaluate.autograd_gradcam(MODEL, image[None], "relu")
+    removed = np.eye(4, dtype=bool)
+    others = [evaluate.blurred(image), evaluate.impute(image, removed), *explained, SCORE(image[None])]
+    return [curve.scores for curve in curves] + others + [evaluate.accuracy(MODEL, image[None], np.array([1]))]
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        IMAGE.astype(np.float64),
+        np.ascontiguousarray(IMAGE[:, ::-1, ::-1])[:, ::-1, ::-1],
+        np.asfortranarray(IMAGE),
+        np.broadcast_to(IMAGE, IMAGE.shape),
+    ],
+    ids=["float64", "negative strides", "Fortran", "read-only"],
+)
+def test_an_image_of_any_memory_is_the_same_image(image):
+    before = image.copy()
+    for found, wanted in zip(of_image(image), of_image(IMAGE), strict=True):
+        np.testing.assert_array_equal(found, wanted)
+    np.testing.assert_array_equal(image, before)
+
+
+NAN, INFINITE = np.where(HEATMAP == 3, np.nan, HEATMAP), np.where(HEATMAP == 3, np.inf, HEATMAP)
+PIXELS = (IMAGE * 20).astype(np.uint8)
+WRONG = [
+    (lambda: evaluate.deletion(SCORE, PIXELS, HEATMAP), r"an image must be float32, .* got uint8; gradcam.images.load"),
+    (lambda: evaluate.insertion(SCORE, IMAGE[0], HEATMAP), r"an image must be C x H x W, got 4x4"),
+    (lambda: evaluate.road(SCORE, IMAGE[None], HEATMAP), r"an image must be C x H x W, got 1x1x4x4"),
+    (lambda: evaluate.blurred(IMAGE * np.float32(np.nan)), r"an image has values that are not finite"),
+    (lambda: evaluate.blurred(np.full((1, 4, 4), 1e300)), r"an image has values that are not finite"),
+    (lambda: evaluate.blurred(np.zeros((1, 0, 4), np.float32)), r"an image must be C x H x W, got 1x0x4"),
+    (lambda: evaluate.blurred([[1.0], [1.0, 2.0]]), r"an image must be an array: ValueError: "),
+    (lambda: SCORE(IMAGE), r"an image must be N x C x H x W, got 1x4x4"),
+    (lambda: SCORE(np.zeros((1, 2, 4, 4), np.float32)), r"the model fails on an image of 2x4x4: RuntimeError: "),
+    (lambda: evaluate.deletion(SCORE, IMAGE, NAN), r"a map has values that are not finite"),
+    (lambda: evaluate.road(SCORE, IMAGE, INFINITE), r"a map has values that are not finite"),
+    (lambda: evaluate.insertion(SCORE, IMAGE, HEATMAP[0]), r"a map must be h x w, got 4"),
+    (lambda: evaluate.insertion(SCORE, IMAGE, HEATMAP.astype(str)), r"a map must hold numbers, got <U"),
+    (lambda: evaluate.pearson(NAN, HEATMAP), r"a map has values that are not finite"),
+    (lambda: evaluate.pearson(HEATMAP[:0], HEATMAP[:0]), r"a map must be an array with elements, got 0x4"),
+    (lambda: evaluate.top_iou(HEATMAP, NAN), r"a map has values that are not finite"),
+    (lambda: evaluate.top_iou(HEATMAP, HEATMAP, "0.1"), r"share must be a number, got '0.1'"),
+    (lambda: evaluate.pointing_hit(NAN, (0, 0, 1, 1), (4, 4)), r"a map has values that are not finite"),
+    (lambda: evaluate.pointing_hit(HEATMAP[None], (0, 0, 1, 1), (4, 4)), r"a map must be h x w, got 1x4x4"),
+    (lambda: evaluate.pointing_hit(HEATMAP, (0, 0, 1), (4, 4)), r"a box must be x0, y0, x1, y1 .* got \[0, 0, 1\]"),
+    (lambda: evaluate.pointing_hit(HEATMAP, (1, 0, 1, 1), (4, 4)), r"a box must be x0, y0, x1, y1 with x0 < x1"),
+    (lambda: evaluate.pointing_hit(HEATMAP, (0, 0, 1, 1), (1, 4, 4)), r"the size of an image must be its height and"),
+    (lambda: evaluate.pointing_hit(HEATMAP, (0, 0, 1, 1), (4, 4.0)), r"a side of an image must be an integer, got 4.0"),
+    (lambda: evaluate.class_probability(MODEL, -1), r"class -1 does not exist; the predicted one is the largest"),
+    (lambda: evaluate.class_probability(MODEL, 1.0), r"a class must be an integer, got 1.0"),
+    (lambda: evaluate.class_probability(MODEL, 3)(IMAGE[None]), r"class 3 does not exist; .* classes 0 to 2"),
+    (lambda: evaluate.class_probability(nn.Identity(), 0)(IMAGE[None]), r"logits of a model must be N x K, got 1x1"),
+    (lambda: evaluate.deletion(lambda x: x, IMAGE, HEATMAP, 1), r"the score of 2 images must be as many numbers"),
+    (lambda: evaluate.deletion(lambda x: x[:, 0, 0, 0] / 0, IMAGE, HEATMAP), r"the score has values that are not fin"),
+    (lambda: evaluate.deletion(SCORE, IMAGE, HEATMAP, 2.5), r"steps must be an integer, got 2.5"),
+    (lambda: evaluate.deletion(SCORE, IMAGE, HEATMAP, fill=np.nan), r"fill must be a finite number, got nan"),
+    (lambda: evaluate.road(SCORE, IMAGE, HEATMAP, "First"), r"first must be most or least, got 'First'"),
+    (lambda: evaluate.road(SCORE, IMAGE, HEATMAP, noise=-1), r"noise must be a finite number of at least 0, got -1"),
+    (lambda: evaluate.road(SCORE, IMAGE, HEATMAP, seed=-1), r"seed must be a finite number of at least 0, got -1"),
+    (lambda: evaluate.road(SCORE, IMAGE, HEATMAP, shares=0.5), r"must ascend from 0 on and stay below 1, got 0.5"),
+    (lambda: evaluate.impute(IMAGE, np.eye(4)), r"removed must be a bool for each of 4x4 pixels"),
+    (lambda: evaluate.accuracy(MODEL, IMAGE[None], np.array([0, 1])), r"labels of 1 images must be as many integers"),
+    (lambda: evaluate.autograd_gradcam(MODEL, IMAGE, "relu"), r"an image must be N x C x H x W, got 1x4x4"),
+    (lambda: evaluate.autograd_gradcam(MODEL, IMAGE[None], "fc"), r"'fc' yields no feature map, N x C x H x W"),
+    (lambda: evaluate.autograd_gradcam(MODEL, IMAGE[None], "unused"), r"the logits do not depend on .* 'unused'"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("call", "message"), WRONG)
+@pytest.mark.filterwarnings("ignore:divide by zero", "ignore:invalid value")
+def test_arguments_that_cannot_be_are_one_line(call, message):
+    with pytest.raises(GradcamError, match=message) as caught:
+        call()
+    assert "\n" not in str(caught.value)
