@@ -15,7 +15,7 @@ from gradcam.passes.hw.shapes import Shapes
 from gradcam.passes.hw.sharing import Multiplier, share_multipliers
 from gradcam.passes.hw.tables import Tables
 from gradcam.passes.hw.value import PREDICATES, State, Value
-from gradcam.passes.program.clock import EXTENSION, EXTREME, Clock, is_wide, unextended
+from gradcam.passes.program.clock import EXTENSION, EXTREME, SHIFT, Clock, is_wide, unextended
 from gradcam.passes.program.engines import Engine, Epilogue, Slot, latency_of, stage_of
 from gradcam.passes.program.nest import Access, Dataflow, Node, Sink
 
@@ -302,7 +302,7 @@ class Datapath:
             args = [factor.sign_extend(node.bits) for factor in self.products.factors(node, point, stage)]
         else:
             args = [self.at(a, point, stage) for a in self.shapes.arguments(node)]
-        result = self._compute(node, args)
+        result = self._shift(node, args, stage) if node.kind in SHIFT else self._compute(node, args)
         if latency:
             result = result[: min(node.bits, self._bits_read(node))]
         return self.delay(result, latency, node.kind.split(".")[-1]), stage + latency
@@ -418,6 +418,19 @@ class Datapath:
             value = self.at(arg, point, stage + late)[:bits]
             args.append(self.delay(value, latency - late, "saturated"))
         return self.b.mux(self.delay(holds, latency, "holds"), *args), stage + latency
+
+    def _shift(self, node: Node, args: list[Value], stage: int) -> Value:
+        """A shift; by a constant, it is a choice among the amounts that occur in the configurations.
+
+        It is smaller than a shifter for every amount: of 5 amounts a multiplexer with 5 inputs.
+        """
+        column = self.shapes.columns.get(id(node.args[1]))
+        if column is None:
+            return self._compute(node, args)
+        amounts = sorted(set(column))
+        shifted = [self._compute(node, [args[0], self.b.const(amount, node.bits)]) for amount in amounts]
+        users = [[i for i, amount in enumerate(column) if amount == own] for own in amounts]
+        return self.select(shifted, users, stage)
 
     def _compute(self, node: Node, args: list[Value]) -> Value:
         """The result of an arith op as combinational logic.

@@ -66,7 +66,9 @@ EXTREME = ("arith.maxsi", "arith.minsi", "arith.maxui", "arith.minui")
 
 #: Extensions of an integer, by its sign or by zeros.
 EXTENSION = ("arith.extsi", "arith.extui")
-_SHIFT = ("arith.shrsi", "arith.shrui", "arith.shli")
+
+#: Shifts.
+SHIFT = ("arith.shrsi", "arith.shrui", "arith.shli")
 _LOGIC = ("arith.select", "arith.andi", "arith.ori", "arith.xori")
 
 #: Bits of the widest signed factor on the narrower side of one multiplier; a wider product takes two multipliers.
@@ -170,7 +172,7 @@ class Clock:
             return 0.0
         if node.kind in _CARRY:
             return d.carry + d.bit * max(a.bits for a in node.args)
-        if node.kind in _SHIFT:
+        if node.kind in SHIFT:
             return d.shift
         if node.kind in (*_LOGIC, "table"):  # a table starts with the choice of its index
             return d.logic

@@ -56,3 +56,9 @@ def test_rescales_of_a_backward_pass_use_the_multipliers_of_the_inference(target
     # At the stem the gradient is a residual sum of 32 bits, whose copies are rescaled once more.
     engine = hardware(network(), settings(target, "gradcam", "4x4"))["engine_mac"]
     assert engine.count("comb.mul", least=48) == {48: 4 * each}, "so many per output lane"
+
+
+def test_a_rescale_chooses_among_the_shifts_that_occur():
+    engine = hardware(network(), settings("stem", "gradcam", "4x4"))["engine_mac"]
+    shifts = engine.count("comb.shrs", least=1)
+    assert not shifts, "a shift by an amount that is not constant is a shifter for every amount"
