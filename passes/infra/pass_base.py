@@ -40,3 +40,8 @@ class Pass:
     def options(cls) -> dict[str, dataclasses.Field]:
         """The pass's options by their pipeline spelling (kebab-case)."""
         return {f.name.replace("_", "-"): f for f in dataclasses.fields(cls)}
+
+    @staticmethod
+    def named(field: str) -> str:
+        """An option, by the name of its field, as the checks of a class name it."""
+        return f"option '{field.replace('_', '-')}'"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 import numpy as np
 from torch_mlir import ir
 
-from gradcam.bits import LEAST, Bits
+from gradcam.bits import LEAST, Bits, check_bits
 from gradcam.classes import best_class
 from gradcam.dialect import cam_ops
 from gradcam.dialect.traits import (
@@ -45,6 +45,9 @@ _log = logging.getLogger(__name__)
 
 RANGE = "gradcam.range"
 
+#: The attribute of the function: the bits of feature maps for which ranges with the least squared error were chosen.
+RANGE_BITS = "gradcam.range_bits"
+
 #: Bytes of the largest f32 feature map of a batch: enough to make the walk over the ops cheap, and a part of a cache.
 BATCH_BYTES = 2 << 20
 
@@ -71,7 +74,8 @@ class Calibrate(Pass):
     `background` turn pixels into inputs, as the options of gradcam-compile do;
     `range` chooses the magnitude from all values seen: the clip with the least squared error of the bits that feature
     maps will have (`mse`), a `percentile` of the magnitudes, or the `max`, which gradients then have, too.
-    `activation-bits` must be that of gradcam-quantize.
+    `activation-bits`, for `mse`, must be that of gradcam-quantize, which reads it in the function's attribute
+    `gradcam.range_bits`.
 
     This pass turns:
         func.func @main(%image: tensor<1x3x8x8xf32>) -> tensor<1x8xf32> {
@@ -93,6 +97,9 @@ class Calibrate(Pass):
     crop: tuple[int, ...] | None = None
     background: str = "black"
     activation_bits: int = LEAST
+
+    def __post_init__(self) -> None:
+        check_bits(self, self.named)
 
     def run(self, module: Any) -> None:  # noqa: D102
         assumed = ASSUMED if normalization_of(main_function(module)) is None else ASSUMED_INSIDE
@@ -152,6 +159,9 @@ def calibrate(
         image = {} if normalization_of(main) else {a.name: a.attr for a in main.arg_attrs[0]}
         measured = ir.FloatAttr.get(f64, statistics.image.choose(choice, percentile))
         set_image_attribute(main, RANGE, given_range(image) or measured)
+        main.attributes[RANGE_BITS] = ir.IntegerAttr.get(ir.IntegerType.get_signless(64), activation_bits)
+        if choice != "mse":
+            del main.attributes[RANGE_BITS]
 
 
 def _without_zero(main: Any, ranges: Mapping[ir.Value, Any]) -> dict[ir.Value, Any]:
@@ -296,7 +306,7 @@ def _refuse_silent(main: Any, statistics: _Statistics) -> None:
         names = ", ".join(f"'{op.operation.name}' at {op.location}" for op in silent)
         raise fail(silent[0], f"zero on every calibration image: {names}; calibrate with images the model will meet")
     more = f" and of {len(silent) - 1} more ops" if len(silent) > 1 else ""
-    text = "the result of '%s'%s is zero on every calibration image; int8 may not hold what other images make of it"
+    text = "the result of '%s'%s is zero on every calibration image; integers may not hold what other images make of it"
     _log.warning(text, location_name(silent[0]), more)
 
 

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from torch_mlir import ir
 
-from gradcam.bits import LEAST, Bits
+from gradcam.bits import LEAST, Bits, check_bits
 from gradcam.dialect import cam_ops, ops, product_ops
 from gradcam.dialect.traits import (
     Activation,
@@ -30,7 +30,7 @@ from gradcam.functions import FUNCTIONS
 from gradcam.passes.infra.pass_base import Pass
 from gradcam.passes.ir.given_ranges import GIVEN_RANGE
 from gradcam.passes.ir.queries import main_function, only_user
-from gradcam.passes.quantize.calibrate import RANGE
+from gradcam.passes.quantize.calibrate import RANGE, RANGE_BITS
 from gradcam.passes.quantize.checks import check_rescale, classifier_of, refuse_unsupported
 from gradcam.passes.quantize.gradients import Gradients
 from gradcam.passes.quantize.joint_ranges import share_ranges
@@ -90,11 +90,31 @@ class Quantize(Pass):
     gradient_bits: int = LEAST
     weight_bits: int = LEAST
 
+    def __post_init__(self) -> None:
+        check_bits(self, self.named)
+
     def run(self, module: Any) -> None:  # noqa: D102
         main, bits = main_function(module), Bits.of(self)
         refuse_unsupported(main)
+        self._take_range_bits(main)
         with module.context, ir.Location.unknown():
             _Quantizer(main, bits).quantize()
+
+    def _take_range_bits(self, main: Any) -> None:
+        """Removes the bits for which ranges were chosen from a function.
+
+        Raises:
+            GradcamError: feature maps are to have others.
+        """
+        if RANGE_BITS not in main.attributes:
+            return
+        chosen = ir.IntegerAttr(main.attributes[RANGE_BITS]).value
+        if chosen != self.activation_bits:
+            remedy = f"give activation-bits={chosen}, or {self.activation_bits} to gradcam-calibrate"
+            raise fail(
+                main, f"ranges were chosen for feature maps of {chosen} bits, not {self.activation_bits}; {remedy}"
+            )
+        del main.attributes[RANGE_BITS]
 
 
 class _Quantizer:

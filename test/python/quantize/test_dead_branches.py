@@ -50,7 +50,7 @@ def test_a_dead_branch_compiles_and_is_told(gradient, caplog):
         quantized = compilation.to("quantized")
     (told,) = [r.message for r in caplog.records]
     assert told.startswith(
-        "the result of 'layers.4' and of 4 more ops is zero on every calibration image; int8 may not"
+        "the result of 'layers.4' and of 4 more ops is zero on every calibration image; integers may not"
     )
     integers = [quantize_image(quantized, image[None]) for image in images]
     expected = [run_integer(quantized, image) for image in integers]
