@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 
 from gradcam.checks import check_type, named
@@ -74,6 +74,11 @@ def check_bits(holder: object, named: Callable[[str], str] = named) -> None:
             check_type(named(name), value, "int")
             if not LEAST <= value <= most:
                 raise GradcamError(f"{named(name)} must be from {LEAST} to {most}, got {value}")
+
+
+def integers_named(bits: Mapping[str, int]) -> str:
+    """The integers of a network in a sentence, by the bits of each kind."""
+    return f"int{LEAST}" if set(bits.values()) == {LEAST} else "the integers"
 
 
 def whole_bits(bits: int) -> int:

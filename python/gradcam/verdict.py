@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from gradcam.bits import integers_named
 from gradcam.checks import named
 from gradcam.schema.program import Explanation
-from gradcam.schema.report import MapQuality, Quality, Report, Rounding
+from gradcam.schema.report import MapQuality, Quality, Report
 
 #: A quality with less than these is warned of: the share of images with the class of the float network, the median and
 #: the 10th percentile of the Pearson coefficients. By eye, maps look the same from about 0.95 on.
@@ -62,16 +63,17 @@ def quality_line(quality: Quality) -> str:
 
 def warnings(report: Report) -> list[str]:
     """What a compile must not leave unsaid, one line each."""
-    found = list(_rounding_warnings(report.rounding))
+    found = list(_rounding_warnings(report))
     return found + list(quality_warnings(report.quality, report)) if report.quality else found
 
 
 def quality_warnings(quality: Quality, report: Report) -> Iterator[str]:
     """What is bad about a quality of the design of a report, at its compile or in a run, one line each."""
+    integers = integers_named(report.bits)
     if quality.same_class < LEAST_SAME_CLASS * quality.images:
-        yield f"int8 and float disagree: {_same_class(quality)}"
+        yield f"{integers} and float disagree: {_same_class(quality)}"
     if quality.logit_error > MOST_LOGIT_ERROR * quality.largest_logit:
-        yield f"the logits of int8 are off by up to {_logit_error(quality)}"
+        yield f"the logits of {integers} are off by up to {_logit_error(quality)}"
     for name, found in quality.maps.items():
         yield from _map_warnings(name, found, quality.noise.get(name), report)
     if quality.pixels_outside > MOST_OUTSIDE:
@@ -86,16 +88,25 @@ def _map_warnings(name: str, found: MapQuality, noise: MapQuality | None, report
         return
     own = noise.tenth if noise else None
     is_below = own is not None and found.tenth < LEAST_MEDIAN and 1 - found.tenth > CLEARLY * (1 - own)
-    if not (is_below or found.median < LEAST_MEDIAN or found.tenth < LEAST_TENTH):
+    if not (is_below or _looks_other(found)):
         return
-    text = f"{name} of int8 differs from the map of float: Pearson {_pearson(found)}"
-    if own is None:
+    text = f"{name} of {integers_named(report.bits)} differs from the map of float: Pearson {_pearson(found)}"
+    if noise is None or own is None:
         yield text
-    elif is_below:
+    elif _looks_other(noise) and not is_below:
+        yield f"{text}; so does float's own with noise of half a level, {own:.4f} (10th percentile)"
+    else:
         remedies = _remedies(report.explains[name], report.bits)
         yield f"{text}; float's own with noise of half a level has {own:.4f} (10th percentile); {remedies}"
-    else:
-        yield f"{text}; so does float's own with noise of half a level, {own:.4f} (10th percentile)"
+
+
+def _looks_other(found: MapQuality) -> bool:
+    """Whether a map that correlates so with another one paints other strokes."""
+    return (
+        found.median is not None
+        and found.tenth is not None
+        and (found.median < LEAST_MEDIAN or found.tenth < LEAST_TENTH)
+    )
 
 
 def _remedies(asked: Explanation, bits: Mapping[str, int]) -> str:
@@ -111,10 +122,10 @@ def _asked(explanation: Explanation) -> str:
     return f"{explanation.target} by {explanation.method}{rank}"
 
 
-def _rounding_warnings(rounding: Sequence[Rounding]) -> Iterator[str]:
+def _rounding_warnings(report: Report) -> Iterator[str]:
     """The layers whose weights are lost, in one line."""
-    shares = [(layer.layer, layer.zeroed / layer.nonzero) for layer in rounding if layer.nonzero]
-    yield from _of_layers("weights", "round to 0 in int8", shares, MOST_ZEROED)
+    shares = [(layer.layer, layer.zeroed / layer.nonzero) for layer in report.rounding if layer.nonzero]
+    yield from _of_layers("weights", f"round to 0 in int{report.bits['weight_bits']}", shares, MOST_ZEROED)
 
 
 def _of_layers(what: str, happens: str, shares: Sequence[tuple[str, float]], limit: float) -> Iterator[str]:

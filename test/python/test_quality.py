@@ -330,6 +330,20 @@ BAD = [
 ]
 
 
+def test_warnings_name_integers_of_other_widths():
+    bits = BITS | {"activation_bits": 9, "weight_bits": 10}
+    report = SimpleNamespace(explains=EXPLAINS, bits=bits, quality=None, rounding=(Rounding("a", 100, 51),))
+    assert warnings(report) == ["51 % of the weights of 'a' round to 0 in int10"]
+    bad = replace(GOOD, same_class=17, logit_error=0.51, maps={"heatmap": MapQuality(20, 0.94, 0.8, 0.5)})
+    starts = [
+        "the integers and float disagree: ",
+        "the logits of the integers are off",
+        "heatmap of the integers differs",
+    ]
+    found = list(quality_warnings(bad, report))
+    assert len(found) == 3 and all(map(str.startswith, found, starts))
+
+
 @pytest.mark.parametrize(("change", "warning"), BAD)
 def test_what_is_bad_is_warned_of(change, warning):
     assert list(quality_warnings(GOOD, REPORT)) == []
@@ -348,6 +362,9 @@ BESIDE_FLOAT = [
      "method (--method) layercam, a target layer behind 'layer1'"),
     (0.94, 0.81, 0.99, "layercam", "float's own with noise of half a level has 0.9900 (10th percentile); remedies: "
      "a target layer behind 'layer1'"),
+    (0.94, 0.92, 0.97, "layercam", "float's own with noise of half a level has 0.9700 (10th percentile); remedies: "
+     "a target layer behind 'layer1'"),
+    (0.94, 0.92, 0.79, "layercam", "so does float's own with noise of half a level, 0.7900 (10th percentile)"),
 ]  # fmt: skip
 
 
@@ -367,7 +384,7 @@ def test_a_map_is_warned_of_where_float_itself_is_steadier(median, tenth, own, m
     quality = replace(GOOD, maps={"heatmap": MapQuality(20, median, tenth, 0.1)}, noise=noise, shift=noise)
     explains = {"heatmap": Explanation("layer1", 0, method, True, True, 1e-7)}
     found = list(quality_warnings(quality, SimpleNamespace(explains=explains, bits=bits)))
-    start = "heatmap of int8 differs from the map of float: Pearson "
+    start = f"heatmap of {'int8' if set(bits.values()) == {8} else 'the integers'} differs from the map of float: Pears"
     assert all(line.startswith(start) and line.endswith(f"(least); {said}") for line in found)
     assert len(found) == (said is not None)
 

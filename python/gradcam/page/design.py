@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from gradcam.bits import integers_named
 from gradcam.errors import GradcamError
 from gradcam.page.charts import area_chart, layer_charts, schedule_chart
 from gradcam.page.diagram import diagram
@@ -132,12 +133,13 @@ def figures(program: Program, report: Report) -> Iterator[Figure]:
     yield Figure("memory on chip", size(sum(report.memory_bytes.values())), weights)
     if (quality := report.quality) is not None:
         same = f"{quality.same_class} of {quality.images}"
-        yield Figure("class of int8 as of float", same, f"{quality.source} images")
+        integers = integers_named(report.bits)
+        yield Figure(f"class of {integers} as of float", same, f"{quality.source} images")
         medians = [found.median for found in quality.maps.values() if found.median is not None]
         if medians:
             own = [found.median for found in quality.noise.values() if found.median is not None]
             note = f"; {min(own):.4f} of float with noise" if own else ""
-            yield Figure("map of int8 and float", f"{min(medians):.4f}", f"Pearson's coefficient, median{note}")
+            yield Figure(f"map of {integers} and float", f"{min(medians):.4f}", f"Pearson's coefficient, median{note}")
 
 
 def _time(program: Program, cycles: int) -> str:
