@@ -17,6 +17,7 @@ from gradcam.passes.program.engines import pattern
 from gradcam.passes.program.nest import Access, Nest, read_nests
 from gradcam.passes.program.runs import share_engine
 from gradcam.passes.program.scheduled_program import ScheduledProgram
+from gradcam.passes.schedule.in_place import replaced_buffers
 
 
 @dataclass(frozen=True)
@@ -24,8 +25,9 @@ class PlanMemory(Pass):
     """Gives every buffer a bank and an offset; buffers that are accessed in the same cycle get different banks.
 
     A bank is one memory with one read and one write port. Its word is as wide as the widest access; offsets count
-    words. Buffers whose lifetimes do not overlap share words. Constants get read-only banks, one per kind of word;
-    the words of constants that an engine reads through one port are of one kind.
+    words. Buffers whose lifetimes do not overlap share words. So do a buffer and the one that takes its place element
+    by element, as the result of x + y takes that of x (`passes/schedule/in_place.py`). Constants get read-only banks,
+    one per kind of word; the words of constants that an engine reads through one port are of one kind.
 
     This pass turns:
 
@@ -61,7 +63,8 @@ class PlanMemory(Pass):
 class _Buffer:
     """A buffer in memory with its lifetime: `first` write to `last` read, in issue groups as `issue_groups_of` numbers.
 
-    With `ring`, element i lies at i modulo `elements`, so that the buffer starts at a multiple of its words.
+    With `ring`, element i lies at i modulo `elements`, so that the buffer starts at a multiple of its words. It may lie
+    in the place of a buffer in `replaced`, word by word.
     """
 
     value: ir.Value
@@ -73,6 +76,7 @@ class _Buffer:
     first: int
     last: int
     used_with: set[ir.Value] = field(default_factory=set)
+    replaced: set[ir.Value] = field(default_factory=set)
     bank: _Bank | None = None
     offset: int = 0
 
@@ -97,7 +101,7 @@ class _Bank:
 
     @property
     def words(self) -> int:
-        return max(b.offset + b.words for b in self.buffers)
+        return max((b.offset + b.words for b in self.buffers), default=0)
 
     def takes(self, buffer: _Buffer) -> bool:
         """Whether the bank may hold `buffer`: same words, and no buffer in it is accessed in the same cycle."""
@@ -106,7 +110,17 @@ class _Bank:
         return all(b.value not in buffer.used_with for b in self.buffers)
 
     def offset_for(self, buffer: _Buffer) -> int:
-        """The lowest offset at which `buffer` overlaps no buffer with an overlapping lifetime (first fit)."""
+        """The offset for `buffer`: the first fit, unless the bank has fewer words with it in the place of another."""
+        places = [b.offset for b in self.buffers if b.value in buffer.replaced and self._is_free(b, buffer)]
+        return min([self._first_fit(buffer), *places], key=lambda offset: max(self.words, offset + buffer.words))
+
+    def _is_free(self, place: _Buffer, buffer: _Buffer) -> bool:
+        """Whether no other buffer is in the way of `buffer` in the place of the buffer `place`."""
+        met = (b for b in self.buffers if b is not place and b.meets(buffer))
+        return all(b.offset + b.words <= place.offset or place.offset + buffer.words <= b.offset for b in met)
+
+    def _first_fit(self, buffer: _Buffer) -> int:
+        """The lowest offset at which `buffer` overlaps no buffer with an overlapping lifetime."""
         offset, unit = 0, buffer.words if buffer.ring else 1
         for other in sorted(self.buffers, key=lambda b: b.offset):
             if buffer.meets(other) and other.offset < offset + buffer.words:
@@ -145,7 +159,11 @@ def _buffers(program: ScheduledProgram) -> list[_Buffer]:
     lanes = {m: widest[(False, uses[0][1].element_bits)] for m, uses in accesses.items() if not is_global(m)}
     lanes |= {m: _constant_lanes([a for _, a in uses]) for m, uses in accesses.items() if is_global(m)}
     _widen(lanes, _shared_ports(program.nests))
-    return [_buffer(memref, uses, lanes[memref], together.get(memref, set())) for memref, uses in accesses.items()]
+    found = [_buffer(memref, uses, lanes[memref], together.get(memref, set())) for memref, uses in accesses.items()]
+    replaced = replaced_buffers(program)
+    for buffer in found:
+        buffer.replaced = replaced.get(buffer.value, set())
+    return found
 
 
 def _buffer(memref: ir.Value, uses: list[tuple[int, Access]], lanes: int, together: set[ir.Value]) -> _Buffer:
@@ -213,7 +231,7 @@ def _place(buffer: _Buffer, banks: list[_Bank]) -> None:
         banks.append(choices[0])
 
     def growth(bank: _Bank) -> int:
-        return bank.offset_for(buffer) + buffer.words - (bank.words if bank.buffers else 0)
+        return bank.offset_for(buffer) + buffer.words - bank.words
 
     bank = min(choices, key=lambda b: max(0, growth(b)))
     buffer.bank, buffer.offset = bank, bank.offset_for(buffer)

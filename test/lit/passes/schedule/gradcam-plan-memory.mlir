@@ -215,3 +215,152 @@ func.func @port(%out: memref<8xi8>) {
   } {gradcam.engine = "narrow"}
   return
 }
+
+// -----
+
+// %z is written element by element over %x, which each step reads just before: the same bank and offset.
+// CHECK: module attributes {gradcam.banks = {
+// CHECK-SAME: bank0 = {bits = 8 : i64, constant = false, lanes = 4 : i64, words = 8 : i64}
+// CHECK-SAME: bank1 = {bits = 8 : i64, constant = false, lanes = 4 : i64, words = 8 : i64}
+// CHECK-LABEL: func.func @in_place
+// CHECK: memref.alloc() {gradcam.bank = "bank0", gradcam.offset = 0 : i64} : memref<8x4xi8>
+// CHECK: memref.alloc() {gradcam.bank = "bank1", gradcam.offset = 0 : i64} : memref<8x4xi8>
+// CHECK: memref.alloc() {gradcam.bank = "bank0", gradcam.offset = 0 : i64} : memref<8x4xi8>
+func.func @in_place(%first: memref<8x4xi8>, %second: memref<8x4xi8>, %out: memref<8x4xi8>) {
+  %x = memref.alloc() : memref<8x4xi8>
+  %y = memref.alloc() : memref<8x4xi8>
+  %z = memref.alloc() : memref<8x4xi8>
+  affine.for %i = 0 to 8 {
+    affine.parallel (%l) = (0) to (4) {
+      %e = affine.load %first[%i, %l] : memref<8x4xi8>
+      affine.store %e, %x[%i, %l] : memref<8x4xi8>
+    }
+  }
+  affine.for %i = 0 to 8 {
+    affine.parallel (%l) = (0) to (4) {
+      %e = affine.load %second[%i, %l] : memref<8x4xi8>
+      affine.store %e, %y[%i, %l] : memref<8x4xi8>
+    }
+  }
+  affine.for %i = 0 to 8 {
+    affine.parallel (%l) = (0) to (4) {
+      %e = affine.load %x[%i, %l] : memref<8x4xi8>
+      %u = affine.load %y[-%i + 7, %l] : memref<8x4xi8>
+      %n = arith.addi %e, %u : i8
+      affine.store %n, %z[%i, %l] : memref<8x4xi8>
+    }
+  }
+  affine.for %i = 0 to 8 {
+    affine.parallel (%l) = (0) to (4) {
+      %e = affine.load %z[%i, %l] : memref<8x4xi8>
+      affine.store %e, %out[%i, %l] : memref<8x4xi8>
+    }
+  }
+  return
+}
+
+// -----
+
+// Not in place: %y has the elements of %x in another order.
+// CHECK: bank0 = {bits = 8 : i64, constant = false, lanes = 4 : i64, words = 16 : i64}
+// CHECK-LABEL: func.func @reversed
+// CHECK: memref.alloc() {gradcam.bank = "bank0", gradcam.offset = 0 : i64} : memref<8x4xi8>
+// CHECK: memref.alloc() {gradcam.bank = "bank0", gradcam.offset = 8 : i64} : memref<8x4xi8>
+func.func @reversed(%image: memref<8x4xi8>, %out: memref<8x4xi8>) {
+  %x = memref.alloc() : memref<8x4xi8>
+  %y = memref.alloc() : memref<8x4xi8>
+  affine.for %i = 0 to 8 {
+    affine.parallel (%l) = (0) to (4) {
+      %e = affine.load %image[%i, %l] : memref<8x4xi8>
+      affine.store %e, %x[%i, %l] : memref<8x4xi8>
+    }
+  }
+  affine.for %i = 0 to 8 {
+    affine.parallel (%l) = (0) to (4) {
+      %e = affine.load %x[-%i + 7, %l] : memref<8x4xi8>
+      affine.store %e, %y[%i, %l] : memref<8x4xi8>
+    }
+  }
+  affine.for %i = 0 to 8 {
+    affine.parallel (%l) = (0) to (4) {
+      %e = affine.load %y[%i, %l] : memref<8x4xi8>
+      affine.store %e, %out[%i, %l] : memref<8x4xi8>
+    }
+  }
+  return
+}
+
+// -----
+
+// Not in place: the second pass reads the elements of %x again.
+// CHECK: bank0 = {bits = 8 : i64, constant = false, lanes = 4 : i64, words = 16 : i64}
+// CHECK-LABEL: func.func @reread
+// CHECK: memref.alloc() {gradcam.bank = "bank0", gradcam.offset = 0 : i64} : memref<8x4xi8>
+// CHECK: memref.alloc() {gradcam.bank = "bank0", gradcam.offset = 8 : i64} : memref<8x4xi8>
+func.func @reread(%image: memref<8x4xi8>, %out: memref<8x4xi8>) {
+  %x = memref.alloc() : memref<8x4xi8>
+  %y = memref.alloc() : memref<8x4xi8>
+  affine.for %i = 0 to 8 {
+    affine.parallel (%l) = (0) to (4) {
+      %e = affine.load %image[%i, %l] : memref<8x4xi8>
+      affine.store %e, %x[%i, %l] : memref<8x4xi8>
+    }
+  }
+  affine.for %k = 0 to 2 {
+    affine.for %i = 0 to 8 {
+      affine.parallel (%l) = (0) to (4) {
+        %e = affine.load %x[%i, %l] : memref<8x4xi8>
+        affine.store %e, %y[%i, %l] : memref<8x4xi8>
+      }
+    }
+  }
+  affine.for %i = 0 to 8 {
+    affine.parallel (%l) = (0) to (4) {
+      %e = affine.load %y[%i, %l] : memref<8x4xi8>
+      affine.store %e, %out[%i, %l] : memref<8x4xi8>
+    }
+  }
+  return
+}
+
+// -----
+
+// Not in place: %x is read again later, although %y is written where it is read; %z, in the place of %y, may be.
+// CHECK: bank0 = {bits = 8 : i64, constant = false, lanes = 4 : i64, words = 8 : i64}
+// CHECK-SAME: bank1 = {bits = 8 : i64, constant = false, lanes = 4 : i64, words = 8 : i64}
+// CHECK-LABEL: func.func @read_again
+// CHECK: memref.alloc() {gradcam.bank = "bank0", gradcam.offset = 0 : i64} : memref<8x4xi8>
+// CHECK: memref.alloc() {gradcam.bank = "bank1", gradcam.offset = 0 : i64} : memref<8x4xi8>
+// CHECK: memref.alloc() {gradcam.bank = "bank0", gradcam.offset = 0 : i64} : memref<8x4xi8>
+func.func @read_again(%image: memref<8x4xi8>, %out: memref<8x4xi8>) {
+  %x = memref.alloc() : memref<8x4xi8>
+  %y = memref.alloc() : memref<8x4xi8>
+  %z = memref.alloc() : memref<8x4xi8>
+  affine.for %i = 0 to 8 {
+    affine.parallel (%l) = (0) to (4) {
+      %e = affine.load %image[%i, %l] : memref<8x4xi8>
+      affine.store %e, %x[%i, %l] : memref<8x4xi8>
+    }
+  }
+  affine.for %i = 0 to 8 {
+    affine.parallel (%l) = (0) to (4) {
+      %e = affine.load %x[%i, %l] : memref<8x4xi8>
+      affine.store %e, %y[%i, %l] : memref<8x4xi8>
+    }
+  }
+  affine.for %i = 0 to 8 {
+    affine.parallel (%l) = (0) to (4) {
+      %e = affine.load %x[%i, %l] : memref<8x4xi8>
+      %u = affine.load %y[%i, %l] : memref<8x4xi8>
+      %n = arith.addi %e, %u : i8
+      affine.store %n, %z[%i, %l] : memref<8x4xi8>
+    }
+  }
+  affine.for %i = 0 to 8 {
+    affine.parallel (%l) = (0) to (4) {
+      %e = affine.load %z[%i, %l] : memref<8x4xi8>
+      affine.store %e, %out[%i, %l] : memref<8x4xi8>
+    }
+  }
+  return
+}
