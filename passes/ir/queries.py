@@ -61,8 +61,8 @@ def is_argument(value: ir.Value) -> bool:
 
 
 def is_scalar(value: ir.Value) -> bool:
-    """Whether a buffer holds one element: a register, not a memory."""
-    return list(ir.MemRefType(value.type).shape) == [1]
+    """Whether a buffer holds one element: a register, not a memory. A constant is in a memory."""
+    return list(ir.MemRefType(value.type).shape) == [1] and not is_global(value)
 
 
 def symbol_register(value: ir.Value) -> ir.Value:

@@ -39,6 +39,7 @@ DESIGNS = [
     (rtl_networks.flat, "4x8"),
     (rtl_networks.table, "4x4"),
     (rtl_networks.last_layer, "32x32"),
+    (rtl_networks.single, "1x1"),
 ]
 
 

@@ -232,6 +232,14 @@ def table() -> Network:
     return net.classify(5)
 
 
+def single() -> Network:
+    """A map of one channel: with one lane its bias and its multiplier are constants of one element."""
+    net = Network(2, 6, 5, seed=1)
+    net.conv(net.add(nn.ReLU(), net.conv(0, 1)), 3)
+    net.add(nn.AdaptiveAvgPool2d(1))
+    return net.classify(5)
+
+
 def last_layer() -> Network:
     """The explanation of the last of several stages, on a large array."""
     net = Network(2, 6, 5)
