@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from gradcam.errors import GradcamError
+from gradcam.outside import outside
 
 #: The names of the browser's command in distributions.
 COMMANDS = ("chromium", "chromium-browser", "google-chrome")
@@ -21,6 +22,9 @@ WINDOW, PHONE = (1200, 900), (390, 844)
 
 #: Milliseconds until a page that draws nothing is given up.
 PATIENCE = 20_000
+
+#: The fewest cycles that the Gantt chart shows; a shorter run is shown whole.
+LEAST_CYCLES = 16
 
 #: The drawn bars: number, x and width of each, and the pixels and cycles of the chart.
 _DRAWN = """() => {
@@ -104,6 +108,9 @@ def opened(started: Any, page: Path, size: tuple[int, int] = WINDOW, scheme: str
         page: the file.
         size: width and height in pixels.
         scheme: "light" or "dark".
+
+    Raises:
+        GradcamError: the page is missing, or not drawn in time.
     """
     window = {"width": size[0], "height": size[1]}
     context = started.new_context(viewport=window, color_scheme=scheme)
@@ -113,9 +120,10 @@ def opened(started: Any, page: Path, size: tuple[int, int] = WINDOW, scheme: str
     tab.on("pageerror", lambda error: tab.seen_errors.append(str(error)))
     tab.on("request", lambda request: tab.seen_requests.append(request.url))
     before = time.perf_counter()
-    tab.goto(page.resolve().as_uri())
     drawn = "!document.querySelector('.chart') || document.documentElement.dataset.drawn"
-    tab.wait_for_function(drawn, timeout=PATIENCE)
+    with outside(f"{page} is not drawn"):
+        tab.goto(page.resolve().as_uri())
+        tab.wait_for_function(drawn, timeout=PATIENCE)
     tab.seconds = time.perf_counter() - before
     yield tab
     context.close()
@@ -163,14 +171,19 @@ def _place(tab: Any) -> tuple[float, float, float]:
 
 
 def _hovered(tab: Any, program: dict[str, Any]) -> str:
-    """Points at the longest bar."""
+    """Points at the longest bar; the text that comes, if any does."""
+    from playwright.sync_api import TimeoutError as NothingShownError
+
     left, top, width = _place(tab)
     nest = max(program["nests"], key=lambda nest: nest["end"] - nest["start"])
     cycles = max(nest["end"] for nest in program["nests"])
     row = list(dict.fromkeys(nest["engine"] for nest in program["nests"])).index(nest["engine"])
     high = tab.evaluate("gradcamViews.schedule.signal('engine_rows') / gradcamViews.schedule.data('engines').length")
     tab.mouse.move(left + width * (nest["start"] + nest["end"]) / 2 / cycles, top + high * (row + 0.5))
-    return tab.locator("#vg-tooltip-element.visible").inner_text(timeout=PATIENCE)
+    try:
+        return tab.locator("#vg-tooltip-element.visible").inner_text(timeout=PATIENCE)
+    except NothingShownError:
+        return ""
 
 
 def _zoomed(tab: Any) -> bool:
@@ -188,7 +201,7 @@ def _zoomed(tab: Any) -> bool:
     tab.wait_for_timeout(100)
     near = shown()
     at, span = whole[1] / 4, near[1] - near[0]
-    about = abs((at - near[0]) / span - 0.25) < 0.02 and 0 < span < 0.7 * whole[1]
+    about = abs((at - near[0]) / span - 0.25) < 0.02 and 0 < span <= max(0.7 * whole[1], min(LEAST_CYCLES, whole[1]))
     tab.mouse.down()
     tab.mouse.move(x + 60, y, steps=4)
     tab.mouse.up()

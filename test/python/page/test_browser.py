@@ -7,8 +7,10 @@ import pytest
 from browser import PHONE, browser, command, look, opened, program_of, wrong_bars
 from page_network import Net
 from report_page import figures
+from rtl_networks import Network
 
 from gradcam.compiler import Settings
+from gradcam.errors import GradcamError
 from gradcam.output import compile_to_folder
 from gradcam.page import write_page
 
@@ -36,6 +38,30 @@ def seen(chromium, folder):
 
 def test_the_page_is_drawn_loads_nothing_and_can_be_used(seen, folder):
     assert [row for row in figures("a network", seen, program_of(folder)) if not row.ok] == []
+
+
+@pytest.mark.parametrize(("classes", "cycles"), [(2, 14), (6, 18)])
+def test_the_chart_of_a_short_run_can_be_used(chromium, tmp_path, classes, cycles):
+    """Of 14 cycles all are shown whatever the wheel does, and of 18 at least 16, about the pointer."""
+    net, folder = Network(3, 1, 4, seed=1).classify(classes), tmp_path / "design"
+    compile_to_folder(net, "short", Settings(None, pe="8x8", validate=False), folder)
+    program = program_of(folder)
+    assert program["nests"][-1]["end"] == cycles
+    found = look(chromium, folder / "report.html", program)
+    assert [row for row in figures("short", found, program) if not row.ok] == []
+
+
+def test_a_chart_without_text_at_its_bars_is_missed(chromium, folder, tmp_path, monkeypatch):
+    monkeypatch.setattr("browser.PATIENCE", 2000)
+    page = tmp_path / "report.html"
+    text = (folder / "report.html").read_text(encoding="utf-8")
+    page.write_text(text.replace("#vg-tooltip-element.vg-tooltip {", "canvas { pointer-events: none; } i {"), "utf-8")
+    found = look(chromium, page, program_of(folder))
+    assert found.gantt.hovered == "" and not found.gantt.zoomed
+    missed = [row.what for row in figures("x", found, program_of(folder)) if not row.ok]
+    assert missed == ["zoom, drag, double click, x", "text at the longest bar, x"]
+    with pytest.raises(GradcamError, match=r"none.html is not drawn: Error: Page.goto: net::ERR_FILE_NOT_FOUND"):
+        look(chromium, tmp_path / "none.html", None)
 
 
 def test_bars_that_are_not_the_program_are_found(chromium, folder):
