@@ -301,10 +301,15 @@ def _refuse_silent(main: Any, statistics: _Statistics) -> None:
     silent = [op for op in main.entry_block.operations if op.results and op.results[0] in zero - fixed]
     if not silent:
         return
-    body = list(main.entry_block.operations)
-    if not set(body[-1].operands) <= _reached(main, zero, fixed):
+    outputs, reached = list(list(main.entry_block.operations)[-1].operands), _reached(main, zero, fixed)
+    if not set(outputs) <= reached:
         names = ", ".join(f"'{op.operation.name}' at {op.location}" for op in silent)
-        raise fail(silent[0], f"zero on every calibration image: {names}; calibrate with images the model will meet")
+        remedy = "calibrate with images the model will meet"
+        if outputs[0] in reached:  # the logits are not zero
+            is_gradient = any(op.results[0] in statistics.largest for op in silent)
+            reason = ", since the gradient of a ReLU that always gives 0 is 0" if is_gradient else ""
+            remedy = f"so is the map{reason}; {remedy}, or explain another layer"
+        raise fail(silent[0], f"zero on every calibration image: {names}; {remedy}")
     more = f" and of {len(silent) - 1} more ops" if len(silent) > 1 else ""
     text = "the result of '%s'%s is zero on every calibration image; integers may not hold what other images make of it"
     _log.warning(text, location_name(silent[0]), more)

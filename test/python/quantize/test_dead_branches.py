@@ -21,7 +21,8 @@ def network(explained: str, gradient: float = 1.0) -> Network:
     found["inside"] = net.conv(found["before"], 6)
     with torch.no_grad():
         net.layers[-1].bias -= 1000
-    dead = net.conv(net.add(nn.ReLU(), found["inside"]), 6)
+    found["dead"] = net.add(nn.ReLU(), found["inside"])
+    dead = net.conv(found["dead"], 6)
     net.add(nn.ReLU(), net.add(Sum(), net.conv(found["before"], 6), dead))
     net.explain(found[explained])
     net.add(nn.AdaptiveAvgPool2d(1))
@@ -62,7 +63,18 @@ def test_a_dead_branch_compiles_and_is_told(gradient, caplog):
             np.testing.assert_array_equal(a, b[0])
 
 
-def test_an_explanation_inside_the_dead_branch_is_refused():
-    net = network("inside")
-    with pytest.raises(GradcamError, match=r"zero on every calibration image: 'gradcam.relu' at loc\(\"layers.4\"\)"):
+@pytest.mark.parametrize(
+    ("explained", "said"),
+    [
+        (
+            "inside",
+            ".*'gradcam.apply_mask' at .*; so is the map, since the gradient of a ReLU that always gives 0 is 0",
+        ),
+        ("dead", "; so is the map"),
+    ],
+)
+def test_an_explanation_inside_the_dead_branch_is_refused(explained, said):
+    net = network(explained)
+    wanted = rf"^zero on every calibration image: 'gradcam.relu' at loc\(\"layers.4\"\){said}; calibrate with images "
+    with pytest.raises(GradcamError, match=f"{wanted}the model will meet, or explain another layer$"):
         Compilation(net, net.settings("4x4")).to("quantized")
