@@ -15,6 +15,7 @@ from gradcam.passes.hw.shapes import Shapes
 from gradcam.passes.hw.sharing import Multiplier, share_multipliers
 from gradcam.passes.hw.tables import Tables
 from gradcam.passes.hw.value import PREDICATES, State, Value
+from gradcam.passes.ir.attributes import CASCADE
 from gradcam.passes.program.clock import EXTENSION, EXTREME, SHIFT, Clock, is_wide, unextended
 from gradcam.passes.program.engines import Engine, Epilogue, Slot, latency_of, stage_of
 from gradcam.passes.program.nest import Access, Dataflow, Node, Sink
@@ -279,14 +280,17 @@ class Datapath:
             return self._load(node, point)
         stage = stage_of(node.op)
         latency = latency_of(node.op, node.kind)
-        packed = self.products.packed(node, point, stage) if self.dsp_packing else None
+        packed = self.products.packed(node, point, stage)
         if packed is not None:
             return packed, stage + latency
         if node.kind == "reduce":
-            terms = [
-                self.at(node.args[0], (*point, *inner), stage)
-                for inner in product(*(range(self.extent(node, d)) for d in node.reduced))
-            ]
+            lanes = product(*(range(self.extent(node, d)) for d in node.reduced))
+            points = [(*point, *inner) for inner in lanes]
+            cascade = CASCADE.find(node.op)
+            if cascade is None:
+                terms = [self.at(node.args[0], inner, stage) for inner in points]
+            else:
+                terms = self.products.sums(node, points, cascade)
             return self._sum(terms, latency), stage + latency
         if node.kind == "table":
             return self.tables.entry(node, point, stage), stage + latency
@@ -327,7 +331,7 @@ class Datapath:
 
     def _sum(self, terms: list[Value], stages: int) -> Value:
         """The sum of the terms by an adder tree, whose levels are spread evenly over `stages` pipeline stages."""
-        levels = -(-(len(terms) - 1).bit_length() // stages) or 1
+        levels = -(-(len(terms) - 1).bit_length() // max(stages, 1)) or 1
         for _ in range(stages):
             groups = [terms[i : i + (1 << levels)] for i in range(0, len(terms), 1 << levels)]
             terms = [self.delay(self.b.sum_of(*group), 1, "reduce") for group in groups]

@@ -14,7 +14,7 @@ that may be unsigned. A slice takes 27 bits: x may have up to 10 with weights of
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -92,20 +92,31 @@ def multiplier_of(b: Builder, left: int, right: int) -> Any:
     It is a module of its own so that synthesis tools do not merge its input registers with equal ones of other
     multipliers. A factor of many multipliers would then have one register with long wires.
     """
-    engine = b.clk.owner.owner
-    name = _NAME.format(left, right)
-    for op in engine.parent.regions[0].blocks[0].operations:
-        if ir.StringAttr(op.attributes["sym_name"]).value == name:
-            return op
 
     def build(inside: Builder, p: dict[str, Value]) -> dict[str, Value]:
         factors = [inside.register(p[n], f"{n}_q") for n in "ab"]
         a, b = (v.sign_extend(left + right) for v in factors)
         return {"product": inside.register(a * b, "product_q")}
 
+    inputs, outputs = [Signal("a", left), Signal("b", right)], [Signal("product", left + right)]
+    return module_once(b, _NAME.format(left, right), inputs, outputs, build, "Multiplier of signed numbers")
+
+
+def module_once(
+    b: Builder,
+    name: str,
+    inputs: Sequence[Signal],
+    outputs: Sequence[Signal],
+    build: Callable[[Builder, dict[str, Value]], Mapping[str, Value]],
+    comment: str,
+) -> Any:
+    """The module `name` of the design, without a reset; where there is none, it is built in front of that of `b`."""
+    engine = b.clk.owner.owner
+    for op in engine.parent.regions[0].blocks[0].operations:
+        if ir.StringAttr(op.attributes["sym_name"]).value == name:
+            return op
     with ir.InsertionPoint(engine):
-        inputs, outputs = [Signal("a", left), Signal("b", right)], [Signal("product", left + right)]
-        return module(name, inputs, outputs, build, reset=False, comment="Multiplier of signed numbers")
+        return module(name, inputs, outputs, build, reset=False, comment=comment)
 
 
 def multiplier_bits(name: str) -> tuple[int, int] | None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from gradcam.passes.hw.dsp import find_pairing, high_product, low_product, multiplier_of, multiply_both
+from gradcam.bits import fits_slice
+from gradcam.passes.hw.dot import Dot
+from gradcam.passes.hw.dsp import Pairing, find_pairing, high_product, low_product, multiplier_of, multiply_both
 from gradcam.passes.hw.sharing import Multiplier
 from gradcam.passes.hw.value import Value
+from gradcam.passes.program.cascades import cascade_latency
 from gradcam.passes.program.clock import FACTOR, unextended
-from gradcam.passes.program.engines import latency_of
+from gradcam.passes.program.engines import latency_of, stage_of
 from gradcam.passes.program.nest import Node
 
 if TYPE_CHECKING:
@@ -23,6 +27,8 @@ class Products:
         self.path, self.b = path, path.b
         #: The products of multiplier modules, by their factors.
         self._made: dict[tuple[Value, Value], Value] = {}
+        #: The sums of cascades, by the factors of all of their products.
+        self._dots: dict[tuple[Value, ...], list[Value]] = {}
 
     def factors(self, node: Node, point: tuple[int, ...], stage: int) -> list[Value]:
         """The factors of a product before sign extension, for the configuration whose step is in `stage`.
@@ -76,20 +82,74 @@ class Products:
 
         None where the two lanes share no factor, the lane has no neighbour, or configurations differ in factors.
         """
+        pairing = self._pairing(node, point)
+        if pairing is None:
+            return None
+        both = multiply_both(self.b, *self._paired(pairing, point, stage), field=node.bits)
+        # The register follows the multiplication, so that both lanes share it.
+        both = self.path.delay(both, latency_of(node.op, node.kind), "products")
+        return (high_product(both) if point[pairing.dim] & 1 else low_product(both)).sign_extend(node.bits)
+
+    def _pairing(self, node: Node, point: tuple[int, ...]) -> Pairing | None:
+        """How a product shares a multiplication with that of the neighbouring lane; None as `packed` says."""
         path = self.path
         multiplier = path.multipliers.get(id(node))
-        pairing = find_pairing(node, path.unpaired_dims, path.bits_of)
+        pairing = find_pairing(node, path.unpaired_dims, path.bits_of) if path.dsp_packing else None
         if pairing is None or (multiplier and multiplier.selects_factors(path.shapes.number)):
             return None
-        dim = pairing.dim
+        return pairing if point[pairing.dim] | 1 < path.extent(node, pairing.dim) else None
+
+    def _paired(self, pairing: Pairing, point: tuple[int, ...], stage: int) -> list[Value]:
+        """The factor that a lane shares with its neighbour, and those of the lower and of the upper one."""
+        path, dim = self.path, pairing.dim
         low, high = ((*point[:dim], lane, *point[dim + 1 :]) for lane in (point[dim] & ~1, point[dim] | 1))
-        if high[dim] >= path.extent(node, dim):
-            return None
-        lanes = (path.signed(pairing.own, lane, stage) for lane in (low, high))
-        both = multiply_both(self.b, path.signed(pairing.shared, low, stage), *lanes, field=node.bits)
-        # The register follows the multiplication, so that both lanes share it.
-        both = path.delay(both, latency_of(node.op, node.kind), "products")
-        return (low_product(both) if point == low else high_product(both)).sign_extend(node.bits)
+        lanes = (pairing.shared, low), (pairing.own, low), (pairing.own, high)
+        return [path.signed(factor, lane, stage) for factor, lane in lanes]
+
+    def sums(self, total: Node, points: Sequence[tuple[int, ...]], length: int) -> list[Value]:
+        """The sums of `length` products each, by cascades of DSP slices, that make up a lane sum.
+
+        Args:
+            total: the lane sum.
+            points: the lanes of its products.
+            length: see `gradcam.passes.program.cascades`.
+        """
+        product = unextended(total.args[0])
+        groups = (points[i : i + length] for i in range(0, len(points), length))
+        return [self._sum(product, group).sign_extend(total.bits) for group in groups]
+
+    def _sum(self, node: Node, points: Sequence[tuple[int, ...]]) -> Value:
+        """The sum of a product's lanes `points`, as many cycles later as a cascade of all of them takes.
+
+        Where two such sums share factors and one slice cannot hold both, shorter cascades compute their parts.
+        """
+        path, length, pairing = self.path, len(points), self._pairing(node, points[0])
+        if pairing is not None:
+            own, shared = (path.bits_of(factor).signed for factor in (pairing.own, pairing.shared))
+            while not fits_slice(_sum_bits(node.bits, length), own, shared):
+                length //= 2
+        parts = [self._cascade(node, points[i : i + length], pairing) for i in range(0, len(points), length)]
+        ready = cascade_latency(length)
+        while len(parts) > 1:
+            wide = [part.sign_extend(part.width + 1) for part in parts]
+            parts = [path.delay(a + b, 1, "part") for a, b in zip(wide[::2], wide[1::2], strict=True)]
+            ready += 1
+        return path.delay(parts[0], cascade_latency(len(points)) - ready, "sum")
+
+    def _cascade(self, node: Node, points: Sequence[tuple[int, ...]], pairing: Pairing | None) -> Value:
+        """The sum of a product's lanes `points` from one cascade."""
+        path, b, stage = self.path, self.b, stage_of(node.op)
+        lanes = (self._paired(pairing, p, stage) if pairing else self.factors(node, p, stage) for p in points)
+        left, *right = map(list, zip(*lanes, strict=True))
+        wide = left[0].width, right[0][0].width
+        dot = Dot(len(points), *wide, _sum_bits(min(node.bits, sum(wide)), len(points)), len(right))
+        inputs = {"a": left, **{f"b{i}": values for i, values in enumerate(right)}}
+        key = tuple(b.concat(values[::-1]) for values in inputs.values())
+        if key not in self._dots:
+            ce = b.const(1, 1) if path.enable is None else path.enable
+            made = b.instance(dot.module(b), f"dot{len(self._dots)}", {"ce": ce, **dict(zip(inputs, key, strict=True))})
+            self._dots[key] = [made[f"sum{i}"] for i in range(dot.sums)]
+        return self._dots[key][points[0][pairing.dim] & 1 if pairing else 0]
 
     def _multiply(self, left: Value, right: Value) -> Value:
         """The product of two signed values, two stages later.
@@ -106,3 +166,8 @@ class Products:
             made = b.instance(multiplier_of(b, left.width, right.width), name, {"a": left, "b": right})
             self._made[left, right] = made["product"]
         return self._made[left, right]
+
+
+def _sum_bits(product: int, terms: int) -> int:
+    """Bits of the sum of several products of `product` bits, with a sign."""
+    return product + (terms - 1).bit_length()

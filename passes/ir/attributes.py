@@ -158,3 +158,5 @@ BEATS = Attribute("beats", "nest", "gradcam-assign-cycles", list)
 STAGE = Attribute("stage", "op", "gradcam-assign-cycles", int)
 #: The cycles that the op takes, where they differ from `gradcam.passes.program.clock.LATENCY`.
 LATENCY = Attribute("latency", "op", "gradcam-assign-cycles", int)
+#: Of a sum over lanes: the products that each of its cascades of DSP slices adds up.
+CASCADE = Attribute("cascade", "op", "gradcam-assign-cycles", int)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -14,19 +13,13 @@ from gradcam.passes.ir.attributes import CYCLES_BY_PHASE, PLATFORM
 from gradcam.pe import PE
 
 
-class _Clock(msgspec.Struct, forbid_unknown_fields=True):
-    """The clock in the attribute."""
-
-    mhz: float
-    family: str
-
-
 class _Form(msgspec.Struct, forbid_unknown_fields=True):
     """The members of the attribute."""
 
     pe: str = "16x16"
     dram: dict[Literal["width", "outstanding", "latency"], int] | None = None
-    clock: _Clock | None = None
+    family: str | None = None
+    mhz: float | None = None
 
 
 @dataclass(frozen=True)
@@ -36,12 +29,14 @@ class Platform:
     Attributes:
         pe: the array of processing elements.
         dram: the DRAM that holds the weights; None keeps them on chip.
-        clock: the clock that pipelines are made for, as `mhz` and `family`; None without a clock.
+        family: the FPGA family that the hardware is made for; None makes it for any.
+        mhz: the clock that pipelines are made for, with a family; None without a clock.
     """
 
     pe: PE = field(default_factory=lambda: PE(16, 16))
     dram: Dram | None = None
-    clock: Mapping[str, Any] | None = None
+    family: str | None = None
+    mhz: float | None = None
 
     @classmethod
     def of(cls, op: Any) -> Platform:
@@ -57,8 +52,10 @@ class Platform:
             return cls()
         try:
             form = msgspec.convert(PLATFORM.get(module), _Form)
-            clock = None if form.clock is None else msgspec.structs.asdict(form.clock)
-            return cls(PE.parse(form.pe), None if form.dram is None else Dram(**form.dram), clock)
+            if form.mhz is not None and form.family is None:
+                raise GradcamError("a clock needs a family")
+            dram = None if form.dram is None else Dram(**form.dram)
+            return cls(PE.parse(form.pe), dram, form.family, form.mhz)
         except (GradcamError, TypeError, msgspec.ValidationError) as error:
             reason = f"'{PLATFORM.key}' is no platform: {error}; leave it out and run gradcam-set-platform"
             raise fail(module, reason) from error
@@ -78,6 +75,5 @@ class Platform:
         entries: dict[str, Any] = {"pe": str(self.pe)}
         if self.dram is not None:
             entries["dram"] = asdict(self.dram)
-        if self.clock is not None:
-            entries["clock"] = dict(self.clock)
+        entries |= {name: value for name in ("family", "mhz") if (value := getattr(self, name)) is not None}
         PLATFORM.set(module.operation, entries)

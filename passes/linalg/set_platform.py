@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from torch_mlir import ir
 
@@ -12,14 +11,16 @@ from gradcam.dram import Dram
 from gradcam.errors import GradcamError, fail
 from gradcam.passes.infra.pass_base import Pass
 from gradcam.passes.ir.platform import Platform
+from gradcam.passes.program.clock import Clock
 from gradcam.pe import PE
 
 
 @dataclass(frozen=True)
 class SetPlatform(Pass):
-    """Sets the platform of the module: the array, and the DRAM that holds the weights.
+    """Sets the platform of the module: the array, the DRAM that holds the weights, and the FPGA family.
 
-    A `dram-width` of 0 keeps weights on chip. Without this pass the array is 16x16 and weights are on chip.
+    A `dram-width` of 0 keeps weights on chip. Without this pass the array is 16x16, weights are on chip, and the
+    hardware is made for any family.
 
     This pass turns:
 
@@ -28,7 +29,7 @@ class SetPlatform(Pass):
     into:
 
         module attributes {gradcam.platform = {pe = "8x8",
-          dram = {width = 32 : i64, outstanding = 8 : i64, latency = 64 : i64}}} { ... }
+          dram = {width = 32 : i64, outstanding = 8 : i64, latency = 64 : i64}, family = "xcup"}} { ... }
     """
 
     name: ClassVar[str] = "gradcam-set-platform"
@@ -36,21 +37,25 @@ class SetPlatform(Pass):
     dram_width: int = 0
     dram_outstanding: int = 8
     dram_latency: int = 64
+    family: str = ""
 
     def run(self, module: ir.Module) -> None:
-        """Sets `gradcam.platform` of the module; a clock that it has stays."""
+        """Sets `gradcam.platform` of the module; a clock that it has stays, and without another one its family."""
         with module.context, ir.Location.unknown():
             try:
                 dram = Dram(self.dram_width, self.dram_outstanding, self.dram_latency) if self.dram_width else None
-                platform = Platform(PE.parse(self.pe), dram, _clock(module))
+                family, mhz = _clock(module)
+                platform = Platform(PE.parse(self.pe), dram, self.family or family, mhz)
+                Clock.on(platform)
             except GradcamError as error:
                 raise fail(module.operation, error.message) from error
             platform.replace_in(module, self.name)
 
 
-def _clock(module: ir.Module) -> Mapping[str, Any] | None:
-    """The clock that gradcam-target-clock has set; a platform that cannot be read is replaced whole."""
+def _clock(module: ir.Module) -> tuple[str | None, float | None]:
+    """Family and MHz that gradcam-target-clock has set; a platform that cannot be read is replaced whole."""
     try:
-        return Platform.of(module.operation).clock
+        platform = Platform.of(module.operation)
+        return platform.family, platform.mhz
     except GradcamError:
-        return None
+        return None, None

@@ -1,4 +1,4 @@
-"""The clock that a design is scheduled for, and the delays of ops on its FPGA family.
+"""The clock and the FPGA family that a design is scheduled for: delays of ops, cascades of DSP slices.
 
 Without a clock, delays do not count, and `gradcam.passes.schedule.stages` registers products, shifts and lane sums
 only. With a clock, ops share a stage as long as their delays fit into its period.
@@ -18,7 +18,7 @@ from gradcam.passes.program.nest import Node
 
 @dataclass(frozen=True)
 class Delays:
-    """Delays of a family in ns, and the shapes of its block RAMs.
+    """Delays of a family in ns, the shapes of its block RAMs, and what its DSP slices can do.
 
     Delays contain the routing to the next op, and are rounded up from the reports of the family's tools.
 
@@ -29,6 +29,10 @@ class Delays:
         shift: a shift by an amount that depends on the configuration.
         multiply: a product in a DSP slice.
         block: bits of a word of a block RAM, by its number of words, in ascending order.
+        cascade: the products that a cascade of DSP slices adds up, 1 without cascades. Slice i needs its factors i
+            cycles late. A slice has registers for two cycles itself; a third register in front of it would be a shift
+            register, which takes a LUT per bit. A 16-term sum of int8 products took 393 LUTs as a tree of adders; as
+            cascades of 4, 8 and 16 with adders behind them 63, 155 and 204 (Yosys 0.70).
     """
 
     register: float
@@ -38,6 +42,7 @@ class Delays:
     shift: float
     multiply: float
     block: Mapping[int, int]
+    cascade: int = 1
 
 
 DELAYS: Mapping[str, Delays] = {
@@ -58,6 +63,7 @@ DELAYS: Mapping[str, Delays] = {
         shift=1.8,
         multiply=2.0,
         block={512: 72, 1024: 36, 2048: 18, 4096: 9, 8192: 4, 16384: 2, 32768: 1},
+        cascade=4,
     ),
 }
 
@@ -85,20 +91,30 @@ class Clock:
     Attributes:
         delays: the delays of the family; None without a clock.
         period: the period of the clock in ns.
+        cascade: see `Delays`; also without a clock that of the family.
     """
 
     delays: Delays | None = None
     period: float = math.inf
+    cascade: int = 1
 
     @classmethod
     def of(cls, op: Any) -> Clock:
-        """The clock that gradcam-target-clock set for the module around an op."""
-        clock = Platform.of(op).clock
-        return cls.named(clock["family"], clock["mhz"]) if clock else cls()
+        """The clock of the platform of the module around an op."""
+        return cls.on(Platform.of(op))
 
     @classmethod
-    def named(cls, family: str, mhz: float) -> Clock:
-        """A clock of `mhz` on a family.
+    def on(cls, platform: Platform) -> Clock:
+        """The clock of a platform; without a family, that of a design for any.
+
+        Raises:
+            GradcamError: see `named`.
+        """
+        return cls() if platform.family is None else cls.named(platform.family, platform.mhz)
+
+    @classmethod
+    def named(cls, family: str, mhz: float | None) -> Clock:
+        """A clock of `mhz` on a family; of None, a design for the family without a clock.
 
         Raises:
             GradcamError: there is no such family, or it cannot reach this frequency.
@@ -106,12 +122,14 @@ class Clock:
         if family not in DELAYS:
             raise GradcamError(f"there is no family '{family}'; choose one of {', '.join(DELAYS)}")
         delays = DELAYS[family]
+        if mhz is None:
+            return cls(cascade=delays.cascade)
         if not mhz > 0:
             raise GradcamError(f"a clock must be above 0 MHz, got {mhz:g}")
         slowest = delays.register + max(delays.shift, delays.multiply)
         if 1000 / mhz < slowest:
             raise GradcamError(f"{mhz:g} MHz is too fast for {family}; choose at most {1000 // slowest:g}")
-        return cls(delays, 1000 / mhz)
+        return cls(delays, 1000 / mhz, delays.cascade)
 
     @property
     def budget(self) -> float:

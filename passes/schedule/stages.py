@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import prod
 from typing import Any
 
 from gradcam.errors import fail
 from gradcam.passes.ir import attributes
-from gradcam.passes.ir.attributes import STAGE
+from gradcam.passes.ir.attributes import CASCADE, STAGE
+from gradcam.passes.program.cascades import cascade_latency, cascades_of
 from gradcam.passes.program.clock import EXTREME, LATENCY, Clock
 from gradcam.passes.program.engines import access_kind
 from gradcam.passes.program.nest import Access, Dataflow, Nest, Node
@@ -30,6 +31,8 @@ class StagePlan:
         Raises:
             GradcamError: a reduction cannot update its accumulators in one cycle.
         """
+        #: The op of each lane sum that cascades of DSP slices add up, and the products of one of them.
+        self._cascades: list[tuple[Any, int]] = []
         #: Op, stage, and a latency that is not the usual one, by the identity of the op's Python object.
         self._placed: dict[int, tuple[Any, int, int | None]] = {}
         self.depths = [self._depth(nest) for nest in nests]
@@ -38,15 +41,21 @@ class StagePlan:
         clock = Clock.of(nest.op)
         base = clock.address + clock.read
         if nest.body is not None:
-            base = 1 + _Stages(clock, nest.body, self._placed).reduce()
-        return _Stages(clock, nest.epilogue, self._placed).finish(base)
+            cascades = cascades_of(nest.body, clock)
+            self._cascades += [(n.op, cascades[id(n)]) for n in nest.body.nodes if n.reduced and id(n) in cascades]
+            base = 1 + _Stages(clock, nest.body, self._placed, cascades).reduce()
+        return _Stages(clock, nest.epilogue, self._placed, {}).finish(base)
 
     def stage(self, access: Access) -> int:
         """The stage of a load or store."""
         return self._placed[id(access.op)][1]
 
     def write(self) -> None:
-        """Sets `gradcam.stage` of every op, and `gradcam.latency` where the clock asks for more cycles than usual."""
+        """Sets `gradcam.stage` of every op, `gradcam.latency` where it takes another number of cycles than usual, and
+        `gradcam.cascade` of the lane sums that cascades of DSP slices add up.
+        """
+        for op, terms in self._cascades:
+            CASCADE.set(op, terms)
         for op, stage, latency in self._placed.values():
             STAGE.set(op, stage)
             if latency is not None:
@@ -56,8 +65,14 @@ class StagePlan:
 class _Stages:
     """Assigns stages to the ops of a dataflow graph."""
 
-    def __init__(self, clock: Clock, flow: Dataflow, placed: dict[int, tuple[Any, int, int | None]]) -> None:
-        self.clock, self.flow, self.placed = clock, flow, placed
+    def __init__(
+        self,
+        clock: Clock,
+        flow: Dataflow,
+        placed: dict[int, tuple[Any, int, int | None]],
+        cascades: Mapping[int, int],
+    ) -> None:
+        self.clock, self.flow, self.placed, self.cascades = clock, flow, placed, cascades
         self.ready: dict[int, Ready] = {}
         #: Nodes that depend on an accumulator of the body. It is updated in one cycle, so they stay in one stage.
         self.updates: set[int] = set()
@@ -115,10 +130,22 @@ class _Stages:
             stage, delay = self._after(node.args)
             if delay > 0 and delay + clock.delay(node) > clock.budget:
                 stage, delay = stage + 1, 0.0
-        terms = prod(self.flow.extents[d] for d in node.reduced)
-        latency = 0 if updates and node.kind in EXTREME else clock.latency(node, terms)
+        latency = 0 if updates and node.kind in EXTREME else self._latency(node)
         self._set(node.op, stage, latency, node.kind)
-        return stage + latency, clock.rest(node) if latency else delay + clock.delay(node)
+        registered = latency or id(node) in self.cascades
+        return stage + latency, clock.rest(node) if registered else delay + clock.delay(node)
+
+    def _latency(self, node: Node) -> int:
+        """Cycles from the inputs of an op to its result.
+
+        Products of a cascade are ready together, as their sum; adders add up the sums of several cascades.
+        """
+        terms, cascade = prod(self.flow.extents[d] for d in node.reduced), self.cascades.get(id(node))
+        if cascade is None:
+            return self.clock.latency(node, terms)
+        if not node.reduced:
+            return cascade_latency(cascade)
+        return self.clock.latency(node, terms // cascade) if terms > cascade else 0
 
     def _place_load(self, access: Access, read_stage: int) -> Ready:
         kind, clock = access_kind(access), self.clock

@@ -27,7 +27,7 @@ class TargetClock(Pass):
 
     into:
 
-        module attributes {gradcam.platform = {clock = {family = "ecp5", mhz = 1.200000e+02 : f64}, ...}} { ... }
+        module attributes {gradcam.platform = {family = "ecp5", mhz = 1.200000e+02 : f64, ...}} { ... }
     """
 
     name: ClassVar[str] = "gradcam-target-clock"
@@ -38,9 +38,9 @@ class TargetClock(Pass):
     def run(self, module: ir.Module) -> None:
         """Sets the clock in the module's `gradcam.platform`."""
         with module.context, ir.Location.unknown():
+            platform = replace(Platform.of(module.operation), mhz=self.mhz, family=self.family)
             try:
-                Clock.named(self.family, self.mhz)
+                Clock.on(platform)
             except GradcamError as error:
                 raise fail(module.operation, error.message) from error
-            clock = {"mhz": self.mhz, "family": self.family}
-            replace(Platform.of(module.operation), clock=clock).replace_in(module, self.name)
+            platform.replace_in(module, self.name)

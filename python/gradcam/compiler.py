@@ -90,7 +90,8 @@ class Settings:
         schedule: a file such as the `schedule.json` of a compile, which fixes choices that the compiler makes
             otherwise; see `gradcam.schema.schedule`.
         clock_mhz: the clock that pipelines are made for; None registers products, shifts and lane sums only.
-        family: the FPGA family that the clock is for: one of `gradcam.passes.program.clock.DELAYS`; None: "ecp5".
+        family: the FPGA family that the design is for: one of `gradcam.passes.program.clock.DELAYS`. Without a clock,
+            a family whose DSP slices form cascades; None: any family, with a clock "ecp5".
 
     Raises:
         GradcamError: a setting is invalid: an unknown method, place or family, an array with a side that is no power
@@ -140,15 +141,11 @@ class Settings:
         self._check_choices()
         Dram(**self._dram)
         read_schedule(self.schedule or "")
-        if self.clock_mhz is not None or self.family is not None:
-            from gradcam.passes.program.clock import Clock  # it imports MLIR
-
-            Clock.named(self.family or FAMILY, self.clock_mhz or 1)
         dram = self.weights == "dram", f"it is for {named('weights')} dram"
         needs = {
             "gradient_bits": (bool(self.target_layer), "it is for an explanation; name a target layer"),
             "percentile": (self.range_choice == "percentile", f"it is for {named('range_choice')} percentile"),
-            "family": (self.clock_mhz is not None, f"it is for a clock; give {named('clock_mhz')}"),
+            "family": (self._uses_family, f"without a clock all designs for it are alike; give {named('clock_mhz')}"),
             **{f"dram_{name}": dram for name in ("width", "outstanding", "latency")},
         }
         check_used(self, needs)
@@ -186,6 +183,19 @@ class Settings:
     def preprocessing(self) -> Preprocessing:
         """What makes inputs of the model of pixels."""
         return Preprocessing.of(self.mean, self.std, self.preset, self.resize, self.crop, self.background)
+
+    @property
+    def _uses_family(self) -> bool:
+        """Whether a design depends on the FPGA family.
+
+        Raises:
+            GradcamError: there is no such family, or no such clock on it.
+        """
+        if self.clock_mhz is None and self.family is None:
+            return False
+        from gradcam.passes.program.clock import Clock  # it imports MLIR
+
+        return Clock.named(self.family or FAMILY, self.clock_mhz).cascade > 1 or self.clock_mhz is not None
 
     @property
     def dram(self) -> Dram | None:
@@ -226,6 +236,8 @@ def _platform_passes(settings: Settings) -> list[Element]:
     platform: dict[str, Any] = {"pe": settings.pe}
     if dram := settings.dram:
         platform |= {f"dram_{name}": value for name, value in asdict(dram).items()}
+    if settings.family is not None:
+        platform["family"] = settings.family
     passes: list[Element] = [("gradcam-set-platform", platform)]
     if settings.clock_mhz is not None:
         passes.append(("gradcam-target-clock", {"mhz": settings.clock_mhz, "family": settings.family or FAMILY}))

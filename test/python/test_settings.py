@@ -31,7 +31,10 @@ WRONG = [
     ({"clock_mhz": 0}, "a clock must be above 0 MHz, got 0"),
     ({"family": "foo"}, "there is no family 'foo'; choose one of ecp5, xcup"),
     ({"pe": "256x128"}, "pe '256x128' has 32,768 multipliers; the most are 16,384"),
-    ({"family": "xcup"}, "family (--family) has no effect: it is for a clock; give clock_mhz (--clock-mhz)"),
+    (
+        {"family": "ecp5"},
+        "family (--family) has no effect: without a clock all designs for it are alike; give clock_mhz (--clock-mhz)",
+    ),
     ({"percentile": 99.0}, "percentile (--percentile) has no effect: it is for range_choice (--range) percentile"),
     ({"dram_width": 32}, "dram_width (--dram-width) has no effect: it is for weights (--weights) dram"),
     ({"dram_latency": 9}, "dram_latency (--dram-latency) has no effect: it is for weights (--weights) dram"),

@@ -13,6 +13,7 @@ from torch_mlir import ir
 from gradcam.compiler import Compilation, Settings
 from gradcam.errors import GradcamError
 from gradcam.output import compile_to_folder
+from gradcam.passes.ir.attributes import CASCADE
 from gradcam.passes.program.accumulators import Register
 from gradcam.passes.program.banks import Bank
 from gradcam.passes.program.clock import DELAYS, FACTOR, Clock
@@ -113,8 +114,9 @@ def longest(module: ir.Module, clock: Clock) -> float:
             updates = any(ready[id(a)][2] for a in node.args)
             if node.kind in ("arith.muli", "reduce"):
                 assert delay == 0, "a multiplier or a tree of adders behind a register"
-                # The delay of one of its stages.
-                adds = -(-(flow.extents[node.reduced[0]] - 1).bit_length() // latency) if node.kind == "reduce" else 0
+                # The delay of one of its stages; a cascade has a product and an addition of a slice in each.
+                terms = flow.extents[node.reduced[0]] // (CASCADE.find(op) or 1) if node.kind == "reduce" else 1
+                adds = -(-(terms - 1).bit_length() // latency) if terms > 1 else 0
                 most = max(most, d.multiply if node.kind == "arith.muli" else adds * (d.carry + d.bit * node.bits))
                 ready[id(node)] = (stage + latency, 0.0, updates)
                 continue

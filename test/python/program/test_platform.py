@@ -15,9 +15,8 @@ WRONG = [
     ("unit", r"must be of type dict"),
     ('{pe = "7x8"}', r"powers of two"),
     ("{pe = 4 : i64}", r"Expected `str`, got `int` - at `\$\.pe`"),
-    ('{clock = {family = "ecp5"}}', r"missing required field `mhz`"),
-    ('{clock = {family = "ecp5", mhz = "fast"}}', r"Expected `float`, got `str`"),
-    ('{clock = "x"}', r"Expected `object \| null`, got `str`"),
+    ("{mhz = 5.0}", r"a clock needs a family"),
+    ('{family = "ecp5", mhz = "fast"}', r"Expected `float \| null`, got `str`"),
     ("{dram = {width = 24 : i64}}", r"a DRAM width must be a power of two"),
     ("{dram = {foo = 1 : i64}}", r"Invalid enum value 'foo'"),
     ("{bogus = 1 : i64}", r"unknown field `bogus`"),
@@ -41,7 +40,16 @@ def test_the_passes_keep_what_the_other_one_has_set():
     module = ir.Module.parse("module {}", make_context())
     PassManager.parse("gradcam-target-clock{mhz=50},gradcam-set-platform{pe=2x2 dram-width=8}").run(module)
     found = Platform.of(module.operation)
-    assert (found.pe, found.dram and found.dram.width, found.clock) == (PE(2, 2), 8, {"mhz": 50.0, "family": "ecp5"})
+    assert (found.pe, found.dram and found.dram.width) == (PE(2, 2), 8)
+    assert (found.family, found.mhz) == ("ecp5", 50.0)
+
+
+def test_a_family_without_a_clock_is_kept_and_one_that_does_not_exist_refused():
+    module = ir.Module.parse("module {}", make_context())
+    PassManager.parse("gradcam-set-platform{family=xcup},gradcam-set-platform{pe=2x2}").run(module)
+    assert Platform.of(module.operation) == Platform(PE(2, 2), family="xcup")
+    with pytest.raises(PassFailure, match=r"there is no family 'ice40'"):
+        PassManager.parse("gradcam-set-platform{family=ice40}").run(module)
 
 
 @pytest.mark.parametrize("change", ["gradcam-target-clock{mhz=100}", "gradcam-set-platform{dram-width=8}"])

@@ -388,3 +388,82 @@ func.func @ports(%logits: memref<2xi32>) {
   }
   return
 }
+
+// -----
+
+// Two cascades of 4 slices add up 8 products, whose factors are read by stage 1: their sums are there in stage 7, and
+// the sum of both in stage 8. Of 4 products nothing is left to add up.
+// CHECK: arith.muli {{.+}} {gradcam.latency = 6 : i64, gradcam.stage = 1 : i64}
+// CHECK: } {gradcam.cascade = 4 : i64, gradcam.stage = 7 : i64}
+// CHECK: arith.addi {{.+}} {gradcam.stage = 8 : i64}
+// CHECK: arith.muli {{.+}} {gradcam.latency = 6 : i64, gradcam.stage = 1 : i64}
+// CHECK: } {gradcam.cascade = 4 : i64, gradcam.latency = 0 : i64, gradcam.stage = 7 : i64}
+// CHECK: arith.addi {{.+}} {gradcam.stage = 7 : i64}
+module attributes {gradcam.platform = {pe = "1x8", family = "xcup"}} {
+  func.func @main(%image: memref<4x8xi8>, %logits: memref<1xi32>) {
+    %c0 = arith.constant 0 : i32
+    %x = memref.alloc() {gradcam.bank = "bank0", gradcam.offset = 0 : i64} : memref<4x8xi8>
+    %y = memref.alloc() {gradcam.bank = "bank1", gradcam.offset = 0 : i64} : memref<1xi32>
+    %z = memref.alloc() {gradcam.bank = "bank2", gradcam.offset = 0 : i64} : memref<1xi32>
+    %acc = memref.alloca() : memref<1xi32>
+    affine.for %i = 0 to 4 {
+      affine.parallel (%l) = (0) to (8) {
+        %v = affine.load %image[%i, %l] : memref<4x8xi8>
+        affine.store %v, %x[%i, %l] : memref<4x8xi8>
+      }
+    }
+    affine.for %n = 0 to 1 {
+      affine.parallel (%o) = (0) to (1) {
+        affine.store %c0, %acc[%o] : memref<1xi32>
+      }
+      affine.for %k = 0 to 4 {
+        affine.parallel (%o) = (0) to (1) {
+          %s = affine.parallel (%i) = (0) to (8) reduce ("addi") -> (i32) {
+            %v = affine.load %x[%k, %i] : memref<4x8xi8>
+            %e = arith.extsi %v : i8 to i16
+            %p = arith.muli %e, %e : i16
+            %w = arith.extsi %p : i16 to i32
+            affine.yield %w : i32
+          }
+          %a = affine.load %acc[%o] : memref<1xi32>
+          %t = arith.addi %a, %s : i32
+          affine.store %t, %acc[%o] : memref<1xi32>
+        }
+      }
+      affine.parallel (%o) = (0) to (1) {
+        %a = affine.load %acc[%o] : memref<1xi32>
+        affine.store %a, %y[0] : memref<1xi32>
+      }
+    }
+    affine.for %n = 0 to 1 {
+      affine.parallel (%o) = (0) to (1) {
+        affine.store %c0, %acc[%o] : memref<1xi32>
+      }
+      affine.for %k = 0 to 4 {
+        affine.parallel (%o) = (0) to (1) {
+          %s = affine.parallel (%i) = (0) to (4) reduce ("addi") -> (i32) {
+            %v = affine.load %x[%k, %i] : memref<4x8xi8>
+            %e = arith.extsi %v : i8 to i16
+            %p = arith.muli %e, %e : i16
+            %w = arith.extsi %p : i16 to i32
+            affine.yield %w : i32
+          }
+          %a = affine.load %acc[%o] : memref<1xi32>
+          %t = arith.addi %a, %s : i32
+          affine.store %t, %acc[%o] : memref<1xi32>
+        }
+      }
+      affine.parallel (%o) = (0) to (1) {
+        %a = affine.load %acc[%o] : memref<1xi32>
+        affine.store %a, %z[0] : memref<1xi32>
+      }
+    }
+    affine.for %n = 0 to 1 {
+      affine.parallel (%o) = (0) to (1) {
+        %v = affine.load %y[%n] : memref<1xi32>
+        affine.store %v, %logits[%n] : memref<1xi32>
+      }
+    }
+    return
+  }
+}
