@@ -72,7 +72,9 @@ def misses(report: Mapping[str, Any], plain: Mapping[str, Any]) -> list[str]:
 
 
 def _measure(options: argparse.Namespace) -> None:
-    settings = Settings(None, pe=options.pe, dsp_packing=options.dsp_packing)
+    settings = Settings(
+        None, pe=options.pe, dsp_packing=options.dsp_packing, family=options.family, clock_mhz=options.clock_mhz
+    )
     reports = measure(load_model(options.model), settings, [None, *options.target_layers], options.family)
     print(table(reports))
     first = options.target_layers[0]
@@ -86,7 +88,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("model", nargs="?", default=MODEL, help=f"as gradcam-compile takes it (default: {MODEL})")
     parser.add_argument("--pe", metavar="OCxIC", default="16x16", help="default: 16x16")
     parser.add_argument("--dsp-packing", action="store_true", help="two products per DSP slice")
-    parser.add_argument("--family", default="xcup", help="as gradcam-synth takes it (default: xcup)")
+    parser.add_argument("--family", default="xcup", help="to compile for and to map to (default: xcup)")
+    parser.add_argument("--clock-mhz", type=float, metavar="F", help="as gradcam-compile takes it; ecp5 needs one")
     parser.add_argument(
         "--target-layers", nargs="+", metavar="PATH", default=["layer4", "layer3"], help="default: layer4 layer3"
     )

@@ -1,5 +1,5 @@
 // Multiplier of signed numbers with its registers in a DSP slice of ECP5, which Yosys alone leaves in the fabric.
-// A template for one module of a design; see multipliers.py.
+// A template for one module of a design; see instances.py.
 module multiplier_${left}x${right} (
   input clk, input signed [$left-1:0] a, input signed [$right-1:0] b, output [$left+$right-1:0] product
 );

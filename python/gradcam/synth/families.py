@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 #: The resources that are counted, in the order of the table; block RAM in the family's larger unit.
 RESOURCES = ("LUT", "LUT RAM", "FF", "DSP", "block RAM")
@@ -33,14 +34,18 @@ class Family:
         map: the Yosys command that maps to it; keeps the hierarchy.
         cells: resources that a cell takes, by the beginning of its name; the longest beginning that fits counts.
         part: the part to place and route for; None where no free tool supports one.
-        multiplier: see `gradcam.synth.multipliers`; None where the command maps multipliers with their registers.
+        templates: Verilog with instances of DSP slices by kind of module, see `gradcam.synth.instances`; the command
+            maps all other modules.
+        slice: what the templates say of the slice: its name `slice`, and of its pre-adder the bits, `preadder`, and the
+            attribute that selects it, `preadd`.
     """
 
     title: str
     map: str
     cells: Mapping[str, Mapping[str, float]]
     part: Part | None = None
-    multiplier: str | None = None
+    templates: Mapping[str, str] = field(default_factory=dict)
+    slice: Mapping[str, Any] = field(default_factory=dict)
 
     def resources(self, cell: str) -> Mapping[str, float]:
         """The resources of a cell; none for wide muxes, buffers and modules."""
@@ -71,6 +76,8 @@ FAMILIES = {
             "RAMB36E2": {"block RAM": 1},
             "RAMB18E2": {"block RAM": 0.5},
         },
+        templates={"dot": "xilinx_dot.v", "dots": "xilinx_dots.v"},
+        slice={"slice": "DSP48E2", "preadder": 27, "preadd": '.AMULTSEL("AD")'},
     ),
     "ecp5": Family(
         title="ECP5",
@@ -88,6 +95,6 @@ FAMILIES = {
             options=("--85k", "--speed", "6", "--package", "CABGA756"),
             capacity={"LUT": 83640, "FF": 83640, "DSP": 156, "block RAM": 208},
         ),
-        multiplier="ecp5_multiplier.v",
+        templates={"multiplier": "ecp5_multiplier.v"},
     ),
 }

@@ -20,7 +20,7 @@ from gradcam.passes.hw.core import CORE
 from gradcam.schema.program import Bank, Program
 from gradcam.synth import tools
 from gradcam.synth.families import FAMILIES, RESOURCES, Family, Part
-from gradcam.synth.multipliers import split_multipliers
+from gradcam.synth.instances import split_instances
 from gradcam.synth.report import report_text
 from gradcam.synth.tools import Tool, run_logged
 
@@ -91,10 +91,10 @@ def _map(
 ) -> dict[str, dict[str, float]]:
     """Resources by module; leaves a netlist without hierarchy in `work` where it is to be placed."""
     place = work.relative_to(design.folder)
-    sources, multipliers = split_multipliers(sorted(design.program.rtl), family.multiplier)
-    mapped = work / "multipliers.v"
-    if multipliers:
-        mapped.write_text(multipliers, encoding="utf-8")
+    sources, instances = split_instances(sorted(design.program.rtl), family.templates, family.slice)
+    mapped = work / "instances.v"
+    if instances:
+        mapped.write_text(instances, encoding="utf-8")
         sources.append(f"{place}/{mapped.name}")
     commands = [
         *(f"read_verilog -sv {name}" for name in sources),

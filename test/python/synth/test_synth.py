@@ -20,7 +20,7 @@ from gradcam.passes.hw.dsp import multiplier_bits
 from gradcam.schema.program import Bank
 from gradcam.synth import tools
 from gradcam.synth.families import FAMILIES, RESOURCES, Part
-from gradcam.synth.multipliers import split_multipliers
+from gradcam.synth.instances import split_instances
 from gradcam.synth.synthesis import SMALL, bank_figures, check_banks, check_capacity, module_figures, timing_figures
 from gradcam.tools.gradcam_synth import main
 
@@ -115,11 +115,11 @@ def test_the_slowest_clock_and_its_path():
 
 def test_multipliers_of_a_family_with_a_template_are_its_slices():
     files = ["rtl/engine_mac.sv", "rtl/multiplier_18x8.sv", "rtl/multipliers.sv"]
-    kept, text = split_multipliers(files, "ecp5_multiplier.v")
+    kept, text = split_instances(files, FAMILIES["ecp5"].templates, {})
     assert kept == ["rtl/engine_mac.sv", "rtl/multipliers.sv"]
     assert "module multiplier_18x8 (" in text and "input signed [18-1:0] a, input signed [8-1:0] b" in text
     assert multiplier_bits("multiplier_18x8") == (18, 8) and multiplier_bits("multipliers") is None
-    assert split_multipliers(files, None) == (files, "")
+    assert split_instances(files, {}, {}) == (files, "")
 
 
 # The command.

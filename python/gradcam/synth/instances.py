@@ -1,0 +1,42 @@
+"""Multipliers and cascades as instances of DSP slices, where Yosys does not use their registers by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from string import Template
+from typing import Any
+
+from gradcam.passes.hw.dot import Dot
+from gradcam.passes.hw.dsp import multiplier_bits
+
+
+def split_instances(
+    files: Iterable[str], templates: Mapping[str, str], slice_: Mapping[str, Any]
+) -> tuple[list[str], str]:
+    """Separates the modules that have a template from the RTL files, and makes Verilog with instances of them.
+
+    Args:
+        files: RTL by paths, a file per module.
+        templates: by kind of module, a file of this package: a module with the ports and the cycles of
+            `gradcam.passes.hw.dsp.multiplier_of` ("multiplier") or `gradcam.passes.hw.dot` ("dot", "dots").
+        slice_: what the templates say of the slice of the family.
+    """
+    kept, mapped = [], []
+    for file in files:
+        kind, shape = _shape(Path(file).stem)
+        if kind in templates:
+            text = (Path(__file__).parent / templates[kind]).read_text(encoding="utf-8")
+            mapped.append(Template(text).substitute({**slice_, **shape}))
+        else:
+            kept.append(file)
+    return kept, "\n".join(mapped)
+
+
+def _shape(module: str) -> tuple[str, dict[str, Any]]:
+    """The kind of a module by its name, and what its template says of it; "" for those that have none."""
+    if bits := multiplier_bits(module):
+        return "multiplier", {"left": bits[0], "right": bits[1]}
+    if dot := Dot.named(module):
+        return dot.kind, {"name": module, **dot._asdict()}
+    return "", {}
