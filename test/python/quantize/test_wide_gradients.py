@@ -1,5 +1,6 @@
 """Gradients of 32 bits with a fraction: which they are, what their readers get, and that this is rounded once."""
 
+import channel_networks
 import numpy as np
 import pytest
 from level_checks import check_linalg
@@ -13,7 +14,9 @@ from gradcam.passes.ir.queries import location_name, main_function, users
 from gradcam.passes.quantize.gradients import MAP_FRACTION_BITS
 from gradcam.quant_types import scales, storage_bits, storage_limits
 from gradcam.reference.integer import quantize_image, run_integer
+from gradcam.sim import Simulator, compare_trace
 from gradcam.sim.header import dumps
+from gradcam.sim.trace import load_quantized
 
 
 def network(channels=7):
@@ -124,3 +127,27 @@ def test_rtl_equals_the_integer_reference(tmp_path):
         assert "requantized" in checked.compare().difference.tensor
         buffer[0, 0, 0] ^= 1
     assert checked.compare().difference is None
+
+
+@pytest.mark.parametrize(
+    ("network", "method", "pe", "bits"),
+    [
+        (channel_networks.growing, "hirescam", "4x8", 8),
+        (channel_networks.activated, "layercam", "4x4", 16),
+    ],
+)
+def test_buffers_of_wide_gradients_are_those_of_the_reference(network, method, pe, bits, tmp_path):
+    """Sums of one name that are stored beside others which are rounded at once, in one part or in two."""
+    net, folder = network(), tmp_path / "design"
+    settings = Settings("layers.3", method, pe, gradient_bits=bits, validate=False)
+    compile_to_folder(net, "test", settings, folder)
+    simulator, (image,) = Simulator(folder), net.images(1)
+    module = load_quantized(simulator.design)
+    (traced,) = simulator.run(image[None], buffers=True)
+    trace = compare_trace(simulator.program, traced, module, image)
+    assert trace.difference is None
+    assert {name for name in trace.compared if "adjoint" in name}
+    written = [dump.buffer.name for dump in dumps(simulator.program)]
+    changed = next(n for n, name in enumerate(written) if ".adjoint" in name and name not in trace.skipped)
+    traced.buffers[changed].flat[0] ^= 1
+    assert compare_trace(simulator.program, traced, module, image).difference is not None
