@@ -191,7 +191,9 @@ def joined(value: Any) -> ir.Value:
     return value.joined() if isinstance(value, Parities) else value
 
 
-def pointwise(maps: Sequence[Any], others: Sequence[ir.Value], bits: Any, body: Callable[..., Any]) -> Any:
+def pointwise(
+    maps: Sequence[Any], others: Sequence[ir.Value], bits: int | Sequence[int], body: Callable[..., Any]
+) -> Any:
     """Applies `body` to each element of `maps` (tensors H x W x C or Parities); 0 where all maps are 0.
 
     Args:
@@ -219,7 +221,11 @@ def pointwise(maps: Sequence[Any], others: Sequence[ir.Value], bits: Any, body: 
 
 
 def _part(
-    values: list[ir.Value | None], others: list[ir.Value], bits: Any, body: Callable[..., Any], widths: list[int]
+    values: list[ir.Value | None],
+    others: list[ir.Value],
+    bits: int | Sequence[int],
+    body: Callable[..., Any],
+    widths: list[int],
 ) -> Any:
     present = [v for v in values if v is not None]
     if not present:

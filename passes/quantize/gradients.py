@@ -29,13 +29,21 @@ from gradcam.dialect.traits import (
     Rescales,
     has,
 )
-from gradcam.errors import fail
 from gradcam.numerics import LARGEST_RATIO
 from gradcam.passes.ir.constants import dense_values
 from gradcam.passes.ir.explanations import class_dependents
 from gradcam.passes.ir.queries import only_user, users
 from gradcam.passes.quantize.calibrate import RANGE
 from gradcam.passes.quantize.checks import RESULT_LIMIT, accumulator_bound
+from gradcam.passes.quantize.gradient_queries import (
+    channel_maxima,
+    for_formula,
+    is_vector,
+    masked,
+    mixes_channels,
+    moves_channels,
+    reads_wide,
+)
 from gradcam.passes.quantize.parameters import Parameters
 from gradcam.quant_types import (
     ACCUMULATOR_BITS,
@@ -122,7 +130,7 @@ class Gradients:
             if g not in self.values:
                 continue
             if self._origin(g) in self.wide:
-                if not _reads_wide(op, g):
+                if not reads_wide(op, g):
                     op.operands[index] = self._requantized(g, op)
             elif index == 0 and has(op, Product, ExactProduct, ProductOfBoth):
                 self._match(op)
@@ -140,7 +148,7 @@ class Gradients:
         earlier = [user for user in users(g) if isinstance(user, adjoint_ops.RequantizeOp)]
         for copy in sorted(earlier, key=lambda user: self.order[user.y]):
             is_any = not has(op, Product, ExactProduct) or self._demand(copy.y) == need
-            if is_any and _for_formula(copy) == has(op, ExactProduct):
+            if is_any and for_formula(copy) == has(op, ExactProduct):
                 return copy.y
         y = _requantized(g, op, f"requantized{len(earlier) or ''}")
         self.values.add(y)
@@ -149,14 +157,14 @@ class Gradients:
 
     def _origin(self, g: ir.Value) -> ir.Value:
         """The value that `g` takes the scales of its channels from, in their order."""
-        while has(op := g.owner, KeepsScale) and op.operands[0] in self.values and not _moves_channels(op):
+        while has(op := g.owner, KeepsScale) and op.operands[0] in self.values and not moves_channels(op):
             g = op.operands[0]
         return g
 
     def _chosen(self, g: ir.Value) -> Demand:
         """The weights whose inverse scales `g` gets; None where it gets one scale."""
         op = g.owner
-        if has(op, KeepsScale) and op.operands[0] in self.values and not _mixes_channels(op):
+        if has(op, KeepsScale) and op.operands[0] in self.values and not mixes_channels(op):
             found = self._chosen(op.operands[0])
             return _moved(found, order_of(op)) if found is not None and has(op, MovesChannels) else found
         return self._demand(g) if has(op, ChoosesScale) else None
@@ -190,7 +198,7 @@ class Gradients:
             whole, channels = self._demand(user.results[0]), channel_ranges(user)[list(user.operands).index(g)]
             return None if whole is None else whole[channels.start : channels.stop]
         takes_scales = isinstance(user, adjoint_ops.TapSumsOp | adjoint_ops.RequantizeOp)
-        if takes_scales or (has(user, KeepsScale) and not _mixes_channels(user)):
+        if takes_scales or (has(user, KeepsScale) and not mixes_channels(user)):
             found = self._demand(user.results[0])
             if found is not None and has(user, MovesChannels):
                 return _moved(found, inverse(order_of(user), ir.RankedTensorType(g.type).shape[1]))
@@ -212,7 +220,7 @@ class Gradients:
                     user = only_user(user)
                 if isinstance(user, ops.AddOp):
                     found.setdefault(user.results[0], []).append((op.results[0], user, factor))
-        chosen = [feeds if _is_vector(feeds[0][0]) else feeds[-1:] for feeds in found.values()]
+        chosen = [feeds if is_vector(feeds[0][0]) else feeds[-1:] for feeds in found.values()]
         return {value: (sum_, factor) for feeds in chosen for value, sum_, factor in feeds}
 
     # Types.
@@ -236,7 +244,7 @@ class Gradients:
         if value in self.wide:
             return quantized_like(value, self._steps(op), ACCUMULATOR_BITS)
         most = self._largest(op)
-        if isinstance(op, adjoint_ops.RequantizeOp) and _for_formula(op):
+        if isinstance(op, adjoint_ops.RequantizeOp) and for_formula(op):
             bits = max(WIDE_BITS, self.bits)
             reach = self._room(value, bits)
             finer = math.floor(math.log2(reach / (most * HEADROOM)))
@@ -251,12 +259,12 @@ class Gradients:
 
     def _steps(self, op: Any) -> np.ndarray:
         """Scales of the narrow result of `op`, or of its finer one of 32 bits where it is wide: float64, () or (C,)."""
-        last = _masked(op)
+        last = masked(op)
         whole = only_user(last)
         if has(whole, AlignsParts):  # stored at the scales of the whole at once
             steps, channels = self._steps(whole), channel_ranges(whole)[list(whole.operands).index(last.results[0])]
             return steps[channels] if steps.ndim else steps
-        largest, levels_ = self.reserve * _channel_maxima(last), self._largest(op)
+        largest, levels_ = self.reserve * channel_maxima(last), self._largest(op)
         demand = self._demand(op.results[0])
         if demand is None:
             steps = np.asarray(largest.max() / levels_)
@@ -277,7 +285,7 @@ class Gradients:
             steps: the scales of its narrow result.
         """
         value = op.results[0]
-        if _is_vector(value):
+        if is_vector(value):
             return FRACTION_BITS
         if value not in self._fractions:
             feeds = [v for v, (sum_, _) in self._sums.items() if sum_.results[0] == value]
@@ -304,7 +312,7 @@ class Gradients:
 
     def _largest(self, op: Any) -> int:
         """The largest integer of the narrow result of `op`: of more than 8 bits as much as products have room for."""
-        whole = only_user(_masked(op))
+        whole = only_user(masked(op))
         if has(whole, AlignsParts):
             return self._largest(whole)
         return self._room(op.results[0], self.bits)
@@ -364,59 +372,3 @@ def _moved(demand: tuple[tuple[int, int] | None, ...], order: list[int]) -> Dema
     """What is asked of channels in another order; nothing of those that are 0."""
     moved = tuple(None if c < 0 else demand[c] for c in order)
     return moved if any(moved) else None
-
-
-def _is_vector(value: ir.Value) -> bool:
-    """Whether a gradient has one position; at 32 bits it takes no memory to speak of."""
-    return math.prod(ir.RankedTensorType(value.type).shape[2:]) == 1
-
-
-def _reads_wide(op: Any, g: ir.Value) -> bool:
-    """Whether `op` reads the wide `g` as it is: element by element, and of a map nothing else does."""
-    if _moves_channels(op) or has(op, AlignsParts):
-        return False
-    by_element = has(op, KeepsScale, ChannelAffine)
-    return by_element or isinstance(op, ops.AddOp) if _is_vector(g) else by_element and len(users(g)) == 1
-
-
-def _for_formula(requantize: Any) -> bool:
-    """Whether the formula of a method alone reads a requantized gradient."""
-    return all(has(user, ExactProduct) for user in users(requantize.y))
-
-
-def _moves_channels(op: Any) -> bool:
-    """Whether an op that keeps scales gives them to other channels."""
-    return has(op, MovesChannels) or (has(op, KeepsScale) and _mixes_channels(op))
-
-
-def _mixes_channels(op: Any) -> bool:
-    """Whether a flatten or unflatten mixes channels and positions, so that scales per channel are impossible."""
-    if has(op, MovesChannels):
-        return False
-    shapes = [ir.RankedTensorType(v.type).shape for v in (op.operands[0], op.results[0])]
-    return shapes[0][1] != shapes[1][1]
-
-
-def _masked(op: Any) -> Any:
-    """The last op of the chain of masks and clips behind `op`: values that they remove need no range.
-
-    Each op of the chain is the only reader of the op before it.
-    """
-    while removes(user := only_user(op)):
-        op = user
-    return op
-
-
-def removes(op: Any) -> bool:
-    """Whether an op passes each element of a gradient unchanged or replaces it by 0."""
-    return isinstance(op, ops.ReluOp) or (isinstance(op, adjoint_ops.ApplyMaskOp) and op.slope.value == 0)
-
-
-def _channel_maxima(op: Any) -> np.ndarray:
-    if RANGE not in op.attributes:
-        raise fail(op, f"'{op.operation.name}' has no {RANGE}; run gradcam-calibrate first")
-    found = np.array(list(ir.DenseF64ArrayAttr(op.attributes[RANGE])))
-    channels = ir.RankedTensorType(op.results[0].type).shape[1]
-    if found.shape != (channels,) or not (np.isfinite(found).all() and (found >= 0).all() and found.any()):
-        raise fail(op, f"{RANGE} of a gradient must hold {channels} magnitudes, one of them positive")
-    return found

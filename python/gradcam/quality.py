@@ -23,7 +23,7 @@ from gradcam.passes.ir.explanations import class_dependents, map_names
 from gradcam.passes.ir.normalization import entering
 from gradcam.passes.ir.queries import location_name, main_function, only_user, users
 from gradcam.passes.quantize.calibrate import batch_size, input_shape
-from gradcam.passes.quantize.gradients import removes
+from gradcam.passes.quantize.gradient_queries import removes
 from gradcam.quant_types import SCALE_TOLERANCE, is_narrow, scale, scales, storage_limits
 from gradcam.reference.integer import quantize_image, run_integer
 from gradcam.report import count_macs
