@@ -121,6 +121,33 @@ def _replace_file(target: Path, data: bytes) -> None:
 
 
 @contextmanager
+def _work_folder(target: Path, name: object, make_parents: bool = False) -> Iterator[Path]:
+    """Gives an empty folder beside `target`, so that what is written there can be renamed; it is removed in the end.
+
+    Args:
+        target: resolved.
+        name: of what is written, for the message.
+        make_parents: whether missing folders around it are made.
+
+    Raises:
+        GradcamError: it, or something in the block, cannot be written.
+    """
+    work = None
+    try:
+        with uninterrupted():
+            if make_parents:
+                target.parent.mkdir(parents=True, exist_ok=True)
+            work = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+        yield work
+    except OSError as error:
+        raise GradcamError(f"cannot write {name}: {error.strerror}") from error
+    finally:
+        with uninterrupted():
+            if work is not None:
+                shutil.rmtree(work, ignore_errors=True)
+
+
+@contextmanager
 def replace_files(names: Sequence[str]) -> Iterator[list[Path]]:
     """Gives a path for each of several files of one folder; they take the places of the files when the block ends.
 
@@ -130,10 +157,7 @@ def replace_files(names: Sequence[str]) -> Iterator[list[Path]]:
         GradcamError: a file cannot be written.
     """
     targets = [Path(name).resolve() for name in names]
-    work = None
-    try:
-        with uninterrupted():
-            work = Path(tempfile.mkdtemp(prefix=f".{targets[0].name}.", dir=targets[0].parent))
+    with _work_folder(targets[0], names[0]) as work:
         new, old = work / "new", work / "old"
         for folder in (new, old):
             folder.mkdir()
@@ -143,12 +167,6 @@ def replace_files(names: Sequence[str]) -> Iterator[list[Path]]:
                 _exchange(target, new / target.name, old / target.name)
                 undone.callback(_exchange, target, old / target.name, new / target.name)
             undone.pop_all()
-    except OSError as error:
-        raise GradcamError(f"cannot write {names[0]}: {error.strerror}") from error
-    finally:
-        with uninterrupted():
-            if work is not None:
-                shutil.rmtree(work, ignore_errors=True)
 
 
 @contextmanager
@@ -164,22 +182,15 @@ def replace_folder(target: Path) -> Iterator[Path]:
     """
     target = target.resolve()
     made = [parent for parent in target.parents if not parent.exists()]
-    work = None
     try:
-        with uninterrupted():
-            target.parent.mkdir(parents=True, exist_ok=True)
-            work = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
-        new = work / "new"
-        new.mkdir()
-        yield new
-        with uninterrupted():
-            _exchange(target, new, work / "old")
-    except OSError as error:
-        raise GradcamError(f"cannot write {target}: {error.strerror}") from error
+        with _work_folder(target, target, make_parents=True) as work:
+            new = work / "new"
+            new.mkdir()
+            yield new
+            with uninterrupted():
+                _exchange(target, new, work / "old")
     finally:
         with uninterrupted():
-            if work is not None:
-                shutil.rmtree(work, ignore_errors=True)
             if not target.exists():
                 _remove_empty(made)
 
