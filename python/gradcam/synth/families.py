@@ -76,7 +76,7 @@ FAMILIES = {
             "RAMB36E2": {"block RAM": 1},
             "RAMB18E2": {"block RAM": 0.5},
         },
-        templates={"dot": "xilinx_dot.v", "dots": "xilinx_dots.v"},
+        templates={"multiplier": "xilinx_multiplier.v", "dot": "xilinx_dot.v", "dots": "xilinx_dots.v"},
         slice={"slice": "DSP48E2", "preadder": 27, "preadd": '.AMULTSEL("AD")'},
     ),
     "ecp5": Family(
