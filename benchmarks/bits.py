@@ -73,7 +73,7 @@ def costs(model: Any, settings: Settings, choices: Sequence[Bits], family: str) 
     """The costs of a model with each number of bits, and packed where that is possible."""
     with stages("bits") as say, tempfile.TemporaryDirectory(prefix="gradcam-bits-") as temporary:
         for bits in choices:
-            for packed in (False, True)[: 1 + bits.packs]:
+            for packed in (False, True)[: 1 + bits.packs()]:
                 name = "-".join(map(str, asdict(bits).values())) + packed * "-packed"
                 folder = Path(temporary) / name
 

@@ -104,7 +104,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--max-onchip-bytes", type=int, metavar="N", help="refuse a design with more memory on chip")
     add("--schedule", metavar="FILE", help="loop orders, stem and ring as in the schedule.json of another compile")
     add("--clock-mhz", type=float, metavar="F", help="clock to pipeline for (default: products, shifts and sums only)")
-    add("--family", help="FPGA family: xcup, or with --clock-mhz ecp5 (its default)")
+    add("--family", help="FPGA family: xcup, xc7, or with --clock-mhz ecp5 (its default)")
     add(
         "--emit",
         choices=(*LEVELS, *_ONNX),

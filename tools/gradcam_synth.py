@@ -20,7 +20,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("design", type=Path, metavar="DIR", help="output folder of gradcam-compile")
-    add("--family", required=True, help="xcup (UltraScale+, area only) or ecp5 (LFE5U-85F, speed grade 6)")
+    add("--family", required=True, help="xcup (UltraScale+), xc7 (7 series), or with a clock ecp5 (LFE5U-85F-6)")
     add("--clock-mhz", type=float, default=0, metavar="F", help="clock to work towards (default: 100)")
     add("--seeds", type=int, default=1, metavar="N", help="placements to try, of which the fastest counts (default: 1)")
     return parser

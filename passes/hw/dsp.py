@@ -8,7 +8,8 @@ so the lowest F bits are the low product. The bits above are the high product, l
 is negative. F is the width of a product, 16 bits for bytes of which one may be unsigned: a factor of -128 to 255 times
 one of -128 to 127 is at most 2^15 - 128 in magnitude, so no product overflows its field. The sum high * 2^F + low has
 one bit more than a field and a factor together, which have their signs: 25 bits, or 26 where `high` and `low` are those
-that may be unsigned. A slice takes 27 bits: x may have up to 10 with weights of 8, or 8 with weights of 9.
+that may be unsigned. A DSP48E2 takes 27 bits: x may have up to 10 with weights of 8, or 8 with weights of 9. A DSP48E1
+takes 25: weights of 8 and x of 8 bits, and no wider field, in which products could be added up.
 """
 
 from __future__ import annotations
@@ -52,13 +53,16 @@ class Bits(NamedTuple):
     signed: int
 
 
-def find_pairing(product: Node, dims: Callable[[Node], frozenset[int]], bits: Callable[[Node], Bits]) -> Pairing | None:
+def find_pairing(
+    product: Node, dims: Callable[[Node], frozenset[int]], bits: Callable[[Node], Bits], factor: int
+) -> Pairing | None:
     """The pairing of a product's lanes; None where they share no factor or the factors are too wide for a DSP slice.
 
     Args:
         product: a node of the dataflow.
         dims: returns the lane dimensions along which a node's lanes 2n and 2n + 1 may differ.
         bits: returns the bits of a factor before it is extended.
+        factor: bits of the wider factor of a DSP slice.
     """
     if product.kind != "arith.muli":
         return None
@@ -66,7 +70,8 @@ def find_pairing(product: Node, dims: Callable[[Node], frozenset[int]], bits: Ca
         free = dims(own) - dims(shared)
         if free:
             wide, narrow = bits(own), bits(shared)
-            fits = fits_slice(product.bits, wide.signed, narrow.signed) and wide.stored + narrow.stored <= product.bits
+            fits = fits_slice(product.bits, wide.signed, narrow.signed, factor)
+            fits = fits and wide.stored + narrow.stored <= product.bits
             return Pairing(shared, own, min(free)) if fits else None
     return None
 

@@ -11,7 +11,7 @@ from gradcam.passes.hw.dsp import Pairing, find_pairing, high_product, low_produ
 from gradcam.passes.hw.sharing import Multiplier
 from gradcam.passes.hw.value import Value
 from gradcam.passes.program.cascades import cascade_latency
-from gradcam.passes.program.clock import FACTOR, unextended
+from gradcam.passes.program.clock import FACTOR, Clock, unextended
 from gradcam.passes.program.engines import latency_of, stage_of
 from gradcam.passes.program.nest import Node
 
@@ -94,10 +94,14 @@ class Products:
         """How a product shares a multiplication with that of the neighbouring lane; None as `packed` says."""
         path = self.path
         multiplier = path.multipliers.get(id(node))
-        pairing = find_pairing(node, path.unpaired_dims, path.bits_of) if path.dsp_packing else None
+        pairing = find_pairing(node, path.unpaired_dims, path.bits_of, self._wide(node)) if path.dsp_packing else None
         if pairing is None or (multiplier and multiplier.selects_factors(path.shapes.number)):
             return None
         return pairing if point[pairing.dim] | 1 < path.extent(node, pairing.dim) else None
+
+    def _wide(self, node: Node) -> int:
+        """Bits of the wider factor of a DSP slice."""
+        return Clock.of(node.op).factor
 
     def _paired(self, pairing: Pairing, point: tuple[int, ...], stage: int) -> list[Value]:
         """The factor that a lane shares with its neighbour, and those of the lower and of the upper one."""
@@ -126,7 +130,7 @@ class Products:
         path, length, pairing = self.path, len(points), self._pairing(node, points[0])
         if pairing is not None:
             own, shared = (path.bits_of(factor).signed for factor in (pairing.own, pairing.shared))
-            while not fits_slice(_sum_bits(node.bits, length), own, shared):
+            while not fits_slice(_sum_bits(node.bits, length), own, shared, self._wide(node)):
                 length //= 2
         parts = [self._cascade(node, points[i : i + length], pairing) for i in range(0, len(points), length)]
         ready = cascade_latency(length)

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from gradcam.bits import WIDE
 from gradcam.errors import GradcamError
 from gradcam.passes.ir.platform import Platform
 from gradcam.passes.program.nest import Node
@@ -28,6 +29,7 @@ class Delays:
         carry, bit: an addition or comparison takes `carry`, and `bit` more for each of its bits.
         shift: a shift by an amount that depends on the configuration.
         multiply: a product in a DSP slice.
+        factor: bits of a slice's wider signed factor, in which two weights may stand side by side.
         block: bits of a word of a block RAM, by its number of words, in ascending order.
         cascade: the products that a cascade of DSP slices adds up, 1 without cascades. Slice i needs its factors i
             cycles late. A slice has registers for two cycles itself; a third register in front of it would be a shift
@@ -41,6 +43,7 @@ class Delays:
     bit: float
     shift: float
     multiply: float
+    factor: int
     block: Mapping[int, int]
     cascade: int = 1
 
@@ -53,6 +56,7 @@ DELAYS: Mapping[str, Delays] = {
         bit=0.04,
         shift=5.0,
         multiply=5.5,
+        factor=WIDE,  # as two slices of 18 bits together take
         block={512: 36, 1024: 18, 2048: 9, 4096: 4, 8192: 2, 16384: 1},
     ),
     "xcup": Delays(
@@ -62,6 +66,18 @@ DELAYS: Mapping[str, Delays] = {
         bit=0.012,
         shift=1.8,
         multiply=2.0,
+        factor=WIDE,
+        block={512: 72, 1024: 36, 2048: 18, 4096: 9, 8192: 4, 16384: 2, 32768: 1},
+    ),
+    # From the arcs of these cells in Yosys's models (xilinx/cells_sim.v, from prjxray), with as much again for routing.
+    "xc7": Delays(
+        register=1.0,
+        logic=0.8,
+        carry=1.4,
+        bit=0.03,
+        shift=3.0,
+        multiply=3.9,
+        factor=25,
         block={512: 72, 1024: 36, 2048: 18, 4096: 9, 8192: 4, 16384: 2, 32768: 1},
         cascade=4,
     ),
@@ -91,12 +107,13 @@ class Clock:
     Attributes:
         delays: the delays of the family; None without a clock.
         period: the period of the clock in ns.
-        cascade: see `Delays`; also without a clock that of the family.
+        cascade, factor: see `Delays`; also without a clock those of the family.
     """
 
     delays: Delays | None = None
     period: float = math.inf
     cascade: int = 1
+    factor: int = WIDE
 
     @classmethod
     def of(cls, op: Any) -> Clock:
@@ -123,13 +140,13 @@ class Clock:
             raise GradcamError(f"there is no family '{family}'; choose one of {', '.join(DELAYS)}")
         delays = DELAYS[family]
         if mhz is None:
-            return cls(cascade=delays.cascade)
+            return cls(cascade=delays.cascade, factor=delays.factor)
         if not mhz > 0:
             raise GradcamError(f"a clock must be above 0 MHz, got {mhz:g}")
         slowest = delays.register + max(delays.shift, delays.multiply)
         if 1000 / mhz < slowest:
             raise GradcamError(f"{mhz:g} MHz is too fast for {family}; choose at most {1000 // slowest:g}")
-        return cls(delays, 1000 / mhz, delays.cascade)
+        return cls(delays, 1000 / mhz, delays.cascade, delays.factor)
 
     @property
     def budget(self) -> float:

@@ -12,7 +12,7 @@ from gradcam.errors import GradcamError
 LEAST = 8
 MOST = {"activation_bits": 12, "gradient_bits": 16, "weight_bits": 12}
 
-#: Bits of the signed factors of the multiplier in a DSP48E2.
+#: Bits of the signed factors of the multiplier in a DSP48E2; the wider one has 25 in a DSP48E1.
 WIDE, NARROW = 27, 18
 
 
@@ -41,22 +41,22 @@ class Bits:
         """Those of the settings of a compile, or of a pass, which has them under the same names."""
         return cls(**{field.name: getattr(holder, field.name) for field in fields(cls)})
 
-    @property
-    def packs(self) -> bool:
-        """Whether a DSP48E2 multiplies two weights by one activation at once."""
+    def packs(self, wide: int = WIDE) -> bool:
+        """Whether a DSP slice multiplies two weights by one activation at once; `wide` as `fits_slice` takes it."""
         field = self.activation_bits + self.weight_bits
-        return fits_slice(field, self.weight_bits, self.activation_bits + 1)
+        return fits_slice(field, self.weight_bits, self.activation_bits + 1, wide)
 
 
-def fits_slice(field: int, own: int, shared: int) -> bool:
-    """Whether one multiplication of a DSP48E2 is enough for two products that share a factor.
+def fits_slice(field: int, own: int, shared: int, wide: int) -> bool:
+    """Whether one multiplication of a DSP slice is enough for two products that share a factor.
 
     Args:
         field: bits of a product.
         own: bits of the factor that each product has for itself, with a sign.
         shared: bits of the other factor, with a sign.
+        wide: bits of the slice's wider factor, with a sign.
     """
-    return field + own + 1 <= WIDE and shared <= NARROW
+    return field + own + 1 <= wide and shared <= NARROW
 
 
 def check_bits(holder: object, named: Callable[[str], str] = named) -> None:

@@ -9,7 +9,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gradcam.bits import LEAST, Bits
+from gradcam.bits import LEAST, WIDE, Bits
 from gradcam.checks import check_layers, check_types, check_used, checked_shape, named
 from gradcam.dialect.methods import METHODS, method_named
 from gradcam.dram import Dram
@@ -22,7 +22,8 @@ from gradcam.passes.infra.registry import PIPELINES, lookup
 from gradcam.pe import PE
 from gradcam.schema.schedule import read_schedule
 
-if TYPE_CHECKING:  # it imports torch
+if TYPE_CHECKING:  # they import torch and MLIR
+    from gradcam.passes.program.clock import Clock
     from gradcam.passes.quantize.calibrate import Choice
     from gradcam.schema.report import Quality
 
@@ -141,6 +142,7 @@ class Settings:
         self._check_choices()
         Dram(**self._dram)
         read_schedule(self.schedule or "")
+        self._check_packing()
         dram = self.weights == "dram", f"it is for {named('weights')} dram"
         needs = {
             "gradient_bits": (bool(self.target_layer), "it is for an explanation; name a target layer"),
@@ -172,12 +174,17 @@ class Settings:
             raise GradcamError(f"a clock must be above 0 MHz, got {self.clock_mhz:g}")
         if self.max_onchip_bytes is not None and self.max_onchip_bytes < 1:
             raise GradcamError(f"{named('max_onchip_bytes')} must be at least 1, got {self.max_onchip_bytes}")
-        if self.dsp_packing and not Bits.of(self).packs:
-            bits = f"weights of {self.weight_bits} bits with activations of {self.activation_bits}"
-            most = "activation bits and twice the weight bits may be 26 together"
-            raise GradcamError(f"{named('dsp_packing')} cannot put two products of {bits} into a DSP slice: {most}")
         if self.validate is True:
             raise GradcamError("validate must be images, None for some of the calibration images, or False for none")
+
+    def _check_packing(self) -> None:
+        """Refuses products that do not fit a DSP slice in pairs."""
+        clock = self._clock
+        wide = WIDE if clock is None else clock.factor
+        if self.dsp_packing and not Bits.of(self).packs(wide):
+            bits = f"weights of {self.weight_bits} bits with activations of {self.activation_bits}"
+            most = f"activation bits and twice the weight bits may be {wide - 1} together"
+            raise GradcamError(f"{named('dsp_packing')} cannot put two products of {bits} into a DSP slice: {most}")
 
     @property
     def preprocessing(self) -> Preprocessing:
@@ -185,17 +192,23 @@ class Settings:
         return Preprocessing.of(self.mean, self.std, self.preset, self.resize, self.crop, self.background)
 
     @property
-    def _uses_family(self) -> bool:
-        """Whether a design depends on the FPGA family.
+    def _clock(self) -> Clock | None:
+        """The clock and family; None where neither is given.
 
         Raises:
             GradcamError: there is no such family, or no such clock on it.
         """
         if self.clock_mhz is None and self.family is None:
-            return False
+            return None
         from gradcam.passes.program.clock import Clock  # it imports MLIR
 
-        return Clock.named(self.family or FAMILY, self.clock_mhz).cascade > 1 or self.clock_mhz is not None
+        return Clock.named(self.family or FAMILY, self.clock_mhz)
+
+    @property
+    def _uses_family(self) -> bool:
+        """Whether a design depends on the FPGA family."""
+        clock = self._clock
+        return clock is not None and (clock.cascade > 1 or self.clock_mhz is not None)
 
     @property
     def dram(self) -> Dram | None:

@@ -29,7 +29,7 @@ WRONG = [
     ({"range_choice": "percentile", "percentile": 0}, "(--percentile) must be above 0 and at most 100, got 0"),
     ({"max_onchip_bytes": 0}, "max_onchip_bytes (--max-onchip-bytes) must be at least 1, got 0"),
     ({"clock_mhz": 0}, "a clock must be above 0 MHz, got 0"),
-    ({"family": "foo"}, "there is no family 'foo'; choose one of ecp5, xcup"),
+    ({"family": "foo"}, "there is no family 'foo'; choose one of ecp5, xcup, xc7"),
     ({"pe": "256x128"}, "pe '256x128' has 32,768 multipliers; the most are 16,384"),
     (
         {"family": "ecp5"},
@@ -45,6 +45,10 @@ WRONG = [
     ({"weight_bits": None}, "weight_bits (--weight-bits) must be an integer, got None"),
     ({"dsp_packing": True, "activation_bits": 11}, "(--dsp-packing) cannot put two products of weights of 8 bits"),
     ({"dsp_packing": True, "activation_bits": 9, "weight_bits": 9}, "of 9 bits with activations of 9 into a DSP slice"),
+    (
+        {"dsp_packing": True, "activation_bits": 9, "clock_mhz": 100, "family": "xc7"},
+        "activation bits and twice the weight bits may be 24 together",
+    ),
     ({"pool_map": 0}, "pool-map must be at least 1, got 0"),
     ({"pool_map": 2.0}, "pool_map (--pool-map) must be an integer, got 2.0"),
     ({"target_layer": None, "pool_map": 2}, "pool-map 2 asks for explanations; name a target layer"),
@@ -69,6 +73,7 @@ def test_settings_that_can_be():
     assert Settings("a", activation_bits=12, gradient_bits=np.int64(16), weight_bits=12).gradient_bits == 16
     for activations, weights in ((10, 8), (8, 9)):
         assert Settings("a", activation_bits=activations, weight_bits=weights, gradient_bits=16, dsp_packing=True)
+    assert Settings("a", dsp_packing=True, clock_mhz=100, family="xc7").dsp_packing
     assert Settings(None, activation_bits=9, weight_bits=9).gradient_bits == 8
     assert Settings("a", pe="128x128", range_choice="percentile", percentile=100).percentile == 100
 

@@ -53,7 +53,7 @@ class Family:
         return self.cells[max(fitting, key=len)] if fitting else {}
 
 
-#: UltraScale's memories in LUTs, and how many LUTs each takes (UG574).
+#: Xilinx's memories in LUTs, and how many LUTs each takes (UG474, UG574).
 _LUT_RAMS = {"32M": 4, "64M": 4, "32M16": 8, "64M8": 8, "32X1D": 2, "64X1D": 2, "128X1D": 4, "256X1D": 8} | {
     "32X1S": 1,
     "64X1S": 1,
@@ -62,22 +62,38 @@ _LUT_RAMS = {"32M": 4, "64M": 4, "32M16": 8, "64M8": 8, "32X1D": 2, "64X1D": 2, 
     "512X1S": 8,
 }
 
+
+def _xilinx(generation: str) -> dict[str, dict[str, float]]:
+    """The cells of a family of Xilinx, whose DSP slices and block RAMs have names that end so."""
+    return {
+        "LUT": {"LUT": 1},
+        "INV": {"LUT": 1},
+        "SRL": {"LUT": 1},
+        **{f"RAM{kind}": {"LUT": luts, "LUT RAM": luts} for kind, luts in _LUT_RAMS.items()},
+        "FD": {"FF": 1},
+        f"DSP48{generation}": {"DSP": 1},
+        f"RAMB36{generation}": {"block RAM": 1},
+        f"RAMB18{generation}": {"block RAM": 0.5},
+    }
+
+
+#: The templates of Xilinx's slices.
+_SLICES = {"multiplier": "xilinx_multiplier.v", "dot": "xilinx_dot.v", "dots": "xilinx_dots.v"}
+
 FAMILIES = {
     "xcup": Family(
         title="UltraScale+",
         map="synth_xilinx -family xcup -noiopad -noclkbuf",
-        cells={
-            "LUT": {"LUT": 1},
-            "INV": {"LUT": 1},
-            "SRL": {"LUT": 1},
-            **{f"RAM{kind}": {"LUT": luts, "LUT RAM": luts} for kind, luts in _LUT_RAMS.items()},
-            "FD": {"FF": 1},
-            "DSP48E2": {"DSP": 1},
-            "RAMB36E2": {"block RAM": 1},
-            "RAMB18E2": {"block RAM": 0.5},
-        },
-        templates={"multiplier": "xilinx_multiplier.v", "dot": "xilinx_dot.v", "dots": "xilinx_dots.v"},
+        cells=_xilinx("E2"),
+        templates=_SLICES,
         slice={"slice": "DSP48E2", "preadder": 27, "preadd": '.AMULTSEL("AD")'},
+    ),
+    "xc7": Family(
+        title="7 series",
+        map="synth_xilinx -family xc7 -noiopad -noclkbuf",
+        cells=_xilinx("E1"),
+        templates=_SLICES,
+        slice={"slice": "DSP48E1", "preadder": 25, "preadd": '.USE_DPORT("TRUE")'},
     ),
     "ecp5": Family(
         title="ECP5",

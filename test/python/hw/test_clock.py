@@ -33,6 +33,7 @@ def clocked(settings: Settings, mhz: float, family: str = "ecp5") -> Settings:
 DESIGNS = [
     (rtl_networks.windows, "8x8", 120, "ecp5"),
     (rtl_networks.sums, "4x4", 300, "xcup"),
+    (rtl_networks.sums, "4x4", 200, "xc7"),
     (rtl_networks.table, "2x8", 60, "ecp5"),
 ]
 
@@ -132,7 +133,7 @@ def longest(module: ir.Module, clock: Clock) -> float:
     return most
 
 
-@pytest.mark.parametrize(("mhz", "family"), [(120, "ecp5"), (90, "ecp5"), (350, "xcup")])
+@pytest.mark.parametrize(("mhz", "family"), [(120, "ecp5"), (90, "ecp5"), (350, "xcup"), (200, "xc7")])
 def test_no_stage_is_longer_than_the_period(mhz, family):
     net, clock = rtl_networks.windows(), Clock.named(family, mhz)
     module = Compilation(net, clocked(net.settings("8x8"), mhz, family)).to("scheduled")
@@ -179,7 +180,7 @@ def test_a_product_with_a_narrow_constant_of_a_wide_type_is_made_of_one():
 @pytest.mark.parametrize(
     ("family", "mhz", "message"),
     [
-        ("ice40", 50, "there is no family 'ice40'; choose one of ecp5, xcup"),
+        ("ice40", 50, "there is no family 'ice40'; choose one of ecp5, xcup, xc7"),
         ("ecp5", 0, "a clock must be above 0 MHz, got 0"),
         ("ecp5", float("nan"), "a clock must be above 0 MHz, got nan"),
         ("ecp5", 500, "500 MHz is too fast for ecp5; choose at most 133"),

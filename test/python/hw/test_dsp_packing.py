@@ -12,13 +12,14 @@ from pycde import circt
 from pycde.circt import ir
 from rtl_checks import check_design, nest_lengths
 
-from gradcam.bits import WIDE
+from gradcam.bits import WIDE, fits_slice
 from gradcam.errors import GradcamError
 from gradcam.output import compile_to_folder
 from gradcam.passes.hw import products as product_builder
 from gradcam.passes.hw.builder import module
 from gradcam.passes.hw.dsp import high_product, low_product, multiply_both
 from gradcam.passes.hw.signals import Signal
+from gradcam.passes.program.clock import DELAYS
 from gradcam.sim import Simulator
 from gradcam.sim.check import check_outputs
 from gradcam.sim.trace import load_quantized
@@ -115,6 +116,13 @@ def test_one_multiplication_as_wide_as_a_dsp_slice():
     assert width(sum_.results[0]) == 25 <= WIDE
 
 
+def test_what_a_slice_of_25_bits_takes():
+    """Two int8 side by side are -128 * 65537 at least, which has 25 bits; two factors of nine bits have 26."""
+    assert -(2**24) <= -128 * 65537 < -(2**23) and -(2**25) <= -256 * 65537 < -(2**24)
+    assert fits_slice(16, 8, 9, DELAYS["xc7"].factor) and not fits_slice(16, 9, 8, DELAYS["xc7"].factor)
+    assert fits_slice(16, 9, 8, DELAYS["xcup"].factor) and not fits_slice(19, 9, 8, DELAYS["xcup"].factor)
+
+
 # Designs.
 
 
@@ -135,6 +143,13 @@ def test_rtl_equals_the_integer_reference(network, pe, tmp_path):
     oc, ic = map(int, pe.split("x"))
     fewer = {n: plain.multiplications[n] - count for n, count in report.multiplications.items()}
     assert fewer == {n: oc * ic // 2 if n == "mac" else 0 for n in fewer}
+
+
+def test_a_family_whose_slices_hold_one_pair(tmp_path):
+    net, folder = rtl_networks.windows(), tmp_path / "design"
+    compile_to_folder(net, "test", dataclasses.replace(net.settings("4x4"), dsp_packing=True, family="xc7"), folder)
+    check_design(net, folder)
+    assert [p.stem for p in (folder / "rtl").glob("dot*.sv")] == ["dots1_9x8_16"], "sums of two pairs take 27 bits"
 
 
 def test_a_deeper_target_whose_engine_reads_several_lane_patterns(tmp_path):

@@ -14,7 +14,7 @@ from gradcam.synth.synthesis import module_figures
 from gradcam.synth.tools import run_logged, yosys
 
 #: What templates say of the slice that Yosys has a model of.
-DSP48E1 = {"slice": "DSP48E1", "preadder": 25, "preadd": '.USE_DPORT("TRUE")'}
+DSP48E1 = FAMILIES["xc7"].slice
 
 #: Xilinx's own model, as it stands in the public unisim library: verilog/src/unisims/DSP48E2.v.
 UNISIM = os.environ.get("GRADCAM_DSP48E2")
@@ -32,7 +32,10 @@ def named(replaced):
 
 @pytest.mark.parametrize(
     "replaced",
-    [cascade(Dot(4, 9, 8, 18, 1)), cascade(Dot(5, 13, 12, 28, 1)), cascade(Dot(4, 7, 7, 16, 2)), multiplier(18, 16)],
+    [
+        *(cascade(Dot(*shape)) for shape in ((4, 9, 8, 18, 1), (5, 13, 12, 28, 1), (4, 7, 7, 16, 2), (1, 9, 8, 16, 2))),
+        multiplier(18, 16),
+    ],
     ids=named,
 )
 def test_slices_of_7_series_compute_what_the_module_does(replaced, tmp_path):

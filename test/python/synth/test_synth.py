@@ -195,7 +195,7 @@ def test_mistakes_are_one_line(folder, tmp_path, capsys, monkeypatch):
         message = "xcup is not placed and routed; clock (--clock-mhz) and seeds (--seeds) have no effect"
         assert fault(folder, "--family", "xcup", *ignored) == message
     assert fault(folder, "--family", "ecp5", "--seeds", "1001") == "1001 placements can't be tried; choose 1 to 1000"
-    assert fault(folder, "--family", "ice40") == "there is no family 'ice40'; choose one of xcup, ecp5"
+    assert fault(folder, "--family", "ice40") == "there is no family 'ice40'; choose one of xcup, xc7, ecp5"
     monkeypatch.setattr(tools.shutil, "which", lambda *_, **__: None)
     assert fault(folder, "--family", "ecp5") == "nextpnr-ecp5 is missing; pip install 'gradcam-mlir[synth]'"
     monkeypatch.setattr(tools.importlib.util, "find_spec", lambda _: None)
