@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from pycde.circt import ir
@@ -10,7 +11,8 @@ from pycde.circt.dialects import hw, sv
 from gradcam.passes.hw.builder import Builder, module
 from gradcam.passes.hw.signals import Signal
 from gradcam.passes.hw.value import Value, bits_for, integer
-from gradcam.passes.program.banks import Bank
+from gradcam.passes.program.banks import Bank, Memory
+from gradcam.passes.program.block_ram import Part, Style
 
 
 def address_bits(bank: Bank) -> int:
@@ -55,36 +57,86 @@ class _Bank:
 
     def build(self) -> Value:
         """Builds the memories and returns the word that is read."""
-        words = [self._word(number, name, size) for number, (name, size) in enumerate(self.bank.parts)]
-        if len(words) == 1:
-            return words[0]
-        number = self._number("raddr")
-        for _ in range(1 + 2 * self.crossing):
-            number = self.b.register(number, "number", self.moving)
-        return self.b.select(number, words)
+        if len(self.bank.memories) > 1:
+            self.late = self._late()
+        words, memories = [], iter(self.bank.memories)
+        for start, part in self.bank.starts:
+            own = [next(memories) for _ in part.memories]
+            words.append(self._whole(start, part, own[0]) if part.pieces == 1 else self._in_pieces(start, part, own))
+        return self._chosen(words, 0, address_bits(self.bank))
 
-    def _word(self, number: int, name: str, size: int) -> Value:
-        """Builds memory `number` with its write logic, and returns the word read from it."""
-        b, p, bank = self.b, self.p, self.bank
-        memory = _memory(bank, name, size)
-        if bank.constant:
-            _initial(memory, bank.image(name))
-        else:
-            self._write(memory, number, size)
-        enable = self._arrived("ren", p["ren"] & self._here("raddr", number), self.moving, 0)
+    @property
+    def low(self) -> int:
+        """The lowest address bit that chooses between memories."""
+        return min(part.segment.bit_length() - 1 for part in self.bank.parts)
+
+    def _late(self) -> Value:
+        """The address bits from `low` on, when the word is there."""
+        number = self.p["raddr"][self.low :]
+        enable = self.moving
+        if not self.crossing:
+            enable = self.p["ren"] if enable is None else self.p["ren"] & enable
+        for _ in range(1 + 2 * self.crossing):
+            number = self.b.register(number, "number", enable)
+        return number
+
+    def _chosen(self, words: list[Value], start: int, bits: int) -> Value:
+        """The word of the part that an address lies in; it is known but for its lowest `bits` bits, `start` with 0."""
+        inside = [i for i, (s, p) in enumerate(self.bank.starts) if s < start + (1 << bits) and start < s + p.words]
+        if len(inside) == 1:
+            return words[inside[0]]
+        middle = start + (1 << (bits - 1))
+        lower = self._chosen(words, start, bits - 1)
+        if middle >= self.bank.words:
+            return lower
+        return self.b.mux(self.late[bits - 1 - self.low], self._chosen(words, middle, bits - 1), lower)
+
+    def _whole(self, start: int, part: Part, memory: Memory) -> Value:
+        """Builds the memory of a part with its write logic, and returns the word read from it."""
+        built = self._memory(memory)
+        if not self.bank.constant:
+            self._write(built, start, part)
+        return self._read(built, memory, self._here("raddr", start, part), self.p["raddr"][: bits_for(part.words)])
+
+    def _in_pieces(self, start: int, part: Part, memories: Sequence[Memory]) -> Value:
+        """Builds the memories of a part of constants, and returns the word read from them; see `Part`."""
+        b, low, address = self.b, part.segment.bit_length() - 1, self.p["raddr"]
+        bits = bits_for(part.pieces + 1)
+        segment, here = address[low : low + bits], self._here("raddr", start, part)
+        read = list[Value]()
+        for number, memory in enumerate(memories):
+            places = [part.place(number, s) for s in range(part.pieces + 1)]
+            where = b.table(segment, [place[1] if place else 0 for place in places], bits_for(part.pieces))
+            enable = here & segment.ne(number)
+            read.append(self._read(self._memory(memory), memory, enable, b.concat([where, address[:low]])))
+        late = self.late[low - self.low : low - self.low + bits]
+        pieces = [b.mux(late.ule(i), read[i + 1], read[i]) for i in range(part.pieces)]
+        return b.concat(pieces[::-1])
+
+    def _memory(self, memory: Memory) -> ir.Value:
+        """Declares a memory, of constants with its contents."""
+        declared = _memory(memory.style, memory.number, memory.words, memory.lanes * self.bank.bits)
+        if self.bank.constant:
+            _initial(declared, self.bank.image(memory.number))
+        return declared
+
+    def _read(self, built: ir.Value, memory: Memory, here: Value, address: Value) -> Value:
+        """The word that is read from a memory, if the address lies in it."""
+        width = memory.lanes * self.bank.bits
+        enable = self._arrived("ren", self.p["ren"] & here, self.moving, 0)
         if self.moving is not None:
             enable = enable & self.moving
-        address = self._arrived("raddr", p["raddr"][: bits_for(size)], self.moving)
-        word = Value(b, _read(self.clock, memory, bank.width, enable, address), bank.width)
-        return b.register(word, "word", self.moving) if self.crossing else word
+        address = self._arrived("raddr", address, self.moving)
+        word = Value(self.b, _read(self.clock, built, width, enable, address), width)
+        return self.b.register(word, "word", self.moving) if self.crossing else word
 
-    def _write(self, memory: ir.Value, number: int, size: int) -> None:
-        """Builds the write logic: lane groups whose write enables are 1, if the address lies in memory `number`."""
+    def _write(self, memory: ir.Value, start: int, part: Part) -> None:
+        """Builds the write logic: lane groups whose write enables are 1, if the address lies in the part."""
         p, bank = self.p, self.bank
-        width, here = bank.width // self.groups, self._here("waddr", number).replicate(self.groups)
+        width, here = bank.width // self.groups, self._here("waddr", start, part).replicate(self.groups)
         enables = self._arrived("wen", p["wen"] & here, reset=0)
         data = self._arrived("wdata", p["wdata"])
-        word = _word(memory, self._arrived("waddr", p["waddr"][: bits_for(size)]), bank.width)
+        word = _word(memory, self._arrived("waddr", p["waddr"][: bits_for(part.words)]), bank.width)
         parts = [(enables[i], data[i * width : (i + 1) * width]) for i in range(self.groups)]
         _write(self.clock, word, parts)
 
@@ -92,21 +144,18 @@ class _Bank:
         """An input of the bank at the memory: registered where there is a crossing latency."""
         return self.b.register(value, f"{name}_q", enable, reset) if self.crossing else value
 
-    def _number(self, address: str) -> Value:
-        """The number of the memory in which an address lies."""
-        return self.p[address][bits_for(self.bank.parts[0][1]) :]
-
-    def _here(self, address: str, number: int) -> Value:
-        """i1: an address lies in memory `number`."""
-        return self.b.const(1, 1) if len(self.bank.parts) == 1 else self._number(address).eq(number)
+    def _here(self, address: str, start: int, part: Part) -> Value:
+        """i1: an address lies in a part. A part starts at a multiple of its words, to the next power of two."""
+        low = (part.words - 1).bit_length()
+        return self.b.const(1, 1) if len(self.bank.parts) == 1 else self.p[address][low:].eq(start >> low)
 
 
-def _memory(bank: Bank, name: str, words: int) -> ir.Value:
-    """Declares a memory of `words` words for block RAM."""
+def _memory(style: Style, number: str, words: int, width: int) -> ir.Value:
+    """Declares a memory."""
     # No element is written in the cycle in which it is read, so any read-during-write behaviour is right.
-    attributes = [sv.SVAttributeAttr.get("ram_style", '"block"'), sv.SVAttributeAttr.get("no_rw_check")]
-    array = ir.Type.parse(f"!hw.uarray<{words}xi{bank.width}>")
-    memory = sv.RegOp(hw.InOutType.get(array), f"memory{name}")
+    attributes = [sv.SVAttributeAttr.get("ram_style", f'"{style}"'), sv.SVAttributeAttr.get("no_rw_check")]
+    array = ir.Type.parse(f"!hw.uarray<{words}xi{width}>")
+    memory = sv.RegOp(hw.InOutType.get(array), f"memory{number}")
     memory.operation.attributes["sv.attributes"] = ir.ArrayAttr.get(attributes)  # the name that CIRCT's export reads
     return memory.result
 

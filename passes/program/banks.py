@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import accumulate
+from typing import NamedTuple
 
 import numpy as np
 from torch_mlir import ir
@@ -13,8 +15,25 @@ from gradcam.passes.ir.attributes import BANK, BANKS, OFFSET, RING
 from gradcam.passes.ir.constants import elements_of
 from gradcam.passes.ir.linear_form import Linear
 from gradcam.passes.ir.queries import main_function
+from gradcam.passes.program.block_ram import Part, Style
 from gradcam.passes.program.clock import Clock
 from gradcam.passes.program.nest import Access
+
+
+class Memory(NamedTuple):
+    """One of the memories of a bank.
+
+    Attributes:
+        number: the number in its name and in that of its file; "" for the only one.
+        words: its words.
+        lanes: lanes of a word.
+        style: what it is made of.
+    """
+
+    number: str
+    words: int
+    lanes: int
+    style: Style
 
 
 @dataclass(frozen=True)
@@ -22,7 +41,7 @@ class Bank:
     """A memory: `words` words of `lanes` x `bits`.
 
     Attributes:
-        depth: words of each of the memories that the bank is made of, a power of two; None for a single memory.
+        layout: the parts that it is made of; none for one memory of block RAMs.
     """
 
     name: str
@@ -30,19 +49,33 @@ class Bank:
     bits: int
     words: int
     constant: bool
-    depth: int | None = None
+    layout: tuple[Part, ...] = ()
 
     @property
-    def parts(self) -> list[tuple[str, int]]:
-        """The memories that the bank is made of: (number in their names, words); the number of a single one is ""."""
-        if self.depth is None or self.depth >= self.words:
-            return [("", self.words)]
-        starts = range(0, self.words, self.depth)
-        return [(str(i), min(self.depth, self.words - start)) for i, start in enumerate(starts)]
+    def parts(self) -> tuple[Part, ...]:
+        """The parts that it is made of."""
+        return self.layout or (Part(self.words),)
+
+    @property
+    def memories(self) -> list[Memory]:
+        """The memories of all parts."""
+        found = [(part, words) for part in self.parts for words in part.memories]
+        numbers = map(str, range(len(found))) if len(found) > 1 else [""]
+        return [Memory(n, w, self.lanes // p.pieces, p.style) for n, (p, w) in zip(numbers, found, strict=True)]
 
     def image(self, number: str) -> str:
         """The file with the contents of the memory `number`; the underscore tells weights_1 from the bank weights1."""
         return f"mem/{self.name}{'_' if number else ''}{number}.hex"
+
+    def images(self, words: np.ndarray) -> dict[str, np.ndarray]:
+        """The contents of each memory by its file; `words` are those of the bank, of shape (words, lanes)."""
+        contents = [c for start, part in self.starts for c in _contents(part, words[start : start + part.words])]
+        return {self.image(m.number): c for m, c in zip(self.memories, contents, strict=True)}
+
+    @property
+    def starts(self) -> list[tuple[int, Part]]:
+        """The parts, each with its first word."""
+        return list(zip(accumulate((p.words for p in self.parts), initial=0), self.parts, strict=False))
 
     @property
     def width(self) -> int:
@@ -72,10 +105,28 @@ def banks_of(module: ir.Module) -> dict[str, Bank]:
         GradcamError: gradcam-plan-memory has not run.
     """
     clock = Clock.of(module.operation)
-    return {
-        name: Bank(name, **entry, depth=clock.depth(entry["words"], entry["lanes"] * entry["bits"]))
-        for name, entry in BANKS.get(module.operation).items()
-    }
+
+    def bank(name: str, lanes: int, bits: int, words: int, constant: bool) -> Bank:
+        # With a clock there is no time for the choice between the pieces of a word.
+        in_pieces = constant and not clock.crossing
+        return Bank(name, lanes, bits, words, constant, clock.block.parts(words, lanes, bits, in_pieces, constant))
+
+    return {name: bank(name, **entry) for name, entry in BANKS.get(module.operation).items()}
+
+
+def _contents(part: Part, words: np.ndarray) -> list[np.ndarray]:
+    """The contents of the memories of a part, each of shape (words, lanes); `words` are those of the part."""
+    if part.pieces == 1:
+        return [words]
+    size, lanes = part.segment, words.shape[1] // part.pieces
+    found = [np.zeros((rows, lanes), words.dtype) for rows in part.memories]
+    for segment in range(part.pieces + 1):
+        mine = words[segment * size : (segment + 1) * size]
+        for memory, contents in enumerate(found):
+            if place := part.place(memory, segment):
+                piece, where = place
+                contents[where * size : where * size + len(mine)] = mine[:, piece * lanes : (piece + 1) * lanes]
+    return found
 
 
 def place_of(memref: ir.Value) -> tuple[str, int]:

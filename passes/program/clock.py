@@ -14,6 +14,7 @@ from typing import Any
 from gradcam.bits import WIDE
 from gradcam.errors import GradcamError
 from gradcam.passes.ir.platform import Platform
+from gradcam.passes.program.block_ram import BlockRam
 from gradcam.passes.program.nest import Node
 
 
@@ -30,7 +31,7 @@ class Delays:
         shift: a shift by an amount that depends on the configuration.
         multiply: a product in a DSP slice.
         factor: bits of a slice's wider signed factor, in which two weights may stand side by side.
-        block: bits of a word of a block RAM, by its number of words, in ascending order.
+        block: its block RAMs.
         cascade: the products that a cascade of DSP slices adds up, 1 without cascades. Slice i needs its factors i
             cycles late. A slice has registers for two cycles itself; a third register in front of it would be a shift
             register, which takes a LUT per bit. A 16-term sum of int8 products took 393 LUTs as a tree of adders; as
@@ -44,9 +45,22 @@ class Delays:
     shift: float
     multiply: float
     factor: int
-    block: Mapping[int, int]
+    block: BlockRam
     cascade: int = 1
 
+
+#: Bits of a word of a block RAM of 18 Kbit, by its words: that of ECP5, and half of that of UltraScale+ and 7 series.
+_EIGHTEEN_KBIT = {512: 36, 1024: 18, 2048: 9, 4096: 4, 8192: 2, 16384: 1}
+
+#: The block RAMs of UltraScale+ and 7 series: halves, and whole ones where these hold more than two halves.
+_THIRTY_SIX_KBIT = BlockRam(
+    (
+        *((words, bits, 0.5) for words, bits in _EIGHTEEN_KBIT.items()),
+        *((words, bits, 1) for words, bits in {4096: 9, 8192: 4, 16384: 2, 32768: 1}.items()),
+    ),
+    few=64,
+    luts=400,
+)
 
 DELAYS: Mapping[str, Delays] = {
     "ecp5": Delays(
@@ -57,7 +71,7 @@ DELAYS: Mapping[str, Delays] = {
         shift=5.0,
         multiply=5.5,
         factor=WIDE,  # as two slices of 18 bits together take
-        block={512: 36, 1024: 18, 2048: 9, 4096: 4, 8192: 2, 16384: 1},
+        block=BlockRam(tuple((words, bits, 1) for words, bits in _EIGHTEEN_KBIT.items()), few=32, luts=400),
     ),
     "xcup": Delays(
         register=0.7,
@@ -67,7 +81,7 @@ DELAYS: Mapping[str, Delays] = {
         shift=1.8,
         multiply=2.0,
         factor=WIDE,
-        block={512: 72, 1024: 36, 2048: 18, 4096: 9, 8192: 4, 16384: 2, 32768: 1},
+        block=_THIRTY_SIX_KBIT,
     ),
     # From the arcs of these cells in Yosys's models (xilinx/cells_sim.v, from prjxray), with as much again for routing.
     "xc7": Delays(
@@ -78,7 +92,7 @@ DELAYS: Mapping[str, Delays] = {
         shift=3.0,
         multiply=3.9,
         factor=25,
-        block={512: 72, 1024: 36, 2048: 18, 4096: 9, 8192: 4, 16384: 2, 32768: 1},
+        block=_THIRTY_SIX_KBIT,
         cascade=4,
     ),
 }
@@ -178,27 +192,10 @@ class Clock:
         """Delay from a word that was read to one of its lanes, including the choice of padding."""
         return self.delays.logic if self.delays else 0.0
 
-    def depth(self, words: int, bits: int) -> int:
-        """The words of each memory that a bank of `words` words is made of; the last memory may have fewer.
-
-        A memory spreads each word over block RAMs side by side, because selecting between block RAMs is too slow
-        without a register. A deeper memory holds fewer bits of a word in one block RAM. The depth with the fewest block
-        RAMs is chosen.
-        """
-        if self.delays is None:
-            return words
-        shapes = self.delays.block
-
-        def blocks(depth: int) -> int:
-            """The number of block RAMs of a memory."""
-            fitting = [wide for deep, wide in shapes.items() if deep >= depth]
-            return -(-bits // fitting[0])
-
-        def cost(depth: int) -> int:
-            whole, rest = divmod(words, depth)
-            return whole * blocks(depth) + (blocks(rest) if rest else 0)
-
-        return min(words, min(reversed(shapes), key=cost))
+    @property
+    def block(self) -> BlockRam:
+        """The block RAMs of the family; without a clock those of UltraScale+ and 7 series."""
+        return (self.delays or DELAYS["xcup"]).block
 
     def delay(self, node: Node) -> float:
         """Delay of an op in the stage in which it starts."""

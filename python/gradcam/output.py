@@ -129,11 +129,10 @@ def write_memories(scheduled: ScheduledProgram, work: Path) -> dict[str, str]:
     files = []
     with scheduled.module.context:
         for name, words in constant_words(scheduled.banks, scheduled.constants).items():
-            bank, first = scheduled.banks[name], 0
-            for number, count in bank.parts:
-                files.append(bank.image(number))
-                (work / files[-1]).write_text(hex_lines(words[first : first + count], bank.bits), encoding="ascii")
-                first += count
+            bank = scheduled.banks[name]
+            for file, contents in bank.images(words).items():
+                files.append(file)
+                (work / file).write_text(hex_lines(contents, bank.bits), encoding="ascii")
         if weight_stream := scheduled.weight_stream:
             files.append(dram_file(weight_stream))
             (work / files[-1]).write_bytes(weight_stream.contents(scheduled.constants))

@@ -28,7 +28,8 @@ from gradcam.passes.ir.attributes import (
 from gradcam.passes.ir.explanations import explanations, map_names
 from gradcam.passes.ir.normalization import normalization_of
 from gradcam.passes.ir.queries import is_argument, is_global, location_name, symbol_register
-from gradcam.passes.program.banks import place_of, ring_of
+from gradcam.passes.program.banks import Bank, place_of, ring_of
+from gradcam.passes.program.block_ram import BlockRam
 from gradcam.passes.program.engines import access_kind
 from gradcam.passes.program.nest import Access, Nest
 from gradcam.passes.program.scheduled_program import ScheduledProgram
@@ -78,7 +79,7 @@ def describe_program(
                 for i, n in enumerate(program.nests)
             ),
             buffers=tuple(buffers.values()),
-            banks={n: _bank(b) for n, b in program.banks.items()},
+            banks={n: _bank(b, program.clock.block) for n, b in program.banks.items()},
             dram=_dram(weight_stream, RING_LEVELS.get(program.module.operation)) if weight_stream else None,
             clock_ns=None if isinf(period := program.clock.period) else period,
             core=describe_core(Interface.of(program)),
@@ -96,8 +97,13 @@ def _unique(name: str, buffers: Mapping[Any, schema.Buffer]) -> str:
     )
 
 
-def _bank(bank: Any) -> schema.Bank:
-    return schema.Bank(bank.lanes, bank.bits, bank.constant, tuple(words for _, words in bank.parts))
+def _bank(bank: Bank, block: BlockRam) -> schema.Bank:
+    numbers = [block.number(m.words, m.lanes * bank.bits) if m.style == "block" else 0 for m in bank.memories]
+    memories = tuple(
+        schema.Memory(m.words, m.lanes, m.style, float(number or 0))
+        for m, number in zip(bank.memories, numbers, strict=True)
+    )
+    return schema.Bank(bank.lanes, bank.bits, bank.constant, tuple(p.words for p in bank.parts), memories)
 
 
 def _stream(

@@ -60,7 +60,7 @@ def _check_files(program: Program) -> None:
     """Refuses constants and RTL that have no checksum, which nothing would compare."""
     files = [program.dram.file] if program.dram else []
     for name, bank in program.banks.items():
-        numbers = [f"_{i}" for i in range(len(bank.parts))] if len(bank.parts) > 1 else [""]
+        numbers = [f"_{i}" for i in range(len(bank.memories))] if len(bank.memories) > 1 else [""]
         files += [f"mem/{name}{number}.hex" for number in numbers] if bank.constant else []
     for file in [*files, f"rtl/{program.top}.sv"]:
         if file not in program.memories | program.rtl:

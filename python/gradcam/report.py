@@ -63,6 +63,7 @@ def make_report(
         overhead=cycles.explanation / cycles.inference,
         utilization=macs / multipliers / cycles.inference,
         memory_bytes={n: b.size for n, b in program.banks.items()} | dict(tables or {}),
+        block_rams={n: b.block_rams for n, b in program.banks.items()},
         packet_bytes=program.packet_bytes,
         activation_bytes=sum(program.banks[n].size for n in written),
         multiplications=dict(multiplications or {}),
@@ -210,6 +211,7 @@ def report_text(report: Report, program: Program, schedule: Schedule) -> str:
         *((f"overlap, {o.nest.name}", _overlap_text(o)) for o in overlaps(program)),
         *((f"memory, {n}", f"{b:,} bytes") for n, b in (report.memory_bytes | report.packet_bytes).items()),
         ("memory of activations", f"{report.activation_bytes:,} bytes"),
+        ("block RAMs of the banks", f"{sum(report.block_rams.values()):g}"),
         *((f"dram, {read.nest.name}", _dram_text(read)) for read in dram_reads(program)),
         *(
             (f"loops, {name}", _loops_text(chosen.loops, nest))

@@ -198,6 +198,22 @@ class Buffer(Record, frozen=True):
         return -(-math.prod(self.shape) * self.element_bits // 8)
 
 
+class Memory(Record, frozen=True):
+    """A memory of a bank.
+
+    Attributes:
+        words: its words.
+        lanes: lanes of a word, those of the bank or a part of them.
+        style: what it is made of.
+        block_rams: the block RAMs that it is planned to take.
+    """
+
+    words: Count
+    lanes: Count
+    style: Literal["block", "distributed", "registers"]
+    block_rams: Annotated[float, msgspec.Meta(ge=0)]
+
+
 class Bank(Record, frozen=True):
     """A memory of words with `lanes` lanes of `bits` bits.
 
@@ -205,17 +221,24 @@ class Bank(Record, frozen=True):
         lanes: elements of a word.
         bits: bits of an element.
         constant: whether its contents come from files and never change.
-        parts: words of each of the memories that it is made of, in the order of its addresses.
+        parts: words of each of its parts, in the order of its addresses.
+        memories: its memories; those of a part in pieces hold more than the words of the part.
     """
 
     lanes: Count
     bits: Count
     constant: bool
     parts: tuple[Count, ...]
+    memories: tuple[Memory, ...]
+
+    @property
+    def block_rams(self) -> float:
+        """The block RAMs that it is planned to take."""
+        return sum(memory.block_rams for memory in self.memories)
 
     @property
     def words(self) -> int:
-        """Words of all memories of the bank."""
+        """Words of the bank."""
         return sum(self.parts)
 
     @property

@@ -137,6 +137,7 @@ class Report(Document, frozen=True, kw_only=True):
         overhead: cycles of the explanation / cycles of the inference.
         utilization: macs / multipliers / cycles of the inference.
         memory_bytes: bytes by bank, and by module of lookup tables, of all its lanes.
+        block_rams: planned block RAMs by bank, of 36 Kbit, or of 18 Kbit for a clock of ECP5.
         packet_bytes: bytes by packet buffer of the core.
         activation_bytes: bytes of the banks that nests write.
         multiplications: multiplications by engine, of lanes and of rescales; engines without any are left out.
@@ -157,6 +158,7 @@ class Report(Document, frozen=True, kw_only=True):
     overhead: Amount
     utilization: Share
     memory_bytes: dict[str, Natural]
+    block_rams: dict[str, Amount]
     packet_bytes: dict[str, Natural]
     activation_bytes: Natural
     multiplications: dict[str, Natural]

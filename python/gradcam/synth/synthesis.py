@@ -17,7 +17,7 @@ from gradcam.files import check_replaceable, replace_folder
 from gradcam.folder import SYNTHESIS_FILES
 from gradcam.page import write_page
 from gradcam.passes.hw.core import CORE
-from gradcam.schema.program import Bank, Program
+from gradcam.schema.program import Bank, Memory, Program
 from gradcam.synth import tools
 from gradcam.synth.families import FAMILIES, RESOURCES, Family, Part
 from gradcam.synth.instances import split_instances
@@ -136,33 +136,40 @@ def packet_banks(program: Program) -> dict[str, Bank]:
     (image,) = program.inputs
     words = {"image_buffer": image.beats, "result_buffer": program.packet_words}
     bits = {name: size * 8 // words[name] for name, size in program.packet_bytes.items()}
-    return {f"{name}_memory": Bank(1, bits[name], False, (words[name],)) for name in words}
+    memories = {n: (Memory(words[n], 1, "block", 0),) for n in words}
+    return {f"{n}_memory": Bank(1, bits[n], False, (words[n],), memories[n]) for n in words}
 
 
 def bank_figures(banks: Mapping[str, Bank], modules: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, Any]]:
-    """Per bank its size in `bits`, the block RAMs that hold it, and whether all of it is there, `in block RAM`.
+    """Per bank its size in `bits`, how many of them are `planned` for block RAM, and the block RAMs that hold it.
 
-    A bank of `SMALL` bits or fewer may be elsewhere. One in LUTs has LUT RAM; one in flip-flops has far more than the
-    registers of a word and an address for each of its memories.
+    `in block RAM`: whether all that is planned is there. A memory in LUTs has LUT RAM; one in flip-flops has far more
+    than the registers of a word and an address for each memory.
     """
     figures = {}
     for name, bank in banks.items():
         width, found = bank.lanes * bank.bits, modules[name]
-        registers = (1 + len(bank.parts)) * (width + 32)
-        inside = found["block RAM"] > 0 and found["LUT RAM"] == 0 and found["FF"] <= registers
-        figures[name] = {"bits": width * bank.words, "block RAM": found["block RAM"], "in block RAM": inside}
+        planned, other = ([m for m in bank.memories if (m.style == "block") == block] for block in (True, False))
+        registers = (1 + len(bank.memories)) * (width + 32) + sum(m.words * width for m in other)
+        is_there = found["block RAM"] > 0 and (found["LUT RAM"] == 0 or bool(other)) and found["FF"] <= registers
+        figures[name] = {
+            "bits": width * bank.words,
+            "planned": sum(m.words * m.lanes for m in planned) * bank.bits,
+            "block RAM": found["block RAM"],
+            "in block RAM": is_there,
+        }
     return figures
 
 
 def check_banks(banks: Mapping[str, Mapping[str, Any]]) -> None:
-    """Refuses a design with a large memory outside block RAM.
+    """Refuses a design with a large memory outside block RAM; of `SMALL` bits or fewer it may be elsewhere.
 
     Raises:
         GradcamError: it has one.
     """
-    outside = [n for n, b in banks.items() if b["bits"] > SMALL and not b["in block RAM"]]
+    outside = [n for n, b in banks.items() if b["planned"] > SMALL and not b["in block RAM"]]
     if outside:
-        sizes = ", ".join(f"{n} ({banks[n]['bits']:,} bits)" for n in outside)
+        sizes = ", ".join(f"{n} ({banks[n]['planned']:,} bits)" for n in outside)
         raise GradcamError(f"not in block RAM: {sizes}; the tool took flip-flops or LUTs")
 
 

@@ -33,6 +33,7 @@ REPORT = Report(
     overhead=0.0004,
     utilization=0.9766,
     memory_bytes={"bank0": 900_000, "bank1": 100_000, "weights": 5000, "biases": 300},
+    block_rams={},
     packet_bytes={},
     activation_bytes=1_000_000,
     multiplications={},

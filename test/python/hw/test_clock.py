@@ -15,7 +15,7 @@ from gradcam.errors import GradcamError
 from gradcam.output import compile_to_folder
 from gradcam.passes.ir.attributes import CASCADE
 from gradcam.passes.program.accumulators import Register
-from gradcam.passes.program.banks import Bank
+from gradcam.passes.program.block_ram import BlockRam
 from gradcam.passes.program.clock import DELAYS, FACTOR, Clock
 from gradcam.passes.program.engines import latency_of, stage_of
 from gradcam.passes.program.nest import read_nests
@@ -60,7 +60,7 @@ def test_a_deeper_target(options, tmp_path):
 
 
 def test_a_bank_of_several_memories_is_the_same_bank(monkeypatch, tmp_path):
-    small = dataclasses.replace(DELAYS["ecp5"], block={8: 4096, 16: 1})
+    small = dataclasses.replace(DELAYS["ecp5"], block=BlockRam(((8, 4096, 1), (16, 1, 1)), few=0, luts=10**6))
     monkeypatch.setitem(DELAYS, "ecp5", small)
     net = rtl_networks.windows()
     compile_to_folder(net, "test", clocked(net.settings("8x8"), 120), tmp_path / "design")
@@ -68,30 +68,8 @@ def test_a_bank_of_several_memories_is_the_same_bank(monkeypatch, tmp_path):
     banks = checked.simulator.program.banks.values()
     parts = [len(bank.parts) for bank in banks if not bank.constant], [len(b.parts) for b in banks if b.constant]
     assert max(parts[0]) > 2 and max(parts[1]) > 2, "of activations and of constants"
-    assert all(sum(bank.parts) == bank.words and max(bank.parts) <= 8 for bank in banks)
+    assert all(max(bank.parts) <= 8 for bank in banks)
     assert len(checked.simulator.program.memories) == sum(parts[1]), "a file for each"
-
-
-def test_memories_of_a_bank_have_no_file_of_another_bank():
-    weights, other = (Bank(name, 4, 8, 16, constant=True, depth=8) for name in ("weights", "weights1"))
-    images = [bank.image(number) for bank in (weights, other) for number, _ in bank.parts]
-    alone = Bank("weights1", 4, 8, 4, constant=True)
-    assert len({*images, *(alone.image(number) for number, _ in alone.parts)}) == 5
-
-
-@pytest.mark.parametrize(
-    ("family", "words", "bits", "depth"),
-    [
-        ("ecp5", 2746, 512, 2048),  # 57 block RAMs and 29 more, against 128 of 4096 words
-        ("ecp5", 8192, 64, 8192),  # 32, as with less deep ones
-        ("ecp5", 40000, 8, 16384),  # deeper than any block RAM
-        ("xcup", 2746, 512, 2048),
-        ("xcup", 700, 32, 700),
-    ],
-)
-def test_a_bank_takes_the_fewest_block_rams_without_a_choice_between_them(family, words, bits, depth):
-    assert Clock.named(family, 100).depth(words, bits) == depth
-    assert Clock().depth(words, bits) == words, "one memory where there is no clock"
 
 
 # Stages.

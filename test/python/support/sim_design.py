@@ -14,7 +14,7 @@ from torch_mlir import ir
 from gradcam.dialect import make_context
 from gradcam.images import Preprocessing
 from gradcam.schema.document import write
-from gradcam.schema.program import Bank, Buffer, Core, Cycles, Explanation, Input, Nest, Program, Stream
+from gradcam.schema.program import Bank, Buffer, Core, Cycles, Explanation, Input, Memory, Nest, Program, Stream
 from gradcam.schema.report import Report
 
 CLASSES, CHANNELS, SIZE = 3, 4, 2
@@ -177,6 +177,7 @@ def _report(program: Program) -> Report:
         overhead=0.0,
         utilization=0.0,
         memory_bytes={},
+        block_rams={},
         packet_bytes={},
         activation_bytes=0,
         multiplications={},
@@ -241,9 +242,9 @@ def _program(folder: Path) -> Program:
             buffer("explain.1", 32, "bank1", 1, (SIZE, SIZE, 4)),
         ),
         banks={
-            "bank0": Bank(4, 8, False, (16,)),
-            "bank1": Bank(4, 32, False, (8,)),
-            "weights": Bank(16, 8, True, (1,)),
+            "bank0": Bank(4, 8, False, (16,), (Memory(16, 4, "block", 0.5),)),
+            "bank1": Bank(4, 32, False, (8,), (Memory(8, 4, "block", 0.5),)),
+            "weights": Bank(16, 8, True, (1,), (Memory(1, 16, "block", 0.5),)),
         },
         dram=None,
         clock_ns=None,

@@ -17,7 +17,7 @@ from gradcam.design import Design
 from gradcam.errors import GradcamError
 from gradcam.output import compile_to_folder
 from gradcam.passes.hw.dsp import multiplier_bits
-from gradcam.schema.program import Bank
+from gradcam.schema.program import Bank, Memory
 from gradcam.synth import tools
 from gradcam.synth.families import FAMILIES, RESOURCES, Part
 from gradcam.synth.instances import split_instances
@@ -60,8 +60,8 @@ def test_what_a_cell_of_ultrascale_takes(cell, wanted):
     assert FAMILIES["xcup"].resources(cell) == wanted
 
 
-def bank(words):
-    return Bank(lanes=4, bits=8, constant=False, parts=(words,))
+def bank(words, style="block"):
+    return Bank(lanes=4, bits=8, constant=False, parts=(words,), memories=(Memory(words, 4, style, 0),))
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,8 @@ def bank(words):
 )
 def test_a_large_bank_must_be_in_block_ram(found, inside):
     figures = bank_figures({"bank0": bank(SMALL)}, {"bank0": dict.fromkeys(RESOURCES, 0) | found})
-    assert figures["bank0"] == {"bits": 32 * SMALL, "block RAM": found["block RAM"], "in block RAM": inside}
+    wanted = {"bits": 32 * SMALL, "planned": 32 * SMALL, "block RAM": found["block RAM"], "in block RAM": inside}
+    assert figures["bank0"] == wanted
     if inside:
         check_banks(figures)
     else:
@@ -85,6 +86,10 @@ def test_a_large_bank_must_be_in_block_ram(found, inside):
 
 def test_a_small_bank_may_be_in_luts():
     check_banks(bank_figures({"bank0": bank(4)}, {"bank0": dict.fromkeys(RESOURCES, 0) | {"LUT RAM": 8}}))
+
+
+def test_a_bank_that_is_planned_in_luts_may_be_large():
+    check_banks(bank_figures({"bank0": bank(SMALL, "distributed")}, {"bank0": dict.fromkeys(RESOURCES, 0)}))
 
 
 def test_a_part_that_is_too_small():
