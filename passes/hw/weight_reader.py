@@ -80,14 +80,18 @@ class _Reader:
         self.under_way = b.state(bits_for(weights.outstanding + 1), "under_way", reset=0)
         self.segment = b.state(bits_for(len(self.segments) + 1), "segment")
         self.left = b.state(bits_for(max(self.beats) + 1), "left", reset=0)
+        self.burst = min(weights.burst, max(self.beats))
+        #: Beats of the next request, and i1: it is the last one of its segment. Both follow from `left`; as registers
+        #: they leave the cycle to what decides whether it can be sent.
+        self.length = b.state(bits_for(self.burst + 1), "length")
+        self.last = b.state(1, "last")
         self.arrives = p["rvalid"] & self.under_way.ne(0)
 
     def outputs(self) -> dict[str, Value]:
         """Builds the reader and returns its outputs by name."""
         b, p, weights = self.b, self.p, self.weights
-        bits = max(self.left.width, self.room.width, LENGTH + 1)
-        last = self.left.ule(weights.burst) if weights.burst < max(self.beats) else b.const(1, 1)
-        length = b.mux(last, self.left.zero_extend(bits), weights.burst)
+        bits = max(self.length.width, self.room.width)
+        length = self.length.zero_extend(bits)
         valid = b.all_of(
             self.left.ne(0),
             length.ule(self.room.zero_extend(bits)),
@@ -95,15 +99,15 @@ class _Reader:
             *self._known(),
         )
         sent = valid & p["arready"]
-        self._next_burst(sent, last, length)
-        self.room.assign(self._room_left(b.mux(sent, length, 0)))
+        self._next_burst(sent)
+        self.room.assign(self._room_left(sent))
         ends = self._ends()
         self.under_way.assign(_count(self.under_way, sent, self.arrives & ends))
         bytes_ = weights.width // 8
         return {
             "arvalid": valid,
             "araddr": self._base() + self._offset(),
-            "arlen": (length + -1)[:LENGTH],
+            "arlen": (self.length.zero_extend(LENGTH + 1) + -1)[:LENGTH],
             "arsize": b.const(bits_for(bytes_) if bytes_ > 1 else 0, SIZE),
             "arburst": b.const(INCREMENTING, BURST),
             "rready": b.const(1, 1),
@@ -111,29 +115,39 @@ class _Reader:
             **self._arrival(),
         }
 
-    def _next_burst(self, sent: Value, last: Value, length: Value) -> None:
-        """Assigns the position of the next request: the next burst of the segment or, after the `last`, a new segment.
+    def _next_burst(self, sent: Value) -> None:
+        """Assigns the position of the next request: the next burst of the segment or, after the last, a new segment.
 
         Args:
             sent: i1: a request is accepted.
-            last: i1: it is the last burst of its segment.
-            length: beats of the burst.
         """
-        b, go = self.b, self.p["go"]
-        after = b.table(self.segment, [*self.beats[1:], 0, 0], self.left.width)
-        rest = self.left - length[: self.left.width]
-        moving = go | sent
-        self.left.assign(b.mux(go, self.beats[0], b.mux(last, after, rest)), moving)
-        self.segment.assign(b.mux(go, 0, self.segment + 1), go | (sent & last))
+        b, go, burst = self.b, self.p["go"], self.burst
+        less = self.left - burst
+        # The next request is the last one, too, where at most two bursts are left, this one and that.
+        ends = self.left.ule(2 * burst) if 2 * burst < max(self.beats) else b.const(1, 1)
+        rest = b.mux(ends, less[: self.length.width], burst)
+        for state, of, here in (
+            (self.left, lambda beats: beats, less),
+            (self.length, lambda beats: min(beats, burst), rest),
+            (self.last, lambda beats: int(beats <= burst), ends),
+        ):
+            first, *others = (of(beats) for beats in (*self.beats, 0, 0))
+            begun = b.mux(go, first, b.table(self.segment, others, state.width))
+            state.assign(b.mux(go | self.last, begun, here), go | sent)
+        self.segment.assign(b.mux(go, 0, self.segment + 1), go | (sent & self.last))
 
-    def _room_left(self, taken: Value) -> Value:
-        """Free space in the ring after this cycle, in beats; `taken` beats are requested in it."""
+    def _room_left(self, sent: Value) -> Value:
+        """Free space in the ring after this cycle, in beats; in it a request may be `sent` (i1).
+
+        It is computed both with this request and without: whether it is sent is known late.
+        """
         b, weights, bits = self.b, self.weights, self.room.width
         free = self.p["free"].zero_extend(bits)
         shift = (weights.word_beats - 1).bit_length()
         if shift:
             free = b.concat([free[: bits - shift], b.const(0, shift)])
-        left = self.room + free - taken[:bits]
+        more, length = self.room + free, self.length.zero_extend(max(bits, self.length.width))[:bits]
+        left = b.mux(sent, more - length, more)
         return b.mux(self.p["go"], weights.bank.words * weights.word_beats, left)
 
     def _known(self) -> list[Value]:
