@@ -131,15 +131,18 @@ class Datapath:
         if body is not None:
             self._reduce(body)
         stores = [slot for slot in self.engine.slots if slot.store]
-        totals = {id(slot): self._totals([sink.value for _, sink in self._sinks(slot)]) for slot in stores}
+        totals = {id(slot): self._totals([unextended(sink.value) for _, sink in self._sinks(slot)]) for slot in stores}
         for multiplier in self.multipliers.values():
             multiplier.totals = self._totals([unextended(a) for n in multiplier.products.values() for a in n.args])
         for slot in stores:
             choices = self._outputs.setdefault(id(slot), {})
             for epilogue, sink in self._sinks(slot):
-                value = totals[id(slot)].get(sink.value.what, sink.value) if sink.value.kind == "acc" else sink.value
-                lanes = self._gather(sink.target, value, self.departure(slot))
-                choices.setdefault(id(value), ([], lanes))[0].extend(epilogue.configurations)
+                inner, node = unextended(sink.value), sink.value
+                if inner.kind == "acc":
+                    node = totals[id(slot)].get(inner.what, node)
+                lanes = self._gather(sink.target, node, self.departure(slot))
+                lanes = [lane.sign_extend(sink.value.bits) for lane in lanes]
+                choices.setdefault(id(sink.value), ([], lanes))[0].extend(epilogue.configurations)
 
     def output(self, slot: Slot) -> Value:
         """The data of a store slot, all lanes: the value that the configuration stores."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from gradcam.bits import signed_bits
 from gradcam.passes.hw.builder import Builder
-from gradcam.passes.hw.value import State, Value, bits_for, signed_bits
+from gradcam.passes.hw.value import State, Value, bits_for
 from gradcam.passes.program.clock import Clock
 from gradcam.passes.program.engines import Engine
 

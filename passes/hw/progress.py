@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from gradcam.bits import signed_bits
 from gradcam.passes.hw.addresses import AddressGenerators
 from gradcam.passes.hw.builder import Builder
 from gradcam.passes.hw.datapath import Datapath
-from gradcam.passes.hw.value import Value, signed_bits
+from gradcam.passes.hw.value import Value
 from gradcam.passes.ir.attributes import DRAIN
 from gradcam.passes.ir.linear_form import Linear
 from gradcam.passes.program.engines import Engine, stage_of

@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from gradcam.bits import signed_bits
 from gradcam.passes.hw.sharing import Multiplier
-from gradcam.passes.hw.value import signed_bits
 from gradcam.passes.program.clock import EXTENSION
 from gradcam.passes.program.engines import Engine
 from gradcam.passes.program.nest import Dataflow, Nest, Node

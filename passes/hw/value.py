@@ -23,11 +23,6 @@ def bits_for(values: int) -> int:
     return max(1, (values - 1).bit_length())
 
 
-def signed_bits(low: int, high: int) -> int:
-    """Bits of a two's complement number that holds every value from `low` to `high`."""
-    return max((n if n >= 0 else ~n).bit_length() for n in (low, high)) + 1
-
-
 class Value:
     """A value of `width` bits. It has no sign of its own: comparisons and extensions say whether they are signed.
 

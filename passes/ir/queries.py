@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from torch_mlir import ir
 
 from gradcam.errors import fail
@@ -45,14 +46,19 @@ def is_global(value: ir.Value) -> bool:
     return owner_name(value) == "memref.get_global"
 
 
+def global_values(value: ir.Value) -> np.ndarray | None:
+    """The integers of a constant buffer; None for any other buffer."""
+    if not is_global(value):
+        return None
+    name = ir.FlatSymbolRefAttr(value.owner.operation.attributes["name"]).value
+    initial = ir.SymbolTable(value.owner.operation.parent.parent)[name].attributes["initial_value"]
+    return elements_of(initial)
+
+
 def constant_entries(value: ir.Value) -> tuple[int, ...] | None:
     """The integers of a constant buffer of one dimension; None for any other buffer."""
-    if not is_global(value) or len(ir.MemRefType(value.type).shape) != 1:
-        return None
-    module = value.owner.operation.parent.parent
-    name = ir.FlatSymbolRefAttr(value.owner.operation.attributes["name"]).value
-    initial = ir.SymbolTable(module)[name].attributes["initial_value"]
-    return tuple(elements_of(initial).tolist())
+    found = global_values(value) if len(ir.MemRefType(value.type).shape) == 1 else None
+    return None if found is None else tuple(found.tolist())
 
 
 def is_argument(value: ir.Value) -> bool:

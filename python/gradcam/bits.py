@@ -84,3 +84,8 @@ def integers_named(bits: Mapping[str, int]) -> str:
 def whole_bits(bits: int) -> int:
     """Bits of the narrowest integer of NumPy, and of a DRAM, that holds integers of so many bits."""
     return next(n for n in (8, 16, 32, 64) if bits <= n)
+
+
+def signed_bits(low: int, high: int) -> int:
+    """Bits of a two's complement number that holds every value from `low` to `high`."""
+    return max((n if n >= 0 else ~n).bit_length() for n in (low, high)) + 1

@@ -53,9 +53,10 @@ def test_the_core_has_one_word_for_logits_and_map_and_a_short_class(modules):
 @pytest.mark.parametrize(("target", "each"), [("stem", 2), ("block", 1), ("wide", 1)])
 def test_rescales_of_a_backward_pass_use_the_multipliers_of_the_inference(target, each):
     # These rescales multiply an accumulator without a bias, or with the shifted high half of a gradient in its place.
-    # At the stem the gradient is a residual sum of 32 bits, whose copies are rescaled once more.
+    # At the stem the gradient is a residual sum of 32 bits, whose copies are rescaled once more. The largest sum of all
+    # nests has 20 bits with its bias, and its multiplier 15.
     engine = hardware(network(), settings(target, "gradcam", "4x4"))["engine_mac"]
-    assert engine.count("comb.mul", least=48) == {48: 4 * each}, "so many per output lane"
+    assert engine.count("comb.mul", least=25) == {35: 4 * each}, "so many per output lane"
 
 
 def test_a_rescale_chooses_among_the_shifts_that_occur():

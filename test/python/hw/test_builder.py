@@ -6,9 +6,10 @@ from hypothesis import strategies as st
 from pycde import circt
 from pycde.circt import ir
 
+from gradcam.bits import signed_bits
 from gradcam.passes.hw.builder import module
 from gradcam.passes.hw.signals import Signal, Stream
-from gradcam.passes.hw.value import PREDICATES, bits_for, signed_bits
+from gradcam.passes.hw.value import PREDICATES, bits_for
 
 
 @given(st.integers(1, 1 << 40))

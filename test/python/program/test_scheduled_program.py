@@ -62,7 +62,7 @@ def test_what_passes_hand_on_is_what_the_ir_says(weights):
     with keeping():
         Compilation(net, settings, [compare]).to("hw")
     assert compare.compared[-2:] == ["gradcam-assign-cycles", "convert-affine-to-hw"]
-    assert len(compare.compared) == (7 if weights == "onchip" else 9)
+    assert len(compare.compared) == (8 if weights == "onchip" else 10)
     assert compare.differences == []
 
 
@@ -78,7 +78,7 @@ def test_what_is_handed_on_wrongly_is_caught():
     assert compare.differences == ["convert-affine-to-hw"]
 
 
-def test_a_compile_reads_every_nest_at_most_twice(monkeypatch, tmp_path):
+def test_a_compile_reads_every_nest_at_most_three_times(monkeypatch, tmp_path):
     read, calls = nest.read_nest, []
 
     def counted(op):
@@ -93,7 +93,7 @@ def test_a_compile_reads_every_nest_at_most_twice(monkeypatch, tmp_path):
         settings = replace(net.settings("4x4"), weights=weights, dram_width=16 if weights == "dram" else None)
         compile_to_folder(net, "test", settings, tmp_path / weights)
         program = json.loads((tmp_path / weights / "program.json").read_text())
-        assert len(program["nests"]) <= len(calls) <= 2 * len(program["nests"])
+        assert len(program["nests"]) <= len(calls) <= 3 * len(program["nests"])
 
 
 def test_a_pass_that_only_asks_writes_nothing():
