@@ -82,6 +82,7 @@ DELAYS: Mapping[str, Delays] = {
         multiply=2.0,
         factor=WIDE,
         block=_THIRTY_SIX_KBIT,
+        cascade=4,
     ),
     # From the arcs of these cells in Yosys's models (xilinx/cells_sim.v, from prjxray), with as much again for routing.
     "xc7": Delays(
