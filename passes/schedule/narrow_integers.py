@@ -274,8 +274,10 @@ class _Narrowing:
 
 
 def _is_cast(value: ir.Value, root: ir.Value, bits: int) -> bool:
-    """Whether a value is the cast of `root` that is looked for."""
-    return value != root and value.owner.operands[0] == root and _width(value) == bits
+    """Whether a value is the cast of `root` that is looked for, although the bits of `root` have changed."""
+    if value == root or value.owner.operands[0] != root or _width(value) != bits or _width(root) == bits:
+        return False
+    return (owner_name(value) == "arith.trunci") == (_width(root) > bits)
 
 
 def _retype(op: Any, bits: int | None) -> None:

@@ -1,7 +1,10 @@
 """Proved widths: the bounds against the extremes that images reach, and what a wrong bound does."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+import rtl_networks
 from torch_mlir import ir
 
 from examples.walkthrough import network
@@ -96,3 +99,15 @@ def test_what_is_in_memory_keeps_its_type():
     with module.context:
         types = {str(a.memref.type).rsplit("x", 1)[1] for n in read_nests(module) for a in (*n.loads, *n.stores)}
     assert types == {"i8>", "i16>", "i32>"}
+
+
+@pytest.mark.parametrize("bits", [9, 12])
+def test_integers_that_need_just_the_bits_in_which_they_are_stored(bits):
+    """A cast to the bits that its operand is narrowed to is none."""
+    net = rtl_networks.leaky()
+    settings = replace(net.settings("4x4"), activation_bits=bits)
+    quantized, scheduled = (Compilation(net, settings).to(level) for level in ("quantized", "scheduled"))
+    image = np.random.default_rng(0).integers(-128, 128, np.shape(net.calibration_images[0])).astype(np.int8)
+    expected = run_integer(quantized, image[None])
+    got = run_affine(scheduled, np.ascontiguousarray(image.transpose(1, 2, 0)), np.array([-1], np.int32))
+    assert all(np.array_equal(a, b[0]) for a, b in zip(got[:2], expected, strict=True))
