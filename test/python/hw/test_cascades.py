@@ -36,8 +36,9 @@ def cascades(net, pe, **others):
             "4x4",
             {"dsp_packing": True, "activation_bits": 9, "method": "layercam", "clock_mhz": 300},
         ),
+        (rtl_networks.table, "4x4", {"dsp_packing": True, "family": "xc7"}),
     ],
-    ids=["plain", "packed", "parts"],
+    ids=["plain", "packed", "parts", "alone"],
 )
 def test_rtl_equals_the_integer_reference(network, pe, others, tmp_path):
     net = network()
@@ -59,6 +60,8 @@ def test_sums_that_one_slice_cannot_hold_take_shorter_cascades():
     net = rtl_networks.table()
     assert cascades(net, "4x4", dsp_packing=True, activation_bits=9) == {"dots2_10x8_18": 2 * 2}
     assert cascades(net, "4x4", activation_bits=9) == {"dot4_10x8_19": 4}
+    assert cascades(net, "4x4", family="xc7", dsp_packing=True) == {"dots1_9x8_16": 2 * 4}
+    assert cascades(net, "4x4", family="xc7") == {"dot4_9x8_18": 4}
 
 
 def test_products_and_sums_are_as_late_with_packing_as_without(tmp_path):
