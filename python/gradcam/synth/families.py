@@ -32,6 +32,7 @@ class Family:
     Attributes:
         title: its name for people.
         map: the Yosys command that maps to it; keeps the hierarchy.
+        memories: the label of this command where it begins to map memories.
         cells: resources that a cell takes, by the beginning of its name; the longest beginning that fits counts.
         part: the part to place and route for; None where no free tool supports one.
         templates: Verilog with instances of DSP slices by kind of module, see `gradcam.synth.instances`; the command
@@ -42,6 +43,7 @@ class Family:
 
     title: str
     map: str
+    memories: str
     cells: Mapping[str, Mapping[str, float]]
     part: Part | None = None
     templates: Mapping[str, str] = field(default_factory=dict)
@@ -84,6 +86,7 @@ FAMILIES = {
     "xcup": Family(
         title="UltraScale+",
         map="synth_xilinx -family xcup -noiopad -noclkbuf",
+        memories="map_memory",
         cells=_xilinx("E2"),
         templates=_SLICES,
         slice={"slice": "DSP48E2", "preadder": 27, "preadd": '.AMULTSEL("AD")'},
@@ -91,6 +94,7 @@ FAMILIES = {
     "xc7": Family(
         title="7 series",
         map="synth_xilinx -family xc7 -noiopad -noclkbuf",
+        memories="map_memory",
         cells=_xilinx("E1"),
         templates=_SLICES,
         slice={"slice": "DSP48E1", "preadder": 25, "preadd": '.USE_DPORT("TRUE")'},
@@ -98,6 +102,7 @@ FAMILIES = {
     "ecp5": Family(
         title="ECP5",
         map="synth_ecp5 -noflatten",
+        memories="map_ram",
         cells={
             "LUT4": {"LUT": 1},
             "CCU2C": {"LUT": 2},  # a carry cell takes the place of two LUTs

@@ -21,7 +21,15 @@ from gradcam.schema.program import Bank, Memory
 from gradcam.synth import tools
 from gradcam.synth.families import FAMILIES, RESOURCES, Part
 from gradcam.synth.instances import split_instances
-from gradcam.synth.synthesis import SMALL, bank_figures, check_banks, check_capacity, module_figures, timing_figures
+from gradcam.synth.synthesis import (
+    SMALL,
+    bank_figures,
+    check_banks,
+    check_capacity,
+    mapping,
+    module_figures,
+    timing_figures,
+)
 from gradcam.tools.gradcam_synth import main
 
 
@@ -125,6 +133,31 @@ def test_multipliers_of_a_family_with_a_template_are_its_slices():
     assert "module multiplier_18x8 (" in text and "input signed [18-1:0] a, input signed [8-1:0] b" in text
     assert multiplier_bits("multiplier_18x8") == (18, 8) and multiplier_bits("multipliers") is None
     assert split_instances(files, {}, {}) == (files, "")
+
+
+def cells_of(commands, folder):
+    """What Yosys counts of memory.v after some commands."""
+    script = ["read_verilog memory.v", *commands, "tee -q -o stat.json stat -json"]
+    log = folder / "yosys.log"
+    log.unlink(missing_ok=True)
+    tools.run_logged(tools.yosys(), ["-p", "; ".join(script)], folder, log, lambda _: None)
+    return json.loads((folder / "stat.json").read_text())["modules"]["\\memory"]["num_cells_by_type"]
+
+
+@pytest.mark.parametrize(("family", "block_ram"), [("xcup", "RAMB36E2"), ("xc7", "RAMB36E1"), ("ecp5", "DP16KD")])
+def test_what_memories_hold_changes_no_count(family, block_ram, tmp_path):
+    """A small table beside the block RAMs keeps what it holds: it becomes logic."""
+    (tmp_path / "words.hex").write_text("\n".join(f"{i * 2654435761 % 2**32:08x}" for i in range(2048)))
+    (tmp_path / "memory.v").write_text(
+        "module memory(input clk, input [10:0] a, output reg [31:0] y, output [3:0] z);\n"
+        '(* ram_style = "block" *) reg [31:0] words [0:2047]; reg [3:0] table_ [0:7]; integer i;\n'
+        'initial begin $readmemh("words.hex", words); for (i = 0; i < 8; i = i + 1) table_[i] = i * i; end\n'
+        "always @(posedge clk) y <= words[a]; assign z = table_[a[2:0]]; endmodule\n"
+    )
+    target = FAMILIES[family]
+    mapped = cells_of(mapping(target, "memory"), tmp_path)
+    assert mapped == cells_of([f"{target.map} -top memory"], tmp_path)
+    assert mapped[block_ram] >= 2 and any(cell.startswith("LUT") for cell in mapped)
 
 
 # The command.
