@@ -10,7 +10,7 @@ from torch_mlir import ir
 from torch_mlir.dialects import ext
 
 from gradcam.dialect.gradcam import GradCAM
-from gradcam.dialect.traits import Curve, Forward, KeepsNonnegative, Nonnegative, Slope
+from gradcam.dialect.traits import Curve, Elementwise, Forward, KeepsNonnegative, Nonnegative, Slope
 from gradcam.dialect.verify import require, result_shape, shape, verifier
 from gradcam.functions import FUNCTIONS
 
@@ -55,7 +55,9 @@ class PReluSlopeOp(GradCAM.Operation, name="prelu_slope", traits=[ext.Pure, Forw
 
 
 class HardSigmoidOp(
-    GradCAM.Operation, name="hard_sigmoid", traits=[ext.Pure, Forward(), Nonnegative(), Curve("sum", bend=BEND)]
+    GradCAM.Operation,
+    name="hard_sigmoid",
+    traits=[ext.Pure, Forward(), Nonnegative(), Curve("sum", bend=BEND), Elementwise()],
 ):
     """y = min(max(x + 3, 0), 6) / 6, elementwise, as torch.nn.functional.hardsigmoid."""
 
@@ -66,7 +68,9 @@ class HardSigmoidOp(
 
 
 class HardSwishOp(
-    GradCAM.Operation, name="hard_swish", traits=[ext.Pure, Forward(), KeepsNonnegative(), Curve("sum", bend=BEND)]
+    GradCAM.Operation,
+    name="hard_swish",
+    traits=[ext.Pure, Forward(), KeepsNonnegative(), Curve("sum", bend=BEND), Elementwise()],
 ):
     """y = x * min(max(x + 3, 0), 6) / 6, elementwise, as torch.nn.functional.hardswish (Howard et al. 2019)."""
 
@@ -77,7 +81,9 @@ class HardSwishOp(
 
 
 class HardSwishSlopeOp(
-    GradCAM.Operation, name="hard_swish_slope", traits=[ext.Pure, Forward(), Slope(), Curve("sum", bend=BEND)]
+    GradCAM.Operation,
+    name="hard_swish_slope",
+    traits=[ext.Pure, Forward(), Slope(), Curve("sum", bend=BEND), Elementwise()],
 ):
     """y = 0 where x <= -3, 1 where x >= 3, else (2 x + 3) / 6: the slope of a hard swish at its input, as PyTorch's."""
 
@@ -87,7 +93,9 @@ class HardSwishSlopeOp(
     verify_invariants = verifier(_same_shape)
 
 
-class FunctionOp(GradCAM.Operation, name="function", traits=[ext.Pure, Forward(), KeepsNonnegative(), Curve("byte")]):
+class FunctionOp(
+    GradCAM.Operation, name="function", traits=[ext.Pure, Forward(), KeepsNonnegative(), Curve("byte"), Elementwise()]
+):
     """y = f(x), elementwise; f is one of `gradcam.functions.FUNCTIONS`, by its name. Quantized, f is a table."""
 
     x: ext.Operand[Any]
@@ -97,7 +105,9 @@ class FunctionOp(GradCAM.Operation, name="function", traits=[ext.Pure, Forward()
     verify_invariants = verifier(_check_function)
 
 
-class FunctionSlopeOp(GradCAM.Operation, name="function_slope", traits=[ext.Pure, Forward(), Slope(), Curve("byte")]):
+class FunctionSlopeOp(
+    GradCAM.Operation, name="function_slope", traits=[ext.Pure, Forward(), Slope(), Curve("byte"), Elementwise()]
+):
     """y = f'(x), elementwise: the derivative of the function of `gradcam.function`. Quantized, it is a table."""
 
     x: ext.Operand[Any]

@@ -11,6 +11,7 @@ from gradcam.dialect.ops import check_conv, check_pool
 from gradcam.dialect.traits import (
     AlignsOperands,
     ChannelAffine,
+    Elementwise,
     Gradient,
     KeepsScale,
     LinearInFirst,
@@ -108,7 +109,9 @@ class TapSumsOp(
         result_shape(op, [1, channels, *kernel])
 
 
-class ActivationAdjointOp(GradCAM.Operation, name="activation_adjoint", traits=[ext.Pure, Gradient(), LinearInFirst()]):
+class ActivationAdjointOp(
+    GradCAM.Operation, name="activation_adjoint", traits=[ext.Pure, Gradient(), LinearInFirst(), Elementwise()]
+):
     """gx = g where the forward output lo < y < hi, else slope * g; if closed, y is the forward input, lo <= y <= hi.
 
     Adjoint of every op with the trait `Activation`, which gives lo, hi, slope and closed; the bounds may be infinite.
@@ -129,7 +132,7 @@ class ActivationAdjointOp(GradCAM.Operation, name="activation_adjoint", traits=[
         result_shape(op, shape(op.operands[0]))
 
 
-class MaskOp(GradCAM.Operation, name="mask", traits=[ext.Pure, Slope(), Unscaled()]):
+class MaskOp(GradCAM.Operation, name="mask", traits=[ext.Pure, Slope(), Unscaled(), Elementwise()]):
     """The mask of an activation with input x, for its backward pass: y = 1 where lo < x < hi, else 0.
 
     If closed, y = 1 where lo <= x <= hi. lo and hi may be infinite. x: any shape, y: the same of i1.
@@ -147,7 +150,9 @@ class MaskOp(GradCAM.Operation, name="mask", traits=[ext.Pure, Slope(), Unscaled
         result_shape(op, shape(op.operands[0]))
 
 
-class ApplyMaskOp(GradCAM.Operation, name="apply_mask", traits=[ext.Pure, Gradient(), LinearInFirst(), KeepsScale()]):
+class ApplyMaskOp(
+    GradCAM.Operation, name="apply_mask", traits=[ext.Pure, Gradient(), LinearInFirst(), KeepsScale(), Elementwise()]
+):
     """gx = g where the mask is 1, else slope * g. g: any shape, mask: the same of i1."""
 
     g: ext.Operand[Any]
@@ -301,7 +306,9 @@ class UnflattenOp(GradCAM.Operation, name="unflatten", traits=[ext.Pure, Gradien
 
 
 class RequantizeOp(
-    GradCAM.Operation, name="requantize", traits=[ext.Pure, Gradient(), LinearInFirst(), AlignsOperands()]
+    GradCAM.Operation,
+    name="requantize",
+    traits=[ext.Pure, Gradient(), LinearInFirst(), AlignsOperands(), Elementwise()],
 ):
     """y = x, a gradient with the scales and storage that the type of y gives; of unquantized tensors a copy."""
 

@@ -10,6 +10,7 @@ from gradcam.dialect.gradcam import GradCAM
 from gradcam.dialect.methods import method_fault
 from gradcam.dialect.traits import (
     ChoosesClass,
+    Elementwise,
     ExactProduct,
     Forward,
     Gradient,
@@ -245,7 +246,11 @@ class PoolMapOp(GradCAM.Operation, name="pool_map", traits=[ext.Pure, LinearInFi
         result_shape(op, [1, h // size, w // size])
 
 
-class ScaleOp(GradCAM.Operation, name="scale", traits=[ext.Pure, Forward(), Gradient(), LinearInFirst(), KeepsScale()]):
+class ScaleOp(
+    GradCAM.Operation,
+    name="scale",
+    traits=[ext.Pure, Forward(), Gradient(), LinearInFirst(), KeepsScale(), Elementwise()],
+):
     """y = factor * x. On quantized tensors only the scale of the type changes: it costs nothing."""
 
     x: ext.Operand[Any]

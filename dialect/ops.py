@@ -14,6 +14,7 @@ from gradcam.dialect.traits import (
     Activation,
     AlignsOperands,
     ChannelAffine,
+    Elementwise,
     Forward,
     Gradient,
     KeepsNonnegative,
@@ -103,7 +104,9 @@ class LinearOp(GradCAM.Operation, name="linear", traits=[ext.Pure, Forward(), Pr
 
 
 class ReluOp(
-    GradCAM.Operation, name="relu", traits=[ext.Pure, Forward(), Gradient(), Activation(lo=0.0), KeepsScale()]
+    GradCAM.Operation,
+    name="relu",
+    traits=[ext.Pure, Forward(), Gradient(), Activation(lo=0.0), KeepsScale(), Elementwise()],
 ):
     """y = max(x, 0), elementwise."""
 
@@ -125,7 +128,7 @@ def _check_bounds(op: Any) -> None:
 class ClampOp(
     GradCAM.Operation,
     name="clamp",
-    traits=[ext.Pure, Forward(), Activation(lo="lo", hi="hi", closed=True), KeepsScale()],
+    traits=[ext.Pure, Forward(), Activation(lo="lo", hi="hi", closed=True), KeepsScale(), Elementwise()],
 ):
     """y = min(max(x, lo), hi), elementwise, as torch.clamp: the gradient passes where lo <= x <= hi.
 
@@ -141,7 +144,9 @@ class ClampOp(
 
 
 class HardtanhOp(
-    GradCAM.Operation, name="hardtanh", traits=[ext.Pure, Forward(), Activation(lo="lo", hi="hi"), KeepsScale()]
+    GradCAM.Operation,
+    name="hardtanh",
+    traits=[ext.Pure, Forward(), Activation(lo="lo", hi="hi"), KeepsScale(), Elementwise()],
 ):
     """y = min(max(x, lo), hi), as torch.nn.functional.hardtanh: the gradient passes where lo < x < hi.
 
@@ -159,7 +164,7 @@ class HardtanhOp(
 class LeakyReluOp(
     GradCAM.Operation,
     name="leaky_relu",
-    traits=[ext.Pure, Forward(), Activation(lo=0.0, slope="slope"), KeepsNonnegative(), KeepsScale()],
+    traits=[ext.Pure, Forward(), Activation(lo=0.0, slope="slope"), KeepsNonnegative(), KeepsScale(), Elementwise()],
 ):
     """y = x where x > 0, else slope * x, elementwise, as torch.nn.functional.leaky_relu with 0 < slope < 1.
 
@@ -177,7 +182,9 @@ class LeakyReluOp(
 
 
 class AddOp(
-    GradCAM.Operation, name="add", traits=[ext.Pure, Forward(), Gradient(), KeepsNonnegative(), AlignsOperands()]
+    GradCAM.Operation,
+    name="add",
+    traits=[ext.Pure, Forward(), Gradient(), KeepsNonnegative(), AlignsOperands(), Elementwise()],
 ):
     """z = x + y, elementwise, equal shapes. Quantized: each operand is rescaled to the result's scale, then added."""
 

@@ -5,14 +5,22 @@ from typing import Any
 from torch_mlir.dialects import ext
 
 from gradcam.dialect.gradcam import GradCAM
-from gradcam.dialect.traits import Forward, Gradient, KeepsNonnegative, LinearInFirst, ProductOfBoth
+from gradcam.dialect.traits import Elementwise, Forward, Gradient, KeepsNonnegative, LinearInFirst, ProductOfBoth
 from gradcam.dialect.verify import rank, require, result_shape, shape, verifier
 
 
 class MulOp(
     GradCAM.Operation,
     name="mul",
-    traits=[ext.Pure, Forward(), Gradient(), LinearInFirst(), KeepsNonnegative(), ProductOfBoth("element")],
+    traits=[
+        ext.Pure,
+        Forward(),
+        Gradient(),
+        LinearInFirst(),
+        KeepsNonnegative(),
+        ProductOfBoth("element"),
+        Elementwise(),
+    ],
 ):
     """z = x * y, elementwise; y is as large as x, or one number per channel of x.
 

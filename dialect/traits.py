@@ -81,6 +81,13 @@ class MovesChannels(Trait):
     """Channel c of the result is a channel of operand 0 as it is, one of another number, or 0."""
 
 
+class Elementwise(Trait):
+    """Computes each element of the result from the elements at its place in the operands of the result's shape.
+
+    It does so in the same way at every place; the other operands, if there are any, are parameters of the whole map.
+    """
+
+
 class Pieces(NamedTuple):
     """An activation of slope 1 between lo and hi, and of slope `slope` elsewhere; 0 <= slope < 1.
 
