@@ -6,7 +6,7 @@ from torch_mlir import ir
 from torch_mlir.dialects import ext
 
 from gradcam.dialect.gradcam import GradCAM
-from gradcam.dialect.traits import LinearInFirst
+from gradcam.dialect.traits import Gradient, LinearInFirst
 from gradcam.dialect.verify import ints, rank, require, result_shape, verifier
 
 
@@ -15,7 +15,7 @@ def channels_per_tap(channels: int) -> int:
     return 1 << (channels - 1).bit_length()
 
 
-class Unfold2dOp(GradCAM.Operation, name="unfold2d", traits=[ext.Pure, LinearInFirst()]):
+class Unfold2dOp(GradCAM.Operation, name="unfold2d", traits=[ext.Pure, Gradient(), LinearInFirst()]):
     """Copies the pixels under each position of a window to adjacent channels: im2col whose result is a map.
 
     y[(i*KW + j)*P + c, h, w] = x[c, h*stride + i*dilation - low, w*stride + j*dilation - low], zero outside x and for
@@ -44,3 +44,24 @@ class Unfold2dOp(GradCAM.Operation, name="unfold2d", traits=[ext.Pure, LinearInF
             require(padded >= reach, f"window of {reach} is larger than the padded input of {padded}")
             out.append((padded - reach) // s + 1)
         result_shape(op, [1, kernel[0] * kernel[1] * channels_per_tap(channels), *out])
+
+
+class Fold2dOp(GradCAM.Operation, name="fold2d", traits=[ext.Pure, Gradient(), LinearInFirst()]):
+    """Puts pixels that lie side by side in the channels back into their places: the inverse of unfold2d.
+
+    y[c, h*KH + i, w*KW + j] = x[(i*KW + j)*P + c, h, w], as of windows that do not overlap; P is the power of two from
+    C on. x: 1x(KH*KW*P)xHxW, y: 1xCx(H*KH)x(W*KW).
+    """
+
+    x: ext.Operand[Any]
+    kernel: ir.ArrayAttr
+    y: ext.Result[Any]
+
+    @verifier
+    def verify_invariants(op):  # noqa: D102
+        _, lanes, *size = rank(op.operands[0], 4, "input")
+        kernel = ints(op, "kernel", 2, 1)
+        _, channels, *_ = rank(op.results[0], 4, "result")
+        needed = kernel[0] * kernel[1] * channels_per_tap(channels)
+        require(lanes == needed, f"{needed} channels hold {kernel[0]}x{kernel[1]} pixels of {channels}, got {lanes}")
+        result_shape(op, [1, channels, size[0] * kernel[0], size[1] * kernel[1]])

@@ -34,6 +34,7 @@ from gradcam.passes.linalg.builders import (
     extract_slice,
     filled,
     generic,
+    insert_slice,
     integer,
     rescaled,
     shape,
@@ -143,6 +144,24 @@ def _lower_unfold2d(lowering: Lowering, op: Any) -> list[Any]:
     padded = window.pad(extract_slice(x, [0, 0, 0], pixels, pixels), out, 0)
     affine_maps = [ir.AffineMap.get(5, 0, m) for m in maps]
     return [generic([padded, extents], [y], affine_maps, "ppppp", lambda pixel, *_: pixel)]
+
+
+def _lower_fold2d(lowering: Lowering, op: Any) -> list[Any]:
+    """Moves the lanes of each pixel to a word of its own; of a gradient, lanes behind the channels become 0."""
+    x, (_, channels, *out) = lowering.tensor(op.operands[0]), type_shape(op.results[0])
+    (rows, columns), taken = ints(op, "kernel"), channels_per_tap(channels)
+    row, i, column, j, c = (ir.AffineDimExpr.get(n) for n in range(5))
+    pixel = [row * rows + i, column * columns + j, c]
+    maps = [[row, column, i * (columns * taken) + j * taken + c], [row, i, column, j, c], pixel]
+    # linalg takes loop extents from operands indexed by plain loops: this one only tells the extents.
+    extents = empty([out[0] // rows, rows, out[1] // columns, columns, taken], 8)
+    lanes, bits = lowering.pe.padded(channels), width(x)
+    y, affine_maps = empty([*out, taken], bits), [ir.AffineMap.get(5, 0, m) for m in maps]
+    pixels = generic([x, extents], [y], affine_maps, "ppppp", lambda value, *_: value)
+    if taken == lanes:
+        return [pixels]
+    whole = filled([*out, lanes], bits, 0) if op.results[0] in lowering.gradients else empty([*out, lanes], bits)
+    return [insert_slice(pixels, whole, [0, 0, 0], [1, 1, 1])]
 
 
 # --- pools ---
@@ -410,6 +429,7 @@ LOWERINGS: dict[str, Callable[[Lowering, Any], list[Any]]] = (
         "gradcam.class_row": _lower_class_row,
         "gradcam.conv2d": _lower_conv2d,
         "gradcam.flatten": _same_value,
+        "gradcam.fold2d": _lower_fold2d,
         "gradcam.linear": _lower_linear,
         "gradcam.max_pool2d": _lower_max_pool2d,
         "gradcam.max_pool2d_index": _lower_max_pool2d_index,

@@ -347,6 +347,12 @@ def _unfold2d(op: Any, x: Tensor) -> Tensor:
     return filled.reshape(-1, *shape(op.results[0])[1:])
 
 
+def _fold2d(op: Any, x: Tensor) -> Tensor:
+    (rows, columns), (_, channels, *size) = ints(op, "kernel", 2, 1), shape(op.results[0])
+    taps = x.reshape(len(x), rows, columns, -1, *x.shape[2:])[:, :, :, :channels]
+    return taps.permute(0, 3, 4, 1, 5, 2).reshape(len(x), channels, *size)
+
+
 def _as_tensor(array: np.ndarray) -> Tensor:
     # Constants are read-only views of the module, which PyTorch must not alias.
     return torch.from_numpy(array) if array.flags.writeable else torch.tensor(array)
@@ -398,6 +404,7 @@ KERNELS: dict[str, Kernel] = {
         cam_ops.WeightedSumOp: _weighted_sum,
         cam_ops.PoolMapOp: _pool_map,
         cam_ops.ScaleOp: _scale,
+        layout_ops.Fold2dOp: _fold2d,
         layout_ops.Unfold2dOp: _unfold2d,
         **activations.KERNELS,
         **resampling.KERNELS,

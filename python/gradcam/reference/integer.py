@@ -18,7 +18,7 @@ from torch_mlir import ir
 
 from gradcam.classes import best_class
 from gradcam.dialect.layout_ops import channels_per_tap
-from gradcam.dialect.verify import sides
+from gradcam.dialect.verify import shape, sides
 from gradcam.errors import GradcamError, fail
 from gradcam.execution.interpreter import OnValue, run
 from gradcam.passes.ir.channel_affine import affine_rescale
@@ -132,6 +132,12 @@ def _unfold2d(op: Any, x: np.ndarray) -> np.ndarray:
     return windows.transpose(3, 4, 0, 1, 2).reshape(1, -1, *windows.shape[1:3])
 
 
+def _fold2d(op: Any, x: np.ndarray) -> np.ndarray:
+    (rows, columns), (_, channels, *size) = _ints(op, "kernel"), shape(op.results[0])
+    taps = x.reshape(rows, columns, -1, *x.shape[2:])[:, :, :channels]
+    return taps.transpose(2, 3, 0, 4, 1).reshape(1, channels, *size)
+
+
 def _flatten(_op: Any, x: np.ndarray) -> np.ndarray:
     return x.reshape(1, -1)
 
@@ -155,7 +161,7 @@ def _landed(op: Any, kernel: list[int], shares: Iterable[np.ndarray]) -> np.ndar
         shares: for each tap, row-major, the share of every window for the position under that tap: CxOHxOW integers.
     """
     (sh, sw), (dh, dw), ((top, left), (bottom, right)) = _ints(op, "stride"), _ints(op, "dilation"), sides(op)
-    _, channels, height, width = ir.RankedTensorType(op.results[0].type).shape
+    _, channels, height, width = shape(op.results[0])
     padded = np.zeros((channels, top + height + bottom, left + width + right), np.int64)
     for (i, j), share in zip(np.ndindex(*kernel), shares, strict=True):
         rows, columns = share.shape[1:]
@@ -211,16 +217,16 @@ def _channel_weights(op: Any, g: np.ndarray) -> np.ndarray:
 
 
 def _unflatten(op: Any, g: np.ndarray) -> np.ndarray:
-    return g.reshape(ir.RankedTensorType(op.results[0].type).shape)
+    return g.reshape(shape(op.results[0]))
 
 
 # The explanation.
 
 
 def _one_hot(op: Any, cls: np.ndarray) -> np.ndarray:
-    shape = tuple(ir.RankedTensorType(op.results[0].type).shape)
-    seed = np.zeros(shape, storage_type(op.results[0]))
-    seed[0, _existing(op, cls, shape[1])] = storage_limits(op.results[0])[1]
+    size = shape(op.results[0])
+    seed = np.zeros(size, storage_type(op.results[0]))
+    seed[0, _existing(op, cls, size[1])] = storage_limits(op.results[0])[1]
     return seed
 
 
@@ -272,6 +278,7 @@ KERNELS: dict[str, Callable[..., np.ndarray]] = {
     "gradcam.avg_pool2d": _avg_pool2d,
     "gradcam.flatten": _flatten,
     "gradcam.requantize": _requantize,
+    "gradcam.fold2d": _fold2d,
     "gradcam.unfold2d": _unfold2d,
     "gradcam.conv2d_adjoint": _conv2d_adjoint,
     "gradcam.linear_adjoint": _linear_adjoint,

@@ -731,6 +731,38 @@ func.func @unfold2d(%0: tensor<1x3x6x6xf32>) {
 
 // -----
 
+func.func @fold2d(%0: tensor<8x3x6xf32>) {
+  // expected-error@+1 {{'gradcam.fold2d' op input must have 4 dimensions, got tensor<8x3x6xf32>}}
+  %r = "gradcam.fold2d"(%0) {kernel = [2, 1]} : (tensor<8x3x6xf32>) -> tensor<1x3x6x6xf32>
+  return
+}
+
+// -----
+
+func.func @fold2d(%0: tensor<1x6x3x6xf32>) {
+  // expected-error@+1 {{'gradcam.fold2d' op 8 channels hold 2x1 pixels of 3, got 6}}
+  %r = "gradcam.fold2d"(%0) {kernel = [2, 1]} : (tensor<1x6x3x6xf32>) -> tensor<1x3x6x6xf32>
+  return
+}
+
+// -----
+
+func.func @fold2d(%0: tensor<1x8x3x6xf32>) {
+  // expected-error@+1 {{'gradcam.fold2d' op result must have shape 1x3x6x6, got tensor<1x3x3x12xf32>}}
+  %r = "gradcam.fold2d"(%0) {kernel = [2, 1]} : (tensor<1x8x3x6xf32>) -> tensor<1x3x3x12xf32>
+  return
+}
+
+// -----
+
+func.func @fold2d(%0: tensor<1x8x3x6xf32>) {
+  // expected-error@+1 {{'gradcam.fold2d' op attribute 'kernel' must be at least 1, got [0, 1]}}
+  %r = "gradcam.fold2d"(%0) {kernel = [0, 1]} : (tensor<1x8x3x6xf32>) -> tensor<1x3x6x6xf32>
+  return
+}
+
+// -----
+
 func.func @prelu(%0: tensor<1x4x6x6xf32>, %1: tensor<3xf32>) {
   // expected-error@+1 {{'gradcam.prelu' op slopes must have shape 4, got tensor<3xf32>}}
   %r = "gradcam.prelu"(%0, %1) : (tensor<1x4x6x6xf32>, tensor<3xf32>) -> tensor<1x4x6x6xf32>

@@ -287,6 +287,12 @@ func.func @unfold2d(%0: tensor<1x3x6x6xf32>) -> tensor<1x16x6x5xf32> {
   return %r : tensor<1x16x6x5xf32>
 }
 
+// CHECK: "gradcam.fold2d"({{.*}} {kernel = [2, 1]} : (tensor<1x8x3x6xf32>) -> tensor<1x3x6x6xf32>
+func.func @fold2d(%0: tensor<1x8x3x6xf32>) -> tensor<1x3x6x6xf32> {
+  %r = "gradcam.fold2d"(%0) {kernel = [2, 1]} : (tensor<1x8x3x6xf32>) -> tensor<1x3x6x6xf32>
+  return %r : tensor<1x3x6x6xf32>
+}
+
 // CHECK: "gradcam.prelu"({{.*}} : (tensor<1x4x6x6xf32>, tensor<4xf32>) -> tensor<1x4x6x6xf32>
 func.func @prelu(%0: tensor<1x4x6x6xf32>, %1: tensor<4xf32>) -> tensor<1x4x6x6xf32> {
   %r = "gradcam.prelu"(%0, %1) : (tensor<1x4x6x6xf32>, tensor<4xf32>) -> tensor<1x4x6x6xf32>

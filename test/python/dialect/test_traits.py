@@ -11,6 +11,7 @@ from torch_mlir import ir
 
 from gradcam.dialect import GradCAM, adjoint_ops, make_context, ops
 from gradcam.dialect.traits import (
+    Elementwise,
     KeepsNonnegative,
     LinearInFirst,
     Nonnegative,
@@ -91,6 +92,22 @@ def test_ops_without_a_negative_result(examples):
         assert all((compute(op, sign * operands_of(op)[0]) >= 0).all() for sign in (1, -1))
 
 
+def test_elementwise_ops_compute_each_element_alone(examples):
+    """Every other element is another one: the result at this place stays, and elsewhere it changes."""
+    found = [op for op in example_ops(examples) if has(op, Elementwise)]
+    assert len({op.operation.name for op in found}) > 10
+    for op in found:
+        some, others, size = operands_of(op), operands_of(op, 1), list(op.results[0].type.shape)
+        is_kept = np.random.default_rng(2).integers(0, 2, size).astype(bool)
+        maps = [list(a.shape) == size for a in some]
+        mixed = [np.where(is_kept, a, b) if m else a for m, a, b in zip(maps, some, others, strict=True)]
+        before, after = compute(op, *some), compute(op, *mixed)
+        assert (before[is_kept] == after[is_kept]).all() and (before != after).any()
+        if all(maps) and len(size) == 4:  # nor does a place count: another order of the channels is that of the result
+            moved = [np.ascontiguousarray(a[:, ::-1]) for a in some]
+            np.testing.assert_allclose(compute(op, *moved), before[:, ::-1], rtol=1e-6, atol=1e-7)
+
+
 def test_rowwise_ops_take_a_table(examples):
     rowwise = [op for op in example_ops(examples) if has(op, Rowwise)]
     assert len(rowwise) == 9
@@ -103,8 +120,9 @@ def test_rowwise_ops_take_a_table(examples):
 
 def test_ops_with_a_quantized_form_have_an_integer_kernel_and_a_lowering():
     quantized = {op.OPERATION_NAME for op in GradCAM.operations if has(op, Quantized)}
-    assert quantized == set(integer.KERNELS) - {"gradcam.unfold2d"}  # made of a quantized convolution
-    assert quantized | {"gradcam.unfold2d", "func.return"} == set(LOWERINGS)
+    layouts = {"gradcam.unfold2d", "gradcam.fold2d"}  # made for quantized convolutions
+    assert quantized == set(integer.KERNELS) - layouts
+    assert quantized | layouts | {"func.return"} == set(LOWERINGS)
 
 
 def test_a_trait_is_found_on_an_op_a_class_and_an_operation(examples):

@@ -27,8 +27,8 @@ SEEDS = range(20)
 
 
 def test_every_quantized_op_has_a_rule():
-    """`target` only names a value; `unfold2d` lays out a map for the array, behind level 2."""
-    assert set(INTEGER_RULES) - {"gradcam.target"} == set(KERNELS) - {"gradcam.unfold2d"}
+    """`target` only names a value; `unfold2d` and `fold2d` lay out a map for the array, behind level 2."""
+    assert set(INTEGER_RULES) - {"gradcam.target"} == set(KERNELS) - {"gradcam.unfold2d", "gradcam.fold2d"}
 
 
 def faults(module, model: onnx.ModelProto, images: np.ndarray, cls: int = -1) -> int:
