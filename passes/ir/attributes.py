@@ -98,6 +98,8 @@ class Attribute(Generic[Value]):
 
 #: The platform to compile for: `pe`, and optionally `dram` (width, outstanding, latency) and `clock` (mhz, family).
 PLATFORM = Attribute("platform", "module", "gradcam-set-platform", dict)
+#: Maps with adjacent pixels side by side in their channels, by name: rows and columns of them, and channels of each.
+PIXELS = Attribute("pixels", "module", "gradcam-group-pixels", dict)
 #: Kernel rows and columns of the first convolution that were moved into its channels.
 STEM = Attribute("stem", "module", "gradcam-unfold-stem", list)
 #: Banks by name: lanes, bits per lane, words, and whether they are constant.

@@ -21,6 +21,7 @@ from gradcam.passes.ir.attributes import (
     ENGINE,
     EPILOGUE,
     PHASE,
+    PIXELS,
     RING_LEVELS,
     STALLS,
     START,
@@ -61,13 +62,15 @@ def describe_program(
         streams = {a.memref.arg_number: a for a in accesses if access_kind(a) == "stream"}
         ports = {a.memref.arg_number: a for a in accesses if access_kind(a) == "port"}
         scales, maps = ({}, {}) if quantized is None else (scales_of(quantized), maps_of(quantized))
+        pixels = {name: tuple(numbers) for name, numbers in (PIXELS.find(program.module.operation) or {}).items()}
         buffers: dict[ir.Value, schema.Buffer] = {}
         for nest in program.nests:
             for store in nest.stores:
                 if not is_argument(store.memref):
                     # A nest makes several tensors, such as a map and its mask; each buffer has its tensor's name.
                     name = location_name(store.memref.owner) or nest.name
-                    buffers.setdefault(store.memref, _buffer(store, _unique(name, buffers), program.registers))
+                    buffer = _buffer(store, _unique(name, buffers), program.registers, pixels.get(name))
+                    buffers.setdefault(store.memref, buffer)
         described = tuple(_stream(a, arguments[i], scales, maps) for i, a in streams.items())
         return schema.Program(
             top=TOP,
@@ -114,12 +117,14 @@ def _stream(
     return schema.Stream(name, direction, shape, bits, access.lanes, scales.get(name), maps.get(name))
 
 
-def _buffer(access: Access, name: str, registers: Mapping[ir.Value, str]) -> schema.Buffer:
+def _buffer(
+    access: Access, name: str, registers: Mapping[ir.Value, str], pixels: tuple[int, int, int] | None
+) -> schema.Buffer:
     shape, bits = tuple(ir.MemRefType(access.memref.type).shape), cast(schema.BufferBits, access.element_bits)
     if access.memref in registers:
-        return schema.Buffer(name, shape, bits, None, 0, registers[access.memref], None)
+        return schema.Buffer(name, shape, bits, None, 0, registers[access.memref], None, None)
     bank, offset = place_of(access.memref)
-    return schema.Buffer(name, shape, bits, bank, offset, None, ring_of(access.memref))
+    return schema.Buffer(name, shape, bits, bank, offset, None, ring_of(access.memref), pixels)
 
 
 def _nest(

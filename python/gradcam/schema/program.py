@@ -177,6 +177,8 @@ class Buffer(Record, frozen=True):
         offset: its first word in the bank; 0 for a register.
         register: name of the register; null for a buffer in a bank.
         ring: elements of a ring, which holds the last elements written; null for a buffer that is kept whole.
+        pixels: rows and columns of the adjacent pixels that lie side by side in the innermost dimension, and the lanes
+            of each; null where each pixel has an index of its own.
     """
 
     name: str
@@ -186,6 +188,7 @@ class Buffer(Record, frozen=True):
     offset: Natural
     register: Identifier | None
     ring: Count | None
+    pixels: tuple[Count, Count, Count] | None
 
     @property
     def dtype(self) -> np.dtype:
@@ -372,7 +375,7 @@ class Program(Document, frozen=True, kw_only=True):
         rtl: checksums of the SystemVerilog files, one per module.
     """
 
-    format: Literal[4] = 4
+    format: Literal[5] = 5
     top: Identifier
     preprocessing: Preprocessing
     streams: tuple[Stream, ...]

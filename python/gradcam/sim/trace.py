@@ -17,7 +17,7 @@ from gradcam.errors import GradcamError
 from gradcam.folder import QUANTIZED
 from gradcam.passes.infra.contexts import parse_module
 from gradcam.reference.integer import run_integer
-from gradcam.schema.program import Nest, Program
+from gradcam.schema.program import Buffer, Nest, Program
 from gradcam.sim.header import Dump, dumps
 from gradcam.sim.simulator import Result
 
@@ -174,9 +174,19 @@ Finished = tuple[int, str, np.ndarray, int]
 def _finished(written: Sequence[Dump], buffers: Sequence[np.ndarray]) -> list[Finished]:
     """The buffers as their last writers leave them: a tensor may be put together by several nests."""
     last = {
-        d.buffer.name: (d.nest, d.buffer.name, b, d.buffer.element_bits) for d, b in zip(written, buffers, strict=True)
+        d.buffer.name: (d.nest, d.buffer.name, _single_pixels(d.buffer, b), d.buffer.element_bits)
+        for d, b in zip(written, buffers, strict=True)
     }
     return sorted(last.values(), key=lambda found: found[0])
+
+
+def _single_pixels(buffer: Buffer, content: np.ndarray) -> np.ndarray:
+    """The content of a buffer with each pixel at an index of its own."""
+    if buffer.pixels is None:
+        return content
+    (rows, columns, lanes), (height, width, _) = buffer.pixels, content.shape
+    parts = content[:, :, : rows * columns * lanes].reshape(height, width, rows, columns, lanes)
+    return parts.transpose(0, 2, 1, 3, 4).reshape(height * rows, width * columns, lanes)
 
 
 def _with_halves_joined(finished: Sequence[Finished]) -> list[Finished]:

@@ -196,7 +196,7 @@ def _program(folder: Path) -> Program:
         return {str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in paths}
 
     def buffer(name: str, bits: int, bank: str, offset: int, shape: tuple[int, ...]) -> Buffer:
-        return Buffer(name, shape, bits, bank, offset, None, None)
+        return Buffer(name, shape, bits, bank, offset, None, None, None)
 
     # The nests "class" and "map" come from one op of the model, "explain".
     tensors = ["explain" if name in ("class", "map") else name for name in STEPS]
@@ -238,7 +238,7 @@ def _program(folder: Path) -> Program:
             buffer("relu", 8, "bank0", 4, (SIZE, SIZE, 4)),
             buffer("avgpool", 8, "bank0", 8, (1, 1, 4)),
             buffer("fc", 32, "bank1", 0, (1, 1, 4)),
-            Buffer("explain", (1,), 32, None, 0, "register0", None),
+            Buffer("explain", (1,), 32, None, 0, "register0", None, None),
             buffer("explain.1", 32, "bank1", 1, (SIZE, SIZE, 4)),
         ),
         banks={
