@@ -17,6 +17,7 @@ PIPELINES: dict[str, tuple[str, ...]] = {
         "gradcam-extract-masks",
     ),
     "gradcam-linalg-pipeline": (
+        "gradcam-group-pixels",
         "gradcam-unfold-stem",
         "convert-gradcam-to-linalg",
         "fuse-epilogues",
@@ -59,6 +60,7 @@ PASSES = (
     ("gradcam-calibrate", "quantize", "calibrate", "Calibrate", "gradcam"),
     ("gradcam-quantize", "quantize", "quantize", "Quantize", "gradcam"),
     ("gradcam-set-platform", "linalg", "set_platform", "SetPlatform", ""),
+    ("gradcam-group-pixels", "linalg", "group_pixels", "GroupPixels", "quantized"),
     ("gradcam-unfold-stem", "linalg", "unfold_stem", "UnfoldStem", "quantized"),
     ("convert-gradcam-to-linalg", "linalg", "convert_gradcam_to_linalg", "ConvertGradcamToLinalg", "quantized"),
     ("fuse-epilogues", "linalg", "fuse_epilogues", "FuseEpilogues", "linalg"),

@@ -236,7 +236,7 @@ def passes_for(level: str, settings: Settings) -> list[Element]:
         "gradcam-overlap-nests": file,
         "convert-affine-to-hw": {"dsp_packing": settings.dsp_packing},
     }
-    before: dict[str, list[Element]] = {"gradcam-unfold-stem": _platform_passes(settings)}
+    before: dict[str, list[Element]] = {"gradcam-group-pixels": _platform_passes(settings)}
     after: dict[str, list[Element]] = {"gradcam-plan-memory": _memory_passes(settings, file)}
     passes: list[Element] = []
     for name in PIPELINES[_PIPELINE[level]] if _PIPELINE[level] in PIPELINES else (_PIPELINE[level],):
