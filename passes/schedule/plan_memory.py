@@ -13,6 +13,7 @@ from gradcam.passes.infra.pass_base import Pass
 from gradcam.passes.ir.attributes import BANK, BANKS, ENGINE, OFFSET
 from gradcam.passes.ir.queries import is_argument, is_global, is_scalar
 from gradcam.passes.program.banks import kind_of_constants, power_of_two, ring_of
+from gradcam.passes.program.block_ram import BlockRam
 from gradcam.passes.program.engines import pattern
 from gradcam.passes.program.nest import Access, Nest, read_nests
 from gradcam.passes.program.runs import share_engine
@@ -26,8 +27,9 @@ class PlanMemory(Pass):
 
     A bank is one memory with one read and one write port. Its word is as wide as the widest access; offsets count
     words. Buffers whose lifetimes do not overlap share words. So do a buffer and the one that takes its place element
-    by element, as the result of x + y takes that of x (`passes/schedule/in_place.py`). Constants get read-only banks,
-    one per kind of word; the words of constants that an engine reads through one port are of one kind.
+    by element, as the result of x + y takes that of x (`passes/schedule/in_place.py`). A buffer goes where it adds the
+    fewest block RAMs (`passes/program/block_ram.py`), if need be to a new bank. Constants get read-only banks, one per
+    kind of word; the words of constants that an engine reads through one port are of one kind.
 
     This pass turns:
 
@@ -50,10 +52,11 @@ class PlanMemory(Pass):
     def run(self, module: ir.Module) -> None:
         """Sets `gradcam.bank` and `gradcam.offset` on allocations and `gradcam.banks` on the module."""
         with module.context, ir.Location.unknown():
-            buffers = _buffers(ScheduledProgram.of(module))
+            program = ScheduledProgram.of(module)
+            buffers = _buffers(program)
             banks: list[_Bank] = []
             for buffer in buffers:
-                _place(buffer, banks)
+                _place(buffer, banks, program.clock.block)
             for buffer in buffers:
                 _annotate(buffer)
             BANKS.set(module.operation, {b.name: b.facts for b in banks})
@@ -126,6 +129,11 @@ class _Bank:
             if buffer.meets(other) and other.offset < offset + buffer.words:
                 offset = max(offset, -(-(other.offset + other.words) // unit) * unit)
         return offset
+
+    def weight(self, words: int, block: BlockRam) -> float:
+        """What the bank would be worth with so many words; see `BlockRam.weight`."""
+        parts = block.parts(words, self.lanes, self.bits, self.constant, self.constant) if words else ()
+        return block.weight(parts, self.lanes * self.bits) if parts else 0
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -223,19 +231,26 @@ def _check_unused(function: Any, accesses: dict[ir.Value, Any]) -> None:
             raise fail(op, "no nest uses the buffer; run canonicalize first")
 
 
-def _place(buffer: _Buffer, banks: list[_Bank]) -> None:
-    """Puts `buffer` into the bank that grows least; makes a new bank only where no other may hold it."""
+def _place(buffer: _Buffer, banks: list[_Bank], block: BlockRam) -> None:
+    """Puts `buffer` into the bank to which it adds least, or into a new one.
+
+    A new bank is one more to choose from wherever it is read, which takes a LUT per bit. Constants that can lie in one
+    bank do.
+    """
     choices = [b for b in banks if b.takes(buffer)]
-    if not choices:
-        choices = [_Bank(_bank_name(buffer, banks), buffer.constant, buffer.bits, buffer.lanes)]
-        banks.append(choices[0])
+    if not choices or not buffer.constant:
+        choices = [_Bank(_bank_name(buffer, banks), buffer.constant, buffer.bits, buffer.lanes), *choices]
 
-    def growth(bank: _Bank) -> int:
-        return bank.offset_for(buffer) + buffer.words - bank.words
+    def added(bank: _Bank) -> tuple[float, int]:
+        words = max(bank.words, bank.offset_for(buffer) + buffer.words)
+        weight = bank.weight(words, block) - bank.weight(bank.words, block)
+        return weight + (0 if bank.buffers else bank.lanes * bank.bits), words - bank.words
 
-    bank = min(choices, key=lambda b: max(0, growth(b)))
+    bank = min(choices, key=added)
     buffer.bank, buffer.offset = bank, bank.offset_for(buffer)
     bank.buffers.append(buffer)
+    if bank not in banks:
+        banks.append(bank)
 
 
 def _bank_name(buffer: _Buffer, banks: list[_Bank]) -> str:

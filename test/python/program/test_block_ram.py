@@ -83,12 +83,12 @@ def test_memories_of_a_bank_have_no_file_of_another_bank():
 
 @pytest.mark.parametrize(
     ("pieces", "few", "last"),
-    # Of 168 words of weights: three memories of 128 half words; one memory of 128, and five of 32 quarters; 128, 32, 8.
-    [((2,), 0, (128, 8, "block")), ((4,), 0, (32, 4, "block")), ((), 8, (8, 16, "registers"))],
+    # Behind 128 of 168 words of weights: three memories of 32 half words; five of 32 quarters; 32 and 8 words.
+    [((2,), 0, (32, 8, "block")), ((4,), 0, (32, 4, "block")), ((), 8, (8, 16, "registers"))],
     ids=["halves", "quarters", "registers"],
 )
 def test_rtl_of_every_kind_of_part(pieces, few, last, monkeypatch, tmp_path):
-    block = BlockRam(((32, 32, 1), (128, 18, 1)), few, luts=10**6 + sum(pieces))
+    block = BlockRam(((32, 32, 1), (64, 18, 1)), few, luts=10**6 + sum(pieces))
     monkeypatch.setitem(DELAYS, "xcup", dataclasses.replace(DELAYS["xcup"], block=block))
     monkeypatch.setattr(block_ram, "PIECES", pieces)
     net = rtl_networks.sums()

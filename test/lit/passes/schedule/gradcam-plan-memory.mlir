@@ -364,3 +364,52 @@ func.func @read_again(%image: memref<8x4xi8>, %out: memref<8x4xi8>) {
   }
   return
 }
+
+// -----
+
+// %y with 64 words in LUTs gets a bank of its own: with the word %x, which is a register, it would take block RAMs.
+// %z, for which the bank of %y has room when %y is dead, does not get another one.
+// CHECK: bank0 = {bits = 32 : i64, constant = false, lanes = 16 : i64, words = 1 : i64}
+// CHECK-SAME: bank1 = {bits = 32 : i64, constant = false, lanes = 16 : i64, words = 64 : i64}
+// CHECK-LABEL: func.func @few
+// CHECK: memref.alloc() {gradcam.bank = "bank0", gradcam.offset = 0 : i64} : memref<1x16xi32>
+// CHECK: memref.alloc() {gradcam.bank = "bank1", gradcam.offset = 0 : i64} : memref<64x16xi32>
+// CHECK: memref.alloc() {gradcam.bank = "bank1", gradcam.offset = 0 : i64} : memref<8x16xi32>
+func.func @few(%first: memref<1x16xi32>, %image: memref<64x16xi32>, %logits: memref<1x16xi32>, %out: memref<64x16xi32>) {
+  %x = memref.alloc() : memref<1x16xi32>
+  %y = memref.alloc() : memref<64x16xi32>
+  %z = memref.alloc() : memref<8x16xi32>
+  affine.for %i = 0 to 1 {
+    affine.parallel (%l) = (0) to (16) {
+      %e = affine.load %first[%i, %l] : memref<1x16xi32>
+      affine.store %e, %x[%i, %l] : memref<1x16xi32>
+    }
+  }
+  affine.for %i = 0 to 64 {
+    affine.parallel (%l) = (0) to (16) {
+      %e = affine.load %image[%i, %l] : memref<64x16xi32>
+      affine.store %e, %y[%i, %l] : memref<64x16xi32>
+    }
+  }
+  affine.for %i = 0 to 64 {
+    affine.parallel (%l) = (0) to (16) {
+      %e = affine.load %y[%i, %l] : memref<64x16xi32>
+      affine.store %e, %out[%i, %l] : memref<64x16xi32>
+    }
+  }
+  affine.for %i = 0 to 8 {
+    affine.parallel (%l) = (0) to (16) {
+      %e = affine.load %out[%i, %l] : memref<64x16xi32>
+      affine.store %e, %z[%i, %l] : memref<8x16xi32>
+    }
+  }
+  affine.for %i = 0 to 1 {
+    affine.parallel (%l) = (0) to (16) {
+      %e = affine.load %x[%i, %l] : memref<1x16xi32>
+      %u = affine.load %z[%i, %l] : memref<8x16xi32>
+      %n = arith.addi %e, %u : i32
+      affine.store %n, %logits[%i, %l] : memref<1x16xi32>
+    }
+  }
+  return
+}
