@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import gcd
 from typing import Any, ClassVar
 
 from torch_mlir import ir
@@ -16,6 +15,7 @@ from gradcam.passes.ir import affine_ir
 from gradcam.passes.ir.linear_form import Linear, plus, substitute
 from gradcam.passes.ir.platform import Platform
 from gradcam.passes.ir.queries import is_argument, main_function
+from gradcam.passes.schedule.lane_widths import choose_lanes, is_data, is_same, lane_of, summed_lane, term_of
 from gradcam.passes.schedule.plain_nest import PlainNest, Touch, read_plain_nest
 from gradcam.passes.schedule.sliding import Sliding, find_sliding
 from gradcam.pe import PE
@@ -56,23 +56,8 @@ class SplitTimeSpace(Pass):
             _Splitter(module, Platform.of(module.operation).pe).split()
 
 
-def _lane(nest: PlainNest) -> ir.Value | None:
-    """The loop over output lanes: the innermost loop along the last dimension of the buffer that the nest stores."""
-    return next((iv for iv in reversed(nest.ivs) if nest.stores[0].forms[-1].get(iv) == 1), None)
-
-
 def _stored_bits(nest: PlainNest) -> int:
     return ir.IntegerType(ir.MemRefType(nest.stores[0].memref.type).element_type).width
-
-
-def _is(a: ir.Value, b: ir.Value | None) -> bool:
-    """Equality of two values, either of which may be None; the bindings' own equality does not accept None."""
-    return b is not None and a == b
-
-
-def _is_data(iv: ir.Value | None, nest: PlainNest) -> bool:
-    """Whether the nest computes with the loop's induction variable."""
-    return any(_is(v, iv) for op in nest.body if op.operation.name.startswith("arith.") for v in op.operands)
 
 
 class _Splitter:
@@ -82,6 +67,8 @@ class _Splitter:
         self.nests = [read_plain_nest(op) for op in self.entry.operations if op.operation.name == "affine.for"]
         #: The constant that a reduction's store starts from.
         self.initial: dict[Touch, ir.Value] = {}
+        #: The lanes of each nest that has some, by its id.
+        self.lanes: dict[int, int] = {}
 
     def split(self) -> None:
         computing = [n for i, n in enumerate(self.nests) if not self._is_initial(n, self.nests[i + 1 :])]
@@ -97,6 +84,7 @@ class _Splitter:
                     if other is None or _stored_bits(nest) >= _stored_bits(other):
                         fused[id(reader)] = nest
         producers = {id(n) for n in fused.values()}
+        self.lanes = choose_lanes([fused.get(id(n), n) for n in computing if id(n) not in producers], self.pe)
         for nest in computing:
             with nest.op.location, ir.InsertionPoint(nest.op):
                 if id(nest) in fused:
@@ -152,26 +140,20 @@ class _Splitter:
 
     # Nests without reduction.
 
-    def _lane_width(self, nest: PlainNest, iv: ir.Value | None) -> int:
-        """Lanes that a lane loop is given: all of a short one, a divisor of a long one."""
-        trip = 1 if iv is None else nest.trip(iv)
-        wide = self.pe.lanes if any(is_argument(t.memref) for t in nest.loads.values()) else self.pe.oc
-        return trip if trip <= wide else gcd(trip, wide)
-
     def _elementwise(self, nest: PlainNest) -> None:
-        lane = _lane(nest)
-        if any(is_argument(s.memref) for s in nest.stores) or _is_data(lane, nest):
+        lane = lane_of(nest)
+        if any(is_argument(s.memref) for s in nest.stores) or is_data(lane, nest):
             lane = None
-        width = self._lane_width(nest, lane)
+        width = self.lanes[id(nest)] if lane is not None else 1
         # The lane loop keeps its place as the loop over tiles, so that a stream keeps its order.
-        trips = [nest.trip(iv) // width if _is(iv, lane) else nest.trip(iv) for iv in nest.ivs]
-        trips = [t for iv, t in zip(nest.ivs, trips, strict=True) if not _is(iv, lane) or t > 1] or [1]
-        kept = [iv for iv in nest.ivs if not _is(iv, lane) or nest.trip(iv) > width]
+        trips = [nest.trip(iv) // width if is_same(iv, lane) else nest.trip(iv) for iv in nest.ivs]
+        trips = [t for iv, t in zip(nest.ivs, trips, strict=True) if not is_same(iv, lane) or t > 1] or [1]
+        kept = [iv for iv in nest.ivs if not is_same(iv, lane) or nest.trip(iv) > width]
         ivs, block = affine_ir.for_loops(trips)
         with ir.InsertionPoint.at_block_begin(block):
             grid = affine_ir.parallel([width])
             by: dict[ir.Value, Linear] = {
-                old: {new: width if _is(old, lane) else 1} for old, new in zip(kept, ivs, strict=False)
+                old: {new: width if is_same(old, lane) else 1} for old, new in zip(kept, ivs, strict=False)
             }
             if lane is not None:
                 by[lane] = plus(by.get(lane, {}), {grid.regions[0].blocks[0].arguments[0]: 1})
@@ -239,9 +221,9 @@ class _Splitter:
             if nest.accumulated(load) is None and any(load.meets(s) for s in nest.stores):
                 message = "a reduction must not read elements it stores elsewhere; give it a buffer of its own"
                 raise fail(load.op, message)
-        lane = _lane(nest)
-        summed = self._summed(nest)
-        lanes = 1 if lane is None else nest.trip(lane)
+        lane = lane_of(nest)
+        summed = summed_lane(nest)
+        lanes = self.lanes[id(nest)]
         if lanes > self.pe.lanes:
             raise fail(
                 nest.op,
@@ -249,13 +231,16 @@ class _Splitter:
                 "run gradcam-set-platform before convert-gradcam-to-linalg",
             )
         sliding = find_sliding(nest, lane)
-        outer = [iv for iv in nest.ivs if iv not in nest.reduces and not _is(iv, lane)]
-        inner = [iv for iv in nest.reduces if not _is(iv, summed) and not (sliding and iv == sliding.tap)]
+        outer = [iv for iv in nest.ivs if iv not in nest.reduces and not is_same(iv, lane)]
+        inner = [iv for iv in nest.reduces if not is_same(iv, summed) and not (sliding and iv == sliding.tap)]
         width = lanes * (sliding.taps if sliding else 1)
         registers = {s: self._register(s, width) for s in accumulated}
         trips = [sliding.positions if sliding and iv == sliding.along else nest.trip(iv) for iv in outer]
-        new, block = affine_ir.for_loops(trips or [1])
+        tiles = 1 if lane is None else nest.trip(lane) // lanes
+        new, block = affine_ir.for_loops([*trips, *([tiles] if tiles > 1 or not trips else [])])
         by: dict[ir.Value, Linear] = {old: {iv: 1} for old, iv in zip(outer, new, strict=False)}
+        if lane is not None and tiles > 1:
+            by[lane] = {new[-1]: lanes}
         guards = list[Linear]()
         if sliding:
             by[sliding.along], guards = sliding.place(new[-1]), sliding.guards(new[-1])
@@ -294,22 +279,6 @@ class _Splitter:
             value = affine_ir.guarded_load(kept, [before], [{position: 1, None: -1}, before], initial)
             affine_ir.store(value, register, [place])
 
-    def _summed(self, nest: PlainNest) -> ir.Value | None:
-        """The reduction loop over lanes that an adder tree can sum: acc + term, where no term depends on acc."""
-        candidates = [iv for iv in nest.reduces if any(t.forms[-1].get(iv) == 1 for t in nest.loads.values())]
-        if not candidates or len(nest.stores) != 1 or self._term(nest) is None:
-            return None
-        return candidates[-1]
-
-    def _term(self, nest: PlainNest) -> ir.Value | None:
-        """The term of a nest that computes acc = acc + term; None for any other nest."""
-        total = nest.stores[0].op.operands[0].owner
-        if isinstance(total, ir.Block) or total.operation.name != "arith.addi":
-            return None
-        accumulators = {v for v, t in nest.loads.items() if nest.accumulated(t)}
-        terms = [v for v in total.operands if v not in accumulators]
-        return terms[0] if len(terms) == 1 else None
-
     def _body(
         self,
         nest: PlainNest,
@@ -319,7 +288,7 @@ class _Splitter:
         registers: dict[Touch, ir.Value],
     ) -> None:
         values: dict[ir.Value, ir.Value] = {}
-        term = self._term(nest) if summed is not None else None
+        term = term_of(nest) if summed is not None else None
         if summed is not None and term is not None:
             values[term] = self._tree(nest, by, summed, term)
         for op in nest.body:
@@ -391,7 +360,7 @@ class _Grid:
         self.block = affine_ir.parallel(extents).regions[0].blocks[0]
         *taps, here = self.block.arguments
         self.place: Linear = {here: 1}
-        self.by = by if lane is None else {**by, lane: self.place}
+        self.by = by if lane is None else {**by, lane: plus(by.get(lane, {}), self.place)}
         if sliding:
             (tap,) = taps
             ahead = plus(by[sliding.along], {tap: -1, None: sliding.taps - 1})
