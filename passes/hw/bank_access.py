@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gradcam.passes.hw.builder import Builder
-from gradcam.passes.hw.memory import address_bits
+from gradcam.passes.hw.memory import address_bits, of_word
 from gradcam.passes.hw.ports import MemoryPort
 from gradcam.passes.hw.value import Value
 from gradcam.passes.program.banks import Bank
@@ -76,8 +76,7 @@ class BankAccess:
             inputs |= self._writes() if writes is None else writes
         if moving:
             inputs["moving"] = b.all_of(*moving)
-        enable = inputs.get("moving") if self.crossing else inputs["ren"]
-        selected = self._selected(reads, enable)
+        selected = self._selected(reads, inputs["ren"], inputs.get("moving"))
         return self._slices(b.instance(op, self.bank.name, inputs)["rdata"], selected)
 
     def _requests(self, store: bool) -> list[Request]:
@@ -107,16 +106,15 @@ class BankAccess:
             "wdata": b.priority_mux(active, data),
         }
 
-    def _selected(self, reads: Sequence[Request], enable: Value | None) -> dict[int, Value]:
+    def _selected(self, reads: Sequence[Request], enable: Value, moving: Value | None) -> dict[int, Value]:
         """The number of the slice that is read, by slices per word, in the cycle in which the bank outputs the word."""
         b, choices = self.b, dict[int, list[tuple[Value, Value]]]()
         for read in reads:
             if read.slice is not None:
                 choices.setdefault(read.port.slices, []).append((read.enable, read.slice))
         selected = {n: b.priority_mux(*zip(*pairs, strict=True)) for n, pairs in choices.items()}
-        for _ in range(1 + 2 * self.crossing):
-            selected = {n: b.register(v, f"{self.bank.name}_pick{n}", enable) for n, v in selected.items()}
-        return selected
+        name, moving = self.bank.name, moving if self.crossing else None
+        return {n: of_word(b, v, enable, self.crossing, moving, f"{name}_pick{n}") for n, v in selected.items()}
 
     def _slices(self, word: Value, selected: Mapping[int, Value]) -> dict[int, Value]:
         """The selected slice of a word, by slices per word; under 1 the whole word."""

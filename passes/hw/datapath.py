@@ -19,6 +19,7 @@ from gradcam.passes.ir.attributes import CASCADE
 from gradcam.passes.program.clock import EXTENSION, EXTREME, SHIFT, Clock, is_wide, unextended
 from gradcam.passes.program.engines import Engine, Epilogue, Slot, latency_of, stage_of
 from gradcam.passes.program.nest import Access, Dataflow, Node, Sink
+from gradcam.passes.program.streams import moving_loops
 
 #: The comb op of each arith op whose operands and result have the same width.
 COMB = {
@@ -69,7 +70,7 @@ class Datapath:
         self._accumulators: dict[tuple[int, int], Value] = {}
         self._accumulator_stage = 0
         #: By the operand that an accumulator is updated from (the initial value in the first step of a reduction, else
-        #: the register): i1, it is the first step; the initial value; the register.
+        #: the sum before): i1, it is the first step; the initial value; the sum before.
         self._starts: dict[Value, tuple[Value, Value, Value]] = {}
         #: Ids of slots with a term that only some configurations add to a result: 0 in all others.
         self._optional: set[int] = set()
@@ -105,15 +106,26 @@ class Datapath:
         return slot.stage - (Clock.of(slot.example.op).crossing if slot.kind == "memory" else 0)
 
     def active(self, slot: Slot) -> Value:
-        """i1: an access leaves the engine in this cycle. The guard disables stores only; reads in padding are made."""
+        """i1: an access leaves the engine in this cycle. The guard disables stores only; reads in padding are made.
+
+        A word that the body needs in several steps in a row is read in the first one: the bank holds it.
+        """
         nest, access = next(
             (n, a) for n, a in zip(self.engine.configurations, slot.accesses, strict=True) if a is not None
         )
         in_body = nest.body is not None and any(access is a for a in nest.body.loads)
-        start = [self.valid, self._used(slot)] if in_body else [self.valid, self.counters.last, self._used(slot)]
+        start = [self.valid, self._begins_word(slot) if in_body else self.counters.last, self._used(slot)]
         guard = self.guards[id(slot)]
         start += [guard] if slot.store and guard is not None else []
         return self.flag(self.b.all_of(*start), self.departure(slot), "step" if in_body else "output")
+
+    def _begins_word(self, slot: Slot) -> Value:
+        """i1 in stage 0: the step reads another word through the slot than the step before it."""
+        firsts = []
+        for nest, access in zip(self.engine.configurations, slot.accesses, strict=True):
+            loops, moving = self.engine.loops(nest), [] if access is None else moving_loops(access, nest.loops)
+            firsts.append(len(loops) if access is None else loops.index(moving[-1]) + 1 if moving else 0)
+        return self.counters.inside(firsts, self.counters.at_start)
 
     def _used(self, slot: Slot, stage: int = 0) -> Value:
         """i1: the configuration whose step is in `stage` uses the slot."""
@@ -218,8 +230,9 @@ class Datapath:
                 initial: Value = b.const(accumulator.initial, accumulator.bits)
                 if accumulator.group and lane >= accumulator.group:
                     initial = b.mux(self._begins(), initial, registers[number, lane - accumulator.group])
-                start = b.mux(first, initial, register)
-                self._starts[start] = first, initial, register
+                before = self._turned(register, f"acc{number}_{lane}", update)
+                start = b.mux(first, initial, before)
+                self._starts[start] = first, initial, before
                 self._accumulators[number, lane] = start
         for sink in body.sinks:
             for point in product(*(range(body.extents[d]) for d in range(1 + max(sink.target.dims, default=0)))):
@@ -227,6 +240,21 @@ class Datapath:
                 register.assign(self.at(sink.value, point, self._accumulator_stage), update)
         # In the epilogue, one stage later, the value of the accumulator is the register itself.
         self._accumulators, self._accumulator_stage = dict(registers), self._accumulator_stage + 1
+
+    def _turned(self, register: Value, name: str, update: Value) -> Value:
+        """The sum of the pixel whose turn it is: as many updates of `register` ago as there are pixels.
+
+        The sums of a lane move through a shift register, so that none of them has an address.
+        """
+        turns = [nest.turns for nest in self.engine.configurations]
+        taps = [register]
+        for i in range(1, max(turns)):
+            tap = self.b.state(register.width, f"{name}_{i}")
+            tap.assign(taps[-1], update)
+            taps.append(tap)
+        ends = sorted(set(turns))
+        users = [[i for i, own in enumerate(turns) if own == end] for end in ends]
+        return self.select([taps[end - 1] for end in ends], users, self._accumulator_stage)
 
     def _begins(self) -> Value:
         """i1: in the step that updates the accumulators, sums that slide start anew."""

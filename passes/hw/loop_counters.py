@@ -50,7 +50,7 @@ class LoopCounters:
             self.counters[i] = b.state(bits_for(max(self.trips[i])), f"count{i}", reset=0)
         self.final = self.ended_inside(-1)
         self._count()
-        reduction = [i for i in self.live if i >= engine.outer_depth]
+        reduction = [i for i in self.live if engine.outer_depth <= i < engine.reduced_depth]
         self.first = b.all_of(*(self.at_start[i] for i in reduction))
         self.last = b.all_of(*(self.at_end[i] for i in reduction))
 

@@ -24,8 +24,8 @@ def build_bank(bank: Bank, groups: int, holds: str = "", crossing: int = 0, stop
     """Builds the module of a bank.
 
     A read has a latency of one cycle, and its value is held while `ren` is 0. With a crossing latency, inputs and
-    outputs are registered as well: a read has a latency of three cycles, and its value is valid for one. Where a bank
-    consists of several memories, the word is selected behind these registers.
+    outputs are registered as well: a read has a latency of three cycles, and its value is held until that of the next
+    read is there. Where a bank consists of several memories, the word is selected behind these registers.
 
     Args:
         bank: the bank.
@@ -45,6 +45,23 @@ def build_bank(bank: Bank, groups: int, holds: str = "", crossing: int = 0, stop
     usual = "constants of all nests" if bank.constant else "buffers between nests, or a ring of the weight tape"
     comment = f"Bank of {bank.words} words of {bank.lanes} x {bank.bits} bits: {holds or usual}"
     return module(bank.name, inputs, [Signal("rdata", bank.width)], build, reset=bool(crossing), comment=comment)
+
+
+def of_word(b: Builder, value: Value, read: Value, crossing: int, moving: Value | None, name: str) -> Value:
+    """A number that comes with the address of a read, in the cycle of the word, and held as long as the word.
+
+    Args:
+        b: the builder of the module.
+        value: the number.
+        read: i1: the read enable that comes with it.
+        crossing: see `build_bank`.
+        moving: i1: the clock enable of reads in flight; None where nothing stops them.
+        name: name of its registers.
+    """
+    if crossing:
+        value, read = b.register(value, name, moving), b.register(read, f"{name}_en", moving, reset=0)
+    value = b.register(value, name, read if moving is None else read & moving)
+    return b.register(value, name, moving) if crossing else value
 
 
 class _Bank:
@@ -72,13 +89,8 @@ class _Bank:
 
     def _late(self) -> Value:
         """The address bits from `low` on, when the word is there."""
-        number = self.p["raddr"][self.low :]
-        enable = self.moving
-        if not self.crossing:
-            enable = self.p["ren"] if enable is None else self.p["ren"] & enable
-        for _ in range(1 + 2 * self.crossing):
-            number = self.b.register(number, "number", enable)
-        return number
+        number, read = self.p["raddr"][self.low :], self.p["ren"]
+        return of_word(self.b, number, read, self.crossing, self.moving, "number")
 
     def _chosen(self, words: list[Value], start: int, bits: int) -> Value:
         """The word of the part that an address lies in; it is known but for its lowest `bits` bits, `start` with 0."""

@@ -1,7 +1,8 @@
 """Accumulators of a scheduled nest: a register per lane, and how it gets its value before each reduction.
 
-An accumulator starts from a constant, or **slides**: its lanes are groups, of which each continues with the sum of the
-group before it, since a sum that several outputs of a row need one after the other moves on with them:
+Where a nest has pixel loops, a lane has a register per pixel. An accumulator starts from a constant, or **slides**: its
+lanes are groups, of which each continues with the sum of the group before it, since a sum that several outputs of a row
+need one after the other moves on with them:
 
     affine.parallel (i) { kept[i] <- acc[i] }
     affine.parallel (i) { acc[i] <- kept[i - group] where x >= 1 and i >= group, else the initial value }
@@ -24,12 +25,12 @@ from gradcam.passes.ir.queries import block_ops, int_constant, parallel_extents
 
 @dataclass(eq=False)
 class Accumulator:
-    """A register per lane, carried through the reduction loops.
+    """A register per lane and pixel, carried through the reduction loops.
 
     Attributes:
         memref: the buffer that stands for it.
         initial: the constant that it starts from.
-        lanes: number of registers.
+        lanes: number of lanes.
         group: lanes of a group that slides; 0 where every reduction starts from `initial`.
     """
 
@@ -67,7 +68,9 @@ class Register(NamedTuple):
         return self.first + sum(stride * point[dim] for dim, stride in self.strides)
 
 
-def register_of(number: int, op: Any, indices: Sequence[ir.Value], lane_dims: dict[ir.Value, int]) -> Register:
+def register_of(
+    number: int, op: Any, indices: Sequence[ir.Value], lane_dims: dict[ir.Value, int], pixels: Sequence[ir.Value] = ()
+) -> Register:
     """The registers of accumulator `number` that an access reaches.
 
     Args:
@@ -75,20 +78,24 @@ def register_of(number: int, op: Any, indices: Sequence[ir.Value], lane_dims: di
         op: the access.
         indices: its index operands.
         lane_dims: the number of the dimension of each lane loop.
+        pixels: the pixel loops around the access.
     """
-    (form,) = access_forms(op, indices)
+    *own, form = access_forms(op, indices)
+    if own != [{iv: 1} for iv in pixels]:
+        raise fail(op, "the registers of an accumulator must have a dimension for every loop over pixels")
     if set(form) - {None} - set(lane_dims):
         raise fail(op, "the index of an accumulator must be a lane")
     strides = sorted((lane_dims[iv], stride) for iv, stride in form.items() if iv is not None)
     return Register(number, form.get(None, 0), tuple(strides))
 
 
-def read_accumulators(ops: Sequence[Any], innermost: ir.Value) -> list[Accumulator]:
+def read_accumulators(ops: Sequence[Any], innermost: ir.Value, pixels: Sequence[ir.Value] = ()) -> list[Accumulator]:
     """The accumulators that one `affine.parallel` sets, or two where they slide.
 
     Args:
         ops: the affine.parallel before the reduction.
         innermost: the innermost outer loop.
+        pixels: the pixel loops around the affine.parallel.
 
     Raises:
         GradcamError: the accumulators are set in another way.
@@ -104,7 +111,9 @@ def read_accumulators(ops: Sequence[Any], innermost: ir.Value) -> list[Accumulat
         value = int_constant(store.operands[0]) if store.operation.name == "affine.store" else None
         if value is None:
             raise fail(store, "accumulators must be set to a constant before the reduction, or slide")
-        out.append(Accumulator(store.operands[1], value, extents[0]))
+        _, memref, *indices = store.operands
+        register_of(len(out), store, indices, {setting.regions[0].blocks[0].arguments[0]: 0}, pixels)
+        out.append(Accumulator(memref, value, extents[0]))
     return out
 
 

@@ -89,7 +89,7 @@ def engine_key(nest: Nest) -> tuple[Any, ...]:
     streams = [pattern(a) for a in nest.loads + nest.stores if access_kind(a) == "stream"]
     if nest.body is None:
         return (
-            ("stream", signature(nest.epilogue, nest.outer))
+            ("stream", signature(nest.epilogue, nest.outputs))
             if streams
             else ("elementwise", tuple(nest.epilogue.extents))
         )
@@ -189,22 +189,24 @@ class Engine:
         return max(len(n.outer) for n in self.configurations)
 
     @property
-    def depth(self) -> int:
-        """Number of time loops, outer and reduction, that the loop counters have room for."""
+    def reduced_depth(self) -> int:
+        """Number of outer and reduction loops that the loop counters have room for."""
         return self.outer_depth + max(len(n.reduction) for n in self.configurations)
 
     def loops(self, nest: Nest) -> list[Loop | None]:
         """The time loops of a configuration's nest, aligned with the loop counters.
 
-        Both groups, outer and reduction loops, are padded in front with None.
+        Each group, outer, reduction and pixel loops, is padded in front with None.
         """
-        outer, reduction = self.outer_depth, self.depth - self.outer_depth
-        return (
-            [None] * (outer - len(nest.outer))
-            + nest.outer
-            + [None] * (reduction - len(nest.reduction))
-            + nest.reduction
-        )
+        out = list[Loop | None]()
+        for groups, own in zip(self._groups, (nest.outer, nest.reduction, nest.pixels), strict=True):
+            out += [None] * (max(map(len, groups)) - len(own)) + own
+        return out
+
+    @property
+    def _groups(self) -> list[tuple[list[Loop], ...]]:
+        """Of outer, reduction and pixel loops, those of every configuration."""
+        return list(zip(*((n.outer, n.reduction, n.pixels) for n in self.configurations), strict=True))
 
     def trips(self, nest: Nest) -> list[int]:
         """Trip counts of the aligned loops; 1 where the nest has no loop."""

@@ -9,7 +9,15 @@ A scheduled nest is
       affine.parallel (lanes)           the epilogue
 
 `affine.for` is time: one iteration of the flattened loops starts per cycle. `affine.parallel` is space: one lane per
-point.
+point. Loops over outputs may also stand inside the reduction, so that a word of weights is read once for all of their
+pixels, each of which has accumulators of its own. Such pixel loops then surround each of the three `affine.parallel`:
+
+    affine.for ...                      outer time loops
+      affine.for ... affine.parallel    accumulators <- initial value, for every pixel
+      affine.for ...                    reduction time loops
+        affine.for ... affine.parallel  pixel loops, the body
+      affine.for ... affine.parallel    the epilogue of every pixel, in the last iteration of the reduction loops
+
 Memory planning, engine formation, cycle assignment and the lowering to hardware all read nests through this file.
 """
 
@@ -22,10 +30,11 @@ from math import prod
 from operator import mul
 from typing import Any, NamedTuple
 
+import numpy as np
 from torch_mlir import ir
 
 from gradcam.errors import GradcamError, fail
-from gradcam.passes.ir.linear_form import Linear, access_forms, guard_forms, guarded_store, plus
+from gradcam.passes.ir.linear_form import Linear, access_forms, guard_forms, guarded_store, plus, substitute
 from gradcam.passes.ir.queries import (
     block_ops,
     constant_entries,
@@ -176,7 +185,15 @@ class Dataflow:
 
 @dataclass(eq=False)
 class Nest:
-    """A scheduled loop nest. `body` is None when the nest reduces nothing."""
+    """A scheduled loop nest.
+
+    Attributes:
+        op: the outermost loop.
+        outer, reduction, pixels: the time loops, each outermost first; see the top of this file.
+        accumulators: the accumulators.
+        body: the dataflow of a step; None when the nest reduces nothing.
+        epilogue: the dataflow of an output.
+    """
 
     op: ir.OpView
     outer: list[Loop]
@@ -184,6 +201,7 @@ class Nest:
     accumulators: list[Accumulator]
     body: Dataflow | None
     epilogue: Dataflow
+    pixels: list[Loop] = field(default_factory=list)
 
     @property
     def name(self) -> str:
@@ -193,7 +211,22 @@ class Nest:
     @property
     def loops(self) -> list[Loop]:
         """Time loops, outermost first."""
-        return self.outer + self.reduction
+        return self.outer + self.reduction + self.pixels
+
+    @property
+    def outputs(self) -> list[Loop]:
+        """The loops over outputs, in the order in which the epilogue runs through them."""
+        return self.outer + self.pixels
+
+    @property
+    def turns(self) -> int:
+        """The pixels that take turns on a word of weights: iterations of the pixel loops."""
+        return prod(loop.trip for loop in self.pixels)
+
+    def output_steps(self, outputs: np.ndarray) -> np.ndarray:
+        """The step, from 0, whose epilogue makes each of the given outputs, numbered over the `outputs` loops."""
+        turns, reduction = self.turns, prod(loop.trip for loop in self.reduction)
+        return (outputs // turns + 1) * (reduction * turns) - turns + outputs % turns
 
     @property
     def products(self) -> int:
@@ -230,9 +263,14 @@ class Nest:
 class _FlowReader:
     """Reads one `affine.parallel` (with nested reductions) into a `Dataflow`."""
 
-    def __init__(self, accumulators: list[Accumulator], loops: list[Loop]) -> None:
+    def __init__(
+        self, accumulators: list[Accumulator], loops: list[Loop], pixels: Sequence[tuple[ir.Value, Loop]] = ()
+    ) -> None:
+        """Takes the accumulators, the loops, and the pixel loops around the dataflow with those that stand for them."""
         self.accumulators = accumulators
-        self.loops = {loop.iv: loop for loop in loops}
+        self.loops = {loop.iv: loop for loop in loops} | dict(pixels)
+        self.pixels = [iv for iv, _ in pixels]
+        self.pixel_forms: dict[ir.Value, Linear] = {iv: {loop.iv: 1} for iv, loop in pixels}
         self.flow = Dataflow()
         self.op: ir.OpView | None = None  # the op that is read, for messages
         self.values: dict[ir.Value, Node] = {}
@@ -350,7 +388,7 @@ class _FlowReader:
         )
 
     def _access(self, op: ir.OpView, memref: ir.Value, indices: list[ir.Value]) -> Access:
-        forms = access_forms(op, indices)
+        forms = self._over_pixels(access_forms(op, indices))
         index: Linear = {}
         for form, stride in zip(forms, strides_of(ir.MemRefType(memref.type)), strict=True):
             index = plus(index, form, stride)
@@ -365,6 +403,10 @@ class _FlowReader:
             raise fail(op, "the lanes of an access must be adjacent elements; only its last indices may be lanes")
         return access
 
+    def _over_pixels(self, forms: Sequence[Linear]) -> list[Linear]:
+        """The forms over the pixel loops of the nest, in place of those around this dataflow."""
+        return [substitute(form, self.pixel_forms) for form in forms]
+
     def _accumulator(self, memref: ir.Value) -> int | None:
         return next((i for i, a in enumerate(self.accumulators) if a.memref == memref), None)
 
@@ -377,7 +419,7 @@ class _FlowReader:
             dims = frozenset(d for d, s in enumerate(access.strides) if s)
             self._add(result, Node("load", result.type, what=access, dims=dims, op=op))
         else:
-            register = register_of(number, op, indices, self.lane_dims)
+            register = register_of(number, op, indices, self.lane_dims, self.pixels)
             self._add(result, Node("acc", result.type, what=register, dims=register.dims, op=op))
 
     def _guarded_load(self, op: ir.OpView) -> None:
@@ -387,20 +429,20 @@ class _FlowReader:
             raise fail(op, "affine.if must choose between one load and a constant")
         if is_scalar(then[0].operands[0]):
             raise fail(op, "only a stream or a buffer in memory can be padded, not what has one element")
-        self._load(then[0], guard_forms(op), constant, op.results[0])
+        self._load(then[0], self._over_pixels(guard_forms(op)), constant, op.results[0])
 
     def _guarded_store(self, op: ir.OpView) -> None:
         store = guarded_store(op)
         memref = store.operands[1]
         if is_argument(memref) or is_scalar(memref) or self._accumulator(memref) is not None:
             raise fail(op, "only a store to a buffer in memory can be guarded")
-        self._store(store, guard_forms(op))
+        self._store(store, self._over_pixels(guard_forms(op)))
 
     def _store(self, op: ir.OpView, guards: list[Linear] | None = None) -> None:
         value, memref, *indices = op.operands
         number = self._accumulator(memref)
         if number is not None:
-            register = register_of(number, op, indices, self.lane_dims)
+            register = register_of(number, op, indices, self.lane_dims, self.pixels)
             self.flow.sinks.append(Sink(register, self._value(value), op))
             return
         access = self._access(op, memref, indices)
@@ -419,15 +461,39 @@ def read_nest(op: ir.OpView) -> Nest:
     if names == ["affine.parallel"]:
         return Nest(op, outer, [], [], None, _FlowReader([], outer).read(inner[0]))
     setting = ["affine.parallel"], ["affine.parallel"] * 2
+    if names == ["affine.for"] * 3:
+        return _read_pixels(op, outer, inner)
     if names not in [[*before, "affine.for", "affine.parallel"] for before in setting]:
         raise _unscheduled(op, names)
     *setting, loop, epilogue = inner
     accumulators = read_accumulators(setting, outer[-1].iv)
-    reduction, steps = _loops(loop)
-    if [o.operation.name for o in steps] != ["affine.parallel"]:
-        raise _unscheduled(loop, [o.operation.name for o in steps])
-    body = _FlowReader(accumulators, outer + reduction).read(steps[0])
+    reduction, step = _band(loop)
+    body = _FlowReader(accumulators, outer + reduction).read(step)
     return Nest(op, outer, reduction, accumulators, body, _FlowReader(accumulators, outer).read(epilogue))
+
+
+def _read_pixels(op: ir.OpView, outer: list[Loop], bands: Sequence[ir.OpView]) -> Nest:
+    """Reads a nest with pixel loops: `bands` set the accumulators, reduce, and make the outputs."""
+    (first, setting), (loops, step), (last, output) = map(_band, bands)
+    reduction, pixels = loops[: -len(first)], loops[-len(first) :]
+    trips = [loop.trip for loop in pixels]
+    if not reduction or any([loop.trip for loop in band] != trips for band in (first, last)):
+        raise fail(op, "the loops over pixels must be the same around the accumulators, the body and the epilogue")
+    accumulators = read_accumulators([setting], outer[-1].iv, [loop.iv for loop in first])
+    own = [(loop.iv, loop) for loop in pixels]
+    body = _FlowReader(accumulators, outer + reduction, own).read(step)
+    alike = [(loop.iv, pixel) for loop, pixel in zip(last, pixels, strict=True)]
+    # The forms of the epilogue are over the pixel loops around the body.
+    epilogue = _FlowReader(accumulators, outer + pixels, alike).read(output)
+    return Nest(op, outer, reduction, accumulators, body, epilogue, pixels)
+
+
+def _band(loop: ir.OpView) -> tuple[list[Loop], ir.OpView]:
+    """The perfectly nested loops from `loop` on, and the affine.parallel in the innermost one."""
+    loops, inner = _loops(loop)
+    if [o.operation.name for o in inner] != ["affine.parallel"]:
+        raise _unscheduled(loop, [o.operation.name for o in inner])
+    return loops, inner[0]
 
 
 def _loops(op: ir.OpView) -> tuple[list[Loop], list[ir.OpView]]:

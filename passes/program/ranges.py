@@ -203,8 +203,8 @@ class NestRanges:
         term = _term(sinks[0].value, number) if len(sinks) == 1 else None
         if term is None:
             return whole
-        outer, depth = len(nest.outer), len(self.loops)
-        reduced = list(range(outer, depth))
+        outer = len(nest.outer)
+        reduced = list(range(outer, outer + len(nest.reduction)))
         total = self.of[id(term)].total(reduced, [loop.trip for loop in nest.reduction])
         total = self._by_register(total, sinks[0].target, nest.body.extents)
         if accumulator.group:  # sums of all positions and groups move through all registers

@@ -1,6 +1,7 @@
-"""Streams of a schedule: an argument crosses the boundary once, row by row.
+"""Streams of a schedule: an argument crosses the boundary once, row by row; and the reads of memories.
 
-One beat is transferred per iteration of the loops that move on to other elements; see `moving_loops`.
+One beat is transferred, and one word read, per iteration of the loops that move on to other elements; see
+`moving_loops`.
 """
 
 from __future__ import annotations
@@ -18,10 +19,20 @@ from gradcam.passes.program.nest import Access, Loop, Nest
 
 
 def moving_loops(access: Access, loops: Sequence[Loop]) -> list[Loop]:
-    """The loops down to the innermost one that the access depends on; a beat is held while the loops inside it run."""
+    """The loops down to the innermost one that the access depends on; what is read is held while the others run."""
     forms = [access.index, *access.guards]
     used = [i for i, loop in enumerate(loops) if any(loop.iv in form for form in forms)]
     return list(loops[: used[-1] + 1]) if used else []
+
+
+def word_reads(nest: Nest, access: Access) -> int:
+    """The reads of memory that a nest makes through a load.
+
+    A load of the body is made in the first step of those in a row that need the same word, which the memory then holds;
+    a load of the epilogue for every output.
+    """
+    in_body = nest.body is not None and any(access is a for a in nest.body.loads)
+    return prod(loop.trip for loop in (moving_loops(access, nest.loops) if in_body else nest.outputs))
 
 
 def check_streams(program: Sequence[Nest]) -> None:
@@ -42,7 +53,7 @@ def check_streams(program: Sequence[Nest]) -> None:
 
 def _check_order(nest: Nest, access: Access) -> None:
     is_load = access.op.operation.name == "affine.load"
-    loops = moving_loops(access, nest.loops) if is_load else nest.outer
+    loops = moving_loops(access, nest.loops) if is_load else nest.outputs
     visited, inside = visits(access, loops)
     elements = prod(ir.MemRefType(access.memref.type).shape)
     if not is_plain(access) or not np.array_equal(visited[inside], np.arange(0, elements, access.lanes)):

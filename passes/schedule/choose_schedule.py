@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from torch_mlir import ir
 
 from gradcam.errors import did_you_mean, fail
 from gradcam.passes.infra.pass_base import Pass
 from gradcam.passes.ir.attributes import LOOPS
-from gradcam.passes.program.nest import Nest, Node, read_nests
+from gradcam.passes.program.nest import Nest, read_nests
 from gradcam.passes.program.scheduled_program import ScheduledProgram
 from gradcam.passes.schedule.dependences import violation
+from gradcam.passes.schedule.pixel_loops import bands, counts_with
+from gradcam.passes.schedule.pixel_loops import fault as fault_of_pixels
 from gradcam.passes.schedule.schedule_cost import Reads, cost, orders, weights_of
 from gradcam.passes.schedule.time_loops import Part, loop_names, nest_names, parse_part, reorder
 from gradcam.schema.schedule import read_schedule
@@ -67,7 +69,7 @@ class ChooseSchedule(Pass):
                 else:
                     parts = _best(nest, whole, reads.get(number))
                 if parts != whole:
-                    scheduled.reread(number, _reordered(nest, parts))
+                    scheduled.reread(number, reorder(nest, *bands(nest, parts)))
                 LOOPS.set(scheduled.nests[number].op, [str(part) for part in parts])
 
 
@@ -122,19 +124,11 @@ def _part(nest: Nest, said: str, whole: list[Part], text: str) -> Part:
 
 def _fault(nest: Nest, parts: Sequence[Part]) -> str | None:
     """The reason why an order is no order of the nest's loops; None when it is one."""
-    data = {id(node.what) for flow in nest.flows for node in _counters(flow.nodes)}
-    tiled = next((p for p in parts if p.tile and id(p.loop) in data), None)
+    pixels = bands(nest, parts)[2]
+    tiled = next((p for p in parts if (p.tile or p in pixels) and counts_with(nest, p.loop)), None)
     if tiled is not None:
-        return f"tiles {tiled.name}, whose number the nest computes with"
+        return f"{'tiles' if tiled.tile else 'moves'} {tiled.name}, whose number the nest computes with"
     dependence = violation(nest, parts)
-    return dependence and f"violates a dependence: {dependence}"
-
-
-def _counters(nodes: Sequence[Node]) -> list[Node]:
-    return [node for node in nodes if node.kind == "iv"]
-
-
-def _reordered(nest: Nest, parts: Sequence[Part]) -> Any:
-    """Rebuilds the nest with other loops; returns the outermost one."""
-    split = sum(any(part.loop is loop for loop in nest.outer) for part in parts)
-    return reorder(nest, parts[:split], parts[split:])
+    if dependence:
+        return f"violates a dependence: {dependence}"
+    return fault_of_pixels(nest, parts)

@@ -19,6 +19,7 @@ from gradcam.passes.ir.attributes import LOOPS
 from gradcam.passes.ir.linear_form import Linear, access_forms, guard_forms, plus
 from gradcam.passes.program.nest import Access, Nest
 from gradcam.passes.program.scheduled_program import ScheduledProgram
+from gradcam.passes.schedule.pixel_loops import bands, counts_with
 from gradcam.passes.schedule.time_loops import Part, present_names, reorder
 
 #: The number of the dimension of a map, height x width x channels, that is its columns.
@@ -82,8 +83,7 @@ def _column_loop(nest: Nest, store: Access) -> int | None:
     if len(loops) != 1 or len(odd) != 1 or any(a.group for a in nest.accumulators):
         return None
     loop = nest.outer[loops[0]]
-    is_data = any(node.kind == "iv" and node.what is loop for flow in nest.flows for node in flow.nodes)
-    can_be_split = loop.trip == 2 or (not is_data and present_names(nest)[loops[0]].isalnum())
+    can_be_split = loop.trip == 2 or (not counts_with(nest, loop) and present_names(nest)[loops[0]].isalnum())
     return loops[0] if can_be_split else None
 
 
@@ -96,9 +96,9 @@ def _split_columns(program: ScheduledProgram, number: int, buffer: ir.Value) -> 
     whole = [Part(loop, name) for loop, name in zip(nest.loops, present_names(nest), strict=True)]
     column = whole[place]
     halves = [Part(column.loop, column.name, 2, inside) for inside in (False, True)]
-    outer, reduction = [*whole[:place], *halves, *whole[place + 1 : len(nest.outer)]], whole[len(nest.outer) :]
-    program.reread(number, reorder(nest, outer, reduction))
-    LOOPS.set(program.nests[number].op, [str(part) for part in (*outer, *reduction)])
+    parts = [*whole[:place], *halves, *whole[place + 1 :]]
+    program.reread(number, reorder(nest, *bands(nest, parts)))
+    LOOPS.set(program.nests[number].op, [str(part) for part in parts])
 
 
 def _halve(program: ScheduledProgram, buffer: ir.Value, columns: Columns) -> None:

@@ -2,7 +2,7 @@
 
 An order is a list of parts (`time_loops.Part`). It is legal when
 
-- every reduction loop is inside every loop over outputs: there is one set of accumulators;
+- every loop over outputs is outside all reduction loops, or inside all of them, where every iteration has accumulators;
 - accumulators whose value depends on the order of the steps see them in the old order;
 - the loop along which accumulators slide stays whole, and the innermost one over outputs;
 - two accesses of one element, of which at least one is a store, stay in their order;
@@ -38,17 +38,23 @@ def violation(nest: Nest, parts: Sequence[Part]) -> str | None:
         parts: the new order, outermost first; every loop whole or in both its parts.
     """
     for i, part in enumerate(parts):
-        inside = next((p for p in parts[i:] if any(p.loop is loop for loop in nest.outer)), None)
-        if inside and any(part.loop is loop for loop in nest.reduction):
+        inside = next((p for p in parts[i:] if _is_one_of(p, nest.outputs)), None)
+        between = inside and any(_is_one_of(p, nest.reduction) for p in parts[parts.index(inside) :])
+        if between and _is_one_of(part, nest.reduction):
             return (
                 f"from the store of an accumulator in one iteration of {part} to its load in the next, which the loop "
                 f"{inside} between them would set to another output"
             )
-    outer = [p for p in parts if any(p.loop is loop for loop in nest.outer)]
-    if any(a.group for a in nest.accumulators) and (outer[-1].tile or outer[-1].loop is not nest.outer[-1]):
+    outer = [p for p in parts if _is_one_of(p, nest.outer)]
+    slides = any(a.group for a in nest.accumulators)
+    if slides and (outer[-1].tile or outer[-1].loop is not nest.outer[-1] or outer[-1] is parts[-1]):
         along = next(p.name for p in parts if p.loop is nest.outer[-1])
         return f"from the store of an accumulator in one iteration of {along} to its load in the next one"
     return next(chain(_accumulators(nest, parts), _buffers(nest, parts), _streams(nest, parts)), None)
+
+
+def _is_one_of(part: Part, loops: Sequence[Loop]) -> bool:
+    return any(part.loop is loop for loop in loops)
 
 
 def _accumulators(nest: Nest, parts: Sequence[Part]) -> Iterator[str]:
@@ -110,11 +116,10 @@ class _Events:
 def _events(nest: Nest, access: Access) -> _Events:
     """The executions of an access; an epilogue executes in the last step of the reduction loops."""
     in_body = nest.body is not None and any(access is a for a in nest.body.loads)
-    loops = nest.loops if in_body else nest.outer
-    trips = [loop.trip for loop in loops]
-    rest = 1 if in_body else nest.steps // int(np.prod(trips))
+    loops = nest.loops if in_body else nest.outputs
     first, inside = visits(access, loops)
-    step = (np.arange(inside.size).reshape(trips) + 1) * rest - 1
+    number = np.arange(inside.size).reshape(inside.shape)
+    step = number if in_body else nest.output_steps(number)
     strides = [s for s in access.strides if s]
     extents = [e for s, e in zip(access.strides, access.extents, strict=True) if s]
     lanes = np.array([sum(map(mul, strides, p)) for p in product(*map(range, extents))])

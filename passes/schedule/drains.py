@@ -104,7 +104,7 @@ def _is_store(access: Access) -> bool:
 
 def _first(nest: Nest, access: Access, plan: StagePlan) -> int:
     """Cycles from the first step of a nest to the first execution of an access."""
-    return (0 if _in_body(nest, access) else prod(loop.trip for loop in nest.reduction) - 1) + plan.stage(access)
+    return (0 if _in_body(nest, access) else int(nest.output_steps(np.zeros(1, np.int64))[0])) + plan.stage(access)
 
 
 def _in_body(nest: Nest, access: Access) -> bool:
@@ -113,15 +113,16 @@ def _in_body(nest: Nest, access: Access) -> bool:
 
 def _until_written(nest: Nest, store: Access, later: Nest, load: Access, plan: StagePlan) -> int:
     """The cycles by which a later nest must start after the last step, so that its loads see the last stores."""
-    depth, reduction = plan.stage(store), prod(loop.trip for loop in nest.reduction)
-    total = prod(loop.trip for loop in nest.outer)
-    last = np.arange(max(0, total - -(-depth // reduction)), total)
-    written = depth - (total - 1 - last) * reduction  # cycles from the last step on
-    loops, period = (later.loops, 1) if _in_body(later, load) else (later.outer, prod(n.trip for n in later.reduction))
+    depth, total = plan.stage(store), prod(loop.trip for loop in nest.outputs)
+    last = np.arange(max(0, total - depth), total)
+    written = depth - (nest.steps - 1 - nest.output_steps(last))  # cycles from the last step on
+    last, written = last[written > 0], written[written > 0]
+    in_body = _in_body(later, load)
+    loops = later.loops if in_body else later.outputs
     first = np.arange(min(prod(loop.trip for loop in loops), depth))
-    read = first * period + _first(later, load, plan)  # cycles from the first step on
+    read = (first if in_body else later.output_steps(first)) + plan.stage(load)  # cycles from the first step on
     if not (is_plain(store) and is_plain(load)):
         return int(written.max(initial=0) - read.min(initial=0)) + 1
-    (stored, stores), (loaded, loads) = visit(store, nest.outer, last), visit(load, loops, first)
+    (stored, stores), (loaded, loads) = visit(store, nest.outputs, last), visit(load, loops, first)
     meet = (stored[:, None] < loaded + load.lanes) & (loaded < stored[:, None] + store.lanes) & stores[:, None] & loads
     return int(np.where(meet, written[:, None] - read + 1, 0).max(initial=0))

@@ -27,8 +27,8 @@ class Traffic:
     Attributes:
         unit: elements of a part, a power of two; a load reads whole parts.
         parts: number of parts of the buffer.
-        written, maker: the parts in the order of the writes, and for each the iteration of the producer's outer loops
-            that writes it; a part that is written in pieces is there several times.
+        written, maker: the parts in the order of the writes, and for each the iteration of the producer's loops over
+            outputs that writes it; a part that is written in pieces is there several times.
         read, reader: the parts in the order of the reads, and for each the step of the nest that reads it.
         stages: pipeline stages of the store and of the load.
     """
@@ -52,7 +52,7 @@ def traffic_of(producer: Nest, nest: Nest, memref: ir.Value, plan: StagePlan) ->
     (load,) = (a for a in nest.loads if a.memref == memref)
     unit = _grain(load)
     piece = min(unit, _grain(store))
-    pieces, maker = _touched(store, producer.outer, piece)
+    pieces, maker = _touched(store, producer.outputs, piece)
     if len(np.unique(pieces)) < len(pieces):
         return None
     parts = -(-prod(ir.MemRefType(memref.type).shape) // unit)
@@ -162,7 +162,7 @@ def _free(nest: Nest) -> int:
 
 
 def _needed(nest: Nest, traffic: Traffic) -> np.ndarray:
-    """The number of iterations of the producer's outer loops that must be committed before each step of the nest.
+    """The number of outputs of the producer that must be committed before each step of the nest.
 
     Returns:
         int64, one dimension per loop of the nest. No step waits for elements that are never written, such as lanes
@@ -177,7 +177,7 @@ def _needed(nest: Nest, traffic: Traffic) -> np.ndarray:
 
 def _follow(producer: Nest, counted: int, nest: Nest, gated: int, needed: np.ndarray, after: Nest | None) -> Follow:
     """The follower with these numbers of counted and gated loops: its `need` is the least linear form that suffices."""
-    inner = prod(loop.trip for loop in producer.outer[counted:])
+    inner = prod(loop.trip for loop in producer.outputs[counted:])
     exact = -(-needed.reshape(*needed.shape[:gated], -1).max(axis=-1) // inner)
     form: Linear = {}
     for axis, loop in enumerate(nest.loops[:gated]):
@@ -190,8 +190,7 @@ def _follow(producer: Nest, counted: int, nest: Nest, gated: int, needed: np.nda
 def _ring(producer: Nest, traffic: Traffic, run: Run, steps: np.ndarray) -> int | None:
     """Elements of the smallest ring for a buffer, None without one; `steps` are the cycles of the nest's steps."""
     store, load = traffic.stages
-    reduction = prod(loop.trip for loop in producer.reduction)
-    cycles = run.cycles((traffic.maker + 1) * reduction - 1) + store
+    cycles = run.cycles(producer.output_steps(traffic.maker)) + store
     first, last = np.full(traffic.parts, cycles.max(initial=0)), np.full(traffic.parts, -1)
     np.minimum.at(first, traffic.written, cycles)
     np.maximum.at(last, traffic.written, cycles)

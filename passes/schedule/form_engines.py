@@ -45,7 +45,7 @@ class FormEngines(Pass):
                     engines[key] = _unique(engine_name(nest), set(engines.values()))
                 engine = engines[key]
                 variants = epilogues.setdefault(engine, {})
-                variant = variants.setdefault(signature(nest.epilogue, nest.outer), len(variants))
+                variant = variants.setdefault(signature(nest.epilogue, nest.outputs), len(variants))
                 ENGINE.set(nest.op, engine)
                 EPILOGUE.set(nest.op, str(variant))
 

@@ -64,5 +64,5 @@ def _depends(node: Node, load: Access) -> bool:
 
 def _is_once(nest: Nest, store: Access) -> bool:
     """Whether no two steps store the same element."""
-    first, inside = visits(store, nest.outer)
+    first, inside = visits(store, nest.outputs)
     return np.unique(first[inside]).size == np.count_nonzero(inside)

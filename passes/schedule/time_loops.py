@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from torch_mlir import ir
+from torch_mlir.dialects import memref
 
 from gradcam.passes.ir import affine_ir
 from gradcam.passes.ir.attributes import LOOPS
-from gradcam.passes.ir.linear_form import Linear, access_forms, guard_forms, substitute
+from gradcam.passes.ir.linear_form import Linear, access_forms, guard_forms, plus, substitute
 from gradcam.passes.ir.queries import block_ops, is_global
 from gradcam.passes.program.nest import Access, Loop, Nest
 
@@ -72,7 +74,7 @@ def loop_names(nest: Nest) -> list[str]:
     A loop along no dimension, or along the same one as a loop before it, is d and its number in the nest.
     """
     loads = sorted(nest.body.loads if nest.body else [], key=lambda a: is_global(a.memref))
-    walked = [(a, _OUTPUT, nest.outer) for a in nest.stores] + [(a, _INPUT, nest.reduction) for a in loads]
+    walked = [(a, _OUTPUT, nest.outputs) for a in nest.stores] + [(a, _INPUT, nest.reduction) for a in loads]
     found: dict[int, str] = {}
     for access, names, loops in walked:
         for form, name in _dimensions(access, names):
@@ -104,16 +106,20 @@ def nest_names(program: Sequence[Nest]) -> list[str]:
     return names
 
 
-def reorder(nest: Nest, outer: Sequence[Part], reduction: Sequence[Part]) -> Any:
+def reorder(nest: Nest, outer: Sequence[Part], reduction: Sequence[Part], pixels: Sequence[Part] = ()) -> Any:
     """Rebuilds a nest with its loops in another order; returns its outermost loop, which has the attributes of the old.
 
     Args:
         nest: the nest; its loops are gone afterwards.
         outer: parts of the outer loops, outermost first, each whole or in both its parts.
         reduction: parts of the reduction loops, likewise.
+        pixels: parts of the outer loops that become pixel loops (`passes/program/nest.py`), or those that the nest has,
+            which stay.
     """
-    inner = block_ops(nest.outer[-1].op)
     with nest.op.location:
+        if pixels and not nest.pixels:
+            _add_pixel_loops(nest, pixels)
+        inner = block_ops(nest.outer[-1].op)
         top = _band(nest.op, outer, inner)
         if nest.reduction:
             first = nest.reduction[0].op
@@ -124,6 +130,33 @@ def reorder(nest: Nest, outer: Sequence[Part], reduction: Sequence[Part]) -> Any
             top.operation.attributes[name] = nest.op.attributes[name]
     nest.op.operation.erase()
     return top
+
+
+def _add_pixel_loops(nest: Nest, pixels: Sequence[Part]) -> None:
+    """Puts loops around each affine.parallel of a nest, and gives every accumulator a register for each iteration.
+
+    The loops of the nest stay. One of which `pixels` has a part is to become the other part; one that it has whole, or
+    in both parts, is to vanish.
+    """
+    *setting, _, epilogue = block_ops(nest.outer[-1].op)
+    trips = [part.trip for part in pixels]
+    more: dict[ir.Value, ir.Value] = {}
+    for accumulator in nest.accumulators:
+        old = ir.MemRefType(accumulator.memref.type)
+        with ir.InsertionPoint(accumulator.memref.owner):
+            type_ = ir.MemRefType.get([*trips, *old.shape], old.element_type)
+            more[accumulator.memref] = memref.alloca(type_, [], [])
+    for grid in (*setting, *block_ops(nest.reduction[-1].op), epilogue):
+        with ir.InsertionPoint(grid):
+            ivs, block = affine_ir.for_loops(trips)
+        grid.operation.move_before(next(iter(block.operations)))
+        by: dict[ir.Value, Linear] = {}
+        for part, iv in zip(pixels, ivs, strict=True):
+            is_split = part.tile and sum(p.loop is part.loop for p in pixels) == 1
+            by[part.loop.iv] = plus(by.get(part.loop.iv, {part.loop.iv: 1} if is_split else {}), {iv: part.step})
+        _rewrite(block, by, {old: (new, [{iv: 1} for iv in ivs]) for old, new in more.items()})
+    for old in more:
+        old.owner.erase()
 
 
 def _band(old: Any, parts: Sequence[Part], inner: Sequence[Any]) -> Any:
@@ -144,31 +177,37 @@ def _band(old: Any, parts: Sequence[Part], inner: Sequence[Any]) -> Any:
     return ivs[0].owner.owner
 
 
-def _rewrite(block: ir.Block, by: dict[ir.Value, Linear]) -> None:
-    """Replaces loops by linear forms in all accesses of a block."""
+#: By a buffer, the buffer that takes its place, and the indices in front of its own ones.
+_Moved = Mapping[ir.Value, tuple[ir.Value, list[Linear]]]
+
+
+def _rewrite(block: ir.Block, by: dict[ir.Value, Linear], moved: _Moved = MappingProxyType({})) -> None:
+    """Replaces loops by linear forms, and buffers, in all accesses of a block."""
     for op in list(block.operations):
         name = op.operation.name
         with op.location, ir.InsertionPoint(op):
             if name == "affine.if":
                 access = next(iter(op.regions[0].blocks[0].operations))
-                _replace(op, access, [substitute(g, by) for g in guard_forms(op)], by)
+                _replace(op, access, [substitute(g, by) for g in guard_forms(op)], by, moved)
             elif name in ("affine.load", "affine.store"):
-                _replace(op, op, [], by)
+                _replace(op, op, [], by, moved)
             else:
                 for region in op.regions:
-                    _rewrite(region.blocks[0], by)
+                    _rewrite(region.blocks[0], by, moved)
 
 
-def _replace(op: Any, access: Any, guards: list[Linear], by: dict[ir.Value, Linear]) -> None:
+def _replace(op: Any, access: Any, guards: list[Linear], by: dict[ir.Value, Linear], moved: _Moved) -> None:
     """Replaces `op`, an access or an affine.if around one."""
     operands = list(access.operands)
     if access.operation.name == "affine.store":
-        value, memref, *indices = operands
-        forms = [substitute(f, by) for f in access_forms(access, indices)]
-        affine_ir.guarded_store(value, memref, forms, guards)
+        value, buffer, *indices = operands
+        buffer, first = moved.get(buffer, (buffer, []))
+        forms = [*first, *(substitute(f, by) for f in access_forms(access, indices))]
+        affine_ir.guarded_store(value, buffer, forms, guards)
     else:
-        memref, *indices = operands
-        forms = [substitute(f, by) for f in access_forms(access, indices)]
+        buffer, *indices = operands
+        buffer, first = moved.get(buffer, (buffer, []))
+        forms = [*first, *(substitute(f, by) for f in access_forms(access, indices))]
         otherwise = list(op.regions[1].blocks[0].operations)[-1].operands[0] if guards else None
-        op.results[0].replace_all_uses_with(affine_ir.guarded_load(memref, forms, guards, otherwise))
+        op.results[0].replace_all_uses_with(affine_ir.guarded_load(buffer, forms, guards, otherwise))
     op.operation.erase()

@@ -233,6 +233,7 @@ def passes_for(level: str, settings: Settings) -> list[Element]:
         "gradcam-quantize": asdict(Bits.of(settings)),
         "gradcam-unfold-stem": file,
         "gradcam-choose-schedule": file,
+        "gradcam-tile-pixels": file,
         "gradcam-overlap-nests": file,
         "convert-affine-to-hw": {"dsp_packing": settings.dsp_packing},
     }

@@ -29,11 +29,12 @@ from gradcam.passes.ir.attributes import (
 from gradcam.passes.ir.explanations import explanations, map_names
 from gradcam.passes.ir.normalization import normalization_of
 from gradcam.passes.ir.queries import is_argument, is_global, location_name, symbol_register
-from gradcam.passes.program.banks import Bank, place_of, ring_of
+from gradcam.passes.program.banks import Bank, is_weight, place_of, ring_of
 from gradcam.passes.program.block_ram import BlockRam
 from gradcam.passes.program.engines import access_kind
 from gradcam.passes.program.nest import Access, Nest
 from gradcam.passes.program.scheduled_program import ScheduledProgram
+from gradcam.passes.program.streams import word_reads
 from gradcam.passes.program.weight_stream import WeightStream
 from gradcam.quant_types import is_quantized, scale
 from gradcam.schema import program as schema
@@ -143,6 +144,7 @@ def _nest(
         cycles=CYCLES.get(nest.op),
         reads=tuple(dict.fromkeys(buffers[value].name for value in _read(nest) if value in buffers)),
         writes=tuple(buffers[s.memref].name for s in nest.stores if s.memref in buffers),
+        word_reads=_word_reads(nest),
         follows=follows,
         stationary=_stationary(nest),
         weights=weights,
@@ -157,9 +159,16 @@ def _read(nest: Nest) -> Iterator[ir.Value]:
         yield from (symbol_register(term[1]) for term in access.index if isinstance(term, tuple))
 
 
+def _word_reads(nest: Nest) -> schema.WordReads:
+    memory = [a for a in nest.loads if access_kind(a) == "memory"]
+    weights = [a for a in memory if is_global(a.memref) and is_weight(a.element_bits)]
+    activations = [a for a in memory if not is_global(a.memref)]
+    return schema.WordReads(*(sum(word_reads(nest, a) for a in loads) for loads in (weights, activations)))
+
+
 def _stationary(nest: Nest) -> Literal["weights", "input"] | None:
     """The operand of the reduction that stays the same from one output to the next; None where there is none."""
-    moving = [loop for loop in nest.outer if loop.trip > 1]
+    moving = [loop for loop in nest.outputs if loop.trip > 1]
     loads = [a for a in nest.body.loads if not is_argument(a.memref)] if nest.body else []
     kept = [
         a for a in loads if moving and moving[-1].iv not in a.index and not any(moving[-1].iv in g for g in a.guards)

@@ -16,7 +16,7 @@ from gradcam.bits import Bits
 from gradcam.dialect.verify import ints, sides
 from gradcam.passes.ir.queries import location_name
 from gradcam.schema.derived import DramRead, Overlap, dram_reads, explained, overlaps
-from gradcam.schema.program import Nest, Program
+from gradcam.schema.program import Nest, Program, WordReads
 from gradcam.schema.report import Layer, PassTime, Quality, Report, Rounding
 from gradcam.schema.schedule import Schedule
 from gradcam.verdict import quality_rows
@@ -66,6 +66,7 @@ def make_report(
         block_rams={n: b.block_rams for n, b in program.banks.items()},
         packet_bytes=program.packet_bytes,
         activation_bytes=sum(program.banks[n].size for n in written),
+        word_reads=_word_reads(program),
         multiplications=dict(multiplications or {}),
         layers=tuple(layers),
         rounding=tuple(rounding),
@@ -74,6 +75,12 @@ def make_report(
         explains=dict(program.maps),
         quality=quality,
     )
+
+
+def _word_reads(program: Program) -> WordReads:
+    """The words that an inference reads from the memories of the core."""
+    reads = [nest.word_reads for nest in program.nests if nest.phase == "inference"]
+    return WordReads(sum(n.weights for n in reads), sum(n.activations for n in reads))
 
 
 def count_multiplications(design: Any) -> dict[str, int]:
@@ -212,6 +219,7 @@ def report_text(report: Report, program: Program, schedule: Schedule) -> str:
         *((f"memory, {n}", f"{b:,} bytes") for n, b in (report.memory_bytes | report.packet_bytes).items()),
         ("memory of activations", f"{report.activation_bytes:,} bytes"),
         ("block RAMs of the banks", f"{sum(report.block_rams.values()):g}"),
+        *((f"words read, {n}", f"{c:,}") for n, c in msgspec.structs.asdict(report.word_reads).items()),
         *((f"dram, {read.nest.name}", _dram_text(read)) for read in dram_reads(program)),
         *(
             (f"loops, {name}", _loops_text(chosen.loops, nest))

@@ -123,6 +123,18 @@ class WeightReads(Record, frozen=True):
     last_beat: Natural
 
 
+class WordReads(Record, frozen=True):
+    """Reads of words from the memories of the core.
+
+    Attributes:
+        weights: words of weights, or of the ring of weights from DRAM.
+        activations: words of buffers that nests write.
+    """
+
+    weights: Natural
+    activations: Natural
+
+
 class Nest(Record, frozen=True):
     """A scheduled loop nest.
 
@@ -139,6 +151,7 @@ class Nest(Record, frozen=True):
         cycles: cycles that it adds to its phase.
         reads: names of the buffers that it reads.
         writes: names of the buffers that it writes.
+        word_reads: words that it reads from memories.
         follows: number of its producer, the nest before it; null for a nest that follows none.
         stationary: the operand that stays on the array from one output to the next; null where both change.
         weights: the weights that it reads from DRAM; null where it reads none.
@@ -156,6 +169,7 @@ class Nest(Record, frozen=True):
     cycles: Natural
     reads: tuple[str, ...]
     writes: tuple[str, ...]
+    word_reads: WordReads
     follows: Natural | None
     stationary: Literal["weights", "input"] | None
     weights: WeightReads | None

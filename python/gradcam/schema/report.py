@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from gradcam.schema.document import Amount, Correlation, Count, Document, Natural, Record, Share
-from gradcam.schema.program import Cycles, Explanation, Phase
+from gradcam.schema.program import Cycles, Explanation, Phase, WordReads
 
 
 class Layer(Record, frozen=True):
@@ -140,6 +140,7 @@ class Report(Document, frozen=True, kw_only=True):
         block_rams: planned block RAMs by bank, of 36 Kbit, or of 18 Kbit for a clock of ECP5.
         packet_bytes: bytes by packet buffer of the core.
         activation_bytes: bytes of the banks that nests write.
+        word_reads: words that an inference reads from the memories of the core.
         multiplications: multiplications by engine, of lanes and of rescales; engines without any are left out.
         layers: layers in program order; their cycles add up to the program's.
         rounding: the layers of the inference that have weights, in program order.
@@ -161,6 +162,7 @@ class Report(Document, frozen=True, kw_only=True):
     block_rams: dict[str, Amount]
     packet_bytes: dict[str, Natural]
     activation_bytes: Natural
+    word_reads: WordReads
     multiplications: dict[str, Natural]
     layers: tuple[Layer, ...]
     rounding: tuple[Rounding, ...]

@@ -13,7 +13,7 @@ from torch import nn
 from gradcam import models
 from gradcam.images import Preprocessing
 from gradcam.measure import Usage
-from gradcam.schema.program import Core, Cycles, Nest, Program, WeightReads
+from gradcam.schema.program import Core, Cycles, Nest, Program, WeightReads, WordReads
 from gradcam.schema.report import Layer, Report
 
 CYCLES = Cycles(load=10, inference=10_000, explanation=4, store=5, total=10_019)
@@ -36,6 +36,7 @@ REPORT = Report(
     block_rams={},
     packet_bytes={},
     activation_bytes=1_000_000,
+    word_reads=WordReads(0, 0),
     multiplications={},
     layers=LAYERS,
     rounding=(),
@@ -49,7 +50,10 @@ REPORT = Report(
 def program(reads):
     """A program of which only what its nests read from DRAM is of interest."""
     nests = tuple(
-        Nest("nest", "mac", "0", "inference", 16, (1,), 0, cycles + stalls, 0, 0, (), (), None, None, weights)
+        Nest(
+            *("nest", "mac", "0", "inference", 16, (1,), 0, cycles + stalls, 0, 0, (), ()),
+            *(WordReads(0, 0), None, None, weights),
+        )
         for weights, cycles, stalls in (
             (WeightReads(n, 1, stalls, 0, 0), cycles, stalls) for n, cycles, stalls in reads
         )

@@ -252,7 +252,7 @@ def test_rows_of_different_depth_are_aligned_at_the_innermost_loop():
 
 def keys(module):
     found = [n for n in read_nests(module) if n.body is not None]
-    return [engine_key(n) for n in found], [signature(n.epilogue, n.outer) for n in found]
+    return [engine_key(n) for n in found], [signature(n.epilogue, n.outputs) for n in found]
 
 
 def test_nests_that_differ_in_constants_only_share_engine_and_epilogue():
@@ -292,7 +292,7 @@ def test_a_lookup_reads_no_memory_and_tables_are_constants_of_a_configuration():
     assert [a.memref.type.shape for a in nest.loads] == [[9, 2]]
     (table,) = [n for n in nest.epilogue.nodes if n.kind == "table"]
     assert table.what == (1, 2, 3, 4) and table.bits == 8 and table.dims == {0}
-    assert signature(nest.epilogue, nest.outer) == signature(other.epilogue, other.outer)
+    assert signature(nest.epilogue, nest.outputs) == signature(other.epilogue, other.outputs)
 
 
 @pytest.mark.parametrize("changed", [{"entries": "[1, 2, 3]"}, {"index": "arith.index_cast"}])

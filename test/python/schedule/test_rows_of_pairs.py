@@ -35,7 +35,7 @@ def test_rows_are_outermost_where_that_hides_more(tmp_path):
     design(net, "4x4", folder)
     assert ("depthwise", "mac") in pairs(folder)
     chosen = read_schedule(str(folder / "schedule.json")).nests
-    assert [chosen[name].loops[:3] for name in ("layers.4", "layers.6")] == [("y", "oc", "x")] * 2
+    assert [chosen[name].loops[:3] for name in ("layers.4", "layers.6")] == [("y", "oc", "x"), ("y", "oc", "x/5")]
     check_design(net, folder)
 
 
@@ -52,7 +52,10 @@ def test_weights_from_dram_are_not_read_row_by_row(tmp_path):
     """All weights of a pointwise layer would have to stay on chip."""
     net, folder = depthwise_first(), tmp_path / "design"
     dram_checks.check_design(net, dram_checks.from_dram(net.settings("4x4"), 8, 2), folder)
-    assert ("depthwise", "mac") not in pairs(folder)
+    nests = program_of(folder).nests
+    # A third nest, on the engine of the first one, may read more weights again.
+    first = [nest.follows for nest in nests if nest.follows is not None and nests[nest.follows].follows is None]
+    assert not [number for number in first if nests[number].engine == "depthwise"]
 
 
 def test_a_nest_that_starts_early_gives_wrong_outputs(tmp_path, monkeypatch):

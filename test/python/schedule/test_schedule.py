@@ -73,7 +73,9 @@ def test_random_legal_orders_compute_the_same(seed, tmp_path):
     )
     check_same(changed, images, wanted)
     for name, message in refused.items():
-        assert re.search(f"the schedule of '{re.escape(name)}'.*(violates a dependence: from |computes with)", message)
+        assert re.search(
+            f"the schedule of '{re.escape(name)}'.*(violates a dependence: from |computes with|leaves no loop)", message
+        )
 
 
 #: Nests, an order that violates a dependence, what is said of it, and one that does not.
@@ -83,7 +85,7 @@ DEPENDENCES = {
         affine.for %y = 0 to 4 {
           affine.for %x = 0 to 4 {
             affine.parallel (%l) = (0) to (1) { affine.store %zero, %sum[%l] : memref<1xi32> }
-            affine.for %k = 0 to 3 {
+            affine.for %k = 0 to 4 {
               affine.parallel (%l) = (0) to (1) {
                 %a = affine.load %w[%x + %k] : memref<8xi32>
                 %b = affine.load %sum[%l] : memref<1xi32>
@@ -97,10 +99,10 @@ DEPENDENCES = {
             }
           }
         } loc("nest")""",
-        ["y", "ic", "x"],
-        "from the store of an accumulator in one iteration of ic to its load in the next, which the loop x between "
+        ["y", "ic/2", "x", "ic%2"],
+        "from the store of an accumulator in one iteration of ic/2 to its load in the next, which the loop x between "
         "them would set to another output",
-        ["x%2", "y", "x/2", "ic"],
+        ["x%2", "y", "ic", "x/2"],
     ),
     "accumulator": (
         """

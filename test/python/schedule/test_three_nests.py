@@ -164,12 +164,12 @@ def test_a_schedule_is_replayed_and_obeyed(tmp_path):
     compile_to_folder(net, "test", replayed, again)
     assert program_of(again).rtl == program_of(plain).rtl
     chosen = read_schedule(str(plain / "schedule.json")).nests
-    assert [chosen[name].loops[:3] for name in ("layers.10", "layers.12")] == [("y", "oc", "x")] * 2
+    assert [chosen[name].loops[:3] for name in ("layers.10", "layers.12")] == [("y", "oc", "x/5"), ("y", "oc", "x")]
     file = tmp_path / "asked.json"
     file.write_text('{"nests": {"layers.12": {"loops": ["oc", "y", "x", "ky", "kx", "d5"]}}}')
     compile_to_folder(net, "test", dataclasses.replace(net.settings("4x4"), schedule=file), asked)
     found = read_schedule(str(asked / "schedule.json")).nests
-    assert [found[name].loops[:3] for name in ("layers.10", "layers.12")] == [("oc", "y", "x")] * 2
+    assert [found[name].loops[:3] for name in ("layers.10", "layers.12")] == [("oc", "y", "x/5"), ("oc", "y", "x")]
 
 
 def test_weights_from_dram(tmp_path):

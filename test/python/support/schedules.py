@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -29,23 +30,29 @@ def chosen(schedule: Schedule) -> Loops:
 
 
 def random_loops(module: ir.Module, rng: np.random.Generator) -> Loops:
-    """For a module that is scheduled without tiles: every nest in an order of its own, with a loop that is tiled.
+    """For a module in which no loop has parts but pixel loops: every nest in an order of its own, with a tiled loop.
 
-    Outer loops change places among themselves, reduction loops among themselves.
+    Outer loops change places among themselves, reduction loops among themselves. One of the outer loops may stand
+    inside the reduction.
 
     Names of reduction loops are those that a nest of outputs cannot have.
     """
     loops = {}
     orders = chosen(describe_schedule(ScheduledProgram.of(module))).items()
     for (name, names), nest in zip(orders, describe_program(ScheduledProgram.of(module)).nests, strict=True):
-        trips = dict(zip(names, nest.trips, strict=True))
-        tiled = str(rng.choice(names))
+        trips: dict[str, int] = {}
+        for part, trip in zip(names, nest.trips, strict=True):
+            loop = re.split("[/%]", part)[0]
+            trips[loop] = trips.get(loop, 1) * trip
+        tiled = str(rng.choice(list(trips)))
         tiles = [n for n in range(2, trips[tiled]) if trips[tiled] % n == 0]
         groups: list[list[str]] = [[], []]
-        for loop in names:
+        for loop in trips:
             parts = [f"{loop}/{(tile := rng.choice(tiles))}", f"{loop}%{tile}"] if loop == tiled and tiles else [loop]
             groups[loop in ("ic", "ky", "kx")] += parts
-        loops[name] = [str(part) for group in groups for part in rng.permutation(group)]
+        outer, reduction = (list(rng.permutation(group)) for group in groups)
+        pixels = [outer.pop()] if reduction and len(outer) > 1 and rng.integers(2) else []
+        loops[name] = list(map(str, [*outer, *reduction, *pixels]))
     return loops
 
 

@@ -14,7 +14,19 @@ from torch_mlir import ir
 from gradcam.dialect import make_context
 from gradcam.images import Preprocessing
 from gradcam.schema.document import write
-from gradcam.schema.program import Bank, Buffer, Core, Cycles, Explanation, Input, Memory, Nest, Program, Stream
+from gradcam.schema.program import (
+    Bank,
+    Buffer,
+    Core,
+    Cycles,
+    Explanation,
+    Input,
+    Memory,
+    Nest,
+    Program,
+    Stream,
+    WordReads,
+)
 from gradcam.schema.report import Report
 
 CLASSES, CHANNELS, SIZE = 3, 4, 2
@@ -180,6 +192,7 @@ def _report(program: Program) -> Report:
         block_rams={},
         packet_bytes={},
         activation_bytes=0,
+        word_reads=WordReads(0, 0),
         multiplications={},
         layers=(),
         rounding=(),
@@ -227,6 +240,7 @@ def _program(folder: Path) -> Program:
                 cycles=steps,
                 reads=read,
                 writes=written,
+                word_reads=WordReads(0, 0),
                 follows=None,
                 stationary=None,
                 weights=None,
