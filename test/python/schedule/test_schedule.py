@@ -264,9 +264,9 @@ BY_HAND = {
     "layers.2": ["y/4", "oc", "y%4", "x", "kx", "ic", "ky"],
     "layers.5": ["x", "y", "oc", "ky", "kx", "ic"],
     "layers.9": ["oc", "x/2", "y/2", "y%2", "x%2", "kx", "ky", "ic"],
-    "layers.10": ["x", "oc", "y", "kx", "ky"],
+    "layers.10": ["x", "d3", "oc", "y", "kx", "ky"],
     "layers.12": ["y%2", "oc", "x", "y/2", "ic", "kx", "ky"],
-    "layers.13": ["x", "oc", "y", "kx", "ky/2", "ky%2"],
+    "layers.13": ["x", "oc", "y", "d3", "kx", "ky/2", "ky%2"],
     "explain.map": ["x", "y", "oc", "kx", "ky", "ic"],
 }
 
