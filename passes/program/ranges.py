@@ -104,8 +104,8 @@ class NestRanges:
             self.accumulators = [self._accumulated(number) for number in range(len(nest.accumulators))]
             self._values(nest.body)
             for sink in nest.body.sinks:  # a step leaves it in its range, although a sum with any term would not
-                ends = self.accumulators[sink.target.number].ends
-                self.of[id(sink.value)] = Range.of(*ends, len(self.loops) + len(nest.body.extents))
+                low, high = self.accumulators[sink.target.number].ends
+                self.of[id(sink.value)] = Range.of(low, high, len(self.loops) + len(nest.body.extents))
         self._values(nest.epilogue)
         for sink in nest.epilogue.sinks:
             if isinstance(sink.target, Access):

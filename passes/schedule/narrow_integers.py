@@ -105,7 +105,7 @@ class _Needs:
             for node in flow.nodes:
                 if node.op is not None and len(node.op.results) == 1:
                     self.ranges[node.op.results[0]] = self._of[id(node)].ends
-                if _is_sized(node) and not (node.kind == "arith.muli" and flow is nest.body):
+                if node.op is not None and _is_sized(node) and not (node.kind == "arith.muli" and flow is nest.body):
                     self._need(node.op.results[0], (engine, *self._shape(node)), self._needed(node))
 
     def _need(self, value: ir.Value, key: Any, bits: int) -> None:
