@@ -28,7 +28,7 @@
 // The output stream has one element per step: its engine reads one lane, which is picked at the bank.
 // CHECK: hw.module @engine_store({{.+}} in %x_data : i8, in %y_ready : i1, out done : i1, out x_en : i1, {{.+}} out y_valid : i1, out y_data : i8)
 // CHECK: hw.module @bank0(in %clk : !seq.clock, in %ren : i1, in %raddr : i6, in %wen : i1, in %waddr : i6, in %wdata : i16, out rdata : i16)
-// CHECK: sv.reg {{.+}}.attributes = {{.+}}ram_style{{.+}}block{{.+}} : !hw.inout<uarray<47xi16>>
+// CHECK: sv.reg {{.+}}.attributes = {{.+}}ram_style{{.+}}distributed{{.+}} : !hw.inout<uarray<47xi16>>
 // CHECK: hw.module @weights(in %clk : !seq.clock, in %ren : i1, in %raddr : i4, out rdata : i32)
 // CHECK: sv.readmem {{.+}}, "mem/weights.hex", MemBaseHex : !hw.inout<uarray<9xi32>>
 // CHECK: hw.module @gradcam_top(in %clk : !seq.clock, in %rst : i1, in %start : i1, in %image_valid : i1, in %image_data : i16, in %out_ready : i1, out busy : i1, out done : i1, out nest : i2, out running : i3, out image_ready : i1, out out_valid : i1, out out_data : i8)
