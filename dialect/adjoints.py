@@ -46,9 +46,9 @@ def adjoint(op: Any, g: ir.Value, operand: int, part: str = "adjoint") -> ir.Val
         return rule(op, g, operand)
 
 
-def part_location(op: Any, part: str) -> ir.Location:
-    """The location "NAME.part" for an op at NAME, so that every tensor of the backward pass has a unique name."""
-    location = op.location
+def part_location(named: Any, part: str) -> ir.Location:
+    """The location "NAME.part" for an op or a value at NAME, so that what is made of it has a name of its own."""
+    location = named.location
     return ir.Location.name(f"{location.name_str}.{part}") if isinstance(location, ir.NameLoc) else location
 
 

@@ -80,9 +80,9 @@ class Rewriter:
             return map_
         x = self._forms.get((map_, there), map_)
         if group == SINGLE:
-            with part_location(map_.owner, "pixels"):
+            with part_location(map_, "pixels"):
                 return layout_ops.Fold2dOp(x, integer_list(there), map_.type).y
-        with part_location(map_.owner, "groups"):
+        with part_location(map_, "groups"):
             sides, none, one = (integer_list(n) for n in (group, (0, 0), (1, 1)))
             return layout_ops.Unfold2dOp(x, sides, sides, none, none, one, grouped_type(map_, group)).y
 

@@ -12,11 +12,12 @@ from stem_text import STEMS, Stem, image, stem_text
 from torch import nn
 from torch_mlir import ir
 
-from gradcam.compiler import Settings, pipeline_for
+from gradcam.compiler import Settings, passes_for
 from gradcam.errors import GradcamError
 from gradcam.execution.interpreter import run
 from gradcam.jit import run_affine, run_linalg
 from gradcam.passes.infra.pass_manager import PassManager
+from gradcam.passes.infra.registry import lookup
 from gradcam.passes.program.engines import access_kind
 from gradcam.passes.program.nest import read_nests
 from gradcam.passes.schedule.assign_cycles import AssignCycles
@@ -29,10 +30,15 @@ pytestmark = pytest.mark.usefixtures("context")
 
 
 def lowered(text, pe, schedule=None):
-    """The module at each of `LEVELS`."""
+    """The module at each of `LEVELS`, with single pixels: few output channels would put several side by side."""
     module, settings = ir.Module.parse(text), Settings(None, pe=pe, schedule=schedule)
     for level, _ in LEVELS:
-        module = pipeline_for(level, settings).run(module)
+        manager = PassManager()
+        for element in passes_for(level, settings):
+            name, options = (element, {}) if isinstance(element, str) else element
+            if name != "gradcam-group-pixels":
+                manager.add(lookup(name)(**options) if options else name)
+        module = manager.run(module)
         yield level, module
 
 
