@@ -188,11 +188,19 @@ def in_memory(accesses):
     return [a for a in accesses if not is_argument(a.memref) and not is_scalar(a.memref)]
 
 
+def is_same_element(load, store):
+    """Whether a nest stores, in every step, just the element that it loads."""
+    return (load.index, load.strides, load.extents) == (store.index, store.strides, store.extents)
+
+
 def plan_faults(module):
-    """The faults of a memory plan: buffers that overlap while both are alive, and ports used twice in a cycle."""
+    """The faults of a memory plan: buffers that overlap while both are alive, and ports used twice in a cycle.
+
+    A buffer may overlap one that is read for the last time where it is written for the first, element by element.
+    """
     with module.context:
         banks, alive, program = banks_of(module), {}, read_nests(module)
-        faults, ports = [], {}
+        faults, ports, replaced = [], {}, set()
         for number, nest in zip(issue_groups_of(program), program, strict=True):
             for port, accesses in (("reads", in_memory(nest.loads)), ("writes", in_memory(nest.stores))):
                 used = ports.setdefault((number, port), [])
@@ -201,6 +209,9 @@ def plan_faults(module):
                 taken = reached + [bank for other, bank in used if other != engine]
                 faults += [f"{nest.name} {port} {bank} twice" for bank in set(reached) if taken.count(bank) > 1]
                 used += [(engine, bank) for bank in reached]
+            replaced |= {
+                (x.memref, y.memref) for x in in_memory(nest.loads) for y in nest.stores if is_same_element(x, y)
+            }
             for access in in_memory(nest.loads + nest.stores):
                 first, _ = alive.get(access.memref, (number, number))
                 alive[access.memref] = (0, len(program)) if is_global(access.memref) else (first, number)
@@ -215,9 +226,12 @@ def plan_faults(module):
             if end > banks[bank].words:
                 faults.append(f"a buffer ends at word {end} of {bank}, which has {banks[bank].words}")
             for other in words.setdefault(bank, []):
-                if offset < other[1] and other[0] < end and first <= other[3] and other[2] <= last:
+                met = offset < other[1] and other[0] < end and first <= other[3] and other[2] <= last
+                pair = (other[4], memref) if other[3] == first else (memref, other[4])
+                in_place = offset == other[0] and (other[3] == first or last == other[2]) and pair in replaced
+                if met and not in_place:
                     faults.append(f"two buffers overlap in {bank} from word {max(offset, other[0])}")
-            words[bank].append((offset, end, first, last))
+            words[bank].append((offset, end, first, last, memref))
     return faults
 
 
