@@ -111,7 +111,7 @@ def longest(module: ir.Module, clock: Clock) -> float:
     return most
 
 
-@pytest.mark.parametrize(("mhz", "family"), [(120, "ecp5"), (90, "ecp5"), (350, "xcup"), (200, "xc7")])
+@pytest.mark.parametrize(("mhz", "family"), [(120, "ecp5"), (100, "ecp5"), (350, "xcup"), (200, "xc7")])
 def test_no_stage_is_longer_than_the_period(mhz, family):
     net, clock = rtl_networks.windows(), Clock.named(family, mhz)
     module = Compilation(net, clocked(net.settings("8x8"), mhz, family)).to("scheduled")
@@ -149,7 +149,7 @@ def test_a_wide_product_is_made_of_two_and_a_narrow_one_registers_its_factors():
 def test_a_product_with_a_narrow_constant_of_a_wide_type_is_made_of_one():
     found = factors(modules_of(rtl_networks.sums()), "engine_mac")
     assert not {(18, 8), (15, 8), (18, 9), (15, 9)} & set(found)
-    assert found[16, 8] + found[16, 9] == 20, "five addends per output lane"
+    assert sum(count for (constant, _), count in found.items() if constant == 16) == 20, "five addends per output lane"
 
 
 # Mistakes.
