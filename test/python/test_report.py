@@ -94,7 +94,8 @@ def test_the_figures_follow_from_the_schedule():
         assert nest.start == (end if nest.follows is None else program.nests[nest.follows].start)
         added[nest.phase] += nest.cycles
         end = max(end, nest.end)
-    assert cycles == added | {"total": end} and all(added.values())
+    # The first convolution may begin with the image: then no cycle is of the load alone.
+    assert cycles == added | {"total": end} and all(n for phase, n in added.items() if phase != "load")
     assert sum(added.values()) == end
     # The convolution has its steps, stages and issue, the image what the convolution waits for it.
     assert conv.cycles + image.cycles == conv.end and conv.cycles - conv.steps < 9

@@ -35,7 +35,7 @@ def test_designs_are_packed_where_two_products_fit(monkeypatch):
     settings = Settings("layers.1", "hirescam", "2x2", validate=False)
     choices = [Bits(), Bits(12, 12, 12)]
     found = list(benchmark.costs(net, settings, choices, "xcup"))
-    assert mapped == ["8-8-8", "8-8-8-packed", "12-12-12"] and choices[0].packs and not choices[1].packs
+    assert mapped == ["8-8-8", "8-8-8-packed", "12-12-12"] and choices[0].packs() and not choices[1].packs()
     assert [(cost.name, cost.packed) for cost in found] == [("8-8-8", False), ("8-8-8", True), ("12-12-12", False)]
     assert found[0].cycles == found[1].cycles and found[0].bytes == found[1].bytes < found[2].bytes
     assert 0 < found[0].explanation < found[0].cycles

@@ -92,7 +92,8 @@ def test_a_compile_gives_cycles_and_the_map_of_autograd():
     model = Tiny()
     found, heatmap = benchmark.compiled(model, "relu", "gradcam", "4x4", IMAGE)
     phases = [found.cycles[name] for name in ("load", "inference", "explanation", "store")]
-    assert sum(phases) == found.cycles["total"] and min(phases) > 0
+    # The first convolution may begin with the image: then no cycle is of the load alone.
+    assert sum(phases) == found.cycles["total"] and phases[0] >= 0 and min(phases[1:]) > 0
     assert found.overhead == found.cycles["explanation"] / found.cycles["inference"] < 1
     wanted = autograd_gradcam(model, IMAGE, "relu").maps[0]
     assert np.abs(heatmap - wanted).max() <= 1e-4 * np.abs(wanted).max() > 0
