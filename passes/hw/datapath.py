@@ -113,7 +113,7 @@ class Datapath:
         nest, access = next(
             (n, a) for n, a in zip(self.engine.configurations, slot.accesses, strict=True) if a is not None
         )
-        in_body = nest.body is not None and any(access is a for a in nest.body.loads)
+        in_body = nest.in_body(access)
         start = [self.valid, self._begins_word(slot) if in_body else self.counters.last, self._used(slot)]
         guard = self.guards[id(slot)]
         start += [guard] if slot.store and guard is not None else []

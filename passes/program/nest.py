@@ -149,6 +149,11 @@ class Node:
         """Width of the value; an index used as data is as wide as the i32 it is cast to."""
         return ir.IntegerType(self.type_).width if isinstance(self.type_, ir.IntegerType) else 32
 
+    @property
+    def reads_accumulator(self) -> bool:
+        """Whether it is, or is computed from, an accumulator."""
+        return self.kind == "acc" or any(arg.reads_accumulator for arg in self.args)
+
 
 @dataclass(eq=False)
 class Sink:
@@ -217,6 +222,10 @@ class Nest:
     def outputs(self) -> list[Loop]:
         """The loops over outputs, in the order in which the epilogue runs through them."""
         return self.outer + self.pixels
+
+    def in_body(self, access: Access) -> bool:
+        """Whether an access is a load of the body, which is made in the steps, and not of the epilogue."""
+        return self.body is not None and any(access is a for a in self.body.loads)
 
     @property
     def turns(self) -> int:

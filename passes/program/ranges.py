@@ -246,12 +246,8 @@ def _term(value: Node, number: int) -> Node | None:
     if value.kind != "arith.addi":
         return None
     sums = [a for a in value.args if a.kind == "acc" and a.what.number == number]
-    others = [a for a in value.args if not _reads_sums(a)]
+    others = [a for a in value.args if not a.reads_accumulator]
     return others[0] if len(sums) == len(others) == 1 else None
-
-
-def _reads_sums(node: Node) -> bool:
-    return node.kind == "acc" or any(map(_reads_sums, node.args))
 
 
 def ranges_of(nests: Sequence[Nest]) -> list[NestRanges]:

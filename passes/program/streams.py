@@ -31,8 +31,7 @@ def word_reads(nest: Nest, access: Access) -> int:
     A load of the body is made in the first step of those in a row that need the same word, which the memory then holds;
     a load of the epilogue for every output.
     """
-    in_body = nest.body is not None and any(access is a for a in nest.body.loads)
-    return prod(loop.trip for loop in (moving_loops(access, nest.loops) if in_body else nest.outputs))
+    return prod(loop.trip for loop in (moving_loops(access, nest.loops) if nest.in_body(access) else nest.outputs))
 
 
 def check_streams(program: Sequence[Nest]) -> None:

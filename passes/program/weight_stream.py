@@ -266,7 +266,7 @@ def uses_of(program: Sequence[Nest], bank: Bank) -> list[Use]:
 
 
 def _use(number: int, nest: Nest, access: Access, bank: Bank, position: int) -> Use:
-    in_body = nest.body is not None and any(access is a for a in nest.body.loads)
+    in_body = nest.in_body(access)
     loops = nest.loops if in_body else nest.outer
     form, symbol = word_form(access, loops, bank)
     trips, coefficients = [n.trip for n in loops], [form.get(n.iv, 0) for n in loops]

@@ -15,12 +15,11 @@ from torch_mlir import ir
 from torch_mlir.dialects import memref
 
 from gradcam.passes.ir import affine_ir
-from gradcam.passes.ir.attributes import LOOPS
 from gradcam.passes.ir.linear_form import Linear, access_forms, guard_forms, plus
 from gradcam.passes.program.nest import Access, Nest
 from gradcam.passes.program.scheduled_program import ScheduledProgram
-from gradcam.passes.schedule.pixel_loops import bands, counts_with
-from gradcam.passes.schedule.time_loops import Part, present_names, reorder
+from gradcam.passes.schedule.pixel_loops import counts_with, rebuild
+from gradcam.passes.schedule.time_loops import Part, present_names, present_parts
 
 #: The number of the dimension of a map, height x width x channels, that is its columns.
 COLUMNS = 1
@@ -93,12 +92,10 @@ def _split_columns(program: ScheduledProgram, number: int, buffer: ir.Value) -> 
     place = _column_loop(nest, next(a for a in nest.stores if a.memref == buffer))
     if place is None or nest.outer[place].trip == 2:
         return
-    whole = [Part(loop, name) for loop, name in zip(nest.loops, present_names(nest), strict=True)]
+    whole = present_parts(nest)
     column = whole[place]
     halves = [Part(column.loop, column.name, 2, inside) for inside in (False, True)]
-    parts = [*whole[:place], *halves, *whole[place + 1 :]]
-    program.reread(number, reorder(nest, *bands(nest, parts)))
-    LOOPS.set(program.nests[number].op, [str(part) for part in parts])
+    rebuild(program, number, [*whole[:place], *halves, *whole[place + 1 :]])
 
 
 def _halve(program: ScheduledProgram, buffer: ir.Value, columns: Columns) -> None:

@@ -22,7 +22,7 @@ from torch_mlir import ir
 
 from gradcam.passes.ir.queries import is_argument, location_name
 from gradcam.passes.program.engines import access_kind
-from gradcam.passes.program.nest import Access, Dataflow, Loop, Nest, Node
+from gradcam.passes.program.nest import Access, Dataflow, Loop, Nest
 from gradcam.passes.program.streams import visits
 from gradcam.passes.schedule.time_loops import Part
 
@@ -38,14 +38,14 @@ def violation(nest: Nest, parts: Sequence[Part]) -> str | None:
         parts: the new order, outermost first; every loop whole or in both its parts.
     """
     for i, part in enumerate(parts):
-        inside = next((p for p in parts[i:] if _is_one_of(p, nest.outputs)), None)
-        between = inside and any(_is_one_of(p, nest.reduction) for p in parts[parts.index(inside) :])
-        if between and _is_one_of(part, nest.reduction):
+        inside = next((p for p in parts[i:] if p.is_of(nest.outputs)), None)
+        between = inside and any(p.is_of(nest.reduction) for p in parts[parts.index(inside) :])
+        if between and part.is_of(nest.reduction):
             return (
                 f"from the store of an accumulator in one iteration of {part} to its load in the next, which the loop "
                 f"{inside} between them would set to another output"
             )
-    outer = [p for p in parts if _is_one_of(p, nest.outer)]
+    outer = [p for p in parts if p.is_of(nest.outer)]
     slides = any(a.group for a in nest.accumulators)
     if slides and (outer[-1].tile or outer[-1].loop is not nest.outer[-1] or outer[-1] is parts[-1]):
         along = next(p.name for p in parts if p.loop is nest.outer[-1])
@@ -53,15 +53,11 @@ def violation(nest: Nest, parts: Sequence[Part]) -> str | None:
     return next(chain(_accumulators(nest, parts), _buffers(nest, parts), _streams(nest, parts)), None)
 
 
-def _is_one_of(part: Part, loops: Sequence[Loop]) -> bool:
-    return any(part.loop is loop for loop in loops)
-
-
 def _accumulators(nest: Nest, parts: Sequence[Part]) -> Iterator[str]:
     """Dependences through accumulators that are not sums, maxima or minima: each step depends on the one before it."""
     if nest.body is None or all(_is_commutative(nest.body, i) for i in range(len(nest.accumulators))):
         return
-    inner = [p for p in parts if any(p.loop is loop for loop in nest.reduction)]
+    inner = [p for p in parts if p.is_of(nest.reduction)]
     (early,) = np.nonzero(np.diff(_ranks(nest.reduction, inner)) < 0)
     for step in early[:1]:
         names = {id(p.loop): p.name for p in parts}
@@ -78,11 +74,7 @@ def _is_commutative(body: Dataflow, number: int) -> bool:
         return False
     own = [a for a in sink.value.args if a.kind == "acc" and a.what == sink.target]
     others = [a for a in sink.value.args if a not in own]
-    return len(own) == 1 and not any(_reads_accumulator(a) for a in others)
-
-
-def _reads_accumulator(node: Node) -> bool:
-    return node.kind == "acc" or any(_reads_accumulator(a) for a in node.args)
+    return len(own) == 1 and not any(a.reads_accumulator for a in others)
 
 
 def _ranks(loops: Sequence[Loop], parts: Sequence[Part]) -> np.ndarray:
@@ -115,7 +107,7 @@ class _Events:
 
 def _events(nest: Nest, access: Access) -> _Events:
     """The executions of an access; an epilogue executes in the last step of the reduction loops."""
-    in_body = nest.body is not None and any(access is a for a in nest.body.loads)
+    in_body = nest.in_body(access)
     loops = nest.loops if in_body else nest.outputs
     first, inside = visits(access, loops)
     number = np.arange(inside.size).reshape(inside.shape)

@@ -104,11 +104,7 @@ def _is_store(access: Access) -> bool:
 
 def _first(nest: Nest, access: Access, plan: StagePlan) -> int:
     """Cycles from the first step of a nest to the first execution of an access."""
-    return (0 if _in_body(nest, access) else int(nest.output_steps(np.zeros(1, np.int64))[0])) + plan.stage(access)
-
-
-def _in_body(nest: Nest, access: Access) -> bool:
-    return nest.body is not None and any(access is a for a in nest.body.loads)
+    return (0 if nest.in_body(access) else int(nest.output_steps(np.zeros(1, np.int64))[0])) + plan.stage(access)
 
 
 def _until_written(nest: Nest, store: Access, later: Nest, load: Access, plan: StagePlan) -> int:
@@ -117,7 +113,7 @@ def _until_written(nest: Nest, store: Access, later: Nest, load: Access, plan: S
     last = np.arange(max(0, total - depth), total)
     written = depth - (nest.steps - 1 - nest.output_steps(last))  # cycles from the last step on
     last, written = last[written > 0], written[written > 0]
-    in_body = _in_body(later, load)
+    in_body = later.in_body(load)
     loops = later.loops if in_body else later.outputs
     first = np.arange(min(prod(loop.trip for loop in loops), depth))
     read = (first if in_body else later.output_steps(first)) + plan.stage(load)  # cycles from the first step on

@@ -13,11 +13,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from gradcam.passes.ir.attributes import LOOPS
 from gradcam.passes.ir.queries import is_global
 from gradcam.passes.program.engines import access_kind
 from gradcam.passes.program.nest import Loop, Nest
+from gradcam.passes.program.scheduled_program import ScheduledProgram
 from gradcam.passes.program.weight_stream import may_stream
-from gradcam.passes.schedule.time_loops import Part
+from gradcam.passes.schedule.time_loops import Part, reorder
 
 #: The most pixels that take turns, unless a schedule asks for more: accumulators of a lane.
 MOST = 8
@@ -25,9 +27,16 @@ MOST = 8
 
 def bands(nest: Nest, parts: Sequence[Part]) -> tuple[list[Part], list[Part], list[Part]]:
     """The parts of an order of a nest's loops that are outside of the reduction loops, these, and those inside."""
-    reduced = [i for i, part in enumerate(parts) if any(part.loop is loop for loop in nest.reduction)]
+    reduced = [i for i, part in enumerate(parts) if part.is_of(nest.reduction)]
     first, end = (reduced[0], reduced[-1] + 1) if reduced else (len(parts), len(parts))
     return list(parts[:first]), list(parts[first:end]), list(parts[end:])
+
+
+def rebuild(program: ScheduledProgram, number: int, parts: Sequence[Part]) -> None:
+    """Rebuilds a nest of a program with its loops in another order, and sets its `gradcam.loops`."""
+    nest = program.nests[number]
+    program.reread(number, reorder(nest, *bands(nest, parts)))
+    LOOPS.set(program.nests[number].op, [str(part) for part in parts])
 
 
 def fault(nest: Nest, parts: Sequence[Part]) -> str | None:

@@ -31,7 +31,7 @@ def keeps_more(moved: Nest, nest: Nest, constants: set[ir.Value]) -> bool:
 
 def _tile(nest: Nest, load: Access) -> int:
     """The words of a load's constants that a nest reads repeatedly before it goes on; see `weight_stream`."""
-    loops = nest.loops if nest.body and any(load is a for a in nest.body.loads) else nest.outputs
+    loops = nest.loops if nest.in_body(load) else nest.outputs
     walked, trips = [load.index.get(loop.iv, 0) for loop in loops], [loop.trip for loop in loops]
     depth = tile_depth(walked, trips)
     return prod(n for n, c in zip(trips[depth:], walked[depth:], strict=True) if c)

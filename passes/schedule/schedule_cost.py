@@ -68,8 +68,8 @@ def weights_of(program: Sequence[Nest], width: int) -> dict[int, Reads]:
 
 def cost(nest: Nest, reads: Reads, parts: Sequence[Part]) -> Cost:
     """The cost of a legal order of a nest's loops."""
-    in_body = nest.body is not None and any(reads.access is a for a in nest.body.loads)
-    outer = [p for p in parts if in_body or any(p.loop is loop for loop in nest.outer)]
+    in_body = nest.in_body(reads.access)
+    outer = [p for p in parts if in_body or p.is_of(nest.outer)]
     tile, tiles = _tile(reads.access.index, outer)
     words, word_bytes = tile * tiles, reads.bits // 8
     cycles = max(nest.steps, words * -(-reads.bits // reads.width))

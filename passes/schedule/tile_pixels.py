@@ -8,12 +8,11 @@ from typing import ClassVar
 from torch_mlir import ir
 
 from gradcam.passes.infra.pass_base import Pass
-from gradcam.passes.ir.attributes import LOOPS
 from gradcam.passes.program.nest import Nest, read_nests
 from gradcam.passes.program.scheduled_program import ScheduledProgram
 from gradcam.passes.schedule.dependences import violation
-from gradcam.passes.schedule.pixel_loops import MOST, bands, fault, with_pixels
-from gradcam.passes.schedule.time_loops import Part, nest_names, present_names, reorder
+from gradcam.passes.schedule.pixel_loops import MOST, fault, rebuild, with_pixels
+from gradcam.passes.schedule.time_loops import Part, nest_names, present_parts
 from gradcam.schema.schedule import read_schedule
 
 
@@ -53,16 +52,14 @@ class TilePixels(Pass):
         with module.context, ir.Location.unknown():
             program = ScheduledProgram.of(module)
             for number, name in enumerate(nest_names(program.nests)):
-                nest = program.nests[number]
-                parts = None if name in asked else _best(nest)
+                parts = None if name in asked else _best(program.nests[number])
                 if parts:
-                    program.reread(number, reorder(nest, *bands(nest, parts)))
-                    LOOPS.set(program.nests[number].op, [str(part) for part in parts])
+                    rebuild(program, number, parts)
 
 
 def _best(nest: Nest) -> list[Part] | None:
     """The order in which the most pixels take turns; None where none can."""
-    whole = [Part(loop, name) for loop, name in zip(nest.loops, present_names(nest), strict=True)]
+    whole = present_parts(nest)
     for turns in range(MOST, 1, -1):
         parts = with_pixels(nest, whole, turns)
         if parts and fault(nest, parts) is None and violation(nest, parts) is None:

@@ -51,6 +51,10 @@ class Part:
         """Iterations of the whole loop from one of its iterations to the next."""
         return self.tile if self.tile and not self.inside else 1
 
+    def is_of(self, loops: Sequence[Loop]) -> bool:
+        """Whether it is a part, or the whole, of one of the loops."""
+        return any(self.loop is loop for loop in loops)
+
     def __str__(self) -> str:
         """`y`, `y/4` from tile to tile, `y%4` within a tile of 4."""
         return f"{self.name}{'%' if self.inside else '/'}{self.tile}" if self.tile else self.name
@@ -94,6 +98,11 @@ def _dimensions(access: Access, names: dict[int, list[str]]) -> Iterator[tuple[L
     forms = access_forms(access.op, list(access.op.operands)[skipped:])
     if len(forms) in names:
         yield from zip(forms, names[len(forms)], strict=True)
+
+
+def present_parts(nest: Nest) -> list[Part]:
+    """The time loops of a nest, each whole, by the names that it has."""
+    return [Part(loop, name) for loop, name in zip(nest.loops, present_names(nest), strict=True)]
 
 
 def nest_names(program: Sequence[Nest]) -> list[str]:
@@ -198,16 +207,13 @@ def _rewrite(block: ir.Block, by: dict[ir.Value, Linear], moved: _Moved = Mappin
 
 def _replace(op: Any, access: Any, guards: list[Linear], by: dict[ir.Value, Linear], moved: _Moved) -> None:
     """Replaces `op`, an access or an affine.if around one."""
-    operands = list(access.operands)
-    if access.operation.name == "affine.store":
-        value, buffer, *indices = operands
-        buffer, first = moved.get(buffer, (buffer, []))
-        forms = [*first, *(substitute(f, by) for f in access_forms(access, indices))]
-        affine_ir.guarded_store(value, buffer, forms, guards)
+    is_store = access.operation.name == "affine.store"
+    buffer, *indices = list(access.operands)[1 if is_store else 0 :]
+    buffer, first = moved.get(buffer, (buffer, []))
+    forms = [*first, *(substitute(f, by) for f in access_forms(access, indices))]
+    if is_store:
+        affine_ir.guarded_store(access.operands[0], buffer, forms, guards)
     else:
-        buffer, *indices = operands
-        buffer, first = moved.get(buffer, (buffer, []))
-        forms = [*first, *(substitute(f, by) for f in access_forms(access, indices))]
         otherwise = list(op.regions[1].blocks[0].operations)[-1].operands[0] if guards else None
         op.results[0].replace_all_uses_with(affine_ir.guarded_load(buffer, forms, guards, otherwise))
     op.operation.erase()
