@@ -13,6 +13,7 @@ from gradcam.dialect.layout_ops import channels_per_tap
 from gradcam.dialect.ops import groups_of
 from gradcam.dialect.traits import Elementwise, has
 from gradcam.dialect.verify import ints, shape, sides
+from gradcam.passes.ir.classes_of_values import Classes
 from gradcam.passes.ir.explanations import class_dependents
 from gradcam.passes.ir.queries import is_argument
 from gradcam.passes.linalg.pixel_groups import SINGLE, Group, GroupedAxis
@@ -215,17 +216,11 @@ def _options(maps: list[ir.Value], pe: PE) -> list[Group]:
 
 def _areas(readers: list[Reader]) -> dict[ir.Value, int]:
     """The maps that may have groups, each with the number of its area."""
-    leader = {r.result: r.result for r in readers if r.result is not None}
-
-    def find(map_: ir.Value) -> ir.Value:
-        while leader[map_] != map_:
-            map_ = leader[map_]
-        return map_
-
+    maps = dict.fromkeys(r.result for r in readers if r.result is not None)
+    areas, numbers = Classes(), dict[ir.Value, int]()
     for reader in readers:
-        if reader.joins:
+        if reader.joins and reader.result is not None:
             for x in reader.maps:
-                if x in leader:
-                    leader[find(x)] = find(reader.result)
-    numbers: dict[ir.Value, int] = {}
-    return {m: numbers.setdefault(find(m), len(numbers)) for m in leader}
+                if x in maps:
+                    areas.join(x, reader.result)
+    return {m: numbers.setdefault(areas.of(m), len(numbers)) for m in maps}

@@ -8,9 +8,10 @@ from typing import Any
 from torch_mlir import ir
 
 from gradcam.dialect.traits import Activation, AlignsParts, Forward, has, trait
+from gradcam.passes.ir.classes_of_values import Classes
 from gradcam.passes.ir.queries import only_user
 from gradcam.passes.quantize.calibrate import RANGE
-from gradcam.passes.quantize.unsigned_maps import Classes, alike
+from gradcam.passes.quantize.unsigned_maps import alike
 
 
 def share_ranges(body: Iterable[Any], gradients: set[ir.Value]) -> None:

@@ -22,6 +22,7 @@ from gradcam.dialect.traits import (
 )
 from gradcam.dialect.verify import sides
 from gradcam.functions import FUNCTIONS
+from gradcam.passes.ir.classes_of_values import Classes
 from gradcam.passes.ir.explanations import class_dependents
 from gradcam.passes.ir.queries import users
 
@@ -49,23 +50,6 @@ def unsigned_maps(main: Any) -> set[ir.Value]:
         storages.of(op.results[0]) for op in forward if op.results[0] not in nonnegative and not _is_clipped_at_zero(op)
     }
     return {op.results[0] for op in forward if storages.of(op.results[0]) not in signed}
-
-
-class Classes:
-    """Values in classes: those that were joined, and those joined with them, are of one class."""
-
-    def __init__(self) -> None:
-        self._parents: dict[ir.Value, ir.Value] = {}
-
-    def join(self, a: ir.Value, b: ir.Value) -> None:
-        """Puts two values, and all of their classes, into one class."""
-        self._parents[self.of(a)] = self.of(b)
-
-    def of(self, value: ir.Value) -> ir.Value:
-        """The value that stands for the class of a value."""
-        while (parent := self._parents.get(value, value)) != value:
-            value = parent
-        return value
 
 
 def alike(op: Any) -> Iterable[ir.Value]:
