@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import product
 from typing import Any
 
@@ -183,6 +183,15 @@ class Datapath:
 
         return choose(values, 0)
 
+    def _by_entry(self, column: Sequence[int], make: Callable[[int], Value], stage: int) -> Value:
+        """What `make` makes of the number in `column` of the configuration whose step is in `stage`.
+
+        It is made once for each number that occurs.
+        """
+        entries = sorted(set(column))
+        users = [[i for i, own in enumerate(column) if own == entry] for entry in entries]
+        return self.select([make(entry) for entry in entries], users, stage)
+
     def _sinks(self, slot: Slot) -> list[tuple[Epilogue, Sink]]:
         """The sinks whose values are stored through a slot, each with its epilogue."""
         sinks = [(e, s) for e in self.engine.epilogues for s in e.flow.sinks]
@@ -252,9 +261,7 @@ class Datapath:
             tap = self.b.state(register.width, f"{name}_{i}")
             tap.assign(taps[-1], update)
             taps.append(tap)
-        ends = sorted(set(turns))
-        users = [[i for i, own in enumerate(turns) if own == end] for end in ends]
-        return self.select([taps[end - 1] for end in ends], users, self._accumulator_stage)
+        return self._by_entry(turns, lambda own: taps[own - 1], self._accumulator_stage)
 
     def _begins(self) -> Value:
         """i1: in the step that updates the accumulators, sums that slide start anew."""
@@ -462,10 +469,7 @@ class Datapath:
         column = self.shapes.columns.get(id(node.args[1]))
         if column is None:
             return self._compute(node, args)
-        amounts = sorted(set(column))
-        shifted = [self._compute(node, [args[0], self.b.const(amount, node.bits)]) for amount in amounts]
-        users = [[i for i, amount in enumerate(column) if amount == own] for own in amounts]
-        return self.select(shifted, users, stage)
+        return self._by_entry(column, lambda own: self._compute(node, [args[0], self.b.const(own, node.bits)]), stage)
 
     def _compute(self, node: Node, args: list[Value]) -> Value:
         """The result of an arith op as combinational logic.

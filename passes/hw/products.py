@@ -25,6 +25,8 @@ class Products:
     def __init__(self, path: Datapath) -> None:
         """Takes the datapath."""
         self.path, self.b = path, path.b
+        #: Bits of the wider factor of a DSP slice.
+        self._wide = Clock.of(path.engine.configurations[0].op).factor
         #: The products of multiplier modules, by their factors.
         self._made: dict[tuple[Value, Value], Value] = {}
         #: The sums of cascades, by the factors of all of their products.
@@ -94,14 +96,10 @@ class Products:
         """How a product shares a multiplication with that of the neighbouring lane; None as `packed` says."""
         path = self.path
         multiplier = path.multipliers.get(id(node))
-        pairing = find_pairing(node, path.unpaired_dims, path.bits_of, self._wide(node)) if path.dsp_packing else None
+        pairing = find_pairing(node, path.unpaired_dims, path.bits_of, self._wide) if path.dsp_packing else None
         if pairing is None or (multiplier and multiplier.selects_factors(path.shapes.number)):
             return None
         return pairing if point[pairing.dim] | 1 < path.extent(node, pairing.dim) else None
-
-    def _wide(self, node: Node) -> int:
-        """Bits of the wider factor of a DSP slice."""
-        return Clock.of(node.op).factor
 
     def _paired(self, pairing: Pairing, point: tuple[int, ...], stage: int) -> list[Value]:
         """The factor that a lane shares with its neighbour, and those of the lower and of the upper one."""
@@ -130,7 +128,7 @@ class Products:
         path, length, pairing = self.path, len(points), self._pairing(node, points[0])
         if pairing is not None:
             own, shared = (path.bits_of(factor).signed for factor in (pairing.own, pairing.shared))
-            while not fits_slice(_sum_bits(node.bits, length), own, shared, self._wide(node)):
+            while not fits_slice(_sum_bits(node.bits, length), own, shared, self._wide):
                 length //= 2
         parts = [self._cascade(node, points[i : i + length], pairing) for i in range(0, len(points), length)]
         ready = cascade_latency(length)

@@ -120,15 +120,27 @@ class Clock:
     """The clock of a design, which limits the ops of a stage.
 
     Attributes:
-        delays: the delays of the family; None without a clock.
-        period: the period of the clock in ns.
-        cascade, factor: see `Delays`; also without a clock those of the family.
+        family: the figures of the family; None for any.
+        period: the period of the clock in ns; infinite without one.
     """
 
-    delays: Delays | None = None
+    family: Delays | None = None
     period: float = math.inf
-    cascade: int = 1
-    factor: int = WIDE
+
+    @property
+    def delays(self) -> Delays | None:
+        """The delays of the family; None without a clock."""
+        return self.family if math.isfinite(self.period) else None
+
+    @property
+    def cascade(self) -> int:
+        """See `Delays`; that of the family also without a clock."""
+        return self.family.cascade if self.family else 1
+
+    @property
+    def factor(self) -> int:
+        """See `Delays`; that of the family also without a clock."""
+        return self.family.factor if self.family else WIDE
 
     @classmethod
     def of(cls, op: Any) -> Clock:
@@ -155,13 +167,13 @@ class Clock:
             raise GradcamError(f"there is no family '{family}'; choose one of {', '.join(DELAYS)}")
         delays = DELAYS[family]
         if mhz is None:
-            return cls(cascade=delays.cascade, factor=delays.factor)
+            return cls(delays)
         if not mhz > 0:
             raise GradcamError(f"a clock must be above 0 MHz, got {mhz:g}")
         slowest = delays.register + max(delays.shift, delays.multiply)
         if 1000 / mhz < slowest:
             raise GradcamError(f"{mhz:g} MHz is too fast for {family}; choose at most {1000 // slowest:g}")
-        return cls(delays, 1000 / mhz, delays.cascade, delays.factor)
+        return cls(delays, 1000 / mhz)
 
     @property
     def budget(self) -> float:

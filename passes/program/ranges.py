@@ -48,6 +48,11 @@ class Range(NamedTuple):
         """The range that holds both."""
         return Range(np.minimum(self.low, other.low), np.maximum(self.high, other.high))
 
+    def unless_wrapped(self, whole: Range) -> Range:
+        """This range where it is within that of the type, `whole`; else `whole`, since an integer may wrap."""
+        (least, most), (low, high) = whole.ends, self.ends
+        return self if least <= low and high <= most else whole
+
     def total(self, axes: Sequence[int], extents: Sequence[int]) -> Range:
         """The range of every partial sum of integers of this range, along axes that have these extents."""
         times = prod(n for axis, n in zip(axes, extents, strict=True) if self.low.shape[axis] == 1)
@@ -138,8 +143,8 @@ class NestRanges:
         if any(max(map(abs, a.ends)) >= 1 << 47 for a in args):
             return whole
         if node.kind == "arith.extui":
-            (low, high), bits = args[0].ends, node.args[0].bits
-            return args[0] if low >= 0 else Range.of(0, (1 << bits) - 1, depth + dims)
+            is_positive, bits = args[0].ends[0] >= 0, node.args[0].bits
+            return args[0] if is_positive else Range.of(0, (1 << bits) - 1, depth + dims)
         if node.kind == "reduce":
             found = args[0].total([depth + d for d in node.reduced], [flow.extents[d] for d in node.reduced])
         elif node.kind in _RULES:
@@ -149,8 +154,7 @@ class NestRanges:
             found = _RULES[node.kind](*args)
         else:
             return whole
-        low, high = found.ends
-        return found if whole.ends[0] <= low and high <= whole.ends[1] else whole  # else it may wrap
+        return found.unless_wrapped(whole)
 
     def _read(self, accumulator: Range, registers: Register, flow: Dataflow) -> Range:
         """The registers that the lanes of a dataflow read."""
@@ -158,9 +162,7 @@ class NestRanges:
         shape = (*accumulator.low.shape[:-1], *(1,) * dims)
         if accumulator.low.shape[-1] == 1:
             return Range(*(end.reshape(shape) for end in accumulator))
-        places = np.full((1,) * dims, registers.first)
-        for dim, stride in registers.strides:
-            places = places + stride * _along(dim, dims, flow.extents[dim])
+        places = _places_of(registers, flow.extents)
         return Range(*(end[(*[slice(None)] * depth, places)] for end in accumulator))
 
     def _loaded(self, access: Access) -> Range:
@@ -209,18 +211,13 @@ class NestRanges:
         total = self._by_register(total, sinks[0].target, nest.body.extents)
         if accumulator.group:  # sums of all positions and groups move through all registers
             total = self._slid(total, accumulator.group, accumulator.lanes)
-        found = Range(total.low + accumulator.initial, total.high + accumulator.initial)
-        low, high = found.ends
-        return found if whole.ends[0] <= low and high <= whole.ends[1] else whole
+        return Range(total.low + accumulator.initial, total.high + accumulator.initial).unless_wrapped(whole)
 
     def _by_register(self, total: Range, registers: Register, extents: Sequence[int]) -> Range:
         """The sums of all lanes with their registers as the last axis."""
         depth, count = len(self.loops), self.nest.accumulators[registers.number].lanes
         shape = (*total.low.shape[:depth], count)
-        places = np.zeros((1,) * len(extents), np.int64) + registers.first
-        for dim, stride in registers.strides:
-            places = places + stride * _along(dim, len(extents), extents[dim])
-        out = []
+        places, out = _places_of(registers, extents), []
         for end in total:
             lanes = np.broadcast_to(end, (*end.shape[:depth], *places.shape))
             ordered = np.zeros(shape, np.int64)
@@ -234,6 +231,14 @@ class NestRanges:
         each = [end.reshape(*shape, lanes // group, group) for end in total]
         low, high = each[0].min(along, keepdims=True).sum(-2), each[1].max(along, keepdims=True).sum(-2)
         return Range(*(np.tile(end, lanes // group) for end in (low, high)))
+
+
+def _places_of(registers: Register, extents: Sequence[int]) -> np.ndarray:
+    """The number of the register of each lane, with an axis for each lane dimension."""
+    places = np.full((1,) * len(extents), registers.first)
+    for dim, stride in registers.strides:
+        places = places + stride * _along(dim, len(extents), extents[dim])
+    return places
 
 
 def _along(axis: int, axes: int, extent: int) -> np.ndarray:
