@@ -159,8 +159,9 @@ def calibrate(
         image = {} if normalization_of(main) else {a.name: a.attr for a in main.arg_attrs[0]}
         measured = ir.FloatAttr.get(f64, statistics.image.choose(choice, percentile))
         set_image_attribute(main, RANGE, given_range(image) or measured)
-        main.attributes[RANGE_BITS] = ir.IntegerAttr.get(ir.IntegerType.get_signless(64), activation_bits)
-        if choice != "mse":
+        if choice == "mse":
+            main.attributes[RANGE_BITS] = ir.IntegerAttr.get(ir.IntegerType.get_signless(64), activation_bits)
+        elif RANGE_BITS in main.attributes:
             del main.attributes[RANGE_BITS]
 
 
