@@ -81,13 +81,13 @@ def test_what_is_handed_on_wrongly_is_caught():
 
 def test_a_compile_reads_every_nest_at_most_three_times(monkeypatch, tmp_path):
     """And once more where gradcam-tile-pixels has rebuilt it."""
-    read, calls, rebuild, rebuilt = nest.read_nest, [], tile_pixels.reorder, []
+    read, calls, rebuild, rebuilt = nest.read_nest, [], tile_pixels.rebuild, []
 
     def counted_rebuild(*arguments):
         rebuilt.append(arguments)
         return rebuild(*arguments)
 
-    monkeypatch.setattr(tile_pixels, "reorder", counted_rebuild)
+    monkeypatch.setattr(tile_pixels, "rebuild", counted_rebuild)
 
     def counted(op):
         calls.append(op)
