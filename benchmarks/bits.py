@@ -99,7 +99,7 @@ def table(found: Sequence[Cost]) -> str:
 
 
 def _measure(options: argparse.Namespace) -> None:
-    settings = Settings(options.target_layer, options.method, pe=options.pe, validate=False)
+    settings = Settings(options.target_layer, options.method, pe=options.pe, family=options.family, validate=False)
     choices = [bits_named(text) for text in options.bits]
     print(table(list(costs(load_model(options.model), settings, choices, options.family))))
 
