@@ -84,7 +84,9 @@ class Row:
 
 def multipliers(rtl: Path, engine: str = "mac") -> int:
     """Multiplications of int8 values in the engines of a name, of a design's folder of SystemVerilog."""
-    return sum(len(re.findall(r"\* \{\{8\{\w+\[\d+\]", f.read_text())) for f in sorted(rtl.glob(f"engine_{engine}*.sv")))
+    return sum(
+        len(re.findall(r"\* \{\{8\{\w+\[\d+\]", f.read_text())) for f in sorted(rtl.glob(f"engine_{engine}*.sv"))
+    )
 
 
 def measure(model: Any, settings: Settings, images: int, say: Callable[[str], None]) -> tuple[Row, np.ndarray]:

@@ -27,7 +27,7 @@ class AddressGenerators:
         """The address register of a port: the address of the step in stage 0, in slices of a word."""
         b, width = self.b, port.address_bits + port.slice_bits
         forms = [port.form_in_slices(i) for i in range(len(self.engine.configurations))]
-        modulus = port.banks[0].words * port.slices if port.reads_weight_stream else None
+        modulus = port.banks[0].words * port.most_slices if port.reads_weight_stream else None
         bases = [_constant(f) for f in forms]
         terms = self._symbol_terms(forms, width)
         base = self.base([n % modulus if modulus else n for n in bases], width, terms)

@@ -89,9 +89,13 @@ class BankAccess:
             if len(port.banks) > 1:
                 here = values[port.bank].eq(port.banks.index(self.bank))
                 enable = self.b.mux(here, enable, 0)
-            low = port.address.bits - port.address_bits
+            low, slices = port.address.bits - port.address_bits, port.slices[self.bank]
             word = address[low:].zero_extend(address_bits(self.bank))
-            part = address[:low] if low else None
+            part = address[low - (slices - 1).bit_length() : low] if low and slices > 1 else None
+            if store:
+                enable = self.b.concat(
+                    [enable[i] for i in range(0, port.most_slices, port.most_slices // slices)][::-1]
+                )
             found.append(Request(port, enable, word, part))
         return found
 
@@ -99,7 +103,7 @@ class BankAccess:
         """The inputs of the bank's write port, from the engine that writes."""
         b, writes = self.b, self._requests(store=True)
         active = [write.enable.ne(0) for write in writes]
-        data = [values[port.data] for values, port in self.engines if port.slot.store]
+        data = [values[port.data][: self.bank.width] for values, port in self.engines if port.slot.store]
         return {
             "wen": b.any_of(*(write.enable.replicate(self.groups) for write in writes)),
             "waddr": b.priority_mux(active, [write.word for write in writes]),
@@ -111,7 +115,7 @@ class BankAccess:
         b, choices = self.b, dict[int, list[tuple[Value, Value]]]()
         for read in reads:
             if read.slice is not None:
-                choices.setdefault(read.port.slices, []).append((read.enable, read.slice))
+                choices.setdefault(read.port.slices[self.bank], []).append((read.enable, read.slice))
         selected = {n: b.priority_mux(*zip(*pairs, strict=True)) for n, pairs in choices.items()}
         name, moving = self.bank.name, moving if self.crossing else None
         return {n: of_word(b, v, enable, self.crossing, moving, f"{name}_pick{n}") for n, v in selected.items()}

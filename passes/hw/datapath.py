@@ -16,6 +16,7 @@ from gradcam.passes.hw.sharing import Multiplier, share_multipliers
 from gradcam.passes.hw.tables import Tables
 from gradcam.passes.hw.value import PREDICATES, State, Value
 from gradcam.passes.ir.attributes import CASCADE
+from gradcam.passes.ir.linear_form import Term
 from gradcam.passes.program.clock import EXTENSION, EXTREME, SHIFT, Clock, is_wide, unextended
 from gradcam.passes.program.engines import Engine, Epilogue, Slot, latency_of, stage_of
 from gradcam.passes.program.nest import Access, Dataflow, Node, Sink
@@ -52,9 +53,17 @@ class Datapath:
     """
 
     def __init__(
-        self, b: Builder, engine: Engine, counters: LoopCounters, valid: Value, enable: Value | None, dsp_packing: bool
+        self,
+        b: Builder,
+        engine: Engine,
+        counters: LoopCounters,
+        valid: Value,
+        enable: Value | None,
+        dsp_packing: bool,
+        symbol: Callable[[int, Term], Value],
     ) -> None:
         self.b, self.engine, self.counters, self.valid, self.enable = b, engine, counters, valid, enable
+        self._symbol = symbol
         self.configuration, self.dsp_packing = counters.configuration, dsp_packing
         self.guards: dict[int, Value | None] = {}
         self.inputs: dict[int, tuple[Value, int | None, Value | None]] = {}
@@ -313,7 +322,7 @@ class Datapath:
             counter = self.counters.counters.get(self.engine.loops(self.shapes.nest_of(node)).index(node.what))
             return counter.zero_extend(32) if counter is not None else b.const(0, 32), 0
         if node.kind == "acc":
-            return self._accumulators[node.what.number, node.what.at(point)], self._accumulator_stage
+            return self._register(node, point), self._accumulator_stage
         if node.kind == "load":
             return self._load(node, point)
         stage = stage_of(node.op)
@@ -348,6 +357,20 @@ class Datapath:
         if latency:
             result = result[: min(node.bits, self._bits_read(node))]
         return self.delay(result, latency, node.kind.split(".")[-1]), stage + latency
+
+    def _register(self, node: Node, point: tuple[int, ...]) -> Value:
+        """The value of an accumulator: of the lane's register, or of that which a run-time term picks."""
+        number, first, term = node.what.number, node.what.at(point), node.what.term
+        if term is None:
+            return self._accumulators[number, first]
+        epilogue = next(e for e in self.engine.epilogues if node in e.flow.nodes)
+        place = epilogue.flow.nodes.index(node)
+        terms = [(i, self.engine.configurations[i].epilogue.nodes[place].what.term) for i in epilogue.configurations]
+        lane, *others = {self._symbol(i, own): None for i, own in terms}
+        if others:
+            raise fail(node.op, "the nest reads more run-time terms than others that share its epilogue")
+        lanes = [value for (n, _), value in sorted(self._accumulators.items(), key=lambda item: item[0]) if n == number]
+        return self.b.select(self.delay(lane, self._accumulator_stage, "lane"), lanes[first:])
 
     def signed(self, node: Node, point: tuple[int, ...], stage: int) -> Value:
         """What an extension extends, as a number with a sign; any other value as it is.

@@ -17,6 +17,7 @@ from gradcam.passes.hw.signals import Signal
 from gradcam.passes.hw.symbols import Symbols
 from gradcam.passes.hw.value import Deferred, Value
 from gradcam.passes.hw.weight_words import first_reads, last_reads
+from gradcam.passes.ir.linear_form import Term
 from gradcam.passes.program.banks import Bank
 from gradcam.passes.program.clock import Clock
 from gradcam.passes.program.engines import Engine, latency_of
@@ -37,7 +38,7 @@ class EngineBuilder:
         ports: the ports of the engine's slots.
         memories: the ports to banks.
         weight_ports: the ports that read the weight stream.
-        symbols: run-time terms of addresses, each an input.
+        symbols: run-time terms of indices, each an input.
     """
 
     def __init__(
@@ -65,7 +66,7 @@ class EngineBuilder:
         self.ports = [make_port(s, banks, weights) for s in engine.slots]
         self.memories = [port for port in self.ports if isinstance(port, MemoryPort)]
         self.weight_ports = [port for port in self.memories if port.reads_weight_stream]
-        self.symbols = Symbols(self.memories, len(engine.configurations), registers)
+        self.symbols = Symbols(self.memories, engine, registers)
 
     @property
     def name(self) -> str:
@@ -179,7 +180,11 @@ class _Engine:
         self.moving.assign(b.any_of(~self.running, *([go] if plan.crossing else []), moves))
         finish = self.step & self.counters.final
         self.running.assign(go | (self.running & ~finish))
-        return Datapath(b, self.engine, self.counters, valid, enable, plan.dsp_packing)
+        return Datapath(b, self.engine, self.counters, valid, enable, plan.dsp_packing, self._symbol)
+
+    def _symbol(self, configuration: int, term: Term) -> Value:
+        """A run-time term of a configuration's indices, in stage 0."""
+        return self.p[self.plan.symbols.name(configuration, term)]
 
     def _enable(self) -> Value | None:
         """i1: the clock enable of the pipeline registers; None where nothing stalls them.
@@ -263,12 +268,12 @@ class _Engine:
         b, stage = self.b, path.departure(port.slot)
         address = path.delay(self.agu.address(port), stage, f"agu_{port.name}")
         self.values[port.address] = address[port.slice_bits :]
-        if port.slices > 1:
+        if port.most_slices > 1:
             choice = address[: port.slice_bits]
-            self.values[port.enable] = b.concat([active & choice.eq(i) for i in range(port.slices)][::-1])
+            self.values[port.enable] = b.concat([active & choice.eq(i) for i in range(port.most_slices)][::-1])
         else:
             self.values[port.enable] = active
-        self.values[port.data] = b.concat([data.zero_extend(port.width // port.slices)] * port.slices)
+        self.values[port.data] = b.concat([data.zero_extend(port.width // port.most_slices)] * port.most_slices)
         if len(port.banks) > 1:
             self.values[port.bank] = _bank_number(port, path, stage)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from gradcam.errors import fail
 from gradcam.passes.hw.signals import Signal, Stream
 from gradcam.passes.hw.value import bits_for
 from gradcam.passes.ir.linear_form import Linear
@@ -101,9 +100,11 @@ class MemoryPort(Port):
         banks: the banks that configurations access through the port.
         bank_of: per configuration, the number of its bank in `banks`.
         uses: per configuration, the words that it reads from the weight stream; None where it reads something else.
-        slices: slices per word. A slice has the lanes of one access; the lowest address bits select it. A read slice
-            is selected behind the bank.
+        slices: slices per word of each bank. A slice has the lanes of one access; the lowest address bits select it. A
+            read slice is selected behind the bank.
         address_bits, slice_bits: bits of a word address, and of the number of a slice in the word.
+        most_slices: slices per word of the bank with the widest words; an address counts them. A bank with narrower
+            words has only every n-th of them.
         enable: the read enable, or write enables, one bit per slice.
         address: the word address; for a read followed by the number of the slice in the lowest bits.
         bank: the number of the bank that is accessed.
@@ -118,24 +119,23 @@ class MemoryPort(Port):
         """Determines the banks that a slot accesses and the position of its lanes in their words.
 
         Raises:
-            GradcamError: the banks differ in lanes or bits.
+            GradcamError: the lanes of an access would straddle two words of a bank.
         """
         used = [None if a is None else banks[place_of(a.memref)[0]] for a in slot.accesses]
         self.banks = list(dict.fromkeys(b for b in used if b is not None))
-        if len({(b.lanes, b.bits) for b in self.banks}) != 1:
-            names = ", ".join(b.name for b in self.banks)
-            raise fail(slot.example.op, f"{names} have different words; read each constant with one number of lanes")
         self.bank_of = [0 if b is None else self.banks.index(b) for b in used]
         self.uses = [weights.use_of(a) if weights else None for a in slot.accesses]
-        self.slices = slices_of([a for a in slot.accesses if a is not None], self.banks[0])
+        self.slices = slices_of([(a, b) for a, b in zip(slot.accesses, used, strict=True) if a and b])
+        self.most_slices = max(self.slices.values())
         self.address_bits = max(bits_for(b.words) for b in self.banks)
-        self.slice_bits = (self.slices - 1).bit_length()
-        super().__init__(slot, self.banks[0].width // (1 if slot.store else self.slices))
+        self.slice_bits = (self.most_slices - 1).bit_length()
+        slice_width = self.banks[0].width // self.slices[self.banks[0]]
+        super().__init__(slot, slice_width * (self.most_slices if slot.store else 1))
         self._declare()
 
     def _declare(self) -> None:
         store, bank_bits = self.slot.store, bits_for(len(self.banks))
-        self.enable = self.signal("en", self.slices if store else 1)
+        self.enable = self.signal("en", self.most_slices if store else 1)
         self.address = self.signal("addr", self.address_bits + (0 if store else self.slice_bits))
         self.bank, self.source = self.signal("bank", bank_bits), self.signal("from", bank_bits)
         self.data = self.signal("data", self.width)
@@ -159,7 +159,8 @@ class MemoryPort(Port):
             return None
         bank, use = self.banks[self.bank_of[configuration]], self.uses[configuration]
         offset = 0 if ring_of(access.memref) else place_of(access.memref)[1]
-        form = address_form(access, bank, offset, self.slices)
+        form = address_form(access, bank, offset, self.slices[bank])
+        form = {term: c * (self.most_slices // self.slices[bank]) for term, c in form.items()}
         if use is not None and use.symbol is not None:
             # The weight reader applies the symbol: all alternatives occupy the same place in the ring.
             form.pop(use.symbol, None)
@@ -174,8 +175,8 @@ class MemoryPort(Port):
         size = ring_of(access.memref) if access else None
         if access is None or size is None:
             return None
-        words = -(-size // self.banks[0].lanes)
-        return words * self.slices, place_of(access.memref)[1] * self.slices
+        words = -(-size // self.banks[self.bank_of[configuration]].lanes)
+        return words * self.most_slices, place_of(access.memref)[1] * self.most_slices
 
 
 def make_port(slot: Slot, banks: Mapping[str, Bank], weights: WeightStream | None) -> Port:

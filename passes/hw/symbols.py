@@ -1,4 +1,4 @@
-"""Terms of addresses that are known at run time only, such as a part of the class: bits of the program's registers."""
+"""Terms of indices that are known at run time only, such as a part of the class: bits of the program's registers."""
 
 from __future__ import annotations
 
@@ -10,16 +10,14 @@ from torch_mlir import ir as mlir
 from gradcam.errors import fail
 from gradcam.passes.hw.ports import MemoryPort
 from gradcam.passes.hw.signals import Signal
-from gradcam.passes.ir.linear_form import Linear
+from gradcam.passes.ir.linear_form import Linear, Term
 from gradcam.passes.ir.queries import symbol_register
-
-#: A symbolic term of an address: "mod" or "floordiv", index value, divisor.
-Term = tuple[str, mlir.Value, int]
+from gradcam.passes.program.engines import Engine
 
 
 @dataclass(eq=False)
 class Symbol:
-    """A run-time term of addresses: a bit field of a register, which each configuration selects.
+    """A run-time term of indices: a bit field of a register, which each configuration selects.
 
     Attributes:
         port: the engine's input.
@@ -39,19 +37,20 @@ class Symbols:
         found: the symbols by the names of their ports.
     """
 
-    def __init__(self, ports: Sequence[MemoryPort], configurations: int, registers: Mapping[mlir.Value, str]) -> None:
-        """Finds the symbols in addresses.
+    def __init__(self, ports: Sequence[MemoryPort], engine: Engine, registers: Mapping[mlir.Value, str]) -> None:
+        """Finds the symbols in addresses and in the indices of accumulators.
 
         Args:
             ports: the memory ports of the engine.
-            configurations: number of the engine's configurations.
+            engine: the engine.
             registers: names of one-element buffers.
         """
-        self._ports, self._registers = ports, registers
+        self._ports, self._engine, self._registers = ports, engine, registers
         self.found: dict[str, Symbol] = {}
+        configurations = len(engine.configurations)
         for configuration in range(configurations):
             for term in self._terms(configuration):
-                name = self._name(configuration, term)
+                name = self.name(configuration, term)
                 register, low, bits = symbol_field(term, registers, max(p.address_bits + p.slice_bits for p in ports))
                 symbol = self.found.setdefault(name, Symbol(Signal(name, bits), low, [None] * configurations))
                 symbol.registers[configuration] = register
@@ -59,14 +58,15 @@ class Symbols:
     def coefficient(self, configuration: int, form: Linear, symbol: str) -> int:
         """The coefficient of a symbol in an address `form` of a configuration."""
         terms = [t for t in form if isinstance(t, tuple)]
-        return sum(form[t] for t in terms if self._name(configuration, t) == symbol)
+        return sum(form[t] for t in terms if self.name(configuration, t) == symbol)
 
     def _terms(self, configuration: int) -> list[Term]:
-        """The symbolic terms in the addresses of a configuration."""
+        """The symbolic terms of a configuration."""
         forms = [port.form_in_slices(configuration) or {} for port in self._ports]
-        return list(dict.fromkeys(t for form in forms for t in form if isinstance(t, tuple)))
+        picked = [register.term for register in self._engine.configurations[configuration].picked]
+        return list(dict.fromkeys(t for t in (*(t for form in forms for t in form), *picked) if isinstance(t, tuple)))
 
-    def _name(self, configuration: int, term: Term) -> str:
+    def name(self, configuration: int, term: Term) -> str:
         """Name of the symbol of a term.
 
         Configurations share a symbol when operation and divisor are equal. A configuration that applies them to several

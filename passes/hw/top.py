@@ -146,7 +146,7 @@ class _Top:
         if self.weights and bank == self.weights.bank:
             return self.weights.word_beats
         memories = [port for e in self.builders for port in e.memories if port.slot.store]
-        return max((port.slices for port in memories if bank in port.banks), default=1)
+        return max((port.slices[bank] for port in memories if bank in port.banks), default=1)
 
     def stopping(self, bank: Bank) -> list[EngineBuilder]:
         """The engines that read a bank and that, when they stall, must also stop their reads in flight."""
@@ -185,7 +185,7 @@ class _Wiring:
             values, configuration = self.engines[builder], self._configuration(builder)
             match port:
                 case MemoryPort() if port in self.reads:
-                    read = [words[bank.name][port.slices] for bank in port.banks]
+                    read = [words[bank.name][port.slices[bank]] for bank in port.banks]
                     self.reads[port].assign(self.b.select(values[port.source], read) if len(read) > 1 else read[0])
                 case StreamPort():
                     self._stream(port, configuration, values)

@@ -9,6 +9,9 @@ from torch_mlir import ir
 
 from gradcam.errors import fail
 
+#: A symbolic term: "mod" or "floordiv", index value, divisor.
+Term = tuple[str, ir.Value, int]
+
 #: A linear form over loops and symbols: {None: constant, loop value: coefficient, (kind, value, divisor): coefficient}.
 #: `kind` is "mod" or "floordiv", of a symbol by a constant; a symbol alone is its floordiv by 1. No coefficient is 0.
 Linear = dict[Any, int]

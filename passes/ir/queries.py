@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -141,3 +142,18 @@ def main_function(module: ir.Module) -> ir.OpView:
     if len(functions) != 1:
         raise fail(module.operation, f"a module must hold exactly one function to compile, found {len(functions)}")
     return functions[0]
+
+
+def contributing(steps: Sequence[tuple[set[ir.Value], set[ir.Value]]], result: ir.Value) -> set[int]:
+    """The numbers of the steps that a result depends on.
+
+    Args:
+        steps: the buffers that each step of a program reads, and those that it writes, in program order.
+        result: the buffer of the result.
+    """
+    found, wanted = set[int](), {result}
+    for number, (read, written) in reversed(list(enumerate(steps))):
+        if written & wanted:
+            found.add(number)
+            wanted |= read
+    return found

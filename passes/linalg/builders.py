@@ -143,6 +143,15 @@ def elementwise(x: ir.Value, others: Sequence[ir.Value], bits: int | Sequence[in
     return result if isinstance(bits, int) or len(widths) > 1 else [result]
 
 
+def one_lane(x: ir.Value, lane: int | ir.Value) -> ir.Value:
+    """A lane of `x` (HxWxC) as a tensor HxWx1 of its own, so that the other lanes need not be stored."""
+    h, w, _ = shape(x)
+    y, x_, _ = (ir.AffineExpr.get_dim(i) for i in range(3))
+    maps = [ir.AffineMap.get(3, 0, [y, x_, ir.AffineExpr.get_constant(0)]), ir.AffineMap.get_identity(3)]
+    part = extract_slice(x, [0, 0, lane], [h, w, 1], [h, w, 1])
+    return generic([part], [empty([h, w, 1], width(x))], maps, "ppp", lambda value, _: value)
+
+
 def widened(x: ir.Value, bits: int, unsigned: bool = False) -> ir.Value:
     """Scalar `x` extended to `bits` by its sign, or by zeros where it is unsigned; or as it is."""
     if width(x) == bits:

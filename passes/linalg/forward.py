@@ -36,6 +36,7 @@ from gradcam.passes.linalg.builders import (
     generic,
     insert_slice,
     integer,
+    one_lane,
     rescaled,
     shape,
     width,
@@ -58,7 +59,7 @@ from gradcam.passes.linalg.lowering import (
     users_named,
 )
 from gradcam.passes.linalg.products import accumulate, multiply_lanes
-from gradcam.passes.linalg.values import Halves, LaneMap, Parities, Placed, Row
+from gradcam.passes.linalg.values import Halves, Parities, Placed, Row
 from gradcam.passes.linalg.windows import (
     POINTWISE,
     Window,
@@ -359,11 +360,14 @@ def _lower_pool_map(lowering: Lowering, op: Any) -> list[Any]:
     return [_summed(lowering, inner, ir.IntegerAttr(op.attributes["size"]).value)]
 
 
-def _summed(lowering: Lowering, op: Any, size: int) -> LaneMap:
+def _summed(lowering: Lowering, op: Any, size: int) -> ir.Value:
     """A convolution of the feature map with the tile of the class's row; one lane of its result is the heatmap.
 
     Other weights take the place of the tile: a vector, or a map, such as a row of a classifier behind a flattened map.
     Then every lane is the heatmap. The sums are over blocks of size x size, too.
+
+    Returns:
+        The heatmap as a tensor of one lane.
     """
     weights, a = op.operands
     row, x = lowering.values[weights], lowering.tensor(a)
@@ -373,17 +377,17 @@ def _summed(lowering: Lowering, op: Any, size: int) -> LaneMap:
     out, unsigned = [*(n // size for n in shape(x)[:2]), lowering.pe.oc], is_unsigned(a)
     factors, channels = lowering.factors, type_shape(a)[1]
     if isinstance(row, Row) and row.is_vector:
-        return LaneMap(accumulate(x, row.tiles(), window, out, factors, unsigned), row.lane)
+        return one_lane(accumulate(x, row.tiles(), window, out, factors, unsigned), row.lane)
 
     def sums(w: ir.Value) -> ir.Value:
-        return multiply_lanes(lowering.pe, channels, x, w, window, out, factors, unsigned)
+        return one_lane(multiply_lanes(lowering.pe, channels, x, w, window, out, factors, unsigned), 0)
 
     w = lowering.factor(weights, factors.takes_as_weight)
     if not isinstance(w, Halves):
-        return LaneMap(sums(w), 0)
+        return sums(w)
     with part_location(op, "high"):
         high = sums(w.high)
-    return LaneMap(elementwise(sums(w.low), [high], ACCUMULATOR_BITS, lambda low, high: Halves.whole(high, low)), 0)
+    return elementwise(sums(w.low), [high], ACCUMULATOR_BITS, lambda low, high: Halves.whole(high, low))
 
 
 def _lower_return(lowering: Lowering, op: Any) -> list[Any]:
@@ -396,14 +400,13 @@ def unpacked(lowering: Lowering, op: Any, value: ir.Value) -> ir.Value:
     lowered = lowering.values[value]
     if isinstance(lowered, Parities | Placed):
         lowered = lowering.tensor(value)
-    if isinstance(lowered, LaneMap):
-        h, w, _ = shape(lowered.packed)
-        return extract_slice(lowered.packed, [0, 0, lowered.lane], [h, w, 1], [h, w])
     dims = type_shape(value)
     if isinstance(lowered, Row) or (len(dims) == 2 and shape(lowered)[:2] != [1, 1]):
         raise fail(op, f"a value of type {value.type} has no lowering as a result")
     if len(dims) == 2:
         return logits_vector(lowering, value)
+    if len(dims) == 3:
+        return extract_slice(lowered, [0, 0, 0], [*dims[1:], 1], dims[1:])
     if len(dims) == 4:
         _, c, h, w = dims
         return extract_slice(lowered, [0, 0, 0], [h, w, c], [h, w, c])

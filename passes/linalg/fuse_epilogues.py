@@ -117,13 +117,16 @@ def _is_fusable(producer: Any, read: ir.AffineMap) -> bool:
 
 
 def _reads_accumulator(op: Any) -> bool:
-    """Whether `op` reads accumulators: the i32 result of a reduction."""
-    return any(
-        _is_generic(operand.owner)
-        and not _is_parallel(operand.owner.operation)
-        and ir.RankedTensorType(operand.type).element_type == ir.IntegerType.get_signless(32, op.context)
-        for operand in op.operands
-    )
+    """Whether `op` reads accumulators: the i32 result of a reduction, or lanes of it."""
+
+    def is_accumulator(value: ir.Value) -> bool:
+        owner = value.owner
+        if not isinstance(owner, ir.Block) and owner.operation.name == "tensor.extract_slice":
+            return is_accumulator(owner.operands[0])
+        sums = _is_generic(owner) and not _is_parallel(owner.operation)
+        return sums and ir.RankedTensorType(value.type).element_type == ir.IntegerType.get_signless(32, op.context)
+
+    return any(map(is_accumulator, op.operands))
 
 
 class _Port(NamedTuple):

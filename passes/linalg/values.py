@@ -49,13 +49,6 @@ class Row(NamedTuple):
         return extract_slice(self.table, [self.tile, 0, 0, 0, self.lane, 0], [1, ict, kh, kw, 1, ic], [ict, kh, kw, ic])
 
 
-class LaneMap(NamedTuple):
-    """A map (h x w) as one lane of a packed tensor (h x w x OC)."""
-
-    packed: ir.Value
-    lane: ir.Value | int
-
-
 class Halves(NamedTuple):
     """A tensor of 16-bit integers as two of 8 bits: the value is high * 256 + low, and low is signed."""
 

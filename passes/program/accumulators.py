@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 from torch_mlir import ir
 
 from gradcam.errors import fail
-from gradcam.passes.ir.linear_form import Linear, access_forms, guard_forms
+from gradcam.passes.ir.linear_form import Linear, Term, access_forms, guard_forms
 from gradcam.passes.ir.queries import block_ops, int_constant, parallel_extents
 
 
@@ -52,11 +52,13 @@ class Register(NamedTuple):
         number: the number of the accumulator.
         first: the register of lane 0.
         strides: the lane dimensions that count, each with the registers from lane to lane.
+        term: a run-time term, such as the class modulo the lanes, by which the register is another one; None without.
     """
 
     number: int
     first: int
     strides: tuple[tuple[int, int], ...]
+    term: Term | None = None
 
     @property
     def dims(self) -> frozenset[int]:
@@ -83,10 +85,12 @@ def register_of(
     *own, form = access_forms(op, indices)
     if own != [{iv: 1} for iv in pixels]:
         raise fail(op, "the registers of an accumulator must have a dimension for every loop over pixels")
-    if set(form) - {None} - set(lane_dims):
-        raise fail(op, "the index of an accumulator must be a lane")
-    strides = sorted((lane_dims[iv], stride) for iv, stride in form.items() if iv is not None)
-    return Register(number, form.get(None, 0), tuple(strides))
+    terms = [t for t in form if isinstance(t, tuple)]
+    strides = sorted((lane_dims[iv], stride) for iv, stride in form.items() if iv in lane_dims)
+    is_picked = len(terms) == 1 and form[terms[0]] == 1 and op.operation.name == "affine.load"
+    if set(form) - {None, *terms, *lane_dims} or (terms and (strides or not is_picked)):
+        raise fail(op, "the index of an accumulator must be a lane, or in a load a symbol modulo the lanes")
+    return Register(number, form.get(None, 0), tuple(strides), terms[0] if terms else None)
 
 
 def read_accumulators(ops: Sequence[Any], innermost: ir.Value, pixels: Sequence[ir.Value] = ()) -> list[Accumulator]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import NamedTuple
@@ -144,26 +144,25 @@ def power_of_two(n: int) -> int:
     return 1 << (n - 1).bit_length()
 
 
-def slices_of(accesses: list[Access], bank: Bank) -> int:
-    """The number of slices of a word: accesses that fit into it side by side, each in a power of two of lanes.
+def slices_of(accesses: Sequence[tuple[Access, Bank]]) -> dict[Bank, int]:
+    """The slices of the words of each bank: accesses that fit side by side, each in a power of two of lanes.
 
     Returns:
-        1 when every access starts at a word.
+        1 for every bank when each access starts at a word, and the words are equally wide.
 
     Raises:
         GradcamError: the lanes of an access would straddle two words.
     """
-    for access in accesses:
-        if any(c % bank.lanes for c in access.index.values()):
-            break
-    else:
-        return 1
-    lanes = power_of_two(accesses[0].lanes)
-    for access in accesses:
+    banks = list(dict.fromkeys(bank for _, bank in accesses))
+    starts = all(c % bank.lanes == 0 for access, bank in accesses for c in access.index.values())
+    if starts and len({bank.lanes for bank in banks}) == 1:
+        return dict.fromkeys(banks, 1)
+    lanes = power_of_two(accesses[0][0].lanes)
+    for access, bank in accesses:
         if bank.lanes % lanes or any(c % lanes for c in access.index.values()):
             words = f"the {bank.lanes}-lane words of {bank.name}"
             raise fail(access.op, f"{access.lanes} lanes do not line up with {words}; pad the rows of the buffer")
-    return bank.lanes // lanes
+    return {bank: bank.lanes // lanes for bank in banks}
 
 
 def address_form(access: Access, bank: Bank, offset: int, slices: int) -> Linear:

@@ -70,8 +70,8 @@ def signature(flow: Dataflow, loops: list[Loop], load: Callable[[Access], tuple[
         what: Any = None
         if n.kind == "load":
             what = load(n.what)
-        elif n.kind == "acc":
-            what = n.what
+        elif n.kind == "acc":  # which register a term reads is no hardware
+            what = n.what if n.what.term is None else n.what._replace(term=(n.what.term[0], n.what.term[2]))
         elif n.kind == "iv":
             what = len(loops) - loops.index(n.what)
         elif n.kind not in ("const", "table"):

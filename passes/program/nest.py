@@ -47,7 +47,7 @@ from gradcam.passes.ir.queries import (
     parallel_extents,
     strides_of,
 )
-from gradcam.passes.program.accumulators import Accumulator, read_accumulators, register_of
+from gradcam.passes.program.accumulators import Accumulator, Register, read_accumulators, register_of
 
 #: The number of the predicate `ult` of arith.cmpi.
 _LESS = 6
@@ -236,6 +236,12 @@ class Nest:
         """The step, from 0, whose epilogue makes each of the given outputs, numbered over the `outputs` loops."""
         turns, reduction = self.turns, prod(loop.trip for loop in self.reduction)
         return (outputs // turns + 1) * (reduction * turns) - turns + outputs % turns
+
+    @property
+    def picked(self) -> list[Register]:
+        """What the nest reads of accumulators by a run-time term."""
+        found = [n.what for flow in self.flows for n in flow.nodes if n.kind == "acc"]
+        return [register for register in found if register.term is not None]
 
     @property
     def products(self) -> int:

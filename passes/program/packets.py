@@ -75,7 +75,8 @@ def _channels(accesses: Sequence[Access], names: Sequence[str]) -> list[Channel]
 
 
 def _class_registers(program: ScheduledProgram) -> list[str]:
-    """The registers that select a part of a buffer which a nest reads."""
+    """The registers that select a part of a buffer, or a lane of sums, which a nest reads."""
     forms = (form for nest in program.nests for a in nest.loads for form in (a.index, *a.guards))
-    used = {symbol_register(term[1]) for form in forms for term in form if isinstance(term, tuple)}
+    terms = [*(t for form in forms for t in form), *(r.term for nest in program.nests for r in nest.picked)]
+    used = {symbol_register(term[1]) for term in terms if isinstance(term, tuple)}
     return [name.removesuffix("_q") for memref, name in program.registers.items() if memref in used]

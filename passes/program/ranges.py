@@ -162,6 +162,8 @@ class NestRanges:
         shape = (*accumulator.low.shape[:-1], *(1,) * dims)
         if accumulator.low.shape[-1] == 1:
             return Range(*(end.reshape(shape) for end in accumulator))
+        if registers.term is not None:
+            return Range(accumulator.low.min(-1).reshape(shape), accumulator.high.max(-1).reshape(shape))
         places = _places_of(registers, flow.extents)
         return Range(*(end[(*[slice(None)] * depth, places)] for end in accumulator))
 

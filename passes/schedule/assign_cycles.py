@@ -21,6 +21,7 @@ from gradcam.passes.ir.attributes import (
     STALLS,
     START,
 )
+from gradcam.passes.ir.queries import contributing
 from gradcam.passes.program.engines import access_kind
 from gradcam.passes.program.nest import read_nests
 from gradcam.passes.program.runs import Run
@@ -181,15 +182,11 @@ def _phases(scheduled: ScheduledProgram) -> list[str]:
     program, function = scheduled.nests, scheduled.function
     kinds = [({access_kind(a) for a in n.loads}, {access_kind(a) for a in n.stores}) for n in program]
     stores = [i for i, (_, written) in enumerate(kinds) if "stream" in written]
-    written = {program[i].stores[0].memref: i for i in stores}
-    outputs = [written[a] for a in function.regions[0].blocks[0].arguments if a in written]
+    written = {program[i].stores[0].memref for i in stores}
+    outputs = [a for a in function.regions[0].blocks[0].arguments if a in written]
     if not outputs:
         raise fail(function, "no nest writes an argument: there is no output to compute")
-    needed, wanted = set(), {a.memref for a in program[outputs[0]].loads}
-    for i in reversed(range(len(program))):
-        if any(a.memref in wanted for a in program[i].stores):
-            needed.add(i)
-            wanted |= {a.memref for a in program[i].loads}
+    needed = contributing([({a.memref for a in n.loads}, {a.memref for a in n.stores}) for n in program], outputs[0])
     phases = []
     for i, (read, _) in enumerate(kinds):
         phase = (

@@ -7,7 +7,8 @@ array.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections import Counter
+from collections.abc import Hashable, Mapping, Sequence
 from math import gcd, prod
 from typing import NamedTuple
 
@@ -19,7 +20,7 @@ from gradcam.passes.schedule.plain_nest import PlainNest
 from gradcam.passes.schedule.sliding import find_sliding
 from gradcam.pe import PE
 
-#: Steps that narrow nests may add, in percent of those of all nests.
+#: Steps that narrow nests may add to the inference, and to the rest, in percent of those of all nests there.
 GROWTH = 2
 
 
@@ -30,47 +31,53 @@ class Lanes(NamedTuple):
         engine: equal for nests that share an engine, which have equal lanes.
         lanes: its lanes.
         steps: its steps with these lanes.
+        infers: whether it is a part of the inference.
     """
 
     engine: Hashable
     lanes: int
     steps: int
+    infers: bool = True
 
 
-def fewer_lanes(nests: Sequence[Lanes], steps: int) -> dict[Hashable, int]:
+def fewer_lanes(nests: Sequence[Lanes], steps: Mapping[bool, int]) -> dict[Hashable, int]:
     """The lanes of each engine: they are halved where a lane less adds the fewest steps, as long as few are added.
 
     Args:
         nests: the nests whose lanes are chosen.
-        steps: the steps of all nests of the program.
+        steps: the steps of all nests of the inference, under True, and of all others.
     """
     lanes = {nest.engine: nest.lanes for nest in nests}
-    left = steps * GROWTH // 100
+    left = Counter({infers: n * GROWTH // 100 for infers, n in steps.items()})
     while True:
-        added = {engine: 0 for engine, n in lanes.items() if n % 2 == 0}
+        added = {engine: Counter[bool]() for engine, n in lanes.items() if n % 2 == 0}
         for nest in nests:
             if nest.engine in added:
-                added[nest.engine] += nest.steps * nest.lanes // lanes[nest.engine]
+                added[nest.engine][nest.infers] += nest.steps * nest.lanes // lanes[nest.engine]
         fitting = [engine for engine, more in added.items() if more <= left]
         if not fitting:
             return lanes
-        engine = min(fitting, key=lambda e: added[e] / lanes[e])
+        engine = min(fitting, key=lambda e: added[e].total() / lanes[e])
         left -= added[engine]
         lanes[engine] //= 2
 
 
-def choose_lanes(nests: Sequence[PlainNest], pe: PE) -> dict[int, int]:
+def choose_lanes(nests: Sequence[PlainNest], pe: PE, inferring: set[int]) -> dict[int, int]:
     """The lanes of each nest, by its id.
 
     Args:
         nests: all nests that become one; an epilogue counts with its reduction.
         pe: the array.
+        inferring: the ids of nests of the inference.
     """
     lanes = {id(nest): _whole_lanes(nest, pe) for nest in nests}
     steps = {id(nest): _steps(nest) // lanes[id(nest)] for nest in nests}
     engines = {id(nest): _engine(nest, lanes[id(nest)]) for nest in nests}
-    beside = [Lanes(engine, lanes[n], steps[n]) for n, engine in engines.items() if engine is not None]
-    chosen = fewer_lanes(beside, sum(steps.values()))
+    total = Counter[bool]()
+    for number, n in steps.items():
+        total[number in inferring] += n
+    beside = [Lanes(e, lanes[n], steps[n], n in inferring) for n, e in engines.items() if e is not None]
+    chosen = fewer_lanes(beside, total)
     return {n: lanes[n] if engine is None else chosen[engine] for n, engine in engines.items()}
 
 

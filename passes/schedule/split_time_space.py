@@ -14,7 +14,7 @@ from gradcam.passes.infra.pass_base import Pass
 from gradcam.passes.ir import affine_ir
 from gradcam.passes.ir.linear_form import Linear, plus, substitute
 from gradcam.passes.ir.platform import Platform
-from gradcam.passes.ir.queries import is_argument, main_function
+from gradcam.passes.ir.queries import contributing, is_argument, main_function
 from gradcam.passes.schedule.lane_widths import choose_lanes, is_data, is_same, lane_of, summed_lane, term_of
 from gradcam.passes.schedule.plain_nest import PlainNest, Touch, read_plain_nest
 from gradcam.passes.schedule.sliding import Sliding, find_sliding
@@ -84,7 +84,8 @@ class _Splitter:
                     if other is None or _stored_bits(nest) >= _stored_bits(other):
                         fused[id(reader)] = nest
         producers = {id(n) for n in fused.values()}
-        self.lanes = choose_lanes([fused.get(id(n), n) for n in computing if id(n) not in producers], self.pe)
+        nests = [fused.get(id(n), n) for n in computing if id(n) not in producers]
+        self.lanes = choose_lanes(nests, self.pe, self._inferring())
         for nest in computing:
             with nest.op.location, ir.InsertionPoint(nest.op):
                 if id(nest) in fused:
@@ -94,6 +95,12 @@ class _Splitter:
         for nest in self.nests:
             nest.op.operation.erase()
         self._drop_unused()
+
+    def _inferring(self) -> set[int]:
+        """The ids of the nests that the first result depends on, the logits."""
+        steps = [({t.memref for t in n.loads.values()}, {s.memref for s in n.stores}) for n in self.nests]
+        results = [a for a in self.entry.arguments if any(a in written for _, written in steps)]
+        return {id(self.nests[number]) for number in contributing(steps, results[0])} if results else set()
 
     def _drop_unused(self) -> None:
         for op in list(self.entry.operations):
@@ -118,7 +125,10 @@ class _Splitter:
         return [s for s in nest.stores if s in self.initial]
 
     def _only_reader(self, store: Touch, writer: PlainNest, computing: list[PlainNest]) -> PlainNest | None:
-        """The elementwise nest that alone reads a reduction's buffer, each element once and in the written order."""
+        """The elementwise nest that alone reads a reduction's buffer, each element once and in the written order.
+
+        It may also read one lane of each.
+        """
         buffer = store.memref
         others = [n for n in computing if n is not writer and buffer in n.buffers]
         readers = [n for n in others if any(t.memref == buffer for t in n.loads.values())]
@@ -127,10 +137,12 @@ class _Splitter:
         if readers[0].reduces or any(is_argument(s.memref) for s in readers[0].stores):
             return None
         touches = [t for t in readers[0].loads.values() if t.memref == buffer]
-        identity = [{iv: 1} for iv in readers[0].ivs]
-        if len(touches) != 1 or touches[0].forms != identity or touches[0].guards:
+        if len(touches) != 1 or touches[0].guards:
             return None
-        return readers[0] if touches[0].covers(store, self.pe.lanes) else None
+        if _one_lane(readers[0], store) is not None:
+            return readers[0] if _in_one_word(writer, store) else None
+        identity = [{iv: 1} for iv in readers[0].ivs]
+        return readers[0] if touches[0].forms == identity and touches[0].covers(store, self.pe.lanes) else None
 
     def _is_read(self, buffer: ir.Value, writer: PlainNest) -> bool:
         """Whether a nest other than its writer, or an index such as the class, reads a buffer."""
@@ -255,8 +267,9 @@ class _Splitter:
             by |= {old: {iv: 1} for old, iv in zip(inner, steps, strict=False)}
             with ir.InsertionPoint.at_block_begin(body), _Grid(lanes, lane, by, sliding) as (here, place):
                 self._body(nest, here, place, summed, registers)
-            with _Grid(lanes, lane, by) as (here, place):
-                complete = plus(place, {None: width - lanes})
+            one = next((f for s in accumulated if epilogue and (f := _one_lane(epilogue, s)) is not None), None)
+            with _Grid(lanes, lane, by) if one is None else _Grid(1, None, by) as (here, place):
+                complete = plus(place if one is None else one, {None: width - lanes})
                 self._epilogue(nest, epilogue, here, complete, registers, guards)
 
     def _register(self, touch: Touch, lanes: int) -> ir.Value:
@@ -341,10 +354,34 @@ class _Splitter:
                 affine_ir.guarded_store(value, touch.memref, [substitute(f, by) for f in touch.forms], guards)
             return
         result, store = next((v, s) for v, t in epilogue.loads.items() for s in registers if s.memref == t.memref)
-        # The epilogue reads element by element: its loops are the index forms of the reduction's store.
-        here = {iv: substitute(form, by) for iv, form in zip(epilogue.ivs, store.forms, strict=True)}
+        # The epilogue reads element by element: its loops are the index forms of the reduction's store, the last one in
+        # words where it has one lane.
+        *places, last = store.forms
+        if _one_lane(epilogue, store) is not None:
+            lane, lanes = lane_of(nest), self.lanes[id(nest)]
+            last = {iv: c // lanes for iv, c in last.items() if not is_same(iv, lane)}
+        here = {iv: substitute(form, by) for iv, form in zip(epilogue.ivs, [*places, last], strict=True)}
         values = {result: affine_ir.load(registers[store], [place])}
         self._straight(epilogue, here, values, guards)
+
+
+def _one_lane(reader: PlainNest, store: Touch) -> Linear | None:
+    """The lane that an elementwise nest reads at every position of a stored buffer; None where it reads all lanes.
+
+    Such a nest has one iteration for the lane that it makes of it.
+    """
+    read = [t.forms for t in reader.loads.values() if t.memref == store.memref]
+    *loops, last = reader.ivs
+    if len(read) != 1 or read[0][:-1] != [{iv: 1} for iv in loops] or reader.trip(last) != 1 or last in read[0][-1]:
+        return None
+    return read[0][-1]
+
+
+def _in_one_word(writer: PlainNest, store: Touch) -> bool:
+    """Whether the lanes of a reduction are all elements of a position that its store reaches."""
+    lane = lane_of(writer)
+    dims = ir.MemRefType(store.memref.type).shape
+    return lane is not None and store.reach[-1] == set(range(writer.trip(lane))) and writer.trip(lane) == dims[-1]
 
 
 class _Grid:

@@ -15,27 +15,33 @@ from gradcam.passes.schedule.lane_widths import Lanes, fewer_lanes
 from gradcam.reference.integer import run_integer
 
 POOL, OTHER = Lanes("sum", 16, 8), Lanes("elementwise", 16, 100)
+BACKWARD = Lanes("elementwise", 16, 10, infers=False)
 
 
 @pytest.mark.parametrize(
-    ("nests", "steps", "lanes"),
+    ("nests", "steps", "explaining", "lanes"),
     [
         # Of 10,000 steps 200 may be added; 8, 16, 32 and 64 for the pool are 120.
-        ([POOL], 10_000, {"sum": 1}),
+        ([POOL], 10_000, 0, {"sum": 1}),
         # 8 + 16 + 32 = 56 of 60; another 64 are too many.
-        ([POOL], 3_000, {"sum": 2}),
-        ([POOL], 350, {"sum": 16}),
+        ([POOL], 3_000, 0, {"sum": 2}),
+        ([POOL], 350, 0, {"sum": 16}),
         # All 8 + 16 + 32 for three halvings of the pool, then 100 for the other.
-        ([POOL, OTHER], 8_000, {"sum": 2, "elementwise": 8}),
+        ([POOL, OTHER], 8_000, 0, {"sum": 2, "elementwise": 8}),
         # Two nests of one engine: 16 more for the first halving, 32 for the second.
-        ([POOL, POOL], 2_500, {"sum": 4}),
+        ([POOL, POOL], 2_500, 0, {"sum": 4}),
+        # 10 and 20 of the 30 that an explanation may take longer, whatever the inference may.
+        ([BACKWARD], 10_000, 1_500, {"elementwise": 4}),
+        # 100 of 200 in the inference, but 10 of 9 in the explanation.
+        ([OTHER, BACKWARD], 10_000, 450, {"elementwise": 16}),
+        ([OTHER, BACKWARD], 10_000, 500, {"elementwise": 8}),
         # What is odd cannot be halved.
-        ([Lanes("sum", 6, 1)], 10_000, {"sum": 3}),
-        ([], 10_000, {}),
+        ([Lanes("sum", 6, 1)], 10_000, 0, {"sum": 3}),
+        ([], 10_000, 0, {}),
     ],
 )
-def test_lanes_are_halved_as_long_as_few_steps_are_added(nests, steps, lanes):
-    assert fewer_lanes(nests, steps) == lanes
+def test_lanes_are_halved_as_long_as_few_steps_are_added(nests, steps, explaining, lanes):
+    assert fewer_lanes(nests, {True: steps, False: explaining}) == lanes
 
 
 @pytest.fixture

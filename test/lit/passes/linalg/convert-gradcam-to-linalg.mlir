@@ -90,7 +90,8 @@ func.func @max_pool(%x: tensor<1x3x6x6x!x>) -> tensor<1x3x3x3x!x> {
 // CHECK: %[[LANE:.*]] = arith.remsi %[[CLASS]]
 // CHECK: %[[ROW:.*]] = tensor.extract_slice %[[TILES]][%[[TILE]], 0, 0, 0, 0, 0] [1, 2, 1, 1, 4, 2]
 // CHECK: linalg.generic {{.*}} ins({{.*}}, %[[ROW]]
-// CHECK: tensor.extract_slice {{.*}}[0, 0, %[[LANE]]] [1, 1, 1] [1, 1, 1] : tensor<1x1x4xi32> to tensor<1x1xi32>
+// CHECK: %[[ONE:.*]] = tensor.extract_slice {{.*}}[0, 0, %[[LANE]]] [1, 1, 1] [1, 1, 1] : tensor<1x1x4xi32> to tensor<1x1x1xi32>
+// CHECK: linalg.generic {{.*}} ins(%[[ONE]] : tensor<1x1x1xi32>) outs({{.*}} : tensor<1x1x1xi32>)
 func.func @explain(%x: tensor<1x3x1x1x!x>, %class: tensor<1xi32>) -> (tensor<1x6x!l>, tensor<1x1x1x!l>) {
   %cw = arith.constant dense<1> : tensor<6x3xi8>
   %w = quant.scast %cw : tensor<6x3xi8> to tensor<6x3x!w>

@@ -559,3 +559,29 @@ func.func @sliding(%x: memref<8x1xi32>, %y: memref<8x1xi32>) {
   }
   return
 }
+
+// -----
+
+func.func @loop_as_lane(%x: memref<8xi32>, %y: memref<8xi32>) {
+  %c0_i32 = arith.constant 0 : i32
+  %acc = memref.alloca() : memref<4xi32>
+  affine.for %i = 0 to 4 {
+    affine.parallel (%o) = (0) to (4) {
+      affine.store %c0_i32, %acc[%o] : memref<4xi32>
+    }
+    affine.for %k = 0 to 8 {
+      affine.parallel (%o) = (0) to (4) {
+        %v = affine.load %x[%k] : memref<8xi32>
+        %a = affine.load %acc[%o] : memref<4xi32>
+        %s = arith.addi %a, %v : i32
+        affine.store %s, %acc[%o] : memref<4xi32>
+      }
+    }
+    affine.parallel (%o) = (0) to (1) {
+      // expected-error@+1 {{the index of an accumulator must be a lane, or in a load a symbol modulo the lanes}}
+      %a = affine.load %acc[%i] : memref<4xi32>
+      affine.store %a, %y[%i] : memref<8xi32>
+    }
+  }
+  return
+}

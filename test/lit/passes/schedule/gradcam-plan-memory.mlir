@@ -413,3 +413,32 @@ func.func @few(%first: memref<1x16xi32>, %image: memref<64x16xi32>, %logits: mem
   }
   return
 }
+
+// -----
+
+// A position of %map has one element, so a word of its bank has one; %x has four lanes, although only one is read here.
+// CHECK: bank0 = {bits = 8 : i64, constant = false, lanes = 4 : i64, words = 4 : i64}
+// CHECK-SAME: bank1 = {bits = 8 : i64, constant = false, lanes = 1 : i64, words = 4 : i64}
+func.func @narrow(%image: memref<4x4xi8>, %out: memref<4xi8>) {
+  %x = memref.alloc() : memref<4x4xi8>
+  %map = memref.alloc() : memref<4x1xi8>
+  affine.for %i = 0 to 4 {
+    affine.parallel (%l) = (0) to (4) {
+      %v = affine.load %image[%i, %l] : memref<4x4xi8>
+      affine.store %v, %x[%i, %l] : memref<4x4xi8>
+    }
+  }
+  affine.for %i = 0 to 4 {
+    affine.parallel (%l) = (0) to (1) {
+      %v = affine.load %x[%i, 2] : memref<4x4xi8>
+      affine.store %v, %map[%i, %l] : memref<4x1xi8>
+    }
+  }
+  affine.for %i = 0 to 4 {
+    affine.parallel (%l) = (0) to (1) {
+      %v = affine.load %map[%i, %l] : memref<4x1xi8>
+      affine.store %v, %out[%i] : memref<4xi8>
+    }
+  }
+  return
+}

@@ -649,3 +649,65 @@ func.func @taps(%out: memref<3x4x8xi32>) {
   }
   return
 }
+
+// -----
+
+// Of the sums of all lanes one is read, by a number that is known at run time: the epilogue has one lane, and so has the
+// buffer behind it.
+// CHECK-LABEL: func.func @one_lane
+// CHECK: %[[R:.+]] = memref.alloca() : memref<4xi32>
+// CHECK: %[[C:.+]] = arith.index_cast
+// CHECK: %[[MAP:.+]] = memref.alloc() : memref<3x2x1xi32>
+// CHECK-NOT: memref.alloc()
+// CHECK: affine.for %[[H:.+]] = 0 to 3
+// CHECK-NEXT: affine.for %[[W:.+]] = 0 to 2
+// CHECK: affine.for %{{.+}} = 0 to 5
+// CHECK-NEXT: affine.parallel (%{{.+}}) = (0) to (4)
+// CHECK: affine.parallel (%{{.+}}) = (0) to (1)
+// CHECK-NEXT: %[[V:.+]] = affine.load %[[R]][symbol(%[[C]]) mod 4]
+// CHECK-NEXT: affine.store %[[V]], %[[MAP]][%[[H]], %[[W]], 0]
+func.func @one_lane(%out: memref<3x2xi32>) {
+  %c0 = arith.constant 0 : index
+  %c0_i32 = arith.constant 0 : i32
+  %x = memref.alloc() : memref<3x2x20xi8>
+  %r = memref.alloc() : memref<1xi32>
+  %n = memref.load %r[%c0] : memref<1xi32>
+  %class = arith.index_cast %n : i32 to index
+  %acc = memref.alloc() : memref<3x2x4xi32>
+  affine.for %h = 0 to 3 {
+    affine.for %w = 0 to 2 {
+      affine.for %c = 0 to 4 {
+        affine.store %c0_i32, %acc[%h, %w, %c] : memref<3x2x4xi32>
+      }
+    }
+  }
+  affine.for %h = 0 to 3 {
+    affine.for %w = 0 to 2 {
+      affine.for %k = 0 to 5 {
+        affine.for %l = 0 to 4 {
+          %v = affine.load %x[%h, %w, %k * 4 + %l] : memref<3x2x20xi8>
+          %s = affine.load %acc[%h, %w, %l] : memref<3x2x4xi32>
+          %e = arith.extsi %v : i8 to i32
+          %t = arith.addi %s, %e : i32
+          affine.store %t, %acc[%h, %w, %l] : memref<3x2x4xi32>
+        }
+      }
+    }
+  }
+  %map = memref.alloc() : memref<3x2x1xi32>
+  affine.for %h = 0 to 3 {
+    affine.for %w = 0 to 2 {
+      affine.for %l = 0 to 1 {
+        %v = affine.load %acc[%h, %w, symbol(%class) mod 4] : memref<3x2x4xi32>
+        affine.store %v, %map[%h, %w, %l] : memref<3x2x1xi32>
+      }
+    }
+  }
+  affine.for %h = 0 to 3 {
+    affine.for %w = 0 to 2 {
+      %v = affine.load %map[%h, %w, 0] : memref<3x2x1xi32>
+      affine.store %v, %out[%h, %w] : memref<3x2xi32>
+    }
+  }
+  return
+}
