@@ -118,7 +118,10 @@ class BankAccess:
                 choices.setdefault(read.port.slices[self.bank], []).append((read.enable, read.slice))
         selected = {n: b.priority_mux(*zip(*pairs, strict=True)) for n, pairs in choices.items()}
         name, moving = self.bank.name, moving if self.crossing else None
-        return {n: of_word(b, v, enable, self.crossing, moving, f"{name}_pick{n}") for n, v in selected.items()}
+        numbers = {n: of_word(b, v, enable, self.crossing, moving, f"{name}_pick{n}") for n, v in selected.items()}
+        for _ in range(self.bank.delay):
+            numbers = {n: b.register(v, f"{name}_pick{n}") for n, v in numbers.items()}
+        return numbers
 
     def _slices(self, word: Value, selected: Mapping[int, Value]) -> dict[int, Value]:
         """The selected slice of a word, by slices per word; under 1 the whole word."""

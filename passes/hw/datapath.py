@@ -15,12 +15,12 @@ from gradcam.passes.hw.shapes import Shapes
 from gradcam.passes.hw.sharing import Multiplier, share_multipliers
 from gradcam.passes.hw.tables import Tables
 from gradcam.passes.hw.value import PREDICATES, State, Value
+from gradcam.passes.hw.weight_words import begins_word
 from gradcam.passes.ir.attributes import CASCADE
 from gradcam.passes.ir.linear_form import Term
 from gradcam.passes.program.clock import EXTENSION, EXTREME, SHIFT, Clock, is_wide, unextended
 from gradcam.passes.program.engines import Engine, Epilogue, Slot, latency_of, stage_of
 from gradcam.passes.program.nest import Access, Dataflow, Node, Sink
-from gradcam.passes.program.streams import moving_loops
 
 #: The comb op of each arith op whose operands and result have the same width.
 COMB = {
@@ -123,18 +123,11 @@ class Datapath:
             (n, a) for n, a in zip(self.engine.configurations, slot.accesses, strict=True) if a is not None
         )
         in_body = nest.in_body(access)
-        start = [self.valid, self._begins_word(slot) if in_body else self.counters.last, self._used(slot)]
+        begins = begins_word(self.engine, self.counters, slot) if in_body else self.counters.last
+        start = [self.valid, begins, self._used(slot)]
         guard = self.guards[id(slot)]
         start += [guard] if slot.store and guard is not None else []
         return self.flag(self.b.all_of(*start), self.departure(slot), "step" if in_body else "output")
-
-    def _begins_word(self, slot: Slot) -> Value:
-        """i1 in stage 0: the step reads another word through the slot than the step before it."""
-        firsts = []
-        for nest, access in zip(self.engine.configurations, slot.accesses, strict=True):
-            loops, moving = self.engine.loops(nest), [] if access is None else moving_loops(access, nest.loops)
-            firsts.append(len(loops) if access is None else loops.index(moving[-1]) + 1 if moving else 0)
-        return self.counters.inside(firsts, self.counters.at_start)
 
     def _used(self, slot: Slot, stage: int = 0) -> Value:
         """i1: the configuration whose step is in `stage` uses the slot."""

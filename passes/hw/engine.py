@@ -16,7 +16,7 @@ from gradcam.passes.hw.progress import Progress
 from gradcam.passes.hw.signals import Signal
 from gradcam.passes.hw.symbols import Symbols
 from gradcam.passes.hw.value import Deferred, Value
-from gradcam.passes.hw.weight_words import first_reads, last_reads
+from gradcam.passes.hw.weight_words import first_reads, last_reads, may_begin_word
 from gradcam.passes.ir.linear_form import Term
 from gradcam.passes.program.banks import Bank
 from gradcam.passes.program.clock import Clock
@@ -165,6 +165,13 @@ class _Engine:
         """
         b, p, plan, go = self.b, self.p, self.plan, self.p[self.control.go]
         allowed = [~wanted | p[port.word_ready] for port, wanted in zip(plan.weight_ports, fresh, strict=True)]
+        # A step that needs the next word of a memory waits until the memory has read the last one.
+        paced = (
+            may_begin_word(b, self.engine, self.counters, port, self.step)
+            for port in plan.memories
+            if not port.slot.store and any(bank.reads > 1 for bank in port.banks)
+        )
+        allowed += [free for free in paced if free is not None]
         # The source's guard follows the loop counters, which depend on this wire: it is assigned later.
         if self.source:
             self.arrived = b.wire(Signal("arrived"))

@@ -20,6 +20,11 @@ def address_bits(bank: Bank) -> int:
     return bits_for(bank.words)
 
 
+def memory_address_bits(bank: Bank) -> int:
+    """Width of an address of a word of the memories."""
+    return bits_for(bank.words * bank.reads)
+
+
 def build_bank(bank: Bank, groups: int, holds: str = "", crossing: int = 0, stops: bool = False) -> Any:
     """Builds the module of a bank.
 
@@ -27,24 +32,28 @@ def build_bank(bank: Bank, groups: int, holds: str = "", crossing: int = 0, stop
     outputs are registered as well: a read has a latency of three cycles, and its value is held until that of the next
     read is there. Where a bank consists of several memories, the word is selected behind these registers.
 
+    Where a word takes several reads of the memories, as many cycles must lie between values of 1 of `ren`; the word is
+    there by as many cycles later, and held until the next one is there. Writes are those of the memories.
+
     Args:
         bank: the bank.
-        groups: lane groups of a word. Each has a write enable, so that a write narrower than a word needs no read.
+        groups: lane groups of a word of the memories. Each has a write enable, so that a narrower write needs no read.
         holds: description of the contents for the comment above the module; empty for the usual one.
         crossing: crossing latency of inputs and of outputs in cycles, 0 or 1.
         stops: whether the bank has an input `moving`, the clock enable of reads in flight.
     """
-    address = address_bits(bank)
-    inputs = [Signal("ren"), Signal("raddr", address), *([Signal("moving")] if stops else [])]
+    inputs = [Signal("ren"), Signal("raddr", address_bits(bank)), *([Signal("moving")] if stops else [])]
     if not bank.constant:
-        inputs += [Signal("wen", groups), Signal("waddr", address), Signal("wdata", bank.width)]
+        inputs += [Signal("wen", groups), Signal("waddr", memory_address_bits(bank))]
+        inputs += [Signal("wdata", bank.memory_width)]
 
     def build(b: Builder, p: dict[str, Value]) -> dict[str, Value]:
         return {"rdata": _Bank(b, p, bank, groups, crossing).build()}
 
     usual = "constants of all nests" if bank.constant else "buffers between nests, or a ring of the weight tape"
     comment = f"Bank of {bank.words} words of {bank.lanes} x {bank.bits} bits: {holds or usual}"
-    return module(bank.name, inputs, [Signal("rdata", bank.width)], build, reset=bool(crossing), comment=comment)
+    reset = bool(crossing) or bank.reads > 1
+    return module(bank.name, inputs, [Signal("rdata", bank.width)], build, reset=reset, comment=comment)
 
 
 def of_word(b: Builder, value: Value, read: Value, crossing: int, moving: Value | None, name: str) -> Value:
@@ -74,13 +83,35 @@ class _Bank:
 
     def build(self) -> Value:
         """Builds the memories and returns the word that is read."""
+        if self.bank.reads > 1:
+            return self._gathered()
+        return self._memories()
+
+    def _memories(self) -> Value:
+        """Builds the memories and returns what is read from them."""
         if len(self.bank.memories) > 1:
             self.late = self._late()
         words, memories = [], iter(self.bank.memories)
         for start, part in self.bank.starts:
             own = [next(memories) for _ in part.memories]
             words.append(self._whole(start, part, own[0]) if part.pieces == 1 else self._in_pieces(start, part, own))
-        return self._chosen(words, 0, address_bits(self.bank))
+        return self._chosen(words, 0, memory_address_bits(self.bank))
+
+    def _gathered(self) -> Value:
+        """Reads a word of the bank by one read after the other, and returns it when all of it is there."""
+        b, count, first, address = self.b, self.bank.reads, self.p["ren"], self.p["raddr"]
+        number = b.state(bits_for(count), "number_of_read", reset=0)
+        reads = first | number.ne(0)
+        number.assign(number + 1, reads)
+        address = b.mux(first, address, b.register(address, "raddr_held", first))
+        self.p = {**self.p, "ren": reads, "raddr": b.concat([address, number])}
+        read, arrives, last = self._memories(), reads, number.eq(count - 1)
+        for _ in range(1 + 2 * self.crossing):
+            arrives, last = b.register(arrives, "arrives", reset=0), b.register(last, "last", reset=0)
+        gathered = [read]
+        for _ in range(count - 1):
+            gathered.append(b.register(gathered[-1], "gathered", arrives))
+        return b.register(b.concat(gathered), "gathered_word", arrives & last)
 
     @property
     def low(self) -> int:
@@ -99,7 +130,7 @@ class _Bank:
             return words[inside[0]]
         middle = start + (1 << (bits - 1))
         lower = self._chosen(words, start, bits - 1)
-        if middle >= self.bank.words:
+        if middle >= self.bank.words * self.bank.reads:
             return lower
         return self.b.mux(self.late[bits - 1 - self.low], self._chosen(words, middle, bits - 1), lower)
 
@@ -145,10 +176,10 @@ class _Bank:
     def _write(self, memory: ir.Value, start: int, part: Part) -> None:
         """Builds the write logic: lane groups whose write enables are 1, if the address lies in the part."""
         p, bank = self.p, self.bank
-        width, here = bank.width // self.groups, self._here("waddr", start, part).replicate(self.groups)
+        width, here = bank.memory_width // self.groups, self._here("waddr", start, part).replicate(self.groups)
         enables = self._arrived("wen", p["wen"] & here, reset=0)
         data = self._arrived("wdata", p["wdata"])
-        word = _word(memory, self._arrived("waddr", p["waddr"][: bits_for(part.words)]), bank.width)
+        word = _word(memory, self._arrived("waddr", p["waddr"][: bits_for(part.words)]), bank.memory_width)
         parts = [(enables[i], data[i * width : (i + 1) * width]) for i in range(self.groups)]
         _write(self.clock, word, parts)
 

@@ -142,9 +142,9 @@ class _Top:
         return {t: symbol_field(t, self.registers, bits_for(n)) for t, n in alternatives.items()}
 
     def groups(self, bank: Bank) -> int:
-        """Lane groups of a bank's word, each of which has a write enable."""
+        """Lane groups of a word of a bank's memories, each of which has a write enable."""
         if self.weights and bank == self.weights.bank:
-            return self.weights.word_beats
+            return self.weights.memory_beats
         memories = [port for e in self.builders for port in e.memories if port.slot.store]
         return max((port.slices[bank] for port in memories if bank in port.banks), default=1)
 

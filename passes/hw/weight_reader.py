@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from gradcam.passes.hw.builder import Builder, module
+from gradcam.passes.hw.memory import memory_address_bits
 from gradcam.passes.hw.signals import Signal
 from gradcam.passes.hw.value import Value, bits_for
 from gradcam.passes.program.weight_stream import WeightStream
@@ -54,8 +55,8 @@ def build_weight_reader(weights: WeightStream, nest_bits: int, symbols: dict[Any
     symbol_ports = {term: symbol_port(i, width) for i, (term, width) in enumerate(symbols.items())}
     inputs += symbol_ports.values()
     outputs = [Signal("ready"), ERROR, *channel]
-    outputs += [Signal("wen", weights.word_beats), Signal("waddr", bits_for(weights.bank.words))]
-    outputs += [Signal("wdata", weights.bank.width)]
+    outputs += [Signal("wen", weights.memory_beats), Signal("waddr", memory_address_bits(weights.bank))]
+    outputs += [Signal("wdata", weights.bank.memory_width)]
 
     def build(b: Builder, p: dict[str, Value]) -> dict[str, Value]:
         return _Reader(weights, b, p, symbol_ports).outputs()
@@ -205,18 +206,17 @@ class _Reader:
         next_place = place.incremented(weights.bank.words * weights.word_beats)
         go, arrives = p["go"], self.arrives
         place.assign(b.mux(go, 0, next_place), go | arrives)
-        enables, complete = [arrives], arrives
-        if low:
-            part = place[:low]
-            enables = [arrives & part.eq(i) for i in range(weights.word_beats)]
-            complete = enables[-1]
+        inside, enables = (weights.memory_beats - 1).bit_length(), [arrives]
+        if inside:
+            enables = [arrives & place[:inside].eq(i) for i in range(weights.memory_beats)]
+        complete = arrives & place[:low].eq(-1) if low else arrives
         unread = b.state(bits_for(weights.bank.words + 1), "unread", reset=0)
         unread.assign(b.mux(go, 0, _count(unread, complete, p["fresh"])))
         return {
             "ready": unread.ne(0),
             "wen": b.concat(enables[::-1]),
-            "waddr": place[low:],
-            "wdata": b.concat(self._weights() * weights.word_beats),
+            "waddr": place[inside:],
+            "wdata": b.concat(self._weights() * weights.memory_beats),
         }
 
     def _weights(self) -> list[Value]:

@@ -1,4 +1,4 @@
-"""Flags of the steps in which an engine reads a word of the weight stream for the first or the last time."""
+"""Flags of the steps in which an engine reads another word, or one of the weight stream for the first or last time."""
 
 from __future__ import annotations
 
@@ -7,8 +7,34 @@ from collections.abc import Mapping
 from gradcam.passes.hw.builder import Builder
 from gradcam.passes.hw.loop_counters import LoopCounters
 from gradcam.passes.hw.ports import MemoryPort
-from gradcam.passes.hw.value import Value
-from gradcam.passes.program.engines import Engine
+from gradcam.passes.hw.value import Value, bits_for
+from gradcam.passes.program.engines import Engine, Slot
+from gradcam.passes.program.streams import held_steps, moving_loops
+
+
+def begins_word(engine: Engine, counters: LoopCounters, slot: Slot) -> Value:
+    """i1 in stage 0: the step reads another word through the slot than the step before it."""
+    firsts = []
+    for nest, access in zip(engine.configurations, slot.accesses, strict=True):
+        loops, moving = engine.loops(nest), [] if access is None else moving_loops(access, nest.loops)
+        firsts.append(len(loops) if access is None else loops.index(moving[-1]) + 1 if moving else 0)
+    return counters.inside(firsts, counters.at_start)
+
+
+def may_begin_word(b: Builder, engine: Engine, counters: LoopCounters, port: MemoryPort, step: Value) -> Value | None:
+    """i1: the step reads no other word, or the memory has read the last one; `step` is i1: it is issued.
+
+    None where the steps that need the same word always take as long as its reads.
+    """
+    reads = max(bank.reads for bank in port.banks)
+    used = zip(engine.configurations, port.slot.accesses, strict=True)
+    if all(access is None or held_steps(nest, access) >= reads for nest, access in used):
+        return None
+    left = b.state(bits_for(reads), f"left_{port.name}", reset=0)
+    is_used = b.column(counters.configuration, [int(a is not None) for a in port.slot.accesses], 1)
+    begins = begins_word(engine, counters, port.slot) & is_used
+    left.assign(b.mux(step & begins, reads - 1, b.mux(left.eq(0), 0, left - 1)))
+    return ~begins | left.eq(0)
 
 
 def first_reads(b: Builder, engine: Engine, counters: LoopCounters, port: MemoryPort) -> Value:

@@ -42,6 +42,7 @@ class Bank:
 
     Attributes:
         layout: the parts that it is made of; none for one memory of block RAMs.
+        reads: reads that make a word, a power of two: in memory it is so many narrower words, its first lanes first.
     """
 
     name: str
@@ -50,18 +51,20 @@ class Bank:
     words: int
     constant: bool
     layout: tuple[Part, ...] = ()
+    reads: int = 1
 
     @property
     def parts(self) -> tuple[Part, ...]:
-        """The parts that it is made of."""
-        return self.layout or (Part(self.words),)
+        """The parts that it is made of, in words of the memories."""
+        return self.layout or (Part(self.words * self.reads),)
 
     @property
     def memories(self) -> list[Memory]:
         """The memories of all parts."""
         found = [(part, words) for part in self.parts for words in part.memories]
         numbers = map(str, range(len(found))) if len(found) > 1 else [""]
-        return [Memory(n, w, self.lanes // p.pieces, p.style) for n, (p, w) in zip(numbers, found, strict=True)]
+        lanes = self.lanes // self.reads
+        return [Memory(n, w, lanes // p.pieces, p.style) for n, (p, w) in zip(numbers, found, strict=True)]
 
     def image(self, number: str) -> str:
         """The file with the contents of the memory `number`; the underscore tells weights_1 from the bank weights1."""
@@ -69,18 +72,29 @@ class Bank:
 
     def images(self, words: np.ndarray) -> dict[str, np.ndarray]:
         """The contents of each memory by its file; `words` are those of the bank, of shape (words, lanes)."""
-        contents = [c for start, part in self.starts for c in _contents(part, words[start : start + part.words])]
+        rows = words.reshape(-1, self.lanes // self.reads)
+        contents = [c for start, part in self.starts for c in _contents(part, rows[start : start + part.words])]
         return {self.image(m.number): c for m, c in zip(self.memories, contents, strict=True)}
 
     @property
     def starts(self) -> list[tuple[int, Part]]:
-        """The parts, each with its first word."""
+        """The parts, each with its first word, in words of the memories."""
         return list(zip(accumulate((p.words for p in self.parts), initial=0), self.parts, strict=False))
 
     @property
     def width(self) -> int:
         """Bits of a word."""
         return self.lanes * self.bits
+
+    @property
+    def memory_width(self) -> int:
+        """Bits of a word of the memories."""
+        return self.width // self.reads
+
+    @property
+    def delay(self) -> int:
+        """The cycles by which a word is there later than one that takes a single read."""
+        return self.reads if self.reads > 1 else 0
 
     @property
     def bytes(self) -> int:
@@ -106,12 +120,17 @@ def banks_of(module: ir.Module) -> dict[str, Bank]:
     """
     clock = Clock.of(module.operation)
 
-    def bank(name: str, lanes: int, bits: int, words: int, constant: bool) -> Bank:
-        # With a clock there is no time for the choice between the pieces of a word.
-        in_pieces = constant and not clock.crossing
-        return Bank(name, lanes, bits, words, constant, clock.block.parts(words, lanes, bits, in_pieces, constant))
+    def bank(name: str, lanes: int, bits: int, words: int, constant: bool, reads: int = 1) -> Bank:
+        return Bank(name, lanes, bits, words, constant, layout_of(clock, lanes, bits, words, constant, reads), reads)
 
     return {name: bank(name, **entry) for name, entry in BANKS.get(module.operation).items()}
+
+
+def layout_of(clock: Clock, lanes: int, bits: int, words: int, constant: bool, reads: int) -> tuple[Part, ...]:
+    """The parts of a bank, for its members; see `Bank`."""
+    # With a clock there is no time for the choice between the pieces of a word.
+    in_pieces = constant and not clock.crossing
+    return clock.block.parts(words * reads, lanes // reads, bits, in_pieces, constant)
 
 
 def _contents(part: Part, words: np.ndarray) -> list[np.ndarray]:

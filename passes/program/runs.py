@@ -59,6 +59,15 @@ class Run:
         late = np.maximum(self.late(steps), replace(self, waits=waits).late(steps))
         return replace(self, waits=list(zip(steps.tolist(), late.tolist(), strict=True)))
 
+    def slowed(self, every: int, more: int) -> Run:
+        """The run in which one of `every` steps is at least `every` plus `more` cycles behind the last one of these."""
+        if not more:
+            return self
+        first = np.arange(0, self.steps, every)
+        least = np.arange(len(first)) * more
+        late = np.maximum.accumulate(self.late(first) - least) + least
+        return self.waiting(list(zip(first.tolist(), late.tolist(), strict=True)))
+
     @property
     def last(self) -> int:
         """The cycle of the last step."""

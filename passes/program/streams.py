@@ -34,6 +34,11 @@ def word_reads(nest: Nest, access: Access) -> int:
     return prod(loop.trip for loop in (moving_loops(access, nest.loops) if nest.in_body(access) else nest.outputs))
 
 
+def held_steps(nest: Nest, access: Access) -> int:
+    """The steps in a row that need the same word through a load of the body, which is read in the first of them."""
+    return nest.steps // word_reads(nest, access)
+
+
 def check_streams(program: Sequence[Nest]) -> None:
     """Checks that every stream is read or written once, in the order of its elements.
 

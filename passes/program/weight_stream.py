@@ -167,6 +167,11 @@ class WeightStream:
         return self.word_bits // self.width
 
     @property
+    def memory_beats(self) -> int:
+        """Beats of a word of the ring's memories; see `Bank`."""
+        return self.word_beats // self.bank.reads
+
+    @property
     def burst(self) -> int:
         """Beats of a burst, a power of two: a word or BURST_BYTES, as far as AXI4 allows.
 

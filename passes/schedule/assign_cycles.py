@@ -100,7 +100,8 @@ class Window:
         start: the cycle in which it is issued.
         end: the earliest cycle in which this nest allows the next issue group to be issued.
         drain: cycles for which its pipeline still works from `end` on.
-        held: cycles by which its last step is late because it waits for its producer.
+        held: cycles by which its last step is late because it waits for its producer, or for memories whose words take
+            several reads.
         stalls: further cycles by which its last step is late because it waits for the weight stream.
     """
 
@@ -131,7 +132,9 @@ class Timetable:
             else:
                 free = None if follow.after is None else windows[self.program.issue_groups[number]].end + self.wait
                 alone = follow.run(runs[-1], self.plan.depths[number - 1], free)
-            run = timing.nest(number, alone.start - self.wait, alone) if timing else alone
+            every, more = self.plan.pace(nest)
+            alone = alone.slowed(every, more)
+            run = timing.nest(number, alone.start - self.wait, alone, more) if timing else alone
             runs.append(run)
             drain = self.drains[number]
             end = run.last + self.plan.depths[number] - drain + 1

@@ -17,6 +17,7 @@ from gradcam.passes.program.clock import Clock
 from gradcam.passes.program.nest import Access, Loop, Nest
 from gradcam.passes.program.runs import Follow, Run
 from gradcam.passes.program.streams import form_values, visits
+from gradcam.passes.schedule.pixel_loops import MOST
 from gradcam.passes.schedule.stages import StagePlan
 
 
@@ -99,6 +100,8 @@ class Follower:
             only: the buffers.
         """
         steps = (self.follow.starts(producer, self.stage)[:, None] + np.arange(self.follow.steps)).ravel()
+        # gradcam-narrow-memories may put off the reads of a nest with weights.
+        steps += MOST if self.follow.nest.products else 0
         sizes = {m: _ring(self.follow.producer, self.traffic[m], producer, steps) for m in only & set(self.traffic)}
         return {memref: size for memref, size in sizes.items() if size}
 

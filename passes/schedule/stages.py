@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from math import prod
+from types import MappingProxyType
 from typing import Any
 
 from gradcam.errors import fail
 from gradcam.passes.ir import attributes
-from gradcam.passes.ir.attributes import CASCADE, STAGE
+from gradcam.passes.ir.attributes import BANK, BANKS, CASCADE, ENGINE, STAGE
 from gradcam.passes.program.cascades import cascade_latency, cascades_of
 from gradcam.passes.program.clock import EXTREME, LATENCY, Clock
 from gradcam.passes.program.engines import access_kind
 from gradcam.passes.program.nest import Access, Dataflow, Nest, Node
+from gradcam.passes.program.streams import held_steps
 
 #: The stage in which a value is ready, and the delay in ns of the ops that compute it in that stage.
 Ready = tuple[int, float]
@@ -35,6 +37,13 @@ class StagePlan:
         self._cascades: list[tuple[Any, int]] = []
         #: Op, stage, and a latency that is not the usual one, by the identity of the op's Python object.
         self._placed: dict[int, tuple[Any, int, int | None]] = {}
+        #: The reads that make a word, of each bank that takes several.
+        self._reads = {n: e["reads"] for nest in nests[:1] for n, e in _banks(nest).items() if "reads" in e}
+        #: By engine, the most reads that make a word of its nests.
+        self._latest: dict[str | None, int] = {}
+        for nest in nests:
+            most = max((self.reads(a) for a in self.gathered(nest)), default=0)
+            self._latest[ENGINE.find(nest.op)] = max(self._latest.get(ENGINE.find(nest.op), 0), most)
         self.depths = [self._depth(nest) for nest in nests]
 
     def _depth(self, nest: Nest) -> int:
@@ -43,8 +52,27 @@ class StagePlan:
         if nest.body is not None:
             cascades = cascades_of(nest.body, clock)
             self._cascades += [(n.op, cascades[id(n)]) for n in nest.body.nodes if n.reduced and id(n) in cascades]
-            base = 1 + _Stages(clock, nest.body, self._placed, cascades).reduce()
+            late = {id(a.op): self.reads(a) for a in self.gathered(nest)}
+            latest = self._latest[ENGINE.find(nest.op)]
+            base = 1 + _Stages(clock, nest.body, self._placed, cascades, late, latest).reduce()
         return _Stages(clock, nest.epilogue, self._placed, {}).finish(base)
+
+    def gathered(self, nest: Nest) -> list[Access]:
+        """The loads of a nest's body whose words take several reads."""
+        return [a for a in nest.body.loads if self.reads(a) > 1] if nest.body else []
+
+    def reads(self, access: Access) -> int:
+        """The reads that make the word of a load; 1 as long as no bank is planned."""
+        return self._reads.get(BANK.find(access.memref.owner), 1) if access_kind(access) == "memory" else 1
+
+    def pace(self, nest: Nest) -> tuple[int, int]:
+        """The steps that need the same word of a load that slows a nest down, and `missing` of it; 1 and 0 without."""
+        slow = [a for a in self.gathered(nest) if self.missing(nest, a)]
+        return (held_steps(nest, slow[0]), self.missing(nest, slow[0])) if slow else (1, 0)
+
+    def missing(self, nest: Nest, access: Access) -> int:
+        """The cycles by which the reads of a word outlast the steps that need it; 0 where they do not."""
+        return max(0, self.reads(access) - held_steps(nest, access)) if nest.in_body(access) else 0
 
     def stage(self, access: Access) -> int:
         """The stage of a load or store."""
@@ -62,6 +90,14 @@ class StagePlan:
                 attributes.LATENCY.set(op, latency)
 
 
+def _banks(nest: Nest) -> Mapping[str, Any]:
+    """The banks of the module around a nest; none before they are planned."""
+    module = nest.op.operation
+    while module.parent is not None:
+        module = module.parent
+    return BANKS.find(module) or {}
+
+
 class _Stages:
     """Assigns stages to the ops of a dataflow graph."""
 
@@ -71,8 +107,13 @@ class _Stages:
         flow: Dataflow,
         placed: dict[int, tuple[Any, int, int | None]],
         cascades: Mapping[int, int],
+        late: Mapping[int, int] = MappingProxyType({}),
+        latest: int = 0,
     ) -> None:
         self.clock, self.flow, self.placed, self.cascades = clock, flow, placed, cascades
+        #: The cycles by which the words of loads are there later than usual, by id of the op of each such load; and the
+        #: most of them on the engine, whose nests have equal stages.
+        self.late, self.latest = late, latest
         self.ready: dict[int, Ready] = {}
         #: Nodes that depend on an accumulator of the body. It is updated in one cycle, so they stay in one stage.
         self.updates: set[int] = set()
@@ -152,8 +193,10 @@ class _Stages:
         if kind in ("register", "port"):
             self._set(access.op, read_stage + 1)
             return read_stage + 1, 0.0
-        # The step that needs a beat takes it.
-        stage, latency = (0, 1) if kind == "stream" else (read_stage, clock.read)
+        # The step that needs a beat takes it. Where a word is made by several reads, those of other words are issued
+        # later, so that their addresses wait in the pipeline and not the data.
+        late = self.late.get(id(access.op), 0)
+        stage, latency = (0, 1) if kind == "stream" else (read_stage + self.latest - late, clock.read + late)
         self._set(access.op, stage, latency, "load")
         return stage + latency, clock.lane
 

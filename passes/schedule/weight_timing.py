@@ -41,17 +41,19 @@ class WeightTiming:
         # Of every burst, the last word whose place it takes; negative as long as the ring has free places.
         self._taken = (-(-requested // word_beats) - 1 - weight_stream.bank.words).tolist()
 
-    def nest(self, number: int, begin: int, run: Run) -> Run:
+    def nest(self, number: int, begin: int, run: Run, missing: int = 0) -> Run:
         """The run of a nest with its waits for words.
 
         Args:
             number: the nest's number; nests are asked for in program order.
             begin: the cycle in which the nest is issued.
             run: the run of the nest if all its words were there.
+            missing: the cycles by which the reads of a word outlast the steps that need it; not 0 only where every
+                word is read once.
         """
         self._begins.append(begin)
         use = self._by_nest.get(number)
-        return run.waiting(self._waits(use, run)) if use else run
+        return run.waiting(self._waits(use, run, missing)) if use else run
 
     def beats_of(self, use: Use) -> tuple[int, int]:
         """The cycles of the first and of the last beat of a nest's words, after `nest` for it."""
@@ -69,7 +71,7 @@ class WeightTiming:
         requested = np.array([0, *self._requested])[np.searchsorted(self._requests, cycles)]
         return (requested - np.searchsorted(self._freed, cycles) * self._weight_stream.word_beats).tolist()
 
-    def _waits(self, use: Use, run: Run) -> list[tuple[int, int]]:
+    def _waits(self, use: Use, run: Run, missing: int) -> list[tuple[int, int]]:
         """Reads the words of a nest; returns its waits for them, as in `Run`."""
         steps, wanted, again = use.tile_steps()
         places, delay, first = np.array(wanted), 0, run.start + 1
@@ -77,6 +79,7 @@ class WeightTiming:
         waits: list[tuple[int, int]] = []
         for word in range(use.position, use.position + use.words, use.tile):
             late = self._arrivals(word, use.tile) + 1 - first - places
+            late = np.maximum(late, delay + missing if word > use.position else 0)
             if late.max() > delay:
                 late = np.maximum.accumulate(np.maximum(late, delay))
                 later = np.flatnonzero(np.diff(late, prepend=delay))

@@ -107,7 +107,8 @@ def _bank(bank: Bank, block: BlockRam) -> schema.Bank:
         schema.Memory(m.words, m.lanes, m.style, float(number or 0))
         for m, number in zip(bank.memories, numbers, strict=True)
     )
-    return schema.Bank(bank.lanes, bank.bits, bank.constant, tuple(p.words for p in bank.parts), memories)
+    parts = tuple(p.words for p in bank.parts)
+    return schema.Bank(bank.lanes, bank.bits, bank.constant, bank.reads, parts, memories)
 
 
 def _stream(

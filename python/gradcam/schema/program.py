@@ -238,13 +238,15 @@ class Bank(Record, frozen=True):
         lanes: elements of a word.
         bits: bits of an element.
         constant: whether its contents come from files and never change.
-        parts: words of each of its parts, in the order of its addresses.
+        reads: reads of its memories that make a word.
+        parts: words of each of its parts, in the order of its addresses; as narrow as `reads` makes them.
         memories: its memories; those of a part in pieces hold more than the words of the part.
     """
 
     lanes: Count
     bits: Count
     constant: bool
+    reads: Count
     parts: tuple[Count, ...]
     memories: tuple[Memory, ...]
 
@@ -256,7 +258,7 @@ class Bank(Record, frozen=True):
     @property
     def words(self) -> int:
         """Words of the bank."""
-        return sum(self.parts)
+        return sum(self.parts) // self.reads
 
     @property
     def size(self) -> int:
@@ -389,7 +391,7 @@ class Program(Document, frozen=True, kw_only=True):
         rtl: checksums of the SystemVerilog files, one per module.
     """
 
-    format: Literal[5] = 5
+    format: Literal[6] = 6
     top: Identifier
     preprocessing: Preprocessing
     streams: tuple[Stream, ...]

@@ -151,7 +151,7 @@ def packet_banks(program: Program) -> dict[str, Bank]:
     words = {"image_buffer": image.beats, "result_buffer": program.packet_words}
     bits = {name: size * 8 // words[name] for name, size in program.packet_bytes.items()}
     memories = {n: (Memory(words[n], 1, "block", 0),) for n in words}
-    return {f"{n}_memory": Bank(1, bits[n], False, (words[n],), memories[n]) for n in words}
+    return {f"{n}_memory": Bank(1, bits[n], False, 1, (words[n],), memories[n]) for n in words}
 
 
 def bank_figures(banks: Mapping[str, Bank], modules: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, Any]]:

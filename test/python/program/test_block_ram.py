@@ -12,6 +12,7 @@ from gradcam.passes.program import block_ram
 from gradcam.passes.program.banks import Bank
 from gradcam.passes.program.block_ram import BlockRam, Part
 from gradcam.passes.program.clock import DELAYS, Clock
+from gradcam.passes.schedule import narrow_memories
 
 
 def parts_of(family, words, bits, constant=True):
@@ -91,6 +92,7 @@ def test_rtl_of_every_kind_of_part(pieces, few, last, monkeypatch, tmp_path):
     block = BlockRam(((32, 32, 1), (64, 18, 1)), few, luts=10**6 + sum(pieces))
     monkeypatch.setitem(DELAYS, "xcup", dataclasses.replace(DELAYS["xcup"], block=block))
     monkeypatch.setattr(block_ram, "PIECES", pieces)
+    monkeypatch.setattr(narrow_memories, "MOST", 1)
     net = rtl_networks.sums()
     compile_to_folder(net, "test", net.settings("4x4"), tmp_path / "design")
     banks = check_design(net, tmp_path / "design").simulator.program.banks

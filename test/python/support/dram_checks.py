@@ -23,7 +23,7 @@ def from_dram(settings: Settings, width: int = 64, outstanding: int = 8) -> Sett
 
 def predicted(module: ir.Module, latency: int) -> list[int]:
     """Cycles of every nest with another latency of the DRAM."""
-    with module.context:
+    with module.context, ir.Location.unknown():
         platform = Platform.of(module.operation)
         dataclasses.replace(platform, dram=dataclasses.replace(platform.dram, latency=latency)).write(module)
         PassManager.parse("gradcam-assign-cycles").run(module)

@@ -256,9 +256,9 @@ def _program(folder: Path) -> Program:
             buffer("explain.1", 32, "bank1", 1, (SIZE, SIZE, 4)),
         ),
         banks={
-            "bank0": Bank(4, 8, False, (16,), (Memory(16, 4, "block", 0.5),)),
-            "bank1": Bank(4, 32, False, (8,), (Memory(8, 4, "block", 0.5),)),
-            "weights": Bank(16, 8, True, (1,), (Memory(1, 16, "block", 0.5),)),
+            "bank0": Bank(4, 8, False, 1, (16,), (Memory(16, 4, "block", 0.5),)),
+            "bank1": Bank(4, 32, False, 1, (8,), (Memory(8, 4, "block", 0.5),)),
+            "weights": Bank(16, 8, True, 1, (1,), (Memory(1, 16, "block", 0.5),)),
         },
         dram=None,
         clock_ns=None,

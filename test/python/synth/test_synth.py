@@ -69,7 +69,7 @@ def test_what_a_cell_of_ultrascale_takes(cell, wanted):
 
 
 def bank(words, style="block"):
-    return Bank(lanes=4, bits=8, constant=False, parts=(words,), memories=(Memory(words, 4, style, 0),))
+    return Bank(lanes=4, bits=8, constant=False, reads=1, parts=(words,), memories=(Memory(words, 4, style, 0),))
 
 
 @pytest.mark.parametrize(
