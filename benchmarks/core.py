@@ -150,7 +150,7 @@ class Scenario:
 def fault_kinds(program: Program) -> list[str]:
     """What can go wrong with a design."""
     kinds = ["short", "long", "start_busy", "reset"]
-    return kinds + ["class_range"] * bool(program.ports) + [*DRAM_FAULTS] * bool(program.dram)
+    return kinds + ["class_range"] * bool(program.ports) + [*DRAM_FAULTS] * bool(program.ring)
 
 
 def faults(program: Program, count: int, images: int, seed: int = 0) -> Scenario:

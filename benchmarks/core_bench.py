@@ -42,6 +42,9 @@ PERIOD_NS = 10
 #: Where the bench puts the weights.
 WEIGHTS_BASE = 0x1_2345_6000
 
+#: CONTROL with load and run_on_arrival.
+CONTROL_LOAD = 0b110
+
 REGISTERS = {register.name: register for register in register_map()}
 
 
@@ -154,8 +157,8 @@ class Bench:
                 channel.pause = False
                 await ClockCycles(self.dut.aclk, 2)  # a sender that waited shows what it has
 
-    async def reset(self, cycles: int = 4) -> None:
-        """Resets the core and the models, and says where the weights are."""
+    async def reset(self, cycles: int = 4, load: bool = True) -> None:
+        """Resets the core and the models, says where the weights are, and loads them where they are resident."""
         self.dut.aresetn.value = 0
         await ClockCycles(self.dut.aclk, cycles)
         self.dut.aresetn.value = 1
@@ -163,6 +166,9 @@ class Bench:
         if self.weights is not None:
             self.dram.behave()
             await self.locate(WEIGHTS_BASE)
+        if self.script["resident"] and load:
+            await self.write("CONTROL", CONTROL_LOAD)
+            await self.until("STATUS", "loaded", 1)
 
     async def read(self, name: str, field: str | None = None) -> int:
         """A register, or a field of it."""
@@ -513,7 +519,9 @@ async def do_access(bench: Bench, register: str, word: int) -> None:
 
 
 async def do_session(bench: Bench, function: str, **arguments: Any) -> None:
-    """Software that drives the core, module:function; the core does not know yet where its weights are."""
+    """Software that drives the core, module:function; the core has no weights yet, and does not know where they are."""
+    if bench.script["resident"]:
+        await bench.reset(load=False)
     if bench.weights is not None:
         bench.weights.mem[:] = bytes(bench.weights.size)
         await bench.locate(0)

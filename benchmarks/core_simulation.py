@@ -134,6 +134,7 @@ def play(
         np.save(work / "images.npy", image_beats(images, program.inputs[0].lanes, program.core.image_bytes))
         script = {"steps": list(steps), "images": str(work / "images.npy"), "log": str(work / "log.json")}
         script |= {"seed": seed, "pause": pause, "limit": limit, "poll": poll}
+        script["resident"] = program.load is not None
         script |= {"weights": str((folder / program.dram.file).resolve()) if program.dram else ""}
         (work / "script.json").write_text(json.dumps(script), encoding="utf-8")
         runner = get_runner(simulator)

@@ -163,6 +163,8 @@ class _Converter:
         name = op.operation.name
         handler = {
             "arith.constant": self._constant,
+            "memref.get_global": lambda op: affine_ir.clone_into(op, self.values),
+            "bufferization.to_tensor": self._in_memory,
             "tensor.empty": lambda _: None,
             "tensor.pad": self._pad,
             "tensor.extract_slice": self._slice,
@@ -192,6 +194,9 @@ class _Converter:
             private = ir.StringAttr.get("private")
             memref.GlobalOp(name, ir.TypeAttr.get(type_), sym_visibility=private, initial_value=op.attributes["value"])
         self.views[value] = _identity(memref.get_global(type_, name))
+
+    def _in_memory(self, op: Any) -> None:
+        self.views[op.results[0]] = _identity(self._value(op.operands[0]))
 
     def _pad(self, op: Any) -> None:
         source = self._view(op, op.operands[0])

@@ -61,7 +61,7 @@ class BankAccess:
 
         Args:
             op: the bank's module.
-            writes: inputs of the write port from the weight reader; None where engines write the bank.
+            writes: inputs of the write port from the weight reader or loader; None where engines write the bank.
             moving: the clock enable (i1) of each engine that can stall while its reads are in flight.
 
         Returns:
@@ -72,7 +72,7 @@ class BankAccess:
         # Canonicalization can leave a bank without a reader: a product with weights that are all zero reads nothing.
         words = [read.word for read in reads] or [b.const(0, address_bits(self.bank))]
         inputs = {"ren": b.any_of(*active) if reads else b.const(0, 1), "raddr": b.priority_mux(active, words)}
-        if not self.bank.constant:
+        if self.bank.written:
             inputs |= self._writes() if writes is None else writes
         if moving:
             inputs["moving"] = b.all_of(*moving)

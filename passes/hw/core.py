@@ -13,8 +13,9 @@ from gradcam.passes.hw.frame_buffer import build_frame_buffer
 from gradcam.passes.hw.interface import Interface
 from gradcam.passes.hw.registers import INPUTS, OUTPUTS, build_registers, input_port, output_port
 from gradcam.passes.hw.signals import AxiStream, Signal, Stream
-from gradcam.passes.hw.top import DRAM
+from gradcam.passes.hw.top import DRAM, LOAD
 from gradcam.passes.hw.value import Deferred, Value, bits_for
+from gradcam.passes.hw.weight_loader import CRC, LOADED, LOADING
 from gradcam.passes.hw.weight_reader import ERROR, IDENTIFIER, axi_ports
 from gradcam.passes.program.banks import power_of_two
 from gradcam.passes.program.packets import WORD, Channel
@@ -42,7 +43,7 @@ def build_core(top: Any) -> Any:
     - `s_axis_image`: AXI4-Stream, the image with one pixel per beat
     - `m_axis_result`: AXI4-Stream of 32-bit words: the number of image packets that ended before this image's, the
       explained classes, and the sign-extended beats of the top's output streams
-    - `m_axi_weights`: AXI4 reads of weights, from the base address in the registers on
+    - `m_axi_weights`: AXI4 reads of weights, from the base address in the registers on, in every run, or for a load
 
     A run begins when a complete packet is in the image buffer, and a result is sent when it is complete. No broken
     packet gets in or out. During a run the next image is received and the previous result is sent.
@@ -152,6 +153,11 @@ class _Wiring:
         self.started = b.state(1, "started", reset=0)
         self.asked = self.active | self.started
         self.wanted = self.registers["control_run_on_arrival"] | self.started
+        #: i1: a load of resident weights begins; one waits to; one is under way; they are there.
+        self.load, self.load_asked, self.loading, self.loaded = [b.const(0, 1)] * 4
+        if core.interface.resident:
+            self.load_asked = b.state(1, "load_asked", reset=0)
+            self.load, self.loading, self.loaded = map(b.wire, (Signal("load_begins"), LOADING, LOADED))
 
     def build(self) -> dict[str, Value]:
         """Connects everything and returns the outputs of the core by name."""
@@ -195,10 +201,23 @@ class _Wiring:
         b, start = self.b, self.registers["control_start"]
         # The start comes from a register, for it has a large fan-out in the top.
         ready = b.state(1, "image_ready", reset=0)
-        ready.assign(b.all_of(image.waiting, ~self.active, self.wanted, ~ready))
+        ready.assign(b.all_of(image.waiting, ~self.active, self.wanted, ~ready, *self._may_run()))
         self.go.assign(ready & ~wrong)
         self.drop.assign(ready & wrong)
+        self._load(ready)
         self.started.assign((self.started & ~ready) | (start & ~self.asked))
+
+    def _may_run(self) -> list[Value]:
+        """What of resident weights a run waits for: they are there, and no load of others is asked for."""
+        return [self.loaded, ~self.load_asked] if self.interface.resident else []
+
+    def _load(self, ready: Value) -> None:
+        """Builds the start of a load, which waits for the end of a run; `ready` is i1: a run begins."""
+        b, load, asked = self.b, self.load, self.load_asked
+        if not (isinstance(load, Deferred) and isinstance(asked, Deferred)):
+            return
+        load.assign(b.all_of(asked, ~self.active, ~ready, ~self.loading))
+        asked.assign((asked & ~load) | self.registers["control_load"])
 
     def _run(self, image: Image, request: Value, taken: Deferred, room: Sequence[Value]) -> dict[str, Value]:
         """Instantiates the top and returns its outputs.
@@ -220,17 +239,22 @@ class _Wiring:
         inputs |= dict.fromkeys(interface.requests, request)
         if interface.dram_bits:
             inputs |= {signal.of(DRAM): self.p[signal.of(WEIGHTS)] for signal in axi_ports(interface.dram_bits)[0]}
+        inputs |= {LOAD: self.load} if interface.resident else {}
         top = b.instance(self.core.top, "gradcam_top", inputs)
+        for wire, port in ((self.loading, LOADING), (self.loaded, LOADED)):
+            if isinstance(wire, Deferred):
+                wire.assign(top[port])
         accepted.assign(top[stream.ready])
         return top
 
     def _failure(self, top: Mapping[str, Value]) -> tuple[Value, Value]:
-        """i1, for one cycle: weights of this run have come with an error; i1: the run has ended, and they had."""
+        """i1, for one cycle: weights have come with an error; i1: the run has ended, and weights of it had."""
         b = self.b
         if not self.interface.dram_bits:
             return b.const(0, 1), b.const(0, 1)
         wrong = top[ERROR.of(DRAM)]
-        return wrong & ~b.register(wrong, "weights_wrong", reset=0), top["done"] & wrong
+        failed = b.const(0, 1) if self.interface.resident else top["done"] & wrong
+        return wrong & ~b.register(wrong, "weights_wrong", reset=0), failed
 
     def _send(self, top: Mapping[str, Value], number: Value, failed: Value) -> Result:
         """Instantiates the sender of results; `failed` is i1: the run has ended with an error."""
@@ -267,11 +291,21 @@ class _Wiring:
         stalls = b.mux(elapsed.ult(predicted), 0, stalls)
         inferring = elapsed - explaining
         return {
+            **self._load_counts(top),
             "images_count": images,
             "inference_cycles": b.register(inferring, "inference_cycles", reset=0),
             "explanation_cycles": explaining,
             "stall_cycles": b.register(stalls, "stall_cycles", reset=0),
         }
+
+    def _load_counts(self, top: Mapping[str, Value]) -> dict[str, Value]:
+        """Checksum and cycles of the last load of resident weights."""
+        b = self.b
+        if not self.interface.resident:
+            return {"weights_checksum": b.const(0, WORD), "load_cycles": b.const(0, WORD)}
+        cycles = b.state(WORD, "load_cycles", reset=0)
+        cycles.assign(b.mux(self.load, 0, cycles + 1), self.load | self.loading)
+        return {"weights_checksum": top[CRC], "load_cycles": cycles}
 
     def _report(self, image: Image, result: Result, wrong: Value, counts: Mapping[str, Value]) -> Value:
         """Assigns the register fields that software reads, and returns the interrupt.
@@ -288,6 +322,7 @@ class _Wiring:
         error = b.any_of(*(sticky[n] for n in errors))
         values = {**errors, **counts, **self._facts(), "irq_status_done": result.ended, "irq_status_error": error}
         values |= {"status_busy": self.active, "status_image": image.waiting, "status_started": self.started}
+        values |= {"status_loading": self.loading | self.load_asked, "status_loaded": self.loaded}
         values["status_result"] = result.whole | result.beat.valid
         for name, wire in self.fields.items():
             wire.assign(values[name])
@@ -319,9 +354,9 @@ class _Wiring:
         b, registers = self.b, self.registers
         channel = axi_ports(self.interface.dram_bits)[1]
         values: dict[str, Value] = {signal.of(WEIGHTS): top[signal.of(DRAM)] for signal in channel}
-        # A run keeps the address that it began with, so that ARADDR does not change while it waits for ARREADY.
+        # A run, or a load, keeps the address that it began with: ARADDR does not change while it waits for ARREADY.
         low, high = registers["weights_low_address"], registers["weights_high_address"]
-        base = b.register(b.concat([high, low]), "weights_base", self.go)
+        base = b.register(b.concat([high, low]), "weights_base", self.load if self.interface.resident else self.go)
         address = Signal("araddr")
         bytes_ = b.concat([base, b.const(0, WIDE - base.width)])
         values[address.of(WEIGHTS)] = bytes_ + top[address.of(DRAM)].zero_extend(WIDE)

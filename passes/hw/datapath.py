@@ -14,7 +14,7 @@ from gradcam.passes.hw.products import Products
 from gradcam.passes.hw.shapes import Shapes
 from gradcam.passes.hw.sharing import Multiplier, share_multipliers
 from gradcam.passes.hw.tables import Tables
-from gradcam.passes.hw.value import PREDICATES, State, Value
+from gradcam.passes.hw.value import PREDICATES, State, Value, bits_for
 from gradcam.passes.hw.weight_words import begins_word
 from gradcam.passes.ir.attributes import CASCADE
 from gradcam.passes.ir.linear_form import Term
@@ -213,8 +213,8 @@ class Datapath:
         for total in (v for v in values if v.kind == "arith.addi"):
             for value, term in (total.args, total.args[::-1]):
                 plain = [v for v in values if v.kind == value.kind == "acc" and v.what == value.what]
-                if plain and term.kind == "load":
-                    source = self.engine.slot_of[id(term.what)]
+                if plain and (load := unextended(term)).kind == "load":
+                    source = self.engine.slot_of[id(load.what)]
                     # It arrives with a step, so that the configuration is known.
                     if self.inputs[id(source)][1] is not None and not self._read_beside(source, plain):
                         totals[value.what] = total
@@ -483,8 +483,9 @@ class Datapath:
         It is smaller than a shifter for every amount: of 5 amounts a multiplexer with 5 inputs.
         """
         column = self.shapes.columns.get(id(node.args[1]))
-        if column is None:
-            return self._compute(node, args)
+        if column is None:  # it is less than the bits of the op
+            amount = args[1][: bits_for(node.bits)].zero_extend(node.bits)
+            return self._compute(node, [args[0], amount])
         return self._by_entry(column, lambda own: self._compute(node, [args[0], self.b.const(own, node.bits)]), stage)
 
     def _compute(self, node: Node, args: list[Value]) -> Value:

@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
 from pycde.circt import ir as circt
 
 from gradcam.errors import fail
-from gradcam.passes.ir.attributes import CYCLES_BY_PHASE, PHASE
+from gradcam.passes.ir.attributes import BANK, CYCLES_BY_PHASE, PHASE
+from gradcam.passes.ir.queries import global_values
 from gradcam.passes.program.engines import access_kind
 from gradcam.passes.program.packets import Channel, Packets
 from gradcam.passes.program.scheduled_program import ScheduledProgram
@@ -27,8 +29,9 @@ class Interface(Packets):
         requests: names of one-element inputs, sampled at the start of a run: the class to explain, if one is explained.
         phases: the phase of every nest.
         cycles: predicted cycles of a run in which no stream stalls.
-        fingerprint: CRC-32 over constants and schedule.
+        fingerprint: CRC-32 over schedule and constants; of resident weights, over all but them.
         dram_bits: bits of a beat of the DRAM; 0 when all constants are on chip.
+        resident: 1 where weights are loaded from the DRAM before the first run, else 0.
         crossing: crossing latency in cycles; 1 where signals between modules are registered for a target clock.
     """
 
@@ -37,12 +40,13 @@ class Interface(Packets):
     cycles: int
     fingerprint: int
     dram_bits: int
+    resident: int
     crossing: int
 
     @staticmethod
     def of(program: ScheduledProgram) -> Interface:
         """The interface of a scheduled program."""
-        packets, weights = Packets.of(program), program.weight_stream
+        packets, dram = Packets.of(program), program.platform.dram
         loads = [a for nest in program.nests for a in nest.loads]
         requests = {a.memref.arg_number: None for a in loads if access_kind(a) == "port"}
         return Interface(
@@ -53,7 +57,8 @@ class Interface(Packets):
             phases=[PHASE.get(nest.op) for nest in program.nests],
             cycles=CYCLES_BY_PHASE.get(program.module.operation)["total"],
             fingerprint=_fingerprint(program),
-            dram_bits=weights.width if weights else 0,
+            dram_bits=dram.width if dram and (program.weight_stream or program.weight_load) else 0,
+            resident=int(program.weight_load is not None),
             crossing=program.clock.crossing,
         )
 
@@ -76,14 +81,28 @@ class Interface(Packets):
 
 
 def _fingerprint(program: ScheduledProgram) -> int:
-    """CRC-32 over weights, other constants and schedule: designs with different ones differ in it, except by chance."""
+    """CRC-32 over weights, other constants and schedule: designs with different ones differ in it, except by chance.
+
+    Of resident weights only where they lie counts: with it, and with all constants of nests, that is all that the
+    hardware is made of.
+    """
     state = 0
-    for data in program.constants.values():
+    for data in program.constants.values() if program.weight_load is None else _tables(program):
         state = zlib.crc32(data.tobytes(), state)
+    if program.weight_load:
+        layout = repr(program.weight_load), program.function.operation.get_asm()
+        state = zlib.crc32(repr(layout).encode(), state)
     for nest in program.nests:
         schedule = {name: str(nest.op.attributes[name]) for name in nest.op.attributes}
         state = zlib.crc32(repr((nest.name, [loop.trip for loop in nest.loops], schedule)).encode(), state)
     return state
+
+
+def _tables(program: ScheduledProgram) -> list[np.ndarray]:
+    """The constants that are in no bank: the tables of lookups, which are part of the hardware."""
+    names = [o for o in program.function.entry_block.operations if o.operation.name == "memref.get_global"]
+    found = (global_values(o.results[0]) for o in names if not BANK.is_on(o))
+    return [values for values in found if values is not None]
 
 
 def _attribute(value: Any) -> Any:

@@ -13,6 +13,7 @@ from gradcam.passes.hw.signals import Signal
 from gradcam.passes.hw.value import Value, bits_for, integer
 from gradcam.passes.program.banks import Bank, Memory
 from gradcam.passes.program.block_ram import Part, Style
+from gradcam.passes.program.weight_load import WeightLoad
 
 
 def address_bits(bank: Bank) -> int:
@@ -25,7 +26,9 @@ def memory_address_bits(bank: Bank) -> int:
     return bits_for(bank.words * bank.reads)
 
 
-def build_bank(bank: Bank, groups: int, holds: str = "", crossing: int = 0, stops: bool = False) -> Any:
+def build_bank(
+    bank: Bank, groups: int, holds: str = "", crossing: int = 0, stops: bool = False, load: WeightLoad | None = None
+) -> Any:
     """Builds the module of a bank.
 
     A read has a latency of one cycle, and its value is held while `ren` is 0. With a crossing latency, inputs and
@@ -41,14 +44,19 @@ def build_bank(bank: Bank, groups: int, holds: str = "", crossing: int = 0, stop
         holds: description of the contents for the comment above the module; empty for the usual one.
         crossing: crossing latency of inputs and of outputs in cycles, 0 or 1.
         stops: whether the bank has an input `moving`, the clock enable of reads in flight.
+        load: the load that fills a bank of constants which are no part of the design, see `build_weight_loader`.
     """
     inputs = [Signal("ren"), Signal("raddr", address_bits(bank)), *([Signal("moving")] if stops else [])]
-    if not bank.constant:
+    if bank.loaded and load:
+        beats = load.word_beats(bank), load.piece_beats(bank)
+        inputs += [Signal("wen"), Signal("waddr", address_bits(bank)), Signal("place", bits_for(beats[0]))]
+        inputs.append(Signal("wdata", beats[1] * load.dram.width))
+    elif bank.written:
         inputs += [Signal("wen", groups), Signal("waddr", memory_address_bits(bank))]
-        inputs += [Signal("wdata", bank.memory_width)]
+        inputs.append(Signal("wdata", bank.memory_width))
 
     def build(b: Builder, p: dict[str, Value]) -> dict[str, Value]:
-        return {"rdata": _Bank(b, p, bank, groups, crossing).build()}
+        return {"rdata": _Bank(b, p, bank, groups, crossing, load).build()}
 
     usual = "constants of all nests" if bank.constant else "buffers between nests, or a ring of the weight tape"
     comment = f"Bank of {bank.words} words of {bank.lanes} x {bank.bits} bits: {holds or usual}"
@@ -76,8 +84,10 @@ def of_word(b: Builder, value: Value, read: Value, crossing: int, moving: Value 
 class _Bank:
     """The body of a bank's module."""
 
-    def __init__(self, b: Builder, p: dict[str, Value], bank: Bank, groups: int, crossing: int) -> None:
-        self.b, self.p, self.bank, self.groups, self.crossing = b, p, bank, groups, crossing
+    def __init__(
+        self, b: Builder, p: dict[str, Value], bank: Bank, groups: int, crossing: int, load: WeightLoad | None
+    ) -> None:
+        self.b, self.p, self.bank, self.groups, self.crossing, self.load = b, p, bank, groups, crossing, load
         self.clock = ir.Operation.create("seq.from_clock", [integer(1)], [b.clk]).results[0]
         self.moving = p.get("moving")
 
@@ -137,7 +147,9 @@ class _Bank:
     def _whole(self, start: int, part: Part, memory: Memory) -> Value:
         """Builds the memory of a part with its write logic, and returns the word read from it."""
         built = self._memory(memory)
-        if not self.bank.constant:
+        if self.bank.loaded:
+            self._load(built, start, part, 0)
+        elif self.bank.written:
             self._write(built, start, part)
         return self._read(built, memory, self._here("raddr", start, part), self.p["raddr"][: bits_for(part.words)])
 
@@ -151,7 +163,10 @@ class _Bank:
             places = [part.place(number, s) for s in range(part.pieces + 1)]
             where = b.table(segment, [place[1] if place else 0 for place in places], bits_for(part.pieces))
             enable = here & segment.ne(number)
-            read.append(self._read(self._memory(memory), memory, enable, b.concat([where, address[:low]])))
+            built = self._memory(memory)
+            if self.bank.loaded:
+                self._load(built, start, part, number)
+            read.append(self._read(built, memory, enable, b.concat([where, address[:low]])))
         late = self.late[low - self.low : low - self.low + bits]
         pieces = [b.mux(late.ule(i), read[i + 1], read[i]) for i in range(part.pieces)]
         return b.concat(pieces[::-1])
@@ -159,7 +174,7 @@ class _Bank:
     def _memory(self, memory: Memory) -> ir.Value:
         """Declares a memory, of constants with its contents."""
         declared = _memory(memory.style, memory.number, memory.words, memory.lanes * self.bank.bits)
-        if self.bank.constant:
+        if not self.bank.written:
             _initial(declared, self.bank.image(memory.number))
         return declared
 
@@ -182,6 +197,23 @@ class _Bank:
         word = _word(memory, self._arrived("waddr", p["waddr"][: bits_for(part.words)]), bank.memory_width)
         parts = [(enables[i], data[i * width : (i + 1) * width]) for i in range(self.groups)]
         _write(self.clock, word, parts)
+
+    def _load(self, memory: ir.Value, start: int, part: Part, number: int) -> None:
+        """Builds the write logic of a memory whose words, or pieces of words (see `Part`), come in beats."""
+        assert self.load is not None
+        b, p, low, beats = self.b, self.p, part.segment.bit_length() - 1, self.load.word_beats(self.bank) // part.pieces
+        data = p["wdata"][-beats * self.load.dram.width :][: self.bank.width // part.pieces]
+        if part.pieces == 1:
+            last, address, there = b.const(beats - 1, p["place"].width), p["waddr"][: bits_for(part.words)], []
+        else:
+            segment = p["waddr"][low : low + bits_for(part.pieces + 1)]
+            places = [part.place(number, s) or (0, 0) for s in range(part.pieces + 1)]
+            last = b.table(segment, [(piece + 1) * beats - 1 for piece, _ in places], p["place"].width)
+            where = b.table(segment, [n for _, n in places], bits_for(part.pieces))
+            address, there = b.concat([where, p["waddr"][:low]]), [segment.ne(number)]
+        enable = b.all_of(p["wen"], p["place"].eq(last), self._here("waddr", start, part), *there)
+        word = _word(memory, self._arrived("waddr", address), data.width)
+        _write(self.clock, word, [(self._arrived("wen", enable, reset=0), self._arrived("wdata", data))])
 
     def _arrived(self, name: str, value: Value, enable: Value | None = None, reset: int | None = None) -> Value:
         """An input of the bank at the memory: registered where there is a crossing latency."""

@@ -18,6 +18,7 @@ from gradcam.passes.hw.sequencer import build_sequencer
 from gradcam.passes.hw.signals import Signal, Stream
 from gradcam.passes.hw.symbols import symbol_field
 from gradcam.passes.hw.value import Deferred, Value, bits_for
+from gradcam.passes.hw.weight_loader import CRC, LOADED, LOADER, LOADING, build_weight_loader
 from gradcam.passes.hw.weight_reader import ERROR, axi_ports, build_weight_reader, symbol_port
 from gradcam.passes.program.banks import Bank
 from gradcam.passes.program.scheduled_program import ScheduledProgram
@@ -26,6 +27,9 @@ TOP = "gradcam_top"
 
 #: Owner of the ports to the DRAM, and bits of a register of the program.
 DRAM, REGISTER = "dram", 32
+
+#: i1 input: load resident weights.
+LOAD = Signal("load")
 
 
 def build_design(module_: mlir.Module, dsp_packing: bool = False) -> None:
@@ -41,6 +45,8 @@ def build_design(module_: mlir.Module, dsp_packing: bool = False) -> None:
     - with weights in DRAM, the AXI4 read channels as `dram_NAME`, with addresses relative to the start of the weight
       stream
     - with weights in DRAM, `dram_error`, which is 1 from the first beat with an error until the next start
+    - with resident weights `load`, `loading`, `loaded` and `checksum`, see `build_weight_loader`, and the read channels
+      and `dram_error` for the load. A start has no effect before the weights are loaded, a load none during a run.
 
     Args:
         module_: the scheduled program.
@@ -51,12 +57,13 @@ def build_design(module_: mlir.Module, dsp_packing: bool = False) -> None:
 
 @dataclass(frozen=True)
 class _Modules:
-    """The modules that the top instantiates; the weight reader is None when all constants are on chip."""
+    """The modules that the top instantiates; `reader` and `loader` are None where weights do not come so."""
 
     sequencer: Any
     engines: Sequence[Any]
     banks: Mapping[str, Any]
     reader: Any
+    loader: Any
 
 
 class _Top:
@@ -67,7 +74,8 @@ class _Top:
         self.program, self.engines, self.banks = scheduled.nests, scheduled.engines, scheduled.banks
         self.arguments, self.registers = scheduled.arguments, scheduled.registers
         self.weights, self.follows = scheduled.weight_stream, scheduled.follows
-        self.crossing = scheduled.clock.crossing
+        self.dram = scheduled.platform.dram if self.weights or scheduled.weight_load else None
+        self.load, self.crossing = scheduled.weight_load, scheduled.clock.crossing
         self.builders = [
             EngineBuilder(e, self.banks, self.registers, dsp_packing, self.weights, self.follows) for e in self.engines
         ]
@@ -78,10 +86,11 @@ class _Top:
             build_sequencer(self.program, self.engines, self.follows),
             [e.build() for e in self.builders],
             {
-                n: build_bank(bank, self.groups(bank), crossing=self.crossing, stops=bool(self.stopping(bank)))
+                n: build_bank(bank, self.groups(bank), "", self.crossing, bool(self.stopping(bank)), self.load)
                 for n, bank in self.banks.items()
             },
             self._build_reader(),
+            build_weight_loader(self.load) if self.load else None,
         )
 
         def wire(b: Builder, p: dict[str, Value]) -> dict[str, Value]:
@@ -105,8 +114,11 @@ class _Top:
                     ready.append(stream.ready)
                 elif name not in inputs:
                     inputs.append(Signal(name, port.width))
-        if self.weights:
-            requests, channel = axi_ports(self.weights.width)
+        if self.load:
+            inputs.append(LOAD)
+            outputs += [LOADING, LOADED, CRC]
+        if self.dram:
+            requests, channel = axi_ports(self.dram.width)
             inputs += [signal.of(DRAM) for signal in requests]
             outputs += [signal.of(DRAM) for signal in [*channel, ERROR]]
         return inputs, outputs
@@ -165,8 +177,10 @@ class _Wiring:
         self.top, self.b, self.p, self.modules = top, b, p, modules
         reports = [signal.of(e.engine.name) for e in top.builders for signal in e.control.outputs]
         self.reports = {signal: b.wire(signal) for signal in reports}
-        self.program = b.instance(modules.sequencer, "sequencer", {"start": p["start"], **self.reports})
-        self.begin = p["start"] & ~self.program["busy"]
+        self.loaded = b.wire(LOADED) if top.load else b.const(1, 1)
+        start = p["start"] & self.loaded if top.load else p["start"]
+        self.program = b.instance(modules.sequencer, "sequencer", {"start": start, **self.reports})
+        self.begin = start & ~self.program["busy"]
         self.registers = {name: b.state(REGISTER, name) for name in top.registers.values()}
         self.word_ready = b.wire(Signal("tape_ready")) if top.weights else None
         self.outputs: dict[str, Value] = {n: self.program[n] for n in ("busy", "done", "nest", "running")}
@@ -179,8 +193,8 @@ class _Wiring:
         """Connects everything and returns the outputs of the top by name."""
         for builder, op in zip(self.top.builders, self.modules.engines, strict=True):
             self._engine(builder, op)
-        weights = self._read_weights()
-        words = {n: self._bank(bank, weights) for n, bank in self.top.banks.items()}
+        weights, loaded = self._read_weights(), self._load_weights()
+        words = {n: self._bank(bank, weights, loaded) for n, bank in self.top.banks.items()}
         for builder, port in self.top.ports:
             values, configuration = self.engines[builder], self._configuration(builder)
             match port:
@@ -263,13 +277,34 @@ class _Wiring:
         self.outputs |= {signal.of(DRAM): values[signal] for signal in [*channel, ERROR]}
         return values
 
-    def _bank(self, bank: Bank, weights: Mapping[str, Value]) -> dict[int, Value]:
+    def _load_weights(self) -> dict[str, dict[str, Value]]:
+        """Instantiates the weight loader and returns the inputs of the write ports of banks, by the bank's name."""
+        b, load = self.b, self.top.load
+        if load is None or not isinstance(self.loaded, Deferred):
+            return {}
+        requests, channel = axi_ports(load.dram.width)
+        inputs: dict[str, Value] = {signal: self.p[signal.of(DRAM)] for signal in requests}
+        values = b.instance(self.modules.loader, LOADER, inputs | {"go": self.p[LOAD] & ~self.program["busy"]})
+        self.loaded.assign(values[LOADED])
+        self.outputs |= {signal: values[signal] for signal in (LOADING, LOADED, CRC)}
+        self.outputs |= {signal.of(DRAM): values[signal] for signal in [*channel, ERROR]}
+        ports = dict[str, dict[str, Value]]()
+        for number, bank in enumerate(load.banks):
+            beats = load.piece_beats(bank) * load.dram.width
+            words = {"waddr": values["waddr"][: bits_for(bank.words)], "wdata": values["wdata"][-beats:]}
+            place = values["place"][: bits_for(load.word_beats(bank))]
+            ports[bank.name] = {"wen": values["wen"][number], "place": place, **words}
+        return ports
+
+    def _bank(
+        self, bank: Bank, weights: Mapping[str, Value], loaded: Mapping[str, Mapping[str, Value]]
+    ) -> dict[int, Value]:
         """Instantiates a bank and returns its read data by slices per word."""
         top = self.top
         ports = [(self.engines[e], port) for e in top.builders for port in e.memories if bank in port.banks]
-        writes = (
-            {n: weights[n] for n in ("wen", "waddr", "wdata")} if top.weights and bank == top.weights.bank else None
-        )
+        writes = loaded.get(bank.name)
+        if top.weights and bank == top.weights.bank:
+            writes = {n: weights[n] for n in ("wen", "waddr", "wdata")}
         moving = [self.engines[e][e.control.moving] for e in top.stopping(bank)]
         access = BankAccess(self.b, bank, ports, top.groups(bank), top.crossing)
         return access.connect(self.modules.banks[bank.name], writes, moving)

@@ -103,7 +103,7 @@ class _Reader:
         self._next_burst(sent)
         self.room.assign(self._room_left(sent))
         ends = self._ends()
-        self.under_way.assign(_count(self.under_way, sent, self.arrives & ends))
+        self.under_way.assign(counted(self.under_way, sent, self.arrives & ends))
         bytes_ = weights.width // 8
         return {
             "arvalid": valid,
@@ -211,7 +211,7 @@ class _Reader:
             enables = [arrives & place[:inside].eq(i) for i in range(weights.memory_beats)]
         complete = arrives & place[:low].eq(-1) if low else arrives
         unread = b.state(bits_for(weights.bank.words + 1), "unread", reset=0)
-        unread.assign(b.mux(go, 0, _count(unread, complete, p["fresh"])))
+        unread.assign(b.mux(go, 0, counted(unread, complete, p["fresh"])))
         return {
             "ready": unread.ne(0),
             "wen": b.concat(enables[::-1]),
@@ -225,6 +225,6 @@ class _Reader:
         return [data[low : low + used] for low in range(data.width - bits, -1, -bits)] if used < bits else [data]
 
 
-def _count(count: Value, up: Value, down: Value) -> Value:
+def counted(count: Value, up: Value, down: Value) -> Value:
     """`count` plus `up` minus `down`."""
     return count + up.zero_extend(count.width) - down.zero_extend(count.width)

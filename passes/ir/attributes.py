@@ -96,7 +96,7 @@ class Attribute(Generic[Value]):
 
 # Of the module.
 
-#: The platform to compile for: `pe`, and optionally `dram` (width, outstanding, latency), `family` and `mhz`.
+#: The platform to compile for: `pe`, and optionally `dram` (width, outstanding, latency), `resident`, `family`, `mhz`.
 PLATFORM = Attribute("platform", "module", "gradcam-set-platform", dict)
 #: Maps with adjacent pixels side by side in their channels, by name: rows and columns of them, and channels of each.
 PIXELS = Attribute("pixels", "module", "gradcam-group-pixels", dict)

@@ -28,8 +28,12 @@ def elements_of(attr: ir.DenseElementsAttr) -> np.ndarray:
     text, bits = str(attr), type_.element_type.width
     dtype = np.dtype(f"int{whole_bits(bits)}")
     text = text[text.index("<") + 1 : text.rindex("> : ")]
-    is_raw = text.startswith('"0x')
-    values = np.frombuffer(bytes.fromhex(text[3:-1]), dtype) if is_raw else np.array(json.loads(text), dtype)
+    is_raw, stored = text.startswith('"0x'), -(-bits // 8)
+    if is_raw:
+        data = np.frombuffer(bytes.fromhex(text[3:-1]), np.uint8).reshape(-1, stored)
+        values = np.pad(data, ((0, 0), (0, dtype.itemsize - stored))).view(dtype)
+    else:
+        values = np.array(json.loads(text), dtype)
     unused = dtype.itemsize * 8 - bits
     signed = values << unused >> unused
     return signed.reshape(type_.shape) if is_raw else np.broadcast_to(signed, type_.shape)
@@ -39,7 +43,11 @@ def integers_attr(values: np.ndarray, bits: int) -> ir.DenseElementsAttr:
     """The attribute of integers of a NumPy type in a tensor type of `bits`-wide elements, which must hold them."""
     if bits not in _WHOLE:
         values = values.astype(f"int{whole_bits(bits)}") & ((1 << bits) - 1)
-    element = ir.IntegerType.get_signless(bits)
+    element, stored = ir.IntegerType.get_signless(bits), -(-bits // 8)
+    if stored != values.dtype.itemsize:  # 3 bytes, for which there is no type of NumPy
+        data = np.ascontiguousarray(values).reshape(-1, 1).view(np.uint8)[:, :stored]
+        type_ = ir.RankedTensorType.get(values.shape, element)
+        return ir.DenseElementsAttr(ir.Attribute.parse(f'dense<"0x{data.tobytes().hex()}"> : {type_}'))
     return ir.DenseElementsAttr.get(np.ascontiguousarray(values), type=element, shape=values.shape)
 
 

@@ -18,6 +18,7 @@ class _Form(msgspec.Struct, forbid_unknown_fields=True):
 
     pe: str = "16x16"
     dram: dict[Literal["width", "outstanding", "latency"], int] | None = None
+    resident: bool = False
     family: str | None = None
     mhz: float | None = None
 
@@ -29,6 +30,8 @@ class Platform:
     Attributes:
         pe: the array of processing elements.
         dram: the DRAM that holds the weights; None keeps them on chip.
+        resident: whether all that follows from weights is loaded from the DRAM once, before the first run, and not read
+            while the program runs.
         family: the FPGA family that the hardware is made for; None makes it for any.
         mhz: the clock that pipelines are made for, with a family; None without a clock.
     """
@@ -37,6 +40,12 @@ class Platform:
     dram: Dram | None = None
     family: str | None = None
     mhz: float | None = None
+    resident: bool = False
+
+    @property
+    def streamed(self) -> Dram | None:
+        """The DRAM from which the weights are read while the program runs; None where they are on chip then."""
+        return None if self.resident else self.dram
 
     @classmethod
     def of(cls, op: Any) -> Platform:
@@ -54,8 +63,10 @@ class Platform:
             form = msgspec.convert(PLATFORM.get(module), _Form)
             if form.mhz is not None and form.family is None:
                 raise GradcamError("a clock needs a family")
+            if form.resident and form.dram is None:
+                raise GradcamError("resident weights need a dram that they are loaded from")
             dram = None if form.dram is None else Dram(**form.dram)
-            return cls(PE.parse(form.pe), dram, form.family, form.mhz)
+            return cls(PE.parse(form.pe), dram, form.family, form.mhz, form.resident)
         except (GradcamError, TypeError, msgspec.ValidationError) as error:
             reason = f"'{PLATFORM.key}' is no platform: {error}; leave it out and run gradcam-set-platform"
             raise fail(module, reason) from error
@@ -75,5 +86,7 @@ class Platform:
         entries: dict[str, Any] = {"pe": str(self.pe)}
         if self.dram is not None:
             entries["dram"] = asdict(self.dram)
+        if self.resident:
+            entries["resident"] = True
         entries |= {name: value for name in ("family", "mhz") if (value := getattr(self, name)) is not None}
         PLATFORM.set(module.operation, entries)

@@ -25,11 +25,11 @@ from gradcam.passes.linalg.elementwise_ops import changed
 from gradcam.passes.linalg.lowering import (
     Lowering,
     add_up,
-    factor_vector,
     fixed,
     is_greater,
     require_narrow,
     rescaled_result,
+    rescaling,
     scale_term,
     stored,
     whole_or_parts,
@@ -44,13 +44,12 @@ def _lower_prelu(lowering: Lowering, op: Any) -> list[Any]:
     """x or slope * x by the sign of x, as a leaky relu, with a signed multiplier per channel."""
     vectors, slopes = list[ir.Value](), dense_values(op.operands[1].owner)
     keep = scale_term(lowering, op, op.operands[0], vectors)
-    m, s = fixed(op, signed_rescale, op.operands[0], op.results[0], slopes)
-    position, unsigned = len(vectors), is_unsigned(op.operands[0])
-    vectors.append(factor_vector(lowering, m, len(slopes)))
+    constants, unsigned = fixed(op, signed_rescale, op.operands[0], op.results[0], slopes), is_unsigned(op.operands[0])
+    leak = rescaling(lowering, op, constants, len(slopes), vectors, unsigned)
 
     def body(a: ir.Value, *scalars: ir.Value) -> ir.Value:
         is_positive = is_greater(a, const(width(a), 0), unsigned)
-        return arith.select(is_positive, keep(a, scalars), rescaled(a, scalars[position], s, unsigned))
+        return arith.select(is_positive, keep(a, scalars), leak(a, scalars))
 
     return changed(lowering, op, vectors, body)
 
@@ -91,14 +90,14 @@ def _lower_mul(lowering: Lowering, op: Any) -> list[Any]:
     x, y = whole_or_parts(lowering, op.operands[0]), lowering.tensor(op.operands[1])
     if type_shape(op.operands[0]) != type_shape(op.operands[1]):
         y = extract_slice(y, [0, 0, 0], [1, 1, shape(y)[2]], [shape(y)[2]])
-    m, s = fixed(op, result_rescale, op)
-    others = [y, *([factor_vector(lowering, m, type_shape(op.results[0])[1])] if m.ndim else [])]
+    vectors = list[ir.Value]()
+    rescale = rescaling(lowering, op, fixed(op, result_rescale, op), type_shape(op.results[0])[1], vectors)
     signs = _unsigned(op)
 
-    def body(x: ir.Value, y: ir.Value, *factor: ir.Value) -> ir.Value:
-        return stored(rescaled(product(x, y, signs), factor[0] if factor else int(m), s), op.results[0])
+    def body(x: ir.Value, y: ir.Value, *scalars: ir.Value) -> ir.Value:
+        return stored(rescale(product(x, y, signs), scalars), op.results[0])
 
-    return [pointwise([x], others, storage_bits(op.results[0]), body)]
+    return [pointwise([x], [y, *vectors], storage_bits(op.results[0]), body)]
 
 
 def _unsigned(op: Any) -> tuple[bool, bool]:

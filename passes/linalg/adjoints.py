@@ -24,18 +24,18 @@ from gradcam.passes.linalg.builders import (
     filled,
     generic,
     insert_slice,
-    rescaled,
     shape,
     width,
 )
 from gradcam.passes.linalg.depthwise import Axis, correlate
 from gradcam.passes.linalg.lowering import (
     Lowering,
+    Rescaling,
     add_up,
-    factor_vector,
     fixed,
     ints,
     rescaled_result,
+    rescaling,
     scale_term,
     stored,
     stored_constant,
@@ -104,7 +104,8 @@ def _adjoint(lowering: Lowering, op: Any, kernel: list[int], axes: list[WindowAx
     layout = None if is_wide else lowering.layouts.get(op.operands[1])
     if layout is not None:
         m, channels = _in_places(m, layout), layout.lanes
-    vector = factor_vector(lowering, m, channels) if m.ndim else None
+    vectors = list[ir.Value]()
+    rescale = rescaling(lowering, op, (m, s), channels, vectors)
     lanes = lowering.pe.padded(channels)
     if is_depthwise(op):
         products = partial(depthwise_adjoint_products, lowering, w=stored_constant(op, op.operands[1])[:, 0])
@@ -113,7 +114,7 @@ def _adjoint(lowering: Lowering, op: Any, kernel: list[int], axes: list[WindowAx
         products = partial(adjoint_products, w=weights, factors=lowering.factors)
 
     def part(taps: list[Taps], out: list[int]) -> ir.Value:
-        return _rescaled_products(op, g, partial(products, taps=taps, out=[*out, lanes]), (m, s, vector))
+        return _rescaled_products(op, g, partial(products, taps=taps, out=[*out, lanes]), rescale, vectors)
 
     if layout is None:
         return by_parity(axes, size, part)
@@ -131,23 +132,23 @@ def _in_places(m: np.ndarray, layout: Layout) -> np.ndarray:
     return lanes
 
 
-def _rescaled_products(op: Any, g: Any, products: Callable[..., ir.Value], scale: tuple) -> ir.Value:
+def _rescaled_products(
+    op: Any, g: Any, products: Callable[..., ir.Value], rescale: Rescaling, vectors: list[ir.Value]
+) -> ir.Value:
     """The `products` of `g` at the scale of the result; those of both halves of a wide gradient are added first."""
-    m, s, vector = scale
     bits = storage_bits(op.results[0])
-    vectors = [] if vector is None else [vector]
 
-    def rescale(acc: ir.Value, *factor: ir.Value) -> ir.Value:
-        return stored(rescaled(acc, factor[0] if factor else int(m), s), op.results[0])
+    def at_scale(acc: ir.Value, *scalars: ir.Value) -> ir.Value:
+        return stored(rescale(acc, scalars), op.results[0])
 
     if not isinstance(g, Halves):
-        return elementwise(products(g), vectors, bits, rescale)
+        return elementwise(products(g), vectors, bits, at_scale)
     with part_location(op, "high"):
         high = products(g.high)
     low = products(g.low)
 
-    def combine(low: ir.Value, high: ir.Value, *factor: ir.Value) -> ir.Value:
-        return rescale(Halves.whole(high, low), *factor)
+    def combine(low: ir.Value, high: ir.Value, *scalars: ir.Value) -> ir.Value:
+        return at_scale(Halves.whole(high, low), *scalars)
 
     return elementwise(low, [high, *vectors], bits, combine)
 
@@ -175,12 +176,12 @@ def _lower_tap_sums(lowering: Lowering, op: Any) -> list[Any]:
         name = ("rows", "columns")[number]
         with part_location(op, name):
             sums = _landed(lowering, sums, number, axis, size[number])
-    m, s = fixed(op, result_rescale, op)
     low, high = storage_limits(op.results[0])
-    vectors = [factor_vector(lowering, m, channels)] if m.ndim else []
+    vectors = list[ir.Value]()
+    rescale = rescaling(lowering, op, fixed(op, result_rescale, op), channels, vectors)
 
-    def halves(acc: ir.Value, *factor: ir.Value) -> list[ir.Value]:
-        return Halves.parts(clipped(rescaled(acc, factor[0] if factor else int(m), s), low, high))
+    def halves(acc: ir.Value, *scalars: ir.Value) -> list[ir.Value]:
+        return Halves.parts(clipped(rescale(acc, scalars), low, high))
 
     with part_location(op, "halves"):
         return [Halves(*elementwise(sums, vectors, [8, 8], halves))]

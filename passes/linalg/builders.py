@@ -9,7 +9,7 @@ import numpy as np
 from torch_mlir import ir
 from torch_mlir.dialects import arith, linalg, tensor
 
-from gradcam.numerics import MULTIPLIER_BITS
+from gradcam.numerics import LEAST_SHIFT, MULTIPLIER_BITS
 from gradcam.passes.ir.constants import integers_attr
 from gradcam.quant_types import ACCUMULATOR_BITS
 
@@ -175,6 +175,17 @@ def product(
 def clipped(x: ir.Value, lo: int, hi: int) -> ir.Value:
     """Signed scalar `x` limited to lo..hi."""
     return arith.minsi(arith.maxsi(x, const(width(x), lo)), const(width(x), hi))
+
+
+def rescaled_by(x: ir.Value, m: ir.Value, pairs: ir.Value, unsigned: bool = False) -> ir.Value:
+    """`rescaled` by constants that are not known yet, in the form of `gradcam.numerics.read_form`.
+
+    (p + (1 << (s - 1))) >> s is ((p >> (s - 1)) + 1) >> 1, so that the term that rounds does not depend on the shift.
+    """
+    product = arith.muli(widened(x, 48, unsigned), widened(m, 48))
+    amount = arith.shli(widened(pairs, 48), const(48, 1))
+    halves = arith.shrsi(arith.shrsi(product, const(48, LEAST_SHIFT - 1)), amount)
+    return arith.trunci(integer(ACCUMULATOR_BITS), arith.shrsi(arith.addi(halves, const(48, 1)), const(48, 1)))
 
 
 def rescaled(x: ir.Value, m: int | ir.Value, s: int, unsigned: bool = False) -> ir.Value:

@@ -48,7 +48,7 @@ def _part(lowering: Lowering, op: Any, index: int) -> Placed:
     x = lowering.tensor(value)
     channels = _channels(value, x)
     if constants is not None:
-        x = rescaled_elements(lowering, x, constants, channels, op.results[0], is_unsigned(value))
+        x = rescaled_elements(lowering, op, x, constants, channels, op.results[0], is_unsigned(value))
     return Placed(x, tuple(range(channels)), frozenset(range(channels)))
 
 

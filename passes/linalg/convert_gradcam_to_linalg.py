@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from torch_mlir import ir
-from torch_mlir.dialects import func, quant
+from torch_mlir.dialects import bufferization, func, memref, quant
 
 from gradcam.dialect.traits import Gradient, has
 from gradcam.errors import fail
@@ -20,6 +21,17 @@ from gradcam.passes.linalg.products import Factors
 from gradcam.passes.linalg.values import joined
 from gradcam.pe import PE
 from gradcam.quant_types import element_type, is_quantized, storage_bits
+
+#: Ops with integers besides those of a rescale, which follow from scales: bounds, bends, tables, factors.
+_HARDWIRED = ("batch_norm", "batch_norm_adjoint", "clamp", "function", "function_slope", "hard_sigmoid", "hard_swish")
+_HARDWIRED = frozenset(f"gradcam.{name}" for name in (*_HARDWIRED, "hard_swish_slope", "hardtanh", "prelu_slope"))
+
+
+def is_hardwired(op: Any) -> bool:
+    """Whether the hardware of a quantized op depends on scales although weights are resident."""
+    if op.operation.name == "gradcam.mask":
+        return any(bound not in (0, -math.inf, math.inf) for bound in (op.lo.value, op.hi.value))
+    return op.operation.name in _HARDWIRED
 
 
 @dataclass(frozen=True)
@@ -41,6 +53,12 @@ class ConvertGradcamToLinalg(Pass):
             ins(%x, %w : tensor<8x8x4xi8>, tensor<1x1x1x1x4x4xi8>) outs(%zero : tensor<8x8x4xi32>) {...}
         %y = linalg.generic ins(%acc, %bias, %m : tensor<8x8x4xi32>, tensor<4xi32>, tensor<4xi16>) {
             (acc + bias) * m, rounded, shifted and saturated to i8 }
+
+    Resident weights, and the constants of every rescale, are in memory instead, so that no later pass knows them:
+
+        memref.global "private" @parameter0 : memref<1x1x1x1x4x4xi8> = dense<...>
+        %g = memref.get_global @parameter0 : memref<1x1x1x1x4x4xi8>
+        %w = bufferization.to_tensor %g restrict : memref<1x1x1x1x4x4xi8> to tensor<1x1x1x1x4x4xi8>
     """
 
     name: ClassVar[str] = "convert-gradcam-to-linalg"
@@ -49,28 +67,52 @@ class ConvertGradcamToLinalg(Pass):
 
     def run(self, module: Any) -> None:
         """Converts every function of `module`; see `Pass.run`."""
-        pe = Platform.of(module.operation).pe
+        platform = Platform.of(module.operation)
         for op in list(module.body.operations):
             if isinstance(op, func.FuncOp) and not op.is_external:
-                _convert_function(op, pe)
+                _convert_function(op, platform.pe, platform.resident)
 
 
-def _convert_function(old: Any, pe: PE) -> None:
+def _convert_function(old: Any, pe: PE, resident: bool) -> None:
     with ir.Location.unknown(old.context), old.location:
         new = func.FuncOp("unnamed", ([_argument_type(old, a) for a in old.arguments], []), ip=ir.InsertionPoint(old))
         block = new.add_entry_block([a.location for a in old.arguments])
-        lowering = Lowering(pe, Factors.of(old), gradients=class_dependents(old))
+        lowering = Lowering(pe, Factors.of(old), resident, gradients=class_dependents(old))
         with ir.InsertionPoint(block):
             for before, after in zip(old.arguments, block.arguments, strict=True):
                 lowering.values[before] = _to_lanes(after, pe)
             for op in old.entry_block.operations:
                 _convert_op(op.operation, lowering)
+        if resident:
+            _put_into_memory(new)
         returned = [v.type for v in block.operations[len(block.operations) - 1].operands]
         signature = ir.FunctionType.get([a.type for a in block.arguments], returned)
         for name in old.attributes:
             new.attributes[name] = old.attributes[name]
         new.attributes["function_type"] = ir.TypeAttr.get(signature)
     old.erase()
+
+
+def _put_into_memory(function: Any) -> None:
+    """Replaces constant tensors, but for tables that a lookup is made of, by memories with their contents.
+
+    Equal constants stay several, and the elements of a constant are unknown, even where all of them are equal.
+    """
+    block, made = function.entry_block, function.operation.parent.regions[0].blocks[0].operations
+    number = sum(op.operation.name == "memref.global" for op in made)
+    for op in list(block.operations):
+        value = op.results[0] if op.operation.name == "arith.constant" else None
+        if value is None or not isinstance(value.type, ir.RankedTensorType) or users_named(value, "tensor.extract"):
+            continue
+        type_ = ir.MemRefType.get(value.type.shape, ir.RankedTensorType(value.type).element_type)
+        name, private = f"parameter{number}", ir.StringAttr.get("private")
+        with ir.InsertionPoint(function):
+            memref.GlobalOp(name, ir.TypeAttr.get(type_), sym_visibility=private, initial_value=op.attributes["value"])
+        with op.location, ir.InsertionPoint.at_block_begin(block):
+            source = memref.get_global(type_, name)
+            value.replace_all_uses_with(bufferization.to_tensor(value.type, source, restrict=True))
+        op.operation.erase()
+        number += 1
 
 
 def _argument_type(function: Any, argument: ir.Value) -> ir.Type:

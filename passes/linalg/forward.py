@@ -37,7 +37,6 @@ from gradcam.passes.linalg.builders import (
     insert_slice,
     integer,
     one_lane,
-    rescaled,
     shape,
     width,
 )
@@ -45,14 +44,14 @@ from gradcam.passes.linalg.depthwise import Axis, correlate
 from gradcam.passes.linalg.lowering import (
     Lowering,
     add_up,
-    channel_vector,
-    factor_vector,
+    bias_vector,
     fixed,
     ints,
     is_greater,
     require_fits,
     require_narrow,
     rescaled_result,
+    rescaling,
     stored,
     stored_constant,
     together,
@@ -94,16 +93,19 @@ def conv(lowering: Lowering, op: Any, x: ir.Value, window: Window, out: list[int
     padded = lowering.pe.padded(channels)
     acc = sums_of_products(lowering, op, x, window, [*out, padded])
     bias = stored_constant(op, op.operands[2]) if len(op.operands) == 3 else np.zeros(channels, np.int32)
-    packed_bias = channel_vector(lowering, bias)
+    packed_bias = bias_vector(lowering, op, bias)
     if is_accumulator(op):
-        return elementwise(acc, [packed_bias], 32, arith.addi)
+        return elementwise(acc, [packed_bias], 32, add_up)
     factors, s = fixed(op, result_rescale, op)
     products = np.abs(stored_constant(op, op.operands[1]).astype(np.int64)).reshape(channels, -1).sum(1)
     require_fits(op, largest_magnitude(op.operands[0]) * products + np.abs(bias.astype(np.int64)), factors, s)
-    m = factor_vector(lowering, factors, channels)
-    return elementwise(
-        acc, [packed_bias, m], storage_bits(y), lambda acc, bias, m: stored(rescaled(arith.addi(acc, bias), m, s), y)
-    )
+    vectors = [packed_bias]
+    rescale = rescaling(lowering, op, (np.broadcast_to(factors, channels), s), channels, vectors)
+
+    def body(acc: ir.Value, *scalars: ir.Value) -> ir.Value:
+        return stored(rescale(add_up(acc, scalars[0]), scalars), y)
+
+    return elementwise(acc, vectors, storage_bits(y), body)
 
 
 def sums_of_products(lowering: Lowering, op: Any, x: ir.Value, window: Window, out: list[int]) -> ir.Value:

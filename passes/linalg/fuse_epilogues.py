@@ -9,7 +9,7 @@ from torch_mlir import ir
 from torch_mlir.dialects import linalg
 
 from gradcam.passes.infra.pass_base import Pass
-from gradcam.passes.ir.queries import result_locations
+from gradcam.passes.ir.queries import owner_name, result_locations
 
 
 @dataclass(frozen=True)
@@ -207,7 +207,7 @@ def _wholes(op: ir.Operation) -> set[ir.Value]:
 
 
 def _is_constant(value: ir.Value) -> bool:
-    return isinstance(value.owner, ir.OpView) and value.owner.operation.name == "arith.constant"
+    return owner_name(value) in ("arith.constant", "bufferization.to_tensor")
 
 
 def _captured(op: ir.Operation) -> list[ir.Value]:

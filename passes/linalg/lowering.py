@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +16,7 @@ from gradcam.dialect.ops import groups_of
 from gradcam.dialect.traits import Gradient, has
 from gradcam.dialect.verify import shape as type_shape
 from gradcam.errors import GradcamError, fail
+from gradcam.numerics import PAIR_BITS, READ_BIAS_BITS, READ_MULTIPLIER_BITS, read_form
 from gradcam.passes.ir.constants import elements_of
 from gradcam.passes.linalg.builders import (
     clipped,
@@ -26,6 +27,7 @@ from gradcam.passes.linalg.builders import (
     generic,
     integer,
     rescaled,
+    rescaled_by,
     shape,
     widened,
     width,
@@ -54,6 +56,7 @@ class Lowering:
     Attributes:
         pe: the array.
         factors: the bits of what it multiplies.
+        resident: whether what follows from weights and ranges is read from memory, and no part of the hardware.
         values: the lowered form of each gradcam value: a tensor, or one of the forms of `gradcam.passes.linalg.values`.
         weights: the packed constant of each weight and kernel size, so that all readers share one constant.
         others: the logits without those of chosen classes, by the logits and the classes.
@@ -66,6 +69,7 @@ class Lowering:
 
     pe: PE
     factors: Factors
+    resident: bool = False
     values: dict[ir.Value, Any] = field(default_factory=dict)
     weights: dict[tuple[ir.Value, int, int], ir.Value] = field(default_factory=dict)
     others: dict[tuple[ir.Value, ...], ir.Value] = field(default_factory=dict)
@@ -209,12 +213,62 @@ def factor_vector(lowering: Lowering, m: np.ndarray, channels: int) -> ir.Value:
     return channel_vector(lowering, np.broadcast_to(m, channels).astype(np.int16), 1)
 
 
+#: Rescales a scalar, with one scalar of each of some vectors.
+Rescaling = Callable[[ir.Value, Sequence[ir.Value]], ir.Value]
+
+
+def rescaling(
+    lowering: Lowering,
+    op: Any,
+    constants: tuple[np.ndarray, int],
+    channels: int,
+    vectors: list[ir.Value],
+    unsigned: bool = False,
+) -> Rescaling:
+    """A function that rescales a scalar, to i32, by multipliers and a shift.
+
+    Args:
+        lowering: the lowering of the function, which has the lanes.
+        op: the op that rescales.
+        constants: one multiplier, or one for each channel, and the shift.
+        channels: the number of channels.
+        vectors: what the function gets a scalar of each of; it gets what differs by channel, and where weights are
+            resident, multipliers and shift in any case.
+        unsigned: whether the scalar is.
+    """
+    m, s = constants
+    if not m.ndim and not lowering.resident:
+        return lambda value, _: rescaled(value, int(m), s, unsigned)
+    position = len(vectors)
+    if not lowering.resident:
+        vectors.append(factor_vector(lowering, m, channels))
+        return lambda value, scalars: rescaled(value, scalars[position], s, unsigned)
+    factors, pairs = fixed(op, read_form, m, s)
+    vectors.append(channel_vector(lowering, np.broadcast_to(factors, channels), 1, READ_MULTIPLIER_BITS))
+    vectors.append(channel_vector(lowering, np.full(channels, pairs, np.int8), bits=PAIR_BITS))
+    return lambda value, scalars: rescaled_by(value, scalars[position], scalars[position + 1], unsigned)
+
+
 def channel_vector(lowering: Lowering, values: np.ndarray, fill: int = 0, bits: int | None = None) -> ir.Value:
     """One integer per channel as a constant vector over the packed channels, with `fill` behind the last one.
 
     Without `bits` it has those of the values' type.
     """
     return const_tensor(pack_channels(values, lowering.pe.padded(len(values)), fill), bits)
+
+
+def bias_vector(lowering: Lowering, op: Any, bias: np.ndarray) -> ir.Value:
+    """The biases of a layer as a constant vector over the packed channels, of i32; of fewer bits where they are loaded.
+
+    Raises:
+        GradcamError: one that is loaded has too many bits.
+    """
+    if not lowering.resident:
+        return channel_vector(lowering, bias)
+    if (largest := int(np.abs(bias.astype(np.int64)).max())) >= 1 << (READ_BIAS_BITS - 1):
+        bits = f"a resident one has {READ_BIAS_BITS} bits; compile with --weights onchip or dram"
+        raise fail(op, f"'{op.name}' has a bias of {largest} in magnitude, and {bits}")
+    return channel_vector(lowering, bias, bits=READ_BIAS_BITS)
 
 
 def require_fits(op: Any, bound: Any, m: Any, s: int) -> None:
@@ -243,23 +297,15 @@ def ints(op: Any, name: str) -> list[int]:
     return [ir.IntegerAttr(a).value for a in ir.ArrayAttr(op.attributes[name])]
 
 
-def scale_term(
-    lowering: Lowering, op: Any, x: ir.Value, vectors: list[ir.Value], factor: float = 1.0
-) -> Callable[..., ir.Value]:
+def scale_term(lowering: Lowering, op: Any, x: ir.Value, vectors: list[ir.Value], factor: float = 1.0) -> Rescaling:
     """A function that brings a scalar of `x`, times `factor`, to the scale of the op's result, as i32.
 
-    The function takes a scalar of `x` and one of each of `vectors`. Where each channel has a multiplier of its own, the
-    multipliers are appended to `vectors`.
+    The function takes a scalar of `x` and one of each of `vectors`, see `rescaling`.
     """
     constants, unsigned = fixed(op, operand_rescale, x, op.results[0], factor), is_unsigned(x)
     if constants is None:
         return lambda value, _: widened(value, 32, unsigned)
-    m, s = constants
-    if not m.ndim:
-        return lambda value, _: rescaled(value, int(m), s, unsigned)
-    position = len(vectors)
-    vectors.append(factor_vector(lowering, m, type_shape(x)[1]))
-    return lambda value, scalars: rescaled(value, scalars[position], s, unsigned)
+    return rescaling(lowering, op, constants, type_shape(x)[1], vectors, unsigned)
 
 
 def whole_or_parts(lowering: Lowering, value: ir.Value) -> Any:
@@ -281,11 +327,12 @@ def together(*ops: Any) -> ir.Location:
 def rescaled_result(lowering: Lowering, op: Any, acc: ir.Value) -> ir.Value:
     """Exact i32 results of `op` at the scale and in the storage of its result's type."""
     constants = fixed(op, result_rescale, op)
-    return rescaled_elements(lowering, acc, constants, type_shape(op.results[0])[1], op.results[0])
+    return rescaled_elements(lowering, op, acc, constants, type_shape(op.results[0])[1], op.results[0])
 
 
 def rescaled_elements(
     lowering: Lowering,
+    op: Any,
     x: ir.Value,
     constants: tuple[np.ndarray, int],
     channels: int,
@@ -296,19 +343,16 @@ def rescaled_elements(
 
     Args:
         lowering: the lowering of the function, which has the lanes.
+        op: the op that rescales.
         x: H x W x C in lanes.
         constants: multipliers and shift.
         channels: the channels of x.
         like: a value in whose storage the results are.
         unsigned: whether x is.
     """
-    m, s = constants
-    vectors = [factor_vector(lowering, m, channels)] if m.ndim else []
-
-    def body(a: ir.Value, *factor: ir.Value) -> ir.Value:
-        return stored(rescaled(a, factor[0] if factor else int(m), s, unsigned), like)
-
-    return elementwise(x, vectors, storage_bits(like), body)
+    vectors = list[ir.Value]()
+    rescale = rescaling(lowering, op, constants, channels, vectors, unsigned)
+    return elementwise(x, vectors, storage_bits(like), lambda a, *scalars: stored(rescale(a, scalars), like))
 
 
 def stored(x: ir.Value, like: ir.Value) -> ir.Value:

@@ -9,8 +9,8 @@ from torch_mlir import ir
 from torch_mlir.dialects import arith
 
 from gradcam.dialect.verify import shape as type_shape
-from gradcam.passes.linalg.builders import const, empty, extract_slice, generic, rescaled, shape, width
-from gradcam.passes.linalg.lowering import Lowering, add_up, factor_vector, fixed, ints, rescaled_result, stored
+from gradcam.passes.linalg.builders import const, empty, extract_slice, generic, shape, width
+from gradcam.passes.linalg.lowering import Lowering, add_up, fixed, ints, rescaled_result, rescaling, stored
 from gradcam.passes.linalg.taps import Taps, axes_of, by_parity, windows_over
 from gradcam.passes.linalg.windows import reduce_windows, tap_numbers, weighted, window_loops, window_weights
 from gradcam.quant_types import result_rescale, storage_bits
@@ -70,15 +70,14 @@ def _spread(lowering: Lowering, op: Any) -> ir.Value:
     """The adjoint of a pool whose only window is the whole map: its gradient at every position."""
     g = lowering.tensor(op.operands[0])
     channels, bits, lanes = type_shape(op.operands[0])[1], storage_bits(op.results[0]), shape(g)[2]
-    m, s = fixed(op, result_rescale, op)
-    ins = [extract_slice(g, [0, 0, 0], [1, 1, lanes], [lanes])]
-    if m.ndim:
-        ins.append(factor_vector(lowering, m, channels))
+    vectors = list[ir.Value]()
+    rescale = rescaling(lowering, op, fixed(op, result_rescale, op), channels, vectors)
+    ins = [extract_slice(g, [0, 0, 0], [1, 1, lanes], [lanes]), *vectors]
     everywhere, identity = ir.AffineMap.get(3, 0, [ir.AffineDimExpr.get(2)]), ir.AffineMap.get_identity(3)
     out = empty([*type_shape(op.results[0])[2:], lanes], bits)
 
-    def share(g: ir.Value, *rest: ir.Value) -> ir.Value:
-        return stored(rescaled(g, rest[0] if m.ndim else int(m), s), op.results[0])
+    def share(g: ir.Value, *scalars: ir.Value) -> ir.Value:
+        return stored(rescale(g, scalars), op.results[0])
 
     return generic(ins, [out], [*[everywhere] * len(ins), identity], "ppp", share)
 

@@ -19,7 +19,8 @@ from gradcam.pe import PE
 class SetPlatform(Pass):
     """Sets the platform of the module: the array, the DRAM that holds the weights, and the FPGA family.
 
-    A `dram-width` of 0 keeps weights on chip. Without this pass the array is 16x16, weights are on chip, and the
+    A `dram-width` of 0 keeps weights on chip. With `resident` they are loaded from the DRAM before the first run, and
+    the hardware depends on none of them. Without this pass the array is 16x16, weights are on chip, and the
     hardware is made for any family.
 
     This pass turns:
@@ -37,6 +38,7 @@ class SetPlatform(Pass):
     dram_width: int = 0
     dram_outstanding: int = 8
     dram_latency: int = 64
+    resident: bool = False
     family: str = ""
 
     def run(self, module: ir.Module) -> None:
@@ -45,7 +47,9 @@ class SetPlatform(Pass):
             try:
                 dram = Dram(self.dram_width, self.dram_outstanding, self.dram_latency) if self.dram_width else None
                 family, mhz = _clock(module)
-                platform = Platform(PE.parse(self.pe), dram, self.family or family, mhz)
+                if self.resident and dram is None:
+                    raise GradcamError("resident weights are loaded from a DRAM; give its dram-width")
+                platform = Platform(PE.parse(self.pe), dram, self.family or family, mhz, self.resident)
                 Clock.on(platform)
             except GradcamError as error:
                 raise fail(module.operation, error.message) from error

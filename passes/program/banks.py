@@ -11,11 +11,13 @@ import numpy as np
 from torch_mlir import ir
 
 from gradcam.errors import fail
+from gradcam.numerics import PAIR_BITS, READ_BIAS_BITS, READ_MULTIPLIER_BITS
 from gradcam.passes.ir.attributes import BANK, BANKS, OFFSET, RING
 from gradcam.passes.ir.constants import elements_of
 from gradcam.passes.ir.linear_form import Linear
+from gradcam.passes.ir.platform import Platform
 from gradcam.passes.ir.queries import main_function
-from gradcam.passes.program.block_ram import Part, Style
+from gradcam.passes.program.block_ram import PIECES, Part, Style
 from gradcam.passes.program.clock import Clock
 from gradcam.passes.program.nest import Access
 
@@ -43,6 +45,7 @@ class Bank:
     Attributes:
         layout: the parts that it is made of; none for one memory of block RAMs.
         reads: reads that make a word, a power of two: in memory it is so many narrower words, its first lanes first.
+        loaded: whether its constants are written to it before the first run, and not part of the design.
     """
 
     name: str
@@ -52,6 +55,12 @@ class Bank:
     constant: bool
     layout: tuple[Part, ...] = ()
     reads: int = 1
+    loaded: bool = False
+
+    @property
+    def written(self) -> bool:
+        """Whether it has a write port."""
+        return not self.constant or self.loaded
 
     @property
     def parts(self) -> tuple[Part, ...]:
@@ -102,9 +111,14 @@ class Bank:
         return self.width * self.words // 8
 
 
+#: What constants hold, by their bits, where they are no weights.
+_KINDS = {1: "constants", 16: "multipliers", 32: "biases"}
+_KINDS |= {PAIR_BITS: "shifts", READ_MULTIPLIER_BITS: "multipliers", READ_BIAS_BITS: "biases"}
+
+
 def kind_of_constants(bits: int) -> str:
     """What a bank of constants of so many bits holds, which names it."""
-    return {1: "constants", 16: "multipliers", 32: "biases"}.get(bits, "weights")
+    return _KINDS.get(bits, "weights")
 
 
 def is_weight(bits: int) -> bool:
@@ -118,19 +132,25 @@ def banks_of(module: ir.Module) -> dict[str, Bank]:
     Raises:
         GradcamError: gradcam-plan-memory has not run.
     """
-    clock = Clock.of(module.operation)
+    clock, platform = Clock.of(module.operation), Platform.of(module.operation)
 
     def bank(name: str, lanes: int, bits: int, words: int, constant: bool, reads: int = 1) -> Bank:
-        return Bank(name, lanes, bits, words, constant, layout_of(clock, lanes, bits, words, constant, reads), reads)
+        loaded = constant and platform.resident
+        layout = layout_of(clock, platform, lanes, bits, words, constant, reads)
+        return Bank(name, lanes, bits, words, constant, layout, reads, loaded)
 
     return {name: bank(name, **entry) for name, entry in BANKS.get(module.operation).items()}
 
 
-def layout_of(clock: Clock, lanes: int, bits: int, words: int, constant: bool, reads: int) -> tuple[Part, ...]:
+def layout_of(
+    clock: Clock, platform: Platform, lanes: int, bits: int, words: int, constant: bool, reads: int
+) -> tuple[Part, ...]:
     """The parts of a bank, for its members; see `Bank`."""
     # With a clock there is no time for the choice between the pieces of a word.
-    in_pieces = constant and not clock.crossing
-    return clock.block.parts(words * reads, lanes // reads, bits, in_pieces, constant)
+    in_pieces, loaded = constant and not clock.crossing, constant and platform.resident
+    if loaded and platform.dram:  # pieces of whole beats are written as these arrive
+        in_pieces = in_pieces and lanes * bits % (PIECES[-1] * platform.dram.width) == 0
+    return clock.block.parts(words * reads, lanes // reads, bits, in_pieces, constant and not loaded)
 
 
 def _contents(part: Part, words: np.ndarray) -> list[np.ndarray]:

@@ -7,7 +7,7 @@ themselves: a sum of w * x with low <= x <= high is at most
     sum over w of max(w * low, w * high, 0)
 
 in every order of its terms, and at least the sum of the minima. What is read from memory has the range of all integers
-that were stored there, or else of its type.
+that were stored there, or else of its type. So have the constants of a program that loads its weights.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from torch_mlir import ir
 
+from gradcam.numerics import PAIR_BITS
 from gradcam.passes.ir.linear_form import Linear
+from gradcam.passes.ir.platform import Platform
 from gradcam.passes.ir.queries import global_values, is_argument
 from gradcam.passes.program.accumulators import Register
 from gradcam.passes.program.nest import Access, Dataflow, Nest, Node
@@ -65,6 +67,11 @@ def type_range(bits: int) -> tuple[int, int]:
     return -(1 << (bits - 1)), (1 << (bits - 1)) - 1
 
 
+def _parameters(bits: int) -> tuple[int, int]:
+    """What constants of so many bits can be in any network: all integers of the type, but for shifts."""
+    return (0, type_range(bits)[1]) if bits == PAIR_BITS else type_range(bits)
+
+
 def _corners(compute: Callable[..., np.ndarray], a: Range, b: Range) -> Range:
     """The range of an op that is monotonic in both operands."""
     found = [compute(x, y) for x in a for y in b]
@@ -102,6 +109,8 @@ class NestRanges:
             stored: the range of what nests have stored in each buffer so far; what this one stores is added.
         """
         self.nest, self.stored, self.loops = nest, stored, nest.loops
+        #: Whether constants are loaded: of them no more is known than what those of every network have in common.
+        self.resident = Platform.of(nest.op).resident
         self.of: dict[int, Range] = {}
         self.accumulators = [self._type(a.bits, 1) for a in nest.accumulators]
         if nest.body is not None:
@@ -169,7 +178,9 @@ class NestRanges:
 
     def _loaded(self, access: Access) -> Range:
         values, axes = global_values(access.memref), len(self.loops) + len(access.extents)
-        if values is not None:
+        if values is not None and self.resident:
+            found = Range.of(*_parameters(access.element_bits), axes)
+        elif values is not None:
             places = self._places(access.index, access)
             flat = values.ravel().astype(np.int64)
             entries = flat if places is None else flat[np.clip(places, 0, flat.size - 1)]

@@ -14,12 +14,13 @@ from gradcam.passes.infra.analyses import analysis
 from gradcam.passes.ir.attributes import WEIGHT_STREAM
 from gradcam.passes.ir.platform import Platform
 from gradcam.passes.ir.queries import main_function
-from gradcam.passes.program.banks import Bank, banks_of, constants_of
+from gradcam.passes.program.banks import Bank, banks_of, constant_words, constants_of
 from gradcam.passes.program.clock import Clock
 from gradcam.passes.program.engines import Engine, collect
 from gradcam.passes.program.names import argument_names, registers_of
 from gradcam.passes.program.nest import Access, Nest, read_nest, read_nests
 from gradcam.passes.program.runs import Follow, follows_of, issue_groups_of
+from gradcam.passes.program.weight_load import WeightLoad
 from gradcam.passes.program.weight_stream import WeightStream, read_weight_stream
 
 
@@ -104,15 +105,28 @@ class ScheduledProgram:
         return issue_groups_of(self.nests)
 
     @cached_property
+    def weight_load(self) -> WeightLoad | None:
+        """The load of resident weights; None where constants are part of the design, or read while the program runs."""
+        if not self.platform.resident or self.platform.dram is None:
+            return None
+        return WeightLoad([bank for bank in self.banks.values() if bank.loaded], self.platform.dram)
+
+    @cached_property
+    def load_image(self) -> bytes:
+        """What the DRAM holds where weights are loaded; else nothing."""
+        words = constant_words(self.banks, self.constants)
+        return self.weight_load.contents(words) if self.weight_load else b""
+
+    @cached_property
     def weight_stream(self) -> WeightStream | None:
         """The weight stream; None where all weights are on chip."""
         name = WEIGHT_STREAM.find(self.module.operation)
         if name is None:
             return None
-        if self.platform.dram is None:
+        if self.platform.streamed is None:
             reason = "the platform lacks the DRAM that holds the weights; run gradcam-set-platform"
             raise fail(self.module.operation, reason)
-        weight_stream = read_weight_stream(self.nests, self.banks[name], self.platform.dram)
+        weight_stream = read_weight_stream(self.nests, self.banks[name], self.platform.streamed)
         if weight_stream.bank.words < weight_stream.least_ring_words:
             reason = f"the ring {name} needs {weight_stream.least_ring_words} words, it has {weight_stream.bank.words}"
             raise fail(self.module.operation, reason)

@@ -51,7 +51,7 @@ class ChooseSchedule(Pass):
         asked = schedule.nests
         with module.context, ir.Location.unknown():
             scheduled = ScheduledProgram.of(module)
-            dram = scheduled.platform.dram
+            dram = scheduled.platform.streamed
             if schedule.ring and not dram:
                 reason = "weights are on chip; leave it out, or put them in DRAM"
                 raise fail(scheduled.function, f"the schedule has a ring of weights, but {reason}")

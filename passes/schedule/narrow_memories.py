@@ -36,7 +36,7 @@ class NarrowMemories(Pass):
     than in every R-th step wait for it; at most a thousandth of the program's steps may be added.
 
     Only banks are changed that one engine reads, in the bodies of its nests, which have no other constants, and no
-    streams. The words of the memories are no narrower than a beat of the DRAM.
+    streams. The words of the memories are no narrower than a beat of the DRAM. Resident weights keep their words.
 
     This pass turns:
 
@@ -85,14 +85,14 @@ def _repeats(slow: tuple[Nest, Access]) -> bool:
 def _weight(program: ScheduledProgram, bank: Bank, reads: int) -> float:
     """The LUTs that the bank is worth with so many reads of a word."""
     clock = program.clock
-    layout = layout_of(clock, bank.lanes, bank.bits, bank.words, bank.constant, reads)
+    layout = layout_of(clock, program.platform, bank.lanes, bank.bits, bank.words, bank.constant, reads)
     gathered = bank.width * (2 - 1 / reads) if reads > 1 else 0
     return clock.block.weight(layout, bank.width // reads) + gathered / FLIP_FLOPS
 
 
 def _loads(program: ScheduledProgram, bank: Bank) -> list[tuple[Nest, Access]]:
     """The loads of a bank of weights, each with its nest; none where the bank stays as it is."""
-    found = [(nest, a) for nest in program.nests for a in nest.loads if _is_in(a, bank)]
+    found = [] if bank.loaded else [(nest, a) for nest in program.nests for a in nest.loads if _is_in(a, bank)]
     if not found or not is_weight(bank.bits) or not all(is_global(a.memref) and nest.in_body(a) for nest, a in found):
         return []
     first = found[0][0]

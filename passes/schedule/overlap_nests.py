@@ -72,7 +72,7 @@ class OverlapNests(Pass):
         with module.context, ir.Location.unknown():
             scheduled = ScheduledProgram.of(module)
             program = scheduled.nests
-            late = _streamed if scheduled.platform.dram else lambda _: set()
+            late = _streamed if scheduled.platform.streamed else lambda _: set()
             groups = _Groups(program, late, {n for n, name in enumerate(nest_names(program)) if name in asked})
             for group in list(groups.chosen()):
                 group.write(scheduled, groups.only)

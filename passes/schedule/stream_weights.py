@@ -55,7 +55,7 @@ class StreamWeights(Pass):
         """Replaces the constants of the largest bank of weights, makes it a ring, and names it as the weight stream."""
         with module.context, ir.Location.unknown():
             program = ScheduledProgram.of(module)
-            bank, dram = _weights(program), program.platform.dram
+            bank, dram = _weights(program), program.platform.streamed
             if dram is None:
                 raise fail(program.function, "the platform has no DRAM; run gradcam-set-platform with a dram-width")
             weight_stream = WeightStream(bank, dram.width, dram.outstanding, dram.latency, [], {})

@@ -33,7 +33,7 @@ _log = logging.getLogger(__name__)
 LEVELS = ("gradcam", "simplified", "quantized", "linalg", "affine", "scheduled", "hw", "verilog")
 
 #: The places where weights can be.
-PLACES = ("onchip", "dram")
+PLACES = ("onchip", "dram", "resident")
 
 #: The rules by which ranges are chosen; the percentile of one of them where none is given.
 RANGES = ("mse", "percentile", "max")
@@ -83,7 +83,8 @@ class Settings:
         gradient_bits: bits of gradients, from 8 to 16.
         weight_bits: bits of weights, from 8 to 12.
         dsp_packing: two int8 products per multiplication, as wide as a DSP48E2 multiplies.
-        weights: the place of the weights: "onchip", or "dram", from which they are read while the program runs.
+        weights: the place of the weights: "onchip", "dram", from which they are read while the program runs, or
+            "resident": on chip, where they are loaded from DRAM before the first run, and no part of the hardware.
         dram_width: bits of a beat of the DRAM; None: 64.
         dram_outstanding: the most reads that may be under way; None: 8.
         dram_latency: cycles from a read to its first beat that the predicted cycles assume; None: 64.
@@ -143,7 +144,7 @@ class Settings:
         Dram(**self._dram)
         read_schedule(self.schedule or "")
         self._check_packing()
-        dram = self.weights == "dram", f"it is for {named('weights')} dram"
+        dram = self.weights != "onchip", f"it is for {named('weights')} dram or resident"
         needs = {
             "gradient_bits": (bool(self.target_layer), "it is for an explanation; name a target layer"),
             "percentile": (self.range_choice == "percentile", f"it is for {named('range_choice')} percentile"),
@@ -212,8 +213,8 @@ class Settings:
 
     @property
     def dram(self) -> Dram | None:
-        """The DRAM that holds the weights; None where they are on chip."""
-        return Dram(**self._dram) if self.weights == "dram" else None
+        """The DRAM that holds the weights; None where they are part of the design."""
+        return None if self.weights == "onchip" else Dram(**self._dram)
 
     @property
     def _dram(self) -> dict[str, int]:
@@ -250,6 +251,7 @@ def _platform_passes(settings: Settings) -> list[Element]:
     platform: dict[str, Any] = {"pe": settings.pe}
     if dram := settings.dram:
         platform |= {f"dram_{name}": value for name, value in asdict(dram).items()}
+        platform["resident"] = settings.weights == "resident"
     if settings.family is not None:
         platform["family"] = settings.family
     passes: list[Element] = [("gradcam-set-platform", platform)]
@@ -261,7 +263,8 @@ def _platform_passes(settings: Settings) -> list[Element]:
 def _memory_passes(settings: Settings, file: dict[str, Any]) -> list[Element]:
     """The passes that change or check the memories after gradcam-plan-memory."""
     limit = {} if settings.max_onchip_bytes is None else {"bytes": settings.max_onchip_bytes}
-    passes: list[Element] = ["gradcam-stream-weights", ("gradcam-size-ring", limit | file)] if settings.dram else []
+    streamed = settings.weights == "dram"
+    passes: list[Element] = ["gradcam-stream-weights", ("gradcam-size-ring", limit | file)] if streamed else []
     if limit:
         passes.append(("gradcam-limit-memory", limit))
     return passes
@@ -283,6 +286,19 @@ def _check_quantizable(module: Any) -> None:
     main = main_function(module)
     refuse_unsupported(main)
     classifier_of(list(main.entry_block.operations)[-1])
+
+
+def _tell_hardwired(module: Any) -> None:
+    """Says which layers have integers that follow from ranges and stay part of the hardware, with resident weights."""
+    from gradcam.passes.ir.queries import location_name, main_function
+    from gradcam.passes.linalg.convert_gradcam_to_linalg import is_hardwired
+
+    ops = filter(is_hardwired, main_function(module).entry_block.operations)
+    layers = list(dict.fromkeys(f"{location_name(op)} ({op.operation.name.removeprefix('gradcam.')})" for op in ops))
+    if layers:
+        listed = ", ".join(layers[:3]) + (f" and {len(layers) - 3} more" if len(layers) > 3 else "")
+        reason = "bounds or tables that follow from ranges stay part of the hardware"
+        _log.warning("%s: %s, so that other weights may need another bitstream", listed, reason)
 
 
 class Compilation:
@@ -347,6 +363,8 @@ class Compilation:
             module = pipeline_for(level, settings).run(module, *self._watchers)
             if level == "simplified":
                 self._tell_normalization(module)
+            if level == "quantized" and settings.weights == "resident":
+                _tell_hardwired(module)
             yield level, module
 
     @property

@@ -22,6 +22,10 @@ from gradcam.errors import GradcamError
 MULTIPLIER_BITS = 15
 MAX_SHIFT = 46
 
+#: Of a rescale that is read from memory: bits of its multiplier, the shift that is always there, and bits, with a sign,
+#: of the number of further pairs of bits that are shifted out; and the bits of a bias.
+READ_MULTIPLIER_BITS, LEAST_SHIFT, PAIR_BITS, READ_BIAS_BITS = 17, 2, 5, 25
+
 #: A ratio that a multiplier and a shift can express is below this one.
 LARGEST_RATIO = 2.0**14
 
@@ -51,6 +55,22 @@ def fixed_point(ratios: ArrayLike) -> tuple[np.ndarray, int]:
     if shift < 1:
         raise GradcamError(f"a rescale factor must be less than 2^14, got {largest:g}")
     return np.asarray(np.maximum(1, np.rint(np.ldexp(values, shift))), np.int32), shift
+
+
+def read_form(m: np.ndarray, s: int) -> tuple[np.ndarray, int]:
+    """A rescale in the form in which hardware reads it from memory: multipliers, and j of the shift LEAST_SHIFT + 2 j.
+
+    Where the shift is another one, it is one more, and the multipliers are doubled, which computes the same. A shifter
+    of pairs of bits is two thirds of one of bits.
+
+    Raises:
+        GradcamError: the shift is out of reach.
+    """
+    pairs, most = -(-(s - LEAST_SHIFT) // 2), (1 << (PAIR_BITS - 1)) - 1
+    if not 0 <= pairs <= most:
+        last = LEAST_SHIFT + 2 * most
+        raise GradcamError(f"a rescale shifts by {s} bits; read from memory, it can be {LEAST_SHIFT} to {last}")
+    return m << (LEAST_SHIFT + 2 * pairs - s), pairs
 
 
 def _first_bad(values: np.ndarray) -> str:

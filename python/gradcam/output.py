@@ -21,7 +21,7 @@ from gradcam.passes.infra.analyses import keeping
 from gradcam.passes.infra.instrumentation import PrintIR
 from gradcam.passes.program.banks import constant_words, hex_lines
 from gradcam.passes.program.scheduled_program import ScheduledProgram
-from gradcam.program import describe_program, dram_file
+from gradcam.program import LOAD_FILE, describe_program, dram_file
 from gradcam.quality import rounded_weights
 from gradcam.report import count_multiplications, count_table_bytes, make_report, report_text
 from gradcam.schedule import describe_schedule
@@ -130,12 +130,17 @@ def write_memories(scheduled: ScheduledProgram, work: Path) -> dict[str, str]:
     with scheduled.module.context:
         for name, words in constant_words(scheduled.banks, scheduled.constants).items():
             bank = scheduled.banks[name]
+            if bank.loaded:
+                continue
             for file, contents in bank.images(words).items():
                 files.append(file)
                 (work / file).write_text(hex_lines(contents, bank.bits), encoding="ascii")
         if weight_stream := scheduled.weight_stream:
             files.append(dram_file(weight_stream))
             (work / files[-1]).write_bytes(weight_stream.contents(scheduled.constants))
+        if scheduled.weight_load:
+            files.append(LOAD_FILE)
+            (work / LOAD_FILE).write_bytes(scheduled.load_image)
     return {file: _sha256(work / file) for file in files}
 
 

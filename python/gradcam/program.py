@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from math import isinf
 from typing import Any, Literal, cast
@@ -38,6 +39,9 @@ from gradcam.passes.program.streams import word_reads
 from gradcam.passes.program.weight_stream import WeightStream
 from gradcam.quant_types import is_quantized, scale
 from gradcam.schema import program as schema
+
+#: The file with weights that are loaded, relative to the output folder.
+LOAD_FILE = "mem/weights.bin"
 
 
 def describe_program(
@@ -84,7 +88,7 @@ def describe_program(
             ),
             buffers=tuple(buffers.values()),
             banks={n: _bank(b, program.clock.block) for n, b in program.banks.items()},
-            dram=_dram(weight_stream, RING_LEVELS.get(program.module.operation)) if weight_stream else None,
+            dram=_dram(weight_stream, RING_LEVELS.get(program.module.operation)) if weight_stream else _loaded(program),
             clock_ns=None if isinf(period := program.clock.period) else period,
             core=describe_core(Interface.of(program)),
             memories=dict(memories or {}),
@@ -195,7 +199,16 @@ def _dram(weight_stream: WeightStream, levels: Sequence[tuple[int, int]]) -> sch
         latency=weight_stream.latency,
         ring=weight_stream.bank.name,
         levels=tuple(schema.Level(cycle, beats * beat_bits // 8) for cycle, beats in levels),
+        load=None,
     )
+
+
+def _loaded(program: ScheduledProgram) -> schema.Dram | None:
+    """The DRAM of resident weights; None where all constants are part of the design."""
+    if program.weight_load is None:
+        return None
+    dram, load = program.weight_load.dram, schema.Load(program.weight_load.cycles, zlib.crc32(program.load_image))
+    return schema.Dram(LOAD_FILE, dram.width, dram.outstanding, dram.latency, ring=None, levels=(), load=load)
 
 
 def _preprocessing(chosen: Preprocessing, quantized: Any, channels: int) -> Preprocessing:

@@ -61,7 +61,7 @@ def _check_files(program: Program) -> None:
     files = [program.dram.file] if program.dram else []
     for name, bank in program.banks.items():
         numbers = [f"_{i}" for i in range(len(bank.memories))] if len(bank.memories) > 1 else [""]
-        files += [f"mem/{name}{number}.hex" for number in numbers] if bank.constant else []
+        files += [f"mem/{name}{number}.hex" for number in numbers] if bank.constant and not program.load else []
     for file in [*files, f"rtl/{program.top}.sv"]:
         if file not in program.memories | program.rtl:
             raise GradcamError(f"the file '{file}' has no checksum")
@@ -100,12 +100,14 @@ def _check_times(program: Program) -> None:
     for nest in program.nests:
         if nest.end <= nest.start:
             raise GradcamError(f"nest '{nest.name}' ends in cycle {nest.end}, but starts in {nest.start}")
-        if nest.weights and program.dram is None:
+        if nest.weights and program.ring is None:
             raise GradcamError(f"nest '{nest.name}' reads weights from DRAM, and there is none")
         if nest.weights and nest.weights.last_beat < nest.weights.first_beat:
             raise GradcamError(f"the weights of nest '{nest.name}' have their last beat before their first one")
-    if program.dram and program.dram.ring not in program.banks:
-        raise GradcamError(f"the ring of weights is in '{program.dram.ring}', which is no bank")
+    if program.ring is not None and program.ring not in program.banks:
+        raise GradcamError(f"the ring of weights is in '{program.ring}', which is no bank")
+    if program.dram and (program.ring is None) == (program.load is None):
+        raise GradcamError("weights in DRAM are read through a ring, in every run, or by one load before them")
     cycles = [level.cycle for level in program.dram.levels] if program.dram else []
     if cycles != sorted(set(cycles)):
         raise GradcamError("the levels of the ring of weights do not go on in time")

@@ -220,6 +220,7 @@ def report_text(report: Report, program: Program, schedule: Schedule) -> str:
         ("memory of activations", f"{report.activation_bytes:,} bytes"),
         ("block RAMs of the banks", f"{sum(report.block_rams.values()):g}"),
         *((f"words read, {n}", f"{c:,}") for n, c in msgspec.structs.asdict(report.word_reads).items()),
+        *((("load of weights", f"{program.load.cycles:,} cycles before the first run"),) if program.load else ()),
         *((f"dram, {read.nest.name}", _dram_text(read)) for read in dram_reads(program)),
         *(
             (f"loops, {name}", _loops_text(chosen.loops, nest))

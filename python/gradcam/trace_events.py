@@ -67,7 +67,7 @@ class _Process:
 
     def __init__(self, program: Program, pid: int, timeline: Timeline, name: str) -> None:
         self.program, self.pid, self.timeline, self.name = program, pid, timeline, name
-        threads = [*timeline.engines, *([DRAM] if program.dram else [])]
+        threads = [*timeline.engines, *([DRAM] if program.ring else [])]
         self.threads = {thread: tid for tid, thread in enumerate(threads, 1)}
 
     def __iter__(self) -> Iterator[Event]:
@@ -81,8 +81,8 @@ class _Process:
         written = dict.fromkeys(stay.bank for stay in self.timeline.stays)
         for bank in written:
             yield from self._counter(bank, self.timeline.occupancy(bank))
-        if self.program.dram:
-            yield from self._counter(self.program.dram.ring, self.timeline.ring)
+        if self.program.ring:
+            yield from self._counter(self.program.ring, self.timeline.ring)
 
     def _nests(self) -> Iterator[Event]:
         """Nests, each before its waits."""
@@ -119,7 +119,7 @@ class _Process:
                 rates.pop()
             rates.append((transfer.begin, round(transfer.bytes / (transfer.end - transfer.begin), 4)))
             rates.append((transfer.end, 0.0))
-        if self.program.dram:
+        if self.program.ring:
             for cycle, rate in rates:
                 yield self._event("C", DRAM, 0, ts=cycle, args={"bytes per cycle": rate})
 

@@ -46,7 +46,7 @@ class Transport(Protocol):
     def place(self, data: bytes) -> int:
         """Keeps the weights where the core can read them; returns the address on its bus, a multiple of 4096.
 
-        Only a design with weights in DRAM asks for it.
+        Only a design with weights in DRAM, or resident ones, asks for it.
         """
         ...
 
@@ -147,12 +147,13 @@ class Core:
 
     @property
     def counters(self) -> dict[str, int]:
-        """Images since reset; cycles of inference, explanation and waiting of the run that ended last."""
+        """Images since reset; cycles of inference, explanation and waiting of the last run, and of the last load."""
         return {
             "images": self.read("IMAGES", "count"),
             "inference": self.read("INFERENCE", "cycles"),
             "explanation": self.read("EXPLANATION", "cycles"),
             "stall": self.read("STALL", "cycles"),
+            "load": self.read("LOAD", "cycles"),
         }
 
     @property
@@ -198,7 +199,7 @@ class Core:
 
     @property
     def weights_in_dram(self) -> bool:
-        """Whether the core reads its weights; otherwise they are on chip."""
+        """Whether the core reads its weights, in every run or once; otherwise they are part of the design."""
         return self._program.dram is not None
 
     @property
@@ -219,14 +220,46 @@ class Core:
     def load_weights(self) -> None:
         """Copies the weights of the output folder to the memory that the core reads them from.
 
+        Where they are resident, the core loads them, once no run is under way, and keeps them until the next load.
+
         Raises:
-            GradcamError: they are on chip, or the file is missing or is not the one of the compile.
+            GradcamError: they are on chip, or the file is missing or is not the one of the compile, the load does not
+                end in time, or it gave other weights.
+            CoreError: the core could not read them, or an error was left from before.
         """
         dram = self._program.dram
         if dram is None or self._design is None:
             reason = "are on chip" if dram is None else "are in the output folder; name it instead of its program"
             raise GradcamError(f"the weights of this design {reason}")
         self.weights_address = self._transport.place(self._design.verified(dram.file).read_bytes())
+        if self._program.load is not None:
+            self._load()
+
+    def _load(self) -> None:
+        """Lets the core load resident weights, and waits for it."""
+        self._raise_errors("left from before this load")
+        self.write("CONTROL", load=1, run_on_arrival=int(self.run_on_arrival))
+        end = time.monotonic() + self._timeout
+        while self.read("STATUS", "loading"):
+            if time.monotonic() > end:
+                raise GradcamError(f"the weights are not loaded within {self._timeout:g} s, STATUS is {self.status}")
+        self._raise_errors("while weights were loaded")
+        self._check_weights()
+
+    def _check_weights(self) -> None:
+        """Refuses a run without weights, or with resident weights of another compile."""
+        load = self._program.load
+        if self.weights_in_dram and load is None and not self._placed:
+            raise GradcamError(
+                "the core does not know where its weights are; call load_weights, or set weights_address"
+            )
+        if load is None:
+            return
+        if not self.read("STATUS", "loaded"):
+            raise GradcamError("no weights are loaded; call load_weights")
+        if (found := self.read("WEIGHTS", "checksum")) != load.checksum:
+            here = f"the core has loaded weights {found:#010x}, program.json describes {load.checksum:#010x}"
+            raise GradcamError(f"{here}; call load_weights")
 
     # Images.
 
@@ -249,10 +282,7 @@ class Core:
     def run_many(self, images: Iterable[np.ndarray | str | Path], cls: int | None = None) -> list[Result]:
         """Runs images, each of which goes in while the one before it runs; otherwise like `run`."""
         packets = [self.packet(image) for image in images]
-        if self.weights_in_dram and not self._placed:
-            raise GradcamError(
-                "the core does not know where its weights are; call load_weights, or set weights_address"
-            )
+        self._check_weights()
         if self._waiting:
             raise GradcamError("a run before this one did not end; reset the core and make a new Core")
         self._raise_errors("left from before this run")
@@ -332,7 +362,7 @@ class Core:
             here = f"the core is design {design:#010x}, program.json describes {known:#010x}"
             raise GradcamError(f"{here}; name the folder that the bitstream was made from")
         status = self.status
-        if status["busy"] or status["image"] or status["result"]:
+        if any(status[name] for name in ("busy", "image", "result", "loading")):
             raise GradcamError(f"the core is not idle, STATUS is {status}; reset it, or wait for who uses it")
 
     def _send(self, packet: bytes, start: bool) -> None:

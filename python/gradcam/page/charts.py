@@ -68,7 +68,7 @@ def schedule_chart(program: Program, timeline: Timeline) -> Spec:
 def occupancy_rows(program: Program, timeline: Timeline, bank: str) -> list[dict[str, Any]]:
     """The times in which a bank holds something: from cycle to cycle the bytes, their share, the names of buffers."""
     rows = []
-    is_ring = program.dram is not None and program.dram.ring == bank
+    is_ring = program.ring == bank
     for level, after in pairwise(timeline.ring if is_ring else timeline.occupancy(bank)):
         stays = [s.buffer for s in timeline.stays if s.bank == bank and s.begin <= level.cycle < s.end]
         if level.bytes:

@@ -129,7 +129,7 @@ def figures(program: Program, report: Report) -> Iterator[Figure]:
         note = f"{percent(report.overhead)} of the inference"
         yield Figure("cycles of the explanation", count(cycles.explanation), note)
     yield Figure("utilization", f"{100 * report.utilization:.1f} %", f"of {count(report.multipliers)} multipliers")
-    weights = "weights in DRAM" if program.dram else "weights included"
+    weights = "weights loaded from DRAM" if program.load else "weights in DRAM" if program.dram else "weights included"
     yield Figure("memory on chip", size(sum(report.memory_bytes.values())), weights)
     if (quality := report.quality) is not None:
         same = f"{quality.same_class} of {quality.images}"

@@ -237,7 +237,7 @@ class Bank(Record, frozen=True):
     Attributes:
         lanes: elements of a word.
         bits: bits of an element.
-        constant: whether its contents come from files and never change.
+        constant: whether its contents come from files, or from DRAM before the first run, and no nest changes them.
         reads: reads of its memories that make a word.
         parts: words of each of its parts, in the order of its addresses; as narrow as `reads` makes them.
         memories: its memories; those of a part in pieces hold more than the words of the part.
@@ -278,6 +278,18 @@ class Level(Record, frozen=True):
     bytes: Natural
 
 
+class Load(Record, frozen=True):
+    """A load of resident weights.
+
+    Attributes:
+        cycles: cycles that it takes with an ideal DRAM.
+        checksum: CRC-32 of the file with the weights, which the register WEIGHTS shows after the load.
+    """
+
+    cycles: Count
+    checksum: Natural
+
+
 class Dram(Record, frozen=True):
     """The memory behind the read channels of AXI4.
 
@@ -286,17 +298,19 @@ class Dram(Record, frozen=True):
         width: bits of a beat.
         outstanding: the most reads that may be under way.
         latency: cycles from a request to its first beat, as the compile assumed.
-        ring: the bank that is the ring of weights on chip.
+        ring: the bank that is the ring of weights on chip; null where they are loaded before the first run.
         levels: bytes of the ring with weights that are requested and not read for the last time, with an ideal DRAM, in
             every cycle in which a nest is issued or ends, or the weights of a nest begin or end to arrive.
+        load: the load of weights before the first run; null where they are read in every run.
     """
 
     file: str
     width: Count
     outstanding: Count
     latency: Count
-    ring: Identifier
+    ring: Identifier | None
     levels: tuple[Level, ...]
+    load: Load | None
 
 
 class Port(Record, frozen=True):
@@ -348,7 +362,7 @@ class Core(Record, frozen=True):
         top: name of the module.
         ports: ports of the module.
         registers: registers by name.
-        fingerprint: a CRC-32 of constants and schedule, also in the register DESIGN.
+        fingerprint: a CRC-32 of schedule and constants, but for weights that are loaded, also in the register DESIGN.
         image_bytes: bytes of a beat of the image packet: its channels in a power of two of bytes.
         classes: explained classes that a result packet names, the requested or predicted one first.
     """
@@ -404,6 +418,16 @@ class Program(Document, frozen=True, kw_only=True):
     core: Core
     memories: Checksums
     rtl: Checksums
+
+    @property
+    def ring(self) -> str | None:
+        """The bank that is the ring of weights which nests read from DRAM; None where none does."""
+        return self.dram.ring if self.dram else None
+
+    @property
+    def load(self) -> Load | None:
+        """The load of weights before the first run; None where there is none."""
+        return self.dram.load if self.dram else None
 
     @property
     def inputs(self) -> list[Stream]:

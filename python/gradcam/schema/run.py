@@ -42,6 +42,7 @@ class ImageRun(Record, frozen=True):
         class_of_float: whether the float network predicts the same class; null where nothing was compared with it.
         logit_error: largest difference of a logit to the float network; null where nothing was compared.
         pearson: by map, Pearson's coefficient with the map of the float network; null where it is not defined.
+        load_cycles: cycles of the load of weights before the first image; null in a design that loads none.
     """
 
     image: str
@@ -55,6 +56,7 @@ class ImageRun(Record, frozen=True):
     class_of_float: bool | None = None
     logit_error: Amount | None = None
     pearson: dict[str, Correlation | None] = msgspec.field(default_factory=dict)
+    load_cycles: Natural | None = None
 
     @property
     def classes(self) -> tuple[int, ...]:

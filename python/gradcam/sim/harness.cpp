@@ -5,7 +5,7 @@
 // Usage: simulator RUNS RESULTS LIMIT [--stall SEED IN OUT] [--buffers FILE] [--timeline FILE]
 //                  [--dram IMAGE LATENCY INTERVAL [--dram-stall SEED STALL] [--dram-fault BEAT]]
 //   RUNS     per run: 8 bytes per port, then the beats of the input streams, little-endian, in the order of design.h
-//   RESULTS  per run: the beats of the output streams, a uint64 per nest (cycles), a uint64 (cycles in all), a double
+//   RESULTS  where weights are loaded, two uint64 for it: cycles, checksum; per run: the beats of the output streams, a uint64 per nest (cycles), a uint64 (cycles in all), a double
 //            (seconds)
 //   LIMIT    cycles after which a run is given up
 //   IN, OUT  probability that an input has nothing to offer, or an output is not taken, in a cycle
@@ -45,6 +45,11 @@ struct StreamPins {
 struct PortPins {
     void* data;
     size_t bits;
+};
+
+struct LoadPins {  // of a load of weights before the first run
+    CData *load, *loading, *loaded;
+    IData* checksum;
 };
 
 struct Dump {  // words of a memory, or a register, to write out after a nest
@@ -245,6 +250,25 @@ public:
         m_top.rst = 0;
     }
 
+    // Loads the weights, in a design that has none from the beginning.
+    void load(std::ofstream& results) {
+        for (const LoadPins& pins : loads(m_top)) {
+            uint64_t cycles = 0;
+            *pins.load = 1;
+            dram_tick();
+            *pins.load = 0;
+            for (m_top.eval(); *pins.loading; ++cycles) {
+                if (cycles > m_options.limit) fail("the weights are not loaded after " + std::to_string(cycles) + " cycles");
+                dram_tick();
+            }
+            for (const auto& dram : m_drams) dram->finish();
+            if (!*pins.loaded) fail("the load of weights ended without them");
+            const uint64_t checksum = *pins.checksum;
+            write(results, &cycles, sizeof cycles);
+            write(results, &checksum, sizeof checksum);
+        }
+    }
+
     size_t run_bytes() const {
         size_t bytes = m_ports.size() * 8;
         for (const StreamPins& pins : m_inputs) bytes += pins.beats * pins.beat_bytes;
@@ -387,6 +411,16 @@ private:
         m_top.eval();
     }
 
+    void dram_tick() {
+        for (const auto& dram : m_drams) dram->drive();
+        m_top.clk = 0;
+        m_top.eval();
+        for (const auto& dram : m_drams) dram->sample();
+        m_top.clk = 1;
+        m_top.eval();
+        for (const auto& dram : m_drams) dram->clock();
+    }
+
     void set_ports(const char* values, bool invert) {
         for (size_t i = 0; i < m_ports.size(); ++i) {
             uint64_t value;
@@ -420,6 +454,7 @@ void simulate(const Options& options) {
     if (runs.size() % harness.run_bytes()) fail("the file of runs is truncated");
     std::ofstream results(options.results, std::ios::binary);
     harness.reset();
+    harness.load(results);
     for (size_t at = 0; at < runs.size(); at += harness.run_bytes()) harness.run(runs.data() + at, results);
     harness.close();
     top.final();

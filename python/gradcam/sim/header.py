@@ -67,6 +67,7 @@ def design_header(program: Program) -> str:
             (f"{{&top.{p.name}, {p.bits}}}" for p in program.ports),
         ),
         *_function("std::vector<DramPins> drams([[maybe_unused]] Vdesign& top)", _dram(program)),
+        *_function("std::vector<LoadPins> loads([[maybe_unused]] Vdesign& top)", _load(program)),
         *_function("std::vector<Probe> probes()", _probes(program)),
         *_function("std::vector<const char*> readers()", [f'"{s}"' for s in _readers(program)]),
         *_function("std::vector<Dump> dumps()", (e for d in dumps(program) for e in _dump_entries(program, d))),
@@ -103,8 +104,8 @@ def _probes(program: Program) -> list[str]:
 
 
 def _readers(program: Program) -> list[str]:
-    """The scope of the weight reader, in a design with a DRAM."""
-    return [f"TOP.{program.top}.{READER}"] if program.dram else []
+    """The scope of the weight reader, in a design that reads weights in every run."""
+    return [f"TOP.{program.top}.{READER}"] if program.ring else []
 
 
 def _stream(stream: Stream) -> str:
@@ -122,6 +123,12 @@ def _dram(program: Program) -> list[str]:
     names = ("arvalid", "arready", "araddr", "arlen", "arsize", "arburst", "rvalid", "rready", "rresp", "rlast", "rid")
     pins = ", ".join(f"&top.dram_{name}" for name in (*names, "error", "rdata"))
     return [f"{{{pins}, {program.dram.width // 8}}}"]
+
+
+def _load(program: Program) -> list[str]:
+    """At most one entry: the pins of a load of weights."""
+    pins = ", ".join(f"&top.{name}" for name in ("load", "loading", "loaded", "checksum"))
+    return [f"{{{pins}}}"] if program.load else []
 
 
 def _dump_entries(program: Program, dump: Dump) -> Iterator[str]:
@@ -162,7 +169,7 @@ def verilator_config(program: Program) -> str:
         lines.append(f'public_flat_rd -module "{program.top}" -var "{name}"')
     for name in _waiting_engines(program):
         lines += [f'public_flat_rd -module "engine_{name}" -var "{flag}"' for flag in ("running", "stepping")]
-    if program.dram:
+    if program.ring:
         lines += [f'public_flat_rd -module "{READER}" -var "{signal}"' for signal in ("ready", "room")]
     return "\n".join([*lines, *waiver_lines()]) + "\n"
 

@@ -119,6 +119,8 @@ def run_report(program: Program, run: Run) -> dict[str, Any]:
         "dram": waiting,
         "diagnostic": "; ".join(f"{n}: {text}" if len(classes) > 1 else text for n, text in notes.items()),
     }
+    if result.load_cycles is not None:
+        found["load_cycles"] = result.load_cycles
     if run.compared is not None:
         same, r = run.compared.same_class, run.compared.correlations
         pearson = {name: None if math.isnan(x) else x for name, x in zip(result.heatmaps, r, strict=True)}
@@ -267,6 +269,8 @@ def _of_one(report: Mapping[str, Any]) -> list[str]:
         some = f"classes {', '.join(map(str, classes))}" if isinstance(classes, list) else f"class {classes}"
         lines[0] += f", explained {some}"
     lines.append("cycles: " + ", ".join(f"{phase} {n}" for phase, n in simulated.items()))
+    if "load_cycles" in report:
+        lines.append(f"load of weights before them: {report['load_cycles']} cycles")
     if simulated["total"] != predicted["total"]:
         lines.append(f"the compiler predicted a total of {predicted['total']}")
     if simulated["inference"] and classes is not None:

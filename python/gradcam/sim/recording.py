@@ -55,8 +55,8 @@ class _Values:
 
 def _taken(program: Program, room: int) -> int:
     """The bytes of the ring that are not free, of which `room` beats are."""
-    assert program.dram is not None
-    ring = program.banks[program.dram.ring]
+    assert program.dram is not None and program.ring is not None
+    ring = program.banks[program.ring]
     beat_bits = program.dram.width * ring.bits // whole_bits(ring.bits)
     return ring.size - room * beat_bits // 8
 

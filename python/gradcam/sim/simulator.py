@@ -40,6 +40,7 @@ class Result:
         seconds: wall time of the run in the simulator.
         buffers: where they were asked for, one array per write of a nest, in the order of `gradcam.sim.header.dumps`.
         timeline: the cycles in which nests ran and waited, where it was asked for.
+        load_cycles: clock cycles of the load of weights before the first run; None in a design that loads none.
     """
 
     outputs: Mapping[str, np.ndarray]
@@ -48,6 +49,7 @@ class Result:
     seconds: float
     buffers: list[np.ndarray] = field(default_factory=list)
     timeline: Timeline | None = None
+    load_cycles: int | None = None
 
     @property
     def logits(self) -> np.ndarray:
@@ -249,16 +251,31 @@ class Simulator:
             + [("nest cycles", "<u8", (len(self.program.nests),)), ("cycles", "<u8"), ("wall seconds", "<f8")]
         )
 
+    @property
+    def _load(self) -> np.dtype:
+        """What harness.cpp writes before the first run: cycles and checksum of a load of weights, if there is one."""
+        return np.dtype([("cycles", "<u8"), ("checksum", "<u8")] if self.program.load else [])
+
     def _count(self, folder: Path) -> int:
         """The runs whose results are in a folder."""
         results = folder / "results"
-        return results.stat().st_size // self._layout.itemsize if results.exists() else 0
+        size = results.stat().st_size if results.exists() else 0
+        return max(0, size - self._load.itemsize) // self._layout.itemsize
 
     def _results(self, folder: Path, buffers: bool, timeline: bool) -> list[Result]:
-        records = np.frombuffer((folder / "results").read_bytes(), self._layout)
+        raw = (folder / "results").read_bytes()
+        records = np.frombuffer(raw, self._layout, offset=self._load.itemsize)
         data = (folder / "buffers").read_bytes() if buffers else b""
         read = _split_buffers(data, dumps(self.program), len(records)) if data else [[]] * len(records)
         results = [self._result(record, own) for record, own in zip(records, read, strict=True)]
+        if self.program.load:
+            load = np.frombuffer(raw, self._load, count=1)[0]
+            if load["checksum"] != self.program.load.checksum:
+                loaded, known = (f"{n:#010x}" for n in (int(load["checksum"]), self.program.load.checksum))
+                raise GradcamError(
+                    f"the weights that were loaded have the checksum {loaded}, the compiled ones {known}"
+                )
+            results = [replace(result, load_cycles=int(load["cycles"])) for result in results]
         if not timeline:
             return results
         times = read_timelines((folder / "timeline").read_bytes(), self.program, [r.nest_cycles for r in results])

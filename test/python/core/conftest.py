@@ -1,7 +1,7 @@
 """Cores that are built once for all tests that a process runs."""
 
 import pytest
-from rtl_networks import last_layer, sums
+from rtl_networks import last_layer, residual, sums
 from simulated_core import make
 
 
@@ -9,6 +9,12 @@ from simulated_core import make
 def onchip(tmp_path_factory):
     """A core with its weights on chip."""
     return make(sums(), tmp_path_factory.mktemp("onchip"))
+
+
+@pytest.fixture(scope="session")
+def resident(tmp_path_factory):
+    """A core that loads its weights before the first run."""
+    return make(residual(), tmp_path_factory.mktemp("resident"), weights="resident")
 
 
 @pytest.fixture(scope="session")

@@ -174,7 +174,7 @@ def test_what_does_not_fit_is_refused():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"weights": "flash"}, "weights must be one of onchip, dram, got 'flash'"),
+        ({"weights": "flash"}, "weights must be one of onchip, dram, resident, got 'flash'"),
         ({"dram_width": 96}, "a DRAM width must be a power of two from 8 to 1024 bits, got 96"),
         ({"dram_width": 2048}, "a DRAM width must be a power of two from 8 to 1024 bits, got 2048"),
         (

@@ -123,3 +123,34 @@ def dram_errors(transport, folder, file):
         "message": message,
         "good": [plain(result) for result in core.run_many(pixels[:3])],
     }
+
+
+def resident(transport, folder, file, other):
+    """Runs without weights, with those of another compile, and loads that go wrong, between good ones."""
+    core, pixels = Core(transport, folder, TIMEOUT), np.load(file)
+    gave = {"missing": refused(core.run, pixels[0])}
+    # What the driver refuses, the core holds back: the image runs when the weights are there.
+    transport.send(core.packet(pixels[0]))
+    transport.wait(4 * Design.load(folder).program.cycles.total)
+    gave["held"] = core.status
+    core.load_weights()
+    gave["first"] = plain(core.decode(transport.receive(4 * core.read("RESULT", "beats"))))
+    gave["good"] = [plain(core.run(pixels[1])), plain(Core(transport, folder, TIMEOUT).run(pixels[2]))]
+    gave["cycles"] = core.counters["load"]
+    place = transport.place
+    transport.place = lambda data: place(data[:40] + bytes([data[40] ^ 4]) + data[41:])
+    gave["changed"] = [refused(core.load_weights), refused(core.run, pixels[0])]
+    transport.place = place
+    transport.fail()
+    try:
+        core.load_weights()
+    except CoreError as error:
+        gave["bits"], gave["failed"] = error.bits, error.message
+    gave["after"] = [core.status["loaded"], refused(core.run, pixels[0])]
+    core.load_weights()
+    second = Core(transport, other, TIMEOUT)
+    gave["others"] = refused(second.run, pixels[0])
+    second.load_weights()
+    gave["second"] = plain(second.run(pixels[0]))
+    gave["back"] = refused(core.run, pixels[0])
+    return gave

@@ -248,6 +248,15 @@ def last_layer() -> Network:
     return net.classify(3)
 
 
+def residual() -> Network:
+    """Residual blocks behind a target layer, of ops whose integers all follow from the types of their operands."""
+    net = Network(1, 9, 7)
+    net.explain(net.block(net.add(nn.ReLU(), net.conv(0, 6)), 6))
+    net.block(net.add(nn.MaxPool2d(2)), 10, 2)
+    net.add(nn.AdaptiveAvgPool2d(1))
+    return net.classify(3)
+
+
 def leaky(target: int = 0) -> Network:
     """Leaky ReLUs behind a convolution, a pool, a sum and a linear layer; one of the first two is the target."""
     net = Network(3, 9, 8)
