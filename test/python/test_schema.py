@@ -24,9 +24,9 @@ from gradcam.tools import gradcam_sim
 KINDS = {"program.json": Program, "report.json": Report, "schedule.json": Schedule}
 
 
-@pytest.fixture(scope="module", params=("onchip", "dram"))
+@pytest.fixture(scope="module", params=("onchip", "dram", "resident"))
 def folder(request, tmp_path_factory):
-    """A compile's output; both together have a value for every member."""
+    """A compile's output; together they have a value for every member."""
     work = tmp_path_factory.mktemp(request.param) / "design"
     net = rtl_networks.last_layer()
     settings = dataclasses.replace(net.settings("4x4"), weights=request.param, clock_mhz=100.0)
@@ -136,10 +136,11 @@ def test_together_the_files_have_every_kind_of_object(tmp_path_factory):
             list(map(visit, value))
 
     net = rtl_networks.last_layer()
-    work = tmp_path_factory.mktemp("kinds") / "design"
-    compile_to_folder(net, "test", dataclasses.replace(net.settings("4x4"), weights="dram"), work)
-    for name, kind in KINDS.items():
-        visit(read(work / name, kind))
+    for weights in ("dram", "resident"):
+        work = tmp_path_factory.mktemp("kinds") / "design"
+        compile_to_folder(net, "test", dataclasses.replace(net.settings("4x4"), weights=weights), work)
+        for name, kind in KINDS.items():
+            visit(read(work / name, kind))
     assert declared <= seen
 
 
@@ -250,7 +251,7 @@ WEIGHTS = [
 @pytest.mark.parametrize(("change", "message"), WEIGHTS)
 def test_weights_that_cannot_come(folder, tmp_path, change, message):
     data = json.loads((folder / "program.json").read_text())
-    if data["dram"] is None:
+    if data["dram"] is None or data["dram"]["ring"] is None:
         pytest.skip("all weights are on chip")
     change(data, next(nest for nest in data["nests"] if nest["weights"]))
     (tmp_path / "program.json").write_text(json.dumps(data))
@@ -288,3 +289,15 @@ def test_the_structures_need_no_mlir():
     code = "import sys, gradcam.design, gradcam.schema.schedule; print(*{n.partition('.')[0] for n in sys.modules})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert not set(done.stdout.split()) & {"torch", "torch_mlir", "pycde"}
+
+
+@pytest.mark.parametrize("member", ["ring", "load"])
+def test_weights_come_in_every_run_or_once(folder, tmp_path, member):
+    data = json.loads((folder / "program.json").read_text())
+    if data["dram"] is None:
+        pytest.skip("all weights are on chip")
+    other = {"ring": next(iter(data["banks"])), "load": {"cycles": 1, "checksum": 0}}
+    data["dram"][member] = other[member] if data["dram"][member] is None else None
+    (tmp_path / "program.json").write_text(json.dumps(data))
+    with pytest.raises(GradcamError, match=r"by one load before them|reads weights from DRAM|has no checksum"):
+        Design.load(tmp_path)
