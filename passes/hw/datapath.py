@@ -213,8 +213,9 @@ class Datapath:
         for total in (v for v in values if v.kind == "arith.addi"):
             for value, term in (total.args, total.args[::-1]):
                 plain = [v for v in values if v.kind == value.kind == "acc" and v.what == value.what]
-                if plain and (load := unextended(term)).kind == "load":
-                    source = self.engine.slot_of[id(load.what)]
+                loaded = unextended(term.args[0] if term.kind == "arith.trunci" else term)
+                if plain and loaded.kind == "load":
+                    source = self.engine.slot_of[id(loaded.what)]
                     # It arrives with a step, so that the configuration is known.
                     if self.inputs[id(source)][1] is not None and not self._read_beside(source, plain):
                         totals[value.what] = total
@@ -408,20 +409,46 @@ class Datapath:
 
     def _load(self, node: Node, point: tuple[int, ...]) -> tuple[Value, int | None]:
         """The lane of an operand, from the port through which the configuration reads it, and its stage."""
-        accesses = [n.what.at(point) for n in self._alike.get(id(node), (node,))]
-        slots = [self.engine.slot_of[id(a)] for a in accesses]
-        (slot, access), *others = dict(zip(slots, accesses, strict=True)).items()
-        bits = max(a.element_bits for a in accesses)
-        value, stage = self._lane(slot, access, point), self.inputs[id(slot)][1]
-        value = self._as_wide(node, value, bits, stage or 0)
-        for other, access in others:
+        slot, value, others = self._ports(node, point)
+        stage = self.inputs[id(slot)][1]
+        for configurations, lane in others:
             # A configuration that reads two words uses both ports, each for other lanes.
-            is_read = self.table([int(s is other) for s in slots], 1, stage or 0)
-            lane = self._as_wide(node, self._lane(other, access, point), bits, stage or 0)
-            value = self.b.mux(is_read, lane, value)
+            value = self.b.mux(self.table(configurations, 1, stage or 0), lane, value)
         if id(slot) in self._optional:
             value = self.b.mux(self._used(slot, stage or 0), value, 0)
         return value, stage
+
+    def _ports(self, node: Node, point: tuple[int, ...]) -> tuple[Slot, Value, list[tuple[list[int], Value]]]:
+        """The lane of an operand from each port through which configurations read it.
+
+        Returns:
+            The first port, the lane from it, and of each other port the configurations that read the lane through it, a
+            column of 0 and 1, and the lane.
+        """
+        accesses = [n.what.at(point) for n in self._alike.get(id(node), (node,))]
+        slots = [self.engine.slot_of[id(a)] for a in accesses]
+        (slot, access), *others = dict(zip(slots, accesses, strict=True)).items()
+        bits, stage = max(a.element_bits for a in accesses), self.inputs[id(slot)][1] or 0
+        first, *rest = (self._as_wide(node, self._lane(s, a, point), bits, stage) for s, a in ((slot, access), *others))
+        columns = ([int(s is other) for s in slots] for other, _ in others)
+        return slot, first, list(zip(columns, rest, strict=True))
+
+    def either(self, factor: Node, point: tuple[int, ...], stage: int) -> tuple[Value, list[Value]] | None:
+        """A factor that comes from one of two ports, in `stage`: i1, whether it is the second one's, and the values.
+
+        None where it comes from another number of ports, or has another bit for its sign.
+        """
+        load = unextended(factor)
+        if load.kind != "load":
+            return None
+        slot, value, others = self._ports(load, point)
+        ready = self.inputs[id(slot)][1]
+        if len(others) != 1 or ready is None or id(slot) in self._optional:
+            return None
+        if self.bits_of(factor).signed != value.width:
+            return None
+        ((configurations, other),) = others
+        return self.table(configurations, 1, stage), [self.delay(v, stage - ready, "load") for v in (value, other)]
 
     def _as_wide(self, node: Node, value: Value, bits: int, stage: int) -> Value:
         """A loaded value in the bits that other configurations load: extended as the reader of `node` extends it."""

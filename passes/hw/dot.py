@@ -8,6 +8,9 @@ Two sums whose products share a factor can take one cascade, as two products can
 (`gradcam.passes.hw.dsp`): the sums are fields of F bits, wide enough for the sum of all products. The cascade starts
 with 2^(F-1), so that the lower field is never negative, and nothing is borrowed from the upper one: the lower sum is
 its field with the highest bit inverted.
+
+A factor may come from one of two ports, such as a weight and its transpose. A slice chooses between both in front of
+its multiplier: its pre-adder adds the one to 0 in place of the other.
 """
 
 from __future__ import annotations
@@ -30,6 +33,7 @@ class Dot(NamedTuple):
         right: bits of its other factor, with its sign.
         bits: bits of a sum.
         sums: 1, or 2 that share the factors `a`.
+        ports: the ports that the other factors of a single sum come from: 1 or 2.
     """
 
     terms: int
@@ -37,11 +41,12 @@ class Dot(NamedTuple):
     right: int
     bits: int
     sums: int
+    ports: int = 1
 
     @property
     def kind(self) -> str:
         """The beginning of the module's name."""
-        return "dot" if self.sums == 1 else "dots"
+        return "either" if self.ports == 2 else "dot" if self.sums == 1 else "dots"
 
     @property
     def name(self) -> str:
@@ -51,20 +56,22 @@ class Dot(NamedTuple):
     @classmethod
     def named(cls, name: str) -> Dot | None:
         """The shape of the cascade whose module has this name; None for any other module."""
-        found = re.fullmatch(r"(dots?)(\d+)_(\d+)x(\d+)_(\d+)", name)
+        found = re.fullmatch(r"(dots?|either)(\d+)_(\d+)x(\d+)_(\d+)", name)
         if found is None:
             return None
         terms, left, right, bits = map(int, found.groups()[1:])
-        return cls(terms, left, right, bits, 2 if found[1] == "dots" else 1)
+        return cls(terms, left, right, bits, 1 + (found[1] == "dots"), 1 + (found[1] == "either"))
 
     def module(self, b: Builder) -> Any:
         """The module, which is built once in a design.
 
-        Its inputs are the clock enable `ce` of all registers, and `a` and `b0` (for two sums also `b1`) with the
-        factors of all products side by side, the first one in the lowest bits; its outputs `sum0` (and `sum1`).
+        Its inputs are the clock enable `ce` of all registers, and `a` and `b0` (for two sums or ports also `b1`) with
+        the factors of all products side by side, the first one in the lowest bits; of two ports also `second`, whether
+        `b1` has the factors. Its outputs are `sum0` (and `sum1`).
         """
-        factors = [Signal(f"b{i}", self.terms * self.right) for i in range(self.sums)]
+        factors = [Signal(f"b{i}", self.terms * self.right) for i in range(max(self.sums, self.ports))]
         inputs = [Signal("ce", 1), Signal("a", self.terms * self.left), *factors]
+        inputs += [Signal("second", 1)] if self.ports == 2 else []
         outputs = [Signal(f"sum{i}", self.bits) for i in range(self.sums)]
 
         def build(inside: Builder, p: dict[str, Value]) -> dict[str, Value]:
@@ -75,6 +82,7 @@ class Dot(NamedTuple):
             return {"sum0": inside.concat([~low[-1], low[:-1]]), "sum1": high}
 
         comment = f"{'Sum' if self.sums == 1 else 'Two sums'} of {self.terms} products of signed numbers"
+        comment += ", with factors from one of two ports" if self.ports == 2 else ""
         return module_once(b, self.name, inputs, outputs, build, comment)
 
     def _start(self) -> int:
@@ -87,14 +95,17 @@ class Dot(NamedTuple):
         total = b.const(self._start(), wide)
         for i in range(self.terms):
 
-            def late(name: str, width: int, i: int = i) -> Value:
-                value = p[name][i * width : (i + 1) * width]
+            def late(name: str, width: int, i: int = i, at: int | None = None) -> Value:
+                at = i if at is None else at
+                value = p[name][at * width : (at + 1) * width]
                 for _ in range(i + 1):
                     value = b.register(value, f"{name}_{i}", p["ce"])
                 return value
 
-            a, factors = late("a", self.left), [late(f"b{j}", self.right) for j in range(self.sums)]
-            factor = factors[0].sign_extend(wide)
+            a = late("a", self.left)
+            factors = [late(f"b{j}", self.right) for j in range(max(self.sums, self.ports))]
+            chosen = b.mux(late("second", 1, at=0), *factors[::-1]) if self.ports == 2 else factors[0]
+            factor = chosen.sign_extend(wide)
             if self.sums == 2:
                 upper = b.concat([factors[1].sign_extend(self.right + 1), b.const(0, self.bits)])
                 factor = (upper + factors[0].sign_extend(upper.width)).sign_extend(wide)

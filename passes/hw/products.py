@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from gradcam.bits import fits_slice
 from gradcam.passes.hw.dot import Dot
@@ -17,6 +17,20 @@ from gradcam.passes.program.nest import Node
 
 if TYPE_CHECKING:
     from gradcam.passes.hw.datapath import Datapath
+
+
+class _Either(NamedTuple):
+    """The factors of a sum's products, of which one comes from one of two ports.
+
+    Attributes:
+        left: the other factor of each product.
+        right: from each of both ports, that factor of each product.
+        second: i1: it is that from the second port.
+    """
+
+    left: list[Value]
+    right: list[list[Value]]
+    second: Value
 
 
 class Products:
@@ -141,17 +155,39 @@ class Products:
     def _cascade(self, node: Node, points: Sequence[tuple[int, ...]], pairing: Pairing | None) -> Value:
         """The sum of a product's lanes `points` from one cascade."""
         path, b, stage = self.path, self.b, stage_of(node.op)
-        lanes = (self._paired(pairing, p, stage) if pairing else self.factors(node, p, stage) for p in points)
-        left, *right = map(list, zip(*lanes, strict=True))
+        chosen = None if pairing else self._either(node, points, stage)
+        if chosen is None:
+            lanes = (self._paired(pairing, p, stage) if pairing else self.factors(node, p, stage) for p in points)
+            left, *right = map(list, zip(*lanes, strict=True))
+        else:
+            left, right = chosen.left, chosen.right
         wide = left[0].width, right[0][0].width
-        dot = Dot(len(points), *wide, _sum_bits(min(node.bits, sum(wide)), len(points)), len(right))
+        bits = _sum_bits(min(node.bits, sum(wide)), len(points))
+        dot = Dot(len(points), *wide, bits, len(right) if pairing else 1, 1 if pairing else len(right))
         inputs = {"a": left, **{f"b{i}": values for i, values in enumerate(right)}}
+        if chosen is not None:
+            inputs["second"] = [chosen.second]
         key = tuple(b.concat(values[::-1]) for values in inputs.values())
         if key not in self._dots:
             ce = b.const(1, 1) if path.enable is None else path.enable
             made = b.instance(dot.module(b), f"dot{len(self._dots)}", {"ce": ce, **dict(zip(inputs, key, strict=True))})
             self._dots[key] = [made[f"sum{i}"] for i in range(dot.sums)]
         return self._dots[key][points[0][pairing.dim] & 1 if pairing else 0]
+
+    def _either(self, node: Node, points: Sequence[tuple[int, ...]], stage: int) -> _Either | None:
+        """The factors of a product's lanes `points` where one of the two comes from one of two ports.
+
+        Of two such factors it is that which differs in more lanes. None where no factor is such.
+        """
+        path = self.path
+        for place in sorted(range(2), key=lambda n: len(path.dims(node.args[n])), reverse=True):
+            found = [path.either(node.args[place], point, stage) for point in points]
+            flags = {flag for flag, _ in filter(None, found)}
+            if len(flags) == 1 and None not in found:
+                left = [path.signed(node.args[1 - place], point, stage) for point in points]
+                right = [list(values) for values in zip(*(v for _, v in filter(None, found)), strict=True)]
+                return _Either(left, right, flags.pop()) if left[0].width <= FACTOR else None
+        return None
 
     def _multiply(self, left: Value, right: Value) -> Value:
         """The product of two signed values, two stages later.

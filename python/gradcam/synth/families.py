@@ -80,7 +80,12 @@ def _xilinx(generation: str) -> dict[str, dict[str, float]]:
 
 
 #: The templates of Xilinx's slices.
-_SLICES = {"multiplier": "xilinx_multiplier.v", "dot": "xilinx_dot.v", "dots": "xilinx_dots.v"}
+_SLICES = {
+    "multiplier": "xilinx_multiplier.v",
+    "dot": "xilinx_dot.v",
+    "dots": "xilinx_dots.v",
+    "either": "xilinx_either.v",
+}
 
 FAMILIES = {
     "xcup": Family(

@@ -19,7 +19,7 @@ def split_instances(
     Args:
         files: RTL by paths, a file per module.
         templates: by kind of module, a file of this package: a module with the ports and the cycles of
-            `gradcam.passes.hw.dsp.multiplier_of` ("multiplier") or `gradcam.passes.hw.dot` ("dot", "dots").
+            `gradcam.passes.hw.dsp.multiplier_of` ("multiplier") or `gradcam.passes.hw.dot` ("dot", "dots", "either").
         slice_: what the templates say of the slice of the family.
     """
     kept, mapped = [], []

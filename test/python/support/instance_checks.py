@@ -138,7 +138,8 @@ class Replaced:
 
 def cascade(dot: Dot) -> Replaced:
     """A cascade of DSP slices."""
-    factors = {"a": (dot.terms, dot.left), **{f"b{i}": (dot.terms, dot.right) for i in range(dot.sums)}}
+    rights = {f"b{i}": (dot.terms, dot.right) for i in range(max(dot.sums, dot.ports))}
+    factors = {"a": (dot.terms, dot.left), **rights, **({"second": (1, 1)} if dot.ports == 2 else {})}
     return Replaced(dot.name, factors, {f"sum{i}": dot.bits for i in range(dot.sums)}, True, dot.module)
 
 

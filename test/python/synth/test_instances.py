@@ -16,6 +16,13 @@ from gradcam.synth.tools import run_logged, yosys
 #: What templates say of the slice that Yosys has a model of.
 DSP48E1 = FAMILIES["xc7"].slice
 
+#: Cascades that slices of 7 series can hold, and some that those of UltraScale+ can.
+OF_7_SERIES = (
+    *(Dot(*shape) for shape in ((4, 9, 8, 18, 1), (5, 13, 12, 28, 1), (4, 7, 7, 16, 2), (1, 9, 8, 16, 2))),
+    *(Dot(*shape, ports=2) for shape in ((4, 9, 8, 18, 1), (1, 9, 8, 17, 1))),
+)
+OF_ULTRASCALE = (*(Dot(*shape) for shape in ((4, 9, 8, 18, 1), (4, 9, 8, 18, 2), (2, 10, 8, 18, 2))), OF_7_SERIES[-2])
+
 #: Xilinx's own model, as it stands in the public unisim library: verilog/src/unisims/DSP48E2.v.
 UNISIM = os.environ.get("GRADCAM_DSP48E2")
 
@@ -32,10 +39,7 @@ def named(replaced):
 
 @pytest.mark.parametrize(
     "replaced",
-    [
-        *(cascade(Dot(*shape)) for shape in ((4, 9, 8, 18, 1), (5, 13, 12, 28, 1), (4, 7, 7, 16, 2), (1, 9, 8, 16, 2))),
-        multiplier(18, 16),
-    ],
+    [*map(cascade, OF_7_SERIES), multiplier(18, 16)],
     ids=named,
 )
 def test_slices_of_7_series_compute_what_the_module_does(replaced, tmp_path):
@@ -46,7 +50,7 @@ def test_slices_of_7_series_compute_what_the_module_does(replaced, tmp_path):
 @pytest.mark.skipif(UNISIM is None, reason="GRADCAM_DSP48E2 names no file with a model of DSP48E2")
 @pytest.mark.parametrize(
     "replaced",
-    [cascade(Dot(4, 9, 8, 18, 1)), cascade(Dot(4, 9, 8, 18, 2)), cascade(Dot(2, 10, 8, 18, 2)), multiplier(18, 16)],
+    [*map(cascade, OF_ULTRASCALE), multiplier(18, 16)],
     ids=named,
 )
 def test_slices_of_ultrascale_compute_what_the_module_does(replaced, tmp_path):
@@ -62,14 +66,22 @@ def test_a_factor_that_is_a_cycle_early_is_found(tmp_path):
     assert wrong > 1000
 
 
+def test_a_choice_that_is_a_cycle_late_is_found(tmp_path):
+    replaced = cascade(Dot(4, 9, 8, 18, 1, ports=2))
+    text = mapped(replaced, DSP48E1).replace(".INMODEREG(1)", ".INMODEREG(0)")
+    wrong, _ = mismatches(replaced, text, slice_model(), tmp_path, verilator)
+    assert wrong > 1000
+
+
 @pytest.mark.parametrize(
     ("replaced", "others"),
     [
         (cascade(Dot(4, 9, 8, 18, 1)), {"DSP": 4, "FF": 3 * 17}),  # in front of slices 2 and 3
         (cascade(Dot(4, 9, 8, 18, 2)), {"DSP": 4, "FF": 3 * 25, "LUT": 1}),  # that inverts the lower sum's highest bit
+        (cascade(Dot(4, 9, 8, 18, 1, ports=2)), {"DSP": 4, "FF": 3 * 25 + 2}),
         (multiplier(18, 16), {"DSP": 1}),
     ],
-    ids=["sum", "sums", "multiplier"],
+    ids=["sum", "sums", "either", "multiplier"],
 )
 def test_slices_and_few_registers_alone_are_taken(replaced, others, tmp_path):
     (tmp_path / "mapped.v").write_text(mapped(replaced, FAMILIES["xcup"].slice))
