@@ -8,6 +8,7 @@ from typing import Any
 from torch_mlir import ir
 from torch_mlir.dialects import arith
 
+from gradcam.dialect.adjoints import part_location
 from gradcam.dialect.verify import shape as type_shape
 from gradcam.functions import FUNCTIONS
 from gradcam.passes.ir.constants import dense_values
@@ -115,9 +116,9 @@ def _lower_product_sums(lowering: Lowering, op: Any) -> list[Any]:
     def add_product(x: ir.Value, y: ir.Value, acc: ir.Value) -> ir.Value:
         return add_up(acc, product(x, y, signs))
 
-    return [
-        rescaled_result(lowering, op, reduce_windows(lowering, channels, ins, size, [1, 1], [(32, 0)], add_product))
-    ]
+    with part_location(op, "sums"):
+        sums = reduce_windows(lowering, channels, ins, size, [1, 1], [(32, 0)], add_product)
+    return [rescaled_result(lowering, op, sums)]
 
 
 #: The lowering of each op: a function that returns the values for the op's results.

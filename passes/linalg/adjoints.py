@@ -98,7 +98,7 @@ def _taken(w: ir.Value, taps: list[Taps]) -> ir.Value:
 def _adjoint(lowering: Lowering, op: Any, kernel: list[int], axes: list[WindowAxis], size: list[int]) -> Any:
     """A rescaled transposed convolution to a map of `size`: a tensor for stride 1, else parities."""
     channels = math.prod(type_shape(op.operands[1])[1:]) // math.prod(kernel) * groups_of(op)
-    g = lowering.factor(op.operands[0], lowering.factors.takes)
+    g = lowering.factor(op.operands[0])
     m, s = fixed(op, result_rescale, op)
     is_wide = not is_narrow(op.results[0])  # and cannot be brought in order later
     layout = None if is_wide else lowering.layouts.get(op.operands[1])
@@ -142,10 +142,13 @@ def _rescaled_products(
         return stored(rescale(acc, scalars), op.results[0])
 
     if not isinstance(g, Halves):
-        return elementwise(products(g), vectors, bits, at_scale)
+        with part_location(op, "sums"):
+            sums = products(g)
+        return elementwise(sums, vectors, bits, at_scale)
     with part_location(op, "high"):
         high = products(g.high)
-    low = products(g.low)
+    with part_location(op, "sums"):
+        low = products(g.low)
 
     def combine(low: ir.Value, high: ir.Value, *scalars: ir.Value) -> ir.Value:
         return at_scale(Halves.whole(high, low), *scalars)
@@ -228,7 +231,9 @@ def _sums_of(lowering: Lowering, x: ir.Value, axis: int, taps: Taps, count: int)
 def _lower_channel_weights(lowering: Lowering, op: Any) -> list[Any]:
     """An average pool over the whole map."""
     window = POINTWISE._replace(kernel=type_shape(op.operands[0])[2:])
-    return [rescaled_result(lowering, op, reduce_window(lowering, op, window, 0, 32, add_up))]
+    with part_location(op, "sums"):
+        sums = reduce_window(lowering, op, window, 0, 32, add_up)
+    return [rescaled_result(lowering, op, sums)]
 
 
 # --- elementwise ---

@@ -8,6 +8,7 @@ from typing import Any
 from torch_mlir import ir
 from torch_mlir.dialects import arith
 
+from gradcam.dialect.verify import shape as type_shape
 from gradcam.passes.ir.queries import location_name
 from gradcam.passes.linalg.builders import clipped, const, elementwise, width
 from gradcam.passes.linalg.lowering import (
@@ -144,10 +145,11 @@ def _lower_requantize(lowering: Lowering, op: Any) -> list[Any]:
 
 
 def _is_halved(lowering: Lowering, requantize: Any) -> bool:
-    """Whether a gradient is for the formula of a method alone, and has more bits than the multipliers take."""
+    """Whether a gradient is a map for the formula of a method alone, whose halves lie beside maps of 8 bits."""
     y = requantize.results[0]
     read = users_named(y, "gradcam.weighted_sum")
-    return len(read) == len(list(y.uses)) and not lowering.factors.takes_as_weight(y)
+    is_map = len(type_shape(y)) == 4
+    return is_map and len(read) == len(list(y.uses)) and storage_bits(y) > lowering.factors.weight
 
 
 def _part(op: Any, half: str) -> ir.Location:

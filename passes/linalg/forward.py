@@ -57,7 +57,7 @@ from gradcam.passes.linalg.lowering import (
     together,
     users_named,
 )
-from gradcam.passes.linalg.products import accumulate, multiply_lanes
+from gradcam.passes.linalg.products import accumulate, multiply_channels
 from gradcam.passes.linalg.values import Halves, Parities, Placed, Row
 from gradcam.passes.linalg.windows import (
     POINTWISE,
@@ -71,7 +71,6 @@ from gradcam.passes.linalg.windows import (
     window_weights,
 )
 from gradcam.quant_types import (
-    ACCUMULATOR_BITS,
     element_type,
     is_accumulator,
     is_unsigned,
@@ -91,7 +90,8 @@ def conv(lowering: Lowering, op: Any, x: ir.Value, window: Window, out: list[int
     require_narrow(op, op.operands[0])
     y, channels = op.results[0], type_shape(op.operands[1])[0]
     padded = lowering.pe.padded(channels)
-    acc = sums_of_products(lowering, op, x, window, [*out, padded])
+    with part_location(op, "sums"):  # a buffer only where the epilogue is set apart
+        acc = sums_of_products(lowering, op, x, window, [*out, padded])
     bias = stored_constant(op, op.operands[2]) if len(op.operands) == 3 else np.zeros(channels, np.int32)
     packed_bias = bias_vector(lowering, op, bias)
     if is_accumulator(op):
@@ -211,9 +211,10 @@ def _least(op: Any) -> int:
 
 
 def _lower_avg_pool2d(lowering: Lowering, op: Any) -> list[Any]:
-    sums = _weighted_sums(lowering, op)
     if is_accumulator(op):
-        return [sums]
+        return [_weighted_sums(lowering, op)]
+    with part_location(op, "sums"):
+        sums = _weighted_sums(lowering, op)
     m, s = fixed(op, result_rescale, op)
     require_fits(op, largest_sum(op) * largest_magnitude(op.operands[0]), m, s)
     return [rescaled_result(lowering, op, sums)]
@@ -365,8 +366,8 @@ def _lower_pool_map(lowering: Lowering, op: Any) -> list[Any]:
 def _summed(lowering: Lowering, op: Any, size: int) -> ir.Value:
     """A convolution of the feature map with the tile of the class's row; one lane of its result is the heatmap.
 
-    Other weights take the place of the tile: a vector, or a map, such as a row of a classifier behind a flattened map.
-    Then every lane is the heatmap. The sums are over blocks of size x size, too.
+    Other weights, a vector or a map, such as a row of a classifier behind a flattened map, are no tile; see
+    `multiply_channels`. The sums are over blocks of size x size, too.
 
     Returns:
         The heatmap as a tensor of one lane.
@@ -376,20 +377,12 @@ def _summed(lowering: Lowering, op: Any, size: int) -> ir.Value:
     for operand in (weights, a):
         require_narrow(op, operand)
     window = Window([size, size], [size, size], POINTWISE.padding, POINTWISE.dilation)
-    out, unsigned = [*(n // size for n in shape(x)[:2]), lowering.pe.oc], is_unsigned(a)
-    factors, channels = lowering.factors, type_shape(a)[1]
+    out, unsigned = [n // size for n in shape(x)[:2]], is_unsigned(a)
     if isinstance(row, Row) and row.is_vector:
-        return one_lane(accumulate(x, row.tiles(), window, out, factors, unsigned), row.lane)
-
-    def sums(w: ir.Value) -> ir.Value:
-        return one_lane(multiply_lanes(lowering.pe, channels, x, w, window, out, factors, unsigned), 0)
-
-    w = lowering.factor(weights, factors.takes_as_weight)
-    if not isinstance(w, Halves):
-        return sums(w)
-    with part_location(op, "high"):
-        high = sums(w.high)
-    return elementwise(sums(w.low), [high], ACCUMULATOR_BITS, lambda low, high: Halves.whole(high, low))
+        out.append(lowering.pe.oc)
+        return one_lane(accumulate(x, row.tiles(), window, out, lowering.factors, unsigned), row.lane)
+    w = row if isinstance(row, Halves) else lowering.tensor(weights)
+    return multiply_channels(lowering.pe, type_shape(a)[1], x, w, window, out, unsigned)
 
 
 def _lower_return(lowering: Lowering, op: Any) -> list[Any]:

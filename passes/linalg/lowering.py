@@ -91,13 +91,13 @@ class Lowering:
             return self.dense[value]
         return joined(lowered)
 
-    def factor(self, value: ir.Value, fits: Callable[[ir.Value], bool]) -> ir.Value | Halves:
-        """The lowered form of a gradient for the multipliers: one tensor where it `fits` them, else two halves."""
+    def factor(self, value: ir.Value) -> ir.Value | Halves:
+        """The lowered form of a gradient for the multipliers: one tensor where it fits them, else two halves."""
         lowered = self.values[value]
         if isinstance(lowered, Halves):
             return lowered
         x = self.tensor(value)
-        if fits(value):
+        if self.factors.takes(value):
             return x
         if value not in self.halves:
             with part_location(value.owner, "halves"):

@@ -8,6 +8,7 @@ from typing import Any
 from torch_mlir import ir
 from torch_mlir.dialects import arith
 
+from gradcam.dialect.adjoints import part_location
 from gradcam.dialect.verify import shape as type_shape
 from gradcam.passes.linalg.builders import const, empty, extract_slice, generic, shape, width
 from gradcam.passes.linalg.lowering import Lowering, add_up, fixed, ints, rescaled_result, rescaling, stored
@@ -35,8 +36,9 @@ def _gathered(lowering: Lowering, op: Any, ins: list[ir.Value], share: Callable[
         trips, (at, tap) = [t.trips for t in taps], window_loops()
         number = [t.tap(n, k) for n, k, t in zip(at, tap, taps, strict=True)]
         read = [(_taken(numbers, taps), number), *(windows_over(x, taps, out, at, tap) for x in ins)]
-        total = reduce_windows(lowering, lanes, read, trips, out, [(32, 0)], add_share)
-        return rescaled_result(lowering, op, total)
+        with part_location(op, "sums"):
+            sums = reduce_windows(lowering, lanes, read, trips, out, [(32, 0)], add_share)
+        return rescaled_result(lowering, op, sums)
 
     def add_share(*scalars: ir.Value) -> ir.Value:
         return add_up(scalars[-1], share(*scalars[:-1]))

@@ -10,7 +10,8 @@ from torch_mlir.dialects import arith
 
 from gradcam.bits import LEAST
 from gradcam.dialect.traits import ExactProduct, Product, has, trait
-from gradcam.passes.linalg.builders import empty, filled, generic, product, shape
+from gradcam.passes.linalg.builders import empty, filled, generic, integer, product, shape, width
+from gradcam.passes.linalg.values import Halves
 from gradcam.pe import PE
 from gradcam.quant_types import is_unsigned, largest_magnitude, storage_bits
 
@@ -53,10 +54,6 @@ class Factors(NamedTuple):
         It may have the bit that maps have for a sign beside theirs, as long as its magnitude is that of a map.
         """
         return storage_bits(g) <= self.signed and largest_magnitude(g) < 1 << self.data
-
-    def takes_as_weight(self, g: ir.Value) -> bool:
-        """Whether a quantized gradient can be multiplied with maps as it is."""
-        return storage_bits(g) <= self.weight
 
 
 class TileLoops(NamedTuple):
@@ -168,30 +165,31 @@ def multiply_add(x: ir.Value, w: ir.Value, *rest: ir.Value, factors: Factors, un
     return arith.addi(rest[-1], product(x, w, (unsigned, False), factors.product))
 
 
-def multiply_lanes(
-    pe: PE,
-    channels: int,
-    x: ir.Value,
-    w: ir.Value,
-    window: Window,
-    out: list[int],
-    factors: Factors,
-    unsigned: bool = False,
+def multiply_channels(
+    pe: PE, channels: int, x: ir.Value, w: ir.Value | Halves, window: Window, out: list[int], unsigned: bool = False
 ) -> ir.Value:
-    """The sum over each window and over lanes of x * w, in all `OC` lanes of `out`.
+    """The sum over each window and over channels of x * w in i32: OH x OW x 1, with `out` = OH x OW.
 
     Both are H x W x C in lanes, or 1 x 1 x C for w, which is 0 in the lanes behind its channels as far as these are
     read: in whole tiles of `IC` lanes. x may be unsigned.
+
+    The array would compute this one lane in each of its output lanes, and each half of w by itself. An engine with half
+    of the array's input lanes takes as many steps for products that are as wide as w.
     """
-    oc, ic = pe.oc, pe.ic
-    oct_, oh, ow, ict, kh, kw, o, i = (ir.AffineDimExpr.get(n) for n in range(8))
-    zero = ir.AffineConstantExpr.get(0)
+    lanes, ws = max(1, pe.ic // 2), list(w) if isinstance(w, Halves) else [w]
+    oh, ow, tile, kh, kw, i = (ir.AffineDimExpr.get(n) for n in range(6))
+    zero, channel = ir.AffineConstantExpr.get(0), tile * lanes + i
     place = window.reads([oh, ow], [kh, kw])
-    maps = [
-        [*place, ict * ic + i],
-        [*([zero, zero] if shape(w)[:2] == [1, 1] else place), ict * ic + i],
-        [oct_, ict, kh, kw, o, i],
-        [oh, ow, oct_ * oc + o],
-    ]
-    extents = empty([1, -(-channels // ic), *window.kernel, oc, ic], 8)  # linalg takes loop extents from operands
-    return multiply_accumulate([x, w, extents], maps, out, factors, unsigned)
+    weight = [*([zero, zero] if shape(ws[0])[:2] == [1, 1] else place), channel]
+    maps = [[*place, channel], *([weight] * len(ws)), [tile, kh, kw, i], [oh, ow, zero]]
+    tiles = -(-channels // pe.ic) * (pe.ic // lanes)
+    extents = empty([tiles, *window.kernel, lanes], 8)  # linalg takes loop extents from operands
+    bits = width(x) + unsigned + sum(map(width, ws))
+
+    def body(x: ir.Value, *scalars: ir.Value) -> ir.Value:
+        *parts, _, acc = scalars
+        w = arith.trunci(integer(16), Halves.whole(*parts)) if len(parts) > 1 else parts[0]
+        return arith.addi(acc, product(x, w, (unsigned, False), bits))
+
+    affine_maps = [ir.AffineMap.get(6, 0, m) for m in maps]
+    return generic([x, *ws, extents], [filled([*out, 1], 32, 0)], affine_maps, "pprrrr", body)

@@ -11,6 +11,7 @@ import numpy as np
 from torch_mlir import ir
 
 from gradcam.adaptive import axes_of, largest_sum_of
+from gradcam.dialect.adjoints import part_location
 from gradcam.dialect.traits import Gradient, has
 from gradcam.dialect.verify import shape as type_shape
 from gradcam.passes.linalg.builders import const_tensor, empty, filled, generic, shape, width
@@ -32,7 +33,8 @@ def _lower_upsample2d(lowering: Lowering, op: Any) -> list[Any]:
 
 def _lower_upsample2d_adjoint(lowering: Lowering, op: Any) -> list[Any]:
     kernel = ints(op, "kernel")
-    sums = reduce_window(lowering, op, Window(kernel, kernel, [0, 0], [1, 1]), 0, 32, add_up)
+    with part_location(op, "sums"):
+        sums = reduce_window(lowering, op, Window(kernel, kernel, [0, 0], [1, 1]), 0, 32, add_up)
     return [rescaled_result(lowering, op, sums)]
 
 
@@ -90,9 +92,11 @@ class _Loops:
 
 def _lower_adaptive(lowering: Lowering, op: Any) -> list[Any]:
     """An adaptive average pool, or its adjoint."""
-    sums = _weighted_sums(lowering, op, [Blocks.of(axis.weights) for axis in axes_of(op)])
+    blocks = [Blocks.of(axis.weights) for axis in axes_of(op)]
     if is_accumulator(op):
-        return [sums]
+        return [_weighted_sums(lowering, op, blocks)]
+    with part_location(op, "sums"):
+        sums = _weighted_sums(lowering, op, blocks)
     require_fits(op, largest_sum_of(op) * largest_magnitude(op.operands[0]), *fixed(op, result_rescale, op))
     return [rescaled_result(lowering, op, sums)]
 

@@ -101,8 +101,8 @@ def engine_name(nest: Nest) -> str:
     """Name of the engine that runs a nest.
 
     Returns:
-        "mac", "depthwise", "sum", "scan", "max" or "reduce" by the ops of the reduction body; for a nest without one,
-        "load" or "store" where it reads or writes a stream, else "elementwise".
+        "mac", "dot" (without constants), "depthwise", "sum", "scan", "max" or "reduce" by the ops of the reduction
+        body; for a nest without one, "load" or "store" where it reads or writes a stream, else "elementwise".
     """
     kinds = {access_kind(a) for a in nest.loads}
     if nest.body is None:
@@ -111,7 +111,8 @@ def engine_name(nest: Nest) -> str:
         return "store" if any(access_kind(a) == "stream" for a in nest.stores) else "elementwise"
     ops = {n.kind for n in nest.body.nodes}
     if "arith.muli" in ops:
-        return "mac" if "reduce" in ops else "depthwise"
+        sums = "mac" if any(is_global(a.memref) for a in nest.body.operands) else "dot"
+        return sums if "reduce" in ops else "depthwise"
     names = (("arith.addi", "sum"), ("arith.select", "scan"), ("arith.maxsi", "max"), ("arith.maxui", "max"))
     for op, name in names:
         if op in ops:

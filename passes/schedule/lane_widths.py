@@ -2,13 +2,14 @@
 
 A nest of a pool, or of an elementwise op that no reduction takes in, has a small part of the steps of a program. With
 half the lanes its engine is half as large, and it takes twice as many steps. So it has as few lanes as keep up with the
-array.
+array. Steps that may be hidden beside it do not count.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
+from itertools import pairwise
 from math import gcd, prod
 from typing import NamedTuple
 
@@ -66,22 +67,38 @@ def choose_lanes(nests: Sequence[PlainNest], pe: PE, inferring: set[int]) -> dic
     """The lanes of each nest, by its id.
 
     Args:
-        nests: all nests that become one; an epilogue counts with its reduction.
+        nests: all nests that become one, in order; an epilogue counts with its reduction.
         pe: the array.
         inferring: the ids of nests of the inference.
     """
     lanes = {id(nest): _whole_lanes(nest, pe) for nest in nests}
-    steps = {id(nest): _steps(nest) // lanes[id(nest)] for nest in nests}
+    steps = {id(nest): steps_of(nest, pe) for nest in nests}
     engines = {id(nest): _engine(nest, lanes[id(nest)]) for nest in nests}
     total = Counter[bool]()
     for number, n in steps.items():
         total[number in inferring] += n
-    beside = [Lanes(e, lanes[n], steps[n], n in inferring) for n, e in engines.items() if e is not None]
+    neighbours = [pair for a, b in pairwise(nests) for pair in ((a, b), (b, a))]
+    hidden = {id(nest) for product, nest in neighbours if _hides(product, nest, pe)}
+    beside = [
+        Lanes(e, lanes[n], 0 if n in hidden else steps[n], n in inferring) for n, e in engines.items() if e is not None
+    ]
     chosen = fewer_lanes(beside, total)
     return {n: lanes[n] if engine is None else chosen[engine] for n, engine in engines.items()}
 
 
-def _engine(nest: PlainNest, lanes: int) -> tuple[Hashable, ...] | None:
+def _hides(product: PlainNest, nest: PlainNest, pe: PE) -> bool:
+    """Whether an elementwise nest takes no more steps than its neighbour on the array, even with one lane.
+
+    One of them reads what the other one writes, so that they may run side by side (`gradcam-overlap-nests`).
+    """
+    if nest.reduces or not product.reduces or summed_lane(product) is None or lane_of(product) is None:
+        return False
+    both = ((a.stores, b.loads.values()) for a, b in ((product, nest), (nest, product)))
+    meets = any(store.memref == load.memref for stores, loads in both for store in stores for load in loads)
+    return meets and prod(nest.trips) <= steps_of(product, pe)
+
+
+def _engine(nest: PlainNest, lanes: int) -> Hashable | None:
     """What nests that will share an engine have in common; None for nests that keep their lanes."""
     lane = lane_of(nest)
     if lane is None or is_data(lane, nest) or any(is_argument(t.memref) for t in nest.touches):
@@ -90,14 +107,24 @@ def _engine(nest: PlainNest, lanes: int) -> tuple[Hashable, ...] | None:
         return lanes, "elementwise"
     if summed_lane(nest) is not None or find_sliding(nest, lane) is not None or len(nest.stores) > 1:
         return None
+    return lanes, *_body(nest)
+
+
+def engine_of(nest: PlainNest, pe: PE) -> Hashable:
+    """What reductions that will share an engine have in common."""
+    return _whole_lanes(nest, pe), summed_lane(nest) is not None, *_body(nest)
+
+
+def _body(nest: PlainNest) -> list[str]:
+    """The names of the arithmetic of a nest; all extensions count as one."""
     names = [op.operation.name for op in nest.body]
-    return lanes, *("extension" if n in EXTENSION else n for n in names if n.startswith("arith."))
+    return ["extension" if n in EXTENSION else n for n in names if n.startswith("arith.")]
 
 
-def _steps(nest: PlainNest) -> int:
-    """The steps of a nest with one output lane."""
+def steps_of(nest: PlainNest, pe: PE) -> int:
+    """The steps of a nest with all of its lanes."""
     summed = summed_lane(nest) if nest.reduces else None
-    return prod(nest.trips) // (1 if summed is None else nest.trip(summed))
+    return prod(nest.trips) // (1 if summed is None else nest.trip(summed)) // _whole_lanes(nest, pe)
 
 
 def _whole_lanes(nest: PlainNest, pe: PE) -> int:

@@ -182,7 +182,6 @@ class _Groups:
         if self._returns(first):
             for order in (plain, rows):
                 yield from self._three(first, order)
-        yield from self._row_by_row(first, plain, rows)
         nests, followers = [self.program[first]], list[Follower]()
         yield _Group(first, nests, [])
         for number in range(first + 1, len(self.program)):
@@ -191,6 +190,7 @@ class _Groups:
                 break
             nests, followers = [*nests, self.program[number]], [*followers, follower]
             yield _Group(first, nests, followers)
+        yield from self._row_by_row(first, plain, rows)
 
     def _three(self, first: int, order: _Order) -> Iterator[_Group]:
         """Three nests as a group, of which the last one runs on the engine of the first one."""
@@ -203,7 +203,7 @@ class _Groups:
             yield _Group(first, nests, [second, third], order.moved)
 
     def _row_by_row(self, first: int, plain: _Order, rows: _Order) -> Iterator[_Group]:
-        """The group of two nests with their rows outermost, where that hides more and takes no more memory.
+        """The group of two nests with their rows outermost, where that hides more or takes less memory, and not more.
 
         That is memory for the buffer between the nests, and for weights from DRAM, which every row reads again.
         """
@@ -211,7 +211,8 @@ class _Groups:
         moved, other = (order.followers[second] if second < len(self.program) else None for order in (rows, plain))
         if moved is None or self._keeps_more(first) or self._keeps_more(second):
             return
-        if other is None or (moved.hidden > other.hidden and self._kept(moved, first) <= self._kept(other, first)):
+        kept, before = self._kept(moved, first), 0 if other is None else self._kept(other, first)
+        if other is None or (kept <= before and (moved.hidden, before) > (other.hidden, kept)):
             yield _Group(first, [moved.follow.producer, moved.follow.nest], [moved], True)
 
     def _keeps_more(self, number: int) -> bool:
@@ -236,28 +237,33 @@ class _Groups:
         """Whether a nest may follow the nest before it, in an issue group that begins with nest `first`.
 
         The nest runs on an engine of its own. Apart from constants, it reads only buffers that its producer alone
-        writes; no nest of the group reads these or its constants, since a memory has one read port. It writes only
-        buffers that the group does not access. Only one nest of the group waits for the DRAM.
+        writes, and some that were written before the group; no nest of the group reads these or its constants, since a
+        memory has one read port. It writes only buffers that the group does not access. Only one nest of the group
+        waits for the DRAM.
         """
         group, nest = self.program[first:number], self.program[number]
-        read = _variables(nest)
+        taken, before = _accessed(group)[1], self._before(nest, first)
         return (
             ENGINE.get(nest.op) not in [ENGINE.get(n.op) for n in group]
-            and self._reads_what(number, read, _accessed(group)[1])
+            and not before & taken
+            and self._reads_what(number, _variables(nest) - before, taken)
             and self._disturbs_none(nest, group, group)
         )
+
+    def _before(self, nest: Nest, first: int) -> set[ir.Value]:
+        """What a nest reads that is written before nest `first`."""
+        return {m for m in _variables(nest) if all(number < first for number in self.writers.get(m, ()))}
 
     def _returns(self, first: int) -> bool:
         """Whether nest `first + 2` may follow the nest before it on the engine of nest `first`.
 
-        As in `_fit`, but for the nests that share the engine and so never run at once. What was written before the
-        group may be read, too: it is not the producer that reads it.
+        As in `_fit`, but for the nests that share the engine and so never run at once.
         """
         if first + 2 >= len(self.program):
             return False
         group, nest = self.program[first : first + 2], self.program[first + 2]
         beside = group[1:]
-        before = {m for m in _variables(nest) if all(number < first for number in self.writers.get(m, ()))}
+        before = self._before(nest, first)
         return (
             ENGINE.get(nest.op) == ENGINE.get(group[0].op)
             and not before & _accessed(beside)[1]

@@ -17,6 +17,7 @@ from gradcam.passes.ir.platform import Platform
 from gradcam.passes.ir.queries import contributing, is_argument, main_function
 from gradcam.passes.schedule.lane_widths import choose_lanes, is_data, is_same, lane_of, summed_lane, term_of
 from gradcam.passes.schedule.plain_nest import PlainNest, Touch, read_plain_nest
+from gradcam.passes.schedule.rare_epilogues import set_apart
 from gradcam.passes.schedule.sliding import Sliding, find_sliding
 from gradcam.pe import PE
 
@@ -28,8 +29,8 @@ class SplitTimeSpace(Pass):
     A loop over lanes, the last dimension of a buffer, becomes space: output lanes, or a sum over input lanes. A lane
     loop longer than the array is tiled first; a loop whose counter is used as data stays in time. A reduction and the
     elementwise nest that alone reads its result become one nest: an accumulator per lane, set before the reduction
-    loops, and the elementwise part as the epilogue after them. Streams keep their order; an output stream has one
-    element per step.
+    loops, and the elementwise part as the epilogue after them. Only a rare one stays a nest
+    (`passes/schedule/rare_epilogues.py`). Streams keep their order; an output stream has one element per step.
 
     This pass turns:
 
@@ -60,6 +61,15 @@ def _stored_bits(nest: PlainNest) -> int:
     return ir.IntegerType(ir.MemRefType(nest.stores[0].memref.type).element_type).width
 
 
+def _joined(sums: list[PlainNest]) -> PlainNest:
+    """The reduction whose epilogue reads several: that with the widest sums, of equal ones the last.
+
+    The other sums are stored, which takes less memory the narrower they are.
+    """
+    widest = max(map(_stored_bits, sums))
+    return next(nest for nest in reversed(sums) if _stored_bits(nest) == widest)
+
+
 class _Splitter:
     def __init__(self, module: ir.Module, pe: PE) -> None:
         self.pe = pe
@@ -72,17 +82,15 @@ class _Splitter:
 
     def split(self) -> None:
         computing = [n for i, n in enumerate(self.nests) if not self._is_initial(n, self.nests[i + 1 :])]
-        fused: dict[int, PlainNest] = {}
+        read: dict[int, list[PlainNest]] = {}
         for nest in computing:
             touches = [t for t in self._accumulated(nest) if self._is_read(t.memref, nest)]
-            if len(touches) == 1:
-                reader = self._only_reader(touches[0], nest, computing)
-                if reader is not None:
-                    # An epilogue that reads several reductions joins one of them: the reduction with the widest sums,
-                    # of equal ones the last. The other sums are stored, which takes less memory the narrower they are.
-                    other = fused.get(id(reader))
-                    if other is None or _stored_bits(nest) >= _stored_bits(other):
-                        fused[id(reader)] = nest
+            reader = self._only_reader(touches[0], nest, computing) if len(touches) == 1 else None
+            if reader is not None:
+                read.setdefault(id(reader), []).append(nest)
+        fused = {reader: _joined(sums) for reader, sums in read.items()}
+        for reader in set_apart(computing, fused, self.pe):
+            del fused[reader]
         producers = {id(n) for n in fused.values()}
         nests = [fused.get(id(n), n) for n in computing if id(n) not in producers]
         self.lanes = choose_lanes(nests, self.pe, self._inferring())

@@ -46,7 +46,7 @@ def test_linalg_equals_the_integer_reference(name, target):
 
 
 #: Maps side by side, of which one does not fill its last word; halves of sums.
-INNER = r".*\.(parts|unfold|rows|columns|halves|high)(\.\d+)?"
+INNER = r".*\.(parts|unfold|rows|columns|halves|high|sums)(\.\d+)?"
 
 DESIGNS = [("selective", 2, "gradcam", "4x4"), ("ragged", 7, "hirescam", "4x8")]
 

@@ -97,7 +97,7 @@ def test_parts_at_whole_words_are_not_copied(network, target, copied):
 
 
 #: Maps side by side, of which one does not fill its last word; gradients in such places; halves of sums; the image.
-INNER = r".*\.(parts|rows|halves|high|unfold)(\.\d+)?"
+INNER = r".*\.(parts|rows|halves|high|sums|unfold)(\.\d+)?"
 
 DESIGNS = [
     ("branches", 1, "gradcam", "4x4"),

@@ -136,7 +136,7 @@ def test_sums_slide_along_the_innermost_row(order, refused, tmp_path):
 # The hardware.
 
 #: Sums of a tap's windows in halves, and parities that no gradient reaches.
-INNER = r".*\.unfold|explain\.weights\.(term\d\.)?(rows|halves|high).*|explain\.map\.high"
+INNER = r".*\.(unfold|sums|high)|explain\.weights\.(term\d\.)?(rows|columns|halves).*"
 
 DESIGNS = [
     ("stem", "gradcam", "4x4", {}),

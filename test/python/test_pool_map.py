@@ -87,7 +87,7 @@ def test_rtl_equals_the_integer_reference(make, method, size, more, tmp_path):
     for pool in (1, size):
         folder = tmp_path / f"design{pool}"
         reports[pool] = compile_to_folder(net, "test", settings(net, method, pool, **more), folder)
-    check_design(net, folder, inner=r".*\.(unfold|high)")
+    check_design(net, folder, inner=r".*\.(unfold|high|sums)")
     # The sums over blocks are those over channels with more terms: no step more, and no engine.
     assert reports[size].cycles.explanation <= reports[1].cycles.explanation
     assert reports[size].multiplications == reports[1].multiplications

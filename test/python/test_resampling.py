@@ -183,7 +183,7 @@ def test_channels_that_are_a_part_of_the_lanes(pe, tmp_path):
 
 
 #: Halves of sums, and the gradient of a flattened map, which is stored as a map.
-INNER = r".*\.(unfold|rows|columns|halves(\.\d+)?|high)|layers\.8\.adjoint"
+INNER = r".*\.(unfold|rows|columns|halves(\.\d+)?|high|sums)|layers\.8\.adjoint"
 
 DESIGNS = [
     ("pyramid", 2, "gradcam", "4x4"),

@@ -44,7 +44,7 @@ def test_the_quantized_map_means_the_float_map(target, method):
 
 
 #: Sums of a tap's windows in halves, and the one parity that a 1x1 convolution of stride 2 has a gradient in.
-INNER = r".*\.unfold|explain\.weights\.(term\d\.)?(rows|halves|high).*|explain\.(.*\.)?map\.high|layers\.14\.adjoint"
+INNER = r".*\.(unfold|sums|high)|explain\.weights\.(term\d\.)?(rows|columns|halves).*|layers\.14\.adjoint"
 
 DESIGNS = [
     ("norm", "gradcam", "4x4"),

@@ -131,7 +131,7 @@ def test_an_engine_that_first_reads_two_words_and_then_one(tmp_path):
     net, folder = strided(8, (5, 8), 3, 2, (1, 1, 1, 1)), tmp_path / "design"
     net.explain(2)
     compile_to_folder(net, "test", net.settings("4x4"), folder)
-    check_design(net, folder, inner=r"explain\.(weights|map)\.(rows|columns|high|halves(\.2)?)")
+    check_design(net, folder, inner=r"explain\.(weights|map)\.(rows|columns|high|sums|halves(\.2)?)")
 
 
 @pytest.mark.parametrize("packing", [False, True])

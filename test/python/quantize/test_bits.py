@@ -29,7 +29,7 @@ from gradcam.quant_types import scales, storage_bits, storage_limits
 from gradcam.reference.integer import run_integer
 
 #: Buffers of the lowering that have no tensor in the reference.
-INNER = r".*\.(parts|rows|columns|halves|high|unfold|adjoint)(\.\d+)?"
+INNER = r".*\.(parts|rows|columns|halves|high|sums|unfold|adjoint)(\.\d+)?"
 
 #: Bits of activations, gradients and weights.
 Widths = tuple[int, int, int]

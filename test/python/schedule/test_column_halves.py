@@ -39,7 +39,7 @@ def test_a_buffer_keeps_the_columns_that_are_read(size, target, kept, tmp_path):
     (writer,) = (nest for nest in program.nests if nest.name == "layers.2")
     found = [tuple(b.shape) for b in program.buffers if b.name in writer.writes]
     assert sorted(found, reverse=True) == kept
-    check_design(net, folder, inner=r"explain\.(weights|map)\.(rows|columns|high|halves(\.2)?)")
+    check_design(net, folder, inner=r"explain\.(weights|map)\.(rows|columns|high|sums|halves(\.2)?)")
 
 
 def test_a_schedule_with_pairs_of_columns_is_replayed(tmp_path):
