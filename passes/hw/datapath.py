@@ -117,14 +117,16 @@ class Datapath:
     def active(self, slot: Slot) -> Value:
         """i1: an access leaves the engine in this cycle. The guard disables stores only; reads in padding are made.
 
-        A word that the body needs in several steps in a row is read in the first one: the bank holds it.
+        A word that the body needs in several steps in a row is read in the first one: the bank holds it. So is one of
+        an epilogue that takes several reads.
         """
         nest, access = next(
             (n, a) for n, a in zip(self.engine.configurations, slot.accesses, strict=True) if a is not None
         )
         in_body = nest.in_body(access)
-        begins = begins_word(self.engine, self.counters, slot) if in_body else self.counters.last
-        start = [self.valid, begins, self._used(slot)]
+        start = [self.valid, *([] if in_body else [self.counters.last]), self._used(slot)]
+        if in_body or latency_of(access.op, "load") > Clock.of(access.op).read:
+            start.append(begins_word(self.engine, self.counters, slot))
         guard = self.guards[id(slot)]
         start += [guard] if slot.store and guard is not None else []
         return self.flag(self.b.all_of(*start), self.departure(slot), "step" if in_body else "output")

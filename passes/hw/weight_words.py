@@ -13,12 +13,18 @@ from gradcam.passes.program.streams import held_steps, moving_loops
 
 
 def begins_word(engine: Engine, counters: LoopCounters, slot: Slot) -> Value:
-    """i1 in stage 0: the step reads another word through the slot than the step before it."""
-    firsts = []
+    """i1 in stage 0: the step, of an epilogue the output, needs another word through the slot than the one before."""
+    firsts, flags = [], dict(counters.at_start)
     for nest, access in zip(engine.configurations, slot.accesses, strict=True):
-        loops, moving = engine.loops(nest), [] if access is None else moving_loops(access, nest.loops)
-        firsts.append(len(loops) if access is None else loops.index(moving[-1]) + 1 if moving else 0)
-    return counters.inside(firsts, counters.at_start)
+        loops = engine.loops(nest)
+        if access is None:
+            firsts.append(len(loops))
+            continue
+        if not nest.in_body(access):  # the output of a step in which the reduction ends
+            flags |= {i: end for i, end in counters.at_end.items() if engine.outer_depth <= i < engine.reduced_depth}
+        moving = moving_loops(access, nest.loops if nest.in_body(access) else nest.outputs)
+        firsts.append(loops.index(moving[-1]) + 1 if moving else 0)
+    return counters.inside(firsts, flags)
 
 
 def may_begin_word(b: Builder, engine: Engine, counters: LoopCounters, port: MemoryPort, step: Value) -> Value | None:

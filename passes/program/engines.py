@@ -295,7 +295,7 @@ def _add_slot(engine: Engine, name: str, accesses: list[Access | None], operand:
 
 
 def _epilogue_slots(engine: Engine, names: _Names) -> None:
-    """Adds the ports of the epilogues; accesses of several epilogues share a port if pattern and stage are equal."""
+    """Adds the ports of the epilogues; accesses of several epilogues share one if pattern and stages are equal."""
     ports: dict[Any, list[Access | None]] = {}
     for epilogue in engine.epilogues:
         for configuration in epilogue.configurations:
@@ -304,7 +304,7 @@ def _epilogue_slots(engine: Engine, names: _Names) -> None:
             for access in [*flow.loads, *flow.stores]:
                 store = access.op.operation.name == "affine.store"
                 constant = is_global(access.memref)
-                key = (store, constant, pattern(access), stage_of(access.op))
+                key = (store, constant, pattern(access), stage_of(access.op), latency_of(access.op, "load"))
                 seen[key] = seen.get(key, 0) + 1
                 ports.setdefault((*key, seen[key]), [None] * len(engine.configurations))[configuration] = access
     for key, shared in ports.items():

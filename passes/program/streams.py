@@ -34,9 +34,18 @@ def word_reads(nest: Nest, access: Access) -> int:
     return prod(loop.trip for loop in (moving_loops(access, nest.loops) if nest.in_body(access) else nest.outputs))
 
 
+def word_steps(nest: Nest, access: Access) -> np.ndarray:
+    """The steps, from 0, in which a load needs another word than before: of the body, or for an output."""
+    if nest.in_body(access):
+        words = prod(loop.trip for loop in moving_loops(access, nest.loops))
+        return np.arange(words) * (nest.steps // words)
+    words = prod(loop.trip for loop in moving_loops(access, nest.outputs))
+    return nest.output_steps(np.arange(words) * (prod(loop.trip for loop in nest.outputs) // words))
+
+
 def held_steps(nest: Nest, access: Access) -> int:
-    """The steps in a row that need the same word through a load of the body, which is read in the first of them."""
-    return nest.steps // word_reads(nest, access)
+    """The fewest steps from one in which a load needs another word to the next such step; all where there is none."""
+    return int(np.diff(word_steps(nest, access)).min(initial=nest.steps))
 
 
 def check_streams(program: Sequence[Nest]) -> None:

@@ -86,7 +86,7 @@ def _distance(nest: Nest, later: Nest, plan: StagePlan) -> int:
         for other in filter(_in_memory, later.loads + later.stores):
             if place_of(mine.memref)[0] != place_of(other.memref)[0]:
                 continue
-            least = plan.stage(mine) + plan.missing(nest, mine) - _first(later, other, plan)
+            least = plan.stage(mine) + plan.busy(nest, mine) - _first(later, other, plan)
             if _is_store(other) or not _is_store(mine):
                 distance = max(distance, least + 1)
             elif mine.memref == other.memref:

@@ -10,12 +10,12 @@ from torch_mlir import ir
 from gradcam.passes.infra.pass_base import Pass
 from gradcam.passes.ir.attributes import BANKS
 from gradcam.passes.ir.queries import is_global
-from gradcam.passes.program.banks import Bank, is_weight, layout_of, place_of
+from gradcam.passes.program.banks import Bank, layout_of, place_of
 from gradcam.passes.program.engines import access_kind
 from gradcam.passes.program.nest import Access, Nest, read_nests
 from gradcam.passes.program.runs import share_engine
 from gradcam.passes.program.scheduled_program import ScheduledProgram
-from gradcam.passes.program.streams import held_steps, word_reads
+from gradcam.passes.program.streams import held_steps, word_steps
 from gradcam.passes.schedule.pixel_loops import MOST
 
 #: Of so many steps of a program, one may be added by nests whose steps need words faster than a memory reads them.
@@ -27,7 +27,7 @@ FLIP_FLOPS = 2
 
 @dataclass(frozen=True)
 class NarrowMemories(Pass):
-    """Makes memories of weights narrower: a word that serves T steps is put together from up to T reads.
+    """Makes memories of constants narrower: a word that serves T steps is put together from up to T reads.
 
     A bank of few wide words takes block RAMs for all bits of a word, and leaves them empty; one of many wide words
     takes a LUT per bit to choose between its memories. With R times as many words of an R-th of the lanes it takes less
@@ -35,8 +35,9 @@ class NarrowMemories(Pass):
     8 with which the bank is worth the fewest LUTs (`passes/program/block_ram.py`). Nests that need a word more often
     than in every R-th step wait for it; at most a thousandth of the program's steps may be added.
 
-    Only banks are changed that one engine reads, in the bodies of its nests, which have no other constants, and no
-    streams. The words of the memories are no narrower than a beat of the DRAM. Resident weights keep their words.
+    Only banks are changed that are read in epilogues alone, which do not wait, or by one engine in the bodies of its
+    nests, which have no other constants; and none that an engine with a stream reads. The words of the memories are no
+    narrower than a beat of the DRAM. Resident weights keep their words.
 
     This pass turns:
 
@@ -65,20 +66,20 @@ def _best_reads(program: ScheduledProgram, bank: Bank) -> int:
     """The reads of a word with which the bank is worth the fewest LUTs."""
     loads = _loads(program, bank)
     stream = program.weight_stream if program.weight_stream and program.weight_stream.bank == bank else None
-    most = MOST if stream is None else min(MOST, stream.word_beats)
-    choices = [1]
+    most, choices = MOST if stream is None else min(MOST, stream.word_beats), [1]
     while loads and bank.lanes % (reads := 2 * choices[-1]) == 0 and reads <= most:
         slow = [(nest, load) for nest, load in loads if held_steps(nest, load) < reads]
-        added = sum((reads - held_steps(nest, load)) * (word_reads(nest, load) - 1) for nest, load in slow)
-        if added * SLOWER > sum(nest.steps for nest in program.nests) or (stream and any(map(_repeats, slow))):
+        added = sum((reads - held_steps(nest, load)) * len(word_steps(nest, load)) for nest, load in slow)
+        if added * SLOWER > sum(nest.steps for nest in program.nests):
+            break
+        if not all(nest.in_body(load) and not (stream and _repeats(nest, load)) for nest, load in slow):
             break
         choices.append(reads)
     return min(choices, key=lambda reads: _weight(program, bank, reads))
 
 
-def _repeats(slow: tuple[Nest, Access]) -> bool:
+def _repeats(nest: Nest, load: Access) -> bool:
     """Whether a nest reads words more than once through a load: its waits for the DRAM would not be known."""
-    nest, load = slow
     return any(loop.trip > 1 and loop.iv not in load.index for loop in nest.loops)
 
 
@@ -91,16 +92,19 @@ def _weight(program: ScheduledProgram, bank: Bank, reads: int) -> float:
 
 
 def _loads(program: ScheduledProgram, bank: Bank) -> list[tuple[Nest, Access]]:
-    """The loads of a bank of weights, each with its nest; none where the bank stays as it is."""
+    """The loads of a bank of constants, each with its nest; none where the bank stays as it is."""
     found = [] if bank.loaded else [(nest, a) for nest in program.nests for a in nest.loads if _is_in(a, bank)]
-    if not found or not is_weight(bank.bits) or not all(is_global(a.memref) and nest.in_body(a) for nest, a in found):
+    if not all(is_global(a.memref) for _, a in found):
         return []
+    beside = [n for n in program.nests if any(n is nest or share_engine(n, nest) for nest, _ in found)]
+    if any(access_kind(a) == "stream" for n in beside for a in (*n.loads, *n.stores)):
+        return []
+    if not any(nest.in_body(a) for nest, a in found):
+        return found
     first = found[0][0]
-    nests = [nest for nest in program.nests if nest is first or share_engine(nest, first)]
-    accesses = [a for nest in nests for a in (*nest.loads, *nest.stores)]
-    constants = [a for nest in nests if nest.body for a in nest.body.loads if is_global(a.memref)]
-    alone = len(constants) == len(found) and all(_is_in(a, bank) for a in constants)
-    return found if alone and not any(access_kind(a) == "stream" for a in accesses) else []
+    bodies = [n.body for n in program.nests if n.body and (n is first or share_engine(n, first))]
+    constants = [a for body in bodies for a in body.loads if is_global(a.memref)]
+    return found if len(constants) == len(found) and all(_is_in(a, bank) for a in constants) else []
 
 
 def _is_in(access: Access, bank: Bank) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from math import prod
-from types import MappingProxyType
 from typing import Any
 
 from gradcam.errors import fail
@@ -14,7 +13,7 @@ from gradcam.passes.program.cascades import cascade_latency, cascades_of
 from gradcam.passes.program.clock import EXTREME, LATENCY, Clock
 from gradcam.passes.program.engines import access_kind
 from gradcam.passes.program.nest import Access, Dataflow, Nest, Node
-from gradcam.passes.program.streams import held_steps
+from gradcam.passes.program.streams import held_steps, word_steps
 
 #: The stage in which a value is ready, and the delay in ns of the ops that compute it in that stage.
 Ready = tuple[int, float]
@@ -39,31 +38,31 @@ class StagePlan:
         self._placed: dict[int, tuple[Any, int, int | None]] = {}
         #: The reads that make a word, of each bank that takes several.
         self._reads = {n: e["reads"] for nest in nests[:1] for n, e in _banks(nest).items() if "reads" in e}
-        #: By engine, the most reads that make a word of its nests.
+        #: By engine, the most reads that make a word of the bodies of its nests.
         self._latest: dict[str | None, int] = {}
         for nest in nests:
-            most = max((self.reads(a) for a in self.gathered(nest)), default=0)
+            most = max((self.reads(a) for a in self.gathered(nest) if nest.in_body(a)), default=0)
             self._latest[ENGINE.find(nest.op)] = max(self._latest.get(ENGINE.find(nest.op), 0), most)
         self.depths = [self._depth(nest) for nest in nests]
 
     def _depth(self, nest: Nest) -> int:
         clock = Clock.of(nest.op)
         base = clock.address + clock.read
+        late = {id(a.op): self.reads(a) for a in self.gathered(nest)}
         if nest.body is not None:
             cascades = cascades_of(nest.body, clock)
             self._cascades += [(n.op, cascades[id(n)]) for n in nest.body.nodes if n.reduced and id(n) in cascades]
-            late = {id(a.op): self.reads(a) for a in self.gathered(nest)}
             latest = self._latest[ENGINE.find(nest.op)]
-            base = 1 + _Stages(clock, nest.body, self._placed, cascades, late, latest).reduce()
-        return _Stages(clock, nest.epilogue, self._placed, {}).finish(base)
+            base = 1 + _Stages(clock, nest.body, self._placed, cascades, late).reduce(latest)
+        return _Stages(clock, nest.epilogue, self._placed, {}, late).finish(base)
 
     def gathered(self, nest: Nest) -> list[Access]:
-        """The loads of a nest's body whose words take several reads."""
-        return [a for a in nest.body.loads if self.reads(a) > 1] if nest.body else []
+        """The loads of a nest whose words take several reads."""
+        return [a for a in nest.loads if self.reads(a) > 1]
 
     def reads(self, access: Access) -> int:
         """The reads that make the word of a load; 1 as long as no bank is planned."""
-        return self._reads.get(BANK.find(access.memref.owner), 1) if access_kind(access) == "memory" else 1
+        return self._reads.get(BANK.find(access.memref.owner) or "", 1) if access_kind(access) == "memory" else 1
 
     def pace(self, nest: Nest) -> tuple[int, int]:
         """The steps that need the same word of a load that slows a nest down, and `missing` of it; 1 and 0 without."""
@@ -72,7 +71,13 @@ class StagePlan:
 
     def missing(self, nest: Nest, access: Access) -> int:
         """The cycles by which the reads of a word outlast the steps that need it; 0 where they do not."""
-        return max(0, self.reads(access) - held_steps(nest, access)) if nest.in_body(access) else 0
+        reads = self.reads(access)
+        return max(0, reads - held_steps(nest, access)) if reads > 1 else 0
+
+    def busy(self, nest: Nest, access: Access) -> int:
+        """The cycles for which the last word of a nest is still read after the one of the last step."""
+        reads = self.reads(access)
+        return max(0, reads - nest.steps + int(word_steps(nest, access)[-1])) if reads > 1 else 0
 
     def stage(self, access: Access) -> int:
         """The stage of a load or store."""
@@ -107,23 +112,25 @@ class _Stages:
         flow: Dataflow,
         placed: dict[int, tuple[Any, int, int | None]],
         cascades: Mapping[int, int],
-        late: Mapping[int, int] = MappingProxyType({}),
-        latest: int = 0,
+        late: Mapping[int, int],
     ) -> None:
         self.clock, self.flow, self.placed, self.cascades = clock, flow, placed, cascades
-        #: The cycles by which the words of loads are there later than usual, by id of the op of each such load; and the
-        #: most of them on the engine, whose nests have equal stages.
-        self.late, self.latest = late, latest
+        #: The cycles by which the words of loads are there later than usual, by id of the op of each such load.
+        self.late = late
         self.ready: dict[int, Ready] = {}
         #: Nodes that depend on an accumulator of the body. It is updated in one cycle, so they stay in one stage.
         self.updates: set[int] = set()
 
-    def reduce(self) -> int:
-        """Assigns the stages of a reduction body; returns the stage in which the accumulators are updated."""
-        sinks = self.flow.sinks
-        self._place_all(self.clock.address, 0, True)
+    def reduce(self, latest: int) -> int:
+        """Assigns the stages of a reduction body; returns the stage in which the accumulators are updated.
+
+        Args:
+            latest: the most cycles by which a word is late in a body of the engine, whose bodies have equal stages.
+        """
+        sinks, read_stage = self.flow.sinks, self.clock.address + latest
+        self._place_all(read_stage, 0, True)
         update = max(self.ready[id(s.value)][0] for s in sinks)
-        self._place_all(self.clock.address, update, True)
+        self._place_all(read_stage, update, True)
         for sink in sinks:
             if self.ready[id(sink.value)][0] != update:
                 raise fail(
@@ -196,7 +203,8 @@ class _Stages:
         # The step that needs a beat takes it. Where a word is made by several reads, those of other words are issued
         # later, so that their addresses wait in the pipeline and not the data.
         late = self.late.get(id(access.op), 0)
-        stage, latency = (0, 1) if kind == "stream" else (read_stage + self.latest - late, clock.read + late)
+        early = max(clock.address, read_stage - late)
+        stage, latency = (0, 1) if kind == "stream" else (early, clock.read + late)
         self._set(access.op, stage, latency, "load")
         return stage + latency, clock.lane
 
