@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -160,12 +160,7 @@ def _buffers(program: ScheduledProgram) -> list[_Buffer]:
                 for memref in beside - {access.memref}:
                     together[memref].add(access.memref)
     _check_unused(program.function, accesses)
-    widest: dict[int, int] = {}
-    for memref, uses in accesses.items():
-        if not is_global(memref):
-            bits = uses[0][1].element_bits
-            widest[bits] = max(widest.get(bits, 1), *(power_of_two(a.lanes) for _, a in uses))
-    lanes = {m: _buffer_lanes(m, [a for _, a in u], widest) for m, u in accesses.items() if not is_global(m)}
+    lanes = {m: max(power_of_two(a.lanes) for _, a in u) for m, u in accesses.items() if not is_global(m)}
     lanes |= {m: _constant_lanes([a for _, a in uses]) for m, uses in accesses.items() if is_global(m)}
     _widen(lanes, _shared_ports(program.nests))
     found = [_buffer(memref, uses, lanes[memref], together.get(memref, set())) for memref, uses in accesses.items()]
@@ -182,15 +177,6 @@ def _buffer(memref: ir.Value, uses: list[tuple[int, Access]], lanes: int, togeth
         elements *= n
     ring, numbers = ring_of(memref), [n for n, _ in uses]
     return _Buffer(memref, constant, bits, lanes, ring or elements, bool(ring), min(numbers), max(numbers), together)
-
-
-def _buffer_lanes(memref: ir.Value, uses: list[Access], widest: Mapping[int, int]) -> int:
-    """The lanes of a word: as many as the widest access to buffers of such integers has, so that buffers share banks.
-
-    A buffer with fewer lanes at a position, such as a map, gets words of so few; its positions would share them.
-    """
-    least = max(power_of_two(a.lanes) for a in uses)
-    return max(least, min(widest[uses[0].element_bits], power_of_two(ir.MemRefType(memref.type).shape[-1])))
 
 
 def _constant_lanes(uses: list[Access]) -> int:
