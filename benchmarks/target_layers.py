@@ -82,11 +82,14 @@ class Row:
         return float(np.median(self.correlations)), float(np.quantile(self.correlations, 0.1))
 
 
+#: A factor that is extended by eight copies of its sign: a name, or a part of it; with its highest and lowest bit.
+_EXTENDED = re.compile(r"\* \{\{8\{(\w+)\[(\d+)\]\}\}, \1(?:\[\d+:(\d+)\])?\}")
+
+
 def multipliers(rtl: Path, engine: str = "mac") -> int:
     """Multiplications of int8 values in the engines of a name, of a design's folder of SystemVerilog."""
-    return sum(
-        len(re.findall(r"\* \{\{8\{\w+\[\d+\]", f.read_text())) for f in sorted(rtl.glob(f"engine_{engine}*.sv"))
-    )
+    factors = [f for file in rtl.glob(f"engine_{engine}*.sv") for f in _EXTENDED.findall(file.read_text())]
+    return sum(int(high) - int(low or 0) == 7 for _, high, low in factors)
 
 
 def measure(model: Any, settings: Settings, images: int, say: Callable[[str], None]) -> tuple[Row, np.ndarray]:

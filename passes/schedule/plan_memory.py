@@ -25,11 +25,11 @@ from gradcam.passes.schedule.in_place import replaced_buffers
 class PlanMemory(Pass):
     """Gives every buffer a bank and an offset; buffers that are accessed in the same cycle get different banks.
 
-    A bank is one memory with one read and one write port. Its word is as wide as the widest access; offsets count
-    words. Buffers whose lifetimes do not overlap share words. So do a buffer and the one that takes its place element
-    by element, as the result of x + y takes that of x (`passes/schedule/in_place.py`). A buffer goes where it adds the
-    fewest block RAMs (`passes/program/block_ram.py`), if need be to a new bank. Constants get read-only banks, one per
-    kind of word; the words of constants that an engine reads through one port are of one kind.
+    A bank is one memory with one read and one write port. Its word is as wide as the widest access to each of its
+    buffers; offsets count words. Buffers whose lifetimes do not overlap share words. So do a buffer and the one that
+    takes its place element by element, as the result of x + y takes that of x (`passes/schedule/in_place.py`). A buffer
+    goes where it adds the fewest block RAMs (`passes/program/block_ram.py`), if need be to a new bank. Constants get
+    read-only banks, one per kind of word; the words of constants that an engine reads through one port are of one kind.
 
     This pass turns:
 

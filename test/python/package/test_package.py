@@ -122,7 +122,7 @@ def test_fusesoc_sets_a_synthesis_up(folder, tmp_path):
     arguments = ("run", "--setup", "--target", "synth", "--build-root", tmp_path / "build", CORE)
     done = fusesoc(folder, tmp_path, *arguments)
     assert done.returncode == 0, done.stderr
-    (script,) = (tmp_path / "build").glob("*/synth/*1.0.0.tcl")
+    (script,) = (tmp_path / "build").glob("*/synth/*1.1.0.tcl")
     text = script.read_text()
     assert "set_property top gradcam_core" in text and "gradcam_core.xdc" in text
     assert text.count("read_verilog -sv") == len(list((folder / "rtl").iterdir()))
