@@ -157,11 +157,12 @@ def _nest(
 
 
 def _read(nest: Nest) -> Iterator[ir.Value]:
-    """What a nest reads: by its loads, and registers that its addresses contain."""
+    """What a nest reads: by its loads, and registers that its indices contain."""
     for access in (*nest.loads, *nest.stores):
         if access.op.operation.name == "affine.load":
             yield access.memref
         yield from (symbol_register(term[1]) for term in access.index if isinstance(term, tuple))
+    yield from (symbol_register(register.term[1]) for register in nest.picked if register.term)
 
 
 def _word_reads(nest: Nest) -> schema.WordReads:

@@ -45,8 +45,8 @@ def test_linalg_equals_the_integer_reference(name, target):
     assert len(np.unique(wanted[0][1])) > 3
 
 
-#: Maps side by side, of which one does not fill its last word; halves of sums.
-INNER = r".*\.(parts|unfold|rows|columns|halves|high|sums)(\.\d+)?"
+#: Maps side by side, of which one does not fill its last word; halves of sums; sums of a branch, of 32 bits.
+INNER = r".*\.(parts|unfold|rows|columns|halves|high|sums|softmax\.branch1)(\.\d+)?"
 
 DESIGNS = [("selective", 2, "gradcam", "4x4"), ("ragged", 7, "hirescam", "4x8")]
 

@@ -21,9 +21,9 @@ READS = {
     "pool": ("block.relu_1",),
     "fc": ("pool",),
     "explain.class": ("fc",),
-    "explain.map": ("block.relu_1",),
+    "explain.map": ("block.relu_1", "explain.class"),
     "logits": ("fc",),
-    "heatmap": ("explain.map", "explain.class"),
+    "heatmap": ("explain.map",),
 }
 
 

@@ -231,12 +231,13 @@ def _partners(
     for tensor in tensors:
         free.setdefault((tensor.name, _width(tensor.value, 8 * tensor.value.itemsize)), []).append(tensor)
     partners: list[Tensor | None] = []
-    taken: dict[tuple[int, str, tuple[int, ...], np.dtype], Tensor | None] = {}
+    taken: dict[tuple[int, str, int], list[Tensor]] = {}
     for (nest, name, width), buffer in zip(reversed(writes), reversed(buffers), strict=True):
-        key = nest, name, buffer.shape, buffer.dtype
-        if key not in taken:
-            taken[key] = _take_last(free.get((name, width), []), buffer, word)
-        partners.append(taken[key])
+        beside = taken.setdefault((nest, name, width), [])
+        partner = next((t for t in beside if _fits(t, buffer, word)), None)
+        if partner is None and (partner := _take_last(free.get((name, width), []), buffer, word)):
+            beside.append(partner)
+        partners.append(partner)
     return partners[::-1]
 
 

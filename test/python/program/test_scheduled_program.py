@@ -63,7 +63,7 @@ def test_what_passes_hand_on_is_what_the_ir_says(weights):
     with keeping():
         Compilation(net, settings, [compare]).to("hw")
     assert compare.compared[-2:] == ["gradcam-assign-cycles", "convert-affine-to-hw"]
-    assert len(compare.compared) == (9 if weights == "onchip" else 11)
+    assert len(compare.compared) == (10 if weights == "onchip" else 12)
     assert compare.differences == []
 
 
