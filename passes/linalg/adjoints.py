@@ -196,6 +196,7 @@ def _landed(lowering: Lowering, x: ir.Value, number: int, axis: WindowAxis, size
     dims[number] = kernel
     counts = [(parity, -(-(size - parity) // period)) for parity in range(min(period, size))]
     found = [(taps, count) for parity, count in counts if (taps := axis.taps(parity, count)) is not None]
+    found.sort(key=lambda part: -part[0].count)  # the longest one may run beside the nest before it
     is_complete = sum(taps.count for taps, _ in found) == kernel
     whole = empty(dims, 32) if is_complete else filled(dims, 32, 0)
     for taps, count in found:

@@ -114,7 +114,11 @@ class BlockRam:
         """The LUTs that a bank is worth: its block RAMs, its memories in LUTs, and the choice between memories."""
         ways = sum(1 if p.pieces == 1 else 2 for p in parts)
         few = sum(-(-p.words // 64) * bits for p in parts if p.style != "block")
-        return self.total(parts, bits) * self.luts + few - (1 - ways) // CHOICES * bits
+        return self.total(parts, bits) * self.luts + few + self.choice(ways, bits)
+
+    def choice(self, ways: int, bits: int) -> int:
+        """The LUTs that choose one of so many words."""
+        return -(-(ways - 1) // CHOICES) * bits
 
 
 @cache

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Any, ClassVar
 
 from torch_mlir import ir
 
 from gradcam.passes.infra.pass_base import Pass
 from gradcam.passes.ir.linear_form import guarded_store
-from gradcam.passes.ir.queries import is_argument, is_scalar
+from gradcam.passes.ir.queries import is_argument, is_global, is_scalar
+from gradcam.passes.program.banks import layout_of, power_of_two
 from gradcam.passes.program.nest import Access, Nest, read_nests
 from gradcam.passes.program.scheduled_program import ScheduledProgram
 from gradcam.passes.schedule.column_halves import keep_columns
@@ -23,6 +25,9 @@ class DuplicateBuffers(Pass):
     A memory has one read port. The nest that writes the buffer stores each value twice in the same cycle, so a copy
     costs memory but no time. Two reads of the same element are merged first. Where all reads of a copy, or of the
     buffer, are of columns of one parity, these alone are kept (`passes/schedule/column_halves.py`).
+
+    Epilogues that read a few lanes of constants, of which a reduction reads words of many lanes, get a copy in words of
+    their own where its memory is worth fewer LUTs than the choice of their lanes (`passes/program/block_ram.py`).
 
     This pass turns:
 
@@ -43,7 +48,7 @@ class DuplicateBuffers(Pass):
         with module.context, ir.Location.unknown():
             program = ScheduledProgram.of(module)
             loads = [_distinct_loads(nest) for nest in program.nests]
-            copies = _add_copies(program.nests, loads)
+            copies = _add_copies(program.nests, loads) | _add_narrow_copies(program, loads)
             copied = dict.fromkeys(memref for memref, _ in copies)
             for number, (nest, left) in enumerate(zip(program.nests, loads, strict=True)):
                 if len(left) < len(nest.loads) or any(a.memref in copied for a in (*left, *nest.stores)):
@@ -70,6 +75,39 @@ def _add_copies(program: Sequence[Nest], loads: Sequence[Sequence[Access]]) -> d
                     copies[key] = _copy(access.memref, program)
                 access.op.operands[0] = copies[key]
     return copies
+
+
+def _add_narrow_copies(program: ScheduledProgram, loads: Sequence[Sequence[Access]]) -> dict[Any, ir.Value]:
+    """Lets epilogues with narrow `loads` of constants, which bodies read in wide words, read copies.
+
+    Returns:
+        The copies by their constant and the lanes of a word.
+    """
+    uses = [(nest, a) for nest, left in zip(program.nests, loads, strict=True) for a in left if is_global(a.memref)]
+    widest: dict[ir.Value, int] = {}
+    for nest, access in uses:
+        if nest.in_body(access):
+            widest[access.memref] = max(widest.get(access.memref, 0), power_of_two(access.lanes))
+    copies: dict[Any, ir.Value] = {}
+    for nest, access in uses:
+        lanes, wide = power_of_two(access.lanes), widest.get(access.memref, 0)
+        if lanes < wide and not nest.in_body(access) and _is_worth_a_copy(access, lanes, wide, program):
+            key = (access.memref, lanes)
+            if key not in copies:
+                copies[key] = _copy(access.memref, ())
+            access.op.operands[0] = copies[key]
+    return copies
+
+
+def _is_worth_a_copy(access: Access, lanes: int, wide: int, program: ScheduledProgram) -> bool:
+    """Whether a copy of the constant takes less than the choice of `lanes` out of `wide` ones."""
+    words, bits, block = (
+        -(-prod(ir.MemRefType(access.memref.type).shape) // lanes),
+        access.element_bits,
+        program.clock.block,
+    )
+    layout = layout_of(program.clock, program.platform, lanes, bits, words, constant=True, reads=1)
+    return block.weight(layout, lanes * bits) < block.choice(wide // lanes, lanes * bits)
 
 
 def _distinct_loads(nest: Nest) -> list[Access]:

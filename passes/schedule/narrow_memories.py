@@ -19,7 +19,7 @@ from gradcam.passes.program.streams import held_steps, word_steps
 from gradcam.passes.schedule.pixel_loops import MOST
 
 #: Of so many steps of a program, one may be added by nests whose steps need words faster than a memory reads them.
-SLOWER = 1000
+SLOWER = 300
 
 #: Flip-flops that come with a LUT, and are counted as one.
 FLIP_FLOPS = 2
@@ -33,7 +33,7 @@ class NarrowMemories(Pass):
     takes a LUT per bit to choose between its memories. With R times as many words of an R-th of the lanes it takes less
     of both, and flip-flops, in which a word is gathered while the one before it is in use. R is the power of two up to
     8 with which the bank is worth the fewest LUTs (`passes/program/block_ram.py`). Nests that need a word more often
-    than in every R-th step wait for it; at most a thousandth of the program's steps may be added.
+    than in every R-th step wait for it; at most a 300th of the program's steps may be added.
 
     Only banks are changed that are read in epilogues alone, which do not wait, or by one engine in the bodies of its
     nests, which have no other constants; and none that an engine with a stream reads. The words of the memories are no

@@ -173,9 +173,13 @@ class _Groups:
             first = group.end
 
     def only(self, number: int) -> set[ir.Value]:
-        """The buffers that a nest alone reads, and that may become rings: none where it waits for the DRAM itself."""
+        """The buffers that may become rings: a nest alone reads them, behind one that alone writes them.
+
+        None where the nest waits for the DRAM itself.
+        """
         nest = self.program[number]
-        return set() if self.late(nest) else {m for m, numbers in self.readers.items() if numbers == {number}}
+        single = (m for m, numbers in self.readers.items() if numbers == {number} and len(self.writers.get(m, ())) == 1)
+        return set() if self.late(nest) else set(single)
 
     def _choices(self, first: int, plain: _Order, rows: _Order) -> Iterator[_Group]:
         """The groups that begin with nest `first`; of equally good ones, the last one is to be taken."""
@@ -236,17 +240,17 @@ class _Groups:
     def _fit(self, first: int, number: int) -> bool:
         """Whether a nest may follow the nest before it, in an issue group that begins with nest `first`.
 
-        The nest runs on an engine of its own. Apart from constants, it reads only buffers that its producer alone
-        writes, and some that were written before the group; no nest of the group reads these or its constants, since a
-        memory has one read port. It writes only buffers that the group does not access. Only one nest of the group
-        waits for the DRAM.
+        The nest runs on an engine of its own. Apart from constants, it reads only buffers that its producer writes, and
+        others that were written before the group, as parts of the former may be; no nest of the group reads these or
+        its constants, since a memory has one read port. It writes only buffers that the group does not access. Only one
+        nest of the group waits for the DRAM.
         """
         group, nest = self.program[first:number], self.program[number]
         taken, before = _accessed(group)[1], self._before(nest, first)
         return (
             ENGINE.get(nest.op) not in [ENGINE.get(n.op) for n in group]
             and not before & taken
-            and self._reads_what(number, _variables(nest) - before, taken)
+            and self._reads_what(first, number, _variables(nest) - before, taken)
             and self._disturbs_none(nest, group, group)
         )
 
@@ -267,19 +271,22 @@ class _Groups:
         return (
             ENGINE.get(nest.op) == ENGINE.get(group[0].op)
             and not before & _accessed(beside)[1]
-            and self._reads_what(first + 2, _variables(nest) - before, _accessed(group)[1])
+            and self._reads_what(first, first + 2, _variables(nest) - before, _accessed(group)[1])
             and self._disturbs_none(nest, group, beside)
         )
 
-    def _reads_what(self, number: int, read: set[ir.Value], taken: set[ir.Value]) -> bool:
-        """Whether a nest reads what its producer alone writes, and none of what is `taken` by other nests."""
+    def _reads_what(self, first: int, number: int, read: set[ir.Value], taken: set[ir.Value]) -> bool:
+        """Whether a nest reads what its producer writes, and none of what is `taken` by other nests.
+
+        Parts of it may be there before nest `first`, the first one of the group.
+        """
         producer = self.program[number - 1]
         accesses = (*self.program[number].loads, *self.program[number].stores, *producer.stores)
         return (
             all(access_kind(a) == "memory" and is_plain(a) for a in accesses)
             and bool(read)
             and read <= {a.memref for a in producer.stores} - taken
-            and all(self.writers[m] == {number - 1} for m in read)
+            and all(n < first for m in read for n in self.writers[m] - {number - 1})
         )
 
     def _disturbs_none(self, nest: Nest, group: Sequence[Nest], beside: Sequence[Nest]) -> bool:

@@ -218,3 +218,90 @@ func.func @odd_columns(%image: memref<2x5x2xi8>, %out: memref<2x2x2xi8>) {
   }
   return
 }
+
+// -----
+
+// A reduction reads words of 256 weights, an elementwise nest one weight at a time: a memory of its own is worth less than
+// the choice of one of 256.
+// CHECK-LABEL: func.func @narrow
+// CHECK: %[[WIDE:.+]] = memref.get_global @narrow_w
+// CHECK-NEXT: %[[COPY:.+]] = memref.get_global @narrow_w
+// CHECK: affine.load %[[WIDE]]
+// CHECK: affine.load %[[COPY]]
+memref.global "private" constant @narrow_w : memref<2x16x16xi8> = dense<3>
+func.func @narrow(%x: memref<16xi8>, %out: memref<16xi8>, %same: memref<16xi8>) {
+  %c0 = arith.constant 0 : i8
+  %w = memref.get_global @narrow_w : memref<2x16x16xi8>
+  %acc = memref.alloca() : memref<16xi8>
+  affine.for %y = 0 to 1 {
+    affine.parallel (%o) = (0) to (16) {
+      affine.store %c0, %acc[%o] : memref<16xi8>
+    }
+    affine.for %t = 0 to 2 {
+      affine.parallel (%o) = (0) to (16) {
+        %s = affine.parallel (%i) = (0) to (16) reduce ("addi") -> (i8) {
+          %v = affine.load %x[%i] : memref<16xi8>
+          %f = affine.load %w[%t, %o, %i] : memref<2x16x16xi8>
+          %p = arith.muli %v, %f : i8
+          affine.yield %p : i8
+        }
+        %a = affine.load %acc[%o] : memref<16xi8>
+        %n = arith.addi %a, %s : i8
+        affine.store %n, %acc[%o] : memref<16xi8>
+      }
+    }
+    affine.parallel (%o) = (0) to (16) {
+      %a = affine.load %acc[%o] : memref<16xi8>
+      affine.store %a, %out[%o] : memref<16xi8>
+    }
+  }
+  affine.for %c = 0 to 16 {
+    affine.parallel (%l) = (0) to (1) {
+      %v = affine.load %w[0, 0, %c] : memref<2x16x16xi8>
+      affine.store %v, %same[%c] : memref<16xi8>
+    }
+  }
+  return
+}
+
+// -----
+
+// Of 64 words of 8 weights, one weight at a time is chosen.
+// CHECK-LABEL: func.func @chosen
+// CHECK-COUNT-1: memref.get_global
+// CHECK-NOT: memref.get_global
+memref.global "private" constant @chosen_w : memref<64x2x4xi8> = dense<3>
+func.func @chosen(%x: memref<4xi8>, %out: memref<2xi8>, %same: memref<4xi8>) {
+  %c0 = arith.constant 0 : i8
+  %w = memref.get_global @chosen_w : memref<64x2x4xi8>
+  %acc = memref.alloca() : memref<2xi8>
+  affine.for %y = 0 to 1 {
+    affine.parallel (%o) = (0) to (2) {
+      affine.store %c0, %acc[%o] : memref<2xi8>
+    }
+    affine.for %t = 0 to 2 {
+      affine.parallel (%o) = (0) to (2) {
+        %s = affine.parallel (%i) = (0) to (4) reduce ("addi") -> (i8) {
+          %v = affine.load %x[%i] : memref<4xi8>
+          %f = affine.load %w[%t, %o, %i] : memref<64x2x4xi8>
+          %p = arith.muli %v, %f : i8
+          affine.yield %p : i8
+        }
+        %a = affine.load %acc[%o] : memref<2xi8>
+        %n = arith.addi %a, %s : i8
+        affine.store %n, %acc[%o] : memref<2xi8>
+      }
+    }
+    affine.parallel (%o) = (0) to (2) {
+      %a = affine.load %acc[%o] : memref<2xi8>
+      affine.store %a, %out[%o] : memref<2xi8>
+    }
+  }
+  affine.for %c = 0 to 4 {
+    affine.parallel (%l) = (0) to (1) {
+      %v = affine.load %w[0, 0, %c] : memref<64x2x4xi8>
+      affine.store %v, %same[%c] : memref<4xi8>
+    }
+  }
+  return
+}
