@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -11,12 +11,14 @@ from torch_mlir.dialects import arith
 
 from gradcam.bits import signed_bits
 from gradcam.passes.infra.pass_base import Pass
-from gradcam.passes.ir.attributes import ENGINE
-from gradcam.passes.ir.queries import int_constant, owner_name
+from gradcam.passes.ir.attributes import ENGINE, EPILOGUE
+from gradcam.passes.ir.queries import int_constant, is_argument, is_scalar, owner_name
 from gradcam.passes.program.clock import EXTENSION, SHIFT
+from gradcam.passes.program.engines import pattern
 from gradcam.passes.program.nest import Nest, Node, read_nests
 from gradcam.passes.program.ranges import NestRanges, ranges_of, type_range
 from gradcam.passes.program.scheduled_program import ScheduledProgram
+from gradcam.quant_types import ACCUMULATOR_BITS
 
 #: Ops that are as wide as their operands and their result need.
 _SIZED = (
@@ -39,14 +41,17 @@ _UNSIGNED = 6
 
 @dataclass(frozen=True)
 class NarrowIntegers(Pass):
-    """Gives accumulators, and the arithmetic on them, the bits that the constants of the program prove to be enough.
+    """Gives sums, and the arithmetic on them, the bits that the constants of the program prove to be enough.
 
     A sum of products is at most the sum of the largest products: of bytes and weights w, `128 * sum|w|`, or 255 for
     bytes without a sign, with the weights of each output channel by themselves (`gradcam.passes.program.ranges`). Bias,
     multipliers and limits follow. Nests of one engine share its adders and multipliers, so each of these has the bits
-    of the nest that needs the most. Products of the array, and what is in memory, keep their types.
+    of the nest that needs the most. So do buffers of sums that an engine writes through one port, or reads in one place
+    of its datapath. Products of the array, and all else in memory, keep their types.
 
     This pass turns:
+
+        %b = memref.alloc() : memref<8x8x16xi32>
 
         %acc = memref.alloca() : memref<16xi32>
         %s = affine.parallel (%i) = (0) to (16) reduce ("addi") -> (i32) { ... }
@@ -54,6 +59,7 @@ class NarrowIntegers(Pass):
 
     into:
 
+        %b = memref.alloc() : memref<8x8x16xi24>
         %acc = memref.alloca() : memref<16xi24>
         %s = affine.parallel (%i) = (0) to (16) reduce ("addi") -> (i20) { ... }
         %e = arith.extsi %a : i24 to i39    %f = arith.extsi %m : i16 to i39    %p = arith.muli %e, %f : i39
@@ -67,16 +73,49 @@ class NarrowIntegers(Pass):
         with module.context, ir.Location.unknown():
             program = ScheduledProgram.of(module)
             nests = list(program.nests)
-            needs = [_Needs(nest, ranges) for nest, ranges in zip(nests, ranges_of(nests), strict=True)]
+            ranges = ranges_of(nests)
+            needs = [_Needs(nest, found) for nest, found in zip(nests, ranges, strict=True)]
             widths: dict[Any, int] = {}
             for need in needs:
                 for key, bits in need.found:
                     widths[key] = max(bits, widths.get(key, 0))
+            sums = _bits_of_sums(nests, ranges[-1].stored if ranges else {})
+            for memref, bits in sums.items():
+                memref.set_type(_with_bits(memref, bits))
             constants: dict[tuple[int, int], ir.Value] = {}
             for number, need in enumerate(needs):
-                if need.keys:
-                    _Narrowing(need, widths, constants).run()
+                if need.keys or any(a.memref in sums for a in (*need.nest.loads, *need.nest.stores)):
+                    _Narrowing(need, widths, sums, constants).run()
                     program.reread(number)
+
+
+def _bits_of_sums(nests: Sequence[Nest], stored: Mapping[ir.Value, tuple[int, int]]) -> dict[ir.Value, int]:
+    """The bits of each buffer of sums, of whose elements `stored` has the least and the largest.
+
+    Buffers have equal bits where an engine writes them through one port, or reads them in one place of its datapath.
+    """
+    found: dict[ir.Value, int] = {}
+    places: dict[Any, set[ir.Value]] = {}
+    for nest in nests:
+        engine = ENGINE.get(nest.op)
+        uses = [((engine, pattern(a)), a) for a in nest.stores]
+        for flow in nest.flows:
+            place = engine, EPILOGUE.get(nest.op) if flow is nest.epilogue else None
+            uses += [((*place, number), a) for number, a in enumerate(flow.loads)]
+        for place, access in uses:
+            memref = access.memref
+            in_memory = memref in stored and not (is_scalar(memref) or is_argument(memref))
+            if in_memory and access.element_bits == ACCUMULATOR_BITS:
+                found[memref] = signed_bits(*stored[memref])
+                places.setdefault(place, set()).add(memref)
+    changed = True
+    while changed:
+        changed = False
+        for memrefs in places.values():
+            most = max(found[m] for m in memrefs)
+            changed |= any(found[m] < most for m in memrefs)
+            found.update(dict.fromkeys(memrefs, most))
+    return found
 
 
 class _Needs:
@@ -159,10 +198,16 @@ def _is_sized(node: Node) -> bool:
 class _Narrowing:
     """Changes the types of a nest; `constants` has the constants that were made for the nests before, by their bits."""
 
-    def __init__(self, needs: _Needs, widths: Mapping[Any, int], constants: dict[tuple[int, int], ir.Value]) -> None:
+    def __init__(
+        self,
+        needs: _Needs,
+        widths: Mapping[Any, int],
+        sums: Mapping[ir.Value, int],
+        constants: dict[tuple[int, int], ir.Value],
+    ) -> None:
         self.nest, self.ranges = needs.nest, needs.ranges
-        #: The bits of accumulators, by their buffer, and of ops, by their result.
-        self.widths = {value: widths[key] for value, key in needs.keys.items()}
+        #: The bits of accumulators and of sums in memory, by their buffer, and of ops, by their result.
+        self.widths = {**sums, **{value: widths[key] for value, key in needs.keys.items()}}
         self.ops = list(_inside(self.nest.op))
         self.before = {r: _width(r) for op in self.ops for r in op.results if isinstance(r.type, ir.IntegerType)}
         self._casts: dict[tuple[ir.Value, int, bool], ir.Value] = {}
@@ -174,8 +219,7 @@ class _Narrowing:
             if op.operation.name == "affine.store" and owner_name(op.operands[1]) == "memref.alloca":
                 # Where sums slide, they are read from a copy.
                 bits = self.widths.setdefault(op.operands[1], self.widths[self.nest.accumulators[0].memref])
-                shape = ir.MemRefType(op.operands[1].type).shape
-                op.operands[1].set_type(ir.MemRefType.get(shape, ir.IntegerType.get_signless(bits)))
+                op.operands[1].set_type(_with_bits(op.operands[1], bits))
         for op in self.ops:
             self._change(op)
         for op in reversed(self.ops):
@@ -283,6 +327,11 @@ def _is_cast(value: ir.Value, root: ir.Value, bits: int) -> bool:
 def _retype(op: Any, bits: int | None) -> None:
     if bits is not None:
         op.results[0].set_type(ir.IntegerType.get_signless(bits))
+
+
+def _with_bits(memref: ir.Value, bits: int) -> ir.MemRefType:
+    """The type of a buffer with so many bits."""
+    return ir.MemRefType.get(ir.MemRefType(memref.type).shape, ir.IntegerType.get_signless(bits))
 
 
 def _width(value: ir.Value) -> int:

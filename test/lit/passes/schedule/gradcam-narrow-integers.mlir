@@ -3,8 +3,8 @@
 // By hand: a step of the first nest adds -896 to 889 (channel 1: 7 * -128 and 7 * 127), two steps at most twice as much.
 // With the biases channel 0 has 4236 to 5766, channel 1 has -1892 to 1678: 14 bits. Its rescale has at most 5766 * 100 +
 // 512, 21 bits, and 563 behind the shift, 11 bits. A step of the second nest, of bytes without a sign, adds -510 to 1785,
-// 12 bits. Both share the adders of an engine, so both have 12 and 14 bits. Products keep their type. Logits keep 32
-// bits, for they are in memory. The pool adds up to 2 * 255, 10 bits.
+// 12 bits. Both share the adders of an engine, so both have 12 and 14 bits. Products keep their type. Logits are -1020
+// to 3570, 13 bits in memory, and 32 where they leave. The pool adds up to 2 * 255, 10 bits, which it stores.
 // CHECK-LABEL: func.func @main
 // CHECK-DAG: memref.alloca() : memref<2xi14>
 // CHECK-DAG: memref.alloca() : memref<2xi10>
@@ -25,9 +25,14 @@
 // CHECK: %[[S:.*]] = arith.addi {{.*}} : i14
 // CHECK: affine.store %[[S]], %{{.*}} : memref<2xi14>
 // CHECK: %[[A:.*]] = affine.load {{.*}} : memref<2xi14>
-// CHECK: %[[L:.*]] = arith.extsi %[[A]] : i14 to i32
-// CHECK: affine.store %[[L]], {{.*}} : memref<2xi32>
+// CHECK: %[[L:.*]] = arith.trunci %[[A]] : i14 to i13
+// CHECK: affine.store %[[L]], {{.*}} : memref<2xi13>
 // CHECK: arith.addi {{.*}} : i10
+// CHECK: %[[P:.*]] = affine.load {{.*}} : memref<2xi10>
+// CHECK: affine.store %[[P]], {{.*}} : memref<2xi10>
+// CHECK: %[[O:.*]] = affine.load {{.*}} : memref<2xi13>
+// CHECK: %[[E:.*]] = arith.extsi %[[O]] : i13 to i32
+// CHECK: affine.store %[[E]], %arg1
 memref.global "private" constant @w : memref<2x2xi8> = dense<[[1, -2], [3, 4]]>
 memref.global "private" constant @b : memref<2xi32> = dense<[5000, -100]>
 func.func @main(%image: memref<4x2xi8>, %out: memref<2xi32>) {
