@@ -38,6 +38,12 @@ COMB = {
 #: By kind of a maximum or minimum, the comparison that holds where its first argument is the result.
 _EXTREMES = {"arith.maxsi": "sgt", "arith.minsi": "slt", "arith.maxui": "ugt", "arith.minui": "ult"}
 
+#: By kind of a maximum or minimum, the bounds beyond which the upper bits of a value alone tell that it is.
+_BOUNDS: dict[str, Callable[[int], bool]] = {
+    "arith.maxsi": lambda bound: bound <= 0 and -bound & ~bound == 0,
+    "arith.minsi": lambda bound: bound >= 0 and bound & (bound + 1) == 0,
+}
+
 
 class Datapath:
     """Builds the value of each node and lane once, on demand, and the registers that carry it from stage to stage.
@@ -477,6 +483,9 @@ class Datapath:
         predicate = _EXTREMES.get(node.kind)
         predicate = predicate or PREDICATES[int(node.what["predicate"].split(" ")[0])]
         args = [self.at(a, point, stage) for a in node.args]
+        bounds = self.shapes.columns.get(id(node.args[1])) if node.kind in _BOUNDS else None
+        if bounds is not None and all(_BOUNDS[node.kind](bound) for bound in bounds):
+            return self._by_entry(bounds, lambda bound: _is_within(args[0], node.kind, bound), stage)
         for place, arg in enumerate(args):
             if arg in self._starts:
                 # Both the initial value and the register are compared, so that no multiplexer precedes the comparison
@@ -534,3 +543,15 @@ class Datapath:
             node.op,
             f"'{kind}' has no hardware form; lanes compute with integer add, multiply, shift, compare and select",
         )
+
+
+def _is_within(value: Value, kind: str, bound: int) -> Value:
+    """i1: a value with a sign is at least a bound of 0 or -2**k, or at most one of 2**k - 1."""
+    is_lower = kind == "arith.maxsi"
+    kept, is_negative = (~bound if is_lower else bound).bit_length(), value[-1]
+    if is_lower and bound == 0:
+        return ~is_negative
+    if kept >= value.width - 1:
+        return value.builder.const(1, 1)
+    upper = value[kept:-1]
+    return ~is_negative | upper.eq((1 << upper.width) - 1) if is_lower else is_negative | upper.eq(0)

@@ -9,7 +9,7 @@ import numpy as np
 from torch_mlir import ir
 from torch_mlir.dialects import arith, linalg, tensor
 
-from gradcam.numerics import LEAST_SHIFT, MULTIPLIER_BITS
+from gradcam.numerics import ALIGNED_MULTIPLIER_BITS, LEAST_SHIFT
 from gradcam.passes.ir.constants import integers_attr
 from gradcam.quant_types import ACCUMULATOR_BITS
 
@@ -189,17 +189,17 @@ def rescaled_by(x: ir.Value, m: ir.Value, pairs: ir.Value, unsigned: bool = Fals
 
 
 def rescaled(x: ir.Value, m: int | ir.Value, s: int, unsigned: bool = False) -> ir.Value:
-    """`(x * m + (1 << (s - 1))) >> s` as i32, for a scalar `x` of up to 32 bits and m < 2^15.
+    """`(x * m + (1 << (s - 1))) >> s` as i32, for a scalar `x` of up to 32 bits and m < 2^17.
 
-    An x of fewer bits may be unsigned. The intermediate has 48 bits for an i32 (2^31 * 2^15, 1 << 45 and a sign fit),
+    An x of fewer bits may be unsigned. The intermediate has 50 bits for an i32 (2^31 * 2^17, 1 << 47 and a sign fit),
     and 32 where product and rounding term fit. A power of two multiplies nothing.
     """
     is_power = isinstance(m, int) and m & (m - 1) == 0 and m < 1 << (s - 1)
     if is_power:
         s -= m.bit_length() - 1
     largest = 1 << (width(x) if unsigned else width(x) - 1)
-    fits = largest * ((1 << MULTIPLIER_BITS) - 1) + (1 << (s - 1)) < 1 << (ACCUMULATOR_BITS - 1)
-    bits = ACCUMULATOR_BITS if fits else 48
+    fits = largest * ((1 << ALIGNED_MULTIPLIER_BITS) - 1) + (1 << (s - 1)) < 1 << (ACCUMULATOR_BITS - 1)
+    bits = ACCUMULATOR_BITS if fits else ACCUMULATOR_BITS + ALIGNED_MULTIPLIER_BITS + 1
     if is_power:
         product = widened(x, bits, unsigned)
     else:

@@ -16,7 +16,14 @@ from gradcam.dialect.ops import groups_of
 from gradcam.dialect.traits import Gradient, has
 from gradcam.dialect.verify import shape as type_shape
 from gradcam.errors import GradcamError, fail
-from gradcam.numerics import PAIR_BITS, READ_BIAS_BITS, READ_MULTIPLIER_BITS, read_form
+from gradcam.numerics import (
+    ALIGNED_MULTIPLIER_BITS,
+    PAIR_BITS,
+    READ_BIAS_BITS,
+    READ_MULTIPLIER_BITS,
+    aligned_form,
+    read_form,
+)
 from gradcam.passes.ir.constants import elements_of
 from gradcam.passes.linalg.builders import (
     clipped,
@@ -209,8 +216,8 @@ def fixed(op: Any, compute: Callable[..., Any], *args: Any) -> Any:
 
 
 def factor_vector(lowering: Lowering, m: np.ndarray, channels: int) -> ir.Value:
-    """Rescale multipliers of `channels` channels as a constant vector of i16 over the packed channels."""
-    return channel_vector(lowering, np.broadcast_to(m, channels).astype(np.int16), 1)
+    """Rescale multipliers of `channels` channels as a constant vector over the packed channels."""
+    return channel_vector(lowering, np.broadcast_to(m, channels), 1, ALIGNED_MULTIPLIER_BITS + 1)
 
 
 #: Rescales a scalar, with one scalar of each of some vectors.
@@ -236,7 +243,7 @@ def rescaling(
             resident, multipliers and shift in any case.
         unsigned: whether the scalar is.
     """
-    m, s = constants
+    m, s = constants if lowering.resident else aligned_form(*constants)
     if not m.ndim and not lowering.resident:
         return lambda value, _: rescaled(value, int(m), s, unsigned)
     position = len(vectors)

@@ -11,7 +11,7 @@ import numpy as np
 from torch_mlir import ir
 
 from gradcam.errors import fail
-from gradcam.numerics import PAIR_BITS, READ_BIAS_BITS, READ_MULTIPLIER_BITS
+from gradcam.numerics import ALIGNED_MULTIPLIER_BITS, PAIR_BITS, READ_BIAS_BITS, READ_MULTIPLIER_BITS
 from gradcam.passes.ir.attributes import BANK, BANKS, OFFSET, RING
 from gradcam.passes.ir.constants import elements_of
 from gradcam.passes.ir.linear_form import Linear
@@ -112,7 +112,7 @@ class Bank:
 
 
 #: What constants hold, by their bits, where they are no weights.
-_KINDS = {1: "constants", 16: "multipliers", 32: "biases"}
+_KINDS = {1: "constants", ALIGNED_MULTIPLIER_BITS + 1: "multipliers", 32: "biases"}
 _KINDS |= {PAIR_BITS: "shifts", READ_MULTIPLIER_BITS: "multipliers", READ_BIAS_BITS: "biases"}
 
 

@@ -5,7 +5,8 @@ ties towards plus infinity:
 
     rescale(acc, m, s) = (acc * m + (1 << (s - 1))) >> s        1 <= m < 2^15, 1 <= s <= 46
 
-With a 32-bit accumulator the sum has at most 47 bits with sign, so that hardware can compute it in 48.
+With a 32-bit accumulator the sum has at most 47 bits with sign. Hardware may shift by up to two more bits and multiply
+by as much more (`aligned_form`), which takes 50.
 """
 
 from __future__ import annotations
@@ -21,6 +22,11 @@ from gradcam.errors import GradcamError
 #: Bits of a multiplier without its sign, and the largest shift that a 48-bit product can use.
 MULTIPLIER_BITS = 15
 MAX_SHIFT = 46
+
+#: Shifts of rescales in hardware are multiples of this one; and the bits of their multipliers without a sign, which
+#: with it are those of a factor of a DSP slice.
+SHIFT_STEP = 3
+ALIGNED_MULTIPLIER_BITS = MULTIPLIER_BITS + SHIFT_STEP - 1
 
 #: Of a rescale that is read from memory: bits of its multiplier, the shift that is always there, and bits, with a sign,
 #: of the number of further pairs of bits that are shifted out; and the bits of a bias.
@@ -55,6 +61,23 @@ def fixed_point(ratios: ArrayLike) -> tuple[np.ndarray, int]:
     if shift < 1:
         raise GradcamError(f"a rescale factor must be less than 2^14, got {largest:g}")
     return np.asarray(np.maximum(1, np.rint(np.ldexp(values, shift))), np.int32), shift
+
+
+def aligned_form(m: np.ndarray, s: int) -> tuple[np.ndarray, int]:
+    """A rescale in the form that hardware has of it: its shift is a multiple of SHIFT_STEP.
+
+    Where it is another one, it is up to two more, and the multipliers are 2 or 4 times as large: the same is computed.
+    So rescales with different shifts share a shifter of few amounts.
+
+    Args:
+        m: multipliers, each less than 2^15.
+        s: the shift.
+
+    Returns:
+        The multipliers (int32, each less than 2^17) and the shift.
+    """
+    further = -s % SHIFT_STEP
+    return np.asarray(m, np.int32) << further, s + further
 
 
 def read_form(m: np.ndarray, s: int) -> tuple[np.ndarray, int]:

@@ -9,7 +9,7 @@
 
 // CHECK: hw.module @sequencer(in %clk : !seq.clock, in %rst : i1, in %start : i1, in %load_done : i1, in %mac_done : i1, in %store_done : i1, out busy : i1, out done : i1, out nest : i2, out running : i3, out load_go : i1, out mac_go : i1, out store_go : i1)
 // CHECK: hw.module @engine_load({{.+}} in %x_valid : i1, in %x_data : i16, out done : i1, out x_ready : i1, out y_en : i1, {{.+}} out y_data : i16)
-// CHECK: hw.module @engine_mac({{.+}} in %x_data : i16, in %w_data : i32, in %b_data : i64, in %m_data : i32, out done : i1,
+// CHECK: hw.module @engine_mac({{.+}} in %x_data : i16, in %w_data : i32, in %b_data : i64, in %m_data : i36, out done : i1,
 // No multiplier computes an address, and none where a padding test is.
 // CHECK-NOT: comb.mul
 // CHECK: %guard_x0 = seq.compreg
@@ -48,7 +48,7 @@
 #inside = affine_set<(oh, kh, ow, kw) : (oh * 2 + kh - 1 >= 0, -oh * 2 - kh + 7 >= 0, ow * 2 + kw - 1 >= 0, -ow * 2 - kw + 5 >= 0)>
 memref.global "private" constant @w : memref<3x3x2x2xi8> = dense<3>
 memref.global "private" constant @b : memref<2xi32> = dense<5>
-memref.global "private" constant @m : memref<2xi16> = dense<7000>
+memref.global "private" constant @m : memref<2xi18> = dense<7000>
 func.func @main(%image: memref<7x5x2xi8> {gradcam.name = "image"}, %out: memref<4x3x2xi8> {gradcam.name = "out"}) {
   %c0 = arith.constant 0 : i32
   %z = arith.constant 0 : i8
@@ -58,7 +58,7 @@ func.func @main(%image: memref<7x5x2xi8> {gradcam.name = "image"}, %out: memref<
   %half = arith.constant 32768 : i48
   %w = memref.get_global @w : memref<3x3x2x2xi8>
   %b = memref.get_global @b : memref<2xi32>
-  %m = memref.get_global @m : memref<2xi16>
+  %m = memref.get_global @m : memref<2xi18>
   %x = memref.alloc() : memref<7x5x2xi8>
   %y = memref.alloc() : memref<4x3x2xi8>
   %acc = memref.alloca() : memref<2xi32>
@@ -101,10 +101,10 @@ func.func @main(%image: memref<7x5x2xi8> {gradcam.name = "image"}, %out: memref<
       affine.parallel (%o) = (0) to (2) {
         %a = affine.load %acc[%o] : memref<2xi32>
         %bv = affine.load %b[%o] : memref<2xi32>
-        %mv = affine.load %m[%o] : memref<2xi16>
+        %mv = affine.load %m[%o] : memref<2xi18>
         %s = arith.addi %a, %bv : i32
         %s48 = arith.extsi %s : i32 to i48
-        %m48 = arith.extsi %mv : i16 to i48
+        %m48 = arith.extsi %mv : i18 to i48
         %r0 = arith.muli %s48, %m48 : i48
         %r1 = arith.addi %r0, %half : i48
         %r2 = arith.shrsi %r1, %sh : i48

@@ -28,15 +28,15 @@
 // CHECK: arith.muli {{.*}} : i16
 // CHECK: arith.addi {{.*}} : i32
 // CHECK: %[[BIAS:.*]] = arith.constant dense<[1, -2, 3, -4, 5, 0, 0, 0]> : tensor<8xi32>
-// CHECK: %[[M:.*]] = arith.constant dense<[10486, 20972, 10486, 20972, 10486, 1, 1, 1]> : tensor<8xi16>
+// CHECK: %[[M:.*]] = arith.constant dense<[20972, 41944, 20972, 41944, 20972, 1, 1, 1]> : tensor<8xi18>
 // CHECK: linalg.generic
 // CHECK-SAME: indexing_maps = [#[[ALL]], #[[CHANNEL]], #[[CHANNEL]], #[[ALL]]]
 // CHECK-SAME: ins({{.*}}, %[[BIAS]], %[[M]] :
 // CHECK: arith.addi {{.*}} : i32
-// CHECK: arith.muli {{.*}} : i48
-// CHECK: arith.addi {{.*}} : i48
-// CHECK: arith.shrsi {{.*}} : i48
-// CHECK: arith.trunci {{.*}} : i48 to i32
+// CHECK: arith.muli {{.*}} : i50
+// CHECK: arith.addi {{.*}} : i50
+// CHECK: arith.shrsi {{.*}} : i50
+// CHECK: arith.trunci {{.*}} : i50 to i32
 // CHECK: arith.maxsi {{.*}} : i32
 // CHECK: arith.minsi {{.*}} : i32
 // CHECK: arith.trunci {{.*}} : i32 to i8
