@@ -18,7 +18,7 @@ from gradcam.passes.program.scheduled_program import ScheduledProgram
 from gradcam.passes.program.streams import is_plain
 from gradcam.passes.program.weight_stream import may_stream
 from gradcam.passes.schedule.followers import Follower, alone, follower_of, is_worth
-from gradcam.passes.schedule.row_order import keeps_more, move_rows, rows_outermost
+from gradcam.passes.schedule.row_order import move_rows, rows_outermost, words_kept
 from gradcam.passes.schedule.time_loops import nest_names
 from gradcam.schema.schedule import read_schedule
 
@@ -37,9 +37,10 @@ class OverlapNests(Pass):
     A follower may take longer than its producer. A third nest that reads the follower's result, and runs on the engine
     of the producer, then is in their group, too: it is issued when the producer has ended, and waits for iterations of
     the follower. Where that hides more, all three get their rows outermost (`passes/schedule/row_order.py`), so that
-    the third nest need not wait for the last channels of the whole map. So do two nests, where that takes no more
+    the third nest need not wait for the last channels of the whole map. So do other nests, where that takes no more
     memory: a pointwise convolution can then run beside the depthwise one that it reads. No nest whose weights come from
-    DRAM gets its rows outermost where more weights would be kept on chip, unless it shares the engine of a third one.
+    DRAM gets its rows outermost where more weights would be kept on chip than any nest keeps before, unless it shares
+    the engine of a third one.
     Nests that a schedule `file` names keep their loops (`python/gradcam/schema/schedule.py`).
 
     A ring holds element i of the buffer at i modulo a power of two. It is large enough when every element is written
@@ -139,11 +140,13 @@ class _Groups:
     Attributes:
         program: the nests.
         late: returns the constants of a nest that may come from DRAM.
+        most_kept: the most words of weights from DRAM that a nest reads repeatedly before it goes on; see `words_kept`.
     """
 
     def __init__(self, program: Sequence[Nest], late: Callable[[Nest], set[ir.Value]], fixed: set[int]) -> None:
         """Takes the nests, their `late` constants, and the numbers of the nests whose loops stay in their order."""
         self.program, self.late = program, late
+        self.most_kept = max((words_kept(nest, late(nest)) for nest in program), default=0)
         #: Each nest with its rows outermost; None where that cannot be.
         self.rows = [None if n in fixed else rows_outermost(nest) for n, nest in enumerate(program)]
         #: For each buffer the numbers of the nests that write it, and of the nests that read it.
@@ -207,28 +210,37 @@ class _Groups:
             yield _Group(first, nests, [second, third], order.moved)
 
     def _row_by_row(self, first: int, plain: _Order, rows: _Order) -> Iterator[_Group]:
-        """The group of two nests with their rows outermost, where that hides more or takes less memory, and not more.
+        """The groups of nests with their rows outermost, where that hides more or takes less memory, and not more.
 
-        That is memory for the buffer between the nests, and for weights from DRAM, which every row reads again.
+        That is memory for the buffers between the nests, and for weights from DRAM, which every row reads again.
         """
-        second = first + 1
-        moved, other = (order.followers[second] if second < len(self.program) else None for order in (rows, plain))
-        if moved is None or self._keeps_more(first) or self._keeps_more(second):
+        followers, others = list[Follower](), list[Follower]()
+        if self._keeps_more(first):
             return
-        kept, before = self._kept(moved, first), 0 if other is None else self._kept(other, first)
-        if other is None or (kept <= before and (moved.hidden, before) > (other.hidden, kept)):
-            yield _Group(first, [moved.follow.producer, moved.follow.nest], [moved], True)
+        for number in range(first + 1, len(self.program)):
+            moved, other = rows.followers[number], plain.followers[number]
+            if moved is None or not self._fit(first, number) or self._keeps_more(number):
+                return
+            followers, others = [*followers, moved], [*others, *([other] if other else [])]
+            kept, before = self._kept(followers, first), self._kept(others, first)
+            hidden, otherwise = (sum(f.hidden for f in found) for found in (followers, others))
+            if len(others) < len(followers) or (kept <= before and (hidden, before) > (otherwise, kept)):
+                nests = [followers[0].follow.producer, *(follower.follow.nest for follower in followers)]
+                yield _Group(first, nests, followers, True)
 
     def _keeps_more(self, number: int) -> bool:
-        """Whether a nest keeps more weights from DRAM on chip when its rows are outermost."""
+        """Whether a nest with its rows outermost keeps more weights from DRAM on chip than any nest does so far."""
         nest, moved = self.program[number], self.rows[number]
-        return moved is not None and keeps_more(moved, nest, self.late(nest))
+        return moved is not None and words_kept(moved, self.late(nest)) > self.most_kept
 
-    def _kept(self, follower: Follower, producer: int) -> int:
-        """The elements that are kept of what only the follower reads, behind nest `producer`."""
-        only = self.only(producer + 1) & set(follower.traffic)
-        rings = follower.rings(alone(follower.follow.producer), only)
-        return sum(rings.get(m, prod(ir.MemRefType(m.type).shape)) for m in only)
+    def _kept(self, followers: Sequence[Follower], first: int) -> int:
+        """The elements that are kept of what only the followers read, which come one by one behind nest `first`."""
+        found = 0
+        for number, follower in enumerate(followers, first + 1):
+            only = self.only(number) & set(follower.traffic)
+            rings = follower.rings(alone(follower.follow.producer), only)
+            found += sum(rings.get(m, prod(ir.MemRefType(m.type).shape)) for m in only)
+        return found
 
     def _follower(self, number: int, nests: Sequence[Nest | None]) -> Follower | None:
         """A nest as the follower of the one before it; None where that cannot be, or hides too little."""

@@ -23,14 +23,13 @@ def rows_outermost(nest: Nest) -> Nest | None:
     return replace(nest, outer=[part.loop for part in parts])
 
 
-def keeps_more(moved: Nest, nest: Nest, constants: set[ir.Value]) -> bool:
-    """Whether more words of some constants are read repeatedly, and so kept in the ring, than before it was moved."""
-    loads = (load for load in nest.loads if load.memref in constants)
-    return any(_tile(moved, load) > _tile(nest, load) for load in loads)
+def words_kept(nest: Nest, constants: set[ir.Value]) -> int:
+    """The most words of one of some constants that are read repeatedly and so kept; see `weight_stream`."""
+    return max((_tile(nest, load) for load in nest.loads if load.memref in constants), default=0)
 
 
 def _tile(nest: Nest, load: Access) -> int:
-    """The words of a load's constants that a nest reads repeatedly before it goes on; see `weight_stream`."""
+    """The words of a load's constants that a nest reads repeatedly before it goes on."""
     loops = nest.loops if nest.in_body(load) else nest.outputs
     walked, trips = [load.index.get(loop.iv, 0) for loop in loops], [loop.trip for loop in loops]
     depth = tile_depth(walked, trips)

@@ -60,3 +60,22 @@ def test_weights_from_dram_are_not_read_row_by_row(tmp_path):
 
 def test_a_nest_that_starts_early_gives_wrong_outputs(tmp_path, monkeypatch):
     assert_is_caught(open_early, depthwise_first(), tmp_path / "design", monkeypatch)
+
+
+def strided_stem() -> Network:
+    """A stem with two tiles of output channels, a pool, and a convolution that keeps more weights than the stem has."""
+    net = Network(3, 12, 12, seed=6)
+    x = net.add(nn.ReLU(), net.conv(0, 8, 1, 2, 0))
+    x = net.add(nn.MaxPool2d(2), x)
+    net.explain(net.add(nn.ReLU(), net.conv(x, 8, 3, 1, 1)))
+    net.add(nn.AdaptiveAvgPool2d(1))
+    return net.classify(3)
+
+
+def test_a_chain_gets_its_rows_outermost_where_no_more_weights_are_kept(tmp_path):
+    """The stem need not wait for the whole image in its first tile, nor the pool for the last tile of the stem."""
+    net, folder = strided_stem(), tmp_path / "design"
+    dram_checks.check_design(net, dram_checks.from_dram(net.settings("4x4"), 8, 2), folder)
+    assert pairs(folder)[:2] == [("load", "mac"), ("mac", "max")]
+    _, stem, pool, *_ = read_schedule(str(folder / "schedule.json")).nests.values()
+    assert (stem.loops[0], pool.loops[0]) == ("y", "y"), "not oc"
