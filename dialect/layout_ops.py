@@ -7,7 +7,7 @@ from torch_mlir.dialects import ext
 
 from gradcam.dialect.gradcam import GradCAM
 from gradcam.dialect.traits import Gradient, LinearInFirst
-from gradcam.dialect.verify import ints, rank, require, result_shape, verifier
+from gradcam.dialect.verify import ints, rank, require, result_shape, shape, verifier
 
 
 def channels_per_tap(channels: int) -> int:
@@ -15,12 +15,19 @@ def channels_per_tap(channels: int) -> int:
     return 1 << (channels - 1).bit_length()
 
 
+def lanes_of_tap(op: Any) -> int:
+    """Channels of each tap of what an unfold2d makes."""
+    dense = "taken" in op.attributes
+    return ir.IntegerAttr(op.attributes["taken"]).value if dense else channels_per_tap(shape(op.operands[0])[1])
+
+
 class Unfold2dOp(GradCAM.Operation, name="unfold2d", traits=[ext.Pure, Gradient(), LinearInFirst()]):
     """Copies the pixels under each position of a window to adjacent channels: im2col whose result is a map.
 
     y[(i*KW + j)*P + c, h, w] = x[c, h*stride + i*dilation - low, w*stride + j*dilation - low], zero outside x and for
     the channels c >= C up to P, the power of two from C on. `low` zeros are before and `high` zeros behind x, each for
-    height and width. As torch.nn.functional.unfold except for the order and padding of channels.
+    height and width. As torch.nn.functional.unfold except for the order and padding of channels. The attribute `taken`
+    gives another P: a tap then is the first P channels.
     x: 1xCxHxW, y: 1x(KH*KW*P)xOHxOW.
     """
 
@@ -43,7 +50,9 @@ class Unfold2dOp(GradCAM.Operation, name="unfold2d", traits=[ext.Pure, Gradient(
             reach, padded = d * (k - 1) + 1, low + n + high
             require(padded >= reach, f"window of {reach} is larger than the padded input of {padded}")
             out.append((padded - reach) // s + 1)
-        result_shape(op, [1, kernel[0] * kernel[1] * channels_per_tap(channels), *out])
+        taken = lanes_of_tap(op)
+        require(0 < taken <= channels_per_tap(channels), f"{taken} of {channels} channels cannot be taken")
+        result_shape(op, [1, kernel[0] * kernel[1] * taken, *out])
 
 
 class Fold2dOp(GradCAM.Operation, name="fold2d", traits=[ext.Pure, Gradient(), LinearInFirst()]):

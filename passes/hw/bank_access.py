@@ -10,7 +10,7 @@ from gradcam.passes.hw.builder import Builder
 from gradcam.passes.hw.memory import address_bits, of_word
 from gradcam.passes.hw.ports import MemoryPort
 from gradcam.passes.hw.value import Value
-from gradcam.passes.program.banks import Bank
+from gradcam.passes.program.banks import Bank, Slices
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Request:
 
     Attributes:
         port: the engine port.
-        enable: the write enables, one per slice, or the read enable (i1); 0 while the port accesses another bank.
+        enable: the write enables, one per lane group, or the read enable (i1); 0 while the port accesses another bank.
         word: the address of the word.
         slice: the number of the slice in the word; None for whole words.
     """
@@ -54,7 +54,7 @@ class BankAccess:
 
     def connect(
         self, op: Any, writes: Mapping[str, Value] | None = None, moving: Sequence[Value] = ()
-    ) -> dict[int, Value]:
+    ) -> dict[Slices, Value]:
         """Instantiates the bank and multiplexes its ports.
 
         Slices are selected here, once for all engines, so that the wires of a whole word stay close to the bank.
@@ -65,7 +65,7 @@ class BankAccess:
             moving: the clock enable (i1) of each engine that can stall while its reads are in flight.
 
         Returns:
-            The read data by slices per word: the selected slice, and under 1 the whole word.
+            The read data by the slices of a word: the selected one, and the whole word.
         """
         b, reads = self.b, self._requests(store=False)
         active = [read.enable.ne(0) for read in reads]
@@ -89,44 +89,51 @@ class BankAccess:
             if len(port.banks) > 1:
                 here = values[port.bank].eq(port.banks.index(self.bank))
                 enable = self.b.mux(here, enable, 0)
-            low, slices = port.address.bits - port.address_bits, port.slices[self.bank]
+            low, slices = port.address.bits - port.address_bits, port.slices[self.bank].places
             word = address[low:].zero_extend(address_bits(self.bank))
             part = address[low - (slices - 1).bit_length() : low] if low and slices > 1 else None
             if store:
-                enable = self.b.concat(
-                    [enable[i] for i in range(0, port.most_slices, port.most_slices // slices)][::-1]
-                )
+                enable = self._by_group(enable, port)
             found.append(Request(port, enable, word, part))
         return found
+
+    def _by_group(self, enable: Value, port: MemoryPort) -> Value:
+        """The write enables of the lane groups, from those of the slices of the port."""
+        slices, lanes = port.slices[self.bank], self.bank.lanes // self.groups
+        apart = port.most_slices // slices.places
+        return self.b.concat([enable[group * lanes // slices.lanes * apart] for group in range(self.groups)][::-1])
 
     def _writes(self) -> dict[str, Value]:
         """The inputs of the bank's write port, from the engine that writes."""
         b, writes = self.b, self._requests(store=True)
         active = [write.enable.ne(0) for write in writes]
-        data = [values[port.data][: self.bank.width] for values, port in self.engines if port.slot.store]
+        data = [values[port.data].zero_extend(self.bank.width) for values, port in self.engines if port.slot.store]
         return {
-            "wen": b.any_of(*(write.enable.replicate(self.groups) for write in writes)),
+            "wen": b.any_of(*(write.enable for write in writes)),
             "waddr": b.priority_mux(active, [write.word for write in writes]),
             "wdata": b.priority_mux(active, data),
         }
 
-    def _selected(self, reads: Sequence[Request], enable: Value, moving: Value | None) -> dict[int, Value]:
+    def _selected(self, reads: Sequence[Request], enable: Value, moving: Value | None) -> dict[Slices, Value]:
         """The number of the slice that is read, by slices per word, in the cycle in which the bank outputs the word."""
-        b, choices = self.b, dict[int, list[tuple[Value, Value]]]()
+        b, choices = self.b, dict[Slices, list[tuple[Value, Value]]]()
         for read in reads:
             if read.slice is not None:
                 choices.setdefault(read.port.slices[self.bank], []).append((read.enable, read.slice))
         selected = {n: b.priority_mux(*zip(*pairs, strict=True)) for n, pairs in choices.items()}
         name, moving = self.bank.name, moving if self.crossing else None
-        numbers = {n: of_word(b, v, enable, self.crossing, moving, f"{name}_pick{n}") for n, v in selected.items()}
+        numbers = {
+            n: of_word(b, v, enable, self.crossing, moving, f"{name}_pick{n.places}") for n, v in selected.items()
+        }
         for _ in range(self.bank.delay):
-            numbers = {n: b.register(v, f"{name}_pick{n}") for n, v in numbers.items()}
+            numbers = {n: b.register(v, f"{name}_pick{n.places}") for n, v in numbers.items()}
         return numbers
 
-    def _slices(self, word: Value, selected: Mapping[int, Value]) -> dict[int, Value]:
-        """The selected slice of a word, by slices per word; under 1 the whole word."""
-        found = {1: word}
-        for count, number in selected.items():
-            width = word.width // count
-            found[count] = self.b.select(number, [word[i * width : (i + 1) * width] for i in range(count)])
+    def _slices(self, word: Value, selected: Mapping[Slices, Value]) -> dict[Slices, Value]:
+        """The selected slice of a word, by the slices that it has; also the whole word."""
+        found = {Slices(self.bank.lanes, 1): word}
+        for slices, number in selected.items():
+            width = slices.lanes * self.bank.bits
+            there = [word[i : i + width] for i in range(0, word.width, width)]
+            found[slices] = self.b.select(number, there + there[:1] * (slices.places - len(there)))
         return found

@@ -126,10 +126,10 @@ class MemoryPort(Port):
         self.bank_of = [0 if b is None else self.banks.index(b) for b in used]
         self.uses = [weights.use_of(a) if weights else None for a in slot.accesses]
         self.slices = slices_of([(a, b) for a, b in zip(slot.accesses, used, strict=True) if a and b])
-        self.most_slices = max(self.slices.values())
+        self.most_slices = max(slices.places for slices in self.slices.values())
         self.address_bits = max(bits_for(b.words) for b in self.banks)
         self.slice_bits = (self.most_slices - 1).bit_length()
-        slice_width = self.banks[0].width // self.slices[self.banks[0]]
+        slice_width = self.slices[self.banks[0]].lanes * self.banks[0].bits
         super().__init__(slot, slice_width * (self.most_slices if slot.store else 1))
         self._declare()
 
@@ -160,7 +160,7 @@ class MemoryPort(Port):
         bank, use = self.banks[self.bank_of[configuration]], self.uses[configuration]
         offset = 0 if ring_of(access.memref) else place_of(access.memref)[1]
         form = address_form(access, bank, offset, self.slices[bank])
-        form = {term: c * (self.most_slices // self.slices[bank]) for term, c in form.items()}
+        form = {term: c * (self.most_slices // self.slices[bank].places) for term, c in form.items()}
         if use is not None and use.symbol is not None:
             # The weight reader applies the symbol: all alternatives occupy the same place in the ring.
             form.pop(use.symbol, None)

@@ -20,7 +20,7 @@ from gradcam.passes.hw.symbols import symbol_field
 from gradcam.passes.hw.value import Deferred, Value, bits_for
 from gradcam.passes.hw.weight_loader import CRC, LOADED, LOADER, LOADING, build_weight_loader
 from gradcam.passes.hw.weight_reader import ERROR, axi_ports, build_weight_reader, symbol_port
-from gradcam.passes.program.banks import Bank
+from gradcam.passes.program.banks import Bank, Slices
 from gradcam.passes.program.scheduled_program import ScheduledProgram
 
 TOP = "gradcam_top"
@@ -158,7 +158,10 @@ class _Top:
         if self.weights and bank == self.weights.bank:
             return self.weights.memory_beats
         memories = [port for e in self.builders for port in e.memories if port.slot.store]
-        return max((port.slices[bank] for port in memories if bank in port.banks), default=1)
+        slices = [port.slices[bank] for port in memories if bank in port.banks]
+        if any(s.lanes * s.places != bank.lanes for s in slices):
+            return bank.lanes
+        return max((s.places for s in slices), default=1)
 
     def stopping(self, bank: Bank) -> list[EngineBuilder]:
         """The engines that read a bank and that, when they stall, must also stop their reads in flight."""
@@ -298,7 +301,7 @@ class _Wiring:
 
     def _bank(
         self, bank: Bank, weights: Mapping[str, Value], loaded: Mapping[str, Mapping[str, Value]]
-    ) -> dict[int, Value]:
+    ) -> dict[Slices, Value]:
         """Instantiates a bank and returns its read data by slices per word."""
         top = self.top
         ports = [(self.engines[e], port) for e in top.builders for port in e.memories if bank in port.banks]

@@ -124,7 +124,7 @@ NORMALIZATION = Attribute("normalization", "argument", "gradcam-fold-normalizati
 BANK = Attribute("bank", "buffer", "gradcam-plan-memory", str)
 #: The start of the buffer in its bank, in words; for weights from DRAM, the position in the weight stream.
 OFFSET = Attribute("offset", "buffer", "gradcam-plan-memory", int)
-#: Elements of the ring that holds the buffer, a power of two: element i lies at i modulo the ring.
+#: Elements of the ring that holds the buffer, a power of two of words: element i lies at i modulo the ring.
 RING = Attribute("ring", "buffer", "gradcam-overlap-nests", int)
 
 # Of a nest.

@@ -12,7 +12,7 @@ from torch_mlir.dialects import arith, func, linalg, tensor
 
 from gradcam.dialect import cam_ops
 from gradcam.dialect.adjoints import part_location
-from gradcam.dialect.layout_ops import channels_per_tap
+from gradcam.dialect.layout_ops import channels_per_tap, lanes_of_tap
 from gradcam.dialect.ops import is_depthwise
 from gradcam.dialect.verify import shape as type_shape
 from gradcam.dialect.verify import sides
@@ -134,7 +134,7 @@ def _lower_unfold2d(lowering: Lowering, op: Any) -> list[Any]:
     """Copies each tap of a window to lanes of its own; lanes behind the last tap stay undefined."""
     x, (_, lanes, *out) = lowering.tensor(op.operands[0]), type_shape(op.results[0])
     kernel, stride, low, dilation = (ints(op, name) for name in ("kernel", "stride", "low", "dilation"))
-    window, channels = Window(kernel, stride, low, dilation), channels_per_tap(type_shape(op.operands[0])[1])
+    window, channels = Window(kernel, stride, low, dilation), lanes_of_tap(op)
     oh, ow, kh, kw, c = (ir.AffineDimExpr.get(n) for n in range(5))
     maps = [
         [*window.reads([oh, ow], [kh, kw]), c],

@@ -81,6 +81,112 @@ class StemAxis(NamedTuple):
         return [a for a in (self._replace(factor=f) for f in range(1, self.kernel + 1)) if a.fault is None]
 
 
+class Windows(NamedTuple):
+    """What gradcam.unfold2d makes of one axis: its windows, which are read as a map."""
+
+    kernel: int
+    stride: int
+    padding: int
+    dilation: int
+    out: int
+
+    @staticmethod
+    def none(size: int) -> Windows:
+        """An axis that stays as it is."""
+        return Windows(1, 1, 0, 1, size)
+
+    def behind(self, size: int) -> int:
+        """The zeros that the windows reach behind a map of this size."""
+        return max(0, (self.out - 1) * self.stride + self.dilation * (self.kernel - 1) + 1 - self.padding - size)
+
+
+class DenseStem(NamedTuple):
+    """All taps of the window of a convolution of an image in the channels, side by side without a gap.
+
+    The load puts `loaded` adjacent columns side by side. Copies put those of a row together, then the rows.
+    """
+
+    rows: StemAxis
+    columns: StemAxis
+    channels: int
+    loaded: int
+
+    @property
+    def copies(self) -> int:
+        """Stores that put the columns of a row together."""
+        return -(-self.columns.kernel // self.loaded)
+
+    @property
+    def row(self) -> int:
+        """The values of a row of a window."""
+        return self.columns.kernel * self.channels
+
+    @property
+    def lanes(self) -> int:
+        """The channels of the unfolded image: behind a single row there may be columns that the kernel lacks."""
+        return self.copies * self.loaded * self.channels if self._is_flat else self.rows.kernel * self.row
+
+    @property
+    def _is_flat(self) -> bool:
+        """Whether a window is a part of a row, and each row has windows."""
+        return (self.rows.kernel, self.rows.stride, self.rows.padding, self.rows.behind) == (1, 1, 0, 0)
+
+    @property
+    def _across(self) -> StemAxis:
+        """The columns as the load lays them out: its windows, from which the copies take those that lie apart."""
+        windows = self.columns.out + (self.copies - 1) * self._apart
+        return self.columns._replace(kernel=self.loaded, factor=self.loaded, out=windows)
+
+    @property
+    def _apart(self) -> int:
+        return self.columns.dilation * self.loaded // self.columns.stride if self.copies > 1 else 0
+
+    @property
+    def stages(self) -> list[tuple[tuple[Windows, Windows], int]]:
+        """Rows and columns of the unfold2d that make it, one of the result of the other, with the channels of a tap."""
+        rows, columns, across = self.rows, self.columns, self._across
+        whole, single = Windows.none(rows.size), Windows.none(columns.out)
+        loaded = Windows(self.loaded, columns.stride, columns.padding, columns.dilation, across.out)
+        copied = Windows(self.copies, 1, 0, self._apart, columns.out)
+        down = Windows(rows.kernel, rows.stride, rows.padding, rows.dilation, rows.out)
+        found = [((whole, loaded), self.channels)]
+        if self.copies > 1:
+            found.append(((whole, copied), self.loaded * self.channels))
+        return found if self._is_flat else [*found, ((down, single), self.row)]
+
+    @property
+    def is_possible(self) -> bool:
+        """Whether the load can lay out the columns, and the first copies keep up with it, so that little is kept."""
+        if self._across.fault or (self.copies > 1 and self.columns.dilation * self.loaded % self.columns.stride):
+            return False
+        return self.rows.size * self.columns.out * self.copies <= self._load
+
+    @property
+    def _load(self) -> int:
+        return self.rows.size * self._across.load
+
+    def steps(self, outputs: Sequence[int], pe: PE) -> int:
+        """The steps of the longest nest; all run side by side."""
+        pixels, tiles = self.rows.out * self.columns.out, sum(-(-n // pe.oc) for n in outputs)
+        return max(self._load, pixels * self.rows.kernel, pixels * tiles * -(-self.lanes // pe.ic))
+
+
+def densest(axes: Sequence[StemAxis], channels: int, outputs: Sequence[int], pe: PE) -> DenseStem | None:
+    """All taps side by side with the fewest steps; None where that is impossible. Arguments are those of `cheapest`."""
+    rows, columns = axes
+    every = (DenseStem(rows, columns, channels, loaded) for loaded in range(1, columns.kernel + 1))
+    # A copy moves a row of a window in one step.
+    possible = [stem for stem in every if stem.row <= pe.oc and stem.lanes > channels and stem.is_possible]
+    return min(possible, key=lambda stem: stem.steps(outputs, pe), default=None)
+
+
+def longest(axes: Sequence[StemAxis], channels: int, outputs: Sequence[int], pe: PE) -> int:
+    """The steps of the convolutions or, if these are more, of the load, which runs beside them."""
+    rows, columns = axes
+    tiles = sum(-(-n // pe.oc) for n in outputs) * -(-lanes_of(axes, channels) // pe.ic)
+    return max(tiles * rows.out * columns.out * rows.groups * columns.groups, rows.load * columns.load)
+
+
 def cheapest(
     axes: Sequence[StemAxis], channels: int, outputs: Sequence[int], pe: PE
 ) -> tuple[tuple[StemAxis, ...], int]:

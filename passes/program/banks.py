@@ -16,7 +16,7 @@ from gradcam.passes.ir.attributes import BANK, BANKS, OFFSET, RING
 from gradcam.passes.ir.constants import elements_of
 from gradcam.passes.ir.linear_form import Linear
 from gradcam.passes.ir.platform import Platform
-from gradcam.passes.ir.queries import main_function
+from gradcam.passes.ir.queries import constant_trip, main_function
 from gradcam.passes.program.block_ram import PIECES, Part, Style
 from gradcam.passes.program.clock import Clock
 from gradcam.passes.program.nest import Access
@@ -174,7 +174,7 @@ def place_of(memref: ir.Value) -> tuple[str, int]:
 
 
 def ring_of(memref: ir.Value) -> int | None:
-    """The size of a ring in elements, a power of two: element i lies at i modulo the size; None for other buffers."""
+    """The size of a ring in elements, a power of two of words: element i lies at i modulo the size; else None."""
     return None if isinstance(memref.owner, ir.Block) else RING.find(memref.owner)
 
 
@@ -183,11 +183,33 @@ def power_of_two(n: int) -> int:
     return 1 << (n - 1).bit_length()
 
 
-def slices_of(accesses: Sequence[tuple[Access, Bank]]) -> dict[Bank, int]:
-    """The slices of the words of each bank: accesses that fit side by side, each in a power of two of lanes.
+class Slices(NamedTuple):
+    """Equal slices of a word, of which a port accesses one.
+
+    Attributes:
+        lanes: of a slice; a power of two, unless accesses lie side by side without a gap.
+        places: the slices of a word that addresses count, a power of two; there may be fewer.
+    """
+
+    lanes: int
+    places: int
+
+    @staticmethod
+    def of(lanes: int, word: int) -> Slices:
+        """The slices of a word with so many lanes."""
+        return Slices(lanes, power_of_two(-(-word // lanes)))
+
+
+def is_dense(access: Access, word: int) -> bool:
+    """Whether an access begins where another one of its lanes ends, and not at a multiple of a power of two."""
+    return any(c % word % power_of_two(access.lanes) for c in access.index.values())
+
+
+def slices_of(accesses: Sequence[tuple[Access, Bank]]) -> dict[Bank, Slices]:
+    """The slices of the words of each bank: accesses that fit side by side.
 
     Returns:
-        1 for every bank when each access starts at a word, and the words are equally wide.
+        One slice for every bank when each access starts at a word, and the words are equally wide.
 
     Raises:
         GradcamError: the lanes of an access would straddle two words.
@@ -195,20 +217,29 @@ def slices_of(accesses: Sequence[tuple[Access, Bank]]) -> dict[Bank, int]:
     banks = list(dict.fromkeys(bank for _, bank in accesses))
     starts = all(c % bank.lanes == 0 for access, bank in accesses for c in access.index.values())
     if starts and len({bank.lanes for bank in banks}) == 1:
-        return dict.fromkeys(banks, 1)
-    lanes = power_of_two(accesses[0][0].lanes)
+        return {bank: Slices(bank.lanes, 1) for bank in banks}
+    dense = any(is_dense(access, bank.lanes) for access, bank in accesses)
+    lanes = accesses[0][0].lanes if dense else power_of_two(accesses[0][0].lanes)
     for access, bank in accesses:
-        if bank.lanes % lanes or any(c % lanes for c in access.index.values()):
+        is_inside = _end(access, bank.lanes) <= bank.lanes if dense else bank.lanes % lanes == 0
+        if not is_inside or any(c % bank.lanes % lanes for c in access.index.values()):
             words = f"the {bank.lanes}-lane words of {bank.name}"
             raise fail(access.op, f"{access.lanes} lanes do not line up with {words}; pad the rows of the buffer")
-    return {bank: bank.lanes // lanes for bank in banks}
+    return {bank: Slices.of(lanes, bank.lanes) for bank in banks}
 
 
-def address_form(access: Access, bank: Bank, offset: int, slices: int) -> Linear:
-    """The access's index in units of a slice of a word, offset included."""
-    unit = bank.lanes // slices
-    form = {term: c // unit for term, c in access.index.items()}
-    form[None] = form.get(None, 0) + offset * slices
+def _end(access: Access, word: int) -> int:
+    """The lanes from the start of a word to the end of an access in its last iterations."""
+    lane = {term: c % word for term, c in access.index.items() if c % word}
+    last = (c * (constant_trip(term.owner.owner) - 1 if isinstance(term, ir.Value) else 1) for term, c in lane.items())
+    return sum(last) + access.lanes
+
+
+def address_form(access: Access, bank: Bank, offset: int, slices: Slices) -> Linear:
+    """The access's index in slices of words, offset included."""
+    parts = {term: divmod(c, bank.lanes) for term, c in access.index.items()}
+    form = {term: word * slices.places + lane // slices.lanes for term, (word, lane) in parts.items()}
+    form[None] = form.get(None, 0) + offset * slices.places
     return form
 
 

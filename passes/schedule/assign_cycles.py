@@ -162,12 +162,12 @@ def shares_of(issue_groups: Sequence[int], phases: Sequence[str], windows: Seque
     """The cycles that each nest adds to its phase.
 
     In an issue group a nest adds the cycles by which it ends later than the nests before it. A nest that loads adds the
-    cycles that its followers wait for it.
+    cycles that all of its followers wait.
     """
     shares = []
     for group in dict.fromkeys(issue_groups):
         first, *others = windows[group : group + issue_groups.count(group)]
-        done = first.start + others[0].held if others and phases[group] == "load" else first.end
+        done = first.start + min(w.held for w in others) if others and phases[group] == "load" else first.end
         added = []
         for window in others:
             added.append(max(0, window.end - done))

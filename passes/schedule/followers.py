@@ -13,6 +13,7 @@ import numpy as np
 from torch_mlir import ir
 
 from gradcam.passes.ir.linear_form import Linear
+from gradcam.passes.program.banks import is_dense
 from gradcam.passes.program.clock import Clock
 from gradcam.passes.program.nest import Access, Loop, Nest
 from gradcam.passes.program.runs import Follow, Run
@@ -26,7 +27,7 @@ class Traffic:
     """The order in which a producer writes, and a nest reads, the parts of a buffer.
 
     Attributes:
-        unit: elements of a part, a power of two; a load reads whole parts.
+        unit: elements of a part, a power of two or, where stores leave no gap, a word; a load reads whole parts of one.
         parts: number of parts of the buffer.
         written, maker: the parts in the order of the writes, and for each the iteration of the producer's loops over
             outputs that writes it; a part that is written in pieces is there several times.
@@ -51,7 +52,8 @@ def traffic_of(producer: Nest, nest: Nest, memref: ir.Value, plan: StagePlan) ->
     """
     (store,) = (a for a in producer.stores if a.memref == memref)
     (load,) = (a for a in nest.loads if a.memref == memref)
-    unit = _grain(load)
+    row = ir.MemRefType(memref.type).shape[-1]
+    unit = row if is_dense(store, row) else _grain(load)
     piece = min(unit, _grain(store))
     pieces, maker = _touched(store, producer.outputs, piece)
     if len(np.unique(pieces)) < len(pieces):
@@ -70,7 +72,7 @@ def _grain(access: Access) -> int:
 def _touched(access: Access, loops: Sequence[Loop], unit: int) -> tuple[np.ndarray, np.ndarray]:
     """The parts that an access reads or writes, and for each the iteration of the loops that does so."""
     visited, inside = visits(access, loops)
-    first, count = visited[inside] // unit, access.lanes // unit
+    first, count = visited[inside] // unit, max(1, access.lanes // unit)
     return (first[:, None] + np.arange(count)).ravel(), np.repeat(np.flatnonzero(inside), count)
 
 

@@ -43,11 +43,11 @@ class OverlapNests(Pass):
     the engine of a third one.
     Nests that a schedule `file` names keep their loops (`python/gradcam/schema/schedule.py`).
 
-    A ring holds element i of the buffer at i modulo a power of two. It is large enough when every element is written
-    after the last read of the element that it replaces; this is checked to the cycle. Stalls cannot break it, since
-    they delay only the producer: from the step that releases an iteration to the step that overwrites its operands, the
-    producer takes no less time than without stalls, and the released iteration takes no more. A follower that waits for
-    constants from DRAM, or for its engine, gets no ring.
+    A ring holds element i of the buffer at i modulo a power of two of words. It is large enough when every element is
+    written after the last read of the element that it replaces; this is checked to the cycle. Stalls cannot break it,
+    since they delay only the producer: from the step that releases an iteration to the step that overwrites its
+    operands, the producer takes no less time than without stalls, and the released iteration takes no more. A follower
+    that waits for constants from DRAM, or for its engine, gets no ring.
 
     This pass turns:
 

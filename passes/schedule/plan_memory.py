@@ -12,7 +12,7 @@ from gradcam.errors import fail
 from gradcam.passes.infra.pass_base import Pass
 from gradcam.passes.ir.attributes import BANK, BANKS, ENGINE, OFFSET
 from gradcam.passes.ir.queries import is_argument, is_global, is_scalar
-from gradcam.passes.program.banks import kind_of_constants, power_of_two, ring_of
+from gradcam.passes.program.banks import is_dense, kind_of_constants, power_of_two, ring_of
 from gradcam.passes.program.block_ram import BlockRam
 from gradcam.passes.program.engines import pattern
 from gradcam.passes.program.nest import Access, Nest, read_nests
@@ -160,7 +160,7 @@ def _buffers(program: ScheduledProgram) -> list[_Buffer]:
                 for memref in beside - {access.memref}:
                     together[memref].add(access.memref)
     _check_unused(program.function, accesses)
-    lanes = {m: max(power_of_two(a.lanes) for _, a in u) for m, u in accesses.items() if not is_global(m)}
+    lanes = {m: _lanes(m, [a for _, a in uses]) for m, uses in accesses.items() if not is_global(m)}
     lanes |= {m: _constant_lanes([a for _, a in uses]) for m, uses in accesses.items() if is_global(m)}
     _widen(lanes, _shared_ports(program.nests))
     found = [_buffer(memref, uses, lanes[memref], together.get(memref, set())) for memref, uses in accesses.items()]
@@ -177,6 +177,14 @@ def _buffer(memref: ir.Value, uses: list[tuple[int, Access]], lanes: int, togeth
         elements *= n
     ring, numbers = ring_of(memref), [n for n, _ in uses]
     return _Buffer(memref, constant, bits, lanes, ring or elements, bool(ring), min(numbers), max(numbers), together)
+
+
+def _lanes(memref: ir.Value, uses: list[Access]) -> int:
+    """The lanes of a word: a power of two, unless accesses without a gap would straddle such words."""
+    row = ir.MemRefType(memref.type).shape[-1]
+    if any(is_dense(a, row) for a in uses):
+        return row
+    return max(power_of_two(a.lanes) for a in uses)
 
 
 def _constant_lanes(uses: list[Access]) -> int:

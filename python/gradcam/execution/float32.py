@@ -18,7 +18,7 @@ from torch_mlir import ir
 
 from gradcam.classes import best_class
 from gradcam.dialect import activation_ops, adjoint_ops, cam_ops, channel_ops, layout_ops, ops
-from gradcam.dialect.layout_ops import channels_per_tap
+from gradcam.dialect.layout_ops import lanes_of_tap
 from gradcam.dialect.verify import ints, shape, sides
 from gradcam.errors import fail
 from gradcam.execution import activations, resampling
@@ -343,7 +343,7 @@ def _unfold2d(op: Any, x: Tensor) -> Tensor:
     (top, left), (bottom, right) = ints(op, "low", 2, 0), ints(op, "high", 2, 0)
     columns = F.unfold(F.pad(x, (left, right, top, bottom)), kernel, dilation, 0, stride)
     taps = columns.reshape(*x.shape[:2], kernel[0] * kernel[1], -1).transpose(1, 2)
-    filled = F.pad(taps, (0, 0, 0, channels_per_tap(x.shape[1]) - x.shape[1]))
+    filled = F.pad(taps, (0, 0, 0, lanes_of_tap(op) - x.shape[1]))
     return filled.reshape(-1, *shape(op.results[0])[1:])
 
 

@@ -17,7 +17,7 @@ from threadpoolctl import ThreadpoolController
 from torch_mlir import ir
 
 from gradcam.classes import best_class
-from gradcam.dialect.layout_ops import channels_per_tap
+from gradcam.dialect.layout_ops import lanes_of_tap
 from gradcam.dialect.verify import shape, sides
 from gradcam.errors import GradcamError, fail
 from gradcam.execution.interpreter import OnValue, run
@@ -127,7 +127,8 @@ def _channel_affine(op: Any, x: np.ndarray, *_parameters: np.ndarray) -> np.ndar
 def _unfold2d(op: Any, x: np.ndarray) -> np.ndarray:
     channels, kernel = x.shape[1], _ints(op, "kernel")
     around = zip(_ints(op, "low"), _ints(op, "high"), strict=True)
-    filled = np.pad(x, ((0, 0), (0, channels_per_tap(channels) - channels), *around))
+    taken = lanes_of_tap(op)
+    filled = np.pad(x[:, :taken], ((0, 0), (0, max(0, taken - channels)), *around))
     windows = _windows(filled, op, kernel)
     return windows.transpose(3, 4, 0, 1, 2).reshape(1, -1, *windows.shape[1:3])
 

@@ -690,6 +690,14 @@ func.func @requantize(%0: tensor<1x4xf32>) {
 
 // -----
 
+func.func @unfold2d(%0: tensor<1x3x6x6xf32>) {
+  // expected-error@+1 {{'gradcam.unfold2d' op 5 of 3 channels cannot be taken}}
+  %r = "gradcam.unfold2d"(%0) {kernel = [1, 2], stride = [1, 1], low = [0, 0], high = [0, 0], dilation = [1, 1], taken = 5} : (tensor<1x3x6x6xf32>) -> tensor<1x10x6x5xf32>
+  return
+}
+
+// -----
+
 func.func @unfold2d(%0: tensor<3x6x6xf32>) {
   // expected-error@+1 {{'gradcam.unfold2d' op input must have 4 dimensions, got tensor<3x6x6xf32>}}
   %r = "gradcam.unfold2d"(%0) {kernel = [1, 2], stride = [1, 1], low = [0, 0], high = [0, 0], dilation = [1, 1]} : (tensor<3x6x6xf32>) -> tensor<1x8x6x5xf32>

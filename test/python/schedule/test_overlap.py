@@ -163,6 +163,8 @@ def test_an_issue_group_is_counted_once():
     assert shares_of([0, 0, 0, 3], ["inference"] * 4, convolution) == [100, 4, 0, 6]
     image = windows((0, 90, 0), (0, 101, 20), (0, 103, 30))
     assert shares_of([0, 0, 0], ["load", "inference", "inference"], image) == [20, 81, 2]
+    copied = windows((0, 90, 0), (0, 91, 40), (0, 101, 20))
+    assert shares_of([0, 0, 0], ["load", "inference", "inference"], copied) == [20, 71, 10]
 
 
 # Networks, in RTL.

@@ -4,20 +4,25 @@ import itertools
 import json
 import re
 
+import dram_checks
 import numpy as np
 import pytest
 from rtl_checks import check_design
 from rtl_networks import Network, design
-from stem_text import STEMS, Stem, image, stem_text
+from stem_text import DENSE, STEMS, Stem, image, stem_text
 from torch import nn
 from torch_mlir import ir
 
 from gradcam.compiler import Settings, passes_for
+from gradcam.design import Design
 from gradcam.errors import GradcamError
 from gradcam.execution.interpreter import run
 from gradcam.jit import run_affine, run_linalg
+from gradcam.passes.hw import ports
 from gradcam.passes.infra.pass_manager import PassManager
 from gradcam.passes.infra.registry import lookup
+from gradcam.passes.linalg import unfold_stem
+from gradcam.passes.program import banks
 from gradcam.passes.program.engines import access_kind
 from gradcam.passes.program.nest import read_nests
 from gradcam.passes.schedule.assign_cycles import AssignCycles
@@ -46,6 +51,13 @@ def loading(module):
     return [n for n in read_nests(module) if any(access_kind(a) == "stream" for a in n.loads)]
 
 
+@pytest.fixture
+def with_gaps(monkeypatch):
+    """No steps that are saved are worth the memory of words without gaps."""
+    monkeypatch.setattr(unfold_stem, "WORTH", 0)
+
+
+@pytest.mark.usefixtures("with_gaps")
 @pytest.mark.parametrize(("stem", "pe", "taps", "left"), STEMS)
 def test_every_level_computes_the_convolution(stem, pe, taps, left):
     text, pixels = stem_text(stem), image(stem)
@@ -79,6 +91,19 @@ def steps_of(text, pe, file, factors):
     file.write_text(json.dumps({"stem": factors} if factors else {}))
     *_, (_, module) = lowered(text, pe, file)
     return sum(n.steps for n in [*loading(module), *(n for n in read_nests(module) if n.reduction)])
+
+
+@pytest.mark.parametrize(("stem", "pe", "values"), DENSE)
+def test_every_level_reads_words_without_gaps(stem, pe, values):
+    text, pixels = stem_text(stem), image(stem)
+    (wanted,) = run(ir.Module.parse(text), [pixels], KERNELS)
+    executors = dict(LEVELS)
+    for level, module in lowered(text, pe):
+        (got,) = executors[level](module, np.ascontiguousarray(pixels[0].transpose(1, 2, 0)))
+        np.testing.assert_array_equal(got, wanted[0].transpose(1, 2, 0), level)
+    conv = next(nest for nest in read_nests(module) if nest.products)
+    tiles, words = (-(-n // lanes) for n, lanes in zip((stem.out, values), map(int, pe.split("x")), strict=True))
+    assert conv.steps == tiles * words * np.prod(stem.out_size)
 
 
 @pytest.mark.parametrize("number", [1, 3, 4, 6, 7, 10])
@@ -235,6 +260,7 @@ def stem_network(stem):
     return net.classify(3)
 
 
+@pytest.mark.usefixtures("with_gaps")
 @pytest.mark.parametrize("number", [2, 3, 6, 7])
 def test_rtl_of_unfolded_stems(number, tmp_path):
     """7x7 of 3 channels, rows and columns of one channel, and a dilated window, free and stalled."""
@@ -242,3 +268,40 @@ def test_rtl_of_unfolded_stems(number, tmp_path):
     net = stem_network(stem)
     design(net, pe, tmp_path / "design")
     check_design(net, tmp_path / "design")
+
+
+@pytest.mark.parametrize("weights", ["onchip", "dram"])
+@pytest.mark.parametrize("number", [2, 3])
+def test_rtl_of_words_without_gaps(number, weights, tmp_path):
+    """Load, copies and convolution run side by side; where weights may be late, the windows are kept whole."""
+    stem, pe, _ = DENSE[number]
+    net, folder = stem_network(stem), tmp_path / "design"
+    if weights == "dram":
+        dram_checks.check_design(net, dram_checks.from_dram(net.settings(pe), 8, 2), folder)
+    else:
+        design(net, pe, folder)
+        check_design(net, folder)
+    program = Design.load(folder).program
+    copies = [nest.engine for nest in program.nests if nest.name.endswith(".unfold")]
+    assert copies == ["load", "elementwise", "elementwise2"]
+    windows = program.buffers[2]
+    assert program.banks[windows.bank].lanes == windows.shape[-1] == 8 * -(-DENSE[number][2] // 8), "no power of two"
+    assert (windows.ring is None) == (weights == "dram")
+
+
+@pytest.mark.parametrize("change", ["later", "narrower"])
+def test_copies_to_wrong_lanes_are_caught(change, tmp_path, monkeypatch):
+    """The slices of a word are as wide as a row of a window."""
+    real = banks.address_form
+
+    def wrong(access, bank, offset, slices):
+        form = real(access, bank, offset, slices)
+        if slices.lanes == 5:
+            form = form | {None: form[None] + 1} if change == "later" else {t: c // 2 for t, c in form.items()}
+        return form
+
+    monkeypatch.setattr(ports, "address_form", wrong)
+    net, folder = stem_network(DENSE[2][0]), tmp_path / "design"
+    design(net, DENSE[2][1], folder)
+    with pytest.raises((AssertionError, GradcamError)):
+        check_design(net, folder)

@@ -38,7 +38,7 @@ def nest_lengths(folder: Path) -> list[int]:
 
 
 def check_design(
-    net: Network, folder: Path, count: int = 3, inner: str = r".*\.(unfold|high|sums)", distinct: bool = True
+    net: Network, folder: Path, count: int = 3, inner: str = r".*\.(unfold|high|sums)(\.\d+)?", distinct: bool = True
 ) -> Checked:
     """Outputs of several runs, free and stalled, predicted cycles nest by nest, and every buffer of a run.
 

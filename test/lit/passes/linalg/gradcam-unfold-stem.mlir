@@ -1,5 +1,6 @@
 // RUN: %gradcam_opt %s --gradcam-unfold-stem --mlir-print-debuginfo | FileCheck %s
 // RUN: %gradcam_opt %s --gradcam-set-platform=pe=4x4 --gradcam-unfold-stem | FileCheck %s --check-prefix=NARROW
+// RUN: %gradcam_opt %s --gradcam-set-platform=pe=32x32 --gradcam-unfold-stem | FileCheck %s --check-prefix=DENSE
 
 // Four columns of the kernel go into the channels, two are left: the eighth column has zero weights.
 // CHECK-LABEL: func.func @stem
@@ -11,6 +12,22 @@
 // CHECK-SAME: padding = [3, 0], stride = [2, 1]
 // CHECK-SAME: tensor<20x16x7x2x!quant.uniform<i8:f32:0, {1.000000e-01,
 // CHECK-SAME: -> tensor<1x20x8x8x!quant.uniform<i8:f32, 2.500000e-01>>
+
+// 147 values without a gap are five words of 32 lanes: four columns side by side, then rows of seven, then seven rows.
+// DENSE-LABEL: func.func @stem
+// DENSE: "gradcam.unfold2d"
+// DENSE-SAME: dilation = [1, 1], high = [0, 3], kernel = [1, 4], low = [0, 3], stride = [1, 2], taken = 3
+// DENSE-SAME: -> tensor<1x12x16x10x!quant.uniform<i8:f32, 5.000000e-01>>
+// DENSE: "gradcam.unfold2d"
+// DENSE-SAME: dilation = [1, 2], high = [0, 0], kernel = [1, 2], low = [0, 0], stride = [1, 1], taken = 12
+// DENSE-SAME: -> tensor<1x24x16x8x!quant.uniform<i8:f32, 5.000000e-01>>
+// DENSE: "gradcam.unfold2d"
+// DENSE-SAME: dilation = [1, 1], high = [2, 0], kernel = [7, 1], low = [3, 0], stride = [2, 1], taken = 21
+// DENSE-SAME: -> tensor<1x147x8x8x!quant.uniform<i8:f32, 5.000000e-01>>
+// DENSE: "gradcam.conv2d"
+// DENSE-SAME: padding = [0, 0], stride = [1, 1]
+// DENSE-SAME: tensor<20x147x1x1x!quant.uniform<i8:f32:0, {1.000000e-01,
+// DENSE-SAME: -> tensor<1x20x8x8x!quant.uniform<i8:f32, 2.500000e-01>>
 
 // Two taps of four channels do not fit four lanes.
 // NARROW-NOT: unfold2d
