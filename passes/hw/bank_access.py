@@ -19,7 +19,7 @@ class Request:
 
     Attributes:
         port: the engine port.
-        enable: the write enables, one per lane group, or the read enable (i1); 0 while the port accesses another bank.
+        enable: the write enables, one per slice, or the read enable (i1); 0 while the port accesses another bank.
         word: the address of the word.
         slice: the number of the slice in the word; None for whole words.
     """
@@ -93,15 +93,16 @@ class BankAccess:
             word = address[low:].zero_extend(address_bits(self.bank))
             part = address[low - (slices - 1).bit_length() : low] if low and slices > 1 else None
             if store:
-                enable = self._by_group(enable, port)
+                enable = self.b.concat(
+                    [enable[i] for i in range(0, port.most_slices, port.most_slices // slices)][::-1]
+                )
             found.append(Request(port, enable, word, part))
         return found
 
-    def _by_group(self, enable: Value, port: MemoryPort) -> Value:
-        """The write enables of the lane groups, from those of the slices of the port."""
-        slices, lanes = port.slices[self.bank], self.bank.lanes // self.groups
-        apart = port.most_slices // slices.places
-        return self.b.concat([enable[group * lanes // slices.lanes * apart] for group in range(self.groups)][::-1])
+    def _by_group(self, write: Request) -> Value:
+        """The write enables of the lane groups, from those of the slices."""
+        slices, lanes = write.port.slices[self.bank].lanes, self.bank.lanes // self.groups
+        return self.b.concat([write.enable[group * lanes // slices] for group in range(self.groups)][::-1])
 
     def _writes(self) -> dict[str, Value]:
         """The inputs of the bank's write port, from the engine that writes."""
@@ -109,7 +110,7 @@ class BankAccess:
         active = [write.enable.ne(0) for write in writes]
         data = [values[port.data].zero_extend(self.bank.width) for values, port in self.engines if port.slot.store]
         return {
-            "wen": b.any_of(*(write.enable for write in writes)),
+            "wen": b.any_of(*map(self._by_group, writes)),
             "waddr": b.priority_mux(active, [write.word for write in writes]),
             "wdata": b.priority_mux(active, data),
         }
