@@ -1,10 +1,13 @@
-"""Paths between registers on FPGAs of Xilinx: `python benchmarks/clock.py [--pe 4x4] [--dsp-packing] [MODEL]`.
+"""Clocks: `python benchmarks/clock.py [--pe 4x4] [--dsp-packing] [MODEL]`, `python benchmarks/clock.py --routed`.
 
 A model is compiled for each family and its clock, and mapped as `gradcam-synth` maps it. The table has the cells of the
 longest path between registers, as Yosys's `ltp` counts LUTs, carry cells and wide muxes, and the pairs of DSP slices
 that a path goes through without a register between them. It fails where a figure is above its target. No free tool
-places and routes for these families, so cells stand for delays here; for ECP5 `gradcam-synth --seeds N` reports the
-clock.
+places and routes for these families, so cells stand for delays here.
+
+With `--routed` cores of a ResNet-18 of width 8 for 64x64 images, with random weights, are placed and routed on ECP5 by
+`gradcam-synth`, each from three seeds, and the slowest counts. Paths that nextpnr does not time are named, and no clock
+above theirs is reported.
 """
 
 from __future__ import annotations
@@ -19,6 +22,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
+
+from gradcam import data, models
 from gradcam.command import run
 from gradcam.compiler import Settings
 from gradcam.errors import GradcamError
@@ -28,13 +34,24 @@ from gradcam.passes.hw.core import CORE
 from gradcam.progress import stages
 from gradcam.synth.families import FAMILIES
 from gradcam.synth.instances import split_instances
-from gradcam.synth.synthesis import mapping
+from gradcam.synth.synthesis import mapping, synthesize
 from gradcam.synth.tools import run_logged, yosys
 
 MODEL = "gradcam.models:tinyml_resnet18"
 
 #: Clock in MHz and the most cells of a path, by family.
 TARGETS = {"xcup": (300, 6), "xc7": (200, 9)}
+
+#: The cores that are routed: array, options of the compile, and the MHz asked of the slowest seed.
+ROUTED: tuple[tuple[str, Mapping[str, Any], int], ...] = (
+    ("8x8", {}, 150),
+    ("8x8", {"weights": "dram", "dram_width": 32}, 130),
+    ("16x8", {}, 120),
+    ("16x8", {"dsp_packing": True}, 120),
+)
+
+#: The MHz that a routed core is compiled for and that nextpnr aims at, and its seeds.
+GOAL, SEEDS = 160.0, 3
 
 #: Cells without a register, by the beginning of their names.
 LOGIC = ("LUT", "CARRY", "MUXF", "INV")
@@ -150,16 +167,51 @@ def _measure(options: argparse.Namespace) -> None:
         raise GradcamError("; ".join(missed[:3]))
 
 
+def narrow() -> models.ResNet18:
+    """The network of the routed cores."""
+    torch.manual_seed(0)
+    model = models.resnet18(width=8, num_classes=data.CLASSES, stem="cifar")
+    model.input_shape = (1, 3, data.SIZE, data.SIZE)
+    model.calibration_images = data.calibration_images
+    return model.eval()
+
+
+def _route(arrays: Sequence[str]) -> None:
+    missed, model = [], narrow()
+    print("| array | options | asked | slowest of three seeds, MHz | others | not timed by nextpnr |")
+    print("|---|---|---:|---:|---|---|")
+    with stages("clock") as say:
+        for pe, options, asked in ROUTED:
+            if pe not in arrays:
+                continue
+            settings = Settings("layer4", pe=pe, clock_mhz=GOAL, family="ecp5", **options)
+            with tempfile.TemporaryDirectory(prefix="gradcam-clock-") as temporary:
+                folder = Path(temporary) / "design"
+                compile_to_folder(model, "resnet18", settings, folder, say=say)
+                timing = synthesize(folder, "ecp5", GOAL, SEEDS, say)["timing"]
+            slowest, *others = sorted(timing["tried_mhz"])
+            said = ", ".join(f"{name}={value}" for name, value in options.items())
+            untimed = ", ".join(f"{name}: {mhz:g} MHz" for name, mhz in timing["untimed_mhz"].items())
+            clocks = f"{slowest:g} | {', '.join(f'{mhz:g}' for mhz in others)}"
+            print(f"| {pe} | {said} | {asked} | {clocks} | {untimed} |", flush=True)
+            missed += [f"{pe} {said}: {slowest:g} MHz, {asked} asked"] if slowest < asked else []
+    if missed:
+        raise GradcamError("; ".join(missed))
+
+
 def main(argv: Sequence[str] | None = None) -> int:
-    """Prints the table; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="clock", description="Paths between registers on FPGAs of Xilinx.")
+    """Prints a table; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="clock", description="Paths between registers, and routed clocks.")
     parser.add_argument("model", nargs="?", default=MODEL, help=f"as gradcam-compile takes it (default: {MODEL})")
     parser.add_argument("--target-layer", metavar="PATH", default="layer4", help="default: layer4")
     parser.add_argument("--pe", metavar="OCxIC", default="4x4", help="default: 4x4")
     parser.add_argument("--weights", default="onchip", help="onchip (default) or dram")
     parser.add_argument("--dsp-packing", action="store_true", help="two products per DSP slice")
     parser.add_argument("--families", nargs="+", choices=[*TARGETS], default=[*TARGETS], help="default: all of them")
-    return run("clock", lambda: _measure(parser.parse_args(argv)))
+    parser.add_argument("--routed", action="store_true", help="place and route cores on ECP5 instead")
+    parser.add_argument("--arrays", nargs="+", default=["8x8", "16x8"], help="of --routed; default: all of them")
+    options = parser.parse_args(argv)
+    return run("clock", lambda: _route(options.arrays) if options.routed else _measure(options))
 
 
 if __name__ == "__main__":

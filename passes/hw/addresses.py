@@ -14,7 +14,11 @@ from gradcam.passes.program.engines import Engine
 
 
 class AddressGenerators:
-    """Builds the values that are linear in an engine's loop counters: addresses and guards, valid in stage 0."""
+    """Builds the values that are linear in an engine's loop counters: addresses and guards.
+
+    With a target clock the addresses of memories and the guards of reads are valid in stage 1, else in stage 0: nothing
+    needs them earlier, and the loops that advance are known a cycle before the sum.
+    """
 
     def __init__(
         self, b: Builder, p: Mapping[str, Value], engine: Engine, counters: LoopCounters, symbols: Symbols
@@ -24,23 +28,30 @@ class AddressGenerators:
         self.configuration, self.crossing = counters.configuration, counters.crossing
 
     def address(self, port: MemoryPort) -> Value:
-        """The address register of a port: the address of the step in stage 0, in slices of a word."""
+        """The address register of a port: the address of the step in stage `crossing`, in slices of a word."""
         b, width = self.b, port.address_bits + port.slice_bits
         forms = [port.form_in_slices(i) for i in range(len(self.engine.configurations))]
         modulus = port.banks[0].words * port.most_slices if port.reads_weight_stream else None
         bases = [_constant(f) for f in forms]
         terms = self._symbol_terms(forms, width)
         base = self.base([n % modulus if modulus else n for n in bases], width, terms)
-        address = self.counters.follow(f"agu_{port.name}", width, base, self._deltas(forms), modulus)
+        name = f"agu_{port.name}"
+        address = self.counters.follow(name, width, base, self._deltas(forms), modulus, late=self.crossing)
         rings = [port.ring_in_slices(i) for i in range(len(self.engine.configurations))]
         if not any(rings):
             return address
         low = b.column(self.configuration, [ring[0] - 1 if ring else -1 for ring in rings], width)
         high = b.column(self.configuration, [ring[1] if ring else 0 for ring in rings], width)
+        if self.crossing:
+            low, high = (self.counters.in_next_stage(value, name) for value in (low, high))
         return (address & low) | high
 
+    def late(self, port: Port) -> int:
+        """The stage in which the guard of a port is valid."""
+        return self.crossing if isinstance(port, MemoryPort) and not port.slot.store else 0
+
     def guard(self, port: Port) -> Value | None:
-        """i1 in stage 0: the access lies inside its buffer; None when no configuration guards the port.
+        """i1 in stage `late`: the access lies inside its buffer; None when no configuration guards the port.
 
         Each guard is a linear form that must not be negative: the result is the complement of the forms' sign bits.
         """
@@ -49,8 +60,8 @@ class AddressGenerators:
         for i in range(count):
             forms = [a.guards[i] if a and i < len(a.guards) else None for a in port.slot.accesses]
             width = range_of(self.engine, forms)
-            base = self.base([_constant(f) for f in forms], width)
-            signs.append(self.counters.follow(f"guard_{port.name}{i}", width, base, self._deltas(forms))[-1])
+            base, name = self.base([_constant(f) for f in forms], width), f"guard_{port.name}{i}"
+            signs.append(self.counters.follow(name, width, base, self._deltas(forms), late=self.late(port))[-1])
         return ~self.b.any_of(*signs) if signs else None
 
     def base(self, entries: Sequence[int], width: int, terms: Sequence[Value] = ()) -> Value:

@@ -118,7 +118,9 @@ class _Core:
         """Builds the modules and the core that connects them."""
         modules = {
             "registers": build_registers(self.registers),
-            "image_buffer": build_frame_buffer("image_buffer", self.image.bits, self.image.beats),
+            "image_buffer": build_frame_buffer(
+                "image_buffer", self.image.bits, self.image.beats, crossing=self.interface.crossing
+            ),
             "result_buffer": build_frame_buffer("result_buffer", WORD, self.interface.words, self.header),
         }
 
@@ -163,7 +165,9 @@ class _Wiring:
         """Connects everything and returns the outputs of the core by name."""
         b = self.b
         request, missing = self._request()
-        self.go, self.drop, taken = (b.wire(Signal(name)) for name in ("go", "drop", "image_taken"))
+        # Both come from registers, for a start has a large fan-out in the top.
+        self.go, self.drop = (b.state(1, name, reset=0) for name in ("go", "drop"))
+        self.going, taken = b.wire(Signal("going")), b.wire(Signal("image_taken"))
         image = self._receive(taken)
         self._start(image, missing)
         room = [b.wire(stream.ready) for stream in self.results]
@@ -188,22 +192,23 @@ class _Wiring:
         bits = max(index.width, bits_for(classes + 1))
         too_large = index.zero_extend(bits).uge(classes)
         wrong = ~argmax & too_large if self.interface.requests else b.const(0, 1)
-        return request.sign_extend(WORD), b.register(wrong, "class_wrong")
+        # A run begins a cycle after it was found that the class exists.
+        return b.register(request, "class_asked").sign_extend(WORD), b.register(wrong, "class_wrong")
 
     def _receive(self, taken: Value) -> Image:
         """Instantiates the receiver of images; the top accepts a pixel while `taken` is 1."""
         p, stream = self.p, self.image_stream
         beat, buffer = Beat(p[stream.tvalid], p[stream.tdata], p[stream.tlast]), self.modules["image_buffer"]
-        return receive_images(self.b, beat, self.core.image.bits, buffer, self.go, self.drop, taken)
+        return receive_images(self.b, beat, self.core.image.bits, buffer, self.going, self.drop, taken)
 
     def _start(self, image: Image, wrong: Value) -> None:
         """Builds the start of a run: the waiting image is run on request, or dropped when its class does not exist."""
         b, start = self.b, self.registers["control_start"]
-        # The start comes from a register, for it has a large fan-out in the top.
-        ready = b.state(1, "image_ready", reset=0)
-        ready.assign(b.all_of(image.waiting, ~self.active, self.wanted, ~ready, *self._may_run()))
-        self.go.assign(ready & ~wrong)
-        self.drop.assign(ready & wrong)
+        ready = self.go | self.drop
+        begins = b.all_of(image.waiting, ~self.active, self.wanted, ~ready, *self._may_run())
+        self.going.assign(begins & ~wrong)
+        self.go.assign(self.going)
+        self.drop.assign(begins & wrong)
         self._load(ready)
         self.started.assign((self.started & ~ready) | (start & ~self.asked))
 
@@ -319,11 +324,13 @@ class _Wiring:
         errors = {"error_class_range": self.drop, "error_start_busy": registers["control_start"] & self.asked}
         errors |= {"error_dram": wrong, **image.errors}
         sticky = {f.port: registers[output_port(f)] for f in self.core.fields("sticky")}
-        error = b.any_of(*(sticky[n] for n in errors))
+        error = b.register(b.any_of(*(sticky[n] for n in errors)), "error", reset=0)
         values = {**errors, **counts, **self._facts(), "irq_status_done": result.ended, "irq_status_error": error}
         values |= {"status_busy": self.active, "status_image": image.waiting, "status_started": self.started}
         values |= {"status_loading": self.loading | self.load_asked, "status_loaded": self.loaded}
         values["status_result"] = result.whole | result.beat.valid
+        # Bits that come through logic are registered in front of the choice among registers.
+        values |= {n: b.register(v, f"{n}_q", reset=0) for n, v in values.items() if n.startswith("status_")}
         for name, wire in self.fields.items():
             wire.assign(values[name])
         done = registers["irq_enable_done"] & sticky["irq_status_done"]

@@ -40,7 +40,7 @@ class Image:
     errors: dict[str, Value]
 
 
-def receive_images(b: Builder, beat: Beat, bits: int, buffer: Any, go: Value, drop: Value, taken: Value) -> Image:
+def receive_images(b: Builder, beat: Beat, bits: int, buffer: Any, going: Value, drop: Value, taken: Value) -> Image:
     """Builds the receiver of image packets.
 
     Args:
@@ -48,21 +48,21 @@ def receive_images(b: Builder, beat: Beat, bits: int, buffer: Any, go: Value, dr
         beat: the beat offered by the source.
         bits: bits of a pixel, which are the low bits of a beat.
         buffer: the module of the frame buffer.
-        go: i1: a run of the waiting image begins.
+        going: i1: a run of the waiting image begins in the next cycle.
         drop: i1: the waiting image is discarded.
         taken: i1: the top accepts a pixel.
     """
     skipping = b.state(1, "skipping", reset=0)  # the rest of a packet that is too long is discarded
     leaving = b.state(1, "leaving", reset=0)
     offered = beat.valid & ~skipping
-    inputs = {"put_valid": offered, "put_data": beat.data[:bits], "ends": beat.last, "rewind": b.const(0, 1)}
+    inputs = {"put_valid": offered, "put_data": beat.data[:bits], "ends": offered & beat.last, "rewind": b.const(0, 1)}
     inputs |= {"leave": leaving, "drop": drop, "take_ready": taken}
     image = b.instance(buffer, "image_buffer", inputs)
     put = offered & image["put_ready"]
     whole = b.all_of(put, image["put_last"], beat.last)
     short = b.all_of(put, ~image["put_last"], beat.last)
     long = b.all_of(put, image["put_last"], ~beat.last)
-    leaving.assign(go | (leaving & image["whole"]))
+    leaving.assign(going | (leaving & image["whole"]))
     ready = skipping | image["put_ready"]
     ends = b.all_of(beat.valid, ready, beat.last)
     skipping.assign(long | (skipping & ~ends))
@@ -114,8 +114,9 @@ def send_results(
     """
     closing = b.state(1, "closing", reset=0)  # the header, the first words of the packet, is stored at the end
     place = b.state(bits_for(len(header)), "header_place", reset=0)
+    at_end = b.state(1, "header_at_end", reset=int(len(header) == 1))
     first = b.select(place, header)
-    final = closing & place.eq(len(header) - 1)
+    final = closing & at_end
     valids, data = zip(*words, strict=True)
     inputs = {"put_valid": b.any_of(closing, *valids), "put_data": b.mux(closing, first, b.priority_mux(valids, data))}
     inputs |= {"ends": final, "rewind": failed, "leave": b.const(1, 1), "drop": b.const(0, 1), "take_ready": taken}
@@ -123,6 +124,7 @@ def send_results(
     put = closing & result["put_ready"]
     ended = final & result["put_ready"]
     place.assign(b.mux(closing, place + 1, 0), put | ~closing)
+    at_end.assign(b.mux(closing, place.eq(len(header) - 2), int(len(header) == 1)), put | ~closing)
     begins = done & ~failed
     closing.assign(begins | (closing & ~ended))
     beat = Beat(result["take_valid"], result["take_data"], result["take_last"])
@@ -138,9 +140,9 @@ def register_slice(b: Builder, valid: Value, data: Value, ready: Value) -> tuple
         Valid and data of its output, and ready of its input.
     """
     full = b.state(1, "slice_full", reset=0)
-    aside = b.state(1, "slice_aside", reset=0)
+    room = b.state(1, "slice_room", reset=1)
     moves = ready | ~full
-    kept = b.register(data, "slice_kept", ~aside)
-    full.assign(aside | valid, moves)
-    aside.assign((aside | valid) & ~moves)
-    return full, b.register(b.mux(aside, kept, data), "slice_data", moves), ~aside
+    kept = b.register(data, "slice_kept", room)
+    full.assign(~room | valid, moves)
+    room.assign((room & ~valid) | moves)
+    return full, b.register(b.mux(room, data, kept), "slice_data", moves), room

@@ -8,6 +8,7 @@ from typing import Any
 
 from gradcam.errors import fail
 from gradcam.passes.hw.builder import Builder
+from gradcam.passes.hw.copies import copied
 from gradcam.passes.hw.dsp import Bits
 from gradcam.passes.hw.loop_counters import LoopCounters
 from gradcam.passes.hw.products import Products
@@ -53,7 +54,8 @@ class Datapath:
         enable: i1: the clock enable of the pipeline registers; None where nothing stalls them.
         configuration: the number of the configuration in stage 0; None for an engine with a single configuration.
         dsp_packing: whether one multiplication computes two products of neighbouring lanes that share a factor.
-        guards: by id of a slot, i1 in stage 0: the access lies inside its buffer; None where it always does.
+        guards: by id of a slot, i1 in the stage that `AddressGenerators.late` says: the access lies inside its buffer;
+            None where it always does.
         inputs: by id of a read slot: the data of all lanes, the stage in which it arrives (None: it is available in
             every stage), the guard in that stage.
     """
@@ -84,6 +86,10 @@ class Datapath:
         self._values: dict[Any, tuple[Value, int | None]] = {}
         self._accumulators: dict[tuple[int, int], Value] = {}
         self._accumulator_stage = 0
+        #: Whether the accumulators of each lane have flags of their own: with a target clock, if nothing stalls them.
+        self._clocked = Clock.of(engine.configurations[0].op).crossing if enable is None else 0
+        #: By flag and lane, the register of the lane.
+        self._copies: dict[tuple[Value, int], Value] = {}
         #: By the operand that an accumulator is updated from (the initial value in the first step of a reduction, else
         #: the sum before): i1, it is the first step; the initial value; the sum before.
         self._starts: dict[Value, tuple[Value, Value, Value]] = {}
@@ -173,12 +179,21 @@ class Datapath:
         return self.b.concat([self.select(values, configurations, stage) for values in zip(*lanes, strict=True)])
 
     def select(self, values: Sequence[Value], configurations: Sequence[Sequence[int]], stage: int) -> Value:
-        """The value that belongs to the configuration whose step is in `stage`.
+        """The value that belongs to the configuration whose step is in `stage`, see `_select`."""
+        return self._select(values, configurations, lambda entries: self.table(entries, 1, stage))
+
+    def _select(
+        self,
+        values: Sequence[Value],
+        configurations: Sequence[Sequence[int]],
+        flag: Callable[[Sequence[int]], Value],
+    ) -> Value:
+        """The value that belongs to a configuration.
 
         Args:
             values: the values to select from.
             configurations: per value, the numbers of its configurations; one in no list gets the first value.
-            stage: pipeline stage of the selection.
+            flag: returns the i1 entry of that configuration in a column.
         """
         numbers = [
             next((i for i, own in enumerate(configurations) if configuration in own), 0)
@@ -188,19 +203,21 @@ class Datapath:
         def choose(values: Sequence[Value], bit: int) -> Value:
             if len(values) == 1:
                 return values[0]
-            odd = self.table([n >> bit & 1 for n in numbers], 1, stage)
+            odd = flag([n >> bit & 1 for n in numbers])
             return self.b.mux(odd, choose(values[1::2], bit + 1), choose(values[::2], bit + 1))
 
         return choose(values, 0)
 
-    def _by_entry(self, column: Sequence[int], make: Callable[[int], Value], stage: int) -> Value:
-        """What `make` makes of the number in `column` of the configuration whose step is in `stage`.
+    def _by_entry(
+        self, column: Sequence[int], make: Callable[[int], Value], flag: Callable[[Sequence[int]], Value]
+    ) -> Value:
+        """What `make` makes of the number in `column` of the configuration that `flag` knows, see `_select`.
 
         It is made once for each number that occurs.
         """
         entries = sorted(set(column))
         users = [[i for i, own in enumerate(column) if own == entry] for entry in entries]
-        return self.select([make(entry) for entry in entries], users, stage)
+        return self._select([make(entry) for entry in entries], users, flag)
 
     def _sinks(self, slot: Slot) -> list[tuple[Epilogue, Sink]]:
         """The sinks whose values are stored through a slot, each with its epilogue."""
@@ -240,39 +257,74 @@ class Datapath:
         b = self.b
         self._accumulator_stage = stage_of(body.sinks[0].op)
         nest = self.engine.configurations[0]
-        first = self.delay(self.counters.first, self._accumulator_stage, "first")
-        update = self.flag(self.valid, self._accumulator_stage, "step")
         registers: dict[tuple[int, int], State] = {}
         for number, accumulator in enumerate(nest.accumulators):
             for lane in range(accumulator.lanes):
+                first = self._of_lane(lambda stage: self.delay(self.counters.first, stage, "first"), lane)
+                update = self._update(lane)
                 register = b.state(accumulator.bits, f"acc{number}_{lane}")
                 registers[number, lane] = register
                 initial: Value = b.const(accumulator.initial, accumulator.bits)
                 if accumulator.group and lane >= accumulator.group:
                     initial = b.mux(self._begins(), initial, registers[number, lane - accumulator.group])
-                before = self._turned(register, f"acc{number}_{lane}", update)
+                before = self._turned(register, f"acc{number}_{lane}", lane, update)
                 start = b.mux(first, initial, before)
                 self._starts[start] = first, initial, before
                 self._accumulators[number, lane] = start
         for sink in body.sinks:
             for point in product(*(range(body.extents[d]) for d in range(1 + max(sink.target.dims, default=0)))):
-                register = registers[sink.target.number, sink.target.at(point)]
-                register.assign(self.at(sink.value, point, self._accumulator_stage), update)
+                lane = sink.target.at(point)
+                value = self.at(sink.value, point, self._accumulator_stage)
+                registers[sink.target.number, lane].assign(value, self._update(lane))
         # In the epilogue, one stage later, the value of the accumulator is the register itself.
         self._accumulators, self._accumulator_stage = dict(registers), self._accumulator_stage + 1
 
-    def _turned(self, register: Value, name: str, update: Value) -> Value:
+    def _of_lane(self, flag: Callable[[int], Value], lane: int) -> Value:
+        """An i1 for the accumulators of a lane, in the stage of their update.
+
+        With a target clock it comes from a register of the lane, which is a module so that synthesis tools do not merge
+        the registers of all lanes, which are far from each other.
+
+        Args:
+            flag: returns it in a stage.
+            lane: the lane.
+        """
+        if not self._clocked:
+            return flag(self._accumulator_stage)
+        value = flag(self._accumulator_stage - 1)
+        if (value, lane) not in self._copies:
+            self._copies[value, lane] = copied(self.b, value, f"lane{lane}_flag{len(self._copies)}")
+        return self._copies[value, lane]
+
+    def _update(self, lane: int) -> Value:
+        """i1: the accumulators of a lane are updated."""
+        return self._of_lane(lambda stage: self.flag(self.valid, stage, "step"), lane)
+
+    def _turned(self, register: Value, name: str, lane: int, update: Value) -> Value:
         """The sum of the pixel whose turn it is: as many updates of `register` ago as there are pixels.
 
-        The sums of a lane move through a shift register, so that none of them has an address.
+        The sums of a lane move through a shift register, so that none of them has an address. With a target clock the
+        choice among those that are older than `register` is made one update early, in front of another register.
         """
         turns = [nest.turns for nest in self.engine.configurations]
         taps = [register]
-        for i in range(1, max(turns)):
+        for i in range(1, max(turns) - self._clocked):
             tap = self.b.state(register.width, f"{name}_{i}")
             tap.assign(taps[-1], update)
             taps.append(tap)
-        return self._by_entry(turns, lambda own: taps[own - 1], self._accumulator_stage)
+        if self._clocked and max(turns) > 1:
+            older = self._tap([max(0, own - 2) for own in turns], taps, lane)
+            older = self.b.register(older, f"{name}_older", update)
+            return self._tap([int(own > 1) for own in turns], [register, older], lane)
+        return self._tap([own - 1 for own in turns], taps, lane)
+
+    def _tap(self, column: Sequence[int], taps: Sequence[Value], lane: int) -> Value:
+        """The value of `taps` that is the configuration's in `column`, in the stage of the update of a lane."""
+
+        def flag(entries: Sequence[int]) -> Value:
+            return self._of_lane(lambda stage: self.table(entries, 1, stage), lane)
+
+        return self._by_entry(column, lambda own: taps[own], flag)
 
     def _begins(self) -> Value:
         """i1: in the step that updates the accumulators, sums that slide start anew."""
@@ -485,7 +537,11 @@ class Datapath:
         args = [self.at(a, point, stage) for a in node.args]
         bounds = self.shapes.columns.get(id(node.args[1])) if node.kind in _BOUNDS else None
         if bounds is not None and all(_BOUNDS[node.kind](bound) for bound in bounds):
-            return self._by_entry(bounds, lambda bound: _is_within(args[0], node.kind, bound), stage)
+
+            def within(bound: int) -> Value:
+                return _is_within(args[0], node.kind, bound)
+
+            return self._by_entry(bounds, within, lambda entries: self.table(entries, 1, stage))
         for place, arg in enumerate(args):
             if arg in self._starts:
                 # Both the initial value and the register are compared, so that no multiplexer precedes the comparison
@@ -494,7 +550,12 @@ class Datapath:
                 early = self.at(node.args[1 - place], point, stage - crossing)
                 begun = initial.compare(predicate, early) if place == 0 else early.compare(predicate, initial)
                 args[place] = register
-                return b.mux(first, self.delay(begun, crossing, "begun"), args[0].compare(predicate, args[1]))
+                if not crossing:
+                    return b.mux(first, begun, args[0].compare(predicate, args[1]))
+                begins = self.delay(self.counters.first, self._accumulator_stage - 1, "first") & begun
+                if predicate[0] == "s":
+                    predicate, args = f"u{predicate[1:]}", [value.ordered() for value in args]
+                return self.delay(begins, 1, "begun") | (~first & args[0].compare(predicate, args[1]))
         return args[0].compare(predicate, args[1])
 
     def _extreme(
@@ -524,7 +585,11 @@ class Datapath:
         if column is None:  # it is less than the bits of the op
             amount = args[1][: bits_for(node.bits)].zero_extend(node.bits)
             return self._compute(node, [args[0], amount])
-        return self._by_entry(column, lambda own: self._compute(node, [args[0], self.b.const(own, node.bits)]), stage)
+
+        def shifted(amount: int) -> Value:
+            return self._compute(node, [args[0], self.b.const(amount, node.bits)])
+
+        return self._by_entry(column, shifted, lambda entries: self.table(entries, 1, stage))
 
     def _compute(self, node: Node, args: list[Value]) -> Value:
         """The result of an arith op as combinational logic.

@@ -92,8 +92,9 @@ def multiply_both(b: Builder, shared: Value, low: Value, high: Value, field: int
 
 
 def multiplier_of(b: Builder, left: int, right: int) -> Any:
-    """The module of a multiplier of signed `a` (`left` bits) and `b` (`right` bits), with registers at both ends.
+    """The module of a multiplier of signed `a` (`left` bits) and `b` (`right` bits): the product, 3 cycles later.
 
+    Factors have a register, the product has two, so that one is left for the wires behind a slice that has two itself.
     It is a module of its own so that synthesis tools do not merge its input registers with equal ones of other
     multipliers. A factor of many multipliers would then have one register with long wires.
     """
@@ -101,7 +102,7 @@ def multiplier_of(b: Builder, left: int, right: int) -> Any:
     def build(inside: Builder, p: dict[str, Value]) -> dict[str, Value]:
         factors = [inside.register(p[n], f"{n}_q") for n in "ab"]
         a, b = (v.sign_extend(left + right) for v in factors)
-        return {"product": inside.register(a * b, "product_q")}
+        return {"product": inside.register(inside.register(a * b, "product_m"), "product_q")}
 
     inputs, outputs = [Signal("a", left), Signal("b", right)], [Signal("product", left + right)]
     return module_once(b, _NAME.format(left, right), inputs, outputs, build, "Multiplier of signed numbers")

@@ -128,7 +128,9 @@ class _Engine:
         self.step = b.wire(Signal("stepping"))
         self.moving = b.wire(Signal("odometer_moving"))
         configuration = p.get(self.control.configuration)
-        self.counters = LoopCounters(b, self.engine, configuration, p[self.control.go], self.step, self.moving)
+        self.enable = self._enable()
+        steps = p[self.control.go], self.step, self.moving, self.enable
+        self.counters = LoopCounters(b, self.engine, configuration, *steps)
         self.agu = AddressGenerators(b, p, self.engine, self.counters, plan.symbols)
         self.progress = Progress(b, self.engine, plan.follows)
         self.values: dict[str, Value] = {}
@@ -179,7 +181,7 @@ class _Engine:
         if self.control.gated:
             allowed.append(self.progress.released(self.agu, p[self.control.written], p[self.control.producer_done]))
         valid = b.all_of(self.running, *allowed)
-        enable = self._enable()
+        enable = self.enable
         self.step.assign(valid if enable is None else valid & enable)
         # The loop counters of an idle engine may change at will. `go` reaches idle engines only, so naming it here
         # changes nothing, and saves synthesis tools another condition at the registers that `go` initializes.
@@ -237,8 +239,8 @@ class _Engine:
         """Connects a read port to the datapath: data, the stage in which it arrives, and guard."""
         slot, name = port.slot, port.name
         arrival, guard = slot.stage + latency_of(slot.example.op, "load"), path.guards[id(slot)]
-        if guard is not None:  # the guard is known in stage 0
-            guard = path.delay(guard, arrival, f"inside_{name}")
+        if guard is not None:
+            guard = path.delay(guard, arrival - self.agu.late(port), f"inside_{name}")
         match port:
             case MemoryPort():
                 path.inputs[id(slot)] = self._read_memory(port, path, arrival), arrival, guard
@@ -250,7 +252,7 @@ class _Engine:
     def _read_memory(self, port: MemoryPort, path: Datapath, arrival: int) -> Value:
         """Drives address and enable of a read, and returns its data in stage `arrival`."""
         crossing, stage = self.plan.crossing, path.departure(port.slot)
-        self.values[port.address] = path.delay(self.agu.address(port), stage, f"agu_{port.name}")
+        self.values[port.address] = path.delay(self.agu.address(port), stage - crossing, f"agu_{port.name}")
         active = path.active(port.slot)
         stops = None if self.plan.freezes else path.enable
         self.values[port.enable] = active if stops is None else active & stops
@@ -273,7 +275,7 @@ class _Engine:
     def _write_memory(self, port: MemoryPort, path: Datapath, active: Value, data: Value) -> None:
         """Drives a write: the lowest address bits select the slice of the word whose write enable is 1."""
         b, stage = self.b, path.departure(port.slot)
-        address = path.delay(self.agu.address(port), stage, f"agu_{port.name}")
+        address = path.delay(self.agu.address(port), stage - self.plan.crossing, f"agu_{port.name}")
         self.values[port.address] = address[port.slice_bits :]
         if port.most_slices > 1:
             choice = address[: port.slice_bits]

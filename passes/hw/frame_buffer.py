@@ -11,7 +11,7 @@ from gradcam.passes.hw.value import Value, bits_for
 from gradcam.passes.program.banks import Bank
 
 
-def build_frame_buffer(name: str, width: int, words: int, first: int = 0) -> Any:
+def build_frame_buffer(name: str, width: int, words: int, first: int = 0, crossing: int = 0) -> Any:
     """Builds the module `name`, and the memory `NAME_memory` that it instantiates.
 
     Words are written at one side in cyclic order, beginning with word `first`, and read at the other side in order from
@@ -22,8 +22,8 @@ def build_frame_buffer(name: str, width: int, words: int, first: int = 0) -> Any
 
     Ports:
 
-    - write side: the stream `put_valid`, `put_data`, `put_ready`; `ends`, `rewind`, and the output `put_last`, which is
-      1 while the next word is the last one of a packet, whether or not it is written
+    - write side: the stream `put_valid`, `put_data`, `put_ready`; `ends`, which is 1 with a valid word only; `rewind`,
+      and the output `put_last`, which is 1 while the next word is the last one of a packet, written or not
     - read side: the stream `take_valid`, `take_data`, `take_ready`, `take_last`; `leave`, `drop` and `whole`
 
     Args:
@@ -31,16 +31,17 @@ def build_frame_buffer(name: str, width: int, words: int, first: int = 0) -> Any
         width: bits of a word.
         words: words of a packet.
         first: the number of the word that is written first; the words before it are written last.
+        crossing: registers behind the memory for the word that is read, 0 or 1.
     """
     memory = Bank(f"{name}_memory", 1, width, words, constant=False)
-    bank = build_bank(memory, 1, "a packet")
+    bank = build_bank(memory, 1, "a packet", late=bool(crossing))
     inputs = [Signal("put_valid"), Signal("put_data", width)]
     inputs += [Signal(n) for n in ("ends", "rewind", "leave", "drop", "take_ready")]
     outputs = [Signal(n) for n in ("put_ready", "put_last", "whole", "take_valid")]
     outputs += [Signal("take_data", width), Signal("take_last")]
 
     def build(b: Builder, p: dict[str, Value]) -> dict[str, Value]:
-        return _FrameBuffer(b, p, words, first).build(bank)
+        return _FrameBuffer(b, p, words, first, crossing).build(bank)
 
     return module(name, inputs, outputs, build, comment=f"Frame buffer: one packet of {words} words")
 
@@ -48,13 +49,19 @@ def build_frame_buffer(name: str, width: int, words: int, first: int = 0) -> Any
 class _FrameBuffer:
     """The body of a frame buffer."""
 
-    def __init__(self, b: Builder, p: dict[str, Value], words: int, first: int) -> None:
+    def __init__(self, b: Builder, p: dict[str, Value], words: int, first: int, crossing: int) -> None:
         self.b, self.p, self.words, self.first = b, p, words, first
         bits, self.second_last = bits_for(words), (first - 2) % words
         self.write = b.state(bits, "write", reset=first)
         self.read = b.state(bits, "read", reset=0)
         self.whole = b.state(1, "whole_q", reset=0)
         self.held = b.state(1, "held", reset=0)  # the memory's output holds a word that is not taken yet
+        #: i1: the word behind the memory is taken, or moves on to the register that has room for it.
+        self.moves = p["take_ready"]
+        self.full = b.state(1, "full", reset=0) if crossing else None  # that register holds a word
+        if self.full is not None:
+            self.moves = self.moves | ~self.full
+            self.full.assign(self.held, self.moves)
         # Both are registers, because they are the back-pressure on the source: it may see free space a cycle late.
         self.room = b.state(1, "room", reset=1)
         self.last = b.state(1, "put_last_q", reset=int(words == 1))
@@ -64,14 +71,17 @@ class _FrameBuffer:
         put, commit = self._put_side()
         take, at_end = self._take_side(commit)
         access = {"ren": take, "raddr": self.read, "wen": put, "waddr": self.write, "wdata": self.p["put_data"]}
+        last = self.b.register(at_end, "last", take)
+        if self.full is not None:
+            access, last = {**access, "moves": self.moves}, self.b.register(last, "last_q", self.moves)
         memory = self.b.instance(bank, "words", access)
         return {
             "put_ready": self.room,
             "put_last": self.last,
             "whole": self.whole,
-            "take_valid": self.held,
+            "take_valid": self.held if self.full is None else self.full,
             "take_data": memory["rdata"],
-            "take_last": self.b.register(at_end, "last", take),
+            "take_last": last,
         }
 
     def _put_side(self) -> tuple[Value, Value]:
@@ -83,7 +93,7 @@ class _FrameBuffer:
         b, p = self.b, self.p
         put = p["put_valid"] & self.room
         starts_over = b.any_of(p["rewind"], p["ends"], self.last)  # valid where `moving` is 1
-        commit = b.all_of(put, p["ends"], self.last)
+        commit = b.all_of(self.room, p["ends"], self.last)
         moving = p["rewind"] | put
         self.write.assign(b.mux(starts_over, self.first, self.write.incremented(self.words)), moving)
         nearly = self.write.eq(self.second_last)
@@ -97,14 +107,16 @@ class _FrameBuffer:
             i1: a word is read; i1: it is the last one of its packet.
         """
         b, p, bits = self.b, self.p, self.read.width
-        after = self.write.zero_extend(bits + 1) + 1
-        free = after.ult(self.read.zero_extend(bits + 1))
-        take = b.all_of(self.whole, p["leave"], ~self.held | p["take_ready"])
-        at_end = self.read.eq(self.words - 1)
+        take = b.all_of(self.whole, p["leave"], ~self.held | self.moves)
+        at_end = b.state(1, "read_at_end", reset=int(self.words == 1))
         empty = p["drop"] | (take & at_end)
-        self.room.assign(~commit & b.any_of(~self.whole, empty, free))
+        # Free space is seen a cycle late: another word may have been written meanwhile.
+        after = self.write.zero_extend(bits + 1) + 2
+        free = b.register(after.ult(self.read.zero_extend(bits + 1)) & ~empty, "free", reset=0)
+        self.room.assign(~commit & (~self.whole | free))
         self.whole.assign(commit | (self.whole & ~empty))
-        starts_over = p["drop"] | at_end
-        self.read.assign(b.mux(starts_over, 0, self.read + 1), p["drop"] | take)
-        self.held.assign(take | (self.held & ~p["take_ready"]))
+        starts_over, moving = p["drop"] | at_end, p["drop"] | take
+        self.read.assign(b.mux(starts_over, 0, self.read + 1), moving)
+        at_end.assign(b.mux(starts_over, int(self.words == 1), self.read.eq(max(self.words - 2, 0))), moving)
+        self.held.assign(take | (self.held & ~self.moves))
         return take, at_end

@@ -15,7 +15,7 @@ class LoopCounters:
     """Counters of the time loops of the configuration that runs, advanced by one step per cycle in which `step` is 1.
 
     `moving` is the clock enable of the registers. It is 1 in every step and in the cycle of `go`, and it may be 1 in
-    any cycle before `go`.
+    any cycle before `go`. `enable` is that of the pipeline; None where nothing stalls it.
 
     Attributes:
         configuration: the number of the configuration that runs; None for an engine with a single configuration.
@@ -25,13 +25,21 @@ class LoopCounters:
         final: i1: this is the last step of the nest.
         first, last: i1: all reduction loops are at their first iteration; at their last iteration.
         at_start, at_end: i1 per live loop: it is at its first iteration; at its last iteration.
+        starting, ending: i1 per live loop: what `at_start` and `at_end` become where `moving` is 1.
     """
 
     def __init__(
-        self, b: Builder, engine: Engine, configuration: Value | None, go: Value, step: Value, moving: Value
+        self,
+        b: Builder,
+        engine: Engine,
+        configuration: Value | None,
+        go: Value,
+        step: Value,
+        moving: Value,
+        enable: Value | None,
     ) -> None:
         self.b, self.engine, self.configuration = b, engine, configuration
-        self.go, self.step, self.moving = go, step, moving
+        self.go, self.step, self.moving, self.enable = go, step, moving, enable
         self.crossing = Clock.of(engine.configurations[0].op).crossing
         self.trips = [list(column) for column in zip(*(engine.trips(n) for n in engine.configurations), strict=True)]
         # A loop with one iteration in every configuration never advances and needs no counter.
@@ -39,6 +47,8 @@ class LoopCounters:
         self.counters: dict[int, State] = {}
         self.at_start: dict[int, State] = {}
         self.at_end: dict[int, State] = {}
+        self.starting: dict[int, Value] = {}
+        self.ending: dict[int, Value] = {}
         # Ends and carries are registers: when a step begins, the loops that advance are known already, so the path of
         # an address has only its adder.
         self.carry: dict[int, Value] = {}
@@ -70,9 +80,10 @@ class LoopCounters:
             counter.assign(b.mux(carry, up, counter), self.step)
             before = counter.eq(b.column(self.configuration, [t - 2 for t in self.trips[i]], counter.width))
             ended.append(b.mux(carry, b.mux(at_end, b.column(self.configuration, single, 1), before), at_end))
-            at_end.assign(b.mux(go, self._at_go(single), ended[-1]), self.moving)
-            starts = b.mux(carry, at_end, self.at_start[i])
-            self.at_start[i].assign(go | starts, self.moving)
+            self.ending[i] = b.mux(go, self._at_go(single), ended[-1])
+            self.starting[i] = go | b.mux(carry, at_end, self.at_start[i])
+            at_end.assign(self.ending[i], self.moving)
+            self.at_start[i].assign(self.starting[i], self.moving)
             alone = [a & s for a, s in zip(alone, single, strict=True)]
 
     def ended_inside(self, loop: int) -> Value:
@@ -104,8 +115,7 @@ class LoopCounters:
         bases: Value,
         deltas: Sequence[Sequence[int]],
         modulus: int | None = None,
-        more: Value | None = None,
-        keeps: Sequence[int] = (),
+        late: int = 0,
     ) -> Value:
         """A register that starts at `bases` and in each step adds the delta of the outermost loop that advances.
 
@@ -115,29 +125,51 @@ class LoopCounters:
             bases: start value for the configuration, read in the cycle of `go`.
             deltas: per configuration, the delta of every loop.
             modulus: sums are taken modulo this number, at most 2**width; None for 2**width.
-            more: a value that is added in every cycle, with or without a step.
-            keeps: per configuration, whether the register starts at the sum of `bases`, its value before, and `more`;
-                empty where none does.
+            late: the stage in which the register has the value of a step, 0 or 1. The choice of the delta and its sum
+                are two cycles for stage 1.
         """
-        b = self.b
+        b, go, moving = self.b, self.go, self.moving
         value = b.state(width, name)
         wraps = modulus is not None and modulus != 1 << width
         bits = width + 1 if wraps else width
         delta = self._of_advancing_loop(
             [[d % modulus if modulus else d for d in per_loop] for per_loop in deltas], bits
         )
-        if more is not None:
-            delta = (self.step.replicate(bits) & delta) + more
+        if late:
+            go, moving, bases, delta = (self.in_next_stage(v, name) for v in (go, moving, bases, delta))
+            moving = moving if self.enable is None else moving & self.enable
         total = value.zero_extend(bits) + delta
         if modulus and wraps:
             # Both candidate sums are computed in parallel, and the sign of the lower one selects.
             lower = self._of_advancing_loop([[d % modulus - modulus for d in per_loop] for per_loop in deltas], bits)
-            lower = value.zero_extend(bits) + lower
+            lower = value.zero_extend(bits) + (self.in_next_stage(lower, name) if late else lower)
             total = b.mux(lower[-1], total, lower)[:width]
-        if more is not None and any(keeps):
-            bases = bases + (self._at_go(keeps).replicate(bits) & (value + more))
-        value.assign(b.mux(self.go, bases, total), self.moving if more is None else None)
+        value.assign(b.mux(go, bases, total), moving)
         return value
+
+    def count(
+        self, name: str, width: int, bases: Value, deltas: Sequence[Sequence[int]], more: Value, keeps: Sequence[int]
+    ) -> Value:
+        """A register that follows the loops as `follow` says, and is greater by `more` after every cycle.
+
+        Args:
+            name, width, bases, deltas: see `follow`.
+            more: i1, added in every cycle, with or without a step.
+            keeps: per configuration, whether the register starts at the sum of `bases`, its value before, and `more`.
+        """
+        b = self.b
+        value, delta = b.state(width, name), self.step.replicate(width) & self._of_advancing_loop(deltas, width)
+        # What the adder adds is chosen in front of it, where the step is known as late as the loops that advance.
+        stays = ~self.go | self._at_go(keeps)
+        terms = value & stays.replicate(width), b.mux(self.go, bases, delta)
+        # Another lowest bit gives the adder `more` as the carry that comes in.
+        total = b.concat([terms[0], b.const(1, 1)]) + b.concat([terms[1], more & stays])
+        value.assign(total[1:])
+        return value
+
+    def in_next_stage(self, value: Value, name: str) -> Value:
+        """A value behind a register of the pipeline, which belongs to the register `name`."""
+        return self.b.register(value, f"{name}_next", self.enable)
 
     def _of_advancing_loop(self, entries: Sequence[Sequence[int]], bits: int) -> Value:
         """The entry of the outermost loop that advances; 0 where none does. `entries`: per configuration, by loop."""

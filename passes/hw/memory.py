@@ -9,11 +9,15 @@ from pycde.circt import ir
 from pycde.circt.dialects import hw, sv
 
 from gradcam.passes.hw.builder import Builder, module
+from gradcam.passes.hw.copies import copied
 from gradcam.passes.hw.signals import Signal
 from gradcam.passes.hw.value import Value, bits_for, integer
 from gradcam.passes.program.banks import Bank, Memory
 from gradcam.passes.program.block_ram import Part, Style
 from gradcam.passes.program.weight_load import WeightLoad
+
+#: Bits of a word that are chosen by one register, where a choice between memories has several.
+FEW = 64
 
 
 def address_bits(bank: Bank) -> int:
@@ -27,7 +31,13 @@ def memory_address_bits(bank: Bank) -> int:
 
 
 def build_bank(
-    bank: Bank, groups: int, holds: str = "", crossing: int = 0, stops: bool = False, load: WeightLoad | None = None
+    bank: Bank,
+    groups: int,
+    holds: str = "",
+    crossing: int = 0,
+    stops: bool = False,
+    load: WeightLoad | None = None,
+    late: bool = False,
 ) -> Any:
     """Builds the module of a bank.
 
@@ -36,7 +46,8 @@ def build_bank(
     read is there. Where a bank consists of several memories, the word is selected behind these registers.
 
     Where a word takes several reads of the memories, as many cycles must lie between values of 1 of `ren`; the word is
-    there by as many cycles later, and held until the next one is there. Writes are those of the memories.
+    there by as many cycles later, with a crossing latency by one more, and held until the next one is there. Writes are
+    those of the memories.
 
     Args:
         bank: the bank.
@@ -44,9 +55,11 @@ def build_bank(
         holds: description of the contents for the comment above the module; empty for the usual one.
         crossing: crossing latency of inputs and of outputs in cycles, 0 or 1.
         stops: whether the bank has an input `moving`, the clock enable of reads in flight.
+        late: whether the word has a register behind the memory, with a clock enable `moves` of its own.
         load: the load that fills a bank of constants which are no part of the design, see `build_weight_loader`.
     """
     inputs = [Signal("ren"), Signal("raddr", address_bits(bank)), *([Signal("moving")] if stops else [])]
+    inputs += [Signal("moves")] * late
     if bank.loaded and load:
         beats = load.word_beats(bank), load.piece_beats(bank)
         inputs += [Signal("wen"), Signal("waddr", address_bits(bank)), Signal("place", bits_for(beats[0]))]
@@ -64,7 +77,9 @@ def build_bank(
     return module(bank.name, inputs, [Signal("rdata", bank.width)], build, reset=reset, comment=comment)
 
 
-def of_word(b: Builder, value: Value, read: Value, crossing: int, moving: Value | None, name: str) -> Value:
+def of_word(
+    b: Builder, value: Value, read: Value, crossing: int, moving: Value | None, name: str, last: bool = True
+) -> Value:
     """A number that comes with the address of a read, in the cycle of the word, and held as long as the word.
 
     Args:
@@ -74,11 +89,12 @@ def of_word(b: Builder, value: Value, read: Value, crossing: int, moving: Value 
         crossing: see `build_bank`.
         moving: i1: the clock enable of reads in flight; None where nothing stops them.
         name: name of its registers.
+        last: whether its last register with a crossing latency is part of it; else the number is a cycle early.
     """
     if crossing:
         value, read = b.register(value, name, moving), b.register(read, f"{name}_en", moving, reset=0)
     value = b.register(value, name, read if moving is None else read & moving)
-    return b.register(value, name, moving) if crossing else value
+    return b.register(value, name, moving) if crossing and last else value
 
 
 class _Bank:
@@ -101,11 +117,17 @@ class _Bank:
         """Builds the memories and returns what is read from them."""
         if len(self.bank.memories) > 1:
             self.late = self._late()
-        words, memories = [], iter(self.bank.memories)
+        words, memories = list[Value](), iter(self.bank.memories)
         for start, part in self.bank.starts:
             own = [next(memories) for _ in part.memories]
             words.append(self._whole(start, part, own[0]) if part.pieces == 1 else self._in_pieces(start, part, own))
-        return self._chosen(words, 0, memory_address_bits(self.bank))
+        if len(words) == 1 or not self.crossing or self.moving is not None:
+            return self._chosen(words, 0, memory_address_bits(self.bank))
+        chosen, number = [], self.late
+        for low in range(0, words[0].width, FEW):
+            self.late, high = copied(self.b, number, f"late{low}"), min(low + FEW, words[0].width)
+            chosen.append(self._chosen([word[low:high] for word in words], 0, memory_address_bits(self.bank)))
+        return self.b.concat(chosen[::-1])
 
     def _gathered(self) -> Value:
         """Reads a word of the bank by one read after the other, and returns it when all of it is there."""
@@ -116,12 +138,15 @@ class _Bank:
         address = b.mux(first, address, b.register(address, "raddr_held", first))
         self.p = {**self.p, "ren": reads, "raddr": b.concat([address, number])}
         read, arrives, last = self._memories(), reads, number.eq(count - 1)
-        for _ in range(1 + 2 * self.crossing):
+        last = last & arrives
+        if self.crossing:  # what is chosen between memories comes from a register, too
+            read = b.register(read, "part")
+        for _ in range(1 + 3 * self.crossing):
             arrives, last = b.register(arrives, "arrives", reset=0), b.register(last, "last", reset=0)
         gathered = [read]
         for _ in range(count - 1):
             gathered.append(b.register(gathered[-1], "gathered", arrives))
-        return b.register(b.concat(gathered), "gathered_word", arrives & last)
+        return b.register(b.concat(gathered), "gathered_word", last)
 
     @property
     def low(self) -> int:
@@ -129,9 +154,13 @@ class _Bank:
         return min(part.segment.bit_length() - 1 for part in self.bank.parts)
 
     def _late(self) -> Value:
-        """The address bits from `low` on, when the word is there."""
+        """The address bits from `low` on, when the word is there; a cycle earlier where they get several registers.
+
+        The memories of a wide word are far from each other, and so are those who choose between their words.
+        """
         number, read = self.p["raddr"][self.low :], self.p["ren"]
-        return of_word(self.b, number, read, self.crossing, self.moving, "number")
+        copies = bool(self.crossing) and self.moving is None and len(self.bank.parts) > 1
+        return of_word(self.b, number, read, self.crossing, self.moving, "number", not copies)
 
     def _chosen(self, words: list[Value], start: int, bits: int) -> Value:
         """The word of the part that an address lies in; it is known but for its lowest `bits` bits, `start` with 0."""
@@ -186,6 +215,8 @@ class _Bank:
             enable = enable & self.moving
         address = self._arrived("raddr", address, self.moving)
         word = Value(self.b, _read(self.clock, built, width, enable, address), width)
+        if "moves" in self.p:
+            return self.b.register(word, "word", self.p["moves"])
         return self.b.register(word, "word", self.moving) if self.crossing else word
 
     def _write(self, memory: ir.Value, start: int, part: Part) -> None:

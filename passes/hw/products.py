@@ -190,15 +190,16 @@ class Products:
         return None
 
     def _multiply(self, left: Value, right: Value) -> Value:
-        """The product of two signed values, two stages later.
+        """The product of two signed values, four stages later.
 
-        The factors are registered at each multiplier, for they may come over long wires and feed several multipliers.
+        A factor may feed several multipliers, over long wires: it is registered once, and again at each of them.
         """
         path, b = self.path, self.b
+        left, right = (path.delay(v, 1, "factor") for v in (left, right))
         if path.enable is not None:
             wide = left.width + right.width
             both = [path.delay(v.sign_extend(wide), 1, "factor") for v in (left, right)]
-            return path.delay(both[0] * both[1], 1, "muli")
+            return path.delay(both[0] * both[1], 2, "muli")
         if (left, right) not in self._made:
             name = f"multiplier{len(self._made)}"
             made = b.instance(multiplier_of(b, left.width, right.width), name, {"a": left, "b": right})

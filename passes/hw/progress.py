@@ -50,7 +50,7 @@ class Progress:
         base = agu.base([form.get(None, 0) for form in forms], bits)
         deltas = [self.engine.deltas(nest, form) for nest, form in zip(configurations, forms, strict=True)]
         keeps = [int(f is not None and f.after is not None) for f in gates]
-        credits = counters.follow("ahead", bits, base, deltas, more=written.zero_extend(bits), keeps=keeps)
+        credits = counters.count("ahead", bits, base, deltas, written, keeps)
         short = credits[-1] & ~producer_done
         return ~(counters.begins(firsts) & short)
 
@@ -75,11 +75,12 @@ class Progress:
 
     def _after(self, path: Datapath, step: Value, stages: Sequence[int | None], name: str) -> Value:
         """i1: a step with the flag `step` is in stage `stages[configuration]`; None means that the flag stays 0."""
-        ends = []
-        for stage in sorted({s for s in stages if s is not None}):
+        # A single chain of registers, which a flag joins as many of them before its end as its stage says.
+        ended, left = self.b.const(0, 1), sorted({s for s in stages if s is not None})
+        while left:
+            stage = left.pop()
             here = path.table([int(s == stage) for s in stages], 1)
-            ends.append(path.flag(self.b.all_of(path.valid, step, here), stage, name))
-        ended = self.b.any_of(*ends)
+            ended = path.flag(ended | self.b.all_of(path.valid, step, here), stage - (left[-1] if left else 0), name)
         return ended if path.enable is None else ended & path.enable
 
     def _inner(self, nest: Nest, count: int) -> int:

@@ -145,7 +145,7 @@ class _Top:
         if self.weights is None:
             return None
         widths = {t: width for t, (_, _, width) in self.weight_symbols().items()}
-        return build_weight_reader(self.weights, bits_for(len(self.program)), widths)
+        return build_weight_reader(self.weights, bits_for(len(self.program)), widths, self.crossing)
 
     def weight_symbols(self) -> dict[Any, tuple[str, int, int]]:
         """Register, lowest bit and width of each run-time term that selects among the alternatives of a segment."""

@@ -115,6 +115,14 @@ class Value:
         number = ir.IntegerAttr.get(integer(64), PREDICATES.index(predicate))
         return self.builder.op("comb.icmp", 1, [a, b], predicate=number)
 
+    def ordered(self) -> Value:
+        """The unsigned number that is in the same order as this one with its sign.
+
+        No logic follows the carries of a comparison of unsigned numbers. Of signed ones Yosys compares signs and the
+        overflow.
+        """
+        return self.builder.concat([~self[-1], self[:-1]])
+
     def eq(self, other: Value | int) -> Value:
         """i1: the values are equal."""
         return self.compare("eq", other)

@@ -7,7 +7,7 @@ from typing import Any
 from gradcam.passes.hw.builder import Builder, module
 from gradcam.passes.hw.memory import memory_address_bits
 from gradcam.passes.hw.signals import Signal
-from gradcam.passes.hw.value import Value, bits_for
+from gradcam.passes.hw.value import State, Value, bits_for
 from gradcam.passes.program.weight_stream import WeightStream
 
 #: Bits of the AXI4 signals ARADDR, ARLEN, ARSIZE, ARBURST and RRESP.
@@ -31,7 +31,7 @@ def axi_ports(width: int) -> tuple[list[Signal], list[Signal]]:
     return inputs, [*outputs, Signal("arburst", BURST), Signal("rready")]
 
 
-def build_weight_reader(weights: WeightStream, nest_bits: int, symbols: dict[Any, int]) -> Any:
+def build_weight_reader(weights: WeightStream, nest_bits: int, symbols: dict[Any, int], crossing: int) -> Any:
     """Builds the module `tape_reader`, which reads the weight stream.
 
     `go` restarts it at the beginning of the stream. `ready` is 1 while the ring holds a complete word that no engine
@@ -47,6 +47,7 @@ def build_weight_reader(weights: WeightStream, nest_bits: int, symbols: dict[Any
         nest_bits: bits of `nest`, the number of the nest that runs. A segment that a symbol selects is requested when
             this number says that the symbol is known.
         symbols: bits of each symbolic term.
+        crossing: registers between what allows a request and the request, 0 or 1.
     """
     waits = any(segment.after for segment in weights.segments)
     requests, channel = axi_ports(weights.width)
@@ -59,7 +60,7 @@ def build_weight_reader(weights: WeightStream, nest_bits: int, symbols: dict[Any
     outputs += [Signal("wdata", weights.bank.memory_width)]
 
     def build(b: Builder, p: dict[str, Value]) -> dict[str, Value]:
-        return _Reader(weights, b, p, symbol_ports).outputs()
+        return _Reader(weights, b, p, symbol_ports, crossing).outputs()
 
     comment = f"Reader of the weight tape: an AXI4 master with {weights.width} bits of data, ahead of the engines"
     return module("tape_reader", inputs, outputs, build, comment=comment)
@@ -73,8 +74,10 @@ def symbol_port(number: int, bits: int) -> Signal:
 class _Reader:
     """The body of the weight reader."""
 
-    def __init__(self, weights: WeightStream, b: Builder, p: dict[str, Value], symbols: dict[Any, Signal]) -> None:
-        self.weights, self.b, self.p, self.symbols = weights, b, p, symbols
+    def __init__(
+        self, weights: WeightStream, b: Builder, p: dict[str, Value], symbols: dict[Any, Signal], crossing: int
+    ) -> None:
+        self.weights, self.b, self.p, self.symbols, self.crossing = weights, b, p, symbols, crossing
         self.segments = weights.segments
         self.beats = [s.words * weights.word_beats for s in self.segments]
         self.room = b.state(bits_for(weights.bank.words * weights.word_beats + 1), "room")
@@ -93,20 +96,24 @@ class _Reader:
         b, p, weights = self.b, self.p, self.weights
         bits = max(self.length.width, self.room.width)
         length = self.length.zero_extend(bits)
-        valid = b.all_of(
+        may = b.all_of(
             self.left.ne(0),
             length.ule(self.room.zero_extend(bits)),
             self.under_way.ne(weights.outstanding),
             *self._known(),
         )
-        sent = valid & p["arready"]
+        # Until a request is accepted, what allows it stays.
+        asks = b.state(1, "asks", reset=0) if self.crossing else may
+        sent = asks & p["arready"]
+        if isinstance(asks, State):
+            asks.assign(b.all_of(may, ~sent, ~p["go"]))
         self._next_burst(sent)
         self.room.assign(self._room_left(sent))
         ends = self._ends()
         self.under_way.assign(counted(self.under_way, sent, self.arrives & ends))
         bytes_ = weights.width // 8
         return {
-            "arvalid": valid,
+            "arvalid": asks,
             "araddr": self._base() + self._offset(),
             "arlen": (self.length.zero_extend(LENGTH + 1) + -1)[:LENGTH],
             "arsize": b.const(bits_for(bytes_) if bytes_ > 1 else 0, SIZE),
@@ -184,7 +191,11 @@ class _Reader:
         b, weights, go, arrives = self.b, self.weights, self.p["go"], self.arrives
         count = b.state(bits_for(max(self.beats)), "arrived")  # of the segment
         segment = b.state(self.segment.width, "arriving")
-        whole = count.eq(b.table(segment, [*(n - 1 for n in self.beats), 0], count.width))
+        # i1: it is the last one of its segment; it may be the only one.
+        whole = b.state(1, "last_of_segment")
+        nearly = count.eq(b.table(segment, [*(n - 2 for n in self.beats), 0], count.width))
+        only = b.table(segment, [*(int(n == 1) for n in self.beats[1:]), 0, 0], 1)
+        whole.assign(b.mux(go, int(self.beats[0] == 1), b.mux(whole, only, nearly)), go | arrives)
         count.assign(b.mux(go | whole, 0, count + 1), go | arrives)
         segment.assign(b.mux(go, 0, segment + 1), go | (arrives & whole))
         bits = weights.burst.bit_length() - 1
@@ -210,10 +221,15 @@ class _Reader:
         if inside:
             enables = [arrives & place[:inside].eq(i) for i in range(weights.memory_beats)]
         complete = arrives & place[:low].eq(-1) if low else arrives
-        unread = b.state(bits_for(weights.bank.words + 1), "unread", reset=0)
-        unread.assign(b.mux(go, 0, counted(unread, complete, p["fresh"])))
+        # The words that were not read when the cycle before began, those of that cycle included; there is one, or more.
+        unread = b.state(bits_for(weights.bank.words + 2), "unread", reset=0)
+        taken = b.register(p["fresh"], "taken", reset=0)
+        unread.assign(b.mux(go, 0, counted(unread, complete, taken)))
+        more = (unread.uge(2) & ~taken) | unread.uge(3)
+        ready = b.state(1, "ready_q", reset=0)
+        ready.assign(~go & b.any_of(complete, more, ready & ~p["fresh"]))
         return {
-            "ready": unread.ne(0),
+            "ready": ready,
             "wen": b.concat(enables[::-1]),
             "waddr": place[inside:],
             "wdata": b.concat(self._weights() * weights.memory_beats),

@@ -29,7 +29,7 @@ class Delays:
         logic: a level of logic.
         carry, bit: an addition or comparison takes `carry`, and `bit` more for each of its bits.
         shift: a shift by an amount that depends on the configuration.
-        multiply: a product in a DSP slice.
+        multiply: a product between the registers of a DSP slice, these included.
         factor: bits of a slice's wider signed factor, in which two weights may stand side by side.
         block: its block RAMs.
         cascade: the products that a cascade of DSP slices adds up, 1 without cascades. Slice i needs its factors i
@@ -68,8 +68,8 @@ DELAYS: Mapping[str, Delays] = {
         logic=1.2,
         carry=2.0,
         bit=0.04,
-        shift=5.0,
-        multiply=5.5,
+        shift=4.0,
+        multiply=3.9,
         factor=WIDE,  # as two slices of 18 bits together take
         block=BlockRam(tuple((words, bits, 1) for words, bits in _EIGHTEEN_KBIT.items()), few=32, luts=400),
     ),
@@ -170,7 +170,7 @@ class Clock:
             return cls(delays)
         if not mhz > 0:
             raise GradcamError(f"a clock must be above 0 MHz, got {mhz:g}")
-        slowest = delays.register + max(delays.shift, delays.multiply)
+        slowest = max(delays.register + delays.shift, delays.multiply)
         if 1000 / mhz < slowest:
             raise GradcamError(f"{mhz:g} MHz is too fast for {family}; choose at most {1000 // slowest:g}")
         return cls(delays, 1000 / mhz)
@@ -229,7 +229,8 @@ class Clock:
         if self.delays is None or node.kind not in (*LATENCY, *EXTREME):
             return LATENCY.get(node.kind, 0)
         if node.kind == "arith.muli":
-            return 2 + is_wide(node)  # factors registered at their multiplier; of two products, their sum
+            # Two registers of the factors and two of the product; one of the sum of two products.
+            return 4 + is_wide(node)
         if node.kind == "table":
             return self.read  # registered in front of the memory and behind it
         if node.kind == "reduce":

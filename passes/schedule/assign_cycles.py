@@ -73,7 +73,7 @@ class AssignCycles(Pass):
             check_streams(program.nests)
             phases = _phases(program)
             plan = StagePlan(program.nests)
-            timing = WeightTiming(program.weight_stream, plan) if program.weight_stream else None
+            timing = WeightTiming(program.weight_stream, plan, program.clock) if program.weight_stream else None
             windows = Timetable(program, plan).windows(timing)
             plan.write()
             cycles: dict[str, int] = dict.fromkeys(("load", "inference", "explanation", "store", "total"), 0)

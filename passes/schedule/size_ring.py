@@ -59,7 +59,7 @@ class SizeRing(Pass):
 
             def cycles(words: int) -> int:
                 resized = replace(weight_stream, bank=replace(weight_stream.bank, words=words))
-                return timetable.windows(WeightTiming(resized, plan))[-1].end
+                return timetable.windows(WeightTiming(resized, plan, program.clock))[-1].end
 
             # More words never add cycles, so a binary search finds the smallest size with the present cycles.
             sizes, present = range(least, weight_stream.bank.words + 1), cycles(weight_stream.bank.words)

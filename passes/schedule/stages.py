@@ -38,17 +38,17 @@ class StagePlan:
         self._placed: dict[int, tuple[Any, int, int | None]] = {}
         #: The reads that make a word, of each bank that takes several.
         self._reads = {n: e["reads"] for nest in nests[:1] for n, e in _banks(nest).items() if "reads" in e}
-        #: By engine, the most reads that make a word of the bodies of its nests.
+        #: By engine, the most cycles by which a word of the bodies of its nests is there later than usual.
         self._latest: dict[str | None, int] = {}
         for nest in nests:
-            most = max((self.reads(a) for a in self.gathered(nest) if nest.in_body(a)), default=0)
+            most = max((self.late(a) for a in self.gathered(nest) if nest.in_body(a)), default=0)
             self._latest[ENGINE.find(nest.op)] = max(self._latest.get(ENGINE.find(nest.op), 0), most)
         self.depths = [self._depth(nest) for nest in nests]
 
     def _depth(self, nest: Nest) -> int:
         clock = Clock.of(nest.op)
         base = clock.address + clock.read
-        late = {id(a.op): self.reads(a) for a in self.gathered(nest)}
+        late = {id(a.op): self.late(a) for a in self.gathered(nest)}
         if nest.body is not None:
             cascades = cascades_of(nest.body, clock)
             self._cascades += [(n.op, cascades[id(n)]) for n in nest.body.nodes if n.reduced and id(n) in cascades]
@@ -63,6 +63,10 @@ class StagePlan:
     def reads(self, access: Access) -> int:
         """The reads that make the word of a load; 1 as long as no bank is planned."""
         return self._reads.get(BANK.find(access.memref.owner) or "", 1) if access_kind(access) == "memory" else 1
+
+    def late(self, access: Access) -> int:
+        """The cycles by which a word of several reads is there later than one of a single read."""
+        return self.reads(access) + Clock.of(access.op).crossing
 
     def pace(self, nest: Nest) -> tuple[int, int]:
         """The steps that need the same word of a load that slows a nest down, and `missing` of it; 1 and 0 without."""

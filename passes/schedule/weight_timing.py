@@ -5,7 +5,8 @@ beat per cycle, with bursts in order. Cycle 0 is the first cycle of the run. The
 (`passes/hw/weight_reader.py`):
 
 - At most one burst is requested per cycle: when the ring has room for it, fewer than `outstanding` bursts are under
-  way, and the nest from which its symbol is known has begun. Events of a cycle count from the next cycle on.
+  way, and the nest from which its symbol is known has begun. Events of a cycle count from the next cycle on, and with
+  a target clock from the one after that on.
 - A word can be read from the cycle after its last beat on.
 - A word is free in the cycle after its last read, in the pipeline stage of the read.
 """
@@ -16,6 +17,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from gradcam.passes.program.clock import Clock
 from gradcam.passes.program.runs import Run
 from gradcam.passes.program.weight_stream import Use, WeightStream
 from gradcam.passes.schedule.stages import StagePlan
@@ -24,8 +26,8 @@ from gradcam.passes.schedule.stages import StagePlan
 class WeightTiming:
     """Simulates the weight reader through a run, nest by nest in program order."""
 
-    def __init__(self, weight_stream: WeightStream, plan: StagePlan) -> None:
-        self._weight_stream, self._plan = weight_stream, plan
+    def __init__(self, weight_stream: WeightStream, plan: StagePlan, clock: Clock) -> None:
+        self._weight_stream, self._plan, self._crossing = weight_stream, plan, clock.crossing
         self._by_nest = {use.nest: use for use in weight_stream.uses}
         self._begins: list[int] = []  # first cycle of every nest
         self._freed: list[int] = []  # for every word the cycle of its last read
@@ -101,6 +103,7 @@ class WeightTiming:
                 cycle = max(cycle, ends[number - outstanding] + 1)
             if (taken := self._taken[number]) >= 0:
                 cycle = max(cycle, freed[taken] + 1)
+            cycle += self._crossing
             self._requests.append(cycle)
             first = max(cycle + self._weight_stream.latency, ends[-1] + 1 if ends else 0)
             ends.append(first + self._beats[number] - 1)

@@ -1,11 +1,13 @@
-// Multiplier of signed numbers with its registers in a DSP slice of ECP5, which Yosys alone leaves in the fabric.
-// A template for one module of a design; see instances.py.
+// Multiplier of signed numbers with registers in a DSP slice of ECP5, which Yosys alone leaves in the fabric, and one
+// behind it, since slices stand in rows of their own. A template for one module of a design; see instances.py.
+//
+// The factors are the highest bits of the ports, so that a sign has one pin and no copies.
 module multiplier_${left}x${right} (
-  input clk, input signed [$left-1:0] a, input signed [$right-1:0] b, output [$left+$right-1:0] product
+  input clk, input signed [$left-1:0] a, input signed [$right-1:0] b, output reg [$left+$right-1:0] product
 );
-  wire signed [17:0] wide_a = a, wide_b = b;
+  wire [17:0] wide_a = a << (18 - $left), wide_b = b << (18 - $right);
   wire [35:0] wide_product;
-  assign product = wide_product[$left+$right-1:0];
+  always @(posedge clk) product <= wide_product[35 -: $left+$right];
   MULT18X18D #(
     .REG_INPUTA_CLK("CLK0"), .REG_INPUTA_CE("CE0"), .REG_INPUTA_RST("RST0"),
     .REG_INPUTB_CLK("CLK0"), .REG_INPUTB_CE("CE0"), .REG_INPUTB_RST("RST0"),

@@ -18,11 +18,13 @@ class Part:
         name: its name for people.
         options: the options of nextpnr for it.
         capacity: the number of each resource that it has.
+        untimed: paths that nextpnr does not time, with the most MHz that they allow, by the resource that has them.
     """
 
     name: str
     options: tuple[str, ...]
     capacity: Mapping[str, int]
+    untimed: Mapping[str, tuple[str, float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -120,6 +122,8 @@ FAMILIES = {
             name="LFE5U-85F, speed grade 6",
             options=("--85k", "--speed", "6", "--package", "CABGA756"),
             capacity={"LUT": 83640, "FF": 83640, "DSP": 156, "block RAM": 208},
+            # It has a delay of 3.86 ns from registers at the inputs to the output, and none to the register there.
+            untimed={"DSP": ("between the registers of a MULT18X18D", 259.0)},
         ),
         templates={"multiplier": "ecp5_multiplier.v"},
     ),

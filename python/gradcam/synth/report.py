@@ -22,7 +22,9 @@ def report_text(report: Mapping[str, Any]) -> str:
         total = sum(step["delay_ns"] for step in path)
         goal = f"{timing['fmax_mhz']:g} MHz on {report['part']} (asked for: {timing['goal_mhz']:g})"
         tried = ", ".join(f"{mhz:g}" for mhz in timing["tried_mhz"])
-        lines += ["", goal, f"placements tried, MHz: {tried}", f"critical path, {total:.2f} ns:"]
+        lines += ["", goal, f"placements tried, MHz: {tried}"]
+        lines += [f"not timed by nextpnr: {name}, {mhz:g} MHz" for name, mhz in timing["untimed_mhz"].items()]
+        lines.append(f"critical path, {total:.2f} ns:")
         lines += _aligned([(f"  {s['delay_ns']:.2f}", s["kind"], s["net"] or s["cell"]) for s in path], "><<")
     return "\n".join(lines) + "\n"
 

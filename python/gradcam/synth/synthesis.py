@@ -6,7 +6,7 @@ import json
 import math
 import os
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from gradcam.schema.program import Bank, Memory, Program
 from gradcam.synth import tools
 from gradcam.synth.families import FAMILIES, RESOURCES, Family, Part
 from gradcam.synth.instances import split_instances
+from gradcam.synth.output_registers import use_output_registers
 from gradcam.synth.report import report_text
 from gradcam.synth.tools import Tool, run_logged
 
@@ -79,7 +80,8 @@ def synthesize(
             check_capacity(total, target.part)
             goal = clock or 100
             report["part"] = target.part.name
-            report["timing"] = _route(design, target.part, goal, seeds, nextpnr, work, say)
+            untimed = dict(path for resource, path in target.part.untimed.items() if total[resource])
+            report["timing"] = _route(design, target.part, goal, seeds, untimed, nextpnr, work, say)
         (work / "synth.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
         (work / "synth.txt").write_text(report_text(report), encoding="utf-8")
     write_page(design.folder)
@@ -96,13 +98,24 @@ def _map(
     if instances:
         mapped.write_text(instances, encoding="utf-8")
         sources.append(f"{place}/{mapped.name}")
-    commands = [
-        *(f"read_verilog -sv {name}" for name in sources),
-        *mapping(family, CORE),
-        f"tee -q -o {place}/stat.json stat -json",
-        *(["flatten", "clean", f"write_json {place}/netlist.json"] if family.part else []),
-    ]
-    run_logged(yosys, ["-p", "; ".join(commands)], design.folder, work / "yosys.log", say)
+    counting = [f"tee -q -o {place}/stat.json stat -json"]
+
+    def run(commands: Sequence[str], log: str) -> None:
+        run_logged(yosys, ["-p", "; ".join(commands)], design.folder, work / log, say)
+
+    commands = [*(f"read_verilog -sv {name}" for name in sources), *mapping(family, CORE)]
+    if family.part:
+        netlist = work / "netlist.json"
+        run([*commands, f"write_json {place}/netlist.json"], "yosys.log")
+        contents = json.loads(netlist.read_text(encoding="utf-8"))
+        for module in contents["modules"].values():
+            use_output_registers(module)
+        netlist.write_text(json.dumps(contents), encoding="utf-8")
+        flattening = ["flatten", "clean", f"write_json {place}/netlist.json"]
+        run([f"read_json {place}/netlist.json", *counting, *flattening], "flatten.log")
+        (work / "flatten.log").unlink()
+    else:
+        run([*commands, *counting], "yosys.log")
     mapped.unlink(missing_ok=True)
     stat = work / "stat.json"
     modules = json.loads(stat.read_text(encoding="utf-8"))["modules"]
@@ -204,6 +217,7 @@ def _route(
     part: Part,
     clock: float,
     seeds: int,
+    untimed: Mapping[str, float],
     nextpnr: Tool,
     work: Path,
     say: Callable[[str], None],
@@ -219,7 +233,7 @@ def _route(
         report, log = work / f"timing{seed}.json", work / f"nextpnr{seed}.log"
         files = ["--seed", str(seed), "--report", f"{place}/{report.name}"]
         run_logged(nextpnr, [*options, *files], design.folder, log, say)
-        figures = timing_figures(json.loads(report.read_text(encoding="utf-8")), clock)
+        figures = timing_figures(json.loads(report.read_text(encoding="utf-8")), clock, untimed)
         report.unlink()
         return figures, log
 
@@ -233,12 +247,18 @@ def _route(
     return best | {"tried_mhz": [figures["fmax_mhz"] for figures, _ in attempts]}
 
 
-def timing_figures(report: Mapping[str, Any], clock: float) -> dict[str, Any]:
+def timing_figures(report: Mapping[str, Any], clock: float, untimed: Mapping[str, float]) -> dict[str, Any]:
     """The clock from nextpnr's report.
 
+    Args:
+        report: nextpnr's.
+        clock: the clock in MHz that it aimed at.
+        untimed: paths of the design that it does not time, with the most MHz that they allow.
+
     Returns:
-        `goal_mhz`, `fmax_mhz`, and the `critical_path` from register to register: per step its `kind` (clk-to-q,
-        routing, logic, setup), `delay_ns`, the `cell` in which it ends and the `net` that leads there.
+        `goal_mhz`, `fmax_mhz`, which is no more than those of `untimed_mhz`, and the `critical_path` from register to
+        register: per step its `kind` (clk-to-q, routing, logic, setup), `delay_ns`, the `cell` in which it ends and the
+        `net` that leads there.
     """
     paths = [p for p in report["critical_paths"] if p["from"] == p["to"] and "posedge" in p["from"]]
     if not paths or not report["fmax"]:
@@ -247,5 +267,5 @@ def timing_figures(report: Mapping[str, Any], clock: float) -> dict[str, Any]:
         {"kind": s["type"], "delay_ns": round(s["delay"], 3), "cell": s["to"]["cell"], "net": s.get("net")}
         for s in max((p["path"] for p in paths), key=lambda path: sum(s["delay"] for s in path))
     ]
-    achieved = min(f["achieved"] for f in report["fmax"].values())
-    return {"goal_mhz": clock, "fmax_mhz": round(achieved, 2), "critical_path": steps}
+    achieved = min([*(f["achieved"] for f in report["fmax"].values()), *untimed.values()])
+    return {"goal_mhz": clock, "fmax_mhz": round(achieved, 2), "untimed_mhz": untimed, "critical_path": steps}

@@ -1,4 +1,4 @@
-// Multiplier of signed numbers with its registers in a DSP slice: A2, B2 and P, which Yosys alone leaves in the fabric for
+// Multiplier of signed numbers with its registers in a DSP slice: A2, B2, M and P, which Yosys alone leaves in the fabric for
 // UltraScale+. A template for one module of a design; see instances.py, and xilinx_dot.v for what the slice is told.
 module multiplier_${left}x${right} (
   input clk, input signed [$left-1:0] a, input signed [$right-1:0] b, output [$left+$right-1:0] product
@@ -8,7 +8,7 @@ module multiplier_${left}x${right} (
   wire [47:0] sum;
   assign product = sum[$left+$right-1:0];
   $slice #(
-    .AREG(1), .ACASCREG(1), .BREG(1), .BCASCREG(1), .MREG(0), .PREG(1),
+    .AREG(1), .ACASCREG(1), .BREG(1), .BCASCREG(1), .MREG(1), .PREG(1),
     .ADREG(0), .CREG(0), .DREG(0), .ALUMODEREG(0), .CARRYINREG(0), .CARRYINSELREG(0), .INMODEREG(0), .OPMODEREG(0)
   ) slice (
     .CLK(clk), .A(wide_a), .B(wide_b), .P(sum), .PCIN(48'b0), .OPMODE(7'b0000101),

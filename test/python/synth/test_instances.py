@@ -59,6 +59,44 @@ def test_slices_of_ultrascale_compute_what_the_module_does(replaced, tmp_path):
     assert wrong == 0 and different > 3000
 
 
+#: MULT18X18D of ECP5 with registers at its inputs and its output, as Lattice describes it (FPGA-TN-02205).
+MULT18X18D = """
+module MULT18X18D #(
+  parameter REG_INPUTA_CLK = "NONE", REG_INPUTA_CE = "", REG_INPUTA_RST = "", REG_INPUTB_CLK = "NONE",
+  REG_INPUTB_CE = "", REG_INPUTB_RST = "", REG_OUTPUT_CLK = "NONE", REG_OUTPUT_CE = "", REG_OUTPUT_RST = ""
+) (input CLK0, CE0, RST0, SIGNEDA, SIGNEDB, SOURCEA, SOURCEB, {inputs}, output {outputs});
+  reg signed [17:0] a, b;
+  reg signed [35:0] p;
+  always @(posedge CLK0) begin a <= {{{a}}}; b <= {{{b}}}; p <= a * b; end
+  assign {{{outputs}}} = p;
+endmodule
+"""
+
+
+def ecp5_slice():
+    def pins(port, bits):
+        return ", ".join(f"{port}{i}" for i in reversed(range(bits)))
+
+    a, b, c = (pins(port, 18) for port in "ABC")
+    return MULT18X18D.format(inputs=f"{a}, {b}, {c}", outputs=pins("P", 36), a=a, b=b)
+
+
+@pytest.mark.parametrize("bits", [(18, 16), (9, 8), (18, 18)], ids=str)
+def test_slices_of_ecp5_compute_what_the_module_does(bits, tmp_path):
+    replaced = multiplier(*bits)
+    _, text = split_instances([f"rtl/{replaced.name}.sv"], FAMILIES["ecp5"].templates, {})
+    wrong, different = mismatches(replaced, text, ecp5_slice(), tmp_path, verilator)
+    assert wrong == 0 and different > 3000
+
+
+def test_a_product_that_is_a_cycle_early_is_found(tmp_path):
+    replaced = multiplier(9, 8)
+    _, text = split_instances([f"rtl/{replaced.name}.sv"], FAMILIES["ecp5"].templates, {})
+    early = text.replace("always @(posedge clk) product <=", "always @* product =")
+    wrong, _ = mismatches(replaced, early, ecp5_slice(), tmp_path, verilator)
+    assert wrong > 1000
+
+
 def test_a_factor_that_is_a_cycle_early_is_found(tmp_path):
     replaced = cascade(Dot(4, 9, 8, 18, 1))
     text = mapped(replaced, DSP48E1).replace(".BREG(i ? 2 : 1), .BCASCREG(i ? 2 : 1)", ".BREG(1), .BCASCREG(1)")

@@ -21,6 +21,7 @@ from gradcam.schema.program import Bank, Memory
 from gradcam.synth import tools
 from gradcam.synth.families import FAMILIES, RESOURCES, Part
 from gradcam.synth.instances import split_instances
+from gradcam.synth.output_registers import use_output_registers
 from gradcam.synth.synthesis import (
     SMALL,
     bank_figures,
@@ -119,11 +120,13 @@ def test_the_slowest_clock_and_its_path():
         "critical_paths": [path(clock, clock, 1.0, 2.0), path("<async>", clock, 9.0)],
         "fmax": {"clk": {"achieved": 333.333}},
     }
-    figures = timing_figures(report, 120)
+    figures = timing_figures(report, 120, {})
     assert (figures["goal_mhz"], figures["fmax_mhz"]) == (120, 333.33)
     assert [s["net"] for s in figures["critical_path"]] == ["n0", "n1"]
+    assert timing_figures(report, 120, {"in a slice": 259.0})["fmax_mhz"] == 259, "a path that nextpnr does not time"
+    assert timing_figures(report, 120, {"in a slice": 400.0})["fmax_mhz"] == 333.33
     with pytest.raises(GradcamError, match="no path from register to register"):
-        timing_figures({"critical_paths": [], "fmax": {}}, 120)
+        timing_figures({"critical_paths": [], "fmax": {}}, 120, {})
 
 
 def test_multipliers_of_a_family_with_a_template_are_its_slices():
@@ -160,6 +163,49 @@ def test_what_memories_hold_changes_no_count(family, block_ram, tmp_path):
     assert mapped[block_ram] >= 2 and any(cell.startswith("LUT") for cell in mapped)
 
 
+MEMORY = """
+module memory(input clk, en, input [10:0] a, input [17:0] d, input wen, output reg [17:0] y{ports});
+  (* ram_style = "block", no_rw_check *) reg [17:0] words [0:1023]; reg [17:0] word;
+  always @(posedge clk) begin
+    if (wen) words[a[9:0]] <= d;
+    if (en) word <= words[d[9:0]];
+    {register}
+  end
+  {more}
+endmodule
+"""
+PLAIN, ENABLED = "y <= word;", "if (en) y <= word;"
+
+
+@pytest.mark.parametrize(
+    ("register", "ports", "more", "gone"),
+    [
+        (PLAIN, "", "", 18),
+        (ENABLED, "", "", 18),
+        (PLAIN, ", output z", "assign z = word[3];", 0),
+        ("y <= word; if (wen) y[0] <= word[0] & en;", "", "", 0),
+        ("if (en) y[8:0] <= word[8:0]; y[17:9] <= word[17:9];", "", "", 0),
+        ("if (wen) y <= 0; else y <= word;", "", "", 0),
+    ],
+    ids=["plain", "enable", "another reader", "logic", "two enables", "reset"],
+)
+def test_a_register_behind_a_block_ram_is_its_own(register, ports, more, gone, tmp_path):
+    (tmp_path / "memory.v").write_text(MEMORY.format(register=register, ports=ports, more=more))
+    commands = ["read_verilog memory.v", *mapping(FAMILIES["ecp5"], "memory"), "write_json memory.json"]
+    tools.run_logged(tools.yosys(), ["-p", "; ".join(commands)], tmp_path, tmp_path / "log", lambda _: None)
+    module = json.loads((tmp_path / "memory.json").read_text())["modules"]["memory"]
+    before = [dict(cell, connections=dict(cell["connections"])) for cell in module["cells"].values()]
+    assert use_output_registers(module) == gone
+    (ram,) = (cell for cell in module["cells"].values() if cell["type"] == "DP16KD")
+    assert len(module["cells"]) == len(before) - gone
+    if gone:
+        bits = [ram["connections"][port][0] for port in ram["connections"] if port.startswith("DO")]
+        assert set(module["ports"]["y"]["bits"]) <= set(bits)
+        enable = module["ports"]["en"]["bits"] if register == ENABLED else ["1"]
+        assert "OUTREG" in (ram["parameters"]["REGMODE_A"], ram["parameters"]["REGMODE_B"])
+        assert enable in (ram["connections"]["OCEA"], ram["connections"]["OCEB"])
+
+
 # The command.
 
 
@@ -191,7 +237,8 @@ def test_a_small_design_on_ecp5(folder):
     tried = report["timing"]["tried_mhz"]
     assert len(set(tried)) == 2 and report["timing"]["fmax_mhz"] == max(tried)
     found = report["modules"]["multiplier_9x8"]
-    assert (found["DSP"], found["FF"], found["LUT"]) == (4, 0, 0), "registers in DSP slices"
+    assert (found["DSP"], found["FF"], found["LUT"]) == (4, 4 * 17, 0), "registers in DSP slices, and one behind each"
+    assert report["timing"]["untimed_mhz"] == {"between the registers of a MULT18X18D": 259}
     nets = " ".join(step["net"] or "" for step in report["timing"]["critical_path"])
     assert any(module in nets for module in report["modules"]), "the path has names of the design"
     assert sorted(p.name for p in (folder / "synth/ecp5").iterdir()) == [
