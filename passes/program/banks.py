@@ -108,7 +108,7 @@ class Bank:
     @property
     def bytes(self) -> int:
         """Size of the memory."""
-        return self.width * self.words // 8
+        return -(-self.width * self.words // 8)
 
 
 #: What constants hold, by their bits, where they are no weights.

@@ -121,7 +121,7 @@ def test_layers_add_up_to_the_whole(compiled):
     }
     assert sum(macs for _, macs, _ in counted.values()) == compiled.report.macs
     assert layers["stem.1", "inference"].output_bytes == 8 * 8 * 4
-    assert layers["fc", "inference"].output_bytes == 4 * 4  # two logits of 32 bits, and two padding ones
+    assert layers["fc", "inference"].output_bytes == 11  # two logits of 21 bits, and two padding ones
     body = layers["body.1", "inference"]
     assert body.utilization == body.macs / 16 / body.cycles < 1
 

@@ -263,7 +263,7 @@ class Bank(Record, frozen=True):
     @property
     def size(self) -> int:
         """Bytes of the bank."""
-        return self.lanes * self.bits * self.words // 8
+        return -(-self.lanes * self.bits * self.words // 8)
 
 
 class Level(Record, frozen=True):

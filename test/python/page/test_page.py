@@ -79,7 +79,7 @@ def test_the_occupancy_is_that_of_the_buffers_in_every_cycle(compiled):
             count *= side
         words = -(-count // bank["lanes"])
         for cycle in range(min(n["start"] for n in users), max(n["end"] for n in users)):
-            held[buffer["bank"]][cycle] += words * bank["lanes"] * bank["bits"] // 8
+            held[buffer["bank"]][cycle] += -(-words * bank["lanes"] * bank["bits"] // 8)
     drawn = {name: [0] * len(cycles) for name, cycles in held.items()}
     for row in rows:
         drawn[row["bank"]][row["start"] : row["end"]] = [row["bytes"]] * (row["end"] - row["start"])
