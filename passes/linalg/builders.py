@@ -9,7 +9,8 @@ import numpy as np
 from torch_mlir import ir
 from torch_mlir.dialects import arith, linalg, tensor
 
-from gradcam.numerics import ALIGNED_MULTIPLIER_BITS, LEAST_SHIFT
+from gradcam.bits import signed_bits
+from gradcam.numerics import ALIGNED_MULTIPLIER_BITS, LARGEST_ALIGNED_MULTIPLIER, LEAST_SHIFT
 from gradcam.passes.ir.constants import integers_attr
 from gradcam.quant_types import ACCUMULATOR_BITS
 
@@ -189,17 +190,19 @@ def rescaled_by(x: ir.Value, m: ir.Value, pairs: ir.Value, unsigned: bool = Fals
 
 
 def rescaled(x: ir.Value, m: int | ir.Value, s: int, unsigned: bool = False) -> ir.Value:
-    """`(x * m + (1 << (s - 1))) >> s` as i32, for a scalar `x` of up to 32 bits and m < 2^17.
+    """`(x * m + (1 << (s - 1))) >> s` as i32, for a scalar `x` of up to 32 bits and m of `aligned_form`.
 
-    An x of fewer bits may be unsigned. The intermediate has 50 bits for an i32 (2^31 * 2^17, 1 << 47 and a sign fit),
-    and 32 where product and rounding term fit. A power of two multiplies nothing.
+    An x of fewer bits may be unsigned. The intermediate has as many bits as product and rounding term need: 32, else
+    49, and 50 where s > 33. With more of them, MLIR would take a shift by 18, of which all bits are cut off but those
+    of the result, for one without a sign, which shares no hardware with others. A power of two multiplies nothing.
     """
     is_power = isinstance(m, int) and m & (m - 1) == 0 and m < 1 << (s - 1)
     if is_power:
         s -= m.bit_length() - 1
     largest = 1 << (width(x) if unsigned else width(x) - 1)
-    fits = largest * ((1 << ALIGNED_MULTIPLIER_BITS) - 1) + (1 << (s - 1)) < 1 << (ACCUMULATOR_BITS - 1)
-    bits = ACCUMULATOR_BITS if fits else ACCUMULATOR_BITS + ALIGNED_MULTIPLIER_BITS + 1
+    most = largest * LARGEST_ALIGNED_MULTIPLIER + (1 << (s - 1))
+    fits = most < 1 << (ACCUMULATOR_BITS - 1)
+    bits = ACCUMULATOR_BITS if fits else max(signed_bits(-most, most), ACCUMULATOR_BITS + ALIGNED_MULTIPLIER_BITS)
     if is_power:
         product = widened(x, bits, unsigned)
     else:

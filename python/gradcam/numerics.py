@@ -6,7 +6,7 @@ ties towards plus infinity:
     rescale(acc, m, s) = (acc * m + (1 << (s - 1))) >> s        1 <= m < 2^15, 1 <= s <= 46
 
 With a 32-bit accumulator the sum has at most 47 bits with sign. Hardware may shift by up to two more bits and multiply
-by as much more (`aligned_form`), which takes 50.
+by as much more (`aligned_form`), which takes 49, and 50 where it shifts by more than 33.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ MAX_SHIFT = 46
 #: with it are those of a factor of a DSP slice.
 SHIFT_STEP = 3
 ALIGNED_MULTIPLIER_BITS = MULTIPLIER_BITS + SHIFT_STEP - 1
+LARGEST_ALIGNED_MULTIPLIER = ((1 << MULTIPLIER_BITS) - 1) << SHIFT_STEP - 1
 
 #: Of a rescale that is read from memory: bits of its multiplier, the shift that is always there, and bits, with a sign,
 #: of the number of further pairs of bits that are shifted out; and the bits of a bias.

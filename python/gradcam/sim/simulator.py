@@ -335,7 +335,7 @@ def _decode(data: bytes, dump: Dump) -> np.ndarray:
     """Decodes a buffer from its words, without the padding bits of the simulator's type."""
     words, bits, dtype = np.frombuffer(data, np.uint8), dump.buffer.element_bits, dump.buffer.dtype
     words = words.reshape(dump.words, dump.word_bytes)
-    if bits % 8:
+    if bits != 8 * dtype.itemsize:
         each = np.unpackbits(words, axis=1, bitorder="little")[:, : dump.lanes * bits].reshape(-1, bits)
         place = 1 << np.arange(bits)
         place[1:] *= np.where(np.arange(1, bits) == bits - 1, -1, 1)  # the sign; a single bit has none

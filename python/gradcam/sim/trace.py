@@ -16,6 +16,7 @@ from gradcam.dialect.traits import ChoosesClass, has
 from gradcam.errors import GradcamError
 from gradcam.folder import QUANTIZED
 from gradcam.passes.infra.contexts import parse_module
+from gradcam.quant_types import ACCUMULATOR_BITS
 from gradcam.reference.integer import run_integer
 from gradcam.schema.program import Buffer, Nest, Program
 from gradcam.sim.header import Dump, dumps
@@ -225,7 +226,7 @@ def _partners(
     Several ops can share a name, as a module's do that is called twice. Then both sides are matched in program order
     from the end, because the last op of a name is the one whose result is stored. Copies that a nest writes side by
     side have one tensor; a mask beside them has another one, of 1 bit. A tensor of 32 bits that is never stored, as a
-    wide sum, is not that of a buffer of 8 bits.
+    wide sum, is not that of a buffer of 8 bits, unless none of 8 bits fits it: sums in memory have the proved bits.
     """
     free: dict[tuple[str, int], list[Tensor]] = {}
     for tensor in tensors:
@@ -235,8 +236,9 @@ def _partners(
     for (nest, name, width), buffer in zip(reversed(writes), reversed(buffers), strict=True):
         beside = taken.setdefault((nest, name, width), [])
         partner = next((t for t in beside if _fits(t, buffer, word)), None)
-        if partner is None and (partner := _take_last(free.get((name, width), []), buffer, word)):
-            beside.append(partner)
+        for bits in () if partner else (width, ACCUMULATOR_BITS):
+            if partner is None and (partner := _take_last(free.get((name, bits), []), buffer, word)):
+                beside.append(partner)
         partners.append(partner)
     return partners[::-1]
 

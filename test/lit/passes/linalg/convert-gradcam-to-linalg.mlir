@@ -33,10 +33,10 @@
 // CHECK-SAME: indexing_maps = [#[[ALL]], #[[CHANNEL]], #[[CHANNEL]], #[[ALL]]]
 // CHECK-SAME: ins({{.*}}, %[[BIAS]], %[[M]] :
 // CHECK: arith.addi {{.*}} : i32
-// CHECK: arith.muli {{.*}} : i50
-// CHECK: arith.addi {{.*}} : i50
-// CHECK: arith.shrsi {{.*}} : i50
-// CHECK: arith.trunci {{.*}} : i50 to i32
+// CHECK: arith.muli {{.*}} : i49
+// CHECK: arith.addi {{.*}} : i49
+// CHECK: arith.shrsi {{.*}} : i49
+// CHECK: arith.trunci {{.*}} : i49 to i32
 // CHECK: arith.maxsi {{.*}} : i32
 // CHECK: arith.minsi {{.*}} : i32
 // CHECK: arith.trunci {{.*}} : i32 to i8

@@ -24,7 +24,7 @@
 // FIXED: linalg.generic {{.*}}reduction
 // FIXED: linalg.generic
 // FIXED-SAME: tensor<2xi32>, tensor<2xi18>
-// FIXED: arith.shrsi {{.*}} %c15_i50
+// FIXED: arith.shrsi {{.*}} %c15_i49
 func.func @main(%x: tensor<1x2x3x3x!x>) -> tensor<1x2x3x3x!x> {
   %cw = arith.constant dense<1> : tensor<2x2x1x1xi8>
   %cb = arith.constant dense<3> : tensor<2xi32>
