@@ -101,11 +101,8 @@ def _add_narrow_copies(program: ScheduledProgram, loads: Sequence[Sequence[Acces
 
 def _is_worth_a_copy(access: Access, lanes: int, wide: int, program: ScheduledProgram) -> bool:
     """Whether a copy of the constant takes less than the choice of `lanes` out of `wide` ones."""
-    words, bits, block = (
-        -(-prod(ir.MemRefType(access.memref.type).shape) // lanes),
-        access.element_bits,
-        program.clock.block,
-    )
+    bits, block = access.element_bits, program.clock.block
+    words = -(-prod(ir.MemRefType(access.memref.type).shape) // lanes)
     layout = layout_of(program.clock, program.platform, lanes, bits, words, constant=True, reads=1)
     return block.weight(layout, lanes * bits) < block.choice(wide // lanes, lanes * bits)
 

@@ -57,15 +57,21 @@ def with_gaps(monkeypatch):
     monkeypatch.setattr(unfold_stem, "WORTH", 0)
 
 
-@pytest.mark.usefixtures("with_gaps")
-@pytest.mark.parametrize(("stem", "pe", "taps", "left"), STEMS)
-def test_every_level_computes_the_convolution(stem, pe, taps, left):
+def checked_levels(stem, pe):
+    """Compares what every level computes with the convolution; returns the module of the last one."""
     text, pixels = stem_text(stem), image(stem)
     (wanted,) = run(ir.Module.parse(text), [pixels], KERNELS)
     executors = dict(LEVELS)
     for level, module in lowered(text, pe):
         (got,) = executors[level](module, np.ascontiguousarray(pixels[0].transpose(1, 2, 0)))
         np.testing.assert_array_equal(got, wanted[0].transpose(1, 2, 0), level)
+    return module
+
+
+@pytest.mark.usefixtures("with_gaps")
+@pytest.mark.parametrize(("stem", "pe", "taps", "left"), STEMS)
+def test_every_level_computes_the_convolution(stem, pe, taps, left):
+    module = checked_levels(stem, pe)
     (load,) = loading(module)
     assert load.name == "conv0.unfold", "the image goes straight into the unfolded one"
     # One step per word that an element goes to, padding and the border's incomplete windows included.
@@ -99,12 +105,7 @@ def steps_of(text, pe, file, factors):
 
 @pytest.mark.parametrize(("stem", "pe", "values"), DENSE)
 def test_every_level_reads_words_without_gaps(stem, pe, values):
-    text, pixels = stem_text(stem), image(stem)
-    (wanted,) = run(ir.Module.parse(text), [pixels], KERNELS)
-    executors = dict(LEVELS)
-    for level, module in lowered(text, pe):
-        (got,) = executors[level](module, np.ascontiguousarray(pixels[0].transpose(1, 2, 0)))
-        np.testing.assert_array_equal(got, wanted[0].transpose(1, 2, 0), level)
+    module = checked_levels(stem, pe)
     conv = next(nest for nest in read_nests(module) if nest.products)
     tiles, words = (-(-n // lanes) for n, lanes in zip((stem.out, values), map(int, pe.split("x")), strict=True))
     assert conv.steps == tiles * words * np.prod(stem.out_size)
