@@ -180,7 +180,7 @@ class Datapath:
 
     def select(self, values: Sequence[Value], configurations: Sequence[Sequence[int]], stage: int) -> Value:
         """The value that belongs to the configuration whose step is in `stage`, see `_select`."""
-        return self._select(values, configurations, lambda entries: self.table(entries, 1, stage))
+        return self._select(values, configurations, self._entry_in(stage))
 
     def _select(
         self,
@@ -207,6 +207,10 @@ class Datapath:
             return self.b.mux(odd, choose(values[1::2], bit + 1), choose(values[::2], bit + 1))
 
         return choose(values, 0)
+
+    def _entry_in(self, stage: int) -> Callable[[Sequence[int]], Value]:
+        """What returns the i1 entry in a column of the configuration whose step is in `stage`."""
+        return lambda entries: self.table(entries, 1, stage)
 
     def _by_entry(
         self, column: Sequence[int], make: Callable[[int], Value], flag: Callable[[Sequence[int]], Value]
@@ -537,11 +541,7 @@ class Datapath:
         args = [self.at(a, point, stage) for a in node.args]
         bounds = self.shapes.columns.get(id(node.args[1])) if node.kind in _BOUNDS else None
         if bounds is not None and all(_BOUNDS[node.kind](bound) for bound in bounds):
-
-            def within(bound: int) -> Value:
-                return _is_within(args[0], node.kind, bound)
-
-            return self._by_entry(bounds, within, lambda entries: self.table(entries, 1, stage))
+            return self._by_entry(bounds, lambda bound: _is_within(args[0], node.kind, bound), self._entry_in(stage))
         for place, arg in enumerate(args):
             if arg in self._starts:
                 # Both the initial value and the register are compared, so that no multiplexer precedes the comparison
@@ -589,7 +589,7 @@ class Datapath:
         def shifted(amount: int) -> Value:
             return self._compute(node, [args[0], self.b.const(amount, node.bits)])
 
-        return self._by_entry(column, shifted, lambda entries: self.table(entries, 1, stage))
+        return self._by_entry(column, shifted, self._entry_in(stage))
 
     def _compute(self, node: Node, args: list[Value]) -> Value:
         """The result of an arith op as combinational logic.
