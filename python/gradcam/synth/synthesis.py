@@ -171,13 +171,14 @@ def bank_figures(banks: Mapping[str, Bank], modules: Mapping[str, Mapping[str, f
     """Per bank its size in `bits`, how many of them are `planned` for block RAM, and the block RAMs that hold it.
 
     `in block RAM`: whether all that is planned is there. A memory in LUTs has LUT RAM; one in flip-flops has far more
-    than the registers of a word and an address for each memory.
+    than the registers of a word and an address for each memory, and of two more words where several reads make one.
     """
     figures = {}
     for name, bank in banks.items():
         width, found = bank.lanes * bank.bits, modules[name]
         planned, other = ([m for m in bank.memories if (m.style == "block") == block] for block in (True, False))
-        registers = (1 + len(bank.memories)) * (width + 32) + sum(m.words * width for m in other)
+        words = 1 + len(bank.memories) + (2 if bank.reads > 1 else 0)
+        registers = words * (width + 32) + sum(m.words * width for m in other)
         is_there = found["block RAM"] > 0 and (found["LUT RAM"] == 0 or bool(other)) and found["FF"] <= registers
         figures[name] = {
             "bits": width * bank.words,

@@ -69,8 +69,9 @@ def test_what_a_cell_of_ultrascale_takes(cell, wanted):
     assert FAMILIES["xcup"].resources(cell) == wanted
 
 
-def bank(words, style="block"):
-    return Bank(lanes=4, bits=8, constant=False, reads=1, parts=(words,), memories=(Memory(words, 4, style, 0),))
+def bank(words, style="block", reads=1):
+    memories = (Memory(words, 4 // reads, style, 0),)
+    return Bank(lanes=4, bits=8, constant=False, reads=reads, parts=(words,), memories=memories)
 
 
 @pytest.mark.parametrize(
@@ -91,6 +92,13 @@ def test_a_large_bank_must_be_in_block_ram(found, inside):
     else:
         with pytest.raises(GradcamError, match=r"not in block RAM: bank0 \(131,072 bits\)"):
             check_banks(figures)
+
+
+@pytest.mark.parametrize(("reads", "inside"), [(1, False), (4, True)])
+def test_words_that_several_reads_make_have_registers_to_gather_them(reads, inside):
+    found = dict.fromkeys(RESOURCES, 0) | {"block RAM": 2, "FF": 6 * 32}
+    figures = bank_figures({"weights": bank(SMALL, reads=reads)}, {"weights": found})
+    assert figures["weights"]["in block RAM"] is inside
 
 
 def test_a_small_bank_may_be_in_luts():
