@@ -89,7 +89,9 @@ class _Reader:
         #: they leave the cycle to what decides whether it can be sent.
         self.length = b.state(bits_for(self.burst + 1), "length")
         self.last = b.state(1, "last")
-        self.arrives = p["rvalid"] & self.under_way.ne(0)
+        #: i1: there are requests under way, as a register.
+        self.expects = b.state(1, "expects", reset=0)
+        self.arrives = p["rvalid"] & self.expects
 
     def outputs(self) -> dict[str, Value]:
         """Builds the reader and returns its outputs by name."""
@@ -110,7 +112,9 @@ class _Reader:
         self._next_burst(sent)
         self.room.assign(self._room_left(sent))
         ends = self._ends()
-        self.under_way.assign(counted(self.under_way, sent, self.arrives & ends))
+        answered = self.arrives & ends
+        self.under_way.assign(counted(self.under_way, sent, answered))
+        self.expects.assign(sent | self.under_way.uge(2) | (self.expects & ~answered))
         bytes_ = weights.width // 8
         return {
             "arvalid": asks,
@@ -195,11 +199,18 @@ class _Reader:
         whole = b.state(1, "last_of_segment")
         nearly = count.eq(b.table(segment, [*(n - 2 for n in self.beats), 0], count.width))
         only = b.table(segment, [*(int(n == 1) for n in self.beats[1:]), 0, 0], 1)
-        whole.assign(b.mux(go, int(self.beats[0] == 1), b.mux(whole, only, nearly)), go | arrives)
+        next_whole = b.mux(go, int(self.beats[0] == 1), b.mux(whole, only, nearly))
+        whole.assign(next_whole, go | arrives)
         count.assign(b.mux(go | whole, 0, count + 1), go | arrives)
         segment.assign(b.mux(go, 0, segment + 1), go | (arrives & whole))
         bits = weights.burst.bit_length() - 1
-        return whole | count[:bits].eq(-1) if bits < count.width else whole
+        if bits >= count.width:
+            return whole
+        if not bits:
+            return b.const(1, 1)
+        ends = b.state(1, "last_of_burst")
+        ends.assign(next_whole | (~(go | whole) & count[:bits].eq((1 << bits) - 2)), go | arrives)
+        return ends
 
     def _error(self, ends: Value) -> Value:
         """i1, a register: something was wrong with a beat of this run; `ends` is i1: the beat is to end its burst."""
@@ -220,12 +231,18 @@ class _Reader:
         inside, enables = (weights.memory_beats - 1).bit_length(), [arrives]
         if inside:
             enables = [arrives & place[:inside].eq(i) for i in range(weights.memory_beats)]
-        complete = arrives & place[:low].eq(-1) if low else arrives
-        # The words that were not read when the cycle before began, those of that cycle included; there is one, or more.
+        complete = arrives
+        if low:
+            last = b.state(1, "last_of_word")
+            last.assign(~go & place[:low].eq((1 << low) - 2), go | arrives)
+            complete = arrives & last
+        # The words that were not read when the cycle before began, without those of that cycle. With those there is
+        # one, or more.
         unread = b.state(bits_for(weights.bank.words + 2), "unread", reset=0)
-        taken = b.register(p["fresh"], "taken", reset=0)
-        unread.assign(b.mux(go, 0, counted(unread, complete, taken)))
-        more = (unread.uge(2) & ~taken) | unread.uge(3)
+        taken, new = b.register(p["fresh"], "taken", reset=0), b.register(~go & complete, "new", reset=0)
+        unread.assign(b.mux(go, 0, counted(unread, new, taken)))
+        two, three = (unread.uge(n) | (unread.uge(n - 1) & new) for n in (2, 3))
+        more = (two & ~taken) | three
         ready = b.state(1, "ready_q", reset=0)
         ready.assign(~go & b.any_of(complete, more, ready & ~p["fresh"]))
         return {
