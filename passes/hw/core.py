@@ -8,6 +8,7 @@ from typing import Any
 from gradcam.core.register_map import Field, describe_registers, register_map
 from gradcam.errors import fail
 from gradcam.passes.hw.builder import Builder, module
+from gradcam.passes.hw.carries import counter, late_sum
 from gradcam.passes.hw.core_packets import Beat, Image, Result, receive_images, register_slice, send_results
 from gradcam.passes.hw.frame_buffer import build_frame_buffer
 from gradcam.passes.hw.interface import Interface
@@ -199,7 +200,8 @@ class _Wiring:
         """Instantiates the receiver of images; the top accepts a pixel while `taken` is 1."""
         p, stream = self.p, self.image_stream
         beat, buffer = Beat(p[stream.tvalid], p[stream.tdata], p[stream.tlast]), self.modules["image_buffer"]
-        return receive_images(self.b, beat, self.core.image.bits, buffer, self.going, self.drop, taken)
+        bits, pieces = self.core.image.bits, 1 + self.interface.crossing
+        return receive_images(self.b, beat, bits, buffer, self.going, self.drop, taken, pieces)
 
     def _start(self, image: Image, wrong: Value) -> None:
         """Builds the start of a run: the waiting image is run on request, or dropped when its class does not exist."""
@@ -280,21 +282,18 @@ class _Wiring:
 
     def _counts(self, top: Mapping[str, Value], ended: Value) -> dict[str, Value]:
         """The counters that software reads; the counters of a run keep the values of the run that ended last."""
-        b, go = self.b, self.go
+        b = self.b
         explains = b.table(top["nest"], [int(phase == "explanation") for phase in self.interface.phases], 1)
-        images = b.state(WORD, "images", reset=0)
-        images.assign(images + 1, ended)
+        images = self._counter("images", ended)
         last = []
         for name, counts in (("elapsed", top["busy"]), ("explaining", top["busy"] & explains)):
-            count = b.state(WORD, name, reset=0)
-            count.assign(b.mux(go, 0, count + 1), go | counts)
-            last.append(b.register(count, f"last_{name}", ended, reset=0))
+            last.append(b.register(self._counter(name, counts, self.go), f"last_{name}", ended, reset=0))
         elapsed, explaining = last
         predicted = b.const(self.interface.cycles, WORD)
-        stalls = elapsed - predicted
         # A run may take fewer cycles than predicted, when the DRAM answers sooner.
-        stalls = b.mux(elapsed.ult(predicted), 0, stalls)
-        inferring = elapsed - explaining
+        early, stalls = elapsed.ult(predicted), self._difference(elapsed, predicted, "stalls")
+        stalls = b.mux(b.register(early, "early") if self.interface.crossing else early, 0, stalls)
+        inferring = self._difference(elapsed, explaining, "inferring")
         return {
             **self._load_counts(top),
             "images_count": images,
@@ -303,13 +302,20 @@ class _Wiring:
             "stall_cycles": b.register(stalls, "stall_cycles", reset=0),
         }
 
+    def _counter(self, name: str, step: Value, clear: Value | None = None) -> Value:
+        """A counter of the cycles in which `step` is 1; with a target clock, in two pieces."""
+        return counter(self.b, WORD, name, step, 1 + self.interface.crossing, clear)
+
+    def _difference(self, left: Value, right: Value, name: str) -> Value:
+        """`left` minus `right`; with a target clock, a cycle later."""
+        return late_sum(self.b, left, right, name, minus=True) if self.interface.crossing else left - right
+
     def _load_counts(self, top: Mapping[str, Value]) -> dict[str, Value]:
         """Checksum and cycles of the last load of resident weights."""
         b = self.b
         if not self.interface.resident:
             return {"weights_checksum": b.const(0, WORD), "load_cycles": b.const(0, WORD)}
-        cycles = b.state(WORD, "load_cycles", reset=0)
-        cycles.assign(b.mux(self.load, 0, cycles + 1), self.load | self.loading)
+        cycles = self._counter("load_cycles", self.loading, self.load)
         return {"weights_checksum": top[CRC], "load_cycles": cycles}
 
     def _report(self, image: Image, result: Result, wrong: Value, counts: Mapping[str, Value]) -> Value:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gradcam.passes.hw.builder import Builder
+from gradcam.passes.hw.carries import counter
 from gradcam.passes.hw.value import Value, bits_for
 from gradcam.passes.program.packets import WORD
 
@@ -40,7 +41,9 @@ class Image:
     errors: dict[str, Value]
 
 
-def receive_images(b: Builder, beat: Beat, bits: int, buffer: Any, going: Value, drop: Value, taken: Value) -> Image:
+def receive_images(
+    b: Builder, beat: Beat, bits: int, buffer: Any, going: Value, drop: Value, taken: Value, pieces: int
+) -> Image:
     """Builds the receiver of image packets.
 
     Args:
@@ -51,6 +54,7 @@ def receive_images(b: Builder, beat: Beat, bits: int, buffer: Any, going: Value,
         going: i1: a run of the waiting image begins in the next cycle.
         drop: i1: the waiting image is discarded.
         taken: i1: the top accepts a pixel.
+        pieces: those of the counter of packets, see `counter`.
     """
     skipping = b.state(1, "skipping", reset=0)  # the rest of a packet that is too long is discarded
     leaving = b.state(1, "leaving", reset=0)
@@ -67,8 +71,7 @@ def receive_images(b: Builder, beat: Beat, bits: int, buffer: Any, going: Value,
     ends = b.all_of(beat.valid, ready, beat.last)
     skipping.assign(long | (skipping & ~ends))
     # A packet is counted one cycle late, still before its run can start.
-    packets = b.state(WORD, "packets", reset=0)
-    packets.assign(packets + 1, b.register(ends, "packet_ended", reset=0))
+    packets = counter(b, WORD, "packets", b.register(ends, "packet_ended", reset=0), pieces)
     waiting = image["whole"] & ~leaving
     number = b.register(packets, "waiting_number", b.register(whole, "packet_whole", reset=0))
     errors = {"error_short_packet": short, "error_long_packet": long}

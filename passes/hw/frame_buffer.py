@@ -53,6 +53,8 @@ class _FrameBuffer:
         self.b, self.p, self.words, self.first = b, p, words, first
         bits, self.second_last = bits_for(words), (first - 2) % words
         self.write = b.state(bits, "write", reset=first)
+        # Free space is seen a cycle late: another word may have been written meanwhile. This is the place behind it.
+        self.ahead = b.state(bits + 1, "ahead", reset=first + 2)
         self.read = b.state(bits, "read", reset=0)
         self.whole = b.state(1, "whole_q", reset=0)
         self.held = b.state(1, "held", reset=0)  # the memory's output holds a word that is not taken yet
@@ -96,6 +98,10 @@ class _FrameBuffer:
         commit = b.all_of(self.room, p["ends"], self.last)
         moving = p["rewind"] | put
         self.write.assign(b.mux(starts_over, self.first, self.write.incremented(self.words)), moving)
+        ahead = self.ahead + 1
+        if self.first:
+            ahead = b.mux(self.write.eq(self.words - 1), 2, ahead)
+        self.ahead.assign(b.mux(starts_over, self.first + 2, ahead), moving)
         nearly = self.write.eq(self.second_last)
         self.last.assign(b.mux(starts_over, int(self.words == 1), nearly), moving)
         return put, commit
@@ -110,9 +116,7 @@ class _FrameBuffer:
         take = b.all_of(self.whole, p["leave"], ~self.held | self.moves)
         at_end = b.state(1, "read_at_end", reset=int(self.words == 1))
         empty = p["drop"] | (take & at_end)
-        # Free space is seen a cycle late: another word may have been written meanwhile.
-        after = self.write.zero_extend(bits + 1) + 2
-        free = b.register(after.ult(self.read.zero_extend(bits + 1)) & ~empty, "free", reset=0)
+        free = b.register(self.ahead.ult(self.read.zero_extend(bits + 1)) & ~empty, "free", reset=0)
         self.room.assign(~commit & (~self.whole | free))
         self.whole.assign(commit | (self.whole & ~empty))
         starts_over, moving = p["drop"] | at_end, p["drop"] | take
