@@ -281,18 +281,23 @@ class _Wiring:
         return list(zip(valids, words, strict=True))
 
     def _counts(self, top: Mapping[str, Value], ended: Value) -> dict[str, Value]:
-        """The counters that software reads; the counters of a run keep the values of the run that ended last."""
+        """The counters that software reads; the counters of a run keep the values of the run that ended last.
+
+        With a target clock they count a cycle late. The header of a result is stored behind the run, so that they have
+        counted all of it when they are read.
+        """
         b = self.b
         explains = b.table(top["nest"], [int(phase == "explanation") for phase in self.interface.phases], 1)
         images = self._counter("images", ended)
         last = []
         for name, counts in (("elapsed", top["busy"]), ("explaining", top["busy"] & explains)):
-            last.append(b.register(self._counter(name, counts, self.go), f"last_{name}", ended, reset=0))
+            counts, clear = (self._late(v, f"{name}_{n}") for n, v in (("counts", counts), ("begins", self.go)))
+            last.append(b.register(self._counter(name, counts, clear), f"last_{name}", ended, reset=0))
         elapsed, explaining = last
         predicted = b.const(self.interface.cycles, WORD)
         # A run may take fewer cycles than predicted, when the DRAM answers sooner.
         early, stalls = elapsed.ult(predicted), self._difference(elapsed, predicted, "stalls")
-        stalls = b.mux(b.register(early, "early") if self.interface.crossing else early, 0, stalls)
+        stalls = b.mux(self._late(early, "early"), 0, stalls)
         inferring = self._difference(elapsed, explaining, "inferring")
         return {
             **self._load_counts(top),
@@ -301,6 +306,10 @@ class _Wiring:
             "explanation_cycles": explaining,
             "stall_cycles": b.register(stalls, "stall_cycles", reset=0),
         }
+
+    def _late(self, value: Value, name: str) -> Value:
+        """A value, with a target clock that of a cycle ago."""
+        return self.b.register(value, name, reset=0) if self.interface.crossing else value
 
     def _counter(self, name: str, step: Value, clear: Value | None = None) -> Value:
         """A counter of the cycles in which `step` is 1; with a target clock, in two pieces."""

@@ -127,9 +127,11 @@ class _Engine:
         self.running = b.state(1, "running", reset=0)
         self.step = b.wire(Signal("stepping"))
         self.moving = b.wire(Signal("odometer_moving"))
-        configuration = p.get(self.control.configuration)
+        #: The inputs from the sequencer; with a target clock they are registered here, too.
+        self.orders = {s: b.register(p[s], f"{s}_q", reset=0) if plan.crossing else p[s] for s in self.control.inputs}
+        configuration = self.orders.get(self.control.configuration)
         self.enable = self._enable()
-        steps = p[self.control.go], self.step, self.moving, self.enable
+        steps = self.orders[self.control.go], self.step, self.moving, self.enable
         self.counters = LoopCounters(b, self.engine, configuration, *steps)
         self.agu = AddressGenerators(b, p, self.engine, self.counters, plan.symbols)
         self.progress = Progress(b, self.engine, plan.follows)
@@ -165,7 +167,7 @@ class _Engine:
         Args:
             fresh: per port of the weight stream, i1: the step needs a word that was not read before.
         """
-        b, p, plan, go = self.b, self.p, self.plan, self.p[self.control.go]
+        b, p, plan, go = self.b, self.p, self.plan, self.orders[self.control.go]
         allowed = [~wanted | p[port.word_ready] for port, wanted in zip(plan.weight_ports, fresh, strict=True)]
         # A step that needs the next word of a memory waits until the memory has read the last one.
         paced = (
@@ -179,7 +181,8 @@ class _Engine:
             self.arrived = b.wire(Signal("arrived"))
             allowed.insert(0, self.arrived)
         if self.control.gated:
-            allowed.append(self.progress.released(self.agu, p[self.control.written], p[self.control.producer_done]))
+            told = self.orders[self.control.written], self.orders[self.control.producer_done]
+            allowed.append(self.progress.released(self.agu, *told))
         valid = b.all_of(self.running, *allowed)
         enable = self.enable
         self.step.assign(valid if enable is None else valid & enable)

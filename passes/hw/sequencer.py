@@ -30,7 +30,8 @@ def build_sequencer(program: list[Nest], engines: list[Engine], follows: Mapping
     - `NAME_written` and `NAME_over` go to engines with nests that follow a producer. The first one says that the
       producer has committed another iteration (port `landed` of its engine), the second one that it has ended.
 
-    With a target clock, `NAME_go`, `NAME_written` and `NAME_over` are registered and come one cycle later.
+    With a target clock, `NAME_go`, `NAME_written` and `NAME_over` are registered and come one cycle later. Engines
+    register what they are told once more.
 
     Args:
         program: the nests in program order.

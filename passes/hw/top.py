@@ -211,8 +211,14 @@ class _Wiring:
         return self.outputs
 
     def _configuration(self, builder: EngineBuilder) -> Value | None:
-        """The number of the configuration that an engine runs; None for an engine with a single configuration."""
-        return self.program.get(builder.control.configuration.of(builder.engine.name))
+        """The number of the configuration that an engine runs; None for an engine with a single configuration.
+
+        With a target clock it is registered, as in the engine.
+        """
+        number = self.program.get(builder.control.configuration.of(builder.engine.name))
+        if number is None or not self.top.crossing:
+            return number
+        return self.b.register(number, f"{builder.engine.name}_row", reset=0)
 
     def _engine(self, builder: EngineBuilder, op: Any) -> None:
         """Instantiates an engine and connects its control outputs to the sequencer."""

@@ -114,7 +114,8 @@ class _Reader:
         ends = self._ends()
         answered = self.arrives & ends
         self.under_way.assign(counted(self.under_way, sent, answered))
-        self.expects.assign(sent | self.under_way.uge(2) | (self.expects & ~answered))
+        more = self.under_way.uge(2) if weights.outstanding > 1 else b.const(0, 1)
+        self.expects.assign(sent | more | (self.expects & ~answered))
         bytes_ = weights.width // 8
         return {
             "arvalid": asks,

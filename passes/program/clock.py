@@ -188,7 +188,12 @@ class Clock:
     @property
     def issue(self) -> int:
         """Cycles from the issue of a nest to its first step."""
-        return 1 + self.crossing
+        return 1 + self.command
+
+    @property
+    def command(self) -> int:
+        """The command latency: cycles from the sequencer into an engine; with a clock there is a register in either."""
+        return 2 * self.crossing
 
     @property
     def address(self) -> int:

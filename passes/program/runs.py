@@ -120,7 +120,7 @@ class Follow:
         """The cycle of the first step of every iteration of the gated loops.
 
         An iteration starts after the iteration before it, and not before the cycle after its last operand is
-        committed and the crossing latency has passed.
+        committed and the command latency has passed.
 
         Args:
             producer: the run of the producer.
@@ -130,7 +130,7 @@ class Follow:
         start = producer.start if start is None else start
         written = producer.cycles(np.arange(1, self.count + 1) * (producer.steps // self.count) - 1) + stage
         needs = np.minimum(self.needs, self.count)
-        seen = written + Clock.of(self.producer.op).crossing
+        seen = written + Clock.of(self.producer.op).command
         released = np.maximum(np.where(needs > 0, seen[needs - 1], start), start) + 1
         before = np.arange(len(needs)) * self.steps
         return np.maximum.accumulate(released - before) + before

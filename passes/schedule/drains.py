@@ -28,10 +28,6 @@ from gradcam.passes.program.nest import Access, Nest
 from gradcam.passes.program.streams import is_plain, visit
 from gradcam.passes.schedule.stages import StagePlan
 
-#: Cycles from the last step of a nest to the first step of the next issue group if the pipeline has no stages: one
-#: cycle of issue lies between them.
-LEAST = 2
-
 
 def drains_of(program: Sequence[Nest], issue_groups: Sequence[int], plan: StagePlan) -> list[int]:
     """The drain of every nest, in cycles.
@@ -72,11 +68,14 @@ def _later(program: Sequence[Nest], issue_groups: Sequence[int], number: int, de
 
 
 def _apart(program: Sequence[Nest], issue_groups: Sequence[int], number: int, group: int | None = None) -> int:
-    """The least cycles from the last step of a nest to the first step of a later issue group, by default the last."""
-    group = issue_groups[-1] if group is None else group
+    """The least cycles from the last step of a nest to the first step of a later issue group, by default the last.
+
+    The next issue group is issued in the cycle after the last step, at the earliest.
+    """
+    group, issue = issue_groups[-1] if group is None else group, Clock.of(program[number].op).issue
     between = sorted({t for t in issue_groups if issue_groups[number] < t < group})
     steps = [max(n.steps for n, t in zip(program, issue_groups, strict=True) if t == other) for other in between]
-    return LEAST + sum(n + 1 for n in steps)
+    return 1 + issue + sum(n + issue for n in steps)
 
 
 def _distance(nest: Nest, later: Nest, plan: StagePlan) -> int:
