@@ -8,6 +8,7 @@ from typing import Any
 
 from gradcam.errors import fail
 from gradcam.passes.hw.builder import Builder
+from gradcam.passes.hw.carries import late_sum
 from gradcam.passes.hw.copies import copied
 from gradcam.passes.hw.dsp import Bits
 from gradcam.passes.hw.loop_counters import LoopCounters
@@ -19,7 +20,7 @@ from gradcam.passes.hw.value import PREDICATES, State, Value, bits_for
 from gradcam.passes.hw.weight_words import begins_word
 from gradcam.passes.ir.attributes import CASCADE
 from gradcam.passes.ir.linear_form import Term
-from gradcam.passes.program.clock import EXTENSION, EXTREME, SHIFT, Clock, is_wide, unextended
+from gradcam.passes.program.clock import EXTENSION, EXTREME, SHIFT, SUM, Clock, unextended
 from gradcam.passes.program.engines import Engine, Epilogue, Slot, latency_of, stage_of
 from gradcam.passes.program.nest import Access, Dataflow, Node, Sink
 
@@ -44,6 +45,9 @@ _BOUNDS: dict[str, Callable[[int], bool]] = {
     "arith.maxsi": lambda bound: bound <= 0 and -bound & ~bound == 0,
     "arith.minsi": lambda bound: bound >= 0 and bound & (bound + 1) == 0,
 }
+
+#: The number of an accumulator, and a lane.
+Lane = tuple[int, int]
 
 
 class Datapath:
@@ -258,30 +262,74 @@ class Datapath:
 
     def _reduce(self, body: Dataflow) -> None:
         """Builds the accumulators and the reduction body that updates them."""
-        b = self.b
         self._accumulator_stage = stage_of(body.sinks[0].op)
-        nest = self.engine.configurations[0]
-        registers: dict[tuple[int, int], State] = {}
-        for number, accumulator in enumerate(nest.accumulators):
-            for lane in range(accumulator.lanes):
-                first = self._of_lane(lambda stage: self.delay(self.counters.first, stage, "first"), lane)
-                update = self._update(lane)
-                register = b.state(accumulator.bits, f"acc{number}_{lane}")
-                registers[number, lane] = register
-                initial: Value = b.const(accumulator.initial, accumulator.bits)
-                if accumulator.group and lane >= accumulator.group:
-                    initial = b.mux(self._begins(), initial, registers[number, lane - accumulator.group])
-                before = self._turned(register, f"acc{number}_{lane}", lane, update)
-                start = b.mux(first, initial, before)
-                self._starts[start] = first, initial, before
-                self._accumulators[number, lane] = start
-        for sink in body.sinks:
-            for point in product(*(range(body.extents[d]) for d in range(1 + max(sink.target.dims, default=0)))):
+        total = body.sinks[0].value
+        if total.kind in SUM and latency_of(total.op, total.kind):
+            self._reduce_in_halves(body)
+        else:
+            registers, self._accumulators = self._registers(lambda bits: (0, bits))
+            for sink, point in self._updates(body):
                 lane = sink.target.at(point)
                 value = self.at(sink.value, point, self._accumulator_stage)
                 registers[sink.target.number, lane].assign(value, self._update(lane))
+            self._accumulators = dict(registers)
         # In the epilogue, one stage later, the value of the accumulator is the register itself.
-        self._accumulators, self._accumulator_stage = dict(registers), self._accumulator_stage + 1
+        self._accumulator_stage += 1
+
+    def _reduce_in_halves(self, body: Dataflow) -> None:
+        """Builds accumulators that are sums, whose upper halves are updated in the stage behind that of the lower ones.
+
+        Each half has a loop through one register. The carry, the other term and, in the end, the lower half wait for
+        the upper half.
+        """
+        b, waiting = self.b, []
+        lower, starts = self._registers(lambda bits: (0, bits // 2))
+        for sink, point in self._updates(body):
+            lane = sink.target.number, sink.target.at(point)
+            (before,), (other,) = (
+                [a for a in sink.value.args if (a.kind == "acc") == is_acc] for is_acc in (True, False)
+            )
+            source, half = (before.what.number, before.what.at(point)), lower[lane].width
+            term = self.at(other, point, self._accumulator_stage)
+            total = starts[source].zero_extend(half + 1) + term[:half].zero_extend(half + 1)
+            lower[lane].assign(total[:half], self._update(lane[1]))
+            waiting.append((lane, source, self.delay(total[half], 1, "carry"), self.delay(term[half:], 1, "upper")))
+        self._accumulator_stage += 1
+        upper, starts = self._registers(lambda bits: (bits // 2, bits))
+        for lane, source, carry, term in waiting:
+            # Another lowest bit gives the adder the carry that comes in.
+            total = b.concat([starts[source], b.const(1, 1)]) + b.concat([term, carry])
+            upper[lane].assign(total[1:], self._update(lane[1]))
+        self._accumulators = {lane: b.concat([upper[lane], self.delay(lower[lane], 1, "lower")]) for lane in lower}
+
+    def _updates(self, body: Dataflow) -> list[tuple[Sink, tuple[int, ...]]]:
+        """The sinks of a reduction body, each with every point of the lanes of its accumulator."""
+        extents = ((sink, body.extents[: 1 + max(sink.target.dims, default=0)]) for sink in body.sinks)
+        return [(sink, point) for sink, lanes in extents for point in product(*map(range, lanes))]
+
+    def _registers(self, part: Callable[[int], tuple[int, int]]) -> tuple[dict[Lane, State], dict[Lane, Value]]:
+        """Builds registers of accumulators, which are updated in the current stage of accumulators.
+
+        Args:
+            part: returns the first bit of an accumulator with so many bits that they hold, and that behind the last.
+
+        Returns:
+            The registers by number of the accumulator and lane, and the values that they are updated from.
+        """
+        b, registers, starts = self.b, dict[Lane, State](), dict[Lane, Value]()
+        for number, accumulator in enumerate(self.engine.configurations[0].accumulators):
+            low, high = part(accumulator.bits)
+            for lane in range(accumulator.lanes):
+                first = self._of_lane(lambda stage: self.delay(self.counters.first, stage, "first"), lane)
+                update, name = self._update(lane), f"acc{number}_{lane}{'_upper' if low else ''}"
+                register = registers[number, lane] = b.state(high - low, name)
+                initial: Value = b.const(accumulator.initial, accumulator.bits)[low:high]
+                if accumulator.group and lane >= accumulator.group:
+                    initial = b.mux(self._begins(), initial, registers[number, lane - accumulator.group])
+                before = self._turned(register, name, lane, update)
+                start = starts[number, lane] = b.mux(first, initial, before)
+                self._starts[start] = first, initial, before
+        return registers, starts
 
     def _of_lane(self, flag: Callable[[int], Value], lane: int) -> Value:
         """An i1 for the accumulators of a lane, in the stage of their update.
@@ -400,7 +448,7 @@ class Datapath:
         if node.kind == "table":
             return self.tables.entry(node, point, stage), stage + latency
         if latency > 1:
-            product_of = self.products.wide if is_wide(node) else self.products.local
+            product_of = self.products.wide if Clock.of(node.op).is_wide(node) else self.products.local
             return product_of(node, point, stage), stage + latency
         if node.kind in ("arith.cmpi", *EXTREME):
             holds = self._compare(node, point, stage)
@@ -411,6 +459,10 @@ class Datapath:
             args = [factor.sign_extend(node.bits) for factor in self.products.factors(node, point, stage)]
         else:
             args = [self.at(a, point, stage) for a in self.shapes.arguments(node)]
+        if latency and node.kind in SUM:
+            left, right = (arg[: min(node.bits, self._bits_read(node))] for arg in args)
+            name, minus = node.kind.split(".")[-1], node.kind == "arith.subi"
+            return late_sum(b, left, right, name, minus, self.enable), stage + latency
         result = self._shift(node, args, stage) if node.kind in SHIFT else self._compute(node, args)
         if latency:
             result = result[: min(node.bits, self._bits_read(node))]

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from gradcam.bits import fits_slice
+from gradcam.passes.hw.carries import late_sum
 from gradcam.passes.hw.dot import Dot
 from gradcam.passes.hw.dsp import Pairing, find_pairing, high_product, low_product, multiplier_of, multiply_both
 from gradcam.passes.hw.sharing import Multiplier
@@ -76,22 +77,23 @@ class Products:
         return self.path.shapes.bits_needed(unextended(factor))
 
     def wide(self, node: Node, point: tuple[int, ...], stage: int) -> Value:
-        """A product as the sum of two partial products, one per part of the wider factor.
-
-        The parts have FACTOR - 1 low bits and the rest.
-        """
-        b, (factor, value) = self.b, self.factors(node, point, stage)
-        half, needed = FACTOR - 1, value.width
-        if needed <= FACTOR:  # the constants of all configurations are narrower than their type
-            return self.path.delay(self._multiply(value, factor).sign_extend(node.bits), 1, "muli")
-        parts = value[:half].zero_extend(FACTOR), value[half:needed]
+        """A product as the sum of two partial products, one per part of the wider factor."""
+        path, b, (factor, value) = self.path, self.b, self.factors(node, point, stage)
+        half, needed, stages = Clock.of(node.op).part(node), value.width, latency_of(node.op, node.kind) - 4
+        if needed <= half + 1:  # the constants of all configurations are narrower than their type
+            return path.delay(self._multiply(value, factor).sign_extend(node.bits), stages, "muli")
+        parts = value[:half].zero_extend(half + 1), value[half:needed]
         low, high = (self._multiply(part, factor).sign_extend(node.bits) for part in parts)
-        shifted = b.concat([high[: node.bits - half], b.const(0, half)])
-        return self.path.delay(low + shifted, 1, "muli")
+        if stages == 1:
+            return path.delay(low + b.concat([high[: node.bits - half], b.const(0, half)]), stages, "muli")
+        upper = late_sum(b, low[half:], high[: node.bits - half], "muli", enable=path.enable)
+        return path.delay(b.concat([upper, path.delay(low[:half], 1, "muli")]), stages - 1, "muli")
 
     def local(self, node: Node, point: tuple[int, ...], stage: int) -> Value:
-        """A product of two factors that fit one multiplier."""
-        return self._multiply(*self.factors(node, point, stage)).sign_extend(node.bits)
+        """A product of two factors that fit one multiplier, whose left factor may be wider than the other."""
+        left, right = self.factors(node, point, stage)
+        left, right = (right, left) if right.width > FACTOR else (left, right)
+        return self._multiply(left, right).sign_extend(node.bits)
 
     def packed(self, node: Node, point: tuple[int, ...], stage: int) -> Value | None:
         """A product that shares one multiplication with the neighbouring lane's product.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import gcd, prod
 
-from gradcam.passes.program.clock import Clock, is_wide, unextended
+from gradcam.passes.program.clock import Clock, unextended
 from gradcam.passes.program.nest import Dataflow
 
 
@@ -27,7 +27,7 @@ def cascades_of(body: Dataflow, clock: Clock) -> dict[int, int]:
         (term,), product = total.args, unextended(total.args[0])
         length = gcd(prod(body.extents[d] for d in total.reduced), clock.cascade)
         readers = [n for n in body.nodes if any(a in (term, product) for a in n.args) and n not in (total, term)]
-        fits = product.kind == "arith.muli" and not is_wide(product) and not readers
+        fits = product.kind == "arith.muli" and not clock.is_wide(product) and not readers
         if length > 1 and fits and all(s.value not in (term, product) for s in body.sinks):
             found |= {id(total): length, id(product): length}
     return found

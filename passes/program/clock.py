@@ -31,11 +31,15 @@ class Delays:
         shift: a shift by an amount that depends on the configuration.
         multiply: a product between the registers of a DSP slice, these included.
         factor: bits of a slice's wider signed factor, in which two weights may stand side by side.
+        single: bits of the wider signed factor of a product that one slice computes.
         block: its block RAMs.
         cascade: the products that a cascade of DSP slices adds up, 1 without cascades. Slice i needs its factors i
             cycles late. A slice has registers for two cycles itself; a third register in front of it would be a shift
             register, which takes a LUT per bit. A 16-term sum of int8 products took 393 LUTs as a tree of adders; as
             cascades of 4, 8 and 16 with adders behind them 63, 155 and 204 (Yosys 0.70).
+        cell: at least so much for each cell of an addition, which are a LUT and a carry cell per `CARRY` bits. No free
+            tool routes for these families; a path of 6 cells fits 300 MHz on UltraScale+, and one of 9 cells 200 MHz on
+            7 series.
     """
 
     register: float
@@ -45,9 +49,17 @@ class Delays:
     shift: float
     multiply: float
     factor: int
+    single: int
     block: BlockRam
     cascade: int = 1
+    cell: float = 0.0
 
+
+#: Bits of the widest signed factor on the narrower side of one multiplier.
+FACTOR = 18
+
+#: Bits of a carry cell of UltraScale+ and 7 series, as Yosys maps sums.
+CARRY = 4
 
 #: Bits of a word of a block RAM of 18 Kbit, by its words: that of ECP5, and half of that of UltraScale+ and 7 series.
 _EIGHTEEN_KBIT = {512: 36, 1024: 18, 2048: 9, 4096: 4, 8192: 2, 16384: 1}
@@ -71,6 +83,7 @@ DELAYS: Mapping[str, Delays] = {
         shift=4.0,
         multiply=3.9,
         factor=WIDE,  # as two slices of 18 bits together take
+        single=FACTOR,
         block=BlockRam(tuple((words, bits, 1) for words, bits in _EIGHTEEN_KBIT.items()), few=32, luts=400),
     ),
     "xcup": Delays(
@@ -81,8 +94,10 @@ DELAYS: Mapping[str, Delays] = {
         shift=1.8,
         multiply=2.0,
         factor=WIDE,
+        single=WIDE,
         block=_THIRTY_SIX_KBIT,
         cascade=4,
+        cell=0.438,
     ),
     # From the arcs of these cells in Yosys's models (xilinx/cells_sim.v, from prjxray), with as much again for routing.
     "xc7": Delays(
@@ -93,12 +108,16 @@ DELAYS: Mapping[str, Delays] = {
         shift=3.0,
         multiply=3.9,
         factor=25,
+        single=25,
         block=_THIRTY_SIX_KBIT,
         cascade=4,
+        cell=0.438,
     ),
 }
 
-_CARRY = ("arith.addi", "arith.subi", "arith.cmpi")
+#: Sums.
+SUM = ("arith.addi", "arith.subi")
+
 EXTREME = ("arith.maxsi", "arith.minsi", "arith.maxui", "arith.minui")
 
 #: Extensions of an integer, by its sign or by zeros.
@@ -107,9 +126,6 @@ EXTENSION = ("arith.extsi", "arith.extui")
 #: Shifts.
 SHIFT = ("arith.shrsi", "arith.shrui", "arith.shli")
 _LOGIC = ("arith.select", "arith.andi", "arith.ori", "arith.xori")
-
-#: Bits of the widest signed factor on the narrower side of one multiplier; a wider product takes two multipliers.
-FACTOR = 18
 
 #: Cycles from the inputs of an op to its result without a clock; 0 means combinational within the stage.
 LATENCY = {"load": 1, "arith.muli": 1, "arith.shrsi": 1, "arith.shrui": 1, "reduce": 1, "table": 1}
@@ -220,7 +236,9 @@ class Clock:
         d = self.delays
         if d is None:
             return 0.0
-        if node.kind in _CARRY:
+        if node.kind in SUM:  # of a late one, the lower half with the carry
+            return self._sum(node.bits // 2 + 1 if self.is_late(node) else node.bits)
+        if node.kind == "arith.cmpi":
             return d.carry + d.bit * max(a.bits for a in node.args)
         if node.kind in SHIFT:
             return d.shift
@@ -231,11 +249,13 @@ class Clock:
 
     def latency(self, node: Node, terms: int = 1) -> int:
         """Cycles from the inputs of an op to its result; `terms` is the number of terms of a lane sum."""
-        if self.delays is None or node.kind not in (*LATENCY, *EXTREME):
+        if self.delays is None or node.kind not in (*LATENCY, *EXTREME, *SUM):
             return LATENCY.get(node.kind, 0)
+        if node.kind in SUM:
+            return int(self.is_late(node))
         if node.kind == "arith.muli":
-            # Two registers of the factors and two of the product; one of the sum of two products.
-            return 4 + is_wide(node)
+            # Two registers of the factors and two of the product; one of the sum of two products, or two.
+            return 4 + (1 + self._is_long(node.bits - self.part(node)) if self.is_wide(node) else 0)
         if node.kind == "table":
             return self.read  # registered in front of the memory and behind it
         if node.kind == "reduce":
@@ -244,11 +264,37 @@ class Clock:
 
     def rest(self, node: Node) -> float:
         """Delay of the logic of a multi-cycle op behind its last register."""
-        return self.delays.logic if self.delays and node.kind in EXTREME else 0.0
+        if self.delays is None:
+            return 0.0
+        if node.kind in SUM:  # the upper half, to which the carry comes in as another bit
+            return self._sum(node.bits - node.bits // 2 + 1)
+        return self.delays.logic if node.kind in EXTREME else 0.0
 
     def levels(self, bits: int) -> int:
         """Levels of an adder tree that fit into one stage."""
-        return max(1, int(self.budget // (self.delays.carry + self.delays.bit * bits))) if self.delays else 64
+        return max(1, int(self.budget // self._sum(bits))) if self.delays else 64
+
+    def is_late(self, node: Node) -> bool:
+        """Whether a sum is so wide that its upper half is added a cycle later than its lower one."""
+        return node.kind in SUM and self._is_long(node.bits)
+
+    def is_wide(self, node: Node) -> bool:
+        """Whether a factor of a product is too wide for one multiplier, so that it needs two."""
+        return max(map(_signed_bits, node.args)) > self.part(node) + 1
+
+    def part(self, node: Node) -> int:
+        """Bits of the lower part of a product's wider factor where it needs two multipliers."""
+        narrow = min(map(_signed_bits, node.args))
+        return (self.family.single if self.family and narrow <= FACTOR else FACTOR) - 1
+
+    def _sum(self, bits: int) -> float:
+        """Delay of a sum."""
+        d = self.delays
+        return max(d.carry + d.bit * bits, d.cell * (1 + bits / CARRY)) if d else 0.0
+
+    def _is_long(self, bits: int) -> bool:
+        """Whether the carries of a sum do not fit between two registers."""
+        return self._sum(bits) > self.budget
 
 
 def unextended(node: Node) -> Node:
@@ -256,6 +302,6 @@ def unextended(node: Node) -> Node:
     return node.args[0] if node.kind in EXTENSION else node
 
 
-def is_wide(node: Node) -> bool:
-    """Whether a factor of a product is too wide for one multiplier, so that it needs two."""
-    return max(unextended(a).bits for a in node.args) > FACTOR
+def _signed_bits(node: Node) -> int:
+    """Bits of a factor with its sign, without its extension."""
+    return unextended(node).bits + (node.kind == "arith.extui")

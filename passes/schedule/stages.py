@@ -10,7 +10,7 @@ from gradcam.errors import fail
 from gradcam.passes.ir import attributes
 from gradcam.passes.ir.attributes import BANK, BANKS, CASCADE, ENGINE, STAGE
 from gradcam.passes.program.cascades import cascade_latency, cascades_of
-from gradcam.passes.program.clock import EXTREME, LATENCY, Clock
+from gradcam.passes.program.clock import EXTREME, LATENCY, SUM, Clock
 from gradcam.passes.program.engines import access_kind
 from gradcam.passes.program.nest import Access, Dataflow, Nest, Node
 from gradcam.passes.program.streams import held_steps, word_steps
@@ -107,6 +107,15 @@ def _banks(nest: Nest) -> Mapping[str, Any]:
     return BANKS.find(module) or {}
 
 
+def adds_up(body: Dataflow) -> bool:
+    """Whether all that a reduction body makes of each accumulator is its sum with another value."""
+    sums = [sink.value for sink in body.sinks]
+    before = [n for n in body.nodes if n.kind == "acc"]
+    readers = [n for n in body.nodes if any(a in before for a in n.args)]
+    alone = all(n.kind == "arith.addi" and sum(a in before for a in n.args) == 1 for n in sums)
+    return alone and all(n in sums for n in readers) and all(n not in r.args for n in sums for r in body.nodes)
+
+
 class _Stages:
     """Assigns stages to the ops of a dataflow graph."""
 
@@ -120,29 +129,33 @@ class _Stages:
     ) -> None:
         self.clock, self.flow, self.placed, self.cascades = clock, flow, placed, cascades
         #: The cycles by which the words of loads are there later than usual, by id of the op of each such load.
-        self.late = late
+        self.words_late = late
         self.ready: dict[int, Ready] = {}
         #: Nodes that depend on an accumulator of the body. It is updated in one cycle, so they stay in one stage.
         self.updates: set[int] = set()
+        #: 1 where the upper halves of the accumulators are updated a cycle later than the lower ones, else 0.
+        self.late = 0
 
     def reduce(self, latest: int) -> int:
-        """Assigns the stages of a reduction body; returns the stage in which the accumulators are updated.
+        """Assigns the stages of a reduction body; returns the last stage in which the accumulators are updated.
 
         Args:
             latest: the most cycles by which a word is late in a body of the engine, whose bodies have equal stages.
         """
         sinks, read_stage = self.flow.sinks, self.clock.address + latest
+        # Halves of a sum depend on each other by a carry alone: each has a loop of one cycle through a register.
+        self.late = int(adds_up(self.flow) and any(self.clock.is_late(s.value) for s in sinks))
         self._place_all(read_stage, 0, True)
-        update = max(self.ready[id(s.value)][0] for s in sinks)
+        update = max(self.ready[id(s.value)][0] for s in sinks) - self.late
         self._place_all(read_stage, update, True)
         for sink in sinks:
-            if self.ready[id(sink.value)][0] != update:
+            if self.ready[id(sink.value)][0] != update + self.late:
                 raise fail(
                     sink.op,
                     "an accumulator must change in one cycle: no product, shift or sum over lanes may depend on it",
                 )
             self._set(sink.op, update)
-        return update
+        return update + self.late
 
     def finish(self, base: int) -> int:
         """Assigns the stages of an epilogue that reads the accumulators in stage `base`; returns that of its writes."""
@@ -182,7 +195,8 @@ class _Stages:
             stage, delay = self._after(node.args)
             if delay > 0 and delay + clock.delay(node) > clock.budget:
                 stage, delay = stage + 1, 0.0
-        latency = 0 if updates and node.kind in EXTREME else self._latency(node)
+        latency = self.late if updates and node.kind in SUM else self._latency(node)
+        latency = 0 if updates and node.kind in EXTREME else latency
         self._set(node.op, stage, latency, node.kind)
         registered = latency or id(node) in self.cascades
         return stage + latency, clock.rest(node) if registered else delay + clock.delay(node)
@@ -206,7 +220,7 @@ class _Stages:
             return read_stage + 1, 0.0
         # The step that needs a beat takes it. Where a word is made by several reads, those of other words are issued
         # later, so that their addresses wait in the pipeline and not the data.
-        late = self.late.get(id(access.op), 0)
+        late = self.words_late.get(id(access.op), 0)
         early = max(clock.address, read_stage - late)
         stage, latency = (0, 1) if kind == "stream" else (early, clock.read + late)
         self._set(access.op, stage, latency, "load")

@@ -32,7 +32,7 @@ def clocked(settings: Settings, mhz: float, family: str = "ecp5") -> Settings:
 
 DESIGNS = [
     (rtl_networks.windows, "8x8", 120, "ecp5"),
-    (rtl_networks.sums, "4x4", 300, "xcup"),
+    (rtl_networks.sums, "4x4", 400, "xcup"),
     (rtl_networks.sums, "4x4", 200, "xc7"),
     (rtl_networks.table, "2x8", 60, "ecp5"),
 ]
@@ -47,7 +47,11 @@ def test_rtl_equals_the_integer_reference(network, pe, mhz, family, tmp_path):
     assert report.cycles.total > ir.IntegerAttr(ir.DictAttr(plain)["total"]).value, "stages fill and drain"
 
 
-@pytest.mark.parametrize("options", [{"dsp_packing": True}, {"weights": "dram"}], ids=["packing", "dram"])
+@pytest.mark.parametrize(
+    "options",
+    [{"dsp_packing": True}, {"weights": "dram"}, {"clock_mhz": 400, "family": "xcup"}],
+    ids=["packing", "dram", "late-sums"],
+)
 def test_a_deeper_target(options, tmp_path):
     net, folder = deeper_targets.network(), tmp_path / "design"
     settings = dataclasses.replace(clocked(deeper_targets.settings("strided", "layercam", "4x4"), 120), **options)
@@ -113,7 +117,7 @@ def longest(module: ir.Module, clock: Clock) -> float:
     return most
 
 
-@pytest.mark.parametrize(("mhz", "family"), [(120, "ecp5"), (100, "ecp5"), (350, "xcup"), (200, "xc7")])
+@pytest.mark.parametrize(("mhz", "family"), [(120, "ecp5"), (100, "ecp5"), (300, "xcup"), (200, "xc7")])
 def test_no_stage_is_longer_than_the_period(mhz, family):
     net, clock = rtl_networks.windows(), Clock.named(family, mhz)
     module = Compilation(net, clocked(net.settings("8x8"), mhz, family)).to("scheduled")
@@ -146,6 +150,20 @@ def test_a_wide_product_is_made_of_two_and_a_narrow_one_registers_its_factors():
     found = factors(modules, "engine_mac")
     assert found.pop((9, 8)) == 16, "bytes that have no sign in some layers, and weights"
     assert found.total() == 8 and max(map(max, found)) == FACTOR, "two per output lane, for all epilogues"
+
+
+def test_a_product_that_a_slice_of_ultrascale_takes_whole_is_made_of_one():
+    net = rtl_networks.table()
+    found = factors(hardware(net, clocked(net.settings("4x4"), 300, "xcup")), "engine_mac")
+    pairs = {bits: number for bits, number in found.items() if len(bits) == 2}  # the others are cascades
+    assert sum(pairs.values()) == 4 and all(left > FACTOR >= right for left, right in pairs), "one per output lane"
+
+
+def test_sums_are_made_of_parts_whose_carries_fit_the_period():
+    net = rtl_networks.sums()
+    slow, fast = (hardware(net, clocked(net.settings("4x4"), mhz, "xcup"))["engine_mac"] for mhz in (100, 300))
+    assert max(slow.count("comb.add")) > 30, "of a slower clock they are whole"
+    assert max(fast.count("comb.add")) == 20, "a LUT and five carry cells"
 
 
 def test_a_product_with_a_narrow_constant_of_a_wide_type_is_made_of_one():
