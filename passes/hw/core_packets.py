@@ -8,6 +8,7 @@ from typing import Any
 
 from gradcam.passes.hw.builder import Builder
 from gradcam.passes.hw.carries import counter
+from gradcam.passes.hw.signals import Signal
 from gradcam.passes.hw.value import Value, bits_for
 from gradcam.passes.program.packets import WORD
 
@@ -58,18 +59,19 @@ def receive_images(
     """
     skipping = b.state(1, "skipping", reset=0)  # the rest of a packet that is too long is discarded
     leaving = b.state(1, "leaving", reset=0)
-    offered = beat.valid & ~skipping
-    inputs = {"put_valid": offered, "put_data": beat.data[:bits], "ends": offered & beat.last, "rewind": b.const(0, 1)}
-    inputs |= {"leave": leaving, "drop": drop, "take_ready": taken}
+    skips = b.wire(Signal("skips"))  # the next value; that the buffer is not ready either saves its inputs a condition
+    inputs = {"put_valid": beat.valid, "put_data": beat.data[:bits], "ends": beat.valid & beat.last}
+    inputs |= {"rewind": b.const(0, 1), "pause": skips, "leave": leaving, "drop": drop, "take_ready": taken}
     image = b.instance(buffer, "image_buffer", inputs)
-    put = offered & image["put_ready"]
+    put = beat.valid & image["put_ready"]
     whole = b.all_of(put, image["put_last"], beat.last)
     short = b.all_of(put, ~image["put_last"], beat.last)
     long = b.all_of(put, image["put_last"], ~beat.last)
     leaving.assign(going | (leaving & image["whole"]))
     ready = skipping | image["put_ready"]
     ends = b.all_of(beat.valid, ready, beat.last)
-    skipping.assign(long | (skipping & ~ends))
+    skips.assign(long | (skipping & ~ends))
+    skipping.assign(skips)
     # A packet is counted one cycle late, still before its run can start.
     packets = counter(b, WORD, "packets", b.register(ends, "packet_ended", reset=0), pieces)
     waiting = image["whole"] & ~leaving
@@ -122,7 +124,8 @@ def send_results(
     final = closing & at_end
     valids, data = zip(*words, strict=True)
     inputs = {"put_valid": b.any_of(closing, *valids), "put_data": b.mux(closing, first, b.priority_mux(valids, data))}
-    inputs |= {"ends": final, "rewind": failed, "leave": b.const(1, 1), "drop": b.const(0, 1), "take_ready": taken}
+    inputs |= {"ends": final, "rewind": failed, "pause": b.const(0, 1), "leave": b.const(1, 1), "drop": b.const(0, 1)}
+    inputs |= {"take_ready": taken}
     result = b.instance(buffer, "result_buffer", inputs)
     put = closing & result["put_ready"]
     ended = final & result["put_ready"]

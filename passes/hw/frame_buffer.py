@@ -22,8 +22,9 @@ def build_frame_buffer(name: str, width: int, words: int, first: int = 0, crossi
 
     Ports:
 
-    - write side: the stream `put_valid`, `put_data`, `put_ready`; `ends`, which is 1 with a valid word only; `rewind`,
-      and the output `put_last`, which is 1 while the next word is the last one of a packet, written or not
+    - write side: the stream `put_valid`, `put_data`, `put_ready`; `ends`, which is 1 with a valid word only; `rewind`;
+      `pause`, which makes `put_ready` 0 in the next cycle; and the output `put_last`, which is 1 while the next word is
+      the last one of a packet, written or not
     - read side: the stream `take_valid`, `take_data`, `take_ready`, `take_last`; `leave`, `drop` and `whole`
 
     Args:
@@ -36,7 +37,7 @@ def build_frame_buffer(name: str, width: int, words: int, first: int = 0, crossi
     memory = Bank(f"{name}_memory", 1, width, words, constant=False)
     bank = build_bank(memory, 1, "a packet", late=bool(crossing))
     inputs = [Signal("put_valid"), Signal("put_data", width)]
-    inputs += [Signal(n) for n in ("ends", "rewind", "leave", "drop", "take_ready")]
+    inputs += [Signal(n) for n in ("ends", "rewind", "pause", "leave", "drop", "take_ready")]
     outputs = [Signal(n) for n in ("put_ready", "put_last", "whole", "take_valid")]
     outputs += [Signal("take_data", width), Signal("take_last")]
 
@@ -117,7 +118,7 @@ class _FrameBuffer:
         at_end = b.state(1, "read_at_end", reset=int(self.words == 1))
         empty = p["drop"] | (take & at_end)
         free = b.register(self.ahead.ult(self.read.zero_extend(bits + 1)) & ~empty, "free", reset=0)
-        self.room.assign(~commit & (~self.whole | free))
+        self.room.assign(b.all_of(~commit, ~self.whole | free, ~self.p["pause"]))
         self.whole.assign(commit | (self.whole & ~empty))
         starts_over, moving = p["drop"] | at_end, p["drop"] | take
         self.read.assign(b.mux(starts_over, 0, self.read + 1), moving)
