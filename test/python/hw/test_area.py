@@ -62,3 +62,9 @@ def test_a_rescale_chooses_among_the_shifts_that_occur():
     engine = hardware(network(), settings("stem", "gradcam", "4x4"))["engine_mac"]
     shifts = engine.count("comb.shrs", least=1)
     assert not shifts, "a shift by an amount that is not constant is a shifter for every amount"
+
+
+def test_sums_of_bytes_and_sums_of_these_have_one_engine():
+    """Channel weights of an early layer are sums over rows, then over columns; the pool is a sum of bytes, too."""
+    modules = hardware(network(), settings("block", "gradcam", "4x4"))
+    assert [name for name in modules if name.startswith("engine_sum")] == ["engine_sum"]
