@@ -99,8 +99,9 @@ class Datapath:
         self._starts: dict[Value, tuple[Value, Value, Value]] = {}
         #: Ids of slots with a term that only some configurations add to a result: 0 in all others.
         self._optional: set[int] = set()
-        #: By id of a store slot and of the value stored: the numbers of the configurations that store it, its lanes.
-        self._outputs: dict[int, dict[int, tuple[list[int], list[Value]]]] = {}
+        #: By id of a store slot and of the value stored: the numbers of its configurations, its lanes, and the stage in
+        #: which they are ready.
+        self._outputs: dict[int, dict[int, tuple[list[int], list[Value], int]]] = {}
 
     # Flags and delays.
 
@@ -172,15 +173,28 @@ class Datapath:
                 inner, node = unextended(sink.value), sink.value
                 if inner.kind == "acc":
                     node = totals[id(slot)].get(inner.what, node)
-                lanes = self._gather(sink.target, node, self.departure(slot))
+                ready = self._ready(node, sink.target)
+                stage = self.departure(slot) if ready is None else ready
+                lanes = self._gather(sink.target, node, stage)
                 lanes = [lane.sign_extend(sink.value.bits) for lane in lanes]
-                choices.setdefault(id(sink.value), ([], lanes))[0].extend(epilogue.configurations)
+                choices.setdefault(id(sink.value), ([], lanes, stage))[0].extend(epilogue.configurations)
 
     def output(self, slot: Slot) -> Value:
-        """The data of a store slot, all lanes: the value that the configuration stores."""
-        configurations, lanes = zip(*reversed(self._outputs[id(slot)].values()), strict=True)
-        stage = self.departure(slot)
-        return self.b.concat([self.select(values, configurations, stage) for values in zip(*lanes, strict=True)])
+        """The data of a store slot, all lanes: the value that the configuration stores.
+
+        Values that are ready in the same stage are selected there, so that one register carries them on.
+        """
+        outputs, last = list(reversed(self._outputs[id(slot)].values())), self.departure(slot)
+        stages = sorted({stage for *_, stage in outputs})
+        numbers, lanes = list[list[int]](), list[list[Value]]()
+        for stage, following in zip(stages, [*stages[1:], last], strict=True):
+            for configurations, ready, _ in (output for output in outputs if output[2] == stage):
+                numbers.append(configurations)
+                lanes.append(ready)
+            chosen = [self.select(values, numbers, stage) for values in zip(*lanes, strict=True)]
+            numbers = [[number for own in numbers for number in own]]
+            lanes = [[self.delay(value, following - stage, "stored") for value in chosen]]
+        return self.b.concat(lanes[0])
 
     def select(self, values: Sequence[Value], configurations: Sequence[Sequence[int]], stage: int) -> Value:
         """The value that belongs to the configuration whose step is in `stage`, see `_select`."""
@@ -382,6 +396,12 @@ class Datapath:
         """i1: in the step that updates the accumulators, sums that slide start anew."""
         along = self.counters.at_start.get(self.engine.outer_depth - 1)
         return self.b.const(1, 1) if along is None else self.delay(along, self._accumulator_stage, "begin")
+
+    def _ready(self, node: Node, access: Access) -> int | None:
+        """The stage in which the lanes of a stored value are ready; None where they are in every stage."""
+        if node.kind == "const":
+            return None
+        return self._value(node, next(product(*map(range, access.extents))))[1]
 
     def _gather(self, access: Access, node: Node, stage: int) -> list[Value]:
         """The lanes of a stored value in descending order, as `Builder.concat` takes them."""

@@ -7,6 +7,10 @@ from deeper_targets import network, settings
 from hardware import REGISTERS, hardware
 from rtl_networks import last_layer
 
+from gradcam.compiler import Compilation
+from gradcam.passes.program.engines import pattern
+from gradcam.passes.program.scheduled_program import ScheduledProgram
+
 ARITHMETIC = ("comb.add", "comb.sub", "comb.mul")
 
 
@@ -68,3 +72,17 @@ def test_sums_of_bytes_and_sums_of_these_have_one_engine():
     """Channel weights of an early layer are sums over rows, then over columns; the pool is a sum of bytes, too."""
     modules = hardware(network(), settings("block", "gradcam", "4x4"))
     assert [name for name in modules if name.startswith("engine_sum")] == ["engine_sum"]
+
+
+def test_nests_of_an_engine_that_store_alike_write_through_one_port():
+    """A clamp that a mask reads takes a stage more than one without; both write bytes."""
+    scheduled = Compilation(network(), settings("stem", "gradcam", "4x4")).to("scheduled")
+    with scheduled.context:
+        for engine in ScheduledProgram.of(scheduled).engines:
+            slots = [s for s in engine.slots if s.store and s.kind == "memory"]
+            one = [s for s in slots if sum(pattern(s.example) == pattern(o.example) for o in slots) > 1]
+            for slot in one:
+                assert any(
+                    sum(a is not None and pattern(a) == pattern(slot.example) for a in nest.stores) > 1
+                    for nest in engine.configurations
+                ), "a nest that stores twice alike needs two ports, and nothing else does"
