@@ -159,6 +159,7 @@ class Datapath:
         share_multipliers(self.engine, self.multipliers, self.shapes.number)
         for multiplier in self.multipliers.values():
             self._alike |= {id(n): list(multiplier.products.values()) for n in multiplier.products.values()}
+        self.shapes.share_sums()
         self.shapes.make_columns()
         body = self.engine.configurations[0].body
         if body is not None:
@@ -414,6 +415,7 @@ class Datapath:
 
     def at(self, node: Node, point: tuple[int, ...], stage: int) -> Value:
         """The value of a node's lane `point` in `stage`, which must not be before the stage in which it is ready."""
+        node = self.shapes.read(node)
         if node.kind == "const":
             return self.table(self.shapes.columns[id(node)], node.bits, stage)
         value, ready = self._value(node, point)
@@ -478,7 +480,7 @@ class Datapath:
         if node.kind == "arith.muli":
             args = [factor.sign_extend(node.bits) for factor in self.products.factors(node, point, stage)]
         else:
-            args = [self.at(a, point, stage) for a in self.shapes.arguments(node)]
+            args = [self._argument(node, a, point, stage) for a in self.shapes.arguments(node)]
         if latency and node.kind in SUM:
             left, right = (arg[: min(node.bits, self._bits_read(node))] for arg in args)
             name, minus = node.kind.split(".")[-1], node.kind == "arith.subi"
@@ -487,6 +489,11 @@ class Datapath:
         if latency:
             result = result[: min(node.bits, self._bits_read(node))]
         return self.delay(result, latency, node.kind.split(".")[-1]), stage + latency
+
+    def _argument(self, node: Node, argument: Node, point: tuple[int, ...], stage: int) -> Value:
+        """An argument of a node in `stage`; of a sum, the term is 0 where it does not count (`Shapes.terms`)."""
+        value, (term, column) = self.at(argument, point, stage), self.shapes.terms.get(id(node), (None, []))
+        return self.b.mux(self.table(column, 1, stage), value, 0) if argument is term else value
 
     def _register(self, node: Node, point: tuple[int, ...]) -> Value:
         """The value of an accumulator: of the lane's register, or of that which a run-time term picks."""

@@ -5,9 +5,10 @@ from dataclasses import replace
 import pytest
 from deeper_targets import network, settings
 from hardware import REGISTERS, hardware
-from rtl_networks import last_layer
+from rtl_networks import last_layer, residual
 
 from gradcam.compiler import Compilation
+from gradcam.passes.hw.shapes import Shapes
 from gradcam.passes.program.engines import pattern
 from gradcam.passes.program.scheduled_program import ScheduledProgram
 
@@ -66,6 +67,18 @@ def test_a_rescale_chooses_among_the_shifts_that_occur():
     engine = hardware(network(), settings("stem", "gradcam", "4x4"))["engine_mac"]
     shifts = engine.count("comb.shrs", least=1)
     assert not shifts, "a shift by an amount that is not constant is a shifter for every amount"
+
+
+def test_layers_without_a_residual_share_what_is_behind_the_sum_with_one(monkeypatch):
+    """A lane saturates once, whether a residual was added or not; what is added is 0 for layers without one."""
+    net = residual()
+
+    def selections():
+        return hardware(net, replace(net.settings("4x4"), target_layer=None))["engine_mac"].count("comb.mux").total()
+
+    shared = selections()
+    monkeypatch.setattr(Shapes, "share_sums", lambda self: None)
+    assert selections() - shared == 2 * 4, "an upper and a lower bound for each lane"
 
 
 def test_sums_of_bytes_and_sums_of_these_have_one_engine():
