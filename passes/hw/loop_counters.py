@@ -40,7 +40,8 @@ class LoopCounters:
     ) -> None:
         self.b, self.engine, self.configuration = b, engine, configuration
         self.go, self.step, self.moving, self.enable = go, step, moving, enable
-        self.crossing = Clock.of(engine.configurations[0].op).crossing
+        self.clock = Clock.of(engine.configurations[0].op)
+        self.crossing = self.clock.crossing
         self.trips = [list(column) for column in zip(*(engine.trips(n) for n in engine.configurations), strict=True)]
         # A loop with one iteration in every configuration never advances and needs no counter.
         self.live = [i for i, column in enumerate(self.trips) if max(column) > 1]
@@ -138,6 +139,10 @@ class LoopCounters:
         if late:
             go, moving, bases, delta = (self.in_next_stage(v, name) for v in (go, moving, bases, delta))
             moving = moving if self.enable is None else moving & self.enable
+            if not wraps and self.clock.fills(width):
+                # What is added is chosen in front of the adder: nothing follows the carries.
+                value.assign((value & (~go).replicate(width)) + b.mux(go, bases, delta), moving)
+                return value
         total = value.zero_extend(bits) + delta
         if modulus and wraps:
             # Both candidate sums are computed in parallel, and the sign of the lower one selects.

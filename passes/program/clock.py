@@ -278,6 +278,10 @@ class Clock:
         """Whether a sum is so wide that its upper half is added a cycle later than its lower one."""
         return node.kind in SUM and self._is_long(node.bits)
 
+    def fills(self, bits: int) -> bool:
+        """Whether a sum of so many bits leaves no room for another cell of logic behind it."""
+        return self._is_long(bits + CARRY)
+
     def is_wide(self, node: Node) -> bool:
         """Whether a factor of a product is too wide for one multiplier, so that it needs two."""
         return max(map(_signed_bits, node.args)) > self.part(node) + 1
