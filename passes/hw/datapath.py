@@ -175,7 +175,8 @@ class Datapath:
                 if inner.kind == "acc":
                     node = totals[id(slot)].get(inner.what, node)
                 ready = self._ready(node, sink.target)
-                stage = self.departure(slot) if ready is None else ready
+                # With a target clock no choice is made in a stage that computes.
+                stage = self.departure(slot) if ready is None or Clock.of(sink.op).crossing else ready
                 lanes = self._gather(sink.target, node, stage)
                 lanes = [lane.sign_extend(sink.value.bits) for lane in lanes]
                 choices.setdefault(id(sink.value), ([], lanes, stage))[0].extend(epilogue.configurations)
