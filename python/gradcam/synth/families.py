@@ -39,8 +39,8 @@ class Family:
         part: the part to place and route for; None where no free tool supports one.
         templates: Verilog with instances of DSP slices by kind of module, see `gradcam.synth.instances`; the command
             maps all other modules.
-        slice: what the templates say of the slice: its name `slice`, and of its pre-adder the bits, `preadder`, and the
-            attribute that selects it, `preadd`.
+        slice: of the slice the most bits of its signed `factors`, left and right, and what the templates say: its name
+            `slice`, and of its pre-adder the bits, `preadder`, and the attribute that selects it, `preadd`.
     """
 
     title: str
@@ -96,7 +96,7 @@ FAMILIES = {
         memories="map_memory",
         cells=_xilinx("E2"),
         templates=_SLICES,
-        slice={"slice": "DSP48E2", "preadder": 27, "preadd": '.AMULTSEL("AD")'},
+        slice={"factors": (27, 18), "slice": "DSP48E2", "preadder": 27, "preadd": '.AMULTSEL("AD")'},
     ),
     "xc7": Family(
         title="7 series",
@@ -104,7 +104,7 @@ FAMILIES = {
         memories="map_memory",
         cells=_xilinx("E1"),
         templates=_SLICES,
-        slice={"slice": "DSP48E1", "preadder": 25, "preadd": '.USE_DPORT("TRUE")'},
+        slice={"factors": (25, 18), "slice": "DSP48E1", "preadder": 25, "preadd": '.USE_DPORT("TRUE")'},
     ),
     "ecp5": Family(
         title="ECP5",
@@ -126,5 +126,6 @@ FAMILIES = {
             untimed={"DSP": ("between the registers of a MULT18X18D", 259.0)},
         ),
         templates={"multiplier": "ecp5_multiplier.v"},
+        slice={"factors": (18, 18)},
     ),
 }

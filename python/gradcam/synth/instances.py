@@ -20,17 +20,24 @@ def split_instances(
         files: RTL by paths, a file per module.
         templates: by kind of module, a file of this package: a module with the ports and the cycles of
             `gradcam.passes.hw.dsp.multiplier_of` ("multiplier") or `gradcam.passes.hw.dot` ("dot", "dots", "either").
-        slice_: what the templates say of the slice of the family.
+        slice_: what the templates say of the slice of the family, see `Family`. A multiplier with more bits than it has
+            is kept: the tool makes it of several slices.
     """
     kept, mapped = [], []
     for file in files:
         kind, shape = _shape(Path(file).stem)
-        if kind in templates:
+        if kind in templates and (kind != "multiplier" or _fits(shape, slice_)):
             text = (Path(__file__).parent / templates[kind]).read_text(encoding="utf-8")
             mapped.append(Template(text).substitute({**slice_, **shape}))
         else:
             kept.append(file)
     return kept, "\n".join(mapped)
+
+
+def _fits(shape: Mapping[str, Any], slice_: Mapping[str, Any]) -> bool:
+    """Whether a slice takes both factors of a multiplier."""
+    left, right = slice_["factors"]
+    return shape["left"] <= left and shape["right"] <= right
 
 
 def _shape(module: str) -> tuple[str, dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""benchmarks/clock.py: the cells of the longest path, and DSP slices without a register between them."""
+"""benchmarks/clock.py: the cells of the longest path, DSP slices without a register between them, and routed cores."""
 
 import clock
 import pytest
@@ -35,3 +35,19 @@ def test_two_products_in_one_cycle_are_a_pair(first, pairs, tmp_path):
 
 def test_a_wider_sum_has_a_longer_path(tmp_path):
     assert found(tmp_path, 32, REGISTERED).cells == 9
+
+
+@pytest.mark.parametrize(("slowest", "code"), [(120.0, 0), (119.99, 1)], ids=["reached", "missed"])
+def test_the_slowest_placement_of_a_routed_core_counts(slowest, code, monkeypatch, capsys):
+    routed = {"tried_mhz": [151.5, slowest, 140.0], "untimed_mhz": {"inside a slice": 259.0}}
+    compiled = []
+    monkeypatch.setattr(clock, "compile_to_folder", lambda _, name, settings, *rest, **named: compiled.append(settings))
+    monkeypatch.setattr(clock, "synthesize", lambda *_: {"timing": routed})
+    assert clock.main(["--routed", "--arrays", "16x8"]) == code
+    written = capsys.readouterr()
+    assert [(str(s.pe), s.dsp_packing, s.clock_mhz) for s in compiled] == [
+        ("16x8", False, 160.0),
+        ("16x8", True, 160.0),
+    ]
+    assert f"| 16x8 | dsp_packing=True | 120 | {slowest:g} | 140, 151.5 | inside a slice: 259 MHz |" in written.out
+    assert (f"16x8 dsp_packing=True: {slowest:g} MHz, 120 asked" in written.err) == bool(code)

@@ -39,7 +39,7 @@ def named(replaced):
 
 @pytest.mark.parametrize(
     "replaced",
-    [*map(cascade, OF_7_SERIES), multiplier(18, 16)],
+    [*map(cascade, OF_7_SERIES), multiplier(18, 16), multiplier(25, 18)],
     ids=named,
 )
 def test_slices_of_7_series_compute_what_the_module_does(replaced, tmp_path):
@@ -84,14 +84,14 @@ def ecp5_slice():
 @pytest.mark.parametrize("bits", [(18, 16), (9, 8), (18, 18)], ids=str)
 def test_slices_of_ecp5_compute_what_the_module_does(bits, tmp_path):
     replaced = multiplier(*bits)
-    _, text = split_instances([f"rtl/{replaced.name}.sv"], FAMILIES["ecp5"].templates, {})
+    _, text = split_instances([f"rtl/{replaced.name}.sv"], FAMILIES["ecp5"].templates, FAMILIES["ecp5"].slice)
     wrong, different = mismatches(replaced, text, ecp5_slice(), tmp_path, verilator)
     assert wrong == 0 and different > 3000
 
 
 def test_a_product_that_is_a_cycle_early_is_found(tmp_path):
     replaced = multiplier(9, 8)
-    _, text = split_instances([f"rtl/{replaced.name}.sv"], FAMILIES["ecp5"].templates, {})
+    _, text = split_instances([f"rtl/{replaced.name}.sv"], FAMILIES["ecp5"].templates, FAMILIES["ecp5"].slice)
     early = text.replace("always @(posedge clk) product <=", "always @* product =")
     wrong, _ = mismatches(replaced, early, ecp5_slice(), tmp_path, verilator)
     assert wrong > 1000

@@ -139,11 +139,19 @@ def test_the_slowest_clock_and_its_path():
 
 def test_multipliers_of_a_family_with_a_template_are_its_slices():
     files = ["rtl/engine_mac.sv", "rtl/multiplier_18x8.sv", "rtl/multipliers.sv"]
-    kept, text = split_instances(files, FAMILIES["ecp5"].templates, {})
+    kept, text = split_instances(files, FAMILIES["ecp5"].templates, FAMILIES["ecp5"].slice)
     assert kept == ["rtl/engine_mac.sv", "rtl/multipliers.sv"]
     assert "module multiplier_18x8 (" in text and "input signed [18-1:0] a, input signed [8-1:0] b" in text
     assert multiplier_bits("multiplier_18x8") == (18, 8) and multiplier_bits("multipliers") is None
     assert split_instances(files, {}, {}) == (files, "")
+
+
+@pytest.mark.parametrize(("family", "wide"), [("ecp5", "19x8"), ("ecp5", "8x19"), ("xc7", "26x8"), ("xcup", "27x19")])
+def test_multipliers_that_no_slice_takes_are_left_to_the_tool(family, wide):
+    files, fits = [f"rtl/multiplier_{wide}.sv"], ["rtl/multiplier_18x18.sv"]
+    templates, slice_ = FAMILIES[family].templates, FAMILIES[family].slice
+    assert split_instances(files, templates, slice_) == (files, "")
+    assert split_instances(fits, templates, slice_)[0] == []
 
 
 def cells_of(commands, folder):
