@@ -33,6 +33,11 @@ def counter(b: Builder, bits: int, name: str, step: Value, pieces: int, clear: V
     return b.concat(parts[::-1])
 
 
+def with_carry(b: Builder, left: Value, right: Value, carry: Value) -> Value:
+    """`left` plus `right` plus `carry` (i1): another lowest bit gives one adder the carry that comes in."""
+    return (b.concat([left, b.const(1, 1)]) + b.concat([right, carry]))[1:]
+
+
 def late_sum(
     b: Builder, left: Value, right: Value, name: str, minus: bool = False, enable: Value | None = None
 ) -> Value:
@@ -50,6 +55,5 @@ def late_sum(
     low = b.register(low - other if minus else low + other, f"{name}_low", enable)
     carry = ~low[half] if minus else low[half]
     first, second = (b.register(value[half:], f"{name}_high", enable) for value in (left, ~right if minus else right))
-    # Another lowest bit gives the adder the carry that comes in; a difference adds 1, less what was borrowed.
-    high = b.concat([first, b.const(1, 1)]) + b.concat([second, carry])
-    return b.concat([high[1:], low[:half]])
+    # A difference adds 1, less what was borrowed.
+    return b.concat([with_carry(b, first, second, carry), low[:half]])

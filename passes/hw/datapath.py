@@ -8,7 +8,7 @@ from typing import Any
 
 from gradcam.errors import fail
 from gradcam.passes.hw.builder import Builder
-from gradcam.passes.hw.carries import late_sum
+from gradcam.passes.hw.carries import late_sum, with_carry
 from gradcam.passes.hw.copies import copied
 from gradcam.passes.hw.dsp import Bits
 from gradcam.passes.hw.loop_counters import LoopCounters
@@ -297,9 +297,7 @@ class Datapath:
         self._accumulator_stage += 1
         upper, starts = self._registers(lambda bits: (bits // 2, bits))
         for lane, source, carry, term in waiting:
-            # Another lowest bit gives the adder the carry that comes in.
-            total = b.concat([starts[source], b.const(1, 1)]) + b.concat([term, carry])
-            upper[lane].assign(total[1:], self._update(lane[1]))
+            upper[lane].assign(with_carry(b, starts[source], term, carry), self._update(lane[1]))
         self._accumulators = {lane: b.concat([upper[lane], self.delay(lower[lane], 1, "lower")]) for lane in lower}
 
     def _updates(self, body: Dataflow) -> list[tuple[Sink, tuple[int, ...]]]:

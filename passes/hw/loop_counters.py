@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from gradcam.bits import signed_bits
 from gradcam.passes.hw.builder import Builder
+from gradcam.passes.hw.carries import with_carry
 from gradcam.passes.hw.value import State, Value, bits_for
 from gradcam.passes.program.clock import Clock
 from gradcam.passes.program.engines import Engine
@@ -167,9 +168,7 @@ class LoopCounters:
         # What the adder adds is chosen in front of it, where the step is known as late as the loops that advance.
         stays = ~self.go | self._at_go(keeps)
         terms = value & stays.replicate(width), b.mux(self.go, bases, delta)
-        # Another lowest bit gives the adder `more` as the carry that comes in.
-        total = b.concat([terms[0], b.const(1, 1)]) + b.concat([terms[1], more & stays])
-        value.assign(total[1:])
+        value.assign(with_carry(b, *terms, more & stays))
         return value
 
     def in_next_stage(self, value: Value, name: str) -> Value:

@@ -32,6 +32,7 @@ def clocked(settings: Settings, mhz: float, family: str = "ecp5") -> Settings:
 
 DESIGNS = [
     (rtl_networks.windows, "8x8", 120, "ecp5"),
+    (rtl_networks.sums, "4x4", 300, "xcup"),
     (rtl_networks.sums, "4x4", 400, "xcup"),
     (rtl_networks.sums, "4x4", 200, "xc7"),
     (rtl_networks.table, "2x8", 60, "ecp5"),
