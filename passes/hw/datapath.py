@@ -99,8 +99,9 @@ class Datapath:
         self._starts: dict[Value, tuple[Value, Value, Value]] = {}
         #: Ids of slots with a term that only some configurations add to a result: 0 in all others.
         self._optional: set[int] = set()
-        #: By id of a store slot and of the value stored: the numbers of the configurations that store it, its lanes.
-        self._outputs: dict[int, dict[int, tuple[list[int], list[Value]]]] = {}
+        #: By id of a store slot and of the value stored: the numbers of its configurations, its lanes, and the stage in
+        #: which they are ready.
+        self._outputs: dict[int, dict[int, tuple[list[int], list[Value], int]]] = {}
 
     # Flags and delays.
 
@@ -158,6 +159,7 @@ class Datapath:
         share_multipliers(self.engine, self.multipliers, self.shapes.number)
         for multiplier in self.multipliers.values():
             self._alike |= {id(n): list(multiplier.products.values()) for n in multiplier.products.values()}
+        self.shapes.share_sums()
         self.shapes.make_columns()
         body = self.engine.configurations[0].body
         if body is not None:
@@ -172,15 +174,29 @@ class Datapath:
                 inner, node = unextended(sink.value), sink.value
                 if inner.kind == "acc":
                     node = totals[id(slot)].get(inner.what, node)
-                lanes = self._gather(sink.target, node, self.departure(slot))
+                ready = self._ready(node, sink.target)
+                # With a target clock no choice is made in a stage that computes.
+                stage = self.departure(slot) if ready is None or Clock.of(sink.op).crossing else ready
+                lanes = self._gather(sink.target, node, stage)
                 lanes = [lane.sign_extend(sink.value.bits) for lane in lanes]
-                choices.setdefault(id(sink.value), ([], lanes))[0].extend(epilogue.configurations)
+                choices.setdefault(id(sink.value), ([], lanes, stage))[0].extend(epilogue.configurations)
 
     def output(self, slot: Slot) -> Value:
-        """The data of a store slot, all lanes: the value that the configuration stores."""
-        configurations, lanes = zip(*reversed(self._outputs[id(slot)].values()), strict=True)
-        stage = self.departure(slot)
-        return self.b.concat([self.select(values, configurations, stage) for values in zip(*lanes, strict=True)])
+        """The data of a store slot, all lanes: the value that the configuration stores.
+
+        Values that are ready in the same stage are selected there, so that one register carries them on.
+        """
+        outputs, last = list(reversed(self._outputs[id(slot)].values())), self.departure(slot)
+        stages = sorted({stage for *_, stage in outputs})
+        numbers, lanes = list[list[int]](), list[list[Value]]()
+        for stage, following in zip(stages, [*stages[1:], last], strict=True):
+            for configurations, ready, _ in (output for output in outputs if output[2] == stage):
+                numbers.append(configurations)
+                lanes.append(ready)
+            chosen = [self.select(values, numbers, stage) for values in zip(*lanes, strict=True)]
+            numbers = [[number for own in numbers for number in own]]
+            lanes = [[self.delay(value, following - stage, "stored") for value in chosen]]
+        return self.b.concat(lanes[0])
 
     def select(self, values: Sequence[Value], configurations: Sequence[Sequence[int]], stage: int) -> Value:
         """The value that belongs to the configuration whose step is in `stage`, see `_select`."""
@@ -381,6 +397,12 @@ class Datapath:
         along = self.counters.at_start.get(self.engine.outer_depth - 1)
         return self.b.const(1, 1) if along is None else self.delay(along, self._accumulator_stage, "begin")
 
+    def _ready(self, node: Node, access: Access) -> int | None:
+        """The stage in which the lanes of a stored value are ready; None where they are in every stage."""
+        if node.kind == "const":
+            return None
+        return self._value(node, next(product(*map(range, access.extents))))[1]
+
     def _gather(self, access: Access, node: Node, stage: int) -> list[Value]:
         """The lanes of a stored value in descending order, as `Builder.concat` takes them."""
         lanes: dict[int, Value] = {}
@@ -392,6 +414,7 @@ class Datapath:
 
     def at(self, node: Node, point: tuple[int, ...], stage: int) -> Value:
         """The value of a node's lane `point` in `stage`, which must not be before the stage in which it is ready."""
+        node = self.shapes.read(node)
         if node.kind == "const":
             return self.table(self.shapes.columns[id(node)], node.bits, stage)
         value, ready = self._value(node, point)
@@ -456,7 +479,7 @@ class Datapath:
         if node.kind == "arith.muli":
             args = [factor.sign_extend(node.bits) for factor in self.products.factors(node, point, stage)]
         else:
-            args = [self.at(a, point, stage) for a in self.shapes.arguments(node)]
+            args = [self._argument(node, a, point, stage) for a in self.shapes.arguments(node)]
         if latency and node.kind in SUM:
             left, right = (arg[: min(node.bits, self._bits_read(node))] for arg in args)
             name, minus = node.kind.split(".")[-1], node.kind == "arith.subi"
@@ -465,6 +488,11 @@ class Datapath:
         if latency:
             result = result[: min(node.bits, self._bits_read(node))]
         return self.delay(result, latency, node.kind.split(".")[-1]), stage + latency
+
+    def _argument(self, node: Node, argument: Node, point: tuple[int, ...], stage: int) -> Value:
+        """An argument of a node in `stage`; of a sum, the term is 0 where it does not count (`Shapes.terms`)."""
+        value, (term, column) = self.at(argument, point, stage), self.shapes.terms.get(id(node), (None, []))
+        return self.b.mux(self.table(column, 1, stage), value, 0) if argument is term else value
 
     def _register(self, node: Node, point: tuple[int, ...]) -> Value:
         """The value of an accumulator: of the lane's register, or of that which a run-time term picks."""

@@ -11,6 +11,7 @@ import numpy as np
 from torch_mlir import ir
 from torch_mlir.dialects import arith
 
+from gradcam.bits import signed_bits
 from gradcam.dialect.adjoints import part_location
 from gradcam.dialect.ops import groups_of, is_depthwise
 from gradcam.dialect.verify import shape as type_shape
@@ -24,6 +25,7 @@ from gradcam.passes.linalg.builders import (
     filled,
     generic,
     insert_slice,
+    integer,
     shape,
     width,
 )
@@ -177,8 +179,11 @@ def _lower_tap_sums(lowering: Lowering, op: Any) -> list[Any]:
     channels = type_shape(op.operands[0])[1]
     for number, axis in enumerate(axes_of(op, kernel)):
         name = ("rows", "columns")[number]
+        # Sums over rows have the bits that they need, so that sums over columns extend them as other sums extend bytes,
+        # and share an engine with these.
+        bits = 32 if number else min(32, signed_bits(-size[0] << (width(sums) - 1), 0))
         with part_location(op, name):
-            sums = _landed(lowering, sums, number, axis, size[number])
+            sums = _landed(lowering, sums, number, axis, size[number], bits)
     low, high = storage_limits(op.results[0])
     vectors = list[ir.Value]()
     rescale = rescaling(lowering, op, fixed(op, result_rescale, op), channels, vectors)
@@ -190,17 +195,22 @@ def _lower_tap_sums(lowering: Lowering, op: Any) -> list[Any]:
         return [Halves(*elementwise(sums, vectors, [8, 8], halves))]
 
 
-def _landed(lowering: Lowering, x: ir.Value, number: int, axis: WindowAxis, size: int) -> ir.Value:
-    """For each kernel tap along an axis, last tap first, the sum of `x` over positions that it moves into the map."""
+def _landed(lowering: Lowering, x: ir.Value, number: int, axis: WindowAxis, size: int, bits: int) -> ir.Value:
+    """For each kernel tap along an axis, last tap first, the sum of `x` over positions that it moves into the map.
+
+    The sums have `bits` bits.
+    """
     kernel, dims, period = axis.kernel, shape(x), axis.period
     dims[number] = kernel
     counts = [(parity, -(-(size - parity) // period)) for parity in range(min(period, size))]
     found = [(taps, count) for parity, count in counts if (taps := axis.taps(parity, count)) is not None]
     found.sort(key=lambda part: -part[0].count)  # the longest one may run beside the nest before it
     is_complete = sum(taps.count for taps, _ in found) == kernel
-    whole = empty(dims, 32) if is_complete else filled(dims, 32, 0)
+    whole = empty(dims, bits) if is_complete else filled(dims, bits, 0)
     for taps, count in found:
         sums = _sums_of(lowering, x, number, taps, count)
+        if bits < width(sums):
+            sums = elementwise(sums, [], bits, lambda total: arith.trunci(integer(bits), total))
         if taps.count == kernel:
             return sums
         offsets, strides = [0, 0, 0], [1, 1, 1]

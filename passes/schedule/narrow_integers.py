@@ -135,9 +135,12 @@ class _Needs:
         self._shapes: dict[int, Any] = {}
         self.ranges: dict[ir.Value, tuple[int, int]] = {}
         engine = ENGINE.get(nest.op)
+        # Bodies of one engine extend what they read, or none of them does.
+        casts = (n for n in (nest.body.nodes if nest.body else []) if n.kind in EXTENSION)
+        extended = max((n.args[0].bits + 1 for n in casts if n.args[0].kind == "load"), default=0)
         for number, accumulator in enumerate(nest.accumulators):
-            ends = ranges.accumulators[number].ends
-            self._need(accumulator.memref, (engine, "acc", number), min(accumulator.bits, signed_bits(*ends)))
+            bits = max(signed_bits(*ranges.accumulators[number].ends), extended)
+            self._need(accumulator.memref, (engine, "acc", number), min(accumulator.bits, bits))
         for sink in nest.body.sinks if nest.body else []:
             self._shapes[id(sink.value)] = "acc", sink.target.number
         for flow in nest.flows:

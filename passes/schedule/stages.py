@@ -11,7 +11,7 @@ from gradcam.passes.ir import attributes
 from gradcam.passes.ir.attributes import BANK, BANKS, CASCADE, ENGINE, STAGE
 from gradcam.passes.program.cascades import cascade_latency, cascades_of
 from gradcam.passes.program.clock import EXTREME, LATENCY, SUM, Clock
-from gradcam.passes.program.engines import access_kind
+from gradcam.passes.program.engines import access_kind, pattern
 from gradcam.passes.program.nest import Access, Dataflow, Nest, Node
 from gradcam.passes.program.streams import held_steps, word_steps
 
@@ -44,6 +44,30 @@ class StagePlan:
             most = max((self.late(a) for a in self.gathered(nest) if nest.in_body(a)), default=0)
             self._latest[ENGINE.find(nest.op)] = max(self._latest.get(ENGINE.find(nest.op), 0), most)
         self.depths = [self._depth(nest) for nest in nests]
+        self._align(nests)
+
+    def _align(self, nests: Sequence[Nest]) -> None:
+        """Lets nests of an engine that store alike store in the stage of the last of them.
+
+        They then write through one port of the engine: nothing selects between ports in front of each bank that several
+        of them write, and the engine selects what it stores before the register that holds it, where it is narrow.
+        """
+        alike: dict[Any, list[int]] = {}
+        for number, nest in enumerate(nests):
+            for access in nest.stores:
+                if access_kind(access) == "memory" and ENGINE.is_on(nest.op):
+                    alike.setdefault((ENGINE.find(nest.op), pattern(access)), []).append(number)
+        changed = True
+        while changed:
+            changed = False
+            for numbers in alike.values():
+                last = max(self.depths[n] for n in numbers)
+                for number in (n for n in numbers if self.depths[n] < last):
+                    self.depths[number], changed = last, True
+        for nest, depth in zip(nests, self.depths, strict=True):
+            for access in nest.stores:
+                op, _, latency = self._placed[id(access.op)]
+                self._placed[id(op)] = op, depth, latency
 
     def _depth(self, nest: Nest) -> int:
         clock = Clock.of(nest.op)

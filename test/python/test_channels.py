@@ -98,7 +98,7 @@ def test_parts_at_whole_words_are_not_copied(network, target, copied):
 
 #: Maps side by side, of which one does not fill its last word; gradients and channel weights in such places; halves of
 #: sums; the image.
-INNER = r".*\.(parts|rows|halves|high|sums|unfold)(\.\d+)?|explain\.weights"
+INNER = r".*\.(parts|rows|columns|halves|high|sums|unfold)(\.\d+)?|explain\.weights"
 
 DESIGNS = [
     ("branches", 1, "gradcam", "4x4"),

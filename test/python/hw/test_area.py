@@ -5,7 +5,12 @@ from dataclasses import replace
 import pytest
 from deeper_targets import network, settings
 from hardware import REGISTERS, hardware
-from rtl_networks import last_layer
+from rtl_networks import last_layer, residual
+
+from gradcam.compiler import Compilation
+from gradcam.passes.hw.shapes import Shapes
+from gradcam.passes.program.engines import pattern
+from gradcam.passes.program.scheduled_program import ScheduledProgram
 
 ARITHMETIC = ("comb.add", "comb.sub", "comb.mul")
 
@@ -62,3 +67,35 @@ def test_a_rescale_chooses_among_the_shifts_that_occur():
     engine = hardware(network(), settings("stem", "gradcam", "4x4"))["engine_mac"]
     shifts = engine.count("comb.shrs", least=1)
     assert not shifts, "a shift by an amount that is not constant is a shifter for every amount"
+
+
+def test_layers_without_a_residual_share_what_is_behind_the_sum_with_one(monkeypatch):
+    """A lane saturates once, whether a residual was added or not; what is added is 0 for layers without one."""
+    net = residual()
+
+    def selections():
+        return hardware(net, replace(net.settings("4x4"), target_layer=None))["engine_mac"].count("comb.mux").total()
+
+    shared = selections()
+    monkeypatch.setattr(Shapes, "share_sums", lambda self: None)
+    assert selections() - shared == 2 * 4, "an upper and a lower bound for each lane"
+
+
+def test_sums_of_bytes_and_sums_of_these_have_one_engine():
+    """Channel weights of an early layer are sums over rows, then over columns; the pool is a sum of bytes, too."""
+    modules = hardware(network(), settings("block", "gradcam", "4x4"))
+    assert [name for name in modules if name.startswith("engine_sum")] == ["engine_sum"]
+
+
+def test_nests_of_an_engine_that_store_alike_write_through_one_port():
+    """A clamp that a mask reads takes a stage more than one without; both write bytes."""
+    scheduled = Compilation(network(), settings("stem", "gradcam", "4x4")).to("scheduled")
+    with scheduled.context:
+        for engine in ScheduledProgram.of(scheduled).engines:
+            slots = [s for s in engine.slots if s.store and s.kind == "memory"]
+            one = [s for s in slots if sum(pattern(s.example) == pattern(o.example) for o in slots) > 1]
+            for slot in one:
+                assert any(
+                    sum(a is not None and pattern(a) == pattern(slot.example) for a in nest.stores) > 1
+                    for nest in engine.configurations
+                ), "a nest that stores twice alike needs two ports, and nothing else does"

@@ -244,7 +244,7 @@ def checked(tmp_path_factory):
     """Its design, simulated."""
     net, folder = pairs_of_pixels(), tmp_path_factory.mktemp("groups") / "design"
     design(net, "8x8", folder)
-    return check_design(net, folder, inner=r".*\.(unfold|high|sums|halves|pixels|groups)(\.\d+)?")
+    return check_design(net, folder, inner=r".*\.(unfold|high|sums|rows|halves|pixels|groups)(\.\d+)?")
 
 
 def test_rtl_equals_the_integer_reference_in_every_buffer(checked):
