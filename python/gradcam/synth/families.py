@@ -125,7 +125,7 @@ FAMILIES = {
             # It has a delay of 3.86 ns from registers at the inputs to the output, and none to the register there.
             untimed={"DSP": ("between the registers of a MULT18X18D", 259.0)},
         ),
-        templates={"multiplier": "ecp5_multiplier.v"},
+        templates={"multiplier": "ecp5_multiplier.v", "fabric": "fabric_multiplier.v"},
         slice={"factors": (18, 18)},
     ),
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from string import Template
 from typing import Any
@@ -12,26 +12,52 @@ from gradcam.passes.hw.dsp import multiplier_bits
 
 
 def split_instances(
-    files: Iterable[str], templates: Mapping[str, str], slice_: Mapping[str, Any]
+    files: Iterable[str], templates: Mapping[str, str], slice_: Mapping[str, Any], fabric: Collection[str] = ()
 ) -> tuple[list[str], str]:
     """Separates the modules that have a template from the RTL files, and makes Verilog with instances of them.
 
     Args:
         files: RTL by paths, a file per module.
         templates: by kind of module, a file of this package: a module with the ports and the cycles of
-            `gradcam.passes.hw.dsp.multiplier_of` ("multiplier") or `gradcam.passes.hw.dot` ("dot", "dots", "either").
+            `gradcam.passes.hw.dsp.multiplier_of` ("multiplier", and "fabric" without a slice) or of
+            `gradcam.passes.hw.dot` ("dot", "dots", "either").
         slice_: what the templates say of the slice of the family, see `Family`. A multiplier with more bits than it has
             is kept: the tool makes it of several slices.
+        fabric: the multipliers, by their modules, that are not to take slices.
     """
     kept, mapped = [], []
     for file in files:
         kind, shape = _shape(Path(file).stem)
+        kind = "fabric" if Path(file).stem in fabric else kind
         if kind in templates and (kind != "multiplier" or _fits(shape, slice_)):
             text = (Path(__file__).parent / templates[kind]).read_text(encoding="utf-8")
             mapped.append(Template(text).substitute({**slice_, **shape}))
         else:
             kept.append(file)
     return kept, "\n".join(mapped)
+
+
+def multipliers_in_fabric(slices: Mapping[str, float], limit: float) -> list[str]:
+    """Multipliers that are made of LUTs, so that a part has slices for all others; those of the fewest bits.
+
+    Args:
+        slices: of every module, how many slices all of its instances take.
+        limit: how many slices the part has.
+
+    Returns:
+        Names of modules; none where all slices are there, and where multipliers are too few to help.
+    """
+    costs = {n: slices[n] * bits[0] * bits[1] for n in slices if slices[n] and (bits := multiplier_bits(n))}
+    over, found = sum(slices.values()) - limit, list[str]()
+    for name in sorted(costs, key=lambda n: costs[n]):
+        if over > 0:
+            found.append(name)
+            over -= slices[name]
+    for name in reversed(found[:-1]):
+        if over + slices[name] <= 0:
+            found.remove(name)
+            over += slices[name]
+    return found if over <= 0 else []
 
 
 def _fits(shape: Mapping[str, Any], slice_: Mapping[str, Any]) -> bool:

@@ -6,7 +6,7 @@ import json
 import math
 import os
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from gradcam.passes.hw.core import CORE
 from gradcam.schema.program import Bank, Memory, Program
 from gradcam.synth import tools
 from gradcam.synth.families import FAMILIES, RESOURCES, Family, Part
-from gradcam.synth.instances import split_instances
+from gradcam.synth.instances import multipliers_in_fabric, split_instances
 from gradcam.synth.output_registers import use_output_registers
 from gradcam.synth.report import report_text
 from gradcam.synth.tools import Tool, run_logged
@@ -71,6 +71,11 @@ def synthesize(
     check_replaceable(output, SYNTHESIS_FILES, "gradcam-synth")
     with replace_folder(output) as work:
         modules = _map(design, target, yosys, work, say)
+        if target.part:
+            slices = {name: figures["DSP"] for name, figures in modules.items()}
+            if fabric := multipliers_in_fabric(slices, target.part.capacity["DSP"]):
+                say(f"{', '.join(fabric)} in LUTs")
+                modules = _map(design, target, yosys, work, say, fabric)
         total = {r: sum(m[r] for m in modules.values()) for r in RESOURCES}
         report = {"family": family, "top": CORE, "total": total, "modules": modules}
         report["banks"] = bank_figures({**design.program.banks, **packet_banks(design.program)}, modules)
@@ -89,11 +94,19 @@ def synthesize(
 
 
 def _map(
-    design: Design, family: Family, yosys: Tool, work: Path, say: Callable[[str], None]
+    design: Design,
+    family: Family,
+    yosys: Tool,
+    work: Path,
+    say: Callable[[str], None],
+    fabric: Collection[str] = (),
 ) -> dict[str, dict[str, float]]:
-    """Resources by module; leaves a netlist without hierarchy in `work` where it is to be placed."""
+    """Resources by module; leaves a netlist without hierarchy in `work` where it is to be placed.
+
+    Multipliers in `fabric`, by their modules, take no slices.
+    """
     place = work.relative_to(design.folder)
-    sources, instances = split_instances(sorted(design.program.rtl), family.templates, family.slice)
+    sources, instances = split_instances(sorted(design.program.rtl), family.templates, family.slice, fabric)
     mapped = work / "instances.v"
     if instances:
         mapped.write_text(instances, encoding="utf-8")

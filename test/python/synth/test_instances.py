@@ -9,7 +9,7 @@ from instance_checks import cascade, icarus, mismatches, multiplier, slice_model
 
 from gradcam.passes.hw.dot import Dot
 from gradcam.synth.families import FAMILIES
-from gradcam.synth.instances import split_instances
+from gradcam.synth.instances import multipliers_in_fabric, split_instances
 from gradcam.synth.synthesis import module_figures
 from gradcam.synth.tools import run_logged, yosys
 
@@ -87,6 +87,38 @@ def test_slices_of_ecp5_compute_what_the_module_does(bits, tmp_path):
     _, text = split_instances([f"rtl/{replaced.name}.sv"], FAMILIES["ecp5"].templates, FAMILIES["ecp5"].slice)
     wrong, different = mismatches(replaced, text, ecp5_slice(), tmp_path, verilator)
     assert wrong == 0 and different > 3000
+
+
+@pytest.mark.parametrize("bits", [(6, 18), (17, 9), (2, 3)], ids=str)
+def test_luts_compute_what_the_multiplier_does(bits, tmp_path):
+    replaced, family = multiplier(*bits), FAMILIES["ecp5"]
+    files = [f"rtl/{replaced.name}.sv"]
+    _, text = split_instances(files, family.templates, family.slice, [replaced.name])
+    wrong, different = mismatches(replaced, text, "", tmp_path, verilator)
+    assert wrong == 0 and different > 2000
+    (tmp_path / "mapped.v").write_text(text)
+    commands = f"read_verilog mapped.v; {family.map} -top {replaced.name}; tee -q -o stat.json stat -json"
+    run_logged(yosys(), ["-p", commands], tmp_path, tmp_path / "yosys.log", lambda _: None)
+    modules = json.loads((tmp_path / "stat.json").read_text())["modules"]
+    figures = module_figures(modules, replaced.name, family)[replaced.name]
+    assert figures["DSP"] == 0 and figures["FF"] >= 3 * sum(bits)
+
+
+def test_a_partial_product_with_another_sign_is_found(tmp_path):
+    replaced, family = multiplier(17, 9), FAMILIES["ecp5"]
+    _, text = split_instances([f"rtl/{replaced.name}.sv"], family.templates, family.slice, [replaced.name])
+    wrong, _ = mismatches(replaced, text.replace("? -(", "? ("), "", tmp_path, verilator)
+    assert wrong > 1000
+
+
+def test_multipliers_of_the_fewest_bits_leave_slices_to_others():
+    slices = {"multiplier_9x8": 128, "multiplier_18x18": 16, "multiplier_6x18": 16, "multiplier_17x15": 1, "mac": 0}
+    slices |= {"multiplier_17x9": 16}
+    assert multipliers_in_fabric(slices, 177) == []
+    assert multipliers_in_fabric(slices, 176) == ["multiplier_17x15"]
+    assert multipliers_in_fabric(slices, 161) == ["multiplier_6x18"]
+    assert multipliers_in_fabric(slices, 156) == ["multiplier_6x18", "multiplier_17x9"]
+    assert multipliers_in_fabric({**slices, "mac": 200}, 156) == []  # a module's own slices are too many
 
 
 def test_a_product_that_is_a_cycle_early_is_found(tmp_path):
