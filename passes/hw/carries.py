@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from gradcam.passes.hw.builder import Builder
 from gradcam.passes.hw.value import State, Value
+
+
+def edges(bits: int, pieces: int) -> list[tuple[int, int]]:
+    """Of each piece of a number of so many bits the first bit and that behind the last one."""
+    return list(pairwise(bits * number // pieces for number in range(pieces + 1)))
 
 
 def counter(b: Builder, bits: int, name: str, step: Value, pieces: int, clear: Value | None = None) -> Value:
@@ -17,12 +24,12 @@ def counter(b: Builder, bits: int, name: str, step: Value, pieces: int, clear: V
         bits: bits of the register.
         name: name of the register.
         step: i1.
-        pieces: the number of pieces, which divides `bits`.
+        pieces: the number of pieces, of at least two bits each.
         clear: i1: the register becomes 0, with or without a step.
     """
     parts: list[State] = []
-    for number in range(pieces):
-        part = b.state(bits // pieces, name if pieces == 1 else f"{name}_{number}", reset=0)
+    for number, (low, high) in enumerate(edges(bits, pieces)):
+        part = b.state(high - low, name if pieces == 1 else f"{name}_{number}", reset=0)
         moving = step if clear is None else clear | step
         part.assign(part + 1 if clear is None else b.mux(clear, 0, part + 1), moving)
         parts.append(part)
@@ -39,21 +46,36 @@ def with_carry(b: Builder, left: Value, right: Value, carry: Value) -> Value:
 
 
 def late_sum(
-    b: Builder, left: Value, right: Value, name: str, minus: bool = False, enable: Value | None = None
+    b: Builder,
+    left: Value,
+    right: Value,
+    name: str,
+    pieces: int = 2,
+    minus: bool = False,
+    enable: Value | None = None,
 ) -> Value:
-    """`left` plus, or `minus`, `right`, a cycle later: a register is behind its lower and in front of its upper half.
+    """`left` plus, or `minus`, `right`, a cycle later for each piece but the first one.
+
+    A register is behind each piece and its carry, and in front of what is above it.
 
     Args:
         b: the builder.
         left, right: the terms.
         name: name of the registers.
+        pieces: the number of pieces, at least 2.
         minus: whether it is a difference.
         enable: the clock enable of the registers; None for none.
     """
-    half = left.width // 2
-    low, other = left[:half].zero_extend(half + 1), right[:half].zero_extend(half + 1)
-    low = b.register(low - other if minus else low + other, f"{name}_low", enable)
-    carry = ~low[half] if minus else low[half]
-    first, second = (b.register(value[half:], f"{name}_high", enable) for value in (left, ~right if minus else right))
-    # A difference adds 1, less what was borrowed.
-    return b.concat([with_carry(b, first, second, carry), low[:half]])
+    (_, first), *others = edges(left.width, pieces)
+    low, other = left[:first].zero_extend(first + 1), right[:first].zero_extend(first + 1)
+    # The pieces so far, and the carry on top of them; a difference adds 1, less what was borrowed.
+    done, borrows = low - other if minus else low + other, minus
+    terms = [left[first:], (~right if minus else right)[first:]]
+    for low_end, end in others:
+        done = b.register(done, f"{name}_low", enable)
+        terms = [b.register(term, f"{name}_high", enable) for term in terms]
+        carry, bits = ~done[-1] if borrows else done[-1], end - low_end
+        now = [term[:bits].zero_extend(bits + int(end < left.width)) for term in terms]
+        done, borrows = b.concat([with_carry(b, *now, carry), done[:-1]]), False
+        terms = [term[bits:] for term in terms] if end < left.width else []
+    return done

@@ -200,7 +200,7 @@ class _Wiring:
         """Instantiates the receiver of images; the top accepts a pixel while `taken` is 1."""
         p, stream = self.p, self.image_stream
         beat, buffer = Beat(p[stream.tvalid], p[stream.tdata], p[stream.tlast]), self.modules["image_buffer"]
-        bits, pieces = self.core.image.bits, 1 + self.interface.crossing
+        bits, pieces = self.core.image.bits, self.interface.pieces(WORD)
         return receive_images(self.b, beat, bits, buffer, self.going, self.drop, taken, pieces)
 
     def _start(self, image: Image, wrong: Value) -> None:
@@ -297,7 +297,9 @@ class _Wiring:
         predicted = b.const(self.interface.cycles, WORD)
         # A run may take fewer cycles than predicted, when the DRAM answers sooner.
         early, stalls = elapsed.ult(predicted), self._difference(elapsed, predicted, "stalls")
-        stalls = b.mux(self._late(early, "early"), 0, stalls)
+        for _ in range(self.interface.pieces(WORD) - 1):
+            early = b.register(early, "early", reset=0)
+        stalls = b.mux(early, 0, stalls)
         inferring = self._difference(elapsed, explaining, "inferring")
         return {
             **self._load_counts(top),
@@ -312,12 +314,13 @@ class _Wiring:
         return self.b.register(value, name, reset=0) if self.interface.crossing else value
 
     def _counter(self, name: str, step: Value, clear: Value | None = None) -> Value:
-        """A counter of the cycles in which `step` is 1; with a target clock, in two pieces."""
-        return counter(self.b, WORD, name, step, 1 + self.interface.crossing, clear)
+        """A counter of the cycles in which `step` is 1."""
+        return counter(self.b, WORD, name, step, self.interface.pieces(WORD), clear)
 
     def _difference(self, left: Value, right: Value, name: str) -> Value:
-        """`left` minus `right`; with a target clock, a cycle later."""
-        return late_sum(self.b, left, right, name, minus=True) if self.interface.crossing else left - right
+        """`left` minus `right`; a cycle later for each piece but the first one."""
+        pieces = self.interface.pieces(WORD)
+        return late_sum(self.b, left, right, name, pieces, minus=True) if pieces > 1 else left - right
 
     def _load_counts(self, top: Mapping[str, Value]) -> dict[str, Value]:
         """Checksum and cycles of the last load of resident weights."""

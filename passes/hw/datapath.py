@@ -8,7 +8,7 @@ from typing import Any
 
 from gradcam.errors import fail
 from gradcam.passes.hw.builder import Builder
-from gradcam.passes.hw.carries import late_sum, with_carry
+from gradcam.passes.hw.carries import edges, late_sum, with_carry
 from gradcam.passes.hw.copies import copied
 from gradcam.passes.hw.dsp import Bits
 from gradcam.passes.hw.loop_counters import LoopCounters
@@ -281,9 +281,9 @@ class Datapath:
         self._accumulator_stage = stage_of(body.sinks[0].op)
         total = body.sinks[0].value
         if total.kind in SUM and latency_of(total.op, total.kind):
-            self._reduce_in_halves(body)
+            self._reduce_in_pieces(body, 1 + latency_of(total.op, total.kind))
         else:
-            registers, self._accumulators = self._registers(lambda bits: (0, bits))
+            registers, self._accumulators = self._registers(0, 1)
             for sink, point in self._updates(body):
                 lane = sink.target.at(point)
                 value = self.at(sink.value, point, self._accumulator_stage)
@@ -292,47 +292,51 @@ class Datapath:
         # In the epilogue, one stage later, the value of the accumulator is the register itself.
         self._accumulator_stage += 1
 
-    def _reduce_in_halves(self, body: Dataflow) -> None:
-        """Builds accumulators that are sums, whose upper halves are updated in the stage behind that of the lower ones.
+    def _reduce_in_pieces(self, body: Dataflow, pieces: int) -> None:
+        """Builds accumulators that are sums, each piece of which is updated in the stage behind that of the one below.
 
-        Each half has a loop through one register. The carry, the other term and, in the end, the lower half wait for
-        the upper half.
+        Each piece has a loop through one register. The carry, the rest of the other term and, in the end, the pieces
+        below wait for the next one.
         """
-        b, waiting = self.b, []
-        lower, starts = self._registers(lambda bits: (0, bits // 2))
-        for sink, point in self._updates(body):
-            lane = sink.target.number, sink.target.at(point)
-            (before,), (other,) = (
-                [a for a in sink.value.args if (a.kind == "acc") == is_acc] for is_acc in (True, False)
-            )
-            source, half = (before.what.number, before.what.at(point)), lower[lane].width
-            term = self.at(other, point, self._accumulator_stage)
-            total = starts[source].zero_extend(half + 1) + term[:half].zero_extend(half + 1)
-            lower[lane].assign(total[:half], self._update(lane[1]))
-            waiting.append((lane, source, self.delay(total[half], 1, "carry"), self.delay(term[half:], 1, "upper")))
-        self._accumulator_stage += 1
-        upper, starts = self._registers(lambda bits: (bits // 2, bits))
-        for lane, source, carry, term in waiting:
-            upper[lane].assign(with_carry(b, starts[source], term, carry), self._update(lane[1]))
-        self._accumulators = {lane: b.concat([upper[lane], self.delay(lower[lane], 1, "lower")]) for lane in lower}
+        b, terms, carries, done = self.b, dict[Lane, Value](), dict[Lane, Value](), dict[Lane, Value]()
+        for number in range(pieces):
+            registers, starts = self._registers(number, pieces)
+            for sink, point in self._updates(body):
+                lane = sink.target.number, sink.target.at(point)
+                (before,), (other,) = (
+                    [a for a in sink.value.args if (a.kind == "acc") == is_acc] for is_acc in (True, False)
+                )
+                start, bits = starts[before.what.number, before.what.at(point)], registers[lane].width
+                term = terms[lane] if number else self.at(other, point, self._accumulator_stage)
+                wide = bits + int(number + 1 < pieces)
+                now = start.zero_extend(wide), term[:bits].zero_extend(wide)
+                total = with_carry(b, *now, carries[lane]) if number else now[0] + now[1]
+                registers[lane].assign(total[:bits], self._update(lane[1]))
+                if wide > bits:
+                    carries[lane] = self.delay(total[bits], 1, "carry")
+                    terms[lane] = self.delay(term[bits:], 1, "upper")
+            below = {lane: [self.delay(value, 1, "lower")] for lane, value in done.items()}
+            done = {lane: b.concat([value, *below.get(lane, [])]) for lane, value in registers.items()}
+            self._accumulator_stage += int(number + 1 < pieces)
+        self._accumulators = done
 
     def _updates(self, body: Dataflow) -> list[tuple[Sink, tuple[int, ...]]]:
         """The sinks of a reduction body, each with every point of the lanes of its accumulator."""
         extents = ((sink, body.extents[: 1 + max(sink.target.dims, default=0)]) for sink in body.sinks)
         return [(sink, point) for sink, lanes in extents for point in product(*map(range, lanes))]
 
-    def _registers(self, part: Callable[[int], tuple[int, int]]) -> tuple[dict[Lane, State], dict[Lane, Value]]:
+    def _registers(self, piece: int, pieces: int) -> tuple[dict[Lane, State], dict[Lane, Value]]:
         """Builds registers of accumulators, which are updated in the current stage of accumulators.
 
         Args:
-            part: returns the first bit of an accumulator with so many bits that they hold, and that behind the last.
+            piece, pieces: which piece of the accumulators they hold, and into how many these are divided.
 
         Returns:
             The registers by number of the accumulator and lane, and the values that they are updated from.
         """
         b, registers, starts = self.b, dict[Lane, State](), dict[Lane, Value]()
         for number, accumulator in enumerate(self.engine.configurations[0].accumulators):
-            low, high = part(accumulator.bits)
+            low, high = edges(accumulator.bits, pieces)[piece]
             for lane in range(accumulator.lanes):
                 first = self._of_lane(lambda stage: self.delay(self.counters.first, stage, "first"), lane)
                 update, name = self._update(lane), f"acc{number}_{lane}{'_upper' if low else ''}"
@@ -465,10 +469,10 @@ class Datapath:
                 terms = [self.at(node.args[0], inner, stage) for inner in points]
             else:
                 terms = self.products.sums(node, points, cascade)
-            return self._sum(terms, latency), stage + latency
+            return self._sum(terms, latency, Clock.of(node.op).pieces(node.bits)), stage + latency
         if node.kind == "table":
             return self.tables.entry(node, point, stage), stage + latency
-        if latency > 1:
+        if node.kind == "arith.muli" and latency > 1:
             product_of = self.products.wide if Clock.of(node.op).is_wide(node) else self.products.local
             return product_of(node, point, stage), stage + latency
         if node.kind in ("arith.cmpi", *EXTREME):
@@ -483,7 +487,7 @@ class Datapath:
         if latency and node.kind in SUM:
             left, right = (arg[: min(node.bits, self._bits_read(node))] for arg in args)
             name, minus = node.kind.split(".")[-1], node.kind == "arith.subi"
-            return late_sum(b, left, right, name, minus, self.enable), stage + latency
+            return late_sum(b, left, right, name, latency + 1, minus, self.enable), stage + latency
         result = self._shift(node, args, stage) if node.kind in SHIFT else self._compute(node, args)
         if latency:
             result = result[: min(node.bits, self._bits_read(node))]
@@ -526,8 +530,17 @@ class Datapath:
         each = [node.bits for node in alike] or [inner.bits] * len(signs)
         return Bits(max(each), max(bits + (not sign) for bits, sign in zip(each, signs, strict=True)))
 
-    def _sum(self, terms: list[Value], stages: int) -> Value:
-        """The sum of the terms by an adder tree, whose levels are spread evenly over `stages` pipeline stages."""
+    def _sum(self, terms: list[Value], stages: int, pieces: int) -> Value:
+        """The sum of the terms by an adder tree, whose levels are spread evenly over `stages` pipeline stages.
+
+        Where a sum has several `pieces`, each of its levels takes as many stages.
+        """
+        while pieces > 1 and len(terms) > 1:
+            pairs = [terms[i : i + 2] for i in range(0, len(terms), 2)]
+            sums = [late_sum(self.b, *p, "reduce", pieces, enable=self.enable) for p in pairs if p[1:]]
+            sums += [self.delay(p[0], pieces - 1, "reduce") for p in pairs if not p[1:]]
+            terms = [self.delay(value, 1, "reduce") for value in sums]
+            stages -= pieces
         levels = -(-(len(terms) - 1).bit_length() // max(stages, 1)) or 1
         for _ in range(stages):
             groups = [terms[i : i + (1 << levels)] for i in range(0, len(terms), 1 << levels)]

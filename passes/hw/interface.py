@@ -13,6 +13,7 @@ from pycde.circt import ir as circt
 from gradcam.errors import fail
 from gradcam.passes.ir.attributes import BANK, CYCLES_BY_PHASE, PHASE
 from gradcam.passes.ir.queries import global_values
+from gradcam.passes.program.clock import Clock
 from gradcam.passes.program.engines import access_kind
 from gradcam.passes.program.packets import Channel, Packets
 from gradcam.passes.program.scheduled_program import ScheduledProgram
@@ -32,7 +33,7 @@ class Interface(Packets):
         fingerprint: CRC-32 over schedule and constants; of resident weights, over all but them.
         dram_bits: bits of a beat of the DRAM; 0 when all constants are on chip.
         resident: 1 where weights are loaded from the DRAM before the first run, else 0.
-        crossing: crossing latency in cycles; 1 where signals between modules are registered for a target clock.
+        family, mhz: the FPGA family and the clock that the hardware is made for; "" and 0 without a clock.
     """
 
     requests: Sequence[str]
@@ -41,7 +42,22 @@ class Interface(Packets):
     fingerprint: int
     dram_bits: int
     resident: int
-    crossing: int
+    family: str
+    mhz: float
+
+    @property
+    def clock(self) -> Clock:
+        """The clock of the hardware."""
+        return Clock.named(self.family, self.mhz) if self.mhz else Clock()
+
+    @property
+    def crossing(self) -> int:
+        """The crossing latency in cycles; 1 where signals between modules are registered for a target clock."""
+        return self.clock.crossing
+
+    def pieces(self, bits: int) -> int:
+        """The pieces of a counter or sum of so many bits beside the array: with a target clock two, or more."""
+        return max(1 + self.crossing, self.clock.pieces(bits))
 
     @staticmethod
     def of(program: ScheduledProgram) -> Interface:
@@ -59,7 +75,8 @@ class Interface(Packets):
             fingerprint=_fingerprint(program),
             dram_bits=dram.width if dram and (program.weight_stream or program.weight_load) else 0,
             resident=int(program.weight_load is not None),
-            crossing=program.clock.crossing,
+            family=(program.platform.family or "") if program.platform.mhz else "",
+            mhz=program.platform.mhz or 0.0,
         )
 
     def attribute(self) -> Any:
@@ -106,13 +123,15 @@ def _tables(program: ScheduledProgram) -> list[np.ndarray]:
 
 
 def _attribute(value: Any) -> Any:
-    """A Python value (dict, list, string or integer) as an attribute of CIRCT."""
+    """A Python value (dict, list, string or number) as an attribute of CIRCT."""
     if isinstance(value, dict):
         return circt.DictAttr.get({n: _attribute(v) for n, v in value.items()})
     if isinstance(value, list | tuple):
         return circt.ArrayAttr.get([_attribute(v) for v in value])
     if isinstance(value, str):
         return circt.StringAttr.get(value)
+    if isinstance(value, float):
+        return circt.FloatAttr.get_f64(value)
     return circt.IntegerAttr.get(circt.IntegerType.get_signless(64), value)
 
 

@@ -86,8 +86,8 @@ class Products:
         low, high = (self._multiply(part, factor).sign_extend(node.bits) for part in parts)
         if stages == 1:
             return path.delay(low + b.concat([high[: node.bits - half], b.const(0, half)]), stages, "muli")
-        upper = late_sum(b, low[half:], high[: node.bits - half], "muli", enable=path.enable)
-        return path.delay(b.concat([upper, path.delay(low[:half], 1, "muli")]), stages - 1, "muli")
+        upper = late_sum(b, low[half:], high[: node.bits - half], "muli", stages, enable=path.enable)
+        return path.delay(b.concat([upper, path.delay(low[:half], stages - 1, "muli")]), 1, "muli")
 
     def local(self, node: Node, point: tuple[int, ...], stage: int) -> Value:
         """A product of two factors that fit one multiplier, whose left factor may be wider than the other."""

@@ -54,6 +54,14 @@ class Delays:
     cascade: int = 1
     cell: float = 0.0
 
+    def sum(self, bits: int) -> float:
+        """Delay of a sum."""
+        return max(self.carry + self.bit * bits, self.cell * (1 + bits / CARRY))
+
+    def comparison(self, bits: int) -> float:
+        """Delay of a comparison."""
+        return self.carry + self.bit * bits
+
 
 #: Bits of the widest signed factor on the narrower side of one multiplier.
 FACTOR = 18
@@ -186,7 +194,8 @@ class Clock:
             return cls(delays)
         if not mhz > 0:
             raise GradcamError(f"a clock must be above 0 MHz, got {mhz:g}")
-        slowest = max(delays.register + delays.shift, delays.multiply)
+        # A piece of a sum has at least one bit, and one for the carry at either end.
+        slowest = max(delays.register + max(delays.shift, delays.sum(3)), delays.multiply)
         if 1000 / mhz < slowest:
             raise GradcamError(f"{mhz:g} MHz is too fast for {family}; choose at most {1000 // slowest:g}")
         return cls(delays, 1000 / mhz)
@@ -236,10 +245,11 @@ class Clock:
         d = self.delays
         if d is None:
             return 0.0
-        if node.kind in SUM:  # of a late one, the lower half with the carry
-            return self._sum(node.bits // 2 + 1 if self.is_late(node) else node.bits)
+        if node.kind in SUM:  # of a late one, the lowest piece with the carry that leaves it
+            pieces = self.pieces(node.bits)
+            return d.sum(node.bits // pieces + int(pieces > 1))
         if node.kind == "arith.cmpi":
-            return d.carry + d.bit * max(a.bits for a in node.args)
+            return d.comparison(max(a.bits for a in node.args))
         if node.kind in SHIFT:
             return d.shift
         if node.kind in (*_LOGIC, "table"):  # a table starts with the choice of its index
@@ -252,35 +262,41 @@ class Clock:
         if self.delays is None or node.kind not in (*LATENCY, *EXTREME, *SUM):
             return LATENCY.get(node.kind, 0)
         if node.kind in SUM:
-            return int(self.is_late(node))
+            return self.pieces(node.bits) - 1
         if node.kind == "arith.muli":
-            # Two registers of the factors and two of the product; one of the sum of two products, or two.
-            return 4 + (1 + self._is_long(node.bits - self.part(node)) if self.is_wide(node) else 0)
+            # Two registers of the factors and two of the product; one for each piece of the sum of two products.
+            return 4 + (self.pieces(node.bits - self.part(node)) if self.is_wide(node) else 0)
         if node.kind == "table":
             return self.read  # registered in front of the memory and behind it
         if node.kind == "reduce":
-            return max(1, -(-(terms - 1).bit_length() // self.levels(node.bits)))
+            levels, pieces = (terms - 1).bit_length(), self.pieces(node.bits)
+            return levels * pieces if pieces > 1 else max(1, -(-levels // self.levels(node.bits)))
         return 1
 
     def rest(self, node: Node) -> float:
         """Delay of the logic of a multi-cycle op behind its last register."""
         if self.delays is None:
             return 0.0
-        if node.kind in SUM:  # the upper half, to which the carry comes in as another bit
-            return self._sum(node.bits - node.bits // 2 + 1)
+        if node.kind in SUM:  # the last piece, to which the carry comes in as another bit
+            return self.delays.sum(-(-node.bits // self.pieces(node.bits)) + 1)
         return self.delays.logic if node.kind in EXTREME else 0.0
 
     def levels(self, bits: int) -> int:
-        """Levels of an adder tree that fit into one stage."""
-        return max(1, int(self.budget // self._sum(bits))) if self.delays else 64
+        """Levels of an adder tree that fit into one stage, where a sum does."""
+        return int(self.budget // self.delays.sum(bits)) if self.delays else 64
 
-    def is_late(self, node: Node) -> bool:
-        """Whether a sum is so wide that its upper half is added a cycle later than its lower one."""
-        return node.kind in SUM and self._is_long(node.bits)
+    def pieces(self, bits: int) -> int:
+        """The pieces of a sum of so many bits, each of which is added a cycle later than the one below.
+
+        The carries of a piece, with a bit for the one that comes in and a bit for the one that leaves it, fit between
+        two registers.
+        """
+        d = self.delays
+        return next(n for n in range(1, bits + 1) if not d or d.sum(-(-bits // n) + min(n - 1, 2)) <= self.budget)
 
     def fills(self, bits: int) -> bool:
         """Whether a sum of so many bits leaves no room for another cell of logic behind it."""
-        return self._is_long(bits + CARRY)
+        return self.pieces(bits + CARRY) > 1
 
     def is_wide(self, node: Node) -> bool:
         """Whether a factor of a product is too wide for one multiplier, so that it needs two."""
@@ -290,15 +306,6 @@ class Clock:
         """Bits of the lower part of a product's wider factor where it needs two multipliers."""
         narrow = min(map(_signed_bits, node.args))
         return (self.family.single if self.family and narrow <= FACTOR else FACTOR) - 1
-
-    def _sum(self, bits: int) -> float:
-        """Delay of a sum."""
-        d = self.delays
-        return max(d.carry + d.bit * bits, d.cell * (1 + bits / CARRY)) if d else 0.0
-
-    def _is_long(self, bits: int) -> bool:
-        """Whether the carries of a sum do not fit between two registers."""
-        return self._sum(bits) > self.budget
 
 
 def unextended(node: Node) -> Node:

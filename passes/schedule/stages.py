@@ -157,7 +157,7 @@ class _Stages:
         self.ready: dict[int, Ready] = {}
         #: Nodes that depend on an accumulator of the body. It is updated in one cycle, so they stay in one stage.
         self.updates: set[int] = set()
-        #: 1 where the upper halves of the accumulators are updated a cycle later than the lower ones, else 0.
+        #: The cycles by which the highest piece of the accumulators is updated later than the lowest one.
         self.late = 0
 
     def reduce(self, latest: int) -> int:
@@ -167,8 +167,8 @@ class _Stages:
             latest: the most cycles by which a word is late in a body of the engine, whose bodies have equal stages.
         """
         sinks, read_stage = self.flow.sinks, self.clock.address + latest
-        # Halves of a sum depend on each other by a carry alone: each has a loop of one cycle through a register.
-        self.late = int(adds_up(self.flow) and any(self.clock.is_late(s.value) for s in sinks))
+        # Pieces of a sum depend on each other by a carry alone: each has a loop of one cycle through a register.
+        self.late = max(self.clock.pieces(s.value.bits) - 1 for s in sinks) if adds_up(self.flow) else 0
         self._place_all(read_stage, 0, True)
         update = max(self.ready[id(s.value)][0] for s in sinks) - self.late
         self._place_all(read_stage, update, True)

@@ -7,19 +7,25 @@ from gradcam.passes.hw.carries import counter, late_sum
 from gradcam.passes.hw.dsp import module_once
 from gradcam.passes.hw.signals import Signal
 
-BITS = 6
+BITS = 7
 
 #: A counter that rarely becomes 0.
 COUNTER = """
-module pieces(input clk, input step, input [5:0] clear, output reg [5:0] count = 0);
+module pieces(input clk, input step, input [6:0] clear, output reg [6:0] count = 0);
   always @(posedge clk) if (&clear) count <= 0; else if (step) count <= count + 1;
 endmodule
 """
 
-#: The sum of a cycle ago.
+#: The sum of {late} cycles ago.
 SUM = """
-module halves(input clk, input ce, input [8:0] left, input [8:0] right, output reg [8:0] sum);
-  always @(posedge clk) if (ce) sum <= left {sign} right;
+module late(input clk, input ce, input [8:0] left, input [8:0] right, output [8:0] sum);
+  reg [8:0] sums [0:{late} - 1];
+  integer i;
+  assign sum = sums[{late} - 1];
+  always @(posedge clk) if (ce) begin
+    sums[0] <= left {sign} right;
+    for (i = 1; i < {late}; i = i + 1) sums[i] <= sums[i - 1];
+  end
 endmodule
 """
 
@@ -36,15 +42,15 @@ def pieces(number):
     return Replaced("pieces", factors, outputs, False, lambda b: module_once(b, "pieces", *ports, build, ""))
 
 
-def halves(minus):
-    """A sum, or a difference, of nine bits."""
+def late(minus, number):
+    """A sum, or a difference, of nine bits in so many pieces."""
 
     def build(b, p):
-        return {"sum": late_sum(b, p["left"], p["right"], "sum", minus, p["ce"])}
+        return {"sum": late_sum(b, p["left"], p["right"], "sum", number, minus, p["ce"])}
 
     ports = [Signal("ce"), Signal("left", 9), Signal("right", 9)], [Signal("sum", 9)]
     factors, outputs = {"left": (1, 9), "right": (1, 9)}, {"sum": 9}
-    return Replaced("halves", factors, outputs, True, lambda b: module_once(b, "halves", *ports, build, ""))
+    return Replaced("late", factors, outputs, True, lambda b: module_once(b, "late", *ports, build, ""))
 
 
 @pytest.mark.parametrize("number", [1, 2, 3])
@@ -53,16 +59,19 @@ def test_a_counter_of_pieces_is_a_counter(number, tmp_path):
     assert wrong == 0 and different > 3000
 
 
+@pytest.mark.parametrize("number", [2, 3, 4])
 @pytest.mark.parametrize(("minus", "sign"), [(False, "+"), (True, "-")], ids=["sum", "difference"])
-def test_a_sum_of_halves_is_the_sum_a_cycle_later(minus, sign, tmp_path):
-    wrong, different = mismatches(halves(minus), SUM.format(sign=sign), "", tmp_path, verilator)
+def test_a_sum_of_pieces_is_the_sum_a_cycle_later_for_each_but_the_first(minus, sign, number, tmp_path):
+    text = SUM.format(sign=sign, late=number - 1)
+    wrong, different = mismatches(late(minus, number), text, "", tmp_path, verilator)
     assert wrong == 0 and different > 3000
 
 
 def test_a_wrong_carry_is_found(tmp_path):
     """The negative test: a sum is no difference, and a carry that is lost is seen."""
-    lost = SUM.format(sign="+").replace("left + right", "{left[8:4] + right[8:4], left[3:0] + right[3:0]}")
-    for folder, text in (("difference", SUM.format(sign="-")), ("lost", lost)):
+    right = SUM.format(sign="+", late=2)
+    lost = right.replace("left + right", "{left[8:6] + right[8:6], left[5:0] + right[5:0]}")
+    for folder, text in (("difference", SUM.format(sign="-", late=2)), ("lost", lost)):
         (tmp_path / folder).mkdir()
-        wrong, _ = mismatches(halves(False), text, "", tmp_path / folder, verilator)
+        wrong, _ = mismatches(late(False, 3), text, "", tmp_path / folder, verilator)
         assert wrong > 1000
