@@ -45,6 +45,22 @@ def with_carry(b: Builder, left: Value, right: Value, carry: Value) -> Value:
     return (b.concat([left, b.const(1, 1)]) + b.concat([right, carry]))[1:]
 
 
+def select_sum(b: Builder, left: Value, right: Value, name: str, pieces: int) -> Value:
+    """`left` plus `right`, a cycle later, however many pieces there are.
+
+    Of each piece but the first one the sum with a carry and that without are registered, and the carries choose.
+    """
+    done, carry = list[Value](), b.const(0, 1)
+    for low, high in edges(left.width, pieces):
+        wide = high - low + int(high < left.width)
+        terms = [term[low:high].zero_extend(wide) for term in (left, right)]
+        total = b.register(terms[0] + terms[1], name)
+        if low:
+            total = b.mux(carry, b.register(with_carry(b, *terms, b.const(1, 1)), f"{name}_more"), total)
+        done, carry = [total[: high - low], *done], total[-1]
+    return b.concat(done)
+
+
 def late_sum(
     b: Builder,
     left: Value,

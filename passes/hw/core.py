@@ -8,7 +8,7 @@ from typing import Any
 from gradcam.core.register_map import Field, describe_registers, register_map
 from gradcam.errors import fail
 from gradcam.passes.hw.builder import Builder, module
-from gradcam.passes.hw.carries import counter, late_sum
+from gradcam.passes.hw.carries import counter, late_sum, select_sum
 from gradcam.passes.hw.core_packets import Beat, Image, Result, receive_images, register_slice, send_results
 from gradcam.passes.hw.frame_buffer import build_frame_buffer
 from gradcam.passes.hw.interface import Interface
@@ -383,6 +383,12 @@ class _Wiring:
         low, high = registers["weights_low_address"], registers["weights_high_address"]
         base = b.register(b.concat([high, low]), "weights_base", self.load if self.interface.resident else self.go)
         address = Signal("araddr")
-        bytes_ = b.concat([base, b.const(0, WIDE - base.width)])
-        values[address.of(WEIGHTS)] = bytes_ + top[address.of(DRAM)].zero_extend(WIDE)
+        own, aligned = top[address.of(DRAM)].zero_extend(WIDE), WIDE - base.width
+        low, clock = own[:aligned], self.interface.clock
+        if clock.crossing:  # ARADDR of the top has its value a cycle before ARVALID is 1
+            low = b.register(low, "araddr_low")
+            high = select_sum(b, base, own[aligned:], "araddr", clock.pieces(base.width))
+        else:
+            high = base + own[aligned:]
+        values[address.of(WEIGHTS)] = b.concat([high, low])
         return values | {signal.of(WEIGHTS): b.const(value, signal.bits) for signal, value in READ_CONSTANTS.items()}

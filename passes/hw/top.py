@@ -90,7 +90,7 @@ class _Top:
                 for n, bank in self.banks.items()
             },
             self._build_reader(),
-            build_weight_loader(self.load) if self.load else None,
+            build_weight_loader(self.load, self.crossing) if self.load else None,
         )
 
         def wire(b: Builder, p: dict[str, Value]) -> dict[str, Value]:
@@ -145,7 +145,7 @@ class _Top:
         if self.weights is None:
             return None
         widths = {t: width for t, (_, _, width) in self.weight_symbols().items()}
-        return build_weight_reader(self.weights, bits_for(len(self.program)), widths, self.crossing)
+        return build_weight_reader(self.weights, bits_for(len(self.program)), widths, self.scheduled.clock)
 
     def weight_symbols(self) -> dict[Any, tuple[str, int, int]]:
         """Register, lowest bit and width of each run-time term that selects among the alternatives of a segment."""

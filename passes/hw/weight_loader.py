@@ -6,7 +6,7 @@ from typing import Any
 
 from gradcam.passes.hw.builder import Builder, module
 from gradcam.passes.hw.signals import Signal
-from gradcam.passes.hw.value import Value, bits_for
+from gradcam.passes.hw.value import State, Value, bits_for
 from gradcam.passes.hw.weight_reader import (
     ADDRESS,
     BURST,
@@ -31,7 +31,7 @@ POLYNOMIAL, CHECKSUM = 0xEDB88320, 32
 LOADING, LOADED, CRC = Signal("loading"), Signal("loaded"), Signal("checksum", CHECKSUM)
 
 
-def build_weight_loader(load: WeightLoad) -> Any:
+def build_weight_loader(load: WeightLoad, crossing: int) -> Any:
     """Builds the module `weight_loader`.
 
     `go` starts a load, while none is under way. `wdata` has the beat that arrives in its highest bits, and those before
@@ -40,6 +40,10 @@ def build_weight_loader(load: WeightLoad) -> Any:
 
     `error` is 1 from a beat with a response other than OKAY, another identifier than that of reads, or RLAST in the
     wrong place, until the next load. `loaded` is 0 from `go` on, and stays 0 after an error.
+
+    Args:
+        load: the load.
+        crossing: 1 with a clock, else 0: the cycles for which ARADDR has its value before ARVALID is 1.
     """
     requests, channel = axi_ports(load.dram.width)
     words, beats = max(bank.words for bank in load.banks), max(map(load.piece_beats, load.banks))
@@ -48,7 +52,7 @@ def build_weight_loader(load: WeightLoad) -> Any:
     outputs.append(Signal("wdata", beats * load.dram.width))
 
     def build(b: Builder, p: dict[str, Value]) -> dict[str, Value]:
-        return _Loader(load, b, p).outputs()
+        return _Loader(load, b, p, crossing).outputs()
 
     comment = (
         f"Loader of the weights: an AXI4 master with {load.dram.width} bits of data, which fills the constant banks"
@@ -59,8 +63,8 @@ def build_weight_loader(load: WeightLoad) -> Any:
 class _Loader:
     """The body of the weight loader."""
 
-    def __init__(self, load: WeightLoad, b: Builder, p: dict[str, Value]) -> None:
-        self.load, self.b, self.p, self.go = load, b, p, p["go"]
+    def __init__(self, load: WeightLoad, b: Builder, p: dict[str, Value], crossing: int) -> None:
+        self.load, self.b, self.p, self.go, self.crossing = load, b, p, p["go"], crossing
         self.loading = b.state(1, "loading", reset=0)
         self.arrives = p["rvalid"] & self.loading
 
@@ -94,8 +98,11 @@ class _Loader:
         bursts, bytes_ = -(-self.load.beats // burst), dram.width // 8
         number, asking = b.state(bits_for(bursts + 1), "number"), b.state(1, "asking", reset=0)
         under_way = b.state(bits_for(dram.outstanding + 1), "under_way", reset=0)
-        valid = asking & under_way.ne(dram.outstanding)
+        settled = b.state(1, "settled", reset=0) if self.crossing else b.const(1, 1)
+        valid = b.all_of(asking, under_way.ne(dram.outstanding), settled)
         sent, is_last = valid & self.p["arready"], number.eq(bursts - 1)
+        if isinstance(settled, State):
+            settled.assign(~(go | sent))
         asking.assign(go | (asking & ~(sent & is_last)))
         number.assign(b.mux(go, 0, number + 1), go | sent)
         under_way.assign(counted(under_way, sent, ended))

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from gradcam.passes.hw.builder import Builder, module
+from gradcam.passes.hw.carries import select_sum
 from gradcam.passes.hw.memory import memory_address_bits
 from gradcam.passes.hw.signals import Signal
 from gradcam.passes.hw.value import State, Value, bits_for
+from gradcam.passes.program.clock import Clock
 from gradcam.passes.program.weight_stream import WeightStream
 
 #: Bits of the AXI4 signals ARADDR, ARLEN, ARSIZE, ARBURST and RRESP.
@@ -31,7 +33,7 @@ def axi_ports(width: int) -> tuple[list[Signal], list[Signal]]:
     return inputs, [*outputs, Signal("arburst", BURST), Signal("rready")]
 
 
-def build_weight_reader(weights: WeightStream, nest_bits: int, symbols: dict[Any, int], crossing: int) -> Any:
+def build_weight_reader(weights: WeightStream, nest_bits: int, symbols: dict[Any, int], clock: Clock) -> Any:
     """Builds the module `tape_reader`, which reads the weight stream.
 
     `go` restarts it at the beginning of the stream. `ready` is 1 while the ring holds a complete word that no engine
@@ -47,7 +49,8 @@ def build_weight_reader(weights: WeightStream, nest_bits: int, symbols: dict[Any
         nest_bits: bits of `nest`, the number of the nest that runs. A segment that a symbol selects is requested when
             this number says that the symbol is known.
         symbols: bits of each symbolic term.
-        crossing: registers between what allows a request and the request, 0 or 1.
+        clock: the clock of the design. With one, there is a register between what allows a request and the request, and
+            ARADDR has its value a cycle before ARVALID is 1.
     """
     waits = any(segment.after for segment in weights.segments)
     requests, channel = axi_ports(weights.width)
@@ -60,7 +63,7 @@ def build_weight_reader(weights: WeightStream, nest_bits: int, symbols: dict[Any
     outputs += [Signal("wdata", weights.bank.memory_width)]
 
     def build(b: Builder, p: dict[str, Value]) -> dict[str, Value]:
-        return _Reader(weights, b, p, symbol_ports, crossing).outputs()
+        return _Reader(weights, b, p, symbol_ports, clock).outputs()
 
     comment = f"Reader of the weight tape: an AXI4 master with {weights.width} bits of data, ahead of the engines"
     return module("tape_reader", inputs, outputs, build, comment=comment)
@@ -75,9 +78,10 @@ class _Reader:
     """The body of the weight reader."""
 
     def __init__(
-        self, weights: WeightStream, b: Builder, p: dict[str, Value], symbols: dict[Any, Signal], crossing: int
+        self, weights: WeightStream, b: Builder, p: dict[str, Value], symbols: dict[Any, Signal], clock: Clock
     ) -> None:
-        self.weights, self.b, self.p, self.symbols, self.crossing = weights, b, p, symbols, crossing
+        self.weights, self.b, self.p, self.symbols = weights, b, p, symbols
+        self.clock, self.crossing = clock, clock.crossing
         self.segments = weights.segments
         self.beats = [s.words * weights.word_beats for s in self.segments]
         self.room = b.state(bits_for(weights.bank.words * weights.word_beats + 1), "room")
@@ -89,6 +93,11 @@ class _Reader:
         #: they leave the cycle to what decides whether it can be sent.
         self.length = b.state(bits_for(self.burst + 1), "length")
         self.last = b.state(1, "last")
+        #: The address of the next request, in bursts.
+        last = self.segments[-1]
+        whole = last.base + weights.stride(last) * last.alternatives
+        self.burst_bytes = weights.burst * weights.width // 8
+        self.address = b.state(bits_for(whole // self.burst_bytes + 2), "address")
         #: i1: there are requests under way, as a register.
         self.expects = b.state(1, "expects", reset=0)
         self.arrives = p["rvalid"] & self.expects
@@ -102,14 +111,14 @@ class _Reader:
             self.left.ne(0),
             length.ule(self.room.zero_extend(bits)),
             self.under_way.ne(weights.outstanding),
-            *self._known(),
         )
         # Until a request is accepted, what allows it stays.
-        asks = b.state(1, "asks", reset=0) if self.crossing else may
+        asks = b.state(1, "asks", reset=0) if self.crossing else may & self._known()
         sent = asks & p["arready"]
+        placed, adds = self._placed(sent & self.last)
         if isinstance(asks, State):
-            asks.assign(b.all_of(may, ~sent, ~p["go"]))
-        self._next_burst(sent)
+            asks.assign(b.all_of(may, placed, ~sent, ~p["go"]))
+        self._next_burst(sent, adds, self._following(placed))
         self.room.assign(self._room_left(sent))
         ends = self._ends()
         answered = self.arrives & ends
@@ -119,7 +128,7 @@ class _Reader:
         bytes_ = weights.width // 8
         return {
             "arvalid": asks,
-            "araddr": self._base() + self._offset(),
+            "araddr": self._bytes(self.address if self.crossing else self.address + self._part()),
             "arlen": (self.length.zero_extend(LENGTH + 1) + -1)[:LENGTH],
             "arsize": b.const(bits_for(bytes_) if bytes_ > 1 else 0, SIZE),
             "arburst": b.const(INCREMENTING, BURST),
@@ -128,68 +137,103 @@ class _Reader:
             **self._arrival(),
         }
 
-    def _next_burst(self, sent: Value) -> None:
+    def _next_burst(self, sent: Value, adds: Value, following: Value) -> None:
         """Assigns the position of the next request: the next burst of the segment or, after the last, a new segment.
 
         Args:
             sent: i1: a request is accepted.
+            adds: i1: the address, and nothing else, becomes `following`.
+            following: the address behind this request or, where `adds` is 1, that with the part of the symbol.
         """
         b, go, burst = self.b, self.p["go"], self.burst
         less = self.left - burst
         # The next request is the last one, too, where at most two bursts are left, this one and that.
         ends = self.left.ule(2 * burst) if 2 * burst < max(self.beats) else b.const(1, 1)
         rest = b.mux(ends, less[: self.length.width], burst)
-        for state, of, here in (
-            (self.left, lambda beats: beats, less),
-            (self.length, lambda beats: min(beats, burst), rest),
-            (self.last, lambda beats: int(beats <= burst), ends),
+        bases, none = [s.base // self.burst_bytes for s in self.segments], b.const(0, 1)
+        for state, of, here, also in (
+            (self.left, self.beats, less, none),
+            (self.length, [min(beats, burst) for beats in self.beats], rest, none),
+            (self.last, [int(beats <= burst) for beats in self.beats], ends, none),
+            (self.address, bases, following, adds),
         ):
-            first, *others = (of(beats) for beats in (*self.beats, 0, 0))
-            begun = b.mux(go, first, b.table(self.segment, others, state.width))
-            state.assign(b.mux(go | self.last, begun, here), go | sent)
+            begun = b.mux(go, of[0], b.table(self.segment, [*of[1:], 0, 0], state.width))
+            state.assign(b.mux(go | (self.last & ~also), begun, here), b.any_of(go, sent, also))
         self.segment.assign(b.mux(go, 0, self.segment + 1), go | (sent & self.last))
 
     def _room_left(self, sent: Value) -> Value:
         """Free space in the ring after this cycle, in beats; in it a request may be `sent` (i1).
 
-        It is computed both with this request and without: whether it is sent is known late.
+        What is added is chosen in front of the adder. With a clock the choices are those of the cycle before, as the
+        length stays for a cycle before a request.
         """
         b, weights, bits = self.b, self.weights, self.room.width
-        free = self.p["free"].zero_extend(bits)
-        shift = (weights.word_beats - 1).bit_length()
-        if shift:
-            free = b.concat([free[: bits - shift], b.const(0, shift)])
-        more, length = self.room + free, self.length.zero_extend(max(bits, self.length.width))[:bits]
-        left = b.mux(sent, more - length, more)
-        return b.mux(self.p["go"], weights.bank.words * weights.word_beats, left)
+        word, length = b.const(weights.word_beats, bits), self.length.zero_extend(max(bits, self.length.width))[:bits]
+        less, both = (self._late(value, "change") for value in (b.const(0, bits) - length, word - length))
+        change = b.mux(self.p["free"], b.mux(sent, both, word), b.mux(sent, less, 0))
+        return b.mux(self.p["go"], weights.bank.words * weights.word_beats, self.room + change)
 
-    def _known(self) -> list[Value]:
-        """i1: the symbol that selects an alternative of the segment is known; an empty list without symbols."""
+    def _known(self) -> Value:
+        """i1: the symbol that selects an alternative of the segment is known."""
         if "nest" not in self.p:
-            return []
+            return self.b.const(1, 1)
         nest = self.p["nest"]
         after = self.b.table(self.segment, [*(s.after for s in self.segments), 0], nest.width)
-        return [nest.uge(after)]
+        return nest.uge(after)
 
-    def _base(self) -> Value:
-        """The first address of the segment, or of its alternative that a symbol selects."""
-        b, weights = self.b, self.weights
-        base = b.table(self.segment, [*(s.base for s in self.segments), 0], ADDRESS)
+    def _picks(self) -> Value:
+        """i1: a symbol selects an alternative of the segment."""
+        return self.b.table(self.segment, [*(int(s.symbol is not None) for s in self.segments), 0], 1)
+
+    def _placed(self, ended: Value) -> tuple[Value, Value]:
+        """With a clock, i1: the address contains the part of the symbol; i1: it becomes so after this cycle.
+
+        Args:
+            ended: i1: the last request of a segment is accepted.
+        """
+        b, picks = self.b, self._picks()
+        if not (self.crossing and self.symbols):
+            return b.const(1, 1), b.const(0, 1)
+        known, before = picks & self._known(), picks
+        for _ in range(self.clock.placing):
+            before, known = known, b.register(b.all_of(known, ~ended, ~self.p["go"]), "known")
+        return known | ~picks, before & ~known
+
+    def _following(self, placed: Value) -> Value:
+        """The address behind this request; with a clock, as long as it is not `placed`, with the part of the symbol.
+
+        With a clock it is that of the cycle before: the address stays for a cycle before a request, and for another one
+        while the request is accepted.
+        """
+        b, width = self.b, self.address.width
+        if not self.crossing:
+            return self.address + 1
+        more = b.mux(placed, b.const(1, width), self._part()) if self.symbols else b.const(1, width)
+        return select_sum(b, self.address, more, "following", self.clock.pieces(width))
+
+    def _part(self) -> Value:
+        """The part of the symbol in the address, in bursts: 0 in a segment that none selects.
+
+        With a clock a product has registers in front of it and behind it.
+        """
+        b, width, parts = self.b, self.address.width, list[Value]()
         for symbol, port in self.symbols.items():
-            strides = [weights.stride(s) if s.symbol == symbol else 0 for s in self.segments]
+            strides = [self.weights.stride(s) // self.burst_bytes if s.symbol == symbol else 0 for s in self.segments]
             for stride in dict.fromkeys(s for s in strides if s):
                 here = b.table(self.segment, [*(int(s == stride) for s in strides), 0], 1)
-                product = self.p[port].zero_extend(ADDRESS) * stride
-                base = base + b.mux(here, product, 0)
-        return base
+                product = self._late(self._late(self.p[port], "symbol").zero_extend(width) * stride, "product")
+                parts.append(here.replicate(width) & product)
+        return self._late(b.any_of(*parts), "part") if parts else b.const(0, width)
 
-    def _offset(self) -> Value:
-        """The number of bytes of the segment that are requested already."""
-        b = self.b
-        whole = b.table(self.segment, [*self.beats, 0], ADDRESS)
-        done = whole - self.left.zero_extend(ADDRESS)
-        shift = (self.weights.width // 8 - 1).bit_length()
-        return b.concat([done[: ADDRESS - shift], b.const(0, shift)]) if shift else done
+    def _late(self, value: Value, name: str) -> Value:
+        """A value, with a clock that of a cycle ago."""
+        return self.b.register(value, name) if self.crossing else value
+
+    def _bytes(self, address: Value) -> Value:
+        """An address in bursts as one in bytes."""
+        b, shift = self.b, (self.burst_bytes - 1).bit_length()
+        whole = b.concat([address, b.const(0, shift)]) if shift else address
+        return whole.zero_extend(ADDRESS) if whole.width < ADDRESS else whole[:ADDRESS]
 
     def _ends(self) -> Value:
         """i1: the beat that arrives is the last one of its burst, by the number of beats that arrived before it."""

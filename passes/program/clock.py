@@ -231,6 +231,11 @@ class Clock:
         return 1 + 2 * self.crossing
 
     @property
+    def placing(self) -> int:
+        """Cycles from a run-time term to the address that it picks in DRAM; with a clock, of a product and a sum."""
+        return 5 * self.crossing
+
+    @property
     def lane(self) -> float:
         """Delay from a word that was read to one of its lanes, including the choice of padding."""
         return self.delays.logic if self.delays else 0.0

@@ -6,7 +6,8 @@ beat per cycle, with bursts in order. Cycle 0 is the first cycle of the run. The
 
 - At most one burst is requested per cycle: when the ring has room for it, fewer than `outstanding` bursts are under
   way, and the nest from which its symbol is known has begun. Events of a cycle count from the next cycle on, and with
-  a target clock from the one after that on.
+  a target clock from the one after that on. With one, the first request of a segment that a symbol selects waits
+  until its address is known, too.
 - A word can be read from the cycle after its last beat on.
 - A word is free in the cycle after its last read, in the pipeline stage of the read.
 """
@@ -33,7 +34,7 @@ class WeightTiming:
         self._freed: list[int] = []  # for every word the cycle of its last read
         self._ends: list[int] = []  # cycle of the last beat of every burst that has been requested
         self._requests: list[int] = []  # cycle of the request of every burst
-        beats, self._after = _bursts(weight_stream)
+        beats, self._after, self._placing = _bursts(weight_stream, clock.placing)
         self._beats = beats.tolist()
         self._requested = requested = np.cumsum(beats)  # beats up to the end of every burst
         word_beats = weight_stream.word_beats
@@ -99,6 +100,7 @@ class WeightTiming:
         begins, freed, ends, outstanding = self._begins, self._freed, self._ends, self._weight_stream.outstanding
         for number in range(len(ends), bursts[-1] + 1):
             cycle = max(self._requests[-1] + 1 if self._requests else 0, begins[self._after[number]])
+            cycle += self._placing[number]
             if number >= outstanding:
                 cycle = max(cycle, ends[number - outstanding] + 1)
             if (taken := self._taken[number]) >= 0:
@@ -110,12 +112,15 @@ class WeightTiming:
         return np.array(ends[bursts[0] :])[bursts - bursts[0]] - self._tail[word : word + count]
 
 
-def _bursts(weight_stream: WeightStream) -> tuple[np.ndarray, list[int]]:
-    """For each burst its beats, and the number of the nest that must have been issued before its request."""
-    beats, after, burst = list[int](), list[int](), weight_stream.burst
+def _bursts(weight_stream: WeightStream, placing: int) -> tuple[np.ndarray, list[int], list[int]]:
+    """For each burst its beats, the number of the nest that must have been issued before its request, and the cycles
+    until its address is known then, which are `placing` where a symbol selects it.
+    """
+    beats, after, places, burst = list[int](), list[int](), list[int](), weight_stream.burst
     for segment in weight_stream.segments:
         whole, rest = divmod(segment.words * weight_stream.word_beats, burst)
         sizes = [burst] * whole + [rest] * bool(rest)
         beats += sizes
         after += [segment.after] * len(sizes)
-    return np.array(beats), after
+        places += [placing * (segment.symbol is not None), *[0] * (len(sizes) - 1)]
+    return np.array(beats), after, places

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from core import DRAM_FAULTS, Scenario, check, fault_kinds, faults, period
 from core_simulation import Played, build, lint
-from rtl_networks import flat, sums
+from rtl_networks import flat, last_layer, sums
 from simulated_core import make
 
 from gradcam.core.register_map import register_map
@@ -106,6 +106,14 @@ def test_a_read_that_lacks_a_beat_is_reported_and_ends_with_a_reset(dram):
         scenario.lost(image)
     scenario.images([3])
     check(dram.play(scenario, limit=20 * dram.program.cycles.total), scenario.expected, dram.reference)
+
+
+def test_addresses_of_weights_with_a_clock(tmp_path):
+    """Their sum has three pieces, and a register in front of ARADDR."""
+    core = make(last_layer(), tmp_path, weights="dram", clock_mhz=300.0, family="xcup")
+    scenario = Scenario(core.program)
+    scenario.images([0, 1, 2])
+    check(core.play(scenario, pause=True, seed=1), scenario.expected, core.reference)
 
 
 @pytest.mark.parametrize("signal", ["rlast", "rid", "rresp"])

@@ -3,7 +3,7 @@
 import pytest
 from instance_checks import Replaced, mismatches, verilator
 
-from gradcam.passes.hw.carries import counter, late_sum
+from gradcam.passes.hw.carries import counter, late_sum, select_sum
 from gradcam.passes.hw.dsp import module_once
 from gradcam.passes.hw.signals import Signal
 
@@ -53,6 +53,17 @@ def late(minus, number):
     return Replaced("late", factors, outputs, True, lambda b: module_once(b, "late", *ports, build, ""))
 
 
+def chosen(number):
+    """A sum of nine bits in so many pieces that takes one cycle."""
+
+    def build(b, p):
+        return {"sum": select_sum(b, p["left"], p["right"], "sum", number)}
+
+    ports = [Signal("left", 9), Signal("right", 9)], [Signal("sum", 9)]
+    factors, outputs = {"left": (1, 9), "right": (1, 9)}, {"sum": 9}
+    return Replaced("late", factors, outputs, False, lambda b: module_once(b, "late", *ports, build, ""))
+
+
 @pytest.mark.parametrize("number", [1, 2, 3])
 def test_a_counter_of_pieces_is_a_counter(number, tmp_path):
     wrong, different = mismatches(pieces(number), COUNTER, "", tmp_path, verilator)
@@ -65,6 +76,16 @@ def test_a_sum_of_pieces_is_the_sum_a_cycle_later_for_each_but_the_first(minus, 
     text = SUM.format(sign=sign, late=number - 1)
     wrong, different = mismatches(late(minus, number), text, "", tmp_path, verilator)
     assert wrong == 0 and different > 3000
+
+
+@pytest.mark.parametrize("number", [1, 2, 3, 4])
+def test_a_sum_whose_carries_choose_is_the_sum_a_cycle_later(number, tmp_path):
+    text = SUM.format(sign="+", late=1).replace("input ce, ", "").replace("if (ce) ", "")
+    wrong, different = mismatches(chosen(number), text, "", tmp_path, verilator)
+    assert wrong == 0 and different > 3000
+    lost = text.replace("left + right", "{left[8:4] + right[8:4], left[3:0] + right[3:0]}")
+    (tmp_path / "lost").mkdir()
+    assert mismatches(chosen(number), lost, "", tmp_path / "lost", verilator)[0] > 1000
 
 
 def test_a_wrong_carry_is_found(tmp_path):

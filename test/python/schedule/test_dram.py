@@ -46,8 +46,12 @@ def test_outputs_and_cycles(network, pe, width, outstanding, tmp_path):
     check_design(net, from_dram(net.settings(pe), width, outstanding), tmp_path / "design")
 
 
-def test_outputs_and_cycles_of_a_deeper_target(tmp_path):
-    settings = deeper_targets.settings("norm", "gradcam", "4x4")
+@pytest.mark.parametrize(
+    ("target", "clock"), [("norm", {}), ("last", {"clock_mhz": 300, "family": "xcup"})], ids=["norm", "last-clock"]
+)
+def test_outputs_and_cycles_of_a_deeper_target(target, clock, tmp_path):
+    """With a clock, a class picks the rows of the last one, whose address takes cycles more."""
+    settings = dataclasses.replace(deeper_targets.settings(target, "gradcam", "4x4"), **clock)
     check_design(deeper_targets.network(), from_dram(settings, 32, 4), tmp_path / "design")
 
 
