@@ -9,6 +9,7 @@ from pycde.circt import ir
 
 from gradcam.errors import fail
 from gradcam.passes.hw.core import build_core
+from gradcam.passes.hw.interface import Interface
 from gradcam.passes.hw.top import TOP
 from gradcam.passes.infra.pass_base import Pass
 
@@ -34,10 +35,33 @@ class AddCore(Pass):
     target: ClassVar[str] = "circt"
 
     def run(self, module: Any) -> None:
-        """Adds the modules of the core."""
+        """Adds the modules of the core.
+
+        Raises:
+            GradcamError: there is no top, or a sum in the hardware takes longer than a cycle of its clock.
+        """
         with module.context, ir.Location.unknown():
             tops = [op for op in module.body.operations if ir.StringAttr(op.attributes["sym_name"]).value == TOP]
             if len(tops) != 1:
                 raise fail(module.operation, f"there is no module '{TOP}'; run convert-affine-to-hw first")
             with ir.InsertionPoint(module.body):
                 build_core(tops[0])
+            _refuse_long_sums(module, tops[0])
+
+
+def _refuse_long_sums(module: Any, top: Any) -> None:
+    """Refuses a clock at which a sum that has no pieces, such as that of an address, takes longer than a cycle.
+
+    Sums beside a product are part of a DSP slice.
+    """
+    interface = Interface.read(top)
+    for op in (op.operation for op in module.body.operations if op.operation.name == "hw.module"):
+        ops = [view.operation for view in op.regions[0].blocks[0].operations]
+        if any(inner.name == "comb.mul" for inner in ops):
+            continue
+        sums = (inner.results[0].type for inner in ops if inner.name in ("comb.add", "comb.sub"))
+        bits = max((ir.IntegerType(kind).width for kind in sums), default=1)
+        if interface.clock.pieces(bits) > 1:
+            name, most = ir.StringAttr(op.attributes["sym_name"]).value, int(interface.clock.fastest(bits))
+            reason = f"a sum of {bits} bits in {name} takes longer than a cycle; choose at most {most} MHz"
+            raise fail(top, f"{interface.mhz:g} MHz is too fast for {interface.family}: {reason}")

@@ -85,7 +85,8 @@ class Products:
         parts = value[:half].zero_extend(half + 1), value[half:needed]
         low, high = (self._multiply(part, factor).sign_extend(node.bits) for part in parts)
         if stages == 1:
-            return path.delay(low + b.concat([high[: node.bits - half], b.const(0, half)]), stages, "muli")
+            upper = low[half:] + high[: node.bits - half]
+            return path.delay(b.concat([upper, low[:half]]), stages, "muli")
         upper = late_sum(b, low[half:], high[: node.bits - half], "muli", stages, enable=path.enable)
         return path.delay(b.concat([upper, path.delay(low[:half], stages - 1, "muli")]), 1, "muli")
 

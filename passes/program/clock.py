@@ -299,6 +299,10 @@ class Clock:
         d = self.delays
         return next(n for n in range(1, bits + 1) if not d or d.sum(-(-bits // n) + min(n - 1, 2)) <= self.budget)
 
+    def fastest(self, bits: int) -> float:
+        """The clock in MHz at which a sum of so many bits still takes one cycle; infinite without a clock."""
+        return 1000 / (self.delays.register + self.delays.sum(bits)) if self.delays else math.inf
+
     def fills(self, bits: int) -> bool:
         """Whether a sum of so many bits leaves no room for another cell of logic behind it."""
         return self.pieces(bits + CARRY) > 1

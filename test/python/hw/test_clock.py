@@ -50,7 +50,7 @@ def test_rtl_equals_the_integer_reference(network, pe, mhz, family, tmp_path):
 
 @pytest.mark.parametrize(
     "options",
-    [{"dsp_packing": True}, {"weights": "dram"}, {"clock_mhz": 400, "family": "xcup"}],
+    [{"dsp_packing": True}, {"weights": "dram"}, {"clock_mhz": 390, "family": "xcup"}],
     ids=["packing", "dram", "late-sums"],
 )
 def test_a_deeper_target(options, tmp_path):
@@ -202,6 +202,16 @@ def test_a_product_with_a_narrow_constant_of_a_wide_type_is_made_of_one():
 def test_refusals(family, mhz, message):
     with pytest.raises(GradcamError, match=f"^{message}$"):
         Settings("layer4", clock_mhz=mhz, family=family)
+
+
+def test_a_clock_at_which_an_address_takes_longer_than_a_cycle_is_refused():
+    net = rtl_networks.windows()
+    message = "400 MHz is too fast for xcup: a sum of 13 bits in engine_sum takes longer than a cycle; choose at most "
+    with pytest.raises(GradcamError, match=message) as refused:
+        hardware(net, clocked(net.settings("8x8"), 400, "xcup"))
+    most = int(str(refused.value).split()[-2])
+    assert Clock.named("xcup", most).pieces(13) == 1 < Clock.named("xcup", most + 1).pieces(13)
+    assert hardware(net, clocked(net.settings("8x8"), most, "xcup"))
 
 
 def test_the_fastest_clock_that_is_named_is_taken():
