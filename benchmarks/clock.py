@@ -29,8 +29,8 @@ from gradcam.command import run
 from gradcam.compiler import Settings
 from gradcam.errors import GradcamError
 from gradcam.frontend import load_model
+from gradcam.names import CORE
 from gradcam.output import compile_to_folder
-from gradcam.passes.hw.core import CORE
 from gradcam.progress import stages
 from gradcam.synth.families import FAMILIES
 from gradcam.synth.instances import split_instances

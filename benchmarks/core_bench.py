@@ -534,7 +534,7 @@ async def do_session(bench: Bench, function: str, **arguments: Any) -> None:
 @cocotb.test()
 async def script(dut: Any) -> None:
     """Plays the script."""
-    for name in ("cocotb.gradcam_core", "cocotb"):
+    for name in (f"cocotb.{dut._name}", "cocotb"):
         logging.getLogger(name).setLevel(logging.WARNING)
     # The models look at the core when they are made: it must have been reset, or what they see is unknown.
     cocotb.start_soon(Clock(dut.aclk, PERIOD_NS, unit="ns", impl="gpi").start())

@@ -19,7 +19,6 @@ from cocotb_tools.runner import get_runner
 from gradcam.core.driver import image_beats
 from gradcam.design import Design
 from gradcam.errors import GradcamError
-from gradcam.passes.hw.core import CORE
 from gradcam.sim.build import optimization
 from gradcam.sim.header import waiver_lines
 from gradcam.verilator import find_toolchain
@@ -55,31 +54,36 @@ def build(folder: Path, simulator: str, work: Path) -> None:
     Raises:
         GradcamError: the simulator is missing or cannot build it.
     """
-    sources = sorted((folder / "rtl").glob("*.sv"))
+    top, sources = _top(folder), sorted((folder / "rtl").glob("*.sv"))
     if simulator == "verilator":
-        _verilate(sources, work)
+        _verilate(top, sources, work)
     else:
         if shutil.which("iverilog") is None:
             raise GradcamError("Icarus Verilog is not installed: iverilog is not on PATH")
-        command = ["iverilog", "-g2012", "-s", CORE, "-o", work / "sim.vvp", "-f", work / "cmds.f", *sources]
+        command = ["iverilog", "-g2012", "-s", top, "-o", work / "sim.vvp", "-f", work / "cmds.f", *sources]
         (work / "cmds.f").write_text("+timescale+1ns/1ps\n")
         done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
         if done.returncode:
             raise GradcamError(f"iverilog cannot build the core: {(done.stderr or done.stdout).splitlines()[0]}")
 
 
-def _verilate(sources: Sequence[Path], work: Path) -> None:
+def _top(folder: Path) -> str:
+    """The module of a folder's core."""
+    return Design.load(folder).program.core.top
+
+
+def _verilate(top: str, sources: Sequence[Path], work: Path) -> None:
     """As cocotb's runner builds, but with only the ports of the core public, so that the rest is optimized."""
     toolchain, config = find_toolchain(), work / "core.vlt"
-    lines = ["`verilator_config", f'public_flat_rw -module "{CORE}" -port "*"']
+    lines = ["`verilator_config", f'public_flat_rw -module "{top}" -port "*"']
     config.write_text("\n".join(lines) + "\n", encoding="utf-8")
     library = cocotb_tools.config.libs_dir
     main = cocotb_tools.config.share_dir / "lib" / "verilator" / "verilator.cpp"
     link = f"-Wl,-rpath,{library} -L{library} -lcocotbvpi_verilator"
     done = toolchain.run(
         [
-            *(toolchain.verilator, "-cc", "--exe", "-Mdir", work, "--top-module", CORE, "--vpi", "--prefix", "Vtop"),
-            *("-o", CORE, "-LDFLAGS", link, "-O3", "--x-assign", "fast", "--x-initial", "fast", "--noassert"),
+            *(toolchain.verilator, "-cc", "--exe", "-Mdir", work, "--top-module", top, "--vpi", "--prefix", "Vtop"),
+            *("-o", top, "-LDFLAGS", link, "-O3", "--x-assign", "fast", "--x-initial", "fast", "--noassert"),
             *("--timescale", "1ns/1ps", "-Wno-fatal", "-Wno-lint", "--quiet", config, main, *sources),
         ],
         work,
@@ -97,7 +101,7 @@ def lint(folder: Path) -> str:
         config = Path(temporary) / "core.vlt"
         config.write_text("\n".join(["`verilator_config", *waiver_lines()]) + "\n", encoding="utf-8")
         sources = sorted((folder / "rtl").glob("*.sv"))
-        flags = ("--lint-only", "-Wall", "-Wno-fatal", "--quiet", "--top-module", CORE)
+        flags = ("--lint-only", "-Wall", "-Wno-fatal", "--quiet", "--top-module", _top(folder))
         return toolchain.run([toolchain.verilator, *flags, config, *sources], Path(temporary)).stdout
 
 
@@ -143,7 +147,7 @@ def play(
         log = work / "output.txt"
         try:
             results = runner.test(
-                hdl_toplevel=CORE,
+                hdl_toplevel=program.core.top,
                 test_module="core_bench",
                 build_dir=build_folder,
                 test_dir=folder,
@@ -157,6 +161,6 @@ def play(
             failed = True
         if failed or not (work / "log.json").exists():
             text = log.read_text(encoding="utf-8", errors="replace") if log.exists() else "it printed nothing"
-            raise GradcamError(f"the bench of {CORE} failed:\n{text[-4000:]}")
+            raise GradcamError(f"the bench of {program.core.top} failed:\n{text[-4000:]}")
         found = json.loads((work / "log.json").read_text(encoding="utf-8"))
     return Played(found["log"], found["cycle"])

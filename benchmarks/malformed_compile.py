@@ -130,6 +130,7 @@ COMPILE_TEXTS = {
     "--preset": "|x|IMAGENET2",
     "--resize": f"{NO_NUMBER}|0|1x1x1|99999999999",
     "--crop": f"{NO_NUMBER}|0|9999",
+    "--name": f"| |A|1a|_a|a_|a__b|a-b|a.b|module|soft|int|entity|\u00e9|{'a' * 65}",
     "--no-such-option": "|x",
 }
 

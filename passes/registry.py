@@ -84,6 +84,7 @@ PASSES = (
     ("gradcam-assign-cycles", "schedule", "assign_cycles", "AssignCycles", "affine"),
     ("convert-affine-to-hw", "hw", "convert_affine_to_hw", "ConvertAffineToHw", "affine"),
     ("gradcam-add-core", "hw", "add_core", "AddCore", ""),
+    ("gradcam-prefix-modules", "hw", "prefix_modules", "PrefixModules", ""),
 )
 
 for _name, _room, _module, _class, _level in PASSES:

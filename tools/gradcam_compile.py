@@ -34,6 +34,7 @@ _FIRST_LEVELS = {
     "linalg": "weights dram_width dram_outstanding dram_latency schedule clock_mhz family",
     "scheduled": "max_onchip_bytes",
     "hw": "dsp_packing",
+    "verilog": "name",
 }
 
 #: The layer that is explained where none is named.
@@ -105,6 +106,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--schedule", metavar="FILE", help="loop orders, stem and ring as in the schedule.json of another compile")
     add("--clock-mhz", type=float, metavar="F", help="clock to pipeline for (default: products, shifts and sums only)")
     add("--family", help="FPGA family: xcup, xc7, or with --clock-mhz ecp5 (its default)")
+    add("--name", help="what the names of modules, files and macros begin with, for several designs in one project")
     add(
         "--emit",
         choices=(*LEVELS, *_ONNX),

@@ -8,9 +8,9 @@ from typing import Any, ClassVar
 from pycde.circt import ir
 
 from gradcam.errors import fail
+from gradcam.names import TOP
 from gradcam.passes.hw.core import build_core
 from gradcam.passes.hw.interface import Interface
-from gradcam.passes.hw.top import TOP
 from gradcam.passes.infra.pass_base import Pass
 
 

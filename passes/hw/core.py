@@ -7,6 +7,7 @@ from typing import Any
 
 from gradcam.core.register_map import Field, describe_registers, register_map
 from gradcam.errors import fail
+from gradcam.names import CORE, prefixed
 from gradcam.passes.hw.builder import Builder, module
 from gradcam.passes.hw.carries import counter, late_sum, select_sum
 from gradcam.passes.hw.core_packets import Beat, Image, Result, receive_images, register_slice, send_results
@@ -21,8 +22,6 @@ from gradcam.passes.hw.weight_reader import ERROR, IDENTIFIER, axi_ports
 from gradcam.passes.program.banks import power_of_two
 from gradcam.passes.program.packets import WORD, Channel
 from gradcam.schema import program as schema
-
-CORE = "gradcam_core"
 
 #: Prefixes of the ports of the four interfaces.
 CONTROL, IMAGE, RESULT, WEIGHTS = "s_axi_control", "s_axis_image", "m_axis_result", "m_axi_weights"
@@ -65,14 +64,14 @@ def build_core(top: Any) -> Any:
     return _Core(top, interface).build()
 
 
-def describe_core(interface: Interface) -> schema.Core:
-    """The description of the core in program.json: ports, registers, fingerprint, bytes of an image, classes."""
+def describe_core(interface: Interface, name: str | None = None) -> schema.Core:
+    """The description of the core of the design `name` in program.json: ports, registers, fingerprint, sizes."""
     (image,) = interface.inputs
     inputs, outputs = core_ports(interface)
     ports = [schema.Port("aclk", "in", 1), *(schema.Port(str(s), "in", s.bits) for s in inputs)]
     ports += [schema.Port(str(s), "out", s.bits) for s in outputs]
     return schema.Core(
-        top=CORE,
+        top=prefixed(name, CORE),
         ports=tuple(ports),
         registers=describe_registers(),
         fingerprint=interface.fingerprint,

@@ -8,6 +8,7 @@ from typing import Any
 
 from torch_mlir import ir as mlir
 
+from gradcam.names import TOP
 from gradcam.passes.hw.bank_access import BankAccess
 from gradcam.passes.hw.builder import Builder, module
 from gradcam.passes.hw.engine import EngineBuilder
@@ -22,8 +23,6 @@ from gradcam.passes.hw.weight_loader import CRC, LOADED, LOADER, LOADING, build_
 from gradcam.passes.hw.weight_reader import ERROR, axi_ports, build_weight_reader, symbol_port
 from gradcam.passes.program.banks import Bank, Slices
 from gradcam.passes.program.scheduled_program import ScheduledProgram
-
-TOP = "gradcam_top"
 
 #: Owner of the ports to the DRAM, and bits of a register of the program.
 DRAM, REGISTER = "dram", 32

@@ -15,6 +15,7 @@ from gradcam.dialect.methods import METHODS, method_named
 from gradcam.dram import Dram
 from gradcam.errors import GradcamError
 from gradcam.images import ASSUMED, ASSUMED_INSIDE, Image, Numbers, Preprocessing, Size, load_images
+from gradcam.names import check_name
 from gradcam.outside import outside
 from gradcam.passes.infra.instrumentation import Timing
 from gradcam.passes.infra.pass_manager import Instrumentation, PassManager
@@ -94,11 +95,13 @@ class Settings:
         clock_mhz: the clock that pipelines are made for; None registers products, shifts and lane sums only.
         family: the FPGA family that the design is for: one of `gradcam.passes.program.clock.DELAYS`. Without a clock,
             a family whose DSP slices form cascades; None: any family, with a clock "ecp5".
+        name: what the names of all modules, memory files, projects and macros begin with, so that several designs fit
+            one project: a-z, 0-9 and single underscores; None: nothing, for the only design of a project.
 
     Raises:
         GradcamError: a setting is invalid: an unknown method, place or family, an array with a side that is no power
-            of two, a `top_k` or `pool_map` below 1, or above 1 without a target layer, a preprocessing, a DRAM or a
-            clock that is impossible, or a schedule that cannot be read.
+            of two, a `top_k` or `pool_map` below 1, or above 1 without a target layer, a preprocessing, a DRAM, a
+            clock or a name that is impossible, or a schedule that cannot be read.
     """
 
     target_layer: str | Sequence[str] | None
@@ -129,6 +132,7 @@ class Settings:
     schedule: str | Path | None = None
     clock_mhz: float | None = None
     family: str | None = None
+    name: str | None = None
 
     def __post_init__(self) -> None:
         check_types(self)
@@ -175,6 +179,8 @@ class Settings:
             raise GradcamError(f"a clock must be above 0 MHz, got {self.clock_mhz:g}")
         if self.max_onchip_bytes is not None and self.max_onchip_bytes < 1:
             raise GradcamError(f"{named('max_onchip_bytes')} must be at least 1, got {self.max_onchip_bytes}")
+        if self.name is not None:
+            check_name(self.name)
         if self.validate is True:
             raise GradcamError("validate must be images, None for some of the calibration images, or False for none")
 
@@ -239,6 +245,8 @@ def passes_for(level: str, settings: Settings) -> list[Element]:
         "convert-affine-to-hw": {"dsp_packing": settings.dsp_packing},
     }
     before: dict[str, list[Element]] = {"gradcam-group-pixels": _platform_passes(settings)}
+    if settings.name is not None:
+        before["lower-seq-to-sv"] = [("gradcam-prefix-modules", {"design": settings.name})]
     after: dict[str, list[Element]] = {"gradcam-plan-memory": _memory_passes(settings, file)}
     passes: list[Element] = []
     for name in PIPELINES[_PIPELINE[level]] if _PIPELINE[level] in PIPELINES else (_PIPELINE[level],):

@@ -7,7 +7,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from gradcam.package import TEXTS
+from gradcam.names import name_of
+from gradcam.package import texts
 
 #: The network of a compile: of level 1, and of level 2, which the integer reference executes.
 FLOAT, QUANTIZED = "ir/float.mlirbc", "ir/quantized.mlirbc"
@@ -29,10 +30,11 @@ def written_files(folder: Path) -> list[str]:
     Their paths are relative to `folder`, and may be patterns. RTL and memory images are those of the folder's
     program.json, of whatever version, so that a file put beside them counts as somebody else's.
     """
-    files = [*FILES, *TEXTS, "ir/[0-9]*-*.mlir"]
+    files = [*FILES, "ir/[0-9]*-*.mlir"]
     files += [f"sim/{name}" for name in SIMULATOR_FILES] + [f"synth/*/{name}" for name in SYNTHESIS_FILES]
     try:
         program: Any = json.loads((folder / "program.json").read_bytes())
-        return [*files, *map(glob.escape, (*program["memories"], *program["rtl"]))]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return files
+        named = [*texts(name_of(program["core"]["top"])), *program["memories"], *program["rtl"]]
+        return [*files, *map(glob.escape, named)]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return [*files, *texts(None)]

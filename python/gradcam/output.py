@@ -15,6 +15,7 @@ from gradcam.compiler import Compilation, Settings
 from gradcam.errors import GradcamError
 from gradcam.files import check_replaceable, replace_folder
 from gradcam.folder import FLOAT, QUANTIZED, written_files
+from gradcam.names import prefixed
 from gradcam.package import write_package
 from gradcam.page import write_page
 from gradcam.passes.infra.analyses import keeping
@@ -93,7 +94,8 @@ def compile_to_folder(
             with (work / file).open("wb") as stream:
                 module.write_bytecode(stream)
         scheduled = ScheduledProgram.of(compilation.to("scheduled"))
-        program = describe_program(scheduled, quantized, write_memories(scheduled, work), compilation.preprocessing)
+        memories = write_memories(scheduled, work, settings.name)
+        program = describe_program(scheduled, quantized, memories, compilation.preprocessing, settings.name)
         schedule = describe_schedule(scheduled)
         hardware = compilation.to("hw")
         multiplications, tables = count_multiplications(hardware), count_table_bytes(hardware)
@@ -120,8 +122,13 @@ def _sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def write_memories(scheduled: ScheduledProgram, work: Path) -> dict[str, str]:
+def write_memories(scheduled: ScheduledProgram, work: Path, design: str | None = None) -> dict[str, str]:
     """Writes the contents of a scheduled program's constant banks and DRAM.
+
+    Args:
+        scheduled: the level-4 program.
+        work: the output folder.
+        design: the name of the design; None where it has none.
 
     Returns:
         SHA-256 of the files by their paths, relative to the folder `work`.
@@ -133,14 +140,14 @@ def write_memories(scheduled: ScheduledProgram, work: Path) -> dict[str, str]:
             if bank.loaded:
                 continue
             for file, contents in bank.images(words).items():
-                files.append(file)
-                (work / file).write_text(hex_lines(contents, bank.bits), encoding="ascii")
+                files.append(prefixed(design, file))
+                (work / files[-1]).write_text(hex_lines(contents, bank.bits), encoding="ascii")
         if weight_stream := scheduled.weight_stream:
-            files.append(dram_file(weight_stream))
+            files.append(prefixed(design, dram_file(weight_stream)))
             (work / files[-1]).write_bytes(weight_stream.contents(scheduled.constants))
         if scheduled.weight_load:
-            files.append(LOAD_FILE)
-            (work / LOAD_FILE).write_bytes(scheduled.load_image)
+            files.append(prefixed(design, LOAD_FILE))
+            (work / files[-1]).write_bytes(scheduled.load_image)
     return {file: _sha256(work / file) for file in files}
 
 

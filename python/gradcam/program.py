@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from math import isinf
 from typing import Any, Literal, cast
 
@@ -11,9 +11,9 @@ from msgspec.structs import replace
 from torch_mlir import ir
 
 from gradcam.images import Preprocessing
+from gradcam.names import TOP, prefixed
 from gradcam.passes.hw.core import describe_core
 from gradcam.passes.hw.interface import Interface
-from gradcam.passes.hw.top import TOP
 from gradcam.passes.ir.attributes import (
     BEATS,
     CYCLES,
@@ -49,6 +49,7 @@ def describe_program(
     quantized: Any = None,
     memories: Mapping[str, str] | None = None,
     preprocessing: Preprocessing | None = None,
+    design: str | None = None,
 ) -> schema.Program:
     """Describes a scheduled program (after gradcam-assign-cycles) as program.json holds it.
 
@@ -58,6 +59,7 @@ def describe_program(
             integers without scales.
         memories: SHA-256 of the files with the contents of its memories, by their paths.
         preprocessing: what makes inputs of pixels; None for that of settings which do not say.
+        design: the name of the design; None where it has none.
 
     Returns:
         The program; `rtl` is empty until the files are written.
@@ -78,7 +80,7 @@ def describe_program(
                     buffers.setdefault(store.memref, buffer)
         described = tuple(_stream(a, arguments[i], scales, maps) for i, a in streams.items())
         return schema.Program(
-            top=TOP,
+            top=prefixed(design, TOP),
             preprocessing=_preprocessing(preprocessing or Preprocessing.of(), quantized, described[0].shape[-1]),
             streams=described,
             ports=tuple(schema.Input(arguments[i], a.element_bits) for i, a in ports.items()),
@@ -88,9 +90,9 @@ def describe_program(
             ),
             buffers=tuple(buffers.values()),
             banks={n: _bank(b, program.clock.block) for n, b in program.banks.items()},
-            dram=_dram(weight_stream, RING_LEVELS.get(program.module.operation)) if weight_stream else _loaded(program),
+            dram=_dram(program, weight_stream, design) if weight_stream else _loaded(program, design),
             clock_ns=None if isinf(period := program.clock.period) else period,
-            core=describe_core(Interface.of(program)),
+            core=describe_core(Interface.of(program), design),
             memories=dict(memories or {}),
             rtl={},
         )
@@ -191,25 +193,28 @@ def _weights(weight_stream: WeightStream | None, number: int, nest: Nest) -> sch
     return schema.WeightReads(use.words * word, use.tile * word, STALLS.get(nest.op), *BEATS.get(nest.op))
 
 
-def _dram(weight_stream: WeightStream, levels: Sequence[tuple[int, int]]) -> schema.Dram:
+def _dram(program: ScheduledProgram, weight_stream: WeightStream, design: str | None) -> schema.Dram:
     beat_bits = weight_stream.bank.width // weight_stream.word_beats
     return schema.Dram(
-        file=dram_file(weight_stream),
+        file=prefixed(design, dram_file(weight_stream)),
         width=weight_stream.width,
         outstanding=weight_stream.outstanding,
         latency=weight_stream.latency,
         ring=weight_stream.bank.name,
-        levels=tuple(schema.Level(cycle, beats * beat_bits // 8) for cycle, beats in levels),
+        levels=tuple(
+            schema.Level(cycle, beats * beat_bits // 8) for cycle, beats in RING_LEVELS.get(program.module.operation)
+        ),
         load=None,
     )
 
 
-def _loaded(program: ScheduledProgram) -> schema.Dram | None:
+def _loaded(program: ScheduledProgram, design: str | None) -> schema.Dram | None:
     """The DRAM of resident weights; None where all constants are part of the design."""
     if program.weight_load is None:
         return None
     dram, load = program.weight_load.dram, schema.Load(program.weight_load.cycles, zlib.crc32(program.load_image))
-    return schema.Dram(LOAD_FILE, dram.width, dram.outstanding, dram.latency, ring=None, levels=(), load=load)
+    file = prefixed(design, LOAD_FILE)
+    return schema.Dram(file, dram.width, dram.outstanding, dram.latency, ring=None, levels=(), load=load)
 
 
 def _preprocessing(chosen: Preprocessing, quantized: Any, channels: int) -> Preprocessing:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from gradcam.errors import GradcamError
 from gradcam.files import check_folder
+from gradcam.names import CORE, TOP, prefixed
 from gradcam.schema.document import read
 from gradcam.schema.program import Program
 
@@ -41,6 +42,8 @@ def _check_interfaces(program: Program) -> None:
     if len(program.inputs) != 1 or len(program.inputs[0].shape) != 3:
         raise GradcamError(f"the design takes {[s.name for s in program.inputs]}, not one image")
     program.preprocessing.of_channels(program.inputs[0].shape[-1])
+    if (program.top, program.core.top) != (prefixed(program.name, TOP), prefixed(program.name, CORE)):
+        raise GradcamError(f"the modules '{program.core.top}' and '{program.top}' are not of one design")
     for stream in program.streams:
         if math.prod(stream.shape) % stream.lanes:
             raise GradcamError(f"stream '{stream.name}' of shape {stream.shape} has no whole number of beats")
@@ -61,7 +64,11 @@ def _check_files(program: Program) -> None:
     files = [program.dram.file] if program.dram else []
     for name, bank in program.banks.items():
         numbers = [f"_{i}" for i in range(len(bank.memories))] if len(bank.memories) > 1 else [""]
-        files += [f"mem/{name}{number}.hex" for number in numbers] if bank.constant and not program.load else []
+        files += (
+            [prefixed(program.name, f"mem/{name}{number}.hex") for number in numbers]
+            if bank.constant and not program.load
+            else []
+        )
     for file in [*files, f"rtl/{program.top}.sv"]:
         if file not in program.memories | program.rtl:
             raise GradcamError(f"the file '{file}' has no checksum")

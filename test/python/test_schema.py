@@ -229,6 +229,8 @@ VALUES = [
     (lambda p: p["ports"].append(p["ports"][0]), "a design with maps has one port"),
     (lambda p: p["ports"][0].update(bits=31), "port 'class_select' has 31 bits; a class has 32"),
     (lambda p: p.update(memories={}), r"the file 'mem/.*' has no checksum"),
+    (lambda p: p.update(top="left_gradcam_top"), "modules 'gradcam_core' and 'left_gradcam_top' are not of one design"),
+    (lambda p: p["core"].update(top="core"), "the modules 'core' and 'gradcam_top' are not of one design"),
     (lambda p: p.update(rtl={}), r"the file 'rtl/gradcam_top\.sv' has no checksum"),
     (lambda p: p["streams"][-1].update(explains=None), "stream 'heatmap' must say what it explains if it is a map"),
     (lambda p: p["streams"][-1].update(scale=None), "stream 'heatmap' has no scale"),

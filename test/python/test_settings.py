@@ -49,6 +49,15 @@ WRONG = [
         {"dsp_packing": True, "activation_bits": 9, "clock_mhz": 100, "family": "xc7"},
         "activation bits and twice the weight bits may be 24 together",
     ),
+    *(
+        ({"name": name}, f"at most 64 characters; got {name!r}")
+        for name in ("", "Left", "1st", "_a", "a_", "a__b", "a-b", "a.b", "a b", "\u00e9", "a\n", "a" * 65)
+    ),
+    *(
+        ({"name": name}, f"a design cannot be called '{name}', which is reserved in {language}")
+        for name, language in (("soft", "SystemVerilog"), ("double", "C or C++"), ("entity", "VHDL"))
+    ),
+    ({"name": 5}, "name (--name) must be a text or None, got 5"),
     ({"pool_map": 0}, "pool-map must be at least 1, got 0"),
     ({"pool_map": 2.0}, "pool_map (--pool-map) must be an integer, got 2.0"),
     ({"target_layer": None, "pool_map": 2}, "pool-map 2 asks for explanations; name a target layer"),

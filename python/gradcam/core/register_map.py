@@ -11,6 +11,7 @@ from systemrdl.compiler import RDLCompiler
 from systemrdl.node import AddrmapNode, FieldNode, RegNode
 from systemrdl.rdltypes.builtin_enums import OnWriteType
 
+from gradcam.names import CORE
 from gradcam.schema import program as schema
 
 #: The SystemRDL source.
@@ -53,10 +54,10 @@ class Register:
 
 
 @cache
-def address_map() -> AddrmapNode:
-    """The elaborated source, which exporters of SystemRDL take."""
+def address_map(core: str = CORE) -> AddrmapNode:
+    """The elaborated source, which exporters of SystemRDL take, for a core with this name."""
     compiler = RDLCompiler()
-    compiler.compile_file(str(SOURCE))
+    compiler.compile_file(str(SOURCE), defines={"CORE": core})
     return compiler.elaborate().top
 
 

@@ -95,7 +95,7 @@ def buses_of(ports: Sequence[Port], hertz: int) -> list[Bus]:
 def _registers(top: str, number: str) -> ET.Element:
     """The component with only the memory map."""
     exporter = IPXACTExporter(vendor=VENDOR, library=LIBRARY, version=number, standard=Standard.IEEE_1685_2009)
-    text = exported("map.xml", lambda path: exporter.export(address_map(), str(path), component_name=top))
+    text = exported("map.xml", lambda path: exporter.export(address_map(top), str(path), component_name=top))
     return ET.fromstring(text)
 
 

@@ -8,13 +8,15 @@ from peakrdl_cheader.exporter import CHeaderExporter
 from peakrdl_markdown import MarkdownExporter
 
 from gradcam.core.register_map import address_map
+from gradcam.names import prefixed
 from gradcam.package.text import exported
 from gradcam.schema.program import Program
 
 
 def register_header(program: Program) -> str:
     """The text of gradcam_core.h: a struct of the registers, masks and positions of the fields."""
-    return exported(f"{program.core.top}.h", lambda path: CHeaderExporter().export(address_map(), str(path)))
+    core = program.core.top
+    return exported(f"{core}.h", lambda path: CHeaderExporter().export(address_map(core), str(path)))
 
 
 def register_document(program: Program | None = None) -> str:
@@ -26,30 +28,30 @@ def register_document(program: Program | None = None) -> str:
 
 def packet_header(program: Program) -> str:
     """The text of gradcam_packets.h: sizes of the packets of this design, and the scales of their contents."""
-    core, (image,) = program.core, program.inputs
+    core, (image,), macros = program.core, program.inputs, prefixed(program.name, "gradcam_").upper()
     height, width, channels = image.shape
     mean, std = program.preprocessing.of_pixels
     lines = [
-        f"GRADCAM_FINGERPRINT 0x{core.fingerprint:08x}u // of the register DESIGN",
-        f"GRADCAM_IMAGE_HEIGHT {height}",
-        f"GRADCAM_IMAGE_WIDTH {width}",
-        f"GRADCAM_IMAGE_CHANNELS {channels}",
-        f"GRADCAM_IMAGE_BEATS {image.beats}",
-        f"GRADCAM_IMAGE_BEAT_BYTES {core.image_bytes}",
-        f"GRADCAM_IMAGE_SCALE {image.scale!r} // real value of 1",
-        f"GRADCAM_IMAGE_MEAN {_numbers(mean)} // by channel, of pixels from 0 to 1",
-        f"GRADCAM_IMAGE_STD {_numbers(std)} // a real value is (pixel - mean) / std",
-        f"GRADCAM_RESULT_WORDS {program.packet_words} // int32_t",
+        f"{macros}FINGERPRINT 0x{core.fingerprint:08x}u // of the register DESIGN",
+        f"{macros}IMAGE_HEIGHT {height}",
+        f"{macros}IMAGE_WIDTH {width}",
+        f"{macros}IMAGE_CHANNELS {channels}",
+        f"{macros}IMAGE_BEATS {image.beats}",
+        f"{macros}IMAGE_BEAT_BYTES {core.image_bytes}",
+        f"{macros}IMAGE_SCALE {image.scale!r} // real value of 1",
+        f"{macros}IMAGE_MEAN {_numbers(mean)} // by channel, of pixels from 0 to 1",
+        f"{macros}IMAGE_STD {_numbers(std)} // a real value is (pixel - mean) / std",
+        f"{macros}RESULT_WORDS {program.packet_words} // int32_t",
     ]
     scales, place = {s.name: s.scale for s in program.outputs}, 0
     for field, words in program.fields.items():
-        name = f"GRADCAM_{field.upper()}"
+        name = f"{macros}{field.upper()}"
         lines += [f"{name}_WORD {place}", f"{name}_WORDS {words}"]
         if scales.get(field) is not None:
             lines.append(f"{name}_SCALE {scales[field]!r}")
         place += words
     body = "".join(f"#define {line}\n" for line in lines)
-    guard = "GRADCAM_PACKETS_H"
+    guard = f"{macros}PACKETS_H"
     about = f"// Packets of {core.top}; NAME_WORD is the number of the first word of a field of the result."
     return f"{about}\n\n#ifndef {guard}\n#define {guard}\n\n{body}\n#endif\n"
 

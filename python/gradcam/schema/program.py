@@ -10,6 +10,7 @@ import numpy as np
 
 from gradcam.errors import GradcamError
 from gradcam.images.preprocessing import Preprocessing
+from gradcam.names import name_of
 from gradcam.numerics import quantize
 from gradcam.schema.document import Count, Document, Identifier, Natural, Record
 
@@ -418,6 +419,11 @@ class Program(Document, frozen=True, kw_only=True):
     core: Core
     memories: Checksums
     rtl: Checksums
+
+    @property
+    def name(self) -> str | None:
+        """The name of the design, with which modules and files of memories begin; None where it has none."""
+        return name_of(self.core.top)
 
     @property
     def ring(self) -> str | None:

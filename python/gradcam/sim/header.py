@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from gradcam.names import TOP, prefixed
 from gradcam.schema.program import Buffer, Program, Stream
 
 #: Name of the memory array in the module of a bank; a bank of several has a number behind each.
@@ -162,16 +163,13 @@ WAIVERS = (
 
 def verilator_config(program: Program) -> str:
     """The text of design.vlt: the signals that the harness reads, and the waived warnings with their reasons."""
-    lines = ["`verilator_config", "// Read by the harness for buffers, and for a timeline."]
-    for name in sorted({b.bank for b in program.buffers if b.bank}):
-        lines.append(f'public_flat_rd -module "{name}" -var "{MEMORY}*"')
-    for name in sorted({b.register for b in program.buffers if b.register}):
-        lines.append(f'public_flat_rd -module "{program.top}" -var "{name}"')
-    for name in _waiting_engines(program):
-        lines += [f'public_flat_rd -module "engine_{name}" -var "{flag}"' for flag in ("running", "stepping")]
-    if program.ring:
-        lines += [f'public_flat_rd -module "{READER}" -var "{signal}"' for signal in ("ready", "room")]
-    return "\n".join([*lines, *waiver_lines()]) + "\n"
+    read = [(name, f"{MEMORY}*") for name in sorted({b.bank for b in program.buffers if b.bank})]
+    read += [(TOP, name) for name in sorted({b.register for b in program.buffers if b.register})]
+    read += [(f"engine_{name}", flag) for name in _waiting_engines(program) for flag in ("running", "stepping")]
+    read += [(READER, signal) for signal in ("ready", "room")] if program.ring else []
+    lines = [f'public_flat_rd -module "{prefixed(program.name, module)}" -var "{name}"' for module, name in read]
+    about = "// Read by the harness for buffers, and for a timeline."
+    return "\n".join(["`verilator_config", about, *lines, *waiver_lines()]) + "\n"
 
 
 def waiver_lines() -> list[str]:

@@ -2,7 +2,7 @@
 // behind it, since slices stand in rows of their own. A template for one module of a design; see instances.py.
 //
 // The factors are the highest bits of the ports, so that a sign has one pin and no copies.
-module multiplier_${left}x${right} (
+module ${name} (
   input clk, input signed [$left-1:0] a, input signed [$right-1:0] b, output reg [$left+$right-1:0] product
 );
   wire [17:0] wide_a = a << (18 - $left), wide_b = b << (18 - $right);

@@ -7,12 +7,17 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
+from gradcam.names import prefixed
 from gradcam.passes.hw.dot import Dot
 from gradcam.passes.hw.dsp import multiplier_bits
 
 
 def split_instances(
-    files: Iterable[str], templates: Mapping[str, str], slice_: Mapping[str, Any], fabric: Collection[str] = ()
+    files: Iterable[str],
+    templates: Mapping[str, str],
+    slice_: Mapping[str, Any],
+    design: str | None = None,
+    fabric: Collection[str] = (),
 ) -> tuple[list[str], str]:
     """Separates the modules that have a template from the RTL files, and makes Verilog with instances of them.
 
@@ -23,31 +28,36 @@ def split_instances(
             `gradcam.passes.hw.dot` ("dot", "dots", "either").
         slice_: what the templates say of the slice of the family, see `Family`. A multiplier with more bits than it has
             is kept: the tool makes it of several slices.
+        design: the name of the design, with which its modules begin; None where it has none.
         fabric: the multipliers, by their modules, that are not to take slices.
     """
     kept, mapped = [], []
     for file in files:
-        kind, shape = _shape(Path(file).stem)
-        kind = "fabric" if Path(file).stem in fabric else kind
+        module = Path(file).stem
+        kind, shape = _shape(module.removeprefix(prefixed(design, "")))
+        kind = "fabric" if module in fabric else kind
         if kind in templates and (kind != "multiplier" or _fits(shape, slice_)):
             text = (Path(__file__).parent / templates[kind]).read_text(encoding="utf-8")
-            mapped.append(Template(text).substitute({**slice_, **shape}))
+            mapped.append(Template(text).substitute({**slice_, **shape, "name": module}))
         else:
             kept.append(file)
     return kept, "\n".join(mapped)
 
 
-def multipliers_in_fabric(slices: Mapping[str, float], limit: float) -> list[str]:
+def multipliers_in_fabric(slices: Mapping[str, float], limit: float, design: str | None = None) -> list[str]:
     """Multipliers that are made of LUTs, so that a part has slices for all others; those of the fewest bits.
 
     Args:
         slices: of every module, how many slices all of its instances take.
         limit: how many slices the part has.
+        design: the name of the design, with which its modules begin; None where it has none.
 
     Returns:
         Names of modules; none where all slices are there, and where multipliers are too few to help.
     """
-    costs = {n: slices[n] * bits[0] * bits[1] for n in slices if slices[n] and (bits := multiplier_bits(n))}
+    prefix = prefixed(design, "")
+    sizes = {name: multiplier_bits(name.removeprefix(prefix)) for name, taken in slices.items() if taken}
+    costs = {name: slices[name] * bits[0] * bits[1] for name, bits in sizes.items() if bits}
     over, found = sum(slices.values()) - limit, list[str]()
     for name in sorted(costs, key=lambda n: costs[n]):
         if over > 0:
@@ -71,5 +81,5 @@ def _shape(module: str) -> tuple[str, dict[str, Any]]:
     if bits := multiplier_bits(module):
         return "multiplier", {"left": bits[0], "right": bits[1]}
     if dot := Dot.named(module):
-        return dot.kind, {"name": module, **dot._asdict()}
+        return dot.kind, dot._asdict()
     return "", {}

@@ -15,8 +15,8 @@ from gradcam.design import Design
 from gradcam.errors import GradcamError
 from gradcam.files import check_replaceable, replace_folder
 from gradcam.folder import SYNTHESIS_FILES
+from gradcam.names import prefixed
 from gradcam.page import write_page
-from gradcam.passes.hw.core import CORE
 from gradcam.schema.program import Bank, Memory, Program
 from gradcam.synth import tools
 from gradcam.synth.families import FAMILIES, RESOURCES, Family, Part
@@ -73,12 +73,13 @@ def synthesize(
         modules = _map(design, target, yosys, work, say)
         if target.part:
             slices = {name: figures["DSP"] for name, figures in modules.items()}
-            if fabric := multipliers_in_fabric(slices, target.part.capacity["DSP"]):
+            if fabric := multipliers_in_fabric(slices, target.part.capacity["DSP"], design.program.name):
                 say(f"{', '.join(fabric)} in LUTs")
                 modules = _map(design, target, yosys, work, say, fabric)
         total = {r: sum(m[r] for m in modules.values()) for r in RESOURCES}
-        report = {"family": family, "top": CORE, "total": total, "modules": modules}
-        report["banks"] = bank_figures({**design.program.banks, **packet_banks(design.program)}, modules)
+        report = {"family": family, "top": design.program.core.top, "total": total, "modules": modules}
+        banks = {**design.program.banks, **packet_banks(design.program)}
+        report["banks"] = bank_figures({prefixed(design.program.name, n): bank for n, bank in banks.items()}, modules)
         check_banks(report["banks"])
         report |= {"part": None, "timing": None}
         if target.part and nextpnr:
@@ -105,8 +106,8 @@ def _map(
 
     Multipliers in `fabric`, by their modules, take no slices.
     """
-    place = work.relative_to(design.folder)
-    sources, instances = split_instances(sorted(design.program.rtl), family.templates, family.slice, fabric)
+    place, top, name = work.relative_to(design.folder), design.program.core.top, design.program.name
+    sources, instances = split_instances(sorted(design.program.rtl), family.templates, family.slice, name, fabric)
     mapped = work / "instances.v"
     if instances:
         mapped.write_text(instances, encoding="utf-8")
@@ -116,7 +117,7 @@ def _map(
     def run(commands: Sequence[str], log: str) -> None:
         run_logged(yosys, ["-p", "; ".join(commands)], design.folder, work / log, say)
 
-    commands = [*(f"read_verilog -sv {name}" for name in sources), *mapping(family, CORE)]
+    commands = [*(f"read_verilog -sv {name}" for name in sources), *mapping(family, top)]
     if family.part:
         netlist = work / "netlist.json"
         run([*commands, f"write_json {place}/netlist.json"], "yosys.log")
@@ -133,7 +134,7 @@ def _map(
     stat = work / "stat.json"
     modules = json.loads(stat.read_text(encoding="utf-8"))["modules"]
     stat.unlink()
-    return module_figures(modules, CORE, family)
+    return module_figures(modules, top, family)
 
 
 def mapping(family: Family, top: str) -> list[str]:

@@ -1,6 +1,6 @@
 // Multiplier of signed numbers with its registers in a DSP slice: A2, B2, M and P, which Yosys alone leaves in the fabric for
 // UltraScale+. A template for one module of a design; see instances.py, and xilinx_dot.v for what the slice is told.
-module multiplier_${left}x${right} (
+module ${name} (
   input clk, input signed [$left-1:0] a, input signed [$right-1:0] b, output [$left+$right-1:0] product
 );
   wire signed [29:0] wide_a = a;

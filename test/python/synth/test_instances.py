@@ -93,7 +93,7 @@ def test_slices_of_ecp5_compute_what_the_module_does(bits, tmp_path):
 def test_luts_compute_what_the_multiplier_does(bits, tmp_path):
     replaced, family = multiplier(*bits), FAMILIES["ecp5"]
     files = [f"rtl/{replaced.name}.sv"]
-    _, text = split_instances(files, family.templates, family.slice, [replaced.name])
+    _, text = split_instances(files, family.templates, family.slice, fabric=[replaced.name])
     wrong, different = mismatches(replaced, text, "", tmp_path, verilator)
     assert wrong == 0 and different > 2000
     (tmp_path / "mapped.v").write_text(text)
@@ -106,7 +106,7 @@ def test_luts_compute_what_the_multiplier_does(bits, tmp_path):
 
 def test_a_partial_product_with_another_sign_is_found(tmp_path):
     replaced, family = multiplier(17, 9), FAMILIES["ecp5"]
-    _, text = split_instances([f"rtl/{replaced.name}.sv"], family.templates, family.slice, [replaced.name])
+    _, text = split_instances([f"rtl/{replaced.name}.sv"], family.templates, family.slice, fabric=[replaced.name])
     wrong, _ = mismatches(replaced, text.replace("? -(", "? ("), "", tmp_path, verilator)
     assert wrong > 1000
 
@@ -118,6 +118,7 @@ def test_multipliers_of_the_fewest_bits_leave_slices_to_others():
     assert multipliers_in_fabric(slices, 176) == ["multiplier_17x15"]
     assert multipliers_in_fabric(slices, 161) == ["multiplier_6x18"]
     assert multipliers_in_fabric(slices, 156) == ["multiplier_6x18", "multiplier_17x9"]
+    assert multipliers_in_fabric({"left_multiplier_6x18": 16}, 8, "left") == ["left_multiplier_6x18"]
     assert multipliers_in_fabric({**slices, "mac": 200}, 156) == []  # a module's own slices are too many
 
 
