@@ -220,29 +220,46 @@ def test_icarus_gives_the_same_outputs_in_the_same_cycles(dram, tmp_path):
 def test_lint(name, request):
     folder = request.getfixturevalue(name).design.folder
     assert lint(folder) == ""
-    assert parse_errors(folder) == []
+    assert slang_faults(folder) == []
 
 
 #: What slang warns of in every design: CIRCT's spare parentheses, and outputs that a design has no use for.
 STYLE = {"DiagCode(BitwiseOpParentheses)", "DiagCode(EmptyOutputPortConn)"}
 
 
-def parse_errors(folder: Path) -> list[str]:
-    """What slang says of the RTL of a folder, elaborated, but for questions of style."""
+def slang_faults(folder: Path) -> list[str]:
+    """What slang says of the RTL of a folder, elaborated and analyzed, but for questions of style.
+
+    That a variable has several drivers is found by the analysis alone.
+    """
+    from pyslang.analysis import AnalysisManager
     from pyslang.ast import Compilation
     from pyslang.syntax import SyntaxTree
 
-    compilation = Compilation()
+    compilation, analysis = Compilation(), AnalysisManager()
     for path in sorted((folder / "rtl").glob("*.sv")):
         compilation.addSyntaxTree(SyntaxTree.fromFile(str(path)))
-    return [code for d in compilation.getAllDiagnostics() if (code := str(d.code)) not in STYLE]
+    found = list(compilation.getAllDiagnostics())
+    compilation.freeze()
+    analysis.analyze(compilation)
+    return [code for d in [*found, *analysis.getDiagnostics()] if (code := str(d.code)) not in STYLE]
 
 
 def test_slang_finds_a_port_that_does_not_exist(onchip, tmp_path):
     shutil.copytree(onchip.design.folder / "rtl", tmp_path / "rtl")
     path = tmp_path / "rtl" / "gradcam_core.sv"
     path.write_text(path.read_text().replace(".take_valid", ".taken_valid", 1))
-    assert parse_errors(tmp_path)
+    assert slang_faults(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "driver", ["assign interrupt_q = aresetn;", "always_ff @(posedge aclk) interrupt_q <= aresetn;"]
+)
+def test_slang_finds_a_register_with_two_drivers(onchip, tmp_path, driver):
+    shutil.copytree(onchip.design.folder / "rtl", tmp_path / "rtl")
+    path = tmp_path / "rtl" / "gradcam_core.sv"
+    path.write_text(path.read_text().replace("endmodule", f"  {driver}\nendmodule"))
+    assert len(slang_faults(tmp_path)) == 1
 
 
 @pytest.mark.skipif(shutil.which("iverilog") is None, reason="Icarus Verilog is not installed")
