@@ -8,8 +8,10 @@ from typing import Any
 from pycde.circt import ir
 from pycde.circt.dialects import hw, seq
 
+from gradcam.errors import GradcamError
 from gradcam.passes.hw.signals import Signal
 from gradcam.passes.hw.value import Deferred, State, Value, integer
+from gradcam.reserved import SYSTEM_VERILOG
 
 
 class Builder:
@@ -181,7 +183,13 @@ def module(
         reset: whether the module has the reset port `rst`.
         clock: name of the clock port.
         comment: text above the module in the SystemVerilog.
+
+    Raises:
+        GradcamError: the module or a port has a name that SystemVerilog reserves, which CIRCT's export would change, or
+            leave as it is.
     """
+    if reserved := SYSTEM_VERILOG.intersection([name, clock, *inputs, *outputs]):
+        raise GradcamError(f"a module or a port cannot be called '{min(reserved)}', which is reserved in SystemVerilog")
     ports = [
         (clock, seq.ClockType.get()),
         *([("rst", integer(1))] if reset else []),
