@@ -28,9 +28,14 @@ _KINDS: Mapping[str, tuple[type, str]] = {
 _OPTIONS = {"range_choice": "--range"}
 
 
+def option(setting: str) -> str:
+    """The option of gradcam-compile for a setting."""
+    return _OPTIONS.get(setting, "--" + setting.replace("_", "-"))
+
+
 def named(setting: str) -> str:
     """A setting by its names in Python and on the command line."""
-    return f"{setting} ({_OPTIONS.get(setting, '--' + setting.replace('_', '-'))})"
+    return f"{setting} ({option(setting)})"
 
 
 def check_types(settings: Any, named: Callable[[str], str] = named) -> None:

@@ -16,6 +16,7 @@ from gradcam.errors import GradcamError
 from gradcam.files import check_replaceable, replace_folder
 from gradcam.folder import FLOAT, QUANTIZED, written_files
 from gradcam.names import prefixed
+from gradcam.origin import origin
 from gradcam.package import write_package
 from gradcam.page import write_page
 from gradcam.passes.infra.analyses import keeping
@@ -99,7 +100,8 @@ def compile_to_folder(
         schedule = describe_schedule(scheduled)
         hardware = compilation.to("hw")
         multiplications, tables = count_multiplications(hardware), count_table_bytes(hardware)
-        program = replace(program, rtl=write_rtl(compilation.to("verilog"), work / "rtl"))
+        header = origin(name, program.core.fingerprint, settings)
+        program = replace(program, rtl=write_rtl(compilation.to("verilog"), work / "rtl", header))
         passes = [PassTime(t.name, round(t.seconds, 4)) for t in compilation.timing.times]
         bits = Bits.of(settings)
         report = make_report(
@@ -151,8 +153,13 @@ def write_memories(scheduled: ScheduledProgram, work: Path, design: str | None =
     return {file: _sha256(work / file) for file in files}
 
 
-def write_rtl(design: Any, folder: Path) -> dict[str, str]:
+def write_rtl(design: Any, folder: Path, header: str = "") -> dict[str, str]:
     """Writes SystemVerilog, one file per module; CIRCT writes them.
+
+    Args:
+        design: the level-5 module after gradcam-sv-pipeline.
+        folder: where to write.
+        header: lines of comment in front of every file.
 
     Returns:
         SHA-256 of the files by their paths, relative to the folder around `folder`, which is rtl.
@@ -164,6 +171,7 @@ def write_rtl(design: Any, folder: Path) -> dict[str, str]:
     files = {}
     for path in sorted(folder.iterdir()):
         if path.suffix == ".sv":
+            path.write_text(header + path.read_text(encoding="utf-8"), encoding="utf-8")
             files[f"rtl/{path.name}"] = _sha256(path)
         else:
             path.unlink()
