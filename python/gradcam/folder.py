@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from gradcam.names import name_of
+from gradcam.names import CORE, name_of
 from gradcam.package import texts
 
 #: The network of a compile: of level 1, and of level 2, which the integer reference executes.
@@ -34,7 +34,8 @@ def written_files(folder: Path) -> list[str]:
     files += [f"sim/{name}" for name in SIMULATOR_FILES] + [f"synth/*/{name}" for name in SYNTHESIS_FILES]
     try:
         program: Any = json.loads((folder / "program.json").read_bytes())
-        named = [*texts(name_of(program["core"]["top"])), *program["memories"], *program["rtl"]]
+        top = program.get("core", {}).get("top", CORE)  # the oldest versions had no core
+        named = [*texts(name_of(top)), *program["memories"], *program["rtl"]]
         return [*files, *map(glob.escape, named)]
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return [*files, *texts(None)]
