@@ -1,6 +1,6 @@
 // Multiplier of signed numbers without a DSP slice, for a part that has too few of them: two registered sums of partial
 // products, and their sum. A template for one module of a design; see instances.py.
-module $name (
+module ${name} (
   input clk, input signed [$left-1:0] a, input signed [$right-1:0] b, output reg signed [$left+$right-1:0] product
 );
   // The factor with fewer bits has a partial product for each of them; its highest bit counts with a minus.
