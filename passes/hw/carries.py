@@ -53,10 +53,10 @@ def select_sum(b: Builder, left: Value, right: Value, name: str, pieces: int) ->
     done, carry = list[Value](), b.const(0, 1)
     for low, high in edges(left.width, pieces):
         wide = high - low + int(high < left.width)
-        terms = [term[low:high].zero_extend(wide) for term in (left, right)]
-        total = b.register(terms[0] + terms[1], name)
+        first, second = (term[low:high].zero_extend(wide) for term in (left, right))
+        total = b.register(first + second, name)
         if low:
-            total = b.mux(carry, b.register(with_carry(b, *terms, b.const(1, 1)), f"{name}_more"), total)
+            total = b.mux(carry, b.register(with_carry(b, first, second, b.const(1, 1)), f"{name}_more"), total)
         done, carry = [total[: high - low], *done], total[-1]
     return b.concat(done)
 
