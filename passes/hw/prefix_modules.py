@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
+
+from pycde.circt import ir
 
 from gradcam.names import check_name, prefixed
 from gradcam.passes.infra.pass_base import Pass
@@ -38,17 +39,12 @@ class PrefixModules(Pass):
     def run(self, module: Any) -> None:
         """Renames the modules, and what refers to them."""
         check_name(self.design)
+
+        def rename(op: Any) -> Any:
+            if key := _NAMES.get(op.name):
+                attribute = op.attributes[key]
+                op.attributes[key] = type(attribute).get(prefixed(self.design, attribute.value))
+            return ir.WalkResult.ADVANCE
+
         with module.context:
-            for op in _inside(module.operation):
-                if key := _NAMES.get(op.name):
-                    attribute = op.attributes[key]
-                    op.attributes[key] = type(attribute).get(prefixed(self.design, attribute.value))
-
-
-def _inside(op: Any) -> Iterator[Any]:
-    """The ops in the regions of an op, at any depth."""
-    for region in op.regions:
-        for block in region:
-            for inner in block.operations:
-                yield inner.operation
-                yield from _inside(inner.operation)
+            module.operation.walk(rename)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence, Set
 from typing import Any
 
 from gradcam.bits import signed_bits
@@ -168,12 +168,12 @@ def _readers(flow: Dataflow, values: Sequence[Node]) -> list[Node]:
     return [n for n in flow.nodes if any(a is v for a in n.args for v in values)]
 
 
-def _can_read(flow: Dataflow, node: Node, total: Node, uses: Collection[Any]) -> bool:
+def _can_read(flow: Dataflow, node: Node, total: Node, uses: Set[Any]) -> bool:
     """Whether all that reads `node` is one of the `uses` of the sum `total`, which can replace it there."""
     own = _readers(flow, [node])
     is_cut = all(n.kind == "arith.trunci" and n.bits <= total.bits for n in own)
     fits = (node.type_ == total.type_ or is_cut) and not any(n.kind in _FACTORS for n in own)
-    return bool(own) and fits and all(s.value is not node for s in flow.sinks) and {_use(n) for n in own} <= set(uses)
+    return bool(own) and fits and all(s.value is not node for s in flow.sinks) and {_use(n) for n in own} <= uses
 
 
 def _use(node: Node) -> tuple[Any, ...]:

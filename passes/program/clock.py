@@ -58,10 +58,6 @@ class Delays:
         """Delay of a sum."""
         return max(self.carry + self.bit * bits, self.cell * (1 + bits / CARRY))
 
-    def comparison(self, bits: int) -> float:
-        """Delay of a comparison."""
-        return self.carry + self.bit * bits
-
 
 #: Bits of the widest signed factor on the narrower side of one multiplier.
 FACTOR = 18
@@ -254,7 +250,7 @@ class Clock:
             pieces = self.pieces(node.bits)
             return d.sum(node.bits // pieces + int(pieces > 1))
         if node.kind == "arith.cmpi":
-            return d.comparison(max(a.bits for a in node.args))
+            return d.carry + d.bit * max(a.bits for a in node.args)
         if node.kind in SHIFT:
             return d.shift
         if node.kind in (*_LOGIC, "table"):  # a table starts with the choice of its index

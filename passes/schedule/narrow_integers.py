@@ -18,6 +18,7 @@ from gradcam.passes.program.engines import pattern
 from gradcam.passes.program.nest import Nest, Node, read_nests
 from gradcam.passes.program.ranges import NestRanges, ranges_of, type_range
 from gradcam.passes.program.scheduled_program import ScheduledProgram
+from gradcam.passes.schedule.equal_values import raise_to_largest
 from gradcam.quant_types import ACCUMULATOR_BITS
 
 #: Ops that are as wide as their operands and their result need.
@@ -108,13 +109,7 @@ def _bits_of_sums(nests: Sequence[Nest], stored: Mapping[ir.Value, tuple[int, in
             if in_memory and access.element_bits == ACCUMULATOR_BITS:
                 found[memref] = signed_bits(*stored[memref])
                 places.setdefault(place, set()).add(memref)
-    changed = True
-    while changed:
-        changed = False
-        for memrefs in places.values():
-            most = max(found[m] for m in memrefs)
-            changed |= any(found[m] < most for m in memrefs)
-            found.update(dict.fromkeys(memrefs, most))
+    raise_to_largest(found, places.values())
     return found
 
 

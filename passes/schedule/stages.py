@@ -14,6 +14,7 @@ from gradcam.passes.program.clock import EXTREME, LATENCY, SUM, Clock
 from gradcam.passes.program.engines import access_kind, pattern
 from gradcam.passes.program.nest import Access, Dataflow, Nest, Node
 from gradcam.passes.program.streams import held_steps, word_steps
+from gradcam.passes.schedule.equal_values import raise_to_largest
 
 #: The stage in which a value is ready, and the delay in ns of the ops that compute it in that stage.
 Ready = tuple[int, float]
@@ -43,11 +44,10 @@ class StagePlan:
         for nest in nests:
             most = max((self.late(a) for a in self.gathered(nest) if nest.in_body(a)), default=0)
             self._latest[ENGINE.find(nest.op)] = max(self._latest.get(ENGINE.find(nest.op), 0), most)
-        self.depths = [self._depth(nest) for nest in nests]
-        self._align(nests)
+        self.depths = self._aligned(nests, [self._depth(nest) for nest in nests])
 
-    def _align(self, nests: Sequence[Nest]) -> None:
-        """Lets nests of an engine that store alike store in the stage of the last of them.
+    def _aligned(self, nests: Sequence[Nest], depths: Sequence[int]) -> list[int]:
+        """The stages in which nests store: those of an engine that store alike do so in the stage of the last of them.
 
         They then write through one port of the engine: nothing selects between ports in front of each bank that several
         of them write, and the engine selects what it stores before the register that holds it, where it is narrow.
@@ -57,17 +57,13 @@ class StagePlan:
             for access in nest.stores:
                 if access_kind(access) == "memory" and ENGINE.is_on(nest.op):
                     alike.setdefault((ENGINE.find(nest.op), pattern(access)), []).append(number)
-        changed = True
-        while changed:
-            changed = False
-            for numbers in alike.values():
-                last = max(self.depths[n] for n in numbers)
-                for number in (n for n in numbers if self.depths[n] < last):
-                    self.depths[number], changed = last, True
-        for nest, depth in zip(nests, self.depths, strict=True):
+        aligned = dict(enumerate(depths))
+        raise_to_largest(aligned, alike.values())
+        for nest, depth in zip(nests, aligned.values(), strict=True):
             for access in nest.stores:
                 op, _, latency = self._placed[id(access.op)]
                 self._placed[id(op)] = op, depth, latency
+        return list(aligned.values())
 
     def _depth(self, nest: Nest) -> int:
         clock = Clock.of(nest.op)
